@@ -1,0 +1,1 @@
+"""Turn raw instructions, conversations and samples into datasets that can be defended."""

@@ -1,0 +1,145 @@
+"""What a step may ask of a model, and what comes back.
+
+Steps yield these and import no client. A request's *key* is made of everything that decides its
+reply, so equal keys may share one paid reply and different keys never do. The price: a new field
+that changes replies must be part of `content()`, or old replies are served for new questions; the
+tests change every field in turn and expect a new key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from curate.row import Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What all requests share.
+
+    `model` is a name in the recipe's `models` (or `encoders`). `share=None` follows the step: judges
+    share equal requests, generators do not. `sample` numbers several replies to one prompt.
+    """
+
+    model: str | None = None
+    sample: int = 0
+    share: bool | None = None
+
+    form: ClassVar[str] = ""
+
+    def content(self) -> dict[str, Any]:
+        """Return everything that decides the reply, as JSON data, without the model's identity."""
+        skipped = ("model", "share")
+        return {
+            "form": self.form,
+            **{
+                f.name: getattr(self, f.name)
+                for f in dataclasses.fields(self)
+                if f.name not in skipped
+            },
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask(Request):
+    """Ask for a text: a chat (`messages`, plus `system`) or a raw completion (`prompt`).
+
+    Sampling fields left at `None` take the model mapping's value, then the server's default.
+    """
+
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    system: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    schema: Mapping[str, Any] | None = None
+    logprobs: int | None = None
+
+    form: ClassVar[str] = "ask"
+
+    @classmethod
+    def text(cls, text: str, **fields: Any) -> Ask:
+        """Return a request whose only turn is the user's `text`."""
+        return cls(messages=(Message("user", text),), **fields)
+
+    def turns(self) -> list[dict[str, str]]:
+        """Return the chat as role and content, the system prompt first."""
+        head = [{"role": "system", "content": self.system}] if self.system else []
+        return head + [{"role": m.role, "content": m.content} for m in self.messages]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embed(Request):
+    """Ask an encoder for one vector per text."""
+
+    texts: tuple[str, ...]
+    form: ClassVar[str] = "embed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood(Request):
+    """Ask for the log-probabilities of `answer`'s tokens after `prompt`."""
+
+    prompt: str
+    answer: str
+    form: ClassVar[str] = "likelihood"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reward(Request):
+    """Ask a reward model for the score of a conversation."""
+
+    messages: tuple[Message, ...]
+    form: ClassVar[str] = "reward"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A model's answer.
+
+    `text` for an `Ask`; `values` holds numbers for the other forms (a vector per text, token
+    log-probabilities, one reward). `input_tokens` and `output_tokens` are the server's own usage.
+    """
+
+    text: str = ""
+    finish_reason: str = "stop"
+    values: tuple[Any, ...] = ()
+    logprobs: tuple[Any, ...] = ()
+    input_tokens: int = 0
+    output_tokens: int = 0
+    key: str = field(default="", compare=False)
+
+    def to_json(self) -> str:
+        """Return the reply as the store keeps it."""
+        data = dataclasses.asdict(self)
+        del data["key"]
+        return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str, key: str = "") -> Reply:
+        """Read a reply back from `to_json`."""
+        data = json.loads(text)
+        data["values"], data["logprobs"] = tuple(data["values"]), tuple(data["logprobs"])
+        return cls(**data, key=key)
+
+
+def request_key(request: Request, identity: str, salt: str) -> str:
+    """Return the key of `request`: 32 hex digits over its content, the model's identity and a salt.
+
+    `identity` names the model and its sampling defaults; `salt` is empty for shared requests.
+    Attempts share the key: the store numbers them, so that replay can take the newest.
+    """
+    content = {"content": request.content(), "identity": identity, "salt": salt}
+    text = json.dumps(content, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+Yielded = Request | Sequence[Request]

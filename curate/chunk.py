@@ -1,0 +1,410 @@
+"""The columnar face of rows: an Arrow table of rows of any kind, and its texts, ids and row views.
+
+One table holds all kinds side by side (a field of another kind is null), so that a pipeline that
+mixes kinds needs no second path. The cost is a few null columns, which Arrow stores as offsets.
+Columns between steps: `id seq source kind`, the fields present, `extra parents notes`, and one
+float64 column `score:LABEL` for each step that scored.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.row import (
+    FIELD_TYPES,
+    KINDS,
+    RESPONSE_FIELD,
+    WHOLE_FIELDS,
+    Candidate,
+    Message,
+    On,
+    Row,
+    digest,
+)
+
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string()), ("parts", pa.string())])
+MESSAGES = pa.list_(MESSAGE)
+CANDIDATES = pa.list_(
+    pa.struct([("messages", MESSAGES), ("score", pa.float64()), ("model", pa.string())])
+)
+ID = pa.binary(16)
+SEQ = pa.list_(pa.int64())
+_ARROW = {
+    "messages": MESSAGES,
+    "number": pa.float64(),
+    "flag": pa.bool_(),
+    "candidates": CANDIDATES,
+}
+FIELDS: dict[str, pa.DataType] = {name: _ARROW[type_] for name, type_ in FIELD_TYPES.items()}
+HEAD: dict[str, pa.DataType] = {"id": ID, "seq": SEQ, "source": pa.string(), "kind": pa.string()}
+TAIL: dict[str, pa.DataType] = {"extra": pa.string(), "parents": pa.list_(ID), "notes": pa.string()}
+SCORE = "score:"
+
+
+class Chunk:
+    """A slice of rows as columns.
+
+    `large` tells vectorised steps that the run is big enough to pay for compiled kernels; answers
+    never depend on it.
+    """
+
+    def __init__(self, table: pa.Table, *, run_seed: int = 0, large: bool = False) -> None:
+        """Wrap `table` (the columns named in this module's docstring)."""
+        self.table, self.run_seed, self.large = table, run_seed, large
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.table.num_rows)
+
+    def column(self, name: str) -> pa.Array:
+        """Return a column as one contiguous array; a field that is absent comes back all null."""
+        if name not in self.table.column_names:
+            return pa.nulls(len(self), {**FIELDS, **HEAD, **TAIL}.get(name, pa.float64()))
+        return one_array(self.table.column(name))
+
+    def scores(self, label: str) -> np.ndarray:
+        """Return the scores of the step `label` as float64, NaN where it gave none."""
+        column = self.column(SCORE + label)
+        return np.asarray(pc.fill_null(column, float("nan")).to_numpy(zero_copy_only=False))
+
+    @functools.cached_property
+    def kinds(self) -> list[str]:
+        """The kinds present, sorted."""
+        return sorted(k for k in pc.unique(self.column("kind")).to_pylist() if k)
+
+    def texts(self, on: On) -> pa.StringArray:
+        """Return the text that `on` names for every row, equal to `Row.text(on)`."""
+        return self._texts[on]
+
+    @functools.cached_property
+    def _texts(self) -> _Texts:
+        return _Texts(self)
+
+    def text_column(self, on: On) -> pa.StringArray:
+        """Compute one text column, kind by kind."""
+        if len(self.kinds) == 1:
+            return _text_of_kind(self, self.kinds[0], on)
+        out, kind_column = [""] * len(self), self.column("kind")
+        for kind in self.kinds:
+            where = np.flatnonzero(np.asarray(pc.equal(kind_column, kind)))
+            part = Chunk(self.table.take(pa.array(where)))
+            for index, text in zip(where, _text_of_kind(part, kind, on).to_pylist(), strict=True):
+                out[index] = text
+        return pa.array(out, pa.string())
+
+    def rows(self) -> list[Row]:
+        """Return row views, in order."""
+        return list(rows_of(self.table, self.run_seed))
+
+
+class _Texts(dict[On, pa.StringArray]):
+    """Compute each text column once."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        super().__init__()
+        self.chunk = chunk
+
+    def __missing__(self, on: On) -> pa.StringArray:
+        self[on] = self.chunk.text_column(on)
+        return self[on]
+
+
+def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Return a column as one array, without copying when it already is one."""
+    if isinstance(column, pa.Array):
+        return column
+    return (
+        column.chunk(0)
+        if column.num_chunks == 1
+        else pa.concat_arrays(column.chunks or [pa.nulls(0, column.type)])
+    )
+
+
+def _text_of_kind(chunk: Chunk, kind: str, on: On) -> pa.StringArray:
+    if on == "whole":
+        return _whole(chunk, kind)
+    if on == "response":
+        if kind not in RESPONSE_FIELD:
+            return pa.array([""] * len(chunk), pa.string())
+        return _turn(chunk.column(RESPONSE_FIELD[kind]), "assistant", last=True)
+    return _turn(chunk.column("messages" if kind == "sft" else "prompt"), "user", last=False)
+
+
+def _turn(messages: pa.ListArray, role: str, *, last: bool) -> pa.StringArray:
+    """Return the content of each list's first (or last) message of `role`, or an empty text."""
+    flat, parents = messages.flatten(), np.asarray(pc.list_parent_indices(messages))
+    hits = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(flat.field("role"), role), False)))
+    owner = parents[hits]
+    edge = np.ones(len(hits), bool)
+    if last:
+        edge[:-1] = owner[1:] != owner[:-1]
+    else:
+        edge[1:] = owner[1:] != owner[:-1]
+    hits, owner = hits[edge], owner[edge]
+    contents = flat.field("content").take(pa.array(hits))
+    if len(owner) == len(messages):
+        return contents
+    where = np.full(len(messages), -1, np.int64)
+    where[owner] = np.arange(len(owner))
+    index = pa.array(where, mask=where < 0)
+    return pc.fill_null(contents.take(index), "")
+
+
+def _whole(chunk: Chunk, kind: str) -> pa.StringArray:
+    pieces = []
+    for name in WHOLE_FIELDS[kind]:
+        column = chunk.column(name)
+        if name == "candidates":
+            return pa.array([row.whole for row in chunk.rows()], pa.string())
+        pieces.append(_joined(column))
+    if len(pieces) == 1:
+        return pieces[0]
+    empty = [
+        np.asarray(pc.fill_null(pc.list_value_length(chunk.column(n)), 0)) == 0
+        for n in WHOLE_FIELDS[kind]
+    ]
+    both = pc.binary_join_element_wise(*pieces, "\n")
+    # An empty turn list joins nothing, not an empty line.
+    return pc.if_else(
+        pa.array(empty[0]), pieces[1], pc.if_else(pa.array(empty[1]), pieces[0], both)
+    )
+
+
+def _joined(messages: pa.ListArray) -> pa.StringArray:
+    return pc.fill_null(
+        pc.binary_join(_same_lists(messages, messages.flatten().field("content")), "\n"), ""
+    )
+
+
+def _same_lists(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
+    """Return a list array with `values` cut like `lists` (whose nulls must be empty lists)."""
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0))
+    offsets = np.zeros(len(lists) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+# -- ids ------------------------------------------------------------------------------------------
+
+
+def content_digests(table: pa.Table) -> list[bytes]:
+    """Return each row's 128-bit content hash, equal to `digest(canonical_bytes(kind, fields))`."""
+    chunk, out = Chunk(table), [b""] * table.num_rows
+    for kind in chunk.kinds:
+        part, where = chunk, None
+        if len(chunk.kinds) > 1:
+            where = np.flatnonzero(np.asarray(pc.equal(chunk.column("kind"), kind)))
+            part = Chunk(table.take(pa.array(where)))
+        hashes = _digests_of_kind(part, kind)
+        if where is None:
+            return hashes
+        for index, value in zip(where, hashes, strict=True):
+            out[index] = value
+    return out
+
+
+def _digests_of_kind(chunk: Chunk, kind: str) -> list[bytes]:
+    pieces: list[Any] = [pa.scalar(kind.encode() + b"\0", pa.binary())]
+    for name in KINDS[kind]:
+        pieces.append(_FIELD_BYTES[FIELD_TYPES[name]](chunk.column(name)))
+    pieces.append(pa.scalar(b"", pa.binary()))
+    joined = pc.binary_join_element_wise(*pieces)
+    _, offsets_buffer, data = joined.buffers()
+    offsets = np.frombuffer(offsets_buffer, np.int32)[
+        joined.offset : joined.offset + len(joined) + 1
+    ].tolist()
+    view = memoryview(data) if data is not None else memoryview(b"")
+    return [digest(view[a:b]) for a, b in zip(offsets, offsets[1:], strict=False)]  # type: ignore[arg-type]
+
+
+def _fixed(values: np.ndarray) -> pa.Array:
+    """Return 8-byte numbers as binary values of 8 bytes."""
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pc.cast(
+        pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(values), [None, data]), pa.binary()
+    )
+
+
+def _text_bytes(texts: pa.Array) -> pa.Array:
+    binary = pc.cast(texts, pa.binary())
+    lengths = np.asarray(pc.fill_null(pc.binary_length(binary), -1)).astype(np.int64)
+    return pc.binary_join_element_wise(
+        _fixed(lengths), pc.fill_null(binary, b""), pa.scalar(b"", pa.binary())
+    )
+
+
+def _messages_bytes(messages: pa.ListArray) -> pa.Array:
+    flat = messages.flatten()
+    pieces = [_text_bytes(flat.field(name)) for name in ("role", "content", "parts")]
+    turns = pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
+    lists = _same_lists(messages, turns)
+    counts = np.asarray(pc.list_value_length(lists)).astype(np.int64)
+    return pc.binary_join_element_wise(
+        _fixed(counts), pc.binary_join(lists, b""), pa.scalar(b"", pa.binary())
+    )
+
+
+def _number_bytes(numbers: pa.Array) -> pa.Array:
+    missing = numbers.is_null()
+    bits = np.asarray(pc.fill_null(numbers, 0.0)).astype(np.float64).view(np.int64).copy()
+    bits[np.asarray(missing)] = -1
+    flag = pc.if_else(missing, pa.scalar(b"\0", pa.binary()), pa.scalar(b"\1", pa.binary()))
+    return pc.binary_join_element_wise(_fixed(bits), flag, pa.scalar(b"", pa.binary()))
+
+
+def _flag_bytes(flags: pa.Array) -> pa.Array:
+    yes, no, none = (pa.scalar(b, pa.binary()) for b in (b"\1", b"\0", b"\2"))
+    return pc.fill_null(pc.if_else(flags, yes, no), none)
+
+
+def _candidates_bytes(candidates: pa.ListArray) -> pa.Array:
+    flat = candidates.flatten()
+    parts = [
+        _messages_bytes(flat.field("messages")),
+        _number_bytes(flat.field("score")),
+        _text_bytes(flat.field("model")),
+    ]
+    each = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
+    lists = _same_lists(candidates, each)
+    counts = np.asarray(pc.list_value_length(lists)).astype(np.int64)
+    return pc.binary_join_element_wise(
+        _fixed(counts), pc.binary_join(lists, b""), pa.scalar(b"", pa.binary())
+    )
+
+
+_FIELD_BYTES = {
+    "messages": _messages_bytes,
+    "number": _number_bytes,
+    "flag": _flag_bytes,
+    "candidates": _candidates_bytes,
+}
+
+
+# -- rows -----------------------------------------------------------------------------------------
+
+
+def rows_of(table: pa.Table, run_seed: int = 0) -> Iterable[Row]:
+    """Yield a row view for each row of `table`."""
+    names = [n for n in table.column_names if n in FIELDS]
+    columns = {n: _values(one_array(table.column(n)), FIELD_TYPES[n]) for n in names}
+    labels = [n for n in table.column_names if n.startswith(SCORE)]
+    scores = {n[len(SCORE) :]: table.column(n).to_pylist() for n in labels}
+    heads = {
+        n: _plain(table, n) for n in ("id", "seq", "source", "kind", "extra", "parents", "notes")
+    }
+    for i in range(table.num_rows):
+        kind = heads["kind"][i]
+        yield Row(
+            heads["id"][i].hex(),
+            tuple(heads["seq"][i]),
+            kind,
+            {name: columns[name][i] if name in columns else None for name in KINDS.get(kind, ())},
+            heads["source"][i],
+            heads["extra"][i],
+            tuple(p.hex() for p in heads["parents"][i] or ()),
+            {label: values[i] for label, values in scores.items()},
+            heads["notes"][i],
+            run_seed,
+        )
+
+
+def _plain(table: pa.Table, name: str) -> list[Any]:
+    return table.column(name).to_pylist() if name in table.column_names else [None] * table.num_rows
+
+
+def _values(column: pa.Array, type_: str) -> list[Any]:
+    """Return a field column as Python values; messages come as tuples of `Message`."""
+    if type_ == "messages":
+        return _message_lists(column)
+    if type_ != "candidates":
+        return list(column.to_pylist())
+    flat = column.flatten()
+    texts, numbers = _message_lists(flat.field("messages")), flat.field("score").to_pylist()
+    items = list(map(Candidate, texts, numbers, flat.field("model").to_pylist()))
+    return _cut(column, items)
+
+
+def _message_lists(column: pa.ListArray) -> list[Any]:
+    flat = column.flatten()
+    triples = (flat.field(name).to_pylist() for name in ("role", "content", "parts"))
+    return _cut(column, list(map(Message, *triples)))
+
+
+def _cut(column: pa.ListArray, items: list[Any]) -> list[Any]:
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
+    out, start = [], 0
+    for length in lengths:
+        out.append(tuple(items[start : start + length]))
+        start += length
+    return out
+
+
+def table_of(rows: Sequence[Row], labels: Sequence[str] = ()) -> pa.Table:
+    """Return rows as a table: the way back from `rows_of`. `labels` names the score columns."""
+    kinds = {row.kind for row in rows}
+    columns: dict[str, pa.Array] = {
+        "id": pa.array([bytes.fromhex(r.id) for r in rows], ID),
+        "seq": pa.array([r.seq for r in rows], SEQ),
+        "source": pa.array([r.source for r in rows], pa.string()),
+        "kind": pa.array([r.kind for r in rows], pa.string()),
+    }
+    for name in FIELDS:
+        if any(name in KINDS[k] for k in kinds):
+            columns[name] = field_array(name, [r.fields.get(name) for r in rows])
+    columns["extra"] = pa.array([r.extra for r in rows], pa.string())
+    columns["parents"] = pa.array(
+        [[bytes.fromhex(p) for p in r.parents] for r in rows], TAIL["parents"]
+    )
+    columns["notes"] = pa.array([r.notes for r in rows], pa.string())
+    for label in labels:
+        columns[SCORE + label] = pa.array([r.scores.get(label) for r in rows], pa.float64())
+    return pa.table(columns)
+
+
+def field_array(name: str, values: Sequence[Any]) -> pa.Array:
+    """Return Python field values (tuples of `Message`, numbers, ...) as an Arrow column."""
+    type_ = FIELD_TYPES[name]
+    if type_ == "messages":
+        return _message_array(values)
+    if type_ != "candidates":
+        return pa.array(values, FIELDS[name])
+    flat = [c for v in values for c in v or ()]
+    struct = pa.StructArray.from_arrays(
+        [
+            _message_array([c.messages for c in flat]),
+            pa.array([c.score for c in flat], pa.float64()),
+            pa.array([c.model for c in flat], pa.string()),
+        ],
+        fields=list(CANDIDATES.value_type),
+    )
+    return pa.ListArray.from_arrays(_offsets(values), struct)
+
+
+def _message_array(values: Sequence[Any]) -> pa.ListArray:
+    flat = [m for v in values for m in v or ()]
+    columns = [pa.array([m[k] for m in flat], pa.string()) for k in range(3)]
+    struct = pa.StructArray.from_arrays(columns, fields=list(MESSAGE))
+    return pa.ListArray.from_arrays(_offsets(values), struct)
+
+
+def _offsets(values: Sequence[Any]) -> pa.Array:
+    """Return list offsets; a value of `None` (the field of another kind) becomes a null list."""
+    ends = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([len(v) if v is not None else 0 for v in values], out=ends[1:])
+    mask = np.array([v is None for v in values] + [False], bool)
+    return pa.array(ends, pa.int32(), mask=mask) if mask.any() else pa.array(ends, pa.int32())
+
+
+def with_fields(table: pa.Table) -> pa.Table:
+    """Return `table` with every field column present, in the fixed order, null where absent."""
+    n = table.num_rows
+    for name, type_ in FIELDS.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(n, type_))
+    return table

@@ -1,0 +1,104 @@
+"""Every error that `curate` raises on purpose, and the exit code each one means.
+
+    CurateError                 something the user must know            exit 4 unless said otherwise
+    ├── UsageError              recipe, arguments or input are wrong    exit 2, nothing spent
+    │   ├── RecipeError         ... in a recipe: file, line and step
+    │   │   └── MissingExtra    ... a step needs a package that is not installed
+    │   └── InputError          ... in a data file
+    ├── CeilingReached          --max-cost or --max-requests            exit 3
+    ├── StoppedShort            the run cannot go on                    exit 4
+    │   ├── DiskFull            no room for the store or the run folder
+    │   ├── StoreError          the store cannot be read or written
+    │   └── TargetUnreachable   a `Grow` step cannot reach its target
+    └── ModelError              one request failed
+        ├── TemporaryFault      ... worth another try (429, 5xx, time-out)
+        ├── UnusableReply       ... a reply came and was paid, but no step can use it
+        └── PermanentFault      ... no second try will help (400, 401, 404)
+
+A message says what was found, what is allowed and what to do next. Failures of one row are not
+raised to the user: the engine turns them into a *failed* row, whatever the exception's class.
+"""
+
+from __future__ import annotations
+
+
+class CurateError(Exception):
+    """Say what went wrong and end the command with `exit_code`."""
+
+    exit_code = 4
+
+
+class UsageError(CurateError):
+    """Reject arguments, a recipe or input before anything is spent."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """Reject a recipe, naming its file, line and step where they are known."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        step: str | None = None,
+    ) -> None:
+        """Prefix `message` with `file:line` and the step's label."""
+        self.message, self.file, self.line, self.step = message, file, line, step
+        where = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
+        super().__init__(where + (f"step '{step}': " if step else "") + message)
+
+
+class MissingExtra(RecipeError):
+    """Name the extra that a step needs and the command that installs it."""
+
+
+class InputError(UsageError):
+    """Reject an input that holds nothing readable, or whose shape is unknown."""
+
+
+class CeilingReached(CurateError):
+    """Stop because the next request could pass the user's ceiling."""
+
+    exit_code = 3
+
+
+class StoppedShort(CurateError):
+    """Stop because the run cannot go on; the same command continues later."""
+
+
+class DiskFull(StoppedShort):
+    """Stop because a disk has no room left."""
+
+
+class StoreError(StoppedShort):
+    """Stop because the store cannot be read or written."""
+
+
+class TargetUnreachable(StoppedShort):
+    """Stop because a `Grow` step's model only repeats itself; what was made is published."""
+
+
+class ModelError(CurateError):
+    """Fail one request."""
+
+
+class TemporaryFault(ModelError):
+    """Fail one attempt of a request that may succeed when it is tried again."""
+
+    def __init__(
+        self, message: str, *, cause: str = "error", retry_after: float | None = None
+    ) -> None:
+        """Keep the `cause` (one word, counted in reports) and the server's `retry_after` seconds."""
+        super().__init__(message)
+        self.cause, self.retry_after = cause, retry_after
+
+
+class PermanentFault(ModelError):
+    """Fail a request that no second try can save."""
+
+
+class UnusableReply(ModelError):
+    """Fail a row whose reply was received and paid for, but cannot be used."""

@@ -1,0 +1,236 @@
+"""The row: one example on its way through a pipeline, and the names and ids of everything in it.
+
+A row is a named tuple, so nothing can change it: a step that rewrites a row makes a new one. What a
+row *is* (its kind and typed fields) decides its id; what it was called or where it lay does not, so
+the same example has the same id in JSONL, Parquet and a list of dicts. The price is that ids are
+made from canonical bytes and never from the raw line.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import xxhash
+
+Kind = Literal["prompt", "sft", "preference", "ranked", "unpaired"]
+On = Literal["instruction", "response", "whole"]
+
+# The typed fields of every record kind, in the order in which ids hash and files hold them.
+KINDS: dict[str, tuple[str, ...]] = {
+    "prompt": ("prompt",),
+    "sft": ("messages",),
+    "preference": ("prompt", "chosen", "rejected", "margin", "p_chosen"),
+    "ranked": ("prompt", "candidates"),
+    "unpaired": ("prompt", "completion", "label"),
+}
+FIELD_TYPES: dict[str, str] = {
+    "prompt": "messages",
+    "messages": "messages",
+    "chosen": "messages",
+    "rejected": "messages",
+    "margin": "number",
+    "p_chosen": "number",
+    "candidates": "candidates",
+    "completion": "messages",
+    "label": "flag",
+}
+# Where `response` is read, and the fields whose turns make up `whole`.
+RESPONSE_FIELD = {"sft": "messages", "preference": "chosen", "unpaired": "completion"}
+WHOLE_FIELDS = {
+    "prompt": ("prompt",),
+    "sft": ("messages",),
+    "preference": ("prompt", "chosen"),
+    "ranked": ("prompt", "candidates"),
+    "unpaired": ("prompt", "completion"),
+}
+_NOTHING = b"\xff" * 8
+
+
+class Message(NamedTuple):
+    """One turn. `parts` is JSON text with every key beside role and content (tools, media)."""
+
+    role: str
+    content: str
+    parts: str | None = None
+
+
+class Candidate(NamedTuple):
+    """One answer of a `ranked` row, with its score and the model that wrote it, where known."""
+
+    messages: tuple[Message, ...]
+    score: float | None = None
+    model: str | None = None
+
+
+class Record(NamedTuple):
+    """What a reader or a `Generate` makes: a kind and its typed fields, not yet a row.
+
+    `parents` names the rows it was made from; `None` means the row (or rows) handed to the step.
+    """
+
+    kind: str
+    fields: Mapping[str, Any]
+    extra: str | None = None
+    parents: tuple[str, ...] | None = None
+
+
+class Row(NamedTuple):
+    """One example. `id` is 32 hexadecimal digits; `seq` orders rows; `extra` and `notes` are JSON."""
+
+    id: str
+    seq: tuple[int, ...]
+    kind: str
+    fields: Mapping[str, Any]
+    source: str | None = None
+    extra: str | None = None
+    parents: tuple[str, ...] = ()
+    scores: Mapping[str, float | None] = {}
+    notes: str | None = None
+    run_seed: int = 0
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """The prompt's turns (every kind but `sft`)."""
+        return self._turns("prompt")
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """All turns of an `sft` row."""
+        return self._turns("messages")
+
+    @property
+    def chosen(self) -> tuple[Message, ...]:
+        """The preferred answer's turns."""
+        return self._turns("chosen")
+
+    @property
+    def rejected(self) -> tuple[Message, ...]:
+        """The other answer's turns."""
+        return self._turns("rejected")
+
+    @property
+    def completion(self) -> tuple[Message, ...]:
+        """The answer's turns of an `unpaired` row."""
+        return self._turns("completion")
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The answers of a `ranked` row."""
+        found: tuple[Candidate, ...] = self._field("candidates")
+        return found
+
+    def _turns(self, name: str) -> tuple[Message, ...]:
+        turns: tuple[Message, ...] = self._field(name)
+        return turns
+
+    def _field(self, name: str) -> Any:
+        if name not in KINDS[self.kind]:
+            allowed = ", ".join(KINDS[self.kind])
+            raise AttributeError(f"a {self.kind} row has no field '{name}'; it has {allowed}")
+        return self.fields[name]
+
+    @property
+    def instruction(self) -> str:
+        """The first user message, or an empty text."""
+        turns = self.fields["messages" if self.kind == "sft" else "prompt"]
+        return next((turn.content for turn in turns if turn.role == "user"), "")
+
+    @property
+    def response(self) -> str:
+        """The last assistant message (of the completion, of the chosen answer), or an empty text."""
+        if self.kind not in RESPONSE_FIELD:
+            return ""
+        turns = self.fields[RESPONSE_FIELD[self.kind]]
+        return next((turn.content for turn in reversed(turns) if turn.role == "assistant"), "")
+
+    @property
+    def whole(self) -> str:
+        """The contents of all turns, joined by newlines, without roles."""
+        texts: list[str] = []
+        for name in WHOLE_FIELDS[self.kind]:
+            groups = (
+                [c.messages for c in self.candidates]
+                if name == "candidates"
+                else [self.fields[name]]
+            )
+            texts.extend(turn.content for turns in groups for turn in turns)
+        return "\n".join(texts)
+
+    def text(self, on: On) -> str:
+        """Return the text that `on` names: instruction, response or whole."""
+        if on == "response":
+            return self.response
+        return self.instruction if on == "instruction" else self.whole
+
+    def rewrite(self, **fields: Any) -> Record:
+        """Return a record of the same kind and extra columns with some fields replaced."""
+        return Record(self.kind, {**self.fields, **fields}, self.extra)
+
+    def random(self, label: str) -> random.Random:
+        """Return the row's own generator for the step `label`, the same in every run of this seed."""
+        return random.Random(seed_of(self.id, label, self.run_seed))
+
+
+def seed_of(*parts: object) -> int:
+    """Return a 64-bit seed that depends on all `parts` and on nothing else."""
+    return xxhash.xxh3_64_intdigest("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass"))
+
+
+def canonical_bytes(kind: str, fields: Mapping[str, Any]) -> bytes:
+    """Return the bytes that an id hashes: kind and typed fields, each behind its length.
+
+    `chunk.content_digests` builds the same bytes for whole columns; a test holds them equal.
+    """
+    pieces = [kind.encode(), b"\0"]
+    for name in KINDS[kind]:
+        value, type_ = fields.get(name), FIELD_TYPES[name]
+        if type_ == "messages":
+            pieces.append(_messages_bytes(value or ()))
+        elif type_ == "number":
+            pieces.append(_number_bytes(value))
+        elif type_ == "flag":
+            pieces.append(b"\x02" if value is None else b"\x01" if value else b"\x00")
+        else:
+            value = value or ()
+            pieces.append(struct.pack("<q", len(value)))
+            pieces.extend(
+                _messages_bytes(c.messages) + _number_bytes(c.score) + _text_bytes(c.model)
+                for c in value
+            )
+    return b"".join(pieces)
+
+
+def _text_bytes(text: str | None) -> bytes:
+    if text is None:
+        return _NOTHING
+    data = text.encode()
+    return struct.pack("<q", len(data)) + data
+
+
+def _number_bytes(value: float | None) -> bytes:
+    return _NOTHING + b"\0" if value is None else struct.pack("<d", value) + b"\1"
+
+
+def _messages_bytes(messages: Sequence[Message]) -> bytes:
+    turns = [b"".join((_text_bytes(m[0]), _text_bytes(m[1]), _text_bytes(m[2]))) for m in messages]
+    return struct.pack("<q", len(turns)) + b"".join(turns)
+
+
+def digest(data: bytes) -> bytes:
+    """Return the 128-bit content hash that ids are made of (XXH3, seed 0)."""
+    return xxhash.xxh3_128_digest(data)
+
+
+def occurrence_id(content: bytes, occurrence: int) -> bytes:
+    """Return the id of the `occurrence`-th row (from 0) among those with the digest `content`."""
+    return digest(content + struct.pack("<q", occurrence)) if occurrence else content
+
+
+def made_id(parents: Sequence[str], label: str, index: Sequence[int]) -> str:
+    """Return the id of a made row: hash(parent ids, step label, index)."""
+    text = json.dumps([list(parents), label, list(index)], ensure_ascii=True, separators=(",", ":"))
+    return digest(text.encode()).hex()

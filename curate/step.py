@@ -1,0 +1,283 @@
+"""The five kinds of step, and what their authors write.
+
+A step is a frozen dataclass whose fields are JSON data: equal fields make equal steps, and YAML and
+Python are the same thing. Fields made with `rule()` (thresholds, counts) decide but do not score, so
+they are no part of the fingerprint: changing one asks no model again.
+
+    Filter     score(row), keep(score)                  sees one row
+    Generate   make(row)                                sees one row
+    Whole      sketch(row), decide(positions, sketches) sees the dataset through arrays
+    Gather     key(row), make(rows)                     sees one group
+    Grow       pool(rows), propose(sample, random)      sees a growing pool
+
+`score`, `make`, `sketch` and `propose` may be generators: `reply = yield Ask(...)`, or a list of
+requests for a list of replies. Steps import no client and know nothing of retries, rates or batches.
+Adding an operator is one file in `curate/steps/<family>/`, named like its class in snake_case.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, dataclass_transform
+
+from curate.ask import Yielded
+from curate.row import KINDS, Record, Row
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from curate.chunk import Chunk
+
+Asking = Generator[Yielded, Any, Any]
+
+
+def rule(default: Any = None) -> Any:
+    """Declare a dataclass field that only decides: it is left out of the step's fingerprint."""
+    return field(default=default, metadata={"rule": True})
+
+
+class Scored(NamedTuple):
+    """A filter's score with the evidence for it (`detail` is written to the ledger as JSON)."""
+
+    value: float | None
+    detail: Mapping[str, Any] | None = None
+
+
+class Scores(NamedTuple):
+    """The scores of a chunk: float64 `values` (NaN stands for none) and optional details."""
+
+    values: np.ndarray
+    details: list[Mapping[str, Any] | None] | None = None
+
+
+class Drop(NamedTuple):
+    """A `Generate`'s refusal: of its parent, or of the made `record`.
+
+    `partner` is the id of the kept row that explains the refusal (a duplicate's witness).
+    """
+
+    reason: str
+    score: float | None = None
+    record: Record | None = None
+    detail: Mapping[str, Any] | None = None
+    partner: str | None = None
+
+
+Made = Row | Record | Drop
+
+
+@dataclass
+class Verdicts:
+    """What a `Whole` decided. Every array is aligned with the `positions` it was given.
+
+    `code`: index into `reasons`, or -1 where the row is kept. `partner`: index into `positions` of
+    the row *kept by this step* that explains the drop, or -1. `score`: float64, NaN for none.
+    `details` and `notes` hold JSON data per row; notes travel with the row.
+    """
+
+    code: np.ndarray
+    reasons: tuple[str, ...] = ()
+    score: np.ndarray | None = None
+    partner: np.ndarray | None = None
+    details: Sequence[Mapping[str, Any] | None] | None = None
+    notes: Sequence[Mapping[str, Any] | None] | None = None
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(rule, field))
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Hold what all kinds of step share; authors subclass one of the five kinds below."""
+
+    label: str | None = None
+
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    source: ClassVar[str] = ""
+    extra: ClassVar[str | None] = None
+    packages: ClassVar[tuple[str, ...]] = ()
+    kinds: ClassVar[tuple[str, ...]] = tuple(KINDS)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Name the step after its class, in snake_case."""
+        super().__init_subclass__(**kwargs)
+        cls.name = re.sub(
+            r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__
+        ).lower()
+
+    @property
+    def title(self) -> str:
+        """The label in ledgers and reports: `label`, or the step's name."""
+        return self.label or self.name
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, label left out, as YAML writes them."""
+        out = {}
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if item.name != "label" and value != _default(item):
+                out[item.name] = list(value) if isinstance(value, tuple) else value
+        return out
+
+    def rules(self) -> tuple[str, ...]:
+        """Return the names of the fields that only decide."""
+        return tuple(f.name for f in dataclasses.fields(self) if f.metadata.get("rule"))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return name, version and every field that is not a rule: what the score depends on."""
+        rules = self.rules()
+        own = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in rules
+        }
+        return {"step": self.name, "version": self.version, **own}
+
+    def check(self) -> None:
+        """Raise `ValueError` when fields contradict each other; types are checked before this."""
+
+    def reads_scores(self) -> tuple[str, ...]:
+        """Return the labels of earlier steps whose scores this one reads (its `by=`)."""
+        by = getattr(self, "by", None)
+        return (by,) if isinstance(by, str) else ()
+
+    def reads_models(self) -> tuple[str, ...]:
+        """Return the names in the recipe's `models` or `encoders` that this step asks."""
+        names = (getattr(self, "model", None), getattr(self, "encoder", None))
+        return tuple(name for name in names if isinstance(name, str))
+
+
+def _default(item: dataclasses.Field[Any]) -> Any:
+    if item.default_factory is not dataclasses.MISSING:
+        return item.default_factory()
+    return item.default
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter(Step):
+    """Score one row, then keep it or name the reason of the drop."""
+
+    # Judges may share one reply between equal requests: it saves money and changes nothing.
+    shares_replies: ClassVar[bool] = True
+
+    def score(self, row: Row) -> float | Scored | Asking | None:
+        """Return the row's score; the step's rules play no part in it."""
+        raise NotImplementedError
+
+    def keep(self, score: float | None) -> str | None:
+        """Return `None` to keep the row, or the reason of the drop (a short, countable text)."""
+        raise NotImplementedError
+
+    def score_many(self, chunk: Chunk) -> Scores | None:
+        """Return the scores of a large chunk, equal to `score` row by row; `None`: not vectorised."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate(Step):
+    """Make rows from one row, which becomes *used*, or stays with `keep_parent`."""
+
+    keep_parent: bool = False
+
+    # Two rows with the same prompt must not share one sampled reply.
+    shares_replies: ClassVar[bool] = False
+
+    def make(self, row: Row) -> Made | Iterable[Made] | Asking | None:
+        """Return records, drops, or `row` itself unchanged (it passes); nothing drops it."""
+        raise NotImplementedError
+
+    def make_many(self, chunk: Chunk) -> list[list[Made]] | None:
+        """Return what `make` would for every row of a large chunk; `None`: not vectorised.
+
+        An empty inner list stands for a row that passes unchanged, so that untouched rows cost
+        nothing; a drop of the parent is a `Drop`.
+        """
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole(Step):
+    """Decide on the dataset as a whole, through one small sketch per row."""
+
+    shares_replies: ClassVar[bool] = True
+
+    def sketch_types(self) -> dict[str, str]:
+        """Return the columns of a sketch and their Arrow types (`float64`, `list<uint64>` ...)."""
+        raise NotImplementedError
+
+    def sketch(self, row: Row) -> dict[str, Any] | Asking:
+        """Return one row's sketch, a value per column of `sketch_types`."""
+        raise NotImplementedError
+
+    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array] | None:
+        """Return the sketches of a large chunk, equal to `sketch`; `None`: not vectorised."""
+        return None
+
+    def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
+        """Return verdicts on all rows, in source order; rows whose sketch failed are absent.
+
+        `positions`: int64, the rows' places in the step's input; `sketches`: a table with one row
+        for each of them.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gather(Step):
+    """Make rows from each group of rows that share a key."""
+
+    keep_parent: bool = False
+
+    shares_replies: ClassVar[bool] = False
+
+    def key(self, row: Row) -> str:
+        """Return the key of the row's group."""
+        raise NotImplementedError
+
+    def make(self, rows: Sequence[Row]) -> Made | Iterable[Made] | Asking | None:
+        """Return records made from a group (in source order).
+
+        A member that no made row names as parent is dropped, unless `keep_parent`.
+        """
+        raise NotImplementedError
+
+
+class Pool(Protocol):
+    """The memory of a `Grow` step: it decides, one candidate after the other, what is new."""
+
+    def accept(self, record: Record, row_id: str) -> Drop | None:
+        """Join `record` to the pool under `row_id`, or say why not."""
+        ...
+
+    def sample(self, random: random.Random) -> Sequence[Row]:
+        """Return the rows that one request shows the model, from the pool as it stands."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grow(Step):
+    """Grow a pool in rounds of sample, generate, accept, until a target or a budget.
+
+    The rows that flow in are the starting pool and pass on (`keep_pool`), or become *used*.
+    `round_size` requests make a round; a round samples from the pool at its start and accepts in
+    the order asked. `patience` rounds in a row without one accepted row mean that the model only
+    repeats itself.
+    """
+
+    round_size: int = 8
+    keep_pool: bool = True
+    target: int | None = rule(100)
+    budget: int | None = rule(None)
+    patience: int = 3
+
+    shares_replies: ClassVar[bool] = False
+
+    def pool(self, rows: Sequence[Row]) -> Pool:
+        """Return the pool at its start, made of the rows that flow in."""
+        raise NotImplementedError
+
+    def propose(self, sample: Sequence[Row], random: random.Random) -> Iterable[Record] | Asking:
+        """Return the candidates of one request."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Steps that drop rows which another kept row makes superfluous."""

@@ -1,0 +1,1 @@
+"""Steps that keep or drop one row by a rule."""

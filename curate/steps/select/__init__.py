@@ -1,0 +1,1 @@
+"""Steps that choose among all rows."""

@@ -1,0 +1,1 @@
+"""Writers: rows leave in the shapes that trainers and tools read."""

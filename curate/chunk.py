@@ -25,7 +25,6 @@ from curate.row import (
     Message,
     On,
     Row,
-    digest,
 )
 
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string()), ("parts", pa.string())])
@@ -178,115 +177,16 @@ def _whole(chunk: Chunk, kind: str) -> pa.StringArray:
 
 def _joined(messages: pa.ListArray) -> pa.StringArray:
     return pc.fill_null(
-        pc.binary_join(_same_lists(messages, messages.flatten().field("content")), "\n"), ""
+        pc.binary_join(same_lists(messages, messages.flatten().field("content")), "\n"), ""
     )
 
 
-def _same_lists(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
+def same_lists(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
     """Return a list array with `values` cut like `lists` (whose nulls must be empty lists)."""
     lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0))
     offsets = np.zeros(len(lists) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
     return pa.ListArray.from_arrays(pa.array(offsets), values)
-
-
-# -- ids ------------------------------------------------------------------------------------------
-
-
-def content_digests(table: pa.Table) -> list[bytes]:
-    """Return each row's 128-bit content hash, equal to `digest(canonical_bytes(kind, fields))`."""
-    chunk, out = Chunk(table), [b""] * table.num_rows
-    for kind in chunk.kinds:
-        part, where = chunk, None
-        if len(chunk.kinds) > 1:
-            where = np.flatnonzero(np.asarray(pc.equal(chunk.column("kind"), kind)))
-            part = Chunk(table.take(pa.array(where)))
-        hashes = _digests_of_kind(part, kind)
-        if where is None:
-            return hashes
-        for index, value in zip(where, hashes, strict=True):
-            out[index] = value
-    return out
-
-
-def _digests_of_kind(chunk: Chunk, kind: str) -> list[bytes]:
-    pieces: list[Any] = [pa.scalar(kind.encode() + b"\0", pa.binary())]
-    for name in KINDS[kind]:
-        pieces.append(_FIELD_BYTES[FIELD_TYPES[name]](chunk.column(name)))
-    pieces.append(pa.scalar(b"", pa.binary()))
-    joined = pc.binary_join_element_wise(*pieces)
-    _, offsets_buffer, data = joined.buffers()
-    offsets = np.frombuffer(offsets_buffer, np.int32)[
-        joined.offset : joined.offset + len(joined) + 1
-    ].tolist()
-    view = memoryview(data) if data is not None else memoryview(b"")
-    return [digest(view[a:b]) for a, b in zip(offsets, offsets[1:], strict=False)]  # type: ignore[arg-type]
-
-
-def _fixed(values: np.ndarray) -> pa.Array:
-    """Return 8-byte numbers as binary values of 8 bytes."""
-    data = pa.py_buffer(np.ascontiguousarray(values))
-    return pc.cast(
-        pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(values), [None, data]), pa.binary()
-    )
-
-
-def _text_bytes(texts: pa.Array) -> pa.Array:
-    binary = pc.cast(texts, pa.binary())
-    lengths = np.asarray(pc.fill_null(pc.binary_length(binary), -1)).astype(np.int64)
-    return pc.binary_join_element_wise(
-        _fixed(lengths), pc.fill_null(binary, b""), pa.scalar(b"", pa.binary())
-    )
-
-
-def _messages_bytes(messages: pa.ListArray) -> pa.Array:
-    flat = messages.flatten()
-    pieces = [_text_bytes(flat.field(name)) for name in ("role", "content", "parts")]
-    turns = pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
-    lists = _same_lists(messages, turns)
-    counts = np.asarray(pc.list_value_length(lists)).astype(np.int64)
-    return pc.binary_join_element_wise(
-        _fixed(counts), pc.binary_join(lists, b""), pa.scalar(b"", pa.binary())
-    )
-
-
-def _number_bytes(numbers: pa.Array) -> pa.Array:
-    missing = numbers.is_null()
-    bits = np.asarray(pc.fill_null(numbers, 0.0)).astype(np.float64).view(np.int64).copy()
-    bits[np.asarray(missing)] = -1
-    flag = pc.if_else(missing, pa.scalar(b"\0", pa.binary()), pa.scalar(b"\1", pa.binary()))
-    return pc.binary_join_element_wise(_fixed(bits), flag, pa.scalar(b"", pa.binary()))
-
-
-def _flag_bytes(flags: pa.Array) -> pa.Array:
-    yes, no, none = (pa.scalar(b, pa.binary()) for b in (b"\1", b"\0", b"\2"))
-    return pc.fill_null(pc.if_else(flags, yes, no), none)
-
-
-def _candidates_bytes(candidates: pa.ListArray) -> pa.Array:
-    flat = candidates.flatten()
-    parts = [
-        _messages_bytes(flat.field("messages")),
-        _number_bytes(flat.field("score")),
-        _text_bytes(flat.field("model")),
-    ]
-    each = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
-    lists = _same_lists(candidates, each)
-    counts = np.asarray(pc.list_value_length(lists)).astype(np.int64)
-    return pc.binary_join_element_wise(
-        _fixed(counts), pc.binary_join(lists, b""), pa.scalar(b"", pa.binary())
-    )
-
-
-_FIELD_BYTES = {
-    "messages": _messages_bytes,
-    "number": _number_bytes,
-    "flag": _flag_bytes,
-    "candidates": _candidates_bytes,
-}
-
-
-# -- rows -----------------------------------------------------------------------------------------
 
 
 def rows_of(table: pa.Table, run_seed: int = 0) -> Iterable[Row]:
@@ -347,7 +247,7 @@ def _cut(column: pa.ListArray, items: list[Any]) -> list[Any]:
 
 def table_of(rows: Sequence[Row], labels: Sequence[str] = ()) -> pa.Table:
     """Return rows as a table: the way back from `rows_of`. `labels` names the score columns."""
-    kinds = {row.kind for row in rows}
+    kinds = {row.kind for row in rows if row.kind}
     columns: dict[str, pa.Array] = {
         "id": pa.array([bytes.fromhex(r.id) for r in rows], ID),
         "seq": pa.array([r.seq for r in rows], SEQ),

@@ -175,6 +175,50 @@ class Row(NamedTuple):
         return random.Random(seed_of(self.id, label, self.run_seed))
 
 
+def check_record(record: Record) -> None:
+    """Raise `TypeError` or `ValueError` when a made record lacks a field or holds a wrong value."""
+    if record.kind not in KINDS:
+        raise ValueError(f"unknown kind '{record.kind}'; allowed: {', '.join(KINDS)}")
+    for name in record.fields:
+        if name not in KINDS[record.kind]:
+            allowed = ", ".join(KINDS[record.kind])
+            raise ValueError(f"a {record.kind} record has no field '{name}'; it has {allowed}")
+    for name in KINDS[record.kind]:
+        _check_value(name, record.fields.get(name))
+
+
+def _check_value(name: str, value: Any) -> None:
+    type_ = FIELD_TYPES[name]
+    if type_ == "messages":
+        _check_messages(name, value)
+    elif type_ == "candidates":
+        if not isinstance(value, list | tuple):
+            raise TypeError(f"field '{name}' must be a list of candidates")
+        for candidate in value:
+            _check_messages(name, candidate.messages)
+    elif type_ == "number" and not isinstance(value, int | float | None):
+        raise TypeError(f"field '{name}' must be a number or None, not {type(value).__name__}")
+    elif type_ == "flag" and not isinstance(value, bool | None):
+        raise TypeError(f"field '{name}' must be true, false or None, not {type(value).__name__}")
+
+
+def _check_messages(name: str, value: Any) -> None:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"field '{name}' must be a list of messages, not {type(value).__name__}")
+    for message in value:
+        if not isinstance(message, Message):
+            raise TypeError(f"field '{name}' must hold Message, not {type(message).__name__}")
+        for text in message:
+            if not isinstance(text, str) and text is not None:
+                raise TypeError(
+                    f"field '{name}': a message holds a {type(text).__name__}, not text"
+                )
+        if message.role is None or message.content is None:
+            raise ValueError(f"field '{name}': a message lacks its role or content")
+        # A lone surrogate is no text that a file could hold.
+        message.content.encode()
+
+
 def seed_of(*parts: object) -> int:
     """Return a 64-bit seed that depends on all `parts` and on nothing else."""
     return xxhash.xxh3_64_intdigest("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass"))

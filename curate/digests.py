@@ -1,0 +1,110 @@
+"""The content hashes of whole columns: `row.canonical_bytes` built by Arrow, hashed row by row.
+
+One path serves ten rows and ten million, so ids need no compiled twin: Arrow joins the lengths and
+texts of all rows (without the interpreter lock), and XXH3-128 takes about 0.3 microseconds a row.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.chunk import Chunk, same_lists
+from curate.row import FIELD_TYPES, KINDS, digest
+
+
+def content_digests(table: pa.Table) -> list[bytes]:
+    """Return each row's 128-bit content hash, equal to `digest(canonical_bytes(kind, fields))`."""
+    chunk, out = Chunk(table), [b""] * table.num_rows
+    for kind in chunk.kinds:
+        part, where = chunk, None
+        if len(chunk.kinds) > 1:
+            where = np.flatnonzero(np.asarray(pc.equal(chunk.column("kind"), kind)))
+            part = Chunk(table.take(pa.array(where)))
+        hashes = _digests_of_kind(part, kind)
+        if where is None:
+            return hashes
+        for index, value in zip(where, hashes, strict=True):
+            out[index] = value
+    return out
+
+
+def _digests_of_kind(chunk: Chunk, kind: str) -> list[bytes]:
+    pieces: list[Any] = [pa.scalar(kind.encode() + b"\0", pa.binary())]
+    for name in KINDS[kind]:
+        pieces.append(_FIELD_BYTES[FIELD_TYPES[name]](chunk.column(name)))
+    pieces.append(pa.scalar(b"", pa.binary()))
+    joined = pc.binary_join_element_wise(*pieces)
+    _, offsets_buffer, data = joined.buffers()
+    offsets = np.frombuffer(offsets_buffer, np.int32)[
+        joined.offset : joined.offset + len(joined) + 1
+    ].tolist()
+    view = memoryview(data) if data is not None else memoryview(b"")
+    return [digest(view[a:b]) for a, b in itertools.pairwise(offsets)]
+
+
+def _fixed(values: np.ndarray) -> pa.Array:
+    """Return 8-byte numbers as binary values of 8 bytes."""
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pc.cast(
+        pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(values), [None, data]), pa.binary()
+    )
+
+
+def _text_bytes(texts: pa.Array) -> pa.Array:
+    binary = pc.cast(texts, pa.binary())
+    lengths = np.asarray(pc.fill_null(pc.binary_length(binary), -1)).astype(np.int64)
+    return pc.binary_join_element_wise(
+        _fixed(lengths), pc.fill_null(binary, b""), pa.scalar(b"", pa.binary())
+    )
+
+
+def _messages_bytes(messages: pa.ListArray) -> pa.Array:
+    flat = messages.flatten()
+    pieces = [_text_bytes(flat.field(name)) for name in ("role", "content", "parts")]
+    turns = pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
+    lists = same_lists(messages, turns)
+    counts = np.asarray(pc.list_value_length(lists)).astype(np.int64)
+    return pc.binary_join_element_wise(
+        _fixed(counts), pc.binary_join(lists, b""), pa.scalar(b"", pa.binary())
+    )
+
+
+def _number_bytes(numbers: pa.Array) -> pa.Array:
+    missing = numbers.is_null()
+    bits = np.asarray(pc.fill_null(numbers, 0.0)).astype(np.float64).view(np.int64).copy()
+    bits[np.asarray(missing)] = -1
+    flag = pc.if_else(missing, pa.scalar(b"\0", pa.binary()), pa.scalar(b"\1", pa.binary()))
+    return pc.binary_join_element_wise(_fixed(bits), flag, pa.scalar(b"", pa.binary()))
+
+
+def _flag_bytes(flags: pa.Array) -> pa.Array:
+    yes, no, none = (pa.scalar(b, pa.binary()) for b in (b"\1", b"\0", b"\2"))
+    return pc.fill_null(pc.if_else(flags, yes, no), none)
+
+
+def _candidates_bytes(candidates: pa.ListArray) -> pa.Array:
+    flat = candidates.flatten()
+    parts = [
+        _messages_bytes(flat.field("messages")),
+        _number_bytes(flat.field("score")),
+        _text_bytes(flat.field("model")),
+    ]
+    each = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
+    lists = same_lists(candidates, each)
+    counts = np.asarray(pc.list_value_length(lists)).astype(np.int64)
+    return pc.binary_join_element_wise(
+        _fixed(counts), pc.binary_join(lists, b""), pa.scalar(b"", pa.binary())
+    )
+
+
+_FIELD_BYTES = {
+    "messages": _messages_bytes,
+    "number": _number_bytes,
+    "flag": _flag_bytes,
+    "candidates": _candidates_bytes,
+}

@@ -1,0 +1,77 @@
+"""Call a step's method for many rows, and keep each row's failure to itself.
+
+A method that yields requests returns a generator; those go to the driver together, which answers
+what they ask. Everything else is called here and now.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import GeneratorType
+from typing import Any
+
+from curate.engine.drive import Driver, Job
+from curate.engine.part import describe_error
+from curate.row import Row
+from curate.step import Step
+
+
+@dataclass
+class Results:
+    """What one method of a step gave for many rows: values, errors and the requests behind them."""
+
+    values: list[Any]
+    errors: dict[int, str] = field(default_factory=dict)
+    asked: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+
+def call_each(
+    step: Step,
+    work: Callable[..., Any],
+    items: Sequence[Any],
+    salts: Callable[[int], str],
+    driver: Driver | None,
+) -> Results:
+    """Call `work` on each item; generators go to the driver, which answers what they yield."""
+    results = Results([None] * len(items))
+    jobs: list[Job] = []
+    waiting: list[int] = []
+    shares = bool(getattr(step, "shares_replies", False))
+    for index, item in enumerate(items):
+        try:
+            value = work(*item) if isinstance(item, Arguments) else work(item)
+        except Exception as error:  # one row's failure, whatever it is
+            results.errors[index] = describe_error(error)
+            continue
+        if isinstance(value, GeneratorType):
+            # Closed at once: the driver starts each row when its turn comes.
+            value.close()
+            start = (
+                functools.partial(work, *item)
+                if isinstance(item, Arguments)
+                else functools.partial(work, item)
+            )
+            jobs.append(Job(start=start, salt=salts(index), shares=shares))
+            waiting.append(index)
+        else:
+            results.values[index] = value
+    if jobs:
+        if driver is None:
+            raise TypeError(f"step '{step.title}' asks a model where no driver runs")
+        for index, outcome in zip(waiting, driver.run(jobs), strict=True):
+            results.asked[index] = outcome.keys
+            if outcome.error is not None:
+                results.errors[index] = describe_error(outcome.error)
+            else:
+                results.values[index] = outcome.value
+    return results
+
+
+class Arguments(tuple[Any, ...]):
+    """Several arguments of one call."""
+
+
+def row_salts(rows: Sequence[Row], step: Step) -> Callable[[int], str]:
+    return lambda index: f"{rows[index].id}:{step.title}:{rows[index].run_seed}"

@@ -1,0 +1,118 @@
+"""Apply a filter to a part: score the rows, then let the rule decide once per distinct score."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from curate.engine.calls import call_each, row_salts
+from curate.engine.drive import Driver
+from curate.engine.ledger import PASSED, dumps
+from curate.engine.part import PartRun, describe_error
+from curate.step import Filter, Scored
+
+
+def apply_filter(part: PartRun, step: Filter, driver: Driver | None) -> None:
+    """Score the rows that are still in, then let the step's rule decide."""
+    began = time.perf_counter()
+    reached = np.flatnonzero(part.alive)
+    scored = _score_chunks(part, step) if part.large else None
+    if scored is not None:
+        values, details, errors = scored[0], scored[1], {}
+        details = {i: d for i, d in details.items() if part.outcome[i] == PASSED}
+    else:
+        values, details, errors = _score_rows(part, step, reached, driver)
+    codes, reasons = _decide(step, values, reached, errors)
+    part.settle(
+        step.title,
+        reached,
+        values=values,
+        codes=codes,
+        reasons=reasons,
+        errors=errors,
+        details=details,
+    )
+    part.tally(step.title).seconds += time.perf_counter() - began
+
+
+def _score_chunks(part: PartRun, step: Filter) -> tuple[np.ndarray, dict[int, str]] | None:
+    """Score whole chunks, the rows that ended included: cutting them out would cost more."""
+    values, details, start = [], {}, 0
+    for chunk in part.chunks:
+        scores = step.score_many(chunk)
+        if scores is None:
+            return None
+        values.append(np.asarray(scores.values, np.float64))
+        for offset, detail in enumerate(scores.details or ()):
+            if detail is not None:
+                details[start + offset] = dumps(detail) or ""
+        start += len(chunk)
+    return (np.concatenate(values) if values else np.zeros(0)), details
+
+
+def _score_rows(
+    part: PartRun, step: Filter, reached: np.ndarray, driver: Driver | None
+) -> tuple[np.ndarray, dict[int, str], dict[int, str]]:
+    rows = [part.rows[i] for i in reached.tolist()]
+    results = call_each(step, step.score, rows, row_salts(rows, step), driver)
+    values, details, errors = np.full(len(part.outcome), np.nan), {}, {}
+    for index, value in enumerate(results.values):
+        at = int(reached[index])
+        error = results.errors.get(index)
+        detail: Mapping[str, Any] | None = None
+        if error is None:
+            try:
+                score, detail = _as_score(value)
+                values[at] = np.nan if score is None else score
+            except (TypeError, ValueError) as wrong:
+                error = describe_error(wrong)
+        if error is not None:
+            errors[at] = error
+        if results.asked.get(index):
+            detail = {**(detail or {}), "asked": list(results.asked[index])}
+        if detail is not None:
+            details[at] = dumps(detail) or ""
+    return values, details, errors
+
+
+def _as_score(value: Any) -> tuple[float | None, Mapping[str, Any] | None]:
+    detail = None
+    if isinstance(value, Scored):
+        value, detail = value
+    if value is None:
+        return None, detail
+    if not isinstance(value, int | float | np.number | np.bool_):
+        raise TypeError(f"a score must be a number or None, not {type(value).__name__}")
+    score = float(value)
+    if math.isnan(score):
+        raise ValueError("a score must be a number, and NaN is none; return None for no score")
+    return score, detail
+
+
+def _decide(
+    step: Filter, values: np.ndarray, reached: np.ndarray, errors: dict[int, str]
+) -> tuple[np.ndarray, list[str]]:
+    """Ask the rule once per distinct score."""
+    codes = np.full(len(values), -1, np.int32)
+    candidates = reached
+    if errors:
+        failed = np.fromiter(errors, np.int64, len(errors))
+        candidates = reached[~np.isin(reached, failed)]
+    distinct, inverse = np.unique(values[candidates], return_inverse=True)
+    reasons: dict[str, int] = {}
+    verdicts = np.full(len(distinct), -1, np.int32)
+    for number, score in enumerate(distinct.tolist()):
+        try:
+            reason = step.keep(None if math.isnan(score) else score)
+        except Exception as error:  # the rule itself failed: so do the rows with this score
+            for index in candidates[inverse == number].tolist():
+                errors[index] = describe_error(error)
+            continue
+        if reason is not None:
+            verdicts[number] = reasons.setdefault(str(reason), len(reasons))
+    codes[candidates] = verdicts[inverse]
+    return codes, list(reasons)

@@ -1,0 +1,107 @@
+"""The ledger: one line wherever a step scored, dropped, failed, used or made a row.
+
+Plain passage is implied by silence. Lines are built as columns, in the order of rows, and a step's
+lines of one part are one table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+PASSED, USED, DROPPED, FAILED, MADE = range(5)
+OUTCOMES = ("passed", "used", "dropped", "failed", "made")
+SCHEMA = pa.schema(
+    [
+        ("row", pa.binary(16)),
+        ("step", pa.string()),
+        ("outcome", pa.string()),
+        ("reason", pa.string()),
+        ("score", pa.float64()),
+        ("detail", pa.string()),
+        ("partner", pa.binary(16)),
+        ("parents", pa.list_(pa.binary(16))),
+    ]
+)
+_NAMES = pa.array(OUTCOMES)
+
+
+def dumps(value: Mapping[str, Any] | None) -> str | None:
+    """Return a detail or note as compact JSON text."""
+    if value is None:
+        return None
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def lines(
+    step: str,
+    ids: pa.Array,
+    outcomes: np.ndarray,
+    *,
+    reasons: pa.Array | None = None,
+    scores: np.ndarray | None = None,
+    details: Sequence[str | None] | pa.Array | None = None,
+    partners: pa.Array | None = None,
+    parents: pa.Array | None = None,
+) -> pa.Table:
+    """Return ledger lines as a table of `SCHEMA`, an entry of each argument per line."""
+    count = len(ids)
+    score = pa.nulls(count, pa.float64())
+    if scores is not None:
+        score = pa.array(scores, pa.float64(), mask=np.isnan(scores))
+    columns = [
+        ids,
+        pa.repeat(pa.scalar(step, pa.string()), count),
+        _NAMES.take(pa.array(outcomes.astype(np.int8))),
+        pa.nulls(count, pa.string()) if reasons is None else reasons,
+        score,
+        pa.nulls(count, pa.string()) if details is None else pa.array(details, pa.string()),
+        pa.nulls(count, pa.binary(16)) if partners is None else partners,
+        pa.nulls(count, pa.list_(pa.binary(16))) if parents is None else parents,
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+@dataclass
+class Tally:
+    """What a step did, in numbers: `entered + made = kept + used + dropped + failed`."""
+
+    entered: int = 0
+    made: int = 0
+    used: int = 0
+    dropped: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def kept(self) -> int:
+        """Rows that went on to the next step."""
+        return self.entered + self.made - self.used - self.dropped - self.failed
+
+    def add(self, other: Tally) -> None:
+        """Add the numbers of another part."""
+        for name in ("entered", "made", "used", "dropped", "failed", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.reasons.update(other.reasons)
+
+    def to_json(self, label: str, name: str) -> dict[str, Any]:
+        """Return the entry of `report.json`."""
+        return {
+            "label": label,
+            "name": name,
+            "in": self.entered,
+            "made": self.made,
+            "kept": self.kept,
+            "used": self.used,
+            "dropped": self.dropped,
+            "failed": self.failed,
+            "reasons": dict(sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))),
+            "seconds": round(self.seconds, 3),
+        }

@@ -1,0 +1,223 @@
+"""One part on its way through a segment: who is still in, who ended where, and why.
+
+Rows that end are only marked; columns are cut once, when the segment ends or a `Generate` needs new
+rows. So six filters cost six passes over their own texts and one copy of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate.chunk import SCORE, Chunk
+from curate.engine.ledger import DROPPED, FAILED, PASSED, USED, Tally, lines
+from curate.row import Row
+
+
+class PartRun:
+    """Hold a part's rows, their outcomes so far, and the ledger lines of its steps.
+
+    `gone` collects the rows that ended, as tables with the columns `outcome`, `step` and `error`
+    beside the rows' own.
+    """
+
+    def __init__(self, table: pa.Table, *, run_seed: int, large: bool, chunk_rows: int) -> None:
+        self.run_seed, self.large, self.chunk_rows = run_seed, large, chunk_rows
+        self.gone: list[pa.Table] = []
+        self.ledger: dict[str, list[pa.Table]] = {}
+        self.tallies: dict[str, Tally] = {}
+        self.reset(table)
+
+    def reset(self, table: pa.Table) -> None:
+        """Go on with the rows of `table`, all of them in."""
+        self.table = table
+        count = table.num_rows
+        self.outcome = np.zeros(count, np.int8)
+        self.ended_at = np.full(count, "", object)
+        self.errors: dict[int, str] = {}
+        self._chunks: list[Chunk] | None = None
+        self._rows: list[Row] | None = None
+        self.scores: dict[str, np.ndarray] = {}
+
+    @property
+    def alive(self) -> np.ndarray:
+        """A mask of the rows that are still in."""
+        return self.outcome == PASSED
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        """The part in slices of `chunk_rows`; what a step computes on one stays for the next."""
+        if self._chunks is None:
+            starts = range(0, self.table.num_rows, self.chunk_rows)
+            self._chunks = [
+                Chunk(
+                    self.table.slice(start, self.chunk_rows),
+                    run_seed=self.run_seed,
+                    large=self.large,
+                )
+                for start in starts
+            ]
+        return self._chunks
+
+    @property
+    def rows(self) -> list[Row]:
+        """Row views of the whole part, made once."""
+        if self._rows is None:
+            self._rows = [row for chunk in self.chunks for row in chunk.rows()]
+        return self._rows
+
+    def tally(self, label: str) -> Tally:
+        """Return the numbers of the step `label`."""
+        return self.tallies.setdefault(label, Tally())
+
+    def ids(self, where: np.ndarray) -> pa.Array:
+        """Return the ids of the rows at `where`."""
+        column = self.table.column("id").combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = column.chunk(0) if column.num_chunks else pa.array([], pa.binary(16))
+        return column if len(where) == len(column) else column.take(pa.array(where))
+
+    def write_down(self, label: str, table: pa.Table) -> None:
+        """Add ledger lines of the step `label`."""
+        if table.num_rows:
+            self.ledger.setdefault(label, []).append(table)
+
+    def settle(
+        self,
+        label: str,
+        reached: np.ndarray,
+        *,
+        values: np.ndarray,
+        codes: np.ndarray,
+        reasons: Sequence[str],
+        errors: dict[int, str],
+        details: dict[int, str],
+        partners: pa.Array | None = None,
+        always: np.ndarray | None = None,
+    ) -> None:
+        """Record a step's verdicts on the rows at `reached` (indexes into the part).
+
+        `values` (float64, NaN for none) and `codes` (index into `reasons`, -1 to keep) are aligned
+        with the part; `partners` with `reached`. `always` marks further rows that get a line.
+        """
+        outcome = np.where(codes[reached] >= 0, DROPPED, PASSED).astype(np.int8)
+        if errors:
+            outcome[np.isin(reached, np.fromiter(errors, np.int64, len(errors)))] = FAILED
+        self.outcome[reached] = outcome
+        self.ended_at[reached[outcome != PASSED]] = label
+        self.errors.update(errors)
+        score = np.full(len(self.outcome), np.nan)
+        score[reached] = values[reached]
+        self._keep_scores(label, score)
+        self._tally(label, outcome, codes[reached], reasons)
+        told = (outcome != PASSED) | ~np.isnan(values[reached])
+        if always is not None:
+            told |= always[reached]
+        if details:
+            told |= np.isin(reached, np.fromiter(details, np.int64, len(details)))
+        where = reached[told]
+        if not len(where):
+            return
+        self.write_down(
+            label,
+            lines(
+                label,
+                self.ids(where),
+                outcome[told],
+                reasons=self._reasons(codes[where], reasons, where, errors),
+                scores=values[where],
+                details=[details.get(i) for i in where.tolist()] if details else None,
+                partners=None if partners is None else partners.filter(pa.array(told)),
+            ),
+        )
+
+    def _reasons(
+        self, codes: np.ndarray, reasons: Sequence[str], where: np.ndarray, errors: dict[int, str]
+    ) -> pa.Array:
+        texts = pa.array([*reasons, None], pa.string())
+        column = texts.take(pa.array(np.where(codes < 0, len(reasons), codes)))
+        if errors:
+            column = pa.array(
+                [
+                    errors.get(i, text)
+                    for i, text in zip(where.tolist(), column.to_pylist(), strict=True)
+                ],
+                pa.string(),
+            )
+        return column
+
+    def _tally(
+        self, label: str, outcome: np.ndarray, codes: np.ndarray, reasons: Sequence[str]
+    ) -> None:
+        tally = self.tally(label)
+        tally.entered += len(outcome)
+        tally.failed += int((outcome == FAILED).sum())
+        dropped = codes[outcome == DROPPED]
+        tally.dropped += len(dropped)
+        for code, count in zip(*np.unique(dropped, return_counts=True), strict=True):
+            tally.reasons[reasons[int(code)]] += int(count)
+
+    def _keep_scores(self, label: str, score: np.ndarray) -> None:
+        """Add a score column, so that later steps (and the files) can read it."""
+        mask = np.isnan(score)
+        if mask.all():
+            return
+        column = pa.array(score, pa.float64(), mask=mask)
+        name = SCORE + label
+        if name in self.table.column_names:
+            self.table = self.table.drop_columns([name])
+        self.table = self.table.append_column(name, column)
+        for number, chunk in enumerate(self._chunks or ()):
+            chunk.table = self.table.slice(number * self.chunk_rows, self.chunk_rows)
+        if self._rows is not None:
+            # Row views are ours until a step sees them: a new score joins the same mapping.
+            for row, value, missing in zip(self._rows, score.tolist(), mask.tolist(), strict=True):
+                row.scores[label] = None if missing else value  # type: ignore[index]
+
+    def mark(self, index: int, outcome: int, label: str, error: str | None = None) -> None:
+        """End the row at `index`."""
+        self.outcome[index] = outcome
+        self.ended_at[index] = label
+        if error is not None:
+            self.errors[index] = error
+
+    def split(self) -> pa.Table:
+        """Return the rows that are still in; those that ended go to `gone`."""
+        alive = self.alive
+        if alive.all():
+            return self.table
+        ended = ~alive
+        where = np.flatnonzero(ended)
+        self.gone.append(
+            with_ending(
+                self.table.filter(pa.array(ended)),
+                self.outcome[ended],
+                self.ended_at[ended].tolist(),
+                [self.errors.get(i) for i in where.tolist()] if self.errors else None,
+            )
+        )
+        return self.table.filter(pa.array(alive))
+
+
+def with_ending(
+    table: pa.Table,
+    outcomes: np.ndarray,
+    steps: Sequence[str],
+    errors: Sequence[str | None] | None = None,
+) -> pa.Table:
+    """Return rows with the columns that say how they ended."""
+    table = table.append_column("outcome", pa.array(outcomes, pa.int8()))
+    table = table.append_column("step", pa.array(steps, pa.string()))
+    return table.append_column(
+        "error",
+        pa.nulls(len(table), pa.string()) if errors is None else pa.array(errors, pa.string()),
+    )
+
+
+def describe_error(error: BaseException) -> str:
+    """Return a failed row's error: the exception's class and message on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,57 @@
+"""Cut a pipeline into segments at every step that needs more than one row at a time.
+
+A segment is rows to rows, part by part, in any order of arrival. What follows it (its `cut`) is a
+`Whole`, `Gather` or `Grow`, which sees all parts before the next segment starts.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from curate.step import Filter, Gather, Generate, Grow, Step, Whole
+
+
+class Segment(NamedTuple):
+    """Steps that see one row each, and the step that cuts the pipeline behind them."""
+
+    steps: tuple[Filter | Generate, ...]
+    cut: Whole | Gather | Grow | None
+
+
+def cut_at_wholes(steps: Sequence[Step]) -> list[Segment]:
+    """Return the segments of `steps`; the last one has no cut."""
+    segments: list[Segment] = []
+    current: list[Filter | Generate] = []
+    for step in steps:
+        if isinstance(step, Filter | Generate):
+            current.append(step)
+        elif isinstance(step, Whole | Gather | Grow):
+            segments.append(Segment(tuple(current), step))
+            current = []
+        else:
+            raise TypeError(f"{type(step).__name__} is of none of the five kinds of step")
+    return [*segments, Segment(tuple(current), None)]
+
+
+def work_of(step: Step) -> Any:
+    """Return the method of `step` that sees rows first: score, make, sketch, key or propose."""
+    for kind, name in ((Filter, "score"), (Generate, "make"), (Whole, "sketch"), (Gather, "make")):
+        if isinstance(step, kind):
+            return getattr(step, name)
+    return getattr(step, "propose", None)
+
+
+def asks(step: Step) -> bool:
+    """Tell whether `step` may yield requests, so that its rows must run beside the driver."""
+    work = getattr(step, "function", None) or work_of(step)
+    return inspect.isgeneratorfunction(work) or bool(step.reads_models())
+
+
+def is_columnar(step: Step) -> bool:
+    """Tell whether `step` has a vectorised form for large runs."""
+    for kind, name in ((Filter, "score_many"), (Generate, "make_many"), (Whole, "sketch_many")):
+        if isinstance(step, kind):
+            return getattr(type(step), name) is not getattr(kind, name)
+    return False

@@ -1,0 +1,219 @@
+"""Run one part through one segment: the unit of work of every engine.
+
+`run_segment` takes what it needs as arguments and gives tables or paths back, so that it runs in
+the main thread, in a pool of threads, or in a spawned process without change.
+"""
+
+from __future__ import annotations
+
+import time
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from curate.engine.book import Book
+from curate.engine.calls import call_each
+from curate.engine.drive import Driver
+from curate.engine.filtering import apply_filter
+from curate.engine.ledger import FAILED, PASSED, Tally, dumps
+from curate.engine.making import apply_generate
+from curate.engine.order import sort_by_seq
+from curate.engine.part import PartRun, describe_error
+from curate.engine.plan import Segment
+from curate.engine.sketching import sketch
+from curate.engine.workspace import Held, Workspace, load
+from curate.step import Filter, Gather, Whole
+
+
+class Lead(Protocol):
+    """What the step before a segment decided about the rows of one part."""
+
+    def apply(self, part: PartRun) -> None:
+        """Carry the decision out."""
+        ...
+
+
+@dataclass
+class WholeLead:
+    """The verdicts of a `Whole` on one part. Arrays are aligned with the part's rows."""
+
+    label: str
+    codes: np.ndarray
+    reasons: tuple[str, ...]
+    values: np.ndarray
+    partners: pa.Array | None
+    details: dict[int, str]
+    notes: list[Mapping[str, Any] | None] | None
+
+    def apply(self, part: PartRun) -> None:
+        """End the rows that were refused and write the ledger's lines."""
+        if self.notes is not None:
+            at = part.table.column_names.index("notes")
+            notes = merged_notes(part.table.column("notes").to_pylist(), self.notes, self.label)
+            part.table = part.table.set_column(at, "notes", pa.array(notes, pa.string()))
+        part.settle(
+            self.label,
+            np.arange(part.table.num_rows),
+            values=self.values,
+            codes=self.codes,
+            reasons=self.reasons,
+            errors={},
+            details=self.details,
+            partners=self.partners,
+        )
+
+
+def merged_notes(
+    old: Sequence[str | None], new: Sequence[Mapping[str, Any] | None], label: str
+) -> list[str | None]:
+    """Return rows' notes with those of the step `label` added under its name."""
+    out: list[str | None] = []
+    for before, note in zip(old, new, strict=True):
+        if note is None:
+            out.append(before)
+        else:
+            out.append(dumps({**(json.loads(before) if before else {}), label: note}))
+    return out
+
+
+@dataclass
+class MadeLead:
+    """What a `Gather` or `Grow` made of one part: how its rows end, and the new rows that join."""
+
+    label: str
+    outcome: np.ndarray
+    errors: dict[int, str] = field(default_factory=dict)
+    ledger: pa.Table | None = None
+    made: pa.Table | None = None
+    gone: list[pa.Table] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+
+    def apply(self, part: PartRun) -> None:
+        """End the rows that were used or refused and let the new ones join."""
+        part.outcome = self.outcome.copy()
+        part.ended_at[self.outcome != PASSED] = self.label
+        part.errors.update(self.errors)
+        if self.ledger is not None:
+            part.write_down(self.label, self.ledger)
+        part.gone.extend(self.gone)
+        part.tally(self.label).add(self.tally)
+        staying = part.split()
+        if self.made is not None and self.made.num_rows:
+            tables = [staying, self.made] if staying.num_rows else [self.made]
+            staying = sort_by_seq(pa.concat_tables(tables, promote_options="default"))
+        part.reset(staying)
+
+
+@dataclass
+class PartState:
+    """Where a part stands between segments. `sketches` is what the cut behind it reads."""
+
+    number: int
+    rows: Held
+    lead: Lead | None = None
+    sketches: Held | None = None
+    gone: list[Held] = field(default_factory=list)
+    ledger: dict[str, list[Held]] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What shapes the work without changing a byte of its results."""
+
+    run_seed: int
+    large: bool
+    chunk_rows: int
+
+
+def run_segment(
+    segment: Segment,
+    state: PartState,
+    settings: Settings,
+    *,
+    driver: Driver | None = None,
+    workspace: Workspace | None = None,
+) -> PartState:
+    """Return the part's state behind `segment`; with a workspace, its tables are written away."""
+    began = time.perf_counter()
+    part = PartRun(
+        load(state.rows),
+        run_seed=settings.run_seed,
+        large=settings.large,
+        chunk_rows=settings.chunk_rows,
+    )
+    if state.lead is not None:
+        state.lead.apply(part)
+    for step in segment.steps:
+        if isinstance(step, Filter):
+            apply_filter(part, step, driver)
+        else:
+            apply_generate(part, step, driver)
+    sketches = _sketches(part, segment, driver)
+    alive = part.split()
+    hold = (lambda table: table) if workspace is None else workspace.hold
+    return PartState(
+        number=state.number,
+        rows=hold(alive),
+        sketches=None if sketches is None else hold(sketches),
+        gone=[*state.gone, *(hold(table) for table in part.gone)],
+        ledger=_joined(state.ledger, {k: [hold(t) for t in v] for k, v in part.ledger.items()}),
+        tallies=_summed(state.tallies, part.tallies),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _sketches(part: PartRun, segment: Segment, driver: Driver | None) -> pa.Table | None:
+    if isinstance(segment.cut, Whole):
+        return sketch(part, segment.cut, driver)
+    if isinstance(segment.cut, Gather):
+        return _keys(part, segment.cut)
+    return None
+
+
+def _keys(part: PartRun, step: Gather) -> pa.Table:
+    """Return the group key of every row; a row whose key fails ends here."""
+    part.reset(part.split())
+    results = call_each(step, step.key, part.rows, lambda _: "", None)
+    book, keys = Book(step.title), []
+    for index, key in enumerate(results.values):
+        error = results.errors.get(index)
+        if error is None and not isinstance(key, str):
+            error = describe_error(TypeError(f"a key must be text, not {type(key).__name__}"))
+        if error is None:
+            keys.append(key)
+            continue
+        part.mark(index, FAILED, step.title, error)
+        book.add(part.rows[index], FAILED, error)
+        part.tally(step.title).entered += 1
+        part.tally(step.title).failed += 1
+    part.write_down(step.title, book.table())
+    part.reset(part.split())
+    return pa.table({"key": pa.array(keys, pa.string())})
+
+
+def _joined(old: dict[str, list[Held]], new: dict[str, list[Held]]) -> dict[str, list[Held]]:
+    return {
+        k: [*old.get(k, []), *new.get(k, [])] for k in (*old, *(k for k in new if k not in old))
+    }
+
+
+def _summed(old: dict[str, Tally], new: dict[str, Tally]) -> dict[str, Tally]:
+    out: dict[str, Tally] = {}
+    for tallies in (old, new):
+        for label, tally in tallies.items():
+            out.setdefault(label, Tally()).add(tally)
+    return out
+
+
+def total(states: Sequence[PartState]) -> dict[str, Tally]:
+    """Return the numbers of all parts together."""
+    out: dict[str, Tally] = {}
+    for state in states:
+        out = _summed(out, state.tallies)
+    return out

@@ -1,0 +1,88 @@
+"""Sketch a part for a `Whole`: one small value per row, as columns."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pyarrow as pa
+
+from curate.chunk import one_array
+from curate.engine.calls import Results, call_each, row_salts
+from curate.engine.drive import Driver
+from curate.engine.ledger import FAILED
+from curate.engine.book import Book
+from curate.engine.part import PartRun, describe_error
+from curate.step import Whole
+
+
+def sketch(part: PartRun, step: Whole, driver: Driver | None) -> pa.Table:
+    """Return one sketch per row that is still in; a row whose sketch fails ends here."""
+    began = time.perf_counter()
+    part.reset(part.split())
+    types = {name: arrow_type(text) for name, text in step.sketch_types().items()}
+    out = _sketch_chunks(part, step, types) if part.large else None
+    if out is None:
+        out = _sketch_rows(part, step, types, driver)
+    part.tally(step.title).seconds += time.perf_counter() - began
+    return out
+
+
+def arrow_type(text: str) -> pa.DataType:
+    """Return the Arrow type that a step's `sketch_types` names."""
+    if text.startswith("list<"):
+        return pa.list_(arrow_type(text[5:-1]))
+    if text.startswith("binary") and text[6:].isdigit():
+        return pa.binary(int(text[6:]))
+    return pa.type_for_alias(text)
+
+
+def _sketch_chunks(part: PartRun, step: Whole, types: dict[str, pa.DataType]) -> pa.Table | None:
+    tables = []
+    for chunk in part.chunks:
+        columns = step.sketch_many(chunk)
+        if columns is None:
+            return None
+        arrays = [one_array(columns[name]).cast(type_) for name, type_ in types.items()]
+        tables.append(pa.table(arrays, names=list(types)))
+    schema = pa.schema(list(types.items()))
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _sketch_rows(
+    part: PartRun, step: Whole, types: dict[str, pa.DataType], driver: Driver | None
+) -> pa.Table:
+    results = call_each(step, step.sketch, part.rows, row_salts(part.rows, step), driver)
+    schema = pa.schema(list(types.items()))
+    good: list[Any] = []
+    for index, value in enumerate(results.values):
+        if index in results.errors:
+            continue
+        try:
+            _check_sketch(value, types)
+            good.append(value)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError, KeyError) as wrong:
+            results.errors[index] = describe_error(wrong)
+    _fail_sketches(part, step.title, results)
+    return pa.Table.from_pylist(good, schema=schema)
+
+
+def _check_sketch(value: Any, types: dict[str, pa.DataType]) -> None:
+    """Raise when `value` does not fit the columns, so that only its own row fails."""
+    for name, type_ in types.items():
+        entry = value[name]
+        plain = isinstance(entry, float) and type_ == pa.float64()
+        if not plain and entry is not None:
+            pa.scalar(entry, type_)
+
+
+def _fail_sketches(part: PartRun, label: str, results: Results) -> None:
+    tally, book = part.tally(label), Book(label)
+    for index, error in sorted(results.errors.items()):
+        part.mark(index, FAILED, label, error)
+        book.add(part.rows[index], FAILED, error)
+        # The row entered the step; the others are counted when it decides.
+        tally.entered += 1
+        tally.failed += 1
+    part.write_down(label, book.table())
+    part.reset(part.split())

@@ -219,6 +219,11 @@ def _check_messages(name: str, value: Any) -> None:
         message.content.encode()
 
 
+def printable(text: str) -> str:
+    """Return `text` with control characters escaped, so that data cannot drive a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def seed_of(*parts: object) -> int:
     """Return a 64-bit seed that depends on all `parts` and on nothing else."""
     return xxhash.xxh3_64_intdigest("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass"))

@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass
+class Progress:
+    """How far a run is; the engine changes it and calls the listener a few times a second.
+
+    `phase` is "reading", a step's label, or "writing". `done` and `total` count parts of the phase
+    (`total` 0: unknown); `rows` counts rows read so far.
+    """
+
+    phase: str = "reading"
+    done: int = 0
+    total: int = 0
+    rows: int = 0
+    sent: int = 0
+    replayed: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,6 +31,8 @@ class RunOptions:
     """Say where a run lives and what it may use; nothing here changes a byte of its rows.
 
     `chunk_rows`, `workers` and `concurrency` shape the work only. `max_cost` is in US dollars.
+    `output` is a file for the kept rows, beside the run folder; `output_shape` how it is written
+    (`None`: as it was read). `progress` is called with the state of the run.
     """
 
     run: Path | None = None
@@ -25,4 +47,7 @@ class RunOptions:
     replace: bool = False
     retry_failed: bool = False
     allow_failed: float = 0.0
-    progress: bool | None = None
+    shape: str | None = None
+    output: Path | None = None
+    output_shape: str | None = None
+    progress: Callable[[Progress], None] | None = None

@@ -1,0 +1,162 @@
+"""The local engine: parts through segments on threads, or on spawned processes for slow Python.
+
+Columnar kernels release the interpreter lock, so threads serve them; only row steps written in
+Python gain from processes, and only when there is enough work to pay for starting them. Processes
+are spawned (a fork after threads have run can hang) and get paths, not tables.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import pickle
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import TypeVar
+
+from curate.engine.drive import Driver
+from curate.engine.plan import Segment, asks, is_columnar
+from curate.engine.segment import PartState, Settings, run_segment
+from curate.engine.workspace import Workspace, release
+from curate.step import Gather
+
+_Item = TypeVar("_Item")
+_Out = TypeVar("_Out")
+# Starting two processes and importing the steps there takes about a second and a half.
+_WORTH_PROCESSES = 2.0
+
+
+def ordered_map(
+    work: Callable[[_Item], _Out], items: Iterable[_Item], pool: Executor, window: int
+) -> Iterator[_Out]:
+    """Yield `work(item)` in the order of items, at most `window` of them ahead of the reader."""
+    waiting: deque[Future[_Out]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            while len(waiting) >= window:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+class Local:
+    """Run segments on this machine."""
+
+    def __init__(
+        self, settings: Settings, workspace: Workspace, driver: Driver | None, workers: int | None
+    ) -> None:
+        self.settings, self.workspace, self.driver = settings, workspace, driver
+        self.workers = workers or os.cpu_count() or 1
+        self.threads = ThreadPoolExecutor(self.workers, thread_name_prefix="curate")
+        self._processes: ProcessPoolExecutor | None = None
+
+    def close(self) -> None:
+        """Stop the workers; what they had not begun is dropped."""
+        self.threads.shutdown(wait=True, cancel_futures=True)
+        if self._processes is not None:
+            self._processes.shutdown(wait=True, cancel_futures=True)
+
+    def run(
+        self, segment: Segment, states: Iterable[PartState], parts: int, *, hold: bool
+    ) -> Iterator[PartState]:
+        """Yield each part's state behind `segment`, in order.
+
+        `parts` is an estimate of how many there are; with `hold`, tables are written away so that
+        memory stays flat while later parts are on their way.
+        """
+        workspace = self.workspace if hold else None
+        if self._must_be_alone(segment):
+            for state in states:
+                yield self._one(segment, state, workspace)
+            return
+        stream = iter(states)
+        if self._may_use_processes(segment):
+            first = next(stream, None)
+            if first is None:
+                return
+            began = time.perf_counter()
+            yield self._one(segment, first, workspace)
+            if (time.perf_counter() - began) * (parts - 1) > _WORTH_PROCESSES:
+                yield from self._on_processes(segment, stream)
+                return
+        yield from ordered_map(
+            lambda state: self._one(segment, state, workspace),
+            stream,
+            self.threads,
+            self.workers + 1,
+        )
+
+    def _one(self, segment: Segment, state: PartState, workspace: Workspace | None) -> PartState:
+        out = run_segment(segment, state, self.settings, driver=self.driver, workspace=workspace)
+        release(state.rows)
+        return out
+
+    def _must_be_alone(self, segment: Segment) -> bool:
+        """Tell whether one part at a time must run: the driver serves one at a time."""
+        steps = [*segment.steps, *([segment.cut] if segment.cut else [])]
+        return self.workers == 1 or any(asks(step) for step in steps)
+
+    def _may_use_processes(self, segment: Segment) -> bool:
+        slow = [step for step in segment.steps if not is_columnar(step)]
+        if segment.cut is not None and (
+            isinstance(segment.cut, Gather) or not is_columnar(segment.cut)
+        ):
+            slow.append(segment.cut)  # type: ignore[arg-type]
+        return bool(slow) and self.settings.large and can_travel(segment)
+
+    def _on_processes(self, segment: Segment, states: Iterator[PartState]) -> Iterator[PartState]:
+        if self._processes is None:
+            context = multiprocessing.get_context("spawn")
+            self._processes = ProcessPoolExecutor(self.workers, mp_context=context)
+
+        def submitted() -> Iterator[tuple[Segment, PartState, Settings, str]]:
+            for state in states:
+                if not isinstance(state.rows, os.PathLike):
+                    state.rows = self.workspace.hold(state.rows)
+                state.gone = [
+                    t if isinstance(t, os.PathLike) else self.workspace.hold(t) for t in state.gone
+                ]
+                yield segment, state, self.settings, str(self.workspace.folder)
+
+        yield from ordered_map(_in_process, submitted(), self._processes, self.workers + 1)
+
+
+def _in_process(job: tuple[Segment, PartState, Settings, str]) -> PartState:
+    """Run one part in a worker process; only paths travel."""
+    from pathlib import Path
+
+    segment, state, settings, folder = job
+    out = run_segment(segment, state, settings, workspace=Workspace(Path(folder)))
+    release(state.rows)
+    return out
+
+
+def can_travel(segment: Segment) -> bool:
+    """Tell whether a spawned process could load the segment's steps."""
+    try:
+        pickle.dumps(segment)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return all(_is_importable(type(step).__module__) for step in segment.steps)
+
+
+def _is_importable(module: str) -> bool:
+    if module == "__main__" or module not in sys.modules:
+        return False
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def estimate_parts(total_bytes: int, part_bytes: int = 8 << 20) -> int:
+    """Return about how many parts an input of this size has."""
+    return max(1, total_bytes // part_bytes)

@@ -1,0 +1,80 @@
+"""Everything that depends on the operating system: durable files, folders, locks, memory."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from curate.errors import UsageError
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes (or a folder's entries) durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a small file as a whole; a reader sees the old text or the new one."""
+    partial = path.with_name(path.name + ".tmp")
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    sync(path.parent)
+
+
+def no_room(error: BaseException) -> bool:
+    """Tell whether an error means that a disk (or a quota on it) is full."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    text = str(error)
+    return "No space left on device" in text or "disk is full" in text
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that this process has held, in MB (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+class FolderLock:
+    """Keep a second process out of a run folder; the lock dies with its process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: int | None = None
+
+    def __enter__(self) -> FolderLock:
+        """Take the lock, or raise `UsageError` when another process holds it."""
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            raise UsageError(
+                f"another process is writing {self._path.parent.parent}; wait for it, or give "
+                "this run a folder of its own (--run RUN)"
+            ) from error
+        self._handle = handle
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release the lock."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None

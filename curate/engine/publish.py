@@ -1,0 +1,188 @@
+"""Write the files of a run: kept, used, dropped, failed and the ledger, part after part, in order.
+
+Parts arrive in source order; rows of one outcome are re-cut every 16,384 rows, so that the files do
+not show how the work was split. Files are encoded on a pool of threads and appear together, when
+the whole run is done.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.chunk import FIELDS, SCORE, TAIL, one_array
+from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
+from curate.engine.order import sort_by_seq
+from curate.engine.parquet import FILE_ROWS, write_table
+from curate.engine.segment import PartState
+from curate.engine.workspace import Held, load, release
+from curate.row import KINDS
+
+SECTIONS = {PASSED: "kept", USED: "used", DROPPED: "dropped"}
+_MOST_WAITING = 4
+
+
+class Cutter:
+    """Re-cut a stream of tables into numbered files of 16,384 rows."""
+
+    def __init__(self, folder: Path, pool: Executor) -> None:
+        self._folder, self._pool = folder, pool
+        self._tables: list[pa.Table] = []
+        self._rows = self._files = 0
+        self._writing: deque[Future[None]] = deque()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.total = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Take the next rows."""
+        if not table.num_rows:
+            return
+        self.total += table.num_rows
+        self._tables.append(table)
+        self._rows += table.num_rows
+        if self._rows >= FILE_ROWS:
+            whole = pa.concat_tables(self._tables)
+            full = self._rows // FILE_ROWS * FILE_ROWS
+            for start in range(0, full, FILE_ROWS):
+                self._write(whole.slice(start, FILE_ROWS))
+            rest = whole.slice(full)
+            self._tables, self._rows = ([rest] if rest.num_rows else []), rest.num_rows
+
+    def _write(self, table: pa.Table) -> None:
+        path = self._folder / f"part-{self._files:05d}.parquet"
+        self._files += 1
+        self._writing.append(self._pool.submit(write_table, table, path))
+        while len(self._writing) > _MOST_WAITING:
+            self._writing.popleft().result()
+
+    def finish(self) -> None:
+        """Write what is left and wait for every file."""
+        if self._tables:
+            self._write(pa.concat_tables(self._tables))
+            self._tables = []
+        while self._writing:
+            self._writing.popleft().result()
+
+
+class Publisher:
+    """Take finished parts in order and write a run's files below `folder`."""
+
+    def __init__(self, folder: Path, labels: Sequence[str], pool: Executor) -> None:
+        self._folder, self._labels, self._pool = folder, tuple(labels), pool
+        self._cutters: dict[str, Cutter] = {}
+        for name in ("kept", "used", "dropped", "failed", "ledger"):
+            (folder / name).mkdir(parents=True)
+        self.counts: dict[str, int] = {}
+
+    def _cutter(self, *names: str) -> Cutter:
+        key = "/".join(names)
+        if key not in self._cutters:
+            self._cutters[key] = Cutter(self._folder.joinpath(*names), self._pool)
+        return self._cutters[key]
+
+    def add(self, state: PartState) -> None:
+        """Write one part that has been through every segment."""
+        self._add_rows(PASSED, load(state.rows))
+        gone = [load(held) for held in state.gone]
+        for outcome in (USED, DROPPED, FAILED):
+            tables = [t.filter(pc.equal(t.column("outcome"), outcome)) for t in gone]
+            tables = [t for t in tables if t.num_rows]
+            if tables:
+                whole = pa.concat_tables(tables, promote_options="default")
+                self._add_rows(outcome, sort_by_seq(whole))
+        for label, held in state.ledger.items():
+            for table in held:
+                self._cutter("ledger", label).add(load(table))
+        _release_all(
+            [state.rows, *state.gone, *(t for held in state.ledger.values() for t in held)]
+        )
+
+    def _add_rows(self, outcome: int, table: pa.Table) -> None:
+        if not table.num_rows:
+            return
+        name = SECTIONS.get(outcome, "failed")
+        self.counts[name] = self.counts.get(name, 0) + table.num_rows
+        if outcome == FAILED:
+            self._cutter("failed").add(failed_columns(table, self._labels))
+            return
+        column = one_array(table.column("kind"))
+        kinds = pc.unique(column).to_pylist()
+        for kind in sorted(kinds):
+            rows = table if len(kinds) == 1 else table.filter(pc.equal(table.column("kind"), kind))
+            self._cutter(name, kind).add(row_columns(rows, KINDS[kind], self._labels))
+
+    def finish(self) -> None:
+        """Wait for every file."""
+        for cutter in self._cutters.values():
+            cutter.finish()
+
+
+def _release_all(held: Iterable[Held]) -> None:
+    for one in held:
+        release(one)
+
+
+def row_columns(table: pa.Table, fields: Sequence[str], labels: Sequence[str]) -> pa.Table:
+    """Return the columns of a published row file, in their fixed order."""
+    count, names = table.num_rows, set(table.column_names)
+    columns = {name: table.column(name) for name in ("id", "seq", "source")}
+    for name in fields:
+        columns[name] = table.column(name) if name in names else pa.nulls(count, FIELDS[name])
+    columns["extra"] = table.column("extra") if "extra" in names else pa.nulls(count, pa.string())
+    columns["parents"] = _parents(table)
+    columns["scores"] = _scores(table, labels)
+    columns["notes"] = table.column("notes") if "notes" in names else pa.nulls(count, pa.string())
+    return pa.table(columns)
+
+
+def failed_columns(table: pa.Table, labels: Sequence[str]) -> pa.Table:
+    """Return the columns of the failed file: rows of any kind, and unreadable lines."""
+    out = row_columns(table, list(FIELDS), labels)
+    types = {
+        "step": pa.string(),
+        "error": pa.string(),
+        "file": pa.string(),
+        "line": pa.int64(),
+        "raw": pa.binary(),
+    }
+    for name, type_ in types.items():
+        missing = name not in table.column_names
+        out = out.append_column(
+            name, pa.nulls(out.num_rows, type_) if missing else table.column(name)
+        )
+    return out
+
+
+def _parents(table: pa.Table) -> pa.Array | pa.ChunkedArray:
+    """Return the parents column with empty lists where a row was read, not made."""
+    count = table.num_rows
+    if "parents" in table.column_names:
+        column = one_array(table.column("parents"))
+        if not column.null_count:
+            return column
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0))
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), column.flatten())
+    empty = pa.array(np.zeros(count + 1, np.int32))
+    return pa.ListArray.from_arrays(empty, pa.array([], TAIL["parents"].value_type))
+
+
+def _scores(table: pa.Table, labels: Sequence[str]) -> pa.Array:
+    """Return a struct with one number per step of the recipe, null where it gave none."""
+    count = table.num_rows
+    if not labels:
+        return pa.nulls(count)
+    columns = []
+    for label in labels:
+        present = SCORE + label in table.column_names
+        column = (
+            one_array(table.column(SCORE + label)) if present else pa.nulls(count, pa.float64())
+        )
+        columns.append(column.cast(pa.float64()))
+    return pa.StructArray.from_arrays(columns, names=list(labels))

@@ -1,0 +1,236 @@
+"""Run a pipeline from end to end: read, go through the segments, decide, publish, report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.engine.accounts import Accounts
+from curate.engine.folder import RunFolder
+from curate.engine.gather import gather
+from curate.engine.grow import grow
+from curate.engine.ledger import Tally
+from curate.engine.local import Local, estimate_parts
+from curate.engine.options import Progress, RunOptions
+from curate.engine.output import Output
+from curate.engine.plan import asks, cut_at_wholes
+from curate.engine.posix import no_room, peak_memory_mb
+from curate.engine.publish import Publisher
+from curate.engine.reading import Reading
+from curate.engine.record import card, describe_run
+from curate.engine.segment import PartState, Settings, total
+from curate.engine.whole import decide
+from curate.engine.workspace import Workspace
+from curate.errors import CurateError, DiskFull, StoppedShort
+from curate.read import Inputs, open_inputs
+from curate.result import Result
+from curate.step import Gather, Grow, Step, Whole
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
+
+# Below this size, compiled kernels cost more to load than they save.
+LARGE_BYTES = 8 << 20
+
+
+def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None = None) -> Result:
+    """Run `pipeline` on `inputs` (its own, if none are given) and return the result.
+
+    Raises:
+        UsageError: the recipe, the inputs or the options are wrong; nothing was spent.
+        CeilingReached: the next request could pass a ceiling.
+        StoppedShort: the disk is full, the store or a server failed, or a step could not decide.
+    """
+    options = options or RunOptions()
+    opened = open_inputs(pipeline.inputs if inputs is None else inputs, shape=options.shape)
+    pipeline = pipeline.resolved()
+    pipeline.check(kinds=opened.kinds())
+    purpose = _purpose(pipeline, opened, options)
+    folder = RunFolder(options.run or default_folder(pipeline, purpose))
+    try:
+        with folder.lock():
+            if options.dry_run:
+                return Result(folder.path, _plan_summary(pipeline, opened))
+            folder.claim(purpose, replace=options.replace)
+            return _Run(pipeline, opened, options, folder).go()
+    except CurateError:
+        raise
+    except (OSError, ValueError) as error:
+        # Arrow reports a full disk as its own subclass of OSError or ValueError.
+        if no_room(error):
+            raise DiskFull(
+                f"no room left on the disk ({folder.path} or the store): {error}; free some room "
+                "and run the same command again, nothing that was paid for is lost"
+            ) from error
+        raise
+
+
+def default_folder(pipeline: Pipeline, purpose: dict[str, Any]) -> Path:
+    """Return `runs/NAME` for a named recipe, else a name made of what is run."""
+    if pipeline.name:
+        return Path("runs") / pipeline.name
+    text = json.dumps(purpose, sort_keys=True, default=str)
+    return Path("runs") / ("run-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest())
+
+
+def _purpose(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[str, Any]:
+    """Return what a run folder is for; another purpose needs another folder."""
+    models = {
+        name: {k: v for k, v in spec.items() if k not in ("price", "max_concurrency")}
+        if isinstance(spec, dict)
+        else spec
+        for name, spec in {**(pipeline.models or {}), **(pipeline.encoders or {})}.items()
+    }
+    return {
+        "inputs": opened.fingerprint(),
+        "limit": options.limit,
+        "steps": [[step.title, step.name, step.version, step.fields()] for step in pipeline.steps],
+        "models": models,
+        "seed": pipeline.seed,
+    }
+
+
+def _plan_summary(pipeline: Pipeline, opened: Inputs) -> dict[str, Any]:
+    return {
+        "dry_run": True,
+        "inputs": opened.fingerprint(),
+        "kinds": sorted(opened.kinds()),
+        "steps": [{"label": s.title, "name": s.name, "asks": asks(s)} for s in pipeline.steps],
+    }
+
+
+class _Run:
+    """One execution in a locked folder."""
+
+    def __init__(
+        self, pipeline: Pipeline, opened: Inputs, options: RunOptions, folder: RunFolder
+    ) -> None:
+        self.pipeline, self.opened, self.options, self.folder = pipeline, opened, options, folder
+        self.began = time.time()
+        self.progress = Progress()
+        self.reading = Reading(opened, options.limit)
+        self.tallies: dict[str, Tally] = {}
+        self.short: str | None = None
+
+    def go(self) -> Result:
+        """Run, publish, and return the result."""
+        workspace = Workspace(self.folder.work)
+        workspace.open()
+        with ExitStack() as stack:
+            stack.callback(workspace.close)
+            asking = any(asks(step) or isinstance(step, Grow) for step in self.pipeline.steps)
+            self.accounts = Accounts.open(self.pipeline, self.options, self.folder, asking, stack)
+            settings = Settings(
+                run_seed=self.pipeline.seed,
+                large=self.opened.total_bytes >= LARGE_BYTES,
+                chunk_rows=self.options.chunk_rows,
+            )
+            local = Local(settings, workspace, self.accounts.driver, self.options.workers)
+            stack.callback(local.close)
+            publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
+            output = Output.open(self.options, self.reading, self.folder)
+            for state in self._through(local):
+                if output is not None:
+                    output.add(state)
+                publisher.add(state)
+            publisher.finish()
+            return self._publish(publisher, output)
+
+    def _labels(self) -> list[str]:
+        return [step.title for step in self.pipeline.steps]
+
+    def _through(self, local: Local) -> Iterable[PartState]:
+        """Yield every part behind the last segment, in order."""
+        states: Iterable[PartState] = self._read(local)
+        count = estimate_parts(self.opened.total_bytes)
+        for segment in cut_at_wholes(self.pipeline.steps):
+            stream = local.run(segment, states, count, hold=segment.cut is not None)
+            if segment.cut is None:
+                yield from self._counted(stream)
+                return
+            done = list(self._watched(stream, segment.cut.title))
+            seconds = self._cut(segment.cut, done)
+            self.tallies.setdefault(segment.cut.title, Tally()).seconds += seconds
+            states, count = done, len(done)
+
+    def _read(self, local: Local) -> Iterable[PartState]:
+        for state in self.reading.states(local.threads, local.workers + 1):
+            self.progress.rows = self.reading.count
+            yield state
+
+    def _cut(self, step: Step, states: list[PartState]) -> float:
+        """Let a step that needs all parts decide; return the seconds it took."""
+        self._tell(step.title, 0, 0)
+        seed = self.pipeline.seed
+        if isinstance(step, Whole):
+            return decide(step, states)
+        if isinstance(step, Gather):
+            return gather(step, states, self.accounts.driver, seed)
+        assert isinstance(step, Grow)
+        driver, store = self.accounts.driver, self.accounts.store
+        assert driver is not None and store is not None
+        source = self.opened.count + self._labels().index(step.title)
+        grown = grow(step, states, driver, store, run_seed=seed, source=source)
+        self.short = self.short or grown.short
+        return grown.seconds
+
+    def _watched(self, stream: Iterable[PartState], phase: str) -> Iterable[PartState]:
+        for done, state in enumerate(stream):
+            self._tell(phase, done + 1, 0)
+            yield state
+
+    def _counted(self, stream: Iterable[PartState]) -> Iterable[PartState]:
+        for state in self._watched(stream, "writing"):
+            for label, tally in total([state]).items():
+                self.tallies.setdefault(label, Tally()).add(tally)
+            yield state
+
+    def _tell(self, phase: str, done: int, parts: int) -> None:
+        self.progress.phase, self.progress.done, self.progress.total = phase, done, parts
+        if self.options.progress is not None:
+            self.accounts.show(self.progress)
+            self.options.progress(self.progress)
+
+    def _publish(self, publisher: Publisher, output: Output | None) -> Result:
+        """Move the results in, the report last."""
+        summary = self._summary(publisher)
+        texts = {
+            "run.yaml": describe_run(self.pipeline, self.opened, self.options, self.began),
+            "README.md": card(self.pipeline, self.opened, summary),
+        }
+        if output is not None:
+            output.finish()
+        self.folder.publish(texts, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
+        share = summary["failed"] / max(1, summary["in"] + summary["made"])
+        code = 4 if self.short else 1 if share > self.options.allow_failed else 0
+        return Result(self.folder.path, summary, code, self.short, pipeline=self.pipeline)
+
+    def _summary(self, publisher: Publisher) -> dict[str, Any]:
+        counts = {
+            name: publisher.counts.get(name, 0) for name in ("kept", "used", "dropped", "failed")
+        }
+        made = sum(tally.made for tally in self.tallies.values())
+        if self.reading.count + made != sum(counts.values()):
+            raise StoppedShort(
+                f"rows do not add up: {self.reading.count} in + {made} made, but {counts}; this is "
+                "a defect in curate, nothing was published, please report it"
+            )
+        steps = [
+            self.tallies.get(step.title, Tally()).to_json(step.title, step.name)
+            for step in self.pipeline.steps
+        ]
+        return {
+            "in": self.reading.count,
+            "made": made,
+            **counts,
+            "seconds": round(time.time() - self.began, 3),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "steps": steps,
+            **self.accounts.summary(),
+            "unreadable": self.reading.unreadable,
+        }

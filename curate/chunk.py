@@ -9,7 +9,7 @@ float64 column `score:LABEL` for each step that scored.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ class Chunk:
     def __init__(self, table: pa.Table, *, run_seed: int = 0, large: bool = False) -> None:
         """Wrap `table` (the columns named in this module's docstring)."""
         self.table, self.run_seed, self.large = table, run_seed, large
+        self._shared: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -76,6 +77,12 @@ class Chunk:
     def kinds(self) -> list[str]:
         """The kinds present, sorted."""
         return sorted(k for k in pc.unique(self.column("kind")).to_pylist() if k)
+
+    def shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what `make` gives, made once for all steps that ask under the same `key`."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
 
     def texts(self, on: On) -> pa.StringArray:
         """Return the text that `on` names for every row, equal to `Row.text(on)`."""

@@ -1,0 +1,181 @@
+"""Tell one row's whole life: where it came from, what each step said, and on what evidence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.errors import UsageError
+from curate.result import as_record, working_columns
+from curate.row import Row
+
+SECTIONS = ("kept", "used", "dropped", "failed")
+
+
+@dataclass
+class Life:
+    """One row's life. `events` are its ledger lines in the order of steps.
+
+    `partners` are the rows that its events name, `exchanges` the requests behind them with their
+    replies, by key; `parents` and `children` are lives and ids of the rows before and after it.
+    """
+
+    id: str
+    outcome: str
+    origin: str
+    record: Mapping[str, Any]
+    events: list[dict[str, Any]] = field(default_factory=list)
+    partners: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    exchanges: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parents: list[Life] = field(default_factory=list)
+    children: list[str] = field(default_factory=list)
+
+
+def explain(folder: Path, prefix: str) -> Life:
+    """Return the life of the row whose id begins with `prefix`.
+
+    Raises:
+        UsageError: no row, or more than one, has such an id.
+    """
+    if not (folder / "report.json").is_file():
+        raise UsageError(f"{folder} holds no finished run (no report.json); run its recipe first")
+    wanted = prefix.strip().lower()
+    if not wanted or any(c not in "0123456789abcdef" for c in wanted):
+        raise UsageError(f"'{prefix}' is no row id: give at least its first hexadecimal digits")
+    found = list(_ids_with(folder, wanted))
+    if not found:
+        raise UsageError(f"no row of {folder} has an id that begins with '{prefix}'")
+    if len(found) > 1:
+        some = ", ".join(found[:5])
+        raise UsageError(f"{len(found)} rows begin with '{prefix}' ({some}...): give more digits")
+    return _life(folder, found[0], _recipe(folder))
+
+
+def _recipe(folder: Path) -> dict[str, Any]:
+    import yaml
+
+    return dict(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
+
+
+def _ids_with(folder: Path, prefix: str) -> Iterator[str]:
+    import pyarrow.parquet as pq
+
+    for section in SECTIONS:
+        for path in sorted((folder / section).rglob("*.parquet")):
+            for value in pq.read_table(path, columns=["id"]).column("id").to_pylist():
+                if value.hex().startswith(prefix):
+                    yield value.hex()
+
+
+def _life(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) -> Life:
+    """Return a life with its parents' lives (to a bounded depth: a grown pool goes far back)."""
+    section, row, place = _find(folder, row_id)
+    labels = ["read", *recipe["labels"]]
+    life = Life(
+        id=row_id,
+        outcome=section,
+        origin=_origin(row, place, recipe),
+        record=as_record(row) if row.kind else {"raw": place.get("raw")},
+        events=list(_events(folder, row_id, labels)),
+    )
+    for event in life.events:
+        if event["partner"] is not None:
+            life.partners[event["partner"]] = as_record(_find(folder, event["partner"])[1])
+    life.exchanges = _exchanges(life.events, recipe)
+    if depth < 8:
+        for parent in row.parents:
+            life.parents.append(_life(folder, parent, recipe, depth + 1))
+    if depth == 0:
+        life.children = list(_children(folder, row_id))
+    return life
+
+
+def _find(folder: Path, row_id: str) -> tuple[str, Row, dict[str, Any]]:
+    """Return where a row ended, the row, and the failed file's columns about its line."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from curate.chunk import rows_of
+
+    for section in SECTIONS:
+        for path in sorted((folder / section).rglob("*.parquet")):
+            ids = pq.read_table(path, columns=["id"]).column("id")
+            at = pc.index(ids, pa.scalar(bytes.fromhex(row_id), ids.type)).as_py()
+            if at < 0:
+                continue
+            table = pq.ParquetFile(path).read().slice(at, 1)
+            names = ("step", "error", "file", "line", "raw")
+            place = {n: table.column(n)[0].as_py() for n in names if n in table.column_names}
+            return section, next(iter(rows_of(working_columns(table, path.parent.name)))), place
+    raise UsageError(f"{folder} holds no row {row_id}; was part of the folder deleted?")
+
+
+def _origin(row: Row, place: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    """Say in words where a row came from."""
+    if place.get("file"):
+        return f"{place['file']}, line {place['line']}"
+    if row.parents or len(row.seq) != 3:
+        return f"made from {len(row.parents)} row{'s' if len(row.parents) != 1 else ''}"
+    files = [entry for entry in recipe["inputs"] if entry.get("input") == row.source]
+    name = files[row.seq[1]]["file"] if row.seq[1] < len(files) else row.source
+    return f"{name}, record {row.seq[2] + 1:,}"
+
+
+def _events(folder: Path, row_id: str, labels: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield a row's ledger lines, step by step."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    for label in labels:
+        for path in sorted((folder / "ledger" / label).glob("*.parquet")):
+            ids = pq.read_table(path, columns=["row"]).column("row")
+            hits = pc.equal(ids, pa.scalar(bytes.fromhex(row_id), ids.type))
+            if not pc.any(hits).as_py():
+                continue
+            for line in pq.ParquetFile(path).read().filter(hits).to_pylist():
+                line["detail"] = json.loads(line["detail"]) if line["detail"] else None
+                line["partner"] = line["partner"].hex() if line["partner"] else None
+                line["parents"] = [p.hex() for p in line["parents"] or ()]
+                del line["row"]
+                yield line
+
+
+def _exchanges(
+    events: list[dict[str, Any]], recipe: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return the requests and replies behind a row's events, as the store still has them."""
+    keys = [key for event in events for key in (event["detail"] or {}).get("asked", ())]
+    store = recipe.get("options", {}).get("store")
+    if not keys or not store or not Path(store).is_dir():
+        return {}
+    from curate.engine.store import Store
+
+    with Store.open(Path(store)) as opened:
+        requests, replies = opened.requests(keys), opened.get_many(keys)
+    return {
+        key: {
+            "model": requests[key].model if key in requests else None,
+            "request": requests[key].content if key in requests else None,
+            "reply": replies[key].reply.text if key in replies else None,
+        }
+        for key in dict.fromkeys(keys)
+    }
+
+
+def _children(folder: Path, row_id: str) -> Iterator[str]:
+    import pyarrow.parquet as pq
+
+    target = bytes.fromhex(row_id)
+    for path in sorted((folder / "ledger").rglob("*.parquet")):
+        table = pq.read_table(path, columns=["row", "outcome", "parents"])
+        made = table.filter(table.column("outcome").to_numpy() == "made")
+        for row, parents in zip(
+            *(made.column(n).to_pylist() for n in ("row", "parents")), strict=True
+        ):
+            if target in (parents or ()):
+                yield row.hex()

@@ -1,0 +1,238 @@
+"""What a run left: its rows by outcome, its report, and the life of each row.
+
+A result reads the files of a run folder when asked, so it costs nothing to hold and is the same
+object whether the run ended a second or a month ago.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import UsageError
+from curate.report import render
+from curate.row import FIELD_TYPES, KINDS, Row
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+    import pyarrow as pa
+
+    from curate.explain import Life
+    from curate.pipeline import Pipeline
+
+
+class Rows:
+    """The rows of one outcome, in order; iterating gives `Row` views."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __len__(self) -> int:
+        """Return the number of rows, from the files' footers."""
+        import pyarrow.parquet as pq
+
+        return sum(pq.ParquetFile(path).metadata.num_rows for path in self.files())
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows, kind by kind."""
+        from curate.chunk import rows_of
+
+        for table in self.tables():
+            yield from rows_of(table)
+
+    def files(self) -> list[Path]:
+        """Return the Parquet files, kind by kind, in order."""
+        return sorted(self.folder.rglob("*.parquet"))
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield one table per file, with the columns that `curate.chunk` describes."""
+        import pyarrow.parquet as pq
+
+        for path in self.files():
+            yield working_columns(pq.ParquetFile(path).read(), path.parent.name)
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return the rows as records: their fields, and the extra columns that came with them."""
+        return [as_record(row) for row in self]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the rows' files as one data frame, ids as hexadecimal text."""
+        import pandas as pd
+        import pyarrow.parquet as pq
+
+        frames = [pq.ParquetFile(path).read().to_pandas() for path in self.files()]
+        if not frames:
+            return pd.DataFrame()
+        frame = pd.concat(frames, ignore_index=True)
+        frame["id"] = [value.hex() for value in frame["id"]]
+        frame["parents"] = [[p.hex() for p in parents] for parents in frame["parents"]]
+        return frame
+
+    def to_datasets(self) -> datasets.Dataset:
+        """Return the records as a `datasets.Dataset`."""
+        import datasets
+
+        return datasets.Dataset.from_list(self.to_list())
+
+    def __repr__(self) -> str:
+        """Return the number of rows and where they are."""
+        return f"<{len(self):,} rows in {self.folder}>"
+
+
+class Result:
+    """A finished run.
+
+    `summary` is `report.json`; `exit_code` what the command line returns; `message` says why a run
+    fell short, if it did.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        summary: Mapping[str, Any],
+        exit_code: int = 0,
+        message: str | None = None,
+        *,
+        pipeline: Pipeline | None = None,
+        inputs: Any = None,
+    ) -> None:
+        self.folder, self.summary = folder, summary
+        self.exit_code, self.message = exit_code, message
+        self._pipeline, self._inputs = pipeline, inputs
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Result:
+        """Open the run in `folder`, or raise `UsageError` when there is no finished one."""
+        path = Path(folder)
+        report = path / "report.json"
+        if not report.is_file():
+            state = "a run that has not finished" if (path / ".state").is_dir() else "no run"
+            raise UsageError(f"{path} holds {state} (no report.json); run its recipe first")
+        return cls(path, json.loads(report.read_text(encoding="utf-8")))
+
+    @property
+    def kept(self) -> Rows:
+        """Rows that passed every step."""
+        return Rows(self.folder / "kept")
+
+    @property
+    def used(self) -> Rows:
+        """Rows that were replaced by the rows made from them."""
+        return Rows(self.folder / "used")
+
+    @property
+    def dropped(self) -> Rows:
+        """Rows that a rule refused."""
+        return Rows(self.folder / "dropped")
+
+    @property
+    def failed(self) -> Rows:
+        """Rows on which a step failed, and lines that could not be read."""
+        return Rows(self.folder / "failed")
+
+    def report(self) -> str:
+        """Return the funnel as a text for people."""
+        return render(self.summary)
+
+    def explain(self, row: str) -> Life:
+        """Return the whole life of the row whose id begins with `row`."""
+        from curate.explain import explain
+
+        return explain(self.folder, row)
+
+    @cached_property
+    def recipe(self) -> Mapping[str, Any]:
+        """The resolved recipe, inputs and versions, as `run.yaml` holds them."""
+        import yaml
+
+        data = yaml.safe_load((self.folder / "run.yaml").read_text(encoding="utf-8"))
+        return dict(data)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline that made this run."""
+        if self._pipeline is None:
+            import yaml
+
+            from curate.pipeline import Pipeline
+
+            self._pipeline = Pipeline.from_yaml(yaml.safe_dump(self.recipe["recipe"]))
+        return self._pipeline
+
+    def rethreshold(self, **rules: Any) -> Result:
+        """Run again with other rules, in a sibling folder, under the same ceilings.
+
+        Each keyword is a step's label; its value is a mapping of rules, or one value where the step
+        has one rule only (or one that is set). Stored replies answer what was asked before.
+        """
+        from curate.rethreshold import rethreshold
+
+        return rethreshold(self, rules, self._inputs)
+
+    def __repr__(self) -> str:
+        """Return the folder and the counts."""
+        counts = ", ".join(f"{self.summary.get(n)} {n}" for n in ("kept", "dropped", "failed"))
+        return f"<Result {self.folder}: {counts}>"
+
+
+def working_columns(table: pa.Table, kind: str) -> pa.Table:
+    """Return a published table with the columns that flow between steps."""
+    import pyarrow as pa
+
+    from curate.chunk import SCORE
+
+    scores = table.column("scores")
+    if pa.types.is_struct(scores.type):
+        for field, column in zip(scores.type, scores.flatten(), strict=True):
+            table = table.append_column(SCORE + field.name, column)
+    table = table.drop_columns(["scores"])
+    kinds = [kind] * len(table) if kind in KINDS else _kinds_by_fields(table)
+    return table.append_column("kind", pa.array(kinds, pa.string()))
+
+
+def _kinds_by_fields(table: pa.Table) -> list[str]:
+    """Return the kind of each failed row, from the fields that it has; none for a broken line."""
+    present = {
+        name: table.column(name).is_valid().to_pylist()
+        for name in FIELD_TYPES
+        if name in table.column_names
+    }
+    # The last field that names a kind decides: a prompt alone makes a prompt row.
+    order = (("prompt", "prompt"), ("completion", "unpaired"), ("candidates", "ranked"))
+    order += (("chosen", "preference"), ("messages", "sft"))  # type: ignore[assignment]
+    kinds = [""] * len(table)
+    for name, kind in order:
+        for index, there in enumerate(present.get(name, ())):
+            if there:
+                kinds[index] = kind
+    return kinds
+
+
+def as_record(row: Row) -> dict[str, Any]:
+    """Return a row as plain data: its fields, then its extra columns."""
+    record: dict[str, Any] = {}
+    for name in KINDS.get(row.kind, ()):
+        value = row.fields[name]
+        if FIELD_TYPES[name] == "messages":
+            value = [as_turn(message) for message in value]
+        elif name == "candidates":
+            value = [
+                {"messages": [as_turn(m) for m in c.messages], "score": c.score, "model": c.model}
+                for c in value
+            ]
+        record[name] = value
+    extra = json.loads(row.extra) if row.extra else {}
+    extra.pop("input_chars", None)
+    return {**record, **{k: v for k, v in extra.items() if k not in record}}
+
+
+def as_turn(message: Any) -> dict[str, Any]:
+    """Return a message as chat data: role, content, and its tool or media parts."""
+    turn = {"role": message.role, "content": message.content}
+    if message.parts:
+        turn.update(json.loads(message.parts))
+    return turn

@@ -1,0 +1,1 @@
+"""Compiled passes over columns of text, and the plain-Python definitions that they must equal."""

@@ -1,0 +1,56 @@
+"""Rows for the tests of steps, and the law that both forms of a step agree."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from curate.chunk import Chunk, table_of
+from curate.row import Message, Row, canonical_bytes, digest
+from curate.step import Filter, Scored
+
+
+def sft(*turns: str, system: str | None = None) -> Row:
+    """Return a conversation whose turns are the user's and the assistant's in turn."""
+    roles = ("user", "assistant")
+    messages = tuple(Message(roles[i % 2], text) for i, text in enumerate(turns))
+    if system is not None:
+        messages = (Message("system", system), *messages)
+    return row_of("sft", {"messages": messages})
+
+
+def row_of(kind: str, fields: dict[str, object], *, seq: int = 0, **rest: object) -> Row:
+    """Return a row of `kind`, its id made of its content."""
+    row_id = digest(canonical_bytes(kind, fields)).hex()
+    return Row(row_id, (0, 0, seq), kind, fields, **rest)  # type: ignore[arg-type]
+
+
+def both_scores(step: Filter, rows: Sequence[Row]) -> list[float | None]:
+    """Return the scores of `rows`, once `score` and `score_many` have given the same ones."""
+    plain = [step.score(row) for row in rows]
+    expected = [score if isinstance(score, Scored) else Scored(score) for score in plain]
+    many = step.score_many(Chunk(table_of(rows), large=True))
+    assert many is not None
+    values = [None if math.isnan(value) else value for value in many.values.tolist()]
+    assert values == [score.value for score in expected]
+    details = many.details or [None] * len(rows)
+    assert list(details) == [score.detail for score in expected]
+    return values
+
+
+@pytest.fixture(scope="session")
+def conversation() -> Callable[..., Row]:
+    """Make an `sft` row from texts."""
+    return sft
+
+
+@pytest.fixture(scope="session")
+def make_row() -> Callable[..., Row]:
+    """Make a row of any kind."""
+    return row_of
+
+
+@pytest.fixture(scope="session")
+def scores_of() -> Callable[[Filter, Sequence[Row]], list[float | None]]:
+    """Score rows in both forms, which must agree."""
+    return both_scores

@@ -22,8 +22,8 @@ from curate.row import Message
 class Request:
     """What all requests share.
 
-    `model` is a name in the recipe's `models` (or `encoders`). `share=None` follows the step: judges
-    share equal requests, generators do not. `sample` numbers several replies to one prompt.
+    `model` is a name in the recipe's `models` (or `encoders`). `share=None` follows the step:
+    judges share equal requests, generators do not. `sample` numbers several replies to one prompt.
     """
 
     model: str | None = None

@@ -91,7 +91,7 @@ class TemporaryFault(ModelError):
     def __init__(
         self, message: str, *, cause: str = "error", retry_after: float | None = None
     ) -> None:
-        """Keep the `cause` (one word, counted in reports) and the server's `retry_after` seconds."""
+        """Keep the `cause` (one word, counted) and the server's `retry_after` seconds."""
         super().__init__(message)
         self.cause, self.retry_after = cause, retry_after
 

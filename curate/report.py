@@ -18,7 +18,8 @@ def render(summary: Mapping[str, Any]) -> str:
             "",
             f"requests   {requests['sent']:,} sent, {requests['replayed']:,} replayed, "
             f"{requests['failed']:,} failed, {requests['retried']:,} retried",
-            f"tokens     {tokens['input']:,} in, {tokens['output']:,} out; ${summary['cost_usd']:.4f}",
+            f"tokens     {tokens['input']:,} in, {tokens['output']:,} out",
+            f"cost       ${summary['cost_usd']:.4f}",
         ]
     lines += ["", f"{summary['seconds']:.1f} s, {summary['peak_memory_mb']:,.0f} MB at most"]
     return "\n".join(lines)
@@ -26,11 +27,8 @@ def render(summary: Mapping[str, Any]) -> str:
 
 def _totals(summary: Mapping[str, Any]) -> str:
     names = ("in", "made", "kept", "used", "dropped", "failed")
-    counts = {name: f"{summary[name]:,}" for name in names}
-    return (
-        f"{counts['in']} in + {counts['made']} made = {counts['kept']} kept + {counts['used']} used "
-        f"+ {counts['dropped']} dropped + {counts['failed']} failed"
-    )
+    counts = [f"{summary[name]:,} {name}" for name in names]
+    return " + ".join(counts[:2]) + " = " + " + ".join(counts[2:])
 
 
 def _funnel(summary: Mapping[str, Any]) -> list[str]:

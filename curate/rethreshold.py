@@ -65,8 +65,8 @@ def _changed(step: Step, change: Any) -> Step:
     for name in change:
         if name not in rules:
             raise UsageError(
-                f"'{name}' is no rule of step '{step.title}' ({', '.join(rules) or 'it has none'}); "
-                "another field changes its scores: make a new run of it"
+                f"'{name}' is no rule of step '{step.title}'; its rules: "
+                f"{', '.join(rules) or 'none'}; another field changes its scores: make a new run of it"
             )
     changed: Step = dataclasses.replace(step, **change)
     return changed

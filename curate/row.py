@@ -79,7 +79,7 @@ class Record(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One example. `id` is 32 hexadecimal digits; `seq` orders rows; `extra` and `notes` are JSON."""
+    """One example: `id` is 32 hexadecimal digits, `seq` the order, `extra` and `notes` JSON."""
 
     id: str
     seq: tuple[int, ...]
@@ -141,7 +141,7 @@ class Row(NamedTuple):
 
     @property
     def response(self) -> str:
-        """The last assistant message (of the completion, of the chosen answer), or an empty text."""
+        """The last assistant message (of completion or chosen answer), or an empty text."""
         if self.kind not in RESPONSE_FIELD:
             return ""
         turns = self.fields[RESPONSE_FIELD[self.kind]]
@@ -171,7 +171,7 @@ class Row(NamedTuple):
         return Record(self.kind, {**self.fields, **fields}, self.extra)
 
     def random(self, label: str) -> random.Random:
-        """Return the row's own generator for the step `label`, the same in every run of this seed."""
+        """Return the row's own generator for the step `label`, equal in every run of this seed."""
         return random.Random(seed_of(self.id, label, self.run_seed))
 
 

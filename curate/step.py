@@ -1,8 +1,8 @@
 """The five kinds of step, and what their authors write.
 
 A step is a frozen dataclass whose fields are JSON data: equal fields make equal steps, and YAML and
-Python are the same thing. Fields made with `rule()` (thresholds, counts) decide but do not score, so
-they are no part of the fingerprint: changing one asks no model again.
+Python are the same thing. Fields made with `rule()` (thresholds, counts) decide but do not score,
+so they are no part of the fingerprint: changing one asks no model again.
 
     Filter     score(row), keep(score)                  sees one row
     Generate   make(row)                                sees one row
@@ -11,7 +11,7 @@ they are no part of the fingerprint: changing one asks no model again.
     Grow       pool(rows), propose(sample, random)      sees a growing pool
 
 `score`, `make`, `sketch` and `propose` may be generators: `reply = yield Ask(...)`, or a list of
-requests for a list of replies. Steps import no client and know nothing of retries, rates or batches.
+requests for a list of replies. Steps import no client and know nothing of retries and rates.
 Adding an operator is one file in `curate/steps/<family>/`, named like its class in snake_case.
 """
 
@@ -115,7 +115,7 @@ class Step:
         return self.label or self.name
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults, label left out, as YAML writes them."""
+        """Return the fields that differ from their defaults, without the label, as YAML writes."""
         out = {}
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
@@ -171,7 +171,7 @@ class Filter(Step):
         raise NotImplementedError
 
     def score_many(self, chunk: Chunk) -> Scores | None:
-        """Return the scores of a large chunk, equal to `score` row by row; `None`: not vectorised."""
+        """Return a large chunk's scores, equal to `score` row by row; `None`: not vectorised."""
         return None
 
 

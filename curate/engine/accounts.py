@@ -15,3 +15,64 @@ if TYPE_CHECKING:
     from curate.pipeline import Pipeline
 
 DEFAULT_STORE = Path(".curate")
+
+
+class Accounts:
+    """What a run asks with and what it has spent; all of it absent when no step asks."""
+
+    def __init__(self, store: Store | None = None, driver: Driver | None = None) -> None:
+        self.store, self.driver = store, driver
+
+    @classmethod
+    def open(
+        cls,
+        pipeline: Pipeline,
+        options: RunOptions,
+        folder: RunFolder,
+        asking: bool,
+        stack: ExitStack,
+    ) -> Accounts:
+        """Open the store and the models when `asking`; `stack` closes them."""
+        if not asking:
+            return cls()
+        from curate.engine.drive import Driver
+        from curate.engine.spending import Spending
+        from curate.engine.store import Store
+        from curate.models.model import open_model
+
+        store = stack.enter_context(Store.open(options.store or DEFAULT_STORE))
+        specs = {**(pipeline.models or {}), **(pipeline.encoders or {})}
+        models = {name: open_model(spec, name=name) for name, spec in specs.items()}
+        spending = Spending(
+            store, folder.run_id, max_cost=options.max_cost, max_requests=options.max_requests
+        )
+        driver = Driver(
+            store,
+            models,
+            spending=spending,
+            retry_failed=options.retry_failed,
+            concurrency=options.concurrency,
+        )
+        stack.callback(driver.close)
+        return cls(store, driver)
+
+    def show(self, progress: Progress) -> None:
+        """Copy what this process has sent and spent so far into `progress`."""
+        if self.driver is None:
+            return
+        counts = self.driver.counts
+        for name in ("sent", "replayed", "input_tokens", "output_tokens", "cost_usd"):
+            setattr(progress, name, getattr(counts, name))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run folder's requests, tokens and cost, over all its executions."""
+        names = ("sent", "replayed", "failed", "retried")
+        if self.driver is None:
+            zero = dict.fromkeys(names, 0)
+            return {"requests": zero, "tokens": {"input": 0, "output": 0}, "cost_usd": 0.0}
+        totals = self.driver.spending.totals()
+        return {
+            "requests": {name: getattr(totals, name) for name in names},
+            "tokens": {"input": totals.input_tokens, "output": totals.output_tokens},
+            "cost_usd": totals.cost_usd,
+        }

@@ -74,4 +74,5 @@ class Arguments(tuple[Any, ...]):
 
 
 def row_salts(rows: Sequence[Row], step: Step) -> Callable[[int], str]:
+    """Return the salt of each row's requests: its id, the step's label and the run's seed."""
     return lambda index: f"{rows[index].id}:{step.title}:{rows[index].run_seed}"

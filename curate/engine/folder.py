@@ -55,8 +55,9 @@ class RunFolder:
             old = json.loads(path.read_text(encoding="utf-8"))
             if old != json.loads(text):
                 raise UsageError(
-                    f"{self.path} holds a run of other {_difference(old, json.loads(text))}; give this "
-                    "run a folder of its own (--run RUN), or add --replace (the store makes it cheap)"
+                    f"{self.path} holds a run of other {_difference(old, json.loads(text))}; give "
+                    "this run a folder of its own (--run RUN), or add --replace (the store makes "
+                    "it cheap)"
                 )
         elif self.path.exists() and not replace and self._foreign():
             raise UsageError(f"{self.path} is not empty and holds no run; choose another folder")

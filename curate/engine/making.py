@@ -1,4 +1,4 @@
-"""Make rows of rows: what a `Generate`, `Gather` or `Grow` returned becomes children and verdicts."""
+"""Make rows of rows: what a step returned becomes children, outcomes and ledger lines."""
 
 from __future__ import annotations
 

@@ -7,13 +7,12 @@ rows. So six filters cost six passes over their own texts and one copy of the ro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from curate.chunk import SCORE, Chunk
-from curate.engine.ledger import DROPPED, FAILED, PASSED, USED, Tally, lines
+from curate.engine.ledger import DROPPED, FAILED, PASSED, Tally, lines
 from curate.row import Row
 
 

@@ -1,4 +1,4 @@
-"""The two files that describe a run to people and to later runs: `run.yaml` and the dataset card."""
+"""The two files that describe a run: `run.yaml` for later runs, the dataset card for people."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def card(pipeline: Pipeline, opened: Inputs, summary: Mapping[str, Any]) -> str:
     """Return the dataset card: what went in, what each step did, how to look further."""
     name = pipeline.name or "dataset"
     sources = "\n".join(
-        f"- `{entry['file']}` ({entry['shape']}, {entry['size']:,} bytes, xxh3-128 `{entry['digest']}`)"
+        f"- `{entry['file']}` ({entry['shape']}, {entry['size']:,} bytes, "
+        f"xxh3-128 `{entry['digest']}`)"
         for entry in opened.fingerprint()
     )
     configs = [{"config_name": "default", "data_files": "kept/*/*.parquet"}]

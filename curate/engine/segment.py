@@ -6,8 +6,8 @@ the main thread, in a pool of threads, or in a spawned process without change.
 
 from __future__ import annotations
 
-import time
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol

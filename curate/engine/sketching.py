@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from curate.chunk import one_array
+from curate.engine.book import Book
 from curate.engine.calls import Results, call_each, row_salts
 from curate.engine.drive import Driver
 from curate.engine.ledger import FAILED
-from curate.engine.book import Book
 from curate.engine.part import PartRun, describe_error
 from curate.step import Whole
 

@@ -64,13 +64,8 @@ class Rows:
         import pandas as pd
         import pyarrow.parquet as pq
 
-        frames = [pq.ParquetFile(path).read().to_pandas() for path in self.files()]
-        if not frames:
-            return pd.DataFrame()
-        frame = pd.concat(frames, ignore_index=True)
-        frame["id"] = [value.hex() for value in frame["id"]]
-        frame["parents"] = [[p.hex() for p in parents] for parents in frame["parents"]]
-        return frame
+        frames = [readable_ids(pq.ParquetFile(path).read()).to_pandas() for path in self.files()]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def to_datasets(self) -> datasets.Dataset:
         """Return the records as a `datasets.Dataset`."""
@@ -177,6 +172,17 @@ class Result:
         """Return the folder and the counts."""
         counts = ", ".join(f"{self.summary.get(n)} {n}" for n in ("kept", "dropped", "failed"))
         return f"<Result {self.folder}: {counts}>"
+
+
+def readable_ids(table: pa.Table) -> pa.Table:
+    """Return a table with `id` and `parents` as hexadecimal text, for people and data frames."""
+    import pyarrow as pa
+
+    ids = [value.hex() for value in table.column("id").to_pylist()]
+    parents = [[p.hex() for p in value] for value in table.column("parents").to_pylist()]
+    table = table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
+    at = table.column_names.index("parents")
+    return table.set_column(at, "parents", pa.array(parents, pa.list_(pa.string())))
 
 
 def working_columns(table: pa.Table, kind: str) -> pa.Table:

@@ -15,14 +15,15 @@ import numpy as np
 from curate.row import occurrence_id
 
 _MAX_LOAD = 0.7
+_FIRST_SIZE = 1 << 16
 
 
 class Occurrences:
     """Count how often each content digest has been seen, in source order."""
 
     def __init__(self) -> None:
-        self._keys = np.zeros(1 << 12, np.uint64)
-        self._counts = np.zeros(1 << 12, np.uint32)
+        self._keys = np.zeros(_FIRST_SIZE, np.uint64)
+        self._counts = np.zeros(_FIRST_SIZE, np.uint32)
         self._used = 0
 
     def ids(self, digests: Sequence[bytes]) -> np.ndarray:
@@ -63,7 +64,7 @@ class Occurrences:
     def _grow(self, need: int) -> None:
         size = len(self._keys)
         while need > _MAX_LOAD * size:
-            size *= 2
+            size *= 4
         filled = self._counts > 0
         keys, counts = self._keys[filled], self._counts[filled]
         self._keys, self._counts = np.zeros(size, np.uint64), np.zeros(size, np.uint32)
@@ -88,10 +89,11 @@ def _probe(table: np.ndarray, counts: np.ndarray, keys: np.ndarray) -> tuple[np.
         occupied = counts[at] > 0
         found = occupied & (table[at] == keys[pending])
         free = np.flatnonzero(~occupied)
-        _, winner = np.unique(at[free], return_index=True)
-        won = free[winner]
+        # Of several keys after one free slot, the last to write its number there has it.
+        numbers = np.arange(1, len(free) + 1, dtype=counts.dtype)
+        counts[at[free]] = numbers
+        won = free[counts[at[free]] == numbers]
         table[at[won]] = keys[pending[won]]
-        counts[at[won]] = 1
         claimed.append(at[won])
         # Whoever lost a free slot looks at it again (it is taken now); the others move on.
         moving = occupied & ~found

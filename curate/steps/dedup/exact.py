@@ -1,0 +1,96 @@
+"""Exact duplicates: equal 128-bit hashes of the (normalised) text.
+
+A hash stands for its text: among a billion different texts the chance of any two sharing one is
+below 2e-21, so no text is compared again. The cost is 32 bytes per row while the step decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from curate.row import On, Row
+from curate.step import Verdicts, Whole, rule
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from curate.chunk import Chunk
+    from curate.kernels.normal import Ignored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exact(Whole):
+    """Drop every row whose text equals that of a row that is kept.
+
+    `keep` says which row of equals stays: the first one, the longest one (in characters of the
+    text before normalising) or the one with the best score of step `by`, where the highest is best
+    unless `lowest`. Ties go to the first one. Rows whose text is empty take no part: they have
+    nothing in common.
+    """
+
+    on: On = "whole"
+    ignore_case: bool = False
+    ignore_space: bool = False
+    ignore_punctuation: bool = False
+    by: str | None = None
+    keep: Literal["first", "longest", "best"] = rule("first")
+    lowest: bool = rule(False)
+
+    def check(self) -> None:
+        """Refuse `keep: best` without a score to compare."""
+        if self.keep == "best" and self.by is None:
+            raise ValueError("keep is 'best', but by is not set; name the step whose score decides")
+
+    @property
+    def _ignored(self) -> Ignored:
+        from curate.kernels.normal import Ignored
+
+        return Ignored(self.ignore_case, self.ignore_space, self.ignore_punctuation)
+
+    def sketch_types(self) -> dict[str, str]:
+        """Return the hash and what `keep` compares."""
+        return {"hash": "binary16", "length": "int64", "score": "float64"}
+
+    def sketch(self, row: Row) -> dict[str, Any]:
+        """Hash the text of one row."""
+        from curate.kernels.normal import normalise, text_digest
+
+        text = row.text(self.on)
+        return {
+            "hash": text_digest(normalise(text, self._ignored)),
+            "length": len(text),
+            "score": None if self.by is None else row.scores.get(self.by),
+        }
+
+    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
+        """Hash the texts of a chunk."""
+        import pyarrow.compute as pc
+
+        from curate.kernels.normal import normalise_column, text_digests
+        from curate.kernels.walk import score_column
+
+        texts = chunk.texts(self.on)
+        return {
+            "hash": text_digests(normalise_column(texts, self._ignored)),
+            "length": pc.utf8_length(texts),
+            "score": score_column(chunk, self.by),
+        }
+
+    def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
+        """Keep the most wanted row of every group of equals."""
+        import numpy as np
+
+        from curate.kernels.equals import first_of_equals
+        from curate.kernels.walk import walk_order_of
+
+        order = walk_order_of(self.keep, sketches, lowest=self.lowest)
+        partner = first_of_equals(sketches.column("hash"), order)
+        dropped = partner >= 0
+        return Verdicts(
+            code=np.where(dropped, 0, -1),
+            reasons=("exact duplicate",),
+            score=np.where(dropped, 1.0, np.nan),
+            partner=partner,
+        )

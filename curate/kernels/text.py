@@ -1,4 +1,4 @@
-"""One compiled pass over a column of texts: its words and letters, counted together.
+"""One compiled pass over a column of texts: words, letters and white space, counted together.
 
 Kernels read the UTF-8 bytes of Arrow columns, release the GIL and are compiled once per machine.
 They know characters through one table of flags for every code point, filled by asking Python's
@@ -25,11 +25,12 @@ _SURROGATES = slice(0xD800, 0xE000)
 
 
 class Counts(NamedTuple):
-    """Per text: characters (code points), words and letters, as int64."""
+    """Per text: characters (code points), words, letters and white space, as int64."""
 
     characters: np.ndarray
     words: np.ndarray
     letters: np.ndarray
+    spaces: np.ndarray
 
 
 class Bytes(NamedTuple):
@@ -46,8 +47,7 @@ def count_texts(chunk: Chunk, on: On) -> Counts:
 
 
 def _count(texts: Bytes) -> Counts:
-    counts = count_kernel(texts.data, texts.offsets, character_flags())
-    return Counts(counts[0], counts[1], counts[2])
+    return Counts(*count_kernel(texts.data, texts.offsets, character_flags()))
 
 
 def text_bytes(texts: pa.Array) -> Bytes:
@@ -100,11 +100,12 @@ def code_point(data: np.ndarray, at: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def count_kernel(data: np.ndarray, offsets: np.ndarray, flags: np.ndarray) -> np.ndarray:
-    """Return characters, words and letters of each text, as the rows of one array."""
-    out = np.zeros((3, len(offsets) - 1), np.int64)
+    """Return characters, words, letters and spaces of each text, as the rows of one array."""
+    out = np.zeros((4, len(offsets) - 1), np.int64)
     for row in range(len(offsets) - 1):
         at, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
-        words, letters, characters, outside = 0, 0, 0, 1
+        words, letters, spaces, outside = 0, 0, 0, 1
+        hidden = 0
         while at < end:
             # ASCII stretches need no decoding; this inner loop is where English text is counted.
             while at < end and data[at] < 0x80:
@@ -112,17 +113,44 @@ def count_kernel(data: np.ndarray, offsets: np.ndarray, flags: np.ndarray) -> np
                 words += outside & (~flag & SPACE)
                 outside = flag & SPACE
                 letters += (flag & LETTER) >> 1
-                characters += 1
+                spaces += outside
                 at += 1
             if at < end:
                 flag = flags[code_point(data, at)]
+                hidden += width_of(data[at]) - 1
                 at += width_of(data[at])
-                characters += 1
                 letters += (flag & LETTER) >> 1
+                spaces += flag & SPACE
                 if flag & LONE:
                     words, outside = words + 1, 1
                 else:
                     words += outside & (~flag & SPACE)
                     outside = flag & SPACE
-        out[0, row], out[1, row], out[2, row] = characters, words, letters
+        out[0, row] = offsets[row + 1] - offsets[row] - hidden
+        out[1, row], out[2, row], out[3, row] = words, letters, spaces
+    return out
+
+
+@njit(nogil=True, cache=True)
+def flag_kernel(data: np.ndarray, offsets: np.ndarray, flags: np.ndarray) -> np.ndarray:
+    """Return how many characters of each text have a flag set in a table of all code points."""
+    out = np.zeros(len(offsets) - 1, np.int64)
+    for row in range(len(offsets) - 1):
+        at, end, found = np.int64(offsets[row]), np.int64(offsets[row + 1]), 0
+        while at < end:
+            found += flags[code_point(data, at)]
+            at += width_of(data[at])
+        out[row] = found
+    return out
+
+
+@njit(nogil=True, cache=True)
+def blank_kernel(data: np.ndarray, offsets: np.ndarray, flags: np.ndarray) -> np.ndarray:
+    """Tell of each text whether it holds nothing but white space."""
+    out = np.ones(len(offsets) - 1, np.bool_)
+    for row in range(len(offsets) - 1):
+        at, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
+        while at < end and flags[code_point(data, at)] & SPACE:
+            at += width_of(data[at])
+        out[row] = at >= end
     return out

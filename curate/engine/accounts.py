@@ -70,7 +70,7 @@ class Accounts:
         if self.driver is None:
             zero = dict.fromkeys(names, 0)
             return {"requests": zero, "tokens": {"input": 0, "output": 0}, "cost_usd": 0.0}
-        totals = self.driver.spending.totals()
+        totals = self.driver.spending.tally()
         return {
             "requests": {name: getattr(totals, name) for name in names},
             "tokens": {"input": totals.input_tokens, "output": totals.output_tokens},

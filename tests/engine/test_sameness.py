@@ -1,0 +1,68 @@
+"""Promise 4: how the work is split and when replies arrive changes no byte of a run's files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import assert_conserved, fingerprint, run
+from .contract_steps import (
+    Couples,
+    Fragile,
+    Judge,
+    Many,
+    Modulo,
+    Novel,
+    TwoReplies,
+    numbered,
+)
+
+RECIPES: dict[str, Any] = {
+    "asking": lambda: [Fragile(), Judge(at_least=2.0), Modulo(divisor=150), TwoReplies()],
+    "gathering": lambda: [Many(keep_parent=True), Couples(groups=50), Judge(at_least=None), Modulo()],
+    "growing": lambda: [Novel(target=30, round_size=5), Fragile()],
+}
+VARIANTS: list[dict[str, Any]] = [
+    {"chunk_rows": 1},
+    {"chunk_rows": 7},
+    {"workers": 1},
+    {"workers": 2},
+    {"concurrency": 1},
+    {"concurrency": 8},
+    {"concurrency": 64},
+]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_splitting_and_arrival_change_no_byte(
+    name: str, models: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = numbered(300)
+    first = run(RECIPES[name](), rows, tmp_path / "first", models=models)
+    assert_conserved(first)
+    want = fingerprint(first.folder)
+    assert len(want) > 4
+    for number, variant in enumerate(VARIANTS):
+        shuffled = {k: {**spec, "shuffle": number + 1} for k, spec in models.items()}
+        again = run(RECIPES[name](), rows, tmp_path / str(number), models=shuffled, **variant)
+        assert fingerprint(again.folder) == want, variant
+
+
+def test_parts_and_spilled_segments_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads, the vectorised path and many parts give what one small part gives."""
+    from curate.engine import run as run_module
+    from curate.steps.dedup.exact import Exact
+    from curate.steps.filters.length import Length
+
+    path = tmp_path / "rows.jsonl"
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in numbered(40_000))
+    path.write_text(text, encoding="utf-8")
+    steps = [Length(min=2, on="response"), Exact(), Fragile()]
+    want = fingerprint(run(steps, str(path), tmp_path / "a", workers=1, chunk_rows=4096).folder)
+    monkeypatch.setattr(run_module, "LARGE_BYTES", 0)
+    for number, variant in enumerate(({"workers": 2}, {"workers": 1, "chunk_rows": 1000})):
+        again = run(steps, str(path), tmp_path / str(number), **variant)
+        assert fingerprint(again.folder) == want, variant

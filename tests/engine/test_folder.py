@@ -1,0 +1,70 @@
+"""The run folder: what it refuses, and what a refusal says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from curate.engine.folder import RunFolder
+from curate.errors import UsageError
+from curate.result import Result
+
+from .conftest import fingerprint, run
+from .contract_steps import Fragile, numbered
+
+
+def test_other_rules_need_another_folder_or_replace(tmp_path: Path) -> None:
+    first = run([Fragile(below=7.0)], numbered(30), tmp_path)
+    want = fingerprint(first.folder)
+    with pytest.raises(UsageError, match="other steps.*--replace"):
+        run([Fragile(below=3.0)], numbered(30), tmp_path)
+    assert fingerprint(first.folder) == want
+    second = run([Fragile(below=3.0)], numbered(30), tmp_path, replace=True)
+    assert second.summary["kept"] < first.summary["kept"]
+
+
+def test_other_inputs_and_limits_are_refused(tmp_path: Path) -> None:
+    run([Fragile()], numbered(30), tmp_path)
+    with pytest.raises(UsageError, match="other inputs"):
+        run([Fragile()], numbered(31), tmp_path)
+    with pytest.raises(UsageError, match="other limit"):
+        run([Fragile()], numbered(30), tmp_path, limit=3)
+
+
+def test_the_limit_counts_rows_read(tmp_path: Path) -> None:
+    result = run([Fragile()], numbered(30), tmp_path, limit=7)
+    assert result.summary["in"] == 7
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty and holds no run"):
+        run([Fragile()], numbered(3), tmp_path)
+    assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with folder.lock(), pytest.raises(UsageError, match="another process"), folder.lock():
+        pass
+
+
+def test_the_report_has_what_the_contract_says(tmp_path: Path) -> None:
+    result = run([Fragile()], numbered(30), tmp_path)
+    report = json.loads((result.folder / "report.json").read_text())
+    assert set(report) == {
+        "in", "made", "kept", "used", "dropped", "failed", "seconds", "peak_memory_mb",
+        "steps", "requests", "tokens", "cost_usd", "unreadable",
+    }  # fmt: skip
+    assert Result.open(result.folder).summary == report
+    assert {path.name for path in result.folder.iterdir()} == {
+        "run.yaml", "report.json", "README.md", "kept", "used", "dropped", "failed", "ledger", ".state",
+    }  # fmt: skip
+
+
+def test_an_unfinished_run_is_no_result(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run"):
+        Result.open(tmp_path)

@@ -32,8 +32,8 @@ def recipe(given: str | Path) -> Path:
     if path.is_file():
         return path
     ready = recipes()
-    # `quickstart`, `quickstart.yaml` and `pipelines/quickstart.yaml` all mean the ready one, so that
-    # a command copied from the documentation works without a checkout.
+    # `quickstart`, `quickstart.yaml` and `pipelines/quickstart.yaml` all mean the ready one: a
+    # command copied from the documentation works without a checkout.
     named = path.parent.name in ("", "pipelines") and path.suffix in ("", ".yaml", ".yml")
     if named and path.stem in ready:
         return ready[path.stem]

@@ -20,7 +20,7 @@ TOOLS, MATH = 1000, 500
 
 
 def tasks(sources: Path) -> Iterator[dict[str, Any]]:
-    """Yield the tasks that people wrote for Self-Instruct, with the first of each one's instances."""
+    """Yield the tasks that people wrote for Self-Instruct, each with its first instance."""
     for name in ("seed_tasks", "user_oriented_instructions"):
         for task in _lines(sources / "self-instruct" / f"{name}.jsonl"):
             first = task["instances"][0]

@@ -19,8 +19,8 @@ class Charset(Filter):
 
     Without `scripts` the score is the share of letters among all characters but white space; with
     them (`[latin, han]`), the share of their letters among all letters. It is cut to thousandths,
-    so `min` (0 to 1, inclusive) has that grain. A text with nothing to share out has no score and is
-    kept. No default: prose lies near 0.95, code near 0.7.
+    so `min` (0 to 1, inclusive) has that grain. A text with nothing to share out has no score and
+    is kept. No default: prose lies near 0.95, code near 0.7.
     """
 
     on: On = "whole"

@@ -1,0 +1,77 @@
+"""Keep rows by the phrases, or the regular expression, that their text holds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from curate.kernels.patterns import Search, count_matches, phrase_search, regex_search
+from curate.row import On, Row
+from curate.step import Filter, Scores, rule
+
+if TYPE_CHECKING:
+    from curate.chunk import Chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keywords(Filter):
+    """Drop rows whose text holds given phrases, or misses them.
+
+    Give `phrases` (a space in one matches any white space) or `pattern`, a regular expression in
+    Python's syntax. The score is the number of matches. By default one match drops the row
+    (`max: 0`); set `max: null` and `min: 1` to keep only rows that match. `whole_words` concerns
+    phrases: "class" then leaves "classes" alone.
+    """
+
+    on: On = "whole"
+    phrases: tuple[str, ...] = ()
+    pattern: str | None = None
+    whole_words: bool = True
+    ignore_case: bool = True
+    max: int | None = rule(0)
+    min: int | None = rule(None)
+
+    source: ClassVar[str] = "common practice"
+
+    def check(self) -> None:
+        """Reject a step that looks for nothing, for two things, or for what nothing can match."""
+        if bool(self.phrases) == bool(self.pattern):
+            raise ValueError("give either phrases or pattern, and something in it")
+        if any(not phrase.strip() for phrase in self.phrases):
+            raise ValueError("a phrase is empty: it would match everywhere; remove it")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min ({self.min}) is above max ({self.max}): no text can pass")
+        try:
+            self.search()
+        except re.error as error:
+            raise ValueError(
+                f"pattern is no regular expression: {error} (Python's re syntax)"
+            ) from None
+
+    def search(self) -> Search:
+        """Return the compiled search."""
+        if self.pattern is not None:
+            return regex_search(self.pattern, ignore_case=self.ignore_case)
+        return phrase_search(
+            self.phrases, whole_words=self.whole_words, ignore_case=self.ignore_case
+        )
+
+    def score(self, row: Row) -> float:
+        """Count the matches."""
+        return float(self.search().count(row.text(self.on)))
+
+    def score_many(self, chunk: Chunk) -> Scores:
+        """Count with RE2 where it agrees with Python."""
+        return Scores(count_matches(chunk, self.on, self.search()).astype("float64"))
+
+    def keep(self, score: float | None) -> str | None:
+        """Compare the number of matches with the limits."""
+        what = "keyword" if self.phrases else "pattern"
+        if score is not None and self.max is not None and score > self.max:
+            return f"{what} found" if self.max == 0 else f"{what} found more than {self.max} times"
+        if score is not None and self.min is not None and score < self.min:
+            return (
+                f"{what} missing" if self.min == 1 else f"{what} found fewer than {self.min} times"
+            )
+        return None

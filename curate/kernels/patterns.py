@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.row import On
@@ -26,6 +26,8 @@ _SPACE = (
 )
 # Python folds these onto i, and RE2 does not (both fold the long s and the Kelvin sign).
 _DOTTED = r"[i\x{131}\x{130}]"
+# What outside ASCII Python folds onto an ASCII letter.
+_FOLDED = {"i": r"\x{131}\x{130}", "k": r"\x{212a}", "s": r"\x{17f}"}
 _SAFE_ESCAPES = frozenset("wWdDnrtfv")
 _REPEAT = re.compile(r"\{\d+(?:,\d*)?\}")
 _REPEATED_GROUP = re.compile(r"(?<!\\)\)[*+?{]")
@@ -58,32 +60,46 @@ def phrase_search(phrases: tuple[str, ...], *, whole_words: bool, ignore_case: b
     # The longest first, so that a phrase is not counted as a shorter one that begins it.
     ordered = sorted(phrases, key=lambda phrase: (-len(phrase), phrase))
     flags = re.IGNORECASE if ignore_case else re.NOFLAG
-    own = [_joined(p, whole_words, r"\s+", re.escape, lambda c: True) for p in ordered]
-    fold = functools.partial(_folded, ignore_case=ignore_case)
-    screens = [_joined(p, whole_words, f"[{_SPACE}]+", fold, str.isascii) for p in ordered]
+    pattern = "|".join(_plain(phrase, whole_words) for phrase in ordered)
+    screen = "|".join(_screen(phrase, whole_words, ignore_case) for phrase in ordered)
+    screen = ("(?i)" if ignore_case else "") + f"(?:{screen})"
     steady = all(p.isascii() or not ignore_case or p.lower() == p.upper() for p in phrases)
-    screen = ("(?i)" if ignore_case else "") + f"(?:{'|'.join(screens)})"
-    return Search(re.compile("|".join(own), flags), screen if steady else None, True, steady)
+    return Search(re.compile(pattern, flags), screen if steady else None, True, steady)
 
 
-def _joined(
-    phrase: str,
-    whole_words: bool,
-    space: str,
-    quote: Callable[[str], str],
-    edge: Callable[[str], bool],
-) -> str:
-    body = space.join(quote(word) for word in phrase.split())
-    first, last = phrase.strip()[:1], phrase.strip()[-1:]
-    before, after = (
-        r"\b" if whole_words and re.match(r"\w", c) and edge(c) else "" for c in (first, last)
-    )
-    return before + body + after
+def _plain(phrase: str, whole_words: bool) -> str:
+    """Return a phrase as a pattern of Python's."""
+    edges = [whole_words and re.match(r"\w", c) is not None for c in _ends(phrase)]
+    body = r"\s+".join(map(re.escape, phrase.split()))
+    return r"\b" * edges[0] + body + r"\b" * edges[1]
 
 
-def _folded(word: str, *, ignore_case: bool) -> str:
-    quoted = re.sub(r"[^\w]", lambda m: f"\\x{{{ord(m[0]):x}}}", word)
-    return re.sub("[iI]", lambda _: _DOTTED, quoted) if ignore_case else quoted
+def _ends(phrase: str) -> tuple[str, str]:
+    inner = phrase.strip()
+    return inner[0], inner[-1]
+
+
+def _screen(phrase: str, whole_words: bool, ignore_case: bool) -> str:
+    """Return a phrase as a pattern of RE2's that finds at least what Python's finds.
+
+    RE2 sees no word's edge beside a letter outside ASCII, so such letters need none.
+    """
+    pieces = [f"[{_SPACE}]+" if c == " " else _literal(c) for c in " ".join(phrase.split())]
+    last = len(pieces) - 1
+    first_edge, last_edge = (whole_words and re.match(r"[a-zA-Z0-9_]", c) for c in _ends(phrase))
+    for place, character in {0: phrase.strip()[0], last: phrase.strip()[-1]}.items():
+        before = r"\b" if place == 0 and first_edge else ""
+        after = r"\b" if place == last and last_edge else ""
+        others = _FOLDED.get(character.lower(), "") if ignore_case else ""
+        rest = f"|(?-i:[{others}])" if others else ""
+        pieces[place] = f"(?:{before}{pieces[place]}{after}{rest})"
+    if ignore_case:
+        pieces = [_DOTTED if piece in "iI" else piece for piece in pieces]
+    return "".join(pieces)
+
+
+def _literal(character: str) -> str:
+    return character if character.isalnum() else f"\\x{{{ord(character):x}}}"
 
 
 @functools.lru_cache

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from curate.chunk import Chunk
 from curate.engine.book import Book
 from curate.engine.calls import call_each
 from curate.engine.drive import Driver
@@ -52,9 +53,7 @@ class WholeLead:
     def apply(self, part: PartRun) -> None:
         """End the rows that were refused and write the ledger's lines."""
         if self.notes is not None:
-            at = part.table.column_names.index("notes")
-            notes = merged_notes(part.table.column("notes").to_pylist(), self.notes, self.label)
-            part.table = part.table.set_column(at, "notes", pa.array(notes, pa.string()))
+            part.table = with_notes(part.table, self.notes, self.label)
         part.settle(
             self.label,
             np.arange(part.table.num_rows),
@@ -67,17 +66,19 @@ class WholeLead:
         )
 
 
-def merged_notes(
-    old: Sequence[str | None], new: Sequence[Mapping[str, Any] | None], label: str
-) -> list[str | None]:
-    """Return rows' notes with those of the step `label` added under its name."""
-    out: list[str | None] = []
-    for before, note in zip(old, new, strict=True):
-        if note is None:
-            out.append(before)
-        else:
-            out.append(dumps({**(json.loads(before) if before else {}), label: note}))
-    return out
+def with_notes(
+    table: pa.Table, notes: Sequence[Mapping[str, Any] | None], label: str
+) -> pa.Table:
+    """Return `table` with the notes of the step `label` added to each row's, under its name."""
+    before = Chunk(table).column("notes").to_pylist()
+    texts = [
+        old if note is None else dumps({**(json.loads(old) if old else {}), label: note})
+        for old, note in zip(before, notes, strict=True)
+    ]
+    column = pa.array(texts, pa.string())
+    if "notes" in table.column_names:
+        return table.set_column(table.column_names.index("notes"), "notes", column)
+    return table.append_column("notes", column)
 
 
 @dataclass

@@ -66,7 +66,7 @@ def _changed(step: Step, change: Any) -> Step:
         if name not in rules:
             raise UsageError(
                 f"'{name}' is no rule of step '{step.title}'; its rules: "
-                f"{', '.join(rules) or 'none'}; another field changes its scores: make a new run of it"
+                f"{', '.join(rules) or 'none'}; another field changes its scores: make a new run"
             )
     changed: Step = dataclasses.replace(step, **change)
     return changed

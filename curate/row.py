@@ -269,7 +269,7 @@ def _messages_bytes(messages: Sequence[Message]) -> bytes:
     return struct.pack("<q", len(turns)) + b"".join(turns)
 
 
-def digest(data: bytes) -> bytes:
+def digest(data: bytes | memoryview) -> bytes:
     """Return the 128-bit content hash that ids are made of (XXH3, seed 0)."""
     return xxhash.xxh3_128_digest(data)
 

@@ -56,11 +56,11 @@ class Book:
             details=[line.detail for line in ordered],
             partners=_ids([line.partner for line in ordered]),
             parents=pa.array(
-                [line.parents and [bytes.fromhex(p) for p in line.parents] for line in ordered],
+                [[bytes.fromhex(p) for p in x.parents] if x.parents else None for x in ordered],
                 pa.list_(pa.binary(16)),
             ),
         )
 
 
 def _ids(ids: Sequence[str | None]) -> pa.Array:
-    return pa.array([i and bytes.fromhex(i) for i in ids], pa.binary(16))
+    return pa.array([None if i is None else bytes.fromhex(i) for i in ids], pa.binary(16))

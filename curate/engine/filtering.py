@@ -22,7 +22,7 @@ def apply_filter(part: PartRun, step: Filter, driver: Driver | None) -> None:
     reached = np.flatnonzero(part.alive)
     scored = _score_chunks(part, step) if part.large else None
     if scored is not None:
-        values, details, errors = scored[0], scored[1], {}
+        (values, details), errors = scored, dict[int, str]()
         details = {i: d for i, d in details.items() if part.outcome[i] == PASSED}
     else:
         values, details, errors = _score_rows(part, step, reached, driver)

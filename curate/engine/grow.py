@@ -14,7 +14,6 @@ import json
 import random
 import time
 from collections.abc import Iterable, Sequence
-from types import GeneratorType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ from curate.engine.segment import MadeLead, PartState
 from curate.engine.store import Store
 from curate.engine.workspace import load
 from curate.row import Candidate, Message, Record, Row, made_id, seed_of
-from curate.step import Drop, Grow, Pool
+from curate.step import Asking, Drop, Grow, Pool
 
 _ROUND = "round"
 
@@ -187,7 +186,8 @@ def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:
         jobs.append(Job(start=start, salt=salt, shares=False))
     out = []
     for sample_ids, outcome in zip(samples, driver.run(jobs), strict=True):
-        records, error = [], outcome.error and describe_error(outcome.error)
+        records: list[Record] = []
+        error = None if outcome.error is None else describe_error(outcome.error)
         if error is None:
             try:
                 records = list(outcome.value or ())
@@ -198,9 +198,7 @@ def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:
     return out
 
 
-def _propose(
-    step: Grow, sample: Sequence[Row], seed: int
-) -> Iterable[Record] | GeneratorType[Any, Any, Any]:
+def _propose(step: Grow, sample: Sequence[Row], seed: int) -> Iterable[Record] | Asking:
     """Start a proposal afresh: a released request begins again with the same dice."""
     return step.propose(sample, random.Random(seed))
 

@@ -32,7 +32,7 @@ class Occurrences:
         if not len(packed):
             return packed
         numbers = self.number(packed.view(np.uint64)[::2])
-        for index in np.flatnonzero(numbers):
+        for index in np.flatnonzero(numbers).tolist():
             packed[index] = np.void(occurrence_id(digests[index], int(numbers[index])))
         return packed
 

@@ -44,7 +44,7 @@ class PartRun:
     @property
     def alive(self) -> np.ndarray:
         """A mask of the rows that are still in."""
-        return self.outcome == PASSED
+        return np.asarray(self.outcome == PASSED)
 
     @property
     def chunks(self) -> list[Chunk]:

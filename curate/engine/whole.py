@@ -39,7 +39,7 @@ def decide(step: Whole, states: Sequence[PartState]) -> float:
     for state, own in zip(states, ids, strict=True):
         state.lead = _slice(step, verdicts, partners, start, start + len(own))
         start += len(own)
-        release(state.sketches)  # type: ignore[arg-type]
+        release(state.sketches)
         state.sketches = None
     return time.perf_counter() - began
 

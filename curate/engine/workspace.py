@@ -10,10 +10,11 @@ import itertools
 import os
 import shutil
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 
-Held = pa.Table | Path
+Held: TypeAlias = "pa.Table | Path"
 
 
 class Workspace:

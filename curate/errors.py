@@ -102,3 +102,8 @@ class PermanentFault(ModelError):
 
 class UnusableReply(ModelError):
     """Fail a row whose reply was received and paid for, but cannot be used."""
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        """Keep the reply's `key`, which tells `--retry-failed` which one of several was bad."""
+        super().__init__(message)
+        self.key = key

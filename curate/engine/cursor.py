@@ -1,0 +1,176 @@
+"""One step's work on one row, driven from wave to wave of its requests.
+
+A waiting generator can be released and entered again later: the step is started anew and gets the
+same replies from the store, so it must ask the same requests. A step that does not (it read a
+clock, a file, or a global random generator) would be resumed with the wrong replies; that is
+noticed here, by comparing keys, and fails the row.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from curate.ask import Request
+from curate.engine.store import StoredReply
+from curate.errors import CurateError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row's work in one step.
+
+    `start` returns a value, or a generator that yields requests or lists of them and returns the
+    value; it may be called several times. `shares` says whether equal requests of other jobs may
+    share a reply; those that may not are told apart by `salt`.
+    """
+
+    start: Callable[[], Any]
+    salt: str = ""
+    shares: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A job's value or its error, and the keys of the requests it asked, in order."""
+
+    value: Any = None
+    error: Exception | None = None
+    keys: tuple[str, ...] = ()
+
+
+class Cursor:
+    """How far one job has come.
+
+    `keys` and `attempts` are its history: what it asked, and which attempt of each reply it was
+    given. `position` is how much of that the open generator has seen. `wave` holds the keys it
+    waits for, `missing` how many of them are under way, `received` and `faults` what came of them.
+    """
+
+    __slots__ = (
+        "_payload",
+        "_single",
+        "attempts",
+        "faults",
+        "generator",
+        "index",
+        "job",
+        "keys",
+        "missing",
+        "outcome",
+        "position",
+        "received",
+        "wave",
+    )
+
+    def __init__(self, index: int, job: Job) -> None:
+        self.index, self.job = index, job
+        self.generator: Generator[Any, Any, Any] | None = None
+        self.keys: list[str] = []
+        self.attempts: list[int] = []
+        self.position, self.missing = 0, 0
+        self.wave: tuple[str, ...] = ()
+        self.received: dict[str, StoredReply] = {}
+        self.faults: dict[str, Exception] = {}
+        self.outcome: Outcome | None = None
+        self._payload: Any = None
+        self._single = False
+
+    def resume(self) -> Sequence[Request] | None:
+        """Run the step to its next wave; `None` means that it has ended, with `outcome` set."""
+        try:
+            if self.generator is None and not self._start():
+                return None
+            assert self.generator is not None
+            payload, self._payload = self._payload, None
+            yielded = self.generator.send(payload)
+        except StopIteration as stop:
+            self._ended(stop.value, None)
+            return None
+        except Exception as error:
+            self._ended(None, error)
+            return None
+        self._single = isinstance(yielded, Request)
+        requests = [yielded] if self._single else yielded
+        if isinstance(requests, list | tuple) and all(isinstance(r, Request) for r in requests):
+            return requests
+        self.fail(
+            TypeError(
+                f"the step yielded {type(yielded).__name__}; a step yields requests (Ask, Embed, "
+                "Likelihood, Reward) or lists of them, and returns everything else"
+            )
+        )
+        return None
+
+    def _start(self) -> bool:
+        """Start the step; `False` when it had nothing to ask."""
+        try:
+            value = self.job.start()
+        except StopIteration as error:
+            # As inside a generator (PEP 479): it must not pass for a returned value.
+            raise RuntimeError("the step raised StopIteration") from error
+        if inspect.isgenerator(value):
+            self.generator = value
+            return True
+        self._ended(value, None)
+        return False
+
+    def ask(self, keys: Sequence[str]) -> bool:
+        """Note the wave that the step waits for; return whether it is new, not a repetition.
+
+        A wave that contradicts the history fails the cursor.
+        """
+        end = self.position + len(keys)
+        self.wave, self.received = tuple(keys), {}
+        if self.position == len(self.keys):
+            self.keys.extend(keys)
+            return True
+        if self.keys[self.position : end] != list(keys):
+            self.fail(_changed())
+        return False
+
+    def answer(self, replies: Mapping[str, StoredReply]) -> None:
+        """Take the replies to the whole wave; `resume` hands them to the step."""
+        end = self.position + len(self.wave)
+        attempts = [replies[key].attempt for key in self.wave]
+        if self.attempts[self.position : end] != attempts:
+            # New, or asked again meanwhile: then what followed the older reply may change as well.
+            del self.keys[end:]
+            self.attempts[self.position :] = attempts
+        self.position = end
+        given = [replies[key].reply for key in self.wave]
+        self._payload = given[0] if self._single else given
+
+    def last_wave(self) -> dict[str, int]:
+        """Return the attempt of each reply that the step was given last."""
+        return dict(zip(self.wave, self.attempts[-len(self.wave) :], strict=False))
+
+    def release(self) -> None:
+        """Close the generator; the next `resume` starts the step anew, to be replayed."""
+        if self.generator is not None:
+            self.generator.close()
+        self.generator, self._payload, self.outcome = None, None, None
+        self.position, self.received = 0, {}
+
+    def fail(self, error: Exception) -> None:
+        """End the job with an error that is not the step's own."""
+        if self.generator is not None:
+            self.generator.close()
+        self.generator = None
+        self.outcome = Outcome(error=error, keys=tuple(self.keys))
+
+    def _ended(self, value: Any, error: Exception | None) -> None:
+        self.generator = None
+        if self.position < len(self.keys):
+            value, error = None, _changed()
+        self.outcome = Outcome(value, error, tuple(self.keys))
+
+
+def _changed() -> CurateError:
+    return CurateError(
+        "the step asked other requests when it was started again with the same replies; a step "
+        "must do the same each time: take chance from row.random(label), and read no clock, "
+        "changing file or global state"
+    )

@@ -1,0 +1,259 @@
+"""Drive many jobs at once: replay what the store has, ask for the rest, resume what was answered.
+
+Everything here runs in one event loop, so a look into the store and the list of flights never
+disagree. Jobs are started in order, a window of them at a time, and looked up in batches: replaying
+a finished run costs one statement for hundreds of rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from curate.ask import Request, request_key
+from curate.engine.cursor import Cursor, Job, Outcome
+from curate.engine.send import Counts, Flight, Sender
+from curate.engine.spending import Spending
+from curate.engine.store import Store, StoredReply
+from curate.errors import RecipeError, UnusableReply
+from curate.models.model import Model, with_defaults
+
+BATCH = 512
+PROGRESS_SECONDS = 0.2
+
+
+class Limits(NamedTuple):
+    """How much a schedule holds at once; no output depends on it.
+
+    `window` bounds the jobs begun and not ended, `open_generators` those of them whose waiting
+    generator is kept: the others are released and entered again.
+    """
+
+    window: int
+    open_generators: int
+    concurrency: int | None = None
+
+
+class Asked(NamedTuple):
+    """A request as it is sent, with its key and its model."""
+
+    key: str
+    request: Request
+    model: Model
+
+
+class Again:
+    """Decide which stored replies `--retry-failed` asks for anew.
+
+    A row that fails on replies from an earlier run raises the attempt of the reply that it could
+    not use: the one that `UnusableReply` names, else the whole last wave. Each key is raised once
+    in a process, and what this process itself has sent is not raised at all.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self._least: dict[str, int] = {}
+        self._settled: set[str] = set()
+
+    def least(self, key: str) -> int:
+        """Return the lowest attempt that may be replayed."""
+        return self._least.get(key, 0)
+
+    def sent(self, key: str) -> None:
+        """Note that this process has asked `key`."""
+        if self.enabled:
+            self._settled.add(key)
+
+    def applies(self, cursor: Cursor, error: Exception) -> bool:
+        """Raise attempts for a row that failed; `False` when that was done already."""
+        if not self.enabled or not cursor.wave or cursor.position < len(cursor.keys):
+            return False
+        wave = cursor.last_wave()
+        named = error.key if isinstance(error, UnusableReply) else ""
+        found = False
+        for key in [named] if named in wave else wave:
+            if key not in self._settled:
+                self._settled.add(key)
+                self._least[key] = wave[key] + 1
+            found = found or wave[key] < self.least(key)
+        return found
+
+
+class Schedule:
+    """One pass over a sequence of jobs."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        store: Store,
+        models: Mapping[str, Model],
+        spending: Spending,
+        counts: Counts,
+        again: Again,
+        limits: Limits,
+        progress: Callable[[Counts], None] | None = None,
+    ) -> None:
+        """Prepare; `run` must be awaited in the event loop that the models live in."""
+        self._jobs, self._store, self._models = jobs, store, models
+        self._spending, self._counts, self._again = spending, counts, again
+        self._limits, self._progress = limits, progress
+        self.sender = Sender(store, spending, counts, models, self._landed, limits.concurrency)
+        self._outcomes: list[Outcome | None] = [None] * len(jobs)
+        self._begun = self._ended = self._open = 0
+        self._ready: deque[Cursor] = deque()
+        self._batch = max(1, min(BATCH, limits.open_generators))
+        self._shown = 0.0
+
+    async def run(self) -> list[Outcome]:
+        """Return the outcome of every job, or raise what stopped the run, once it is drained."""
+        try:
+            while self._ended < len(self._jobs) and self.sender.stopped is None:
+                self._advance(self._take())
+                self.sender.launch()
+                await self._pause()
+        except Exception as error:
+            self.sender.stop(error)
+        await self.sender.drain()
+        if self.sender.stopped is not None:
+            raise self.sender.stopped
+        return [outcome for outcome in self._outcomes if outcome is not None]
+
+    async def _pause(self) -> None:
+        """Let attempts go on; wait for one of them when there is nothing else to do."""
+        now = time.monotonic()
+        if self._progress is not None and now - self._shown >= PROGRESS_SECONDS:
+            self._shown = now
+            self._progress(self._counts)
+        if self._ready or self._may_begin() or self._ended == len(self._jobs):
+            await asyncio.sleep(0)
+        else:
+            await self.sender.wake.wait()
+        self.sender.wake.clear()
+
+    def _may_begin(self) -> bool:
+        return self._begun < len(self._jobs) and self._begun - self._ended < self._limits.window
+
+    # -- cursors ----------------------------------------------------------------------------------
+
+    def _take(self) -> list[Cursor]:
+        """Return the next cursors to resume: those that were answered, then new ones."""
+        taken: list[Cursor] = []
+        while self._ready and len(taken) < self._batch:
+            cursor = self._ready.popleft()
+            self._open -= cursor.generator is not None
+            taken.append(cursor)
+        while self._may_begin() and len(taken) < self._batch:
+            taken.append(Cursor(self._begun, self._jobs[self._begun]))
+            self._begun += 1
+        return taken
+
+    def _advance(self, batch: list[Cursor]) -> None:
+        """Resume every cursor until it ends or waits for a reply that the store does not have."""
+        batch = [cursor for cursor in batch if self._deliver(cursor)]
+        while batch:
+            waves = [(cursor, wave) for cursor in batch if (wave := self._resume(cursor))]
+            stored = self._look_up([asked for _, wave in waves for asked in wave[0]])
+            batch = [c for c, (wave, new) in waves if self._match(c, wave, new, stored)]
+
+    def _deliver(self, cursor: Cursor) -> bool:
+        """Hand a cursor what it waited for; `False` when a request failed and the job with it."""
+        if cursor.faults:
+            # All of the wave has landed: the first fault in the order asked is the one told, so
+            # that the error of a row does not depend on the order of arrival.
+            cursor.fail(next(cursor.faults[key] for key in cursor.wave if key in cursor.faults))
+            self._end(cursor)
+            return False
+        if cursor.generator is not None:
+            cursor.answer(cursor.received)
+        return True
+
+    def _resume(self, cursor: Cursor) -> tuple[list[Asked], bool] | None:
+        """Run the step to its next wave; return it and whether it is new."""
+        requests = cursor.resume()
+        if requests is not None:
+            wave = [self._asked(request, cursor.job) for request in requests]
+            new = cursor.ask([asked.key for asked in wave])
+            if cursor.outcome is None:
+                return wave, new
+        self._end(cursor)
+        return None
+
+    def _match(
+        self, cursor: Cursor, wave: list[Asked], new: bool, stored: Mapping[str, StoredReply]
+    ) -> bool:
+        """Answer a wave that is stored whole; else make the cursor wait and return `False`."""
+        needed = {asked.key: asked for asked in wave}
+        missing = [key for key in needed if key not in stored]
+        if new:
+            asked_now = sum(key not in self.sender.flights for key in missing)
+            self._counts.replayed += len(needed) - asked_now
+        if not missing:
+            cursor.answer(stored)
+            return True
+        cursor.missing = len(missing)
+        cursor.received = {key: stored[key] for key in needed if key in stored}
+        for key in missing:
+            self._join(cursor, needed[key])
+        if self._open < self._limits.open_generators:
+            self._open += 1
+        else:
+            cursor.release()
+        return False
+
+    def _end(self, cursor: Cursor) -> None:
+        outcome = cursor.outcome
+        assert outcome is not None
+        if outcome.error is not None and self._again.applies(cursor, outcome.error):
+            cursor.release()
+            self._ready.append(cursor)
+            return
+        self._outcomes[cursor.index] = outcome
+        self._ended += 1
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    def _asked(self, request: Request, job: Job) -> Asked:
+        model = self._model(request.model)
+        shares = job.shares if request.share is None else request.share
+        request = with_defaults(request, model.defaults)
+        return Asked(
+            request_key(request, model.identity, "" if shares else job.salt), request, model
+        )
+
+    def _model(self, name: str | None) -> Model:
+        if name is None and len(self._models) == 1:
+            return next(iter(self._models.values()))
+        if name is not None and name in self._models:
+            return self._models[name]
+        known = ", ".join(sorted(self._models)) or "none"
+        asked = f"the model '{name}'" if name else "a model without naming one"
+        raise RecipeError(f"a step asks {asked}; the recipe's models and encoders are: {known}")
+
+    def _look_up(self, asked: list[Asked]) -> dict[str, StoredReply]:
+        """Return what the store has; a flight that is about to land is waited for instead."""
+        keys = {a.key for a in asked if a.key not in self.sender.flights}
+        found = self._store.get_many(keys)
+        return {k: stored for k, stored in found.items() if stored.attempt >= self._again.least(k)}
+
+    def _join(self, cursor: Cursor, asked: Asked) -> None:
+        flight = self.sender.flights.get(asked.key)
+        if flight is None:
+            bound = self._spending.bound(asked.request, asked.model)
+            least = self._again.least(asked.key)
+            flight = Flight(asked.key, least, asked.request, asked.model, bound)
+            self.sender.submit(flight)
+        flight.waiters.append(cursor)
+
+    def _landed(self, flight: Flight) -> None:
+        self._again.sent(flight.key)
+        for cursor in flight.waiters:
+            if flight.error is not None:
+                cursor.faults[flight.key] = flight.error
+            elif flight.reply is not None and cursor.generator is not None:
+                cursor.received[flight.key] = StoredReply(flight.attempt, flight.reply)
+            cursor.missing -= 1
+            if not cursor.missing:
+                self._ready.append(cursor)

@@ -1,0 +1,277 @@
+"""Send requests: one flight per key, bounded concurrency, bounded retries, money first.
+
+A flight is one request on its way to one durable reply; whoever asks the same meanwhile waits for
+the same flight. Each attempt reserves its upper bound, asks, and commits reply and bill in one
+transaction. A pause between tries holds no place, so that a few slow ones do not stop the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from curate.ask import Reply, Request
+from curate.engine.spending import PICO, Refusal, Spending
+from curate.engine.store import Store, StoredReply, find_reply, save_reply
+from curate.errors import PermanentFault, TemporaryFault
+from curate.models.model import Model
+
+MAX_TRIES = 5
+MAX_PAUSE_SECONDS = 60.0
+# A refusal by the server is not billed; anything else (a time-out, a broken answer) may have been.
+UNBILLED = ("rate_limit", "server")
+
+
+@dataclass
+class Counts:
+    """What this process has asked: `sent` counts attempts, `failed` requests that got no reply."""
+
+    sent: int = 0
+    replayed: int = 0
+    failed: int = 0
+    retried: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    causes: dict[str, int] = field(default_factory=dict)
+
+
+class Flight:
+    """One request under way. `waiters` are told when it has landed: with a reply, or an error."""
+
+    __slots__ = (
+        "attempt",
+        "bound",
+        "error",
+        "key",
+        "model",
+        "reply",
+        "request",
+        "tries",
+        "waiters",
+    )
+
+    def __init__(self, key: str, attempt: int, request: Request, model: Model, bound: int) -> None:
+        self.key, self.attempt, self.request = key, attempt, request
+        self.model, self.bound, self.tries = model, bound, 0
+        self.reply: Reply | None = None
+        self.error: Exception | None = None
+        self.waiters: list[Any] = []
+
+
+class _Gate:
+    """How many attempts one model takes at once, and the flights that wait for a place."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.busy = limit, 0
+        self.queue: deque[Flight] = deque()
+
+
+class Sender:
+    """Carry flights to their replies until told to stop."""
+
+    def __init__(
+        self,
+        store: Store,
+        spending: Spending,
+        counts: Counts,
+        models: Mapping[str, Model],
+        landed: Callable[[Flight], None],
+        concurrency: int | None = None,
+    ) -> None:
+        """Make a gate for each model; `landed` is called in the event loop for every flight."""
+        self._store, self._spending, self._counts = store, spending, counts
+        self._landed, self._random = landed, random.Random()
+        self._gates = {
+            id(model): _Gate(min(model.max_concurrency, concurrency or model.max_concurrency))
+            for model in models.values()
+        }
+        self.flights: dict[str, Flight] = {}
+        self.stopped: BaseException | None = None
+        self.wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._holding = 0
+        self._tight = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether no attempt is under way."""
+        return not self._tasks
+
+    def submit(self, flight: Flight) -> None:
+        """Queue a flight; `launch` sends it when there is a place."""
+        self.flights[flight.key] = flight
+        self._gates[id(flight.model)].queue.append(flight)
+
+    def launch(self) -> None:
+        """Start attempts while there are places."""
+        if self._store.full and self.stopped is None:
+            self.stop(self._store.disk_full())
+        for gate in self._gates.values():
+            while gate.queue and gate.busy < gate.limit and not (self._tight or self.stopped):
+                gate.busy += 1
+                task = asyncio.create_task(self._attempt(gate.queue.popleft(), gate))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+
+    def stop(self, reason: BaseException) -> None:
+        """Send nothing more; the first reason counts."""
+        self.stopped = self.stopped or reason
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self.wake.set()
+
+    async def drain(self) -> None:
+        """Wait for the attempts under way, and commit what they bring."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def abandon(self) -> None:
+        """Stop waiting for servers; replies that have arrived are still committed."""
+        for task in list(self._asking):
+            task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._asking.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            # The store failed, or this module is wrong: either way nothing more may be sent.
+            self.stop(error)
+        self.wake.set()
+
+    # -- one attempt ------------------------------------------------------------------------------
+
+    async def _attempt(self, flight: Flight, gate: _Gate) -> None:
+        self._holding += 1
+        try:
+            granted = await self._store.commit(lambda connection: self._open(connection, flight))
+            if isinstance(granted, StoredReply):
+                self._counts.replayed += 1
+                self._land(flight, granted.reply, granted.attempt)
+            elif granted is None and self.stopped is None:
+                await self._send(flight)
+            elif granted is None:
+                await self._store.commit(lambda connection: self._take_back(connection, flight))
+        finally:
+            self._holding -= 1
+            gate.busy -= 1
+        if isinstance(granted, Refusal):
+            self._refused(flight, gate, granted)
+        else:
+            self._tight = False
+
+    def _open(self, connection: sqlite3.Connection, flight: Flight) -> StoredReply | Refusal | None:
+        """Reserve, inside a transaction, unless another process has stored the reply meanwhile."""
+        stored = find_reply(connection, flight.key, flight.attempt)
+        return stored or self._spending.reserve(connection, flight.bound, retry=flight.tries > 0)
+
+    def _take_back(self, connection: sqlite3.Connection, flight: Flight) -> None:
+        self._spending.cancel(connection, flight.bound, retry=flight.tries > 0)
+
+    def _refused(self, flight: Flight, gate: _Gate, refusal: Refusal) -> None:
+        """Stop at a ceiling, or wait while attempts under way may still settle for less."""
+        gate.queue.appendleft(flight)
+        if refusal.final or not self._holding:
+            self.stop(refusal.error)
+        else:
+            self._tight = True
+
+    async def _send(self, flight: Flight) -> None:
+        self._counts.sent += 1
+        self._counts.retried += flight.tries > 0
+        flight.tries += 1
+        try:
+            reply = await self._ask(flight)
+        except TemporaryFault as fault:
+            await self._missed(flight, fault, billed=fault.cause not in UNBILLED)
+        except Exception as error:
+            await self._missed(flight, error, billed=not isinstance(error, PermanentFault))
+        else:
+            await self._arrived(flight, reply)
+
+    async def _ask(self, flight: Flight) -> Reply:
+        task = asyncio.current_task()
+        assert task is not None
+        self._asking.add(task)
+        try:
+            return await flight.model.answer(flight.request, key=flight.key, attempt=flight.attempt)
+        finally:
+            self._asking.discard(task)
+
+    async def _arrived(self, flight: Flight, reply: Reply) -> None:
+        def save(connection: sqlite3.Connection) -> tuple[StoredReply, int]:
+            model = flight.model
+            bill = self._spending.settle_reply(connection, flight.bound, reply, model.price)
+            stored = save_reply(
+                connection, flight.key, flight.attempt, reply, flight.request, model.identity
+            )
+            return stored, bill
+
+        stored, bill = await self._store.commit(save)
+        self._counts.input_tokens += reply.input_tokens
+        self._counts.output_tokens += reply.output_tokens
+        self._counts.cost_usd += bill / PICO
+        if overshoot := self._spending.overshoot(flight.bound, bill):
+            self.stop(overshoot)
+        self._land(flight, stored.reply, stored.attempt)
+
+    async def _missed(self, flight: Flight, error: Exception, *, billed: bool) -> None:
+        """Settle an attempt that brought no reply, then try again or give the request up."""
+        bill, last = flight.bound if billed else 0, self._is_last(flight, error)
+
+        def settle(connection: sqlite3.Connection) -> None:
+            self._spending.settle(connection, flight.bound, bill)
+            if last:
+                self._spending.count(connection, replayed=0, failed=1)
+
+        await self._store.commit(settle)
+        self._counts.cost_usd += bill / PICO
+        cause = error.cause if isinstance(error, TemporaryFault) else "permanent"
+        self._counts.causes[cause] = self._counts.causes.get(cause, 0) + 1
+        if last:
+            self._counts.failed += 1
+            self._give_up(flight, error)
+        elif self.stopped is None:
+            self._again_later(flight, error)
+
+    @staticmethod
+    def _is_last(flight: Flight, error: Exception) -> bool:
+        return flight.tries >= MAX_TRIES or not isinstance(error, TemporaryFault)
+
+    def _give_up(self, flight: Flight, error: Exception) -> None:
+        if isinstance(error, TemporaryFault):
+            error = TemporaryFault(
+                f"no reply after {flight.tries} attempts: {error}", cause=error.cause
+            )
+        flight.error = error
+        self._tell(flight)
+
+    def _again_later(self, flight: Flight, error: Exception) -> None:
+        pause = flight.model.retry_delay * 2 ** (flight.tries - 1) * self._random.uniform(0.5, 1.0)
+        asked = getattr(error, "retry_after", None) or 0.0
+        pause = min(max(pause, asked), MAX_PAUSE_SECONDS)
+        handle: asyncio.TimerHandle
+
+        def requeue() -> None:
+            self._timers.discard(handle)
+            self._gates[id(flight.model)].queue.appendleft(flight)
+            self.wake.set()
+
+        handle = asyncio.get_running_loop().call_later(pause, requeue)
+        self._timers.add(handle)
+
+    def _land(self, flight: Flight, reply: Reply, attempt: int) -> None:
+        flight.reply, flight.attempt = reply, attempt
+        self._tell(flight)
+
+    def _tell(self, flight: Flight) -> None:
+        del self.flights[flight.key]
+        self._landed(flight)

@@ -1,0 +1,224 @@
+"""What a run may spend and has spent: durable reservations under cumulative ceilings.
+
+Before an attempt is sent its upper bound is added to the run's tally in the store; when its reply
+is committed, the same transaction replaces the bound by the bill. Whatever ends the process in
+between leaves the bound counted, so that settled plus reserved never passes the ceiling. Money is
+kept in whole pico-dollars: sums are exact, and 2^63 of them are nine million dollars.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.engine.store import Store
+from curate.errors import CeilingReached, RecipeError
+from curate.models.model import Model, Price
+
+PICO = 1_000_000_000_000
+# No token of a byte-level vocabulary is shorter than one UTF-8 byte; what a chat template adds
+# around each turn and before the first (role marks, dates, a default system prompt) is allowed for.
+TOKENS_PER_MESSAGE = 16
+TOKENS_PER_REQUEST = 64
+_COLUMNS = "sent, replayed, failed, retried, input_tokens, output_tokens, settled, reserved"
+_MOST_TOKENS, _MOST_COST = 1 << 40, 1 << 60
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a run has spent over all its processes; `reserved_usd` is not settled (yet, or ever).
+
+    `sent` counts attempts. `cost_usd` counts a timed-out attempt at its upper bound.
+    """
+
+    sent: int
+    replayed: int
+    failed: int
+    retried: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    reserved_usd: float
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A reservation that would pass a ceiling; `final` when no settlement can make room for it."""
+
+    error: CeilingReached
+    final: bool
+
+
+class Spending:
+    """The tally of one run in one store, and its ceilings."""
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        max_cost: float | None = None,
+        max_requests: int | None = None,
+    ) -> None:
+        """Join the tally of `run_id`; ceilings count what earlier processes spent."""
+        self._store, self.run_id = store, run_id
+        self.max_cost, self.max_requests = max_cost, max_requests
+        self._ceiling = None if max_cost is None else int(max_cost * PICO)
+        sql = "INSERT OR IGNORE INTO spending (run) VALUES (?)"
+        store.commit_now(lambda connection: connection.execute(sql, (run_id,)).rowcount)
+
+    def tally(self) -> Tally:
+        """Return what the run has spent so far."""
+        sql = f"SELECT {_COLUMNS} FROM spending WHERE run = ?"
+        values: list[Any] = [*self._store.read(sql, (self.run_id,))[0]]
+        values[-2:] = [values[-2] / PICO, values[-1] / PICO]
+        return Tally(*values)
+
+    def check(self, name: str, model: Model) -> None:
+        """Refuse a model without a price when there is a ceiling on cost."""
+        if self._ceiling is not None and model.price is None:
+            raise RecipeError(
+                f"model '{name}' has no known price, so --max-cost cannot be kept; give it "
+                "'price: {input: USD, output: USD}' per million tokens, or use --max-requests"
+            )
+
+    def bound(self, request: Request, model: Model) -> int:
+        """Return the most that one attempt can cost, in pico-dollars."""
+        longest = output_bound(request)
+        if longest is None:
+            if self._ceiling is not None:
+                raise RecipeError(
+                    f"a request to {model.identity} has no 'max_tokens', so --max-cost cannot be "
+                    "kept; set it in the step or in the model's mapping"
+                )
+            longest = 0
+        return cost(model.price, prompt_bound(request), longest)
+
+    def reserve(self, connection: sqlite3.Connection, bound: int, *, retry: bool) -> Refusal | None:
+        """Count an attempt and its bound, inside a transaction, or say which ceiling bars it."""
+        sql = "SELECT sent, settled, reserved FROM spending WHERE run = ?"
+        sent, settled, reserved = connection.execute(sql, (self.run_id,)).fetchone()
+        if self.max_requests is not None and sent >= self.max_requests:
+            return Refusal(_out_of_requests(self.max_requests, sent), final=True)
+        if self._ceiling is not None and settled + reserved + bound > self._ceiling:
+            return Refusal(self._out_of_money(settled, reserved, bound), final=False)
+        self._add(connection, sent=1, retried=int(retry), reserved=bound)
+        return None
+
+    def cancel(self, connection: sqlite3.Connection, bound: int, *, retry: bool) -> None:
+        """Take back a reservation whose attempt was not sent after all."""
+        self._add(connection, sent=-1, retried=-int(retry), reserved=-bound)
+
+    def settle(self, connection: sqlite3.Connection, bound: int, bill: int) -> None:
+        """Replace the reservation of an attempt that brought no reply by its bill."""
+        self._add(connection, reserved=-bound, settled=bill)
+
+    def settle_reply(
+        self, connection: sqlite3.Connection, bound: int, reply: Reply, price: Price | None
+    ) -> int:
+        """Replace the reservation of an attempt by the bill for its reply, and return the bill."""
+        tokens = _clamp(reply.input_tokens), _clamp(reply.output_tokens)
+        # A server that reports no usage is not free: what was reserved counts.
+        bill = cost(price, *tokens) if any(tokens) else bound
+        self._add(
+            connection,
+            reserved=-bound,
+            settled=bill,
+            input_tokens=tokens[0],
+            output_tokens=tokens[1],
+        )
+        return bill
+
+    def overshoot(self, bound: int, bill: int) -> CeilingReached | None:
+        """Return the error that ends a run whose server billed more than was reserved."""
+        if self._ceiling is None or bill <= bound:
+            return None
+        return CeilingReached(
+            f"the server billed {usd(bill)} for one request, {usd(bill - bound)} more than the "
+            f"{usd(bound)} reserved for it under --max-cost {self.max_cost:g}; sending was stopped "
+            "at once. Check the model's price and whether the server keeps to max_tokens, then run "
+            "the same command again; nothing that was answered is asked again"
+        )
+
+    def count(self, connection: sqlite3.Connection, *, replayed: int, failed: int) -> None:
+        """Add requests that cost nothing: answered by the store, or given up."""
+        self._add(connection, replayed=replayed, failed=failed)
+
+    def _add(self, connection: sqlite3.Connection, **amounts: int) -> None:
+        changes = ", ".join(f"{name} = {name} + ?" for name in amounts)
+        sql = f"UPDATE spending SET {changes} WHERE run = ?"
+        connection.execute(sql, (*amounts.values(), self.run_id))
+
+    def _out_of_money(self, settled: int, reserved: int, bound: int) -> CeilingReached:
+        enough = math.ceil((settled + reserved + bound) / PICO * 100) / 100
+        return CeilingReached(
+            f"the ceiling of ${self.max_cost:g} (--max-cost) is reached: {usd(settled)} spent and "
+            f"{usd(reserved)} reserved by attempts whose bill is unknown, in this run so far; the "
+            f"next request may cost up to {usd(bound)}. Raise --max-cost (to {enough:.2f} or more) "
+            "and run the same command again; nothing that was answered is asked again"
+        )
+
+
+def _out_of_requests(ceiling: int, sent: int) -> CeilingReached:
+    return CeilingReached(
+        f"the ceiling of {ceiling} requests (--max-requests) is reached: {sent} attempts were sent "
+        "in this run so far. Raise --max-requests and run the same command again; nothing that was "
+        "answered is asked again"
+    )
+
+
+def usd(amount: int) -> str:
+    """Return pico-dollars as dollars with as many digits as small sums need."""
+    value = amount / PICO
+    return f"${value:.2f}" if value >= 1 or not amount else f"${value:.2g}"
+
+
+def cost(price: Price | None, input_tokens: int, output_tokens: int) -> int:
+    """Return what tokens cost in pico-dollars, rounded up per token; nothing without a price."""
+    if price is None:
+        return 0
+    total = input_tokens * _per_token(price.input) + output_tokens * _per_token(price.output)
+    return min(total, _MOST_COST)
+
+
+def _clamp(tokens: int) -> int:
+    """Return a server's token count within what the store's integers can add up."""
+    return min(max(tokens, 0), _MOST_TOKENS)
+
+
+def _per_token(per_million: float) -> int:
+    # Rounded first: 0.15 * 1e6 is 150000.00000000003 for some prices, and must not become 150001.
+    return math.ceil(round(per_million * 1_000_000, 6))
+
+
+def output_bound(request: Request) -> int | None:
+    """Return the most tokens a reply to `request` can have, or `None` when nothing limits it."""
+    if isinstance(request, Ask):
+        return request.max_tokens
+    # A likelihood is served as a completion of one token; vectors and rewards write none.
+    return 1 if isinstance(request, Likelihood) else 0
+
+
+def prompt_bound(request: Request) -> int:
+    """Return an upper bound of the prompt's tokens."""
+    texts = _prompt_texts(request)
+    return sum(
+        len(text.encode("utf-8", "surrogatepass")) + TOKENS_PER_MESSAGE for text in texts
+    ) + (TOKENS_PER_REQUEST)
+
+
+def _prompt_texts(request: Request) -> list[str]:
+    if isinstance(request, Embed):
+        return list(request.texts)
+    if isinstance(request, Likelihood):
+        return [request.prompt, request.answer]
+    texts: list[Any] = []
+    if isinstance(request, Ask | Reward):
+        texts = [part for m in request.messages for part in (m.content, m.parts)]
+    if isinstance(request, Ask):
+        schema = json.dumps(request.schema) if request.schema else None
+        texts += [request.system, request.prompt, schema]
+    return [text for text in texts if text]

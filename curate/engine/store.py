@@ -1,0 +1,315 @@
+"""The store: the durable memory of replies, small values and what each run has spent.
+
+One SQLite file in WAL mode, safe for several processes at once on a local disk (never on a network
+file system). A reply is stored with the request that it answers, so that `explain` can show both.
+Plain rowid tables: `WITHOUT ROWID` is three times slower with random keys (design.md, section 10).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from curate.ask import Reply, Request
+from curate.engine.commit import Committer, Operation, T, disk_full, store_error
+from curate.errors import DiskFull, StoreError
+
+VERSION = 1
+BUSY_SECONDS = 60.0
+# SQLite compiled with old defaults takes 999 parameters in one statement.
+_LOOKUP = 900
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS replies (
+    key BLOB NOT NULL, attempt INTEGER NOT NULL, reply TEXT NOT NULL, stored_at INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS replies_by_key ON replies (key, attempt);
+CREATE TABLE IF NOT EXISTS requests (key BLOB NOT NULL UNIQUE, model TEXT, content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS small_values (
+    kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (kind, key)
+);
+CREATE TABLE IF NOT EXISTS spending (
+    run TEXT NOT NULL UNIQUE,
+    sent INTEGER NOT NULL DEFAULT 0, replayed INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0, retried INTEGER NOT NULL DEFAULT 0,
+    input_tokens INTEGER NOT NULL DEFAULT 0, output_tokens INTEGER NOT NULL DEFAULT 0,
+    settled INTEGER NOT NULL DEFAULT 0, reserved INTEGER NOT NULL DEFAULT 0
+);
+"""
+
+
+class StoredReply(NamedTuple):
+    """A reply as the store holds it; `attempt` counts from 0 and grows with `--retry-failed`."""
+
+    attempt: int
+    reply: Reply
+
+
+class StoredRequest(NamedTuple):
+    """What was asked: the model's identity, and the request's content as JSON data."""
+
+    model: str
+    content: dict[str, Any]
+
+
+class Exchange(NamedTuple):
+    """One request with one of its replies, as `Store.exchanges` lists them."""
+
+    key: str
+    attempt: int
+    request: StoredRequest
+    reply: Reply
+
+
+class Store:
+    """An open store. Use it as a context manager: leaving it commits what is queued."""
+
+    def __init__(self, folder: Path, reader: sqlite3.Connection) -> None:
+        """Take an open connection for reading; use `Store.open`."""
+        self.folder = folder
+        self._reader, self._lock = reader, threading.Lock()
+        self._committer: Committer | None = None
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """Open the store in `folder`, making both when they are absent."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            reader = _connect(folder / "store.db")
+        except OSError as error:
+            raise StoreError(
+                f"the store folder {folder} cannot be made ({error.strerror}); "
+                "choose another with --store"
+            ) from error
+        except sqlite3.Error as error:
+            raise store_error(error, folder) from error
+        try:
+            _prepare(reader, folder)
+        except BaseException:
+            reader.close()
+            raise
+        return cls(folder, reader)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Commit what is queued and close the file."""
+        with self._lock:
+            if self._committer is not None:
+                self._committer.close()
+                self._committer = None
+            self._reader.close()
+
+    # -- replies ------------------------------------------------------------------------------
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, StoredReply]:
+        """Return the newest attempt of each key that has a reply."""
+        found: dict[str, StoredReply] = {}
+        for key, attempt, text in self._select("key, attempt, reply FROM replies", keys):
+            name = key.hex()
+            if name not in found or found[name].attempt < attempt:
+                found[name] = StoredReply(attempt, Reply.from_json(text, name))
+        return found
+
+    def requests(self, keys: Iterable[str]) -> dict[str, StoredRequest]:
+        """Return what was asked under each key, for those who explain a row."""
+        rows = self._select("key, model, content FROM requests", keys)
+        return {key.hex(): StoredRequest(model, _unpack(content)) for key, model, content in rows}
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """Yield every request with each of its replies, oldest first."""
+        last = 0
+        sql = (
+            "SELECT replies.rowid, key, attempt, model, content, reply "
+            "FROM replies JOIN requests USING (key) "
+            "WHERE replies.rowid > ? ORDER BY replies.rowid LIMIT 1000"
+        )
+        while rows := self.read(sql, (last,)):
+            for _, key, attempt, model, content, reply in rows:
+                name = key.hex()
+                request = StoredRequest(model, _unpack(content))
+                yield Exchange(name, attempt, request, Reply.from_json(reply, name))
+            last = rows[-1][0]
+
+    # -- small values -------------------------------------------------------------------------
+
+    def value(self, kind: str, key: str) -> str | None:
+        """Return the text stored under `kind` and `key`, or `None`."""
+        rows = self.read("SELECT text FROM small_values WHERE kind = ? AND key = ?", (kind, key))
+        return rows[0][0] if rows else None
+
+    def put_value(self, kind: str, key: str, text: str) -> None:
+        """Store a text durably, in place of an older one."""
+        sql = "INSERT OR REPLACE INTO small_values (kind, key, text) VALUES (?, ?, ?)"
+        self.commit_now(lambda connection: connection.execute(sql, (kind, key, text)).rowcount)
+
+    # -- writing ------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk ran full: replies in flight may still be committed, nothing else."""
+        return self._committer is not None and self._committer.full
+
+    def disk_full(self) -> DiskFull:
+        """Return the error that tells the user that this store's disk is full."""
+        return disk_full(self.folder)
+
+    async def commit(self, operation: Operation[T]) -> T:
+        """Run `operation` on the writing connection; return once its transaction is durable."""
+        return await self._writer().commit(operation)
+
+    def commit_now(self, operation: Operation[T]) -> T:
+        """Do what `commit` does, for callers that are not coroutines."""
+        return self._writer().commit_now(operation)
+
+    def compact(self) -> int:
+        """Delete replies that a newer attempt replaced, and return how many there were."""
+        sql = (
+            "DELETE FROM replies WHERE attempt < "
+            "(SELECT MAX(attempt) FROM replies AS newer WHERE newer.key = replies.key)"
+        )
+        deleted = self.commit_now(lambda connection: connection.execute(sql).rowcount)
+        with self._lock:
+            self._reader.execute("VACUUM")
+        return deleted
+
+    def stats(self) -> dict[str, int]:
+        """Return how much the store holds: replies, requests, small values, runs and bytes."""
+        counts = {
+            name: int(self.read(f"SELECT COUNT(*) FROM {table}")[0][0])
+            for name, table in (
+                ("replies", "replies"),
+                ("requests", "requests"),
+                ("values", "small_values"),
+                ("runs", "spending"),
+            )
+        }
+        files = (self.folder / f"store.db{end}" for end in ("", "-wal"))
+        counts["bytes"] = sum(path.stat().st_size for path in files if path.exists())
+        return counts
+
+    def _writer(self) -> Committer:
+        # Made at the first write, so that those who only read need no room on the disk.
+        with self._lock:
+            if self._committer is None:
+                self._committer = Committer(lambda: _connect(self._path), self.folder)
+            return self._committer
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "store.db"
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        try:
+            with self._lock:
+                return self._reader.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise store_error(error, self.folder) from error
+
+    def _select(self, what: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of `what` whose key is among `keys`, many keys to a statement."""
+        names = iter(keys)
+        while part := [bytes.fromhex(key) for key in islice(names, _LOOKUP)]:
+            marks = ",".join("?" * len(part))
+            yield from self.read(f"SELECT {what} WHERE key IN ({marks})", part)
+
+
+def save_reply(
+    connection: sqlite3.Connection,
+    key: str,
+    attempt: int,
+    reply: Reply,
+    request: Request,
+    model: str,
+) -> StoredReply:
+    """Insert a reply inside a transaction; where another process was first, return its reply."""
+    blob = bytes.fromhex(key)
+    sql = "INSERT OR IGNORE INTO replies (key, attempt, reply, stored_at) VALUES (?, ?, ?, ?)"
+    values = (blob, attempt, reply.to_json(), int(time.time()))
+    if not connection.execute(sql, values).rowcount:
+        stored = find_reply(connection, key, attempt)
+        assert stored is not None  # the unique index has just refused a second one
+        return stored
+    sql = "INSERT OR IGNORE INTO requests (key, model, content) VALUES (?, ?, ?)"
+    connection.execute(sql, (blob, model, _pack(request.content())))
+    return StoredReply(attempt, reply)
+
+
+def find_reply(connection: sqlite3.Connection, key: str, at_least: int) -> StoredReply | None:
+    """Return the newest attempt of `key` from `at_least` on, inside a transaction."""
+    sql = (
+        "SELECT attempt, reply FROM replies WHERE key = ? AND attempt >= ? "
+        "ORDER BY attempt DESC LIMIT 1"
+    )
+    row = connection.execute(sql, (bytes.fromhex(key), at_least)).fetchone()
+    return StoredReply(row[0], Reply.from_json(row[1], key)) if row else None
+
+
+def _pack(content: dict[str, Any]) -> bytes:
+    text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+    return zlib.compress(text.encode(), 1)
+
+
+def _unpack(content: bytes) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(zlib.decompress(content))
+    return data
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    # FULL: a reply that was paid for outlives a power cut, not only the end of the process.
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, folder: Path) -> None:
+    """Make the tables, and refuse a store of another version."""
+    try:
+        _switch_to_wal(connection)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, VERSION):
+            raise StoreError(
+                f"the store in {folder} has format {version}, this version of curate reads "
+                f"{VERSION}: choose another with --store, or use the curate that made it"
+            )
+        if version == 0:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
+            )
+    except sqlite3.Error as error:
+        raise store_error(error, folder) from error
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Turn on the write-ahead log; SQLite's busy time-out does not cover this one statement."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

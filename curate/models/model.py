@@ -1,0 +1,230 @@
+"""What the driver expects of a model, and how a recipe's model string or mapping becomes one.
+
+`PREFIX:NAME` names the module of this package that answers: the tree is the registry. Sampling
+values of a mapping are filled into each request before its key is made, so a reply is shared only
+by requests that were sent alike; prices, concurrency and key names never change a key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+import curate.models
+from curate.ask import Ask, Reply, Request
+from curate.errors import RecipeError
+
+SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
+_COMMON = ("model", "identity", "price", "max_concurrency", "base_url", "api_key_env")
+_SECRET_NAME = re.compile(r"key|token|secret|passw|credential|signature|^sig$", re.IGNORECASE)
+
+
+class Price(NamedTuple):
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+
+
+class Model(Protocol):
+    """Whatever answers requests. One task calls `answer` for each attempt, many at a time.
+
+    `identity` is part of every key. `defaults` are the sampling values for fields left at `None`.
+    `retry_delay` is the pause in seconds before a second try; it doubles with each further one.
+    """
+
+    identity: str
+    price: Price | None
+    max_concurrency: int
+    defaults: Mapping[str, Any]
+    retry_delay: float
+
+    async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
+        """Return the reply, or raise `TemporaryFault` or `PermanentFault`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and memory."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model as the recipe describes it; `options` are those only its prefix knows."""
+
+    prefix: str
+    name: str
+    identity: str
+    price: Price | None = None
+    max_concurrency: int | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def prefixes() -> list[str]:
+    """Return the prefixes that this version knows: the modules beside this one."""
+    found = (module.name for module in pkgutil.iter_modules(curate.models.__path__))
+    return sorted(name for name in found if name != "model")
+
+
+def open_model(
+    spec: str | Mapping[str, Any], *, name: str = "model", folder: Path | None = None
+) -> Model:
+    """Return the model that `spec` describes.
+
+    Args:
+        spec: `PREFIX:NAME`, or a mapping with at least `model: PREFIX:NAME`.
+        name: what the recipe calls it, for messages.
+        folder: where relative file names in the spec start; the working directory by default.
+    """
+    parsed = parse_spec(spec, name=name)
+    module = importlib.import_module(f"curate.models.{parsed.prefix}")
+    opened: Model = module.open_spec(parsed, folder or Path())
+    return opened
+
+
+def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSpec:
+    """Return `spec` checked and taken apart; no value that could be a secret is ever printed."""
+    where = f"model '{name}': "
+    values = {"model": spec} if isinstance(spec, str) else spec
+    if not isinstance(values, Mapping) or not isinstance(values.get("model"), str):
+        raise RecipeError(
+            f"{where}found {_shown(spec)}; write PREFIX:NAME, or a mapping with "
+            f"'model: PREFIX:NAME'; prefixes: {', '.join(prefixes())}"
+        )
+    prefix, _, rest = values["model"].partition(":")
+    if prefix not in prefixes():
+        raise RecipeError(
+            f"{where}unknown prefix '{prefix}' in '{_shown(values['model'])}'; this version knows: "
+            f"{', '.join(prefixes())}"
+        )
+    options = _own_options(prefix, values, where)
+    _check_environment_name(values.get("api_key_env"), where)
+    base_url = _checked_url(values.get("base_url"), where)
+    return ModelSpec(
+        prefix=prefix,
+        name=rest,
+        identity=_identity(values, base_url, where),
+        price=_price(values.get("price"), where),
+        max_concurrency=_concurrency(values.get("max_concurrency"), where),
+        base_url=values.get("base_url"),
+        api_key_env=values.get("api_key_env"),
+        defaults=_sampling(values, where),
+        options=options,
+    )
+
+
+def with_defaults(request: Request, defaults: Mapping[str, Any]) -> Request:
+    """Return `request` with sampling fields left at `None` taken from the model's defaults."""
+    if not defaults or not isinstance(request, Ask):
+        return request
+    missing = {
+        name: value for name, value in defaults.items() if getattr(request, name) in (None, ())
+    }
+    return dataclasses.replace(request, **missing) if missing else request
+
+
+def _own_options(prefix: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    own: tuple[str, ...] = importlib.import_module(f"curate.models.{prefix}").OPTIONS
+    allowed = (*_COMMON, *SAMPLING, *own)
+    for key in values:
+        if key == "api_key":
+            raise RecipeError(
+                f"{where}a key must not stand in a recipe; put it into an environment variable "
+                "and name that in 'api_key_env'"
+            )
+        if key not in allowed:
+            raise RecipeError(f"{where}unknown option '{key}'; allowed: {', '.join(allowed)}")
+    return {key: values[key] for key in own if values.get(key) is not None}
+
+
+def _identity(values: Mapping[str, Any], base_url: str | None, where: str) -> str:
+    given = values.get("identity")
+    if given is not None and (not isinstance(given, str) or not given):
+        raise RecipeError(f"{where}'identity' is {given!r}; it must be a text")
+    if given:
+        return str(given)
+    return f"{values['model']} at {base_url}" if base_url else str(values["model"])
+
+
+def _checked_url(url: Any, where: str) -> str | None:
+    """Return the URL without its query, or refuse one that holds credentials."""
+    if url is None:
+        return None
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        raise RecipeError(f"{where}'base_url' must start with http:// or https://")
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        raise RecipeError(f"{where}'base_url' is no valid URL") from None
+    secret = any(_SECRET_NAME.search(name) for name, _ in parse_qsl(parts.query))
+    if "@" in parts.netloc or secret or parts.fragment:
+        raise RecipeError(
+            f"{where}'base_url' holds credentials; put the key into an environment variable and "
+            "name that in 'api_key_env'"
+        )
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path.rstrip('/')}"
+
+
+def _check_environment_name(name: Any, where: str) -> None:
+    # Someone who pasted the key itself must not read it again in a log.
+    if name is not None and not (isinstance(name, str) and re.fullmatch(r"[A-Za-z_]\w*", name)):
+        raise RecipeError(
+            f"{where}'api_key_env' must be the name of an environment variable, not the key itself"
+        )
+
+
+def _price(price: Any, where: str) -> Price | None:
+    if price is None:
+        return None
+    if isinstance(price, Mapping) and set(price) == {"input", "output"}:
+        numbers = [price["input"], price["output"]]
+        if all(_is_number(n) and 0 <= n < 1e6 for n in numbers):
+            return Price(*map(float, numbers))
+    raise RecipeError(
+        f"{where}'price' is {price!r}; it must be a mapping with 'input' and 'output', "
+        "in US dollars per million tokens"
+    )
+
+
+def _concurrency(value: Any, where: str) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise RecipeError(f"{where}'max_concurrency' is {value!r}; it must be a whole number from 1 on")
+
+
+def _sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    found = {name: values[name] for name in SAMPLING if values.get(name) is not None}
+    stop = found.get("stop")
+    if stop is not None:
+        found["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+    for name, value in found.items():
+        whole = name in ("max_tokens", "seed")
+        if name != "stop" and not (_is_number(value) and (not whole or isinstance(value, int))):
+            kind = "a whole number" if whole else "a number"
+            raise RecipeError(f"{where}'{name}' is {value!r}; it must be {kind}")
+    if found.get("max_tokens", 1) < 1:
+        raise RecipeError(f"{where}'max_tokens' is {found['max_tokens']}; it must be 1 or more")
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    """Return a short form of `value` for a message, with anything like a URL's login cut out."""
+    text = value if isinstance(value, str) else repr(value)
+    if isinstance(value, Mapping):
+        text = f"a mapping with {', '.join(map(str, value)) or 'nothing in it'}"
+    return re.sub(r"//[^/@\s]*@", "//***@", text)[:80]

@@ -1,0 +1,313 @@
+"""`scripted:FILE`: replies read from a JSON Lines file, for tests, demonstrations and shared runs.
+
+Each line says when it applies and what it answers; the first line that matches wins:
+
+    {"when": {"contains": "2 + 2"}, "reply": "4"}
+    {"when": {"messages": [{"role": "user", "content": "Hi"}]}, "reply": ["Hello", "Hey"]}
+    {"when": {}, "fault": "rate_limit", "times": 2}
+
+`when` holds any of `contains` (a text, or several that must all occur), `messages` and `prompt`
+(equal as a whole) and `key`; `{}` matches everything. `sample` and `attempt` narrow a line further;
+a list of replies is numbered by sample. A fault clears after `times` tries of one request within
+this process (`null`: never), and then gives the line's own reply, or what the next line says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.errors import PermanentFault, RecipeError, TemporaryFault
+from curate.models.model import ModelSpec
+from curate.row import seed_of
+
+OPTIONS = ("log", "shuffle")
+FAULTS = ("rate_limit", "server", "timeout", "malformed", "permanent")
+_LINE = (
+    "when",
+    "sample",
+    "attempt",
+    "reply",
+    "values",
+    "logprobs",
+    "usage",
+    "finish_reason",
+    "delay",
+    "fault",
+    "times",
+    "retry_after",
+)
+_WHEN = ("contains", "messages", "prompt", "key")
+_SHUFFLE_SECONDS = 0.004
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the file, checked."""
+
+    number: int
+    contains: tuple[str, ...] = ()
+    exact: tuple[tuple[str, str], ...] = ()
+    sample: int | None = None
+    attempt: int | None = None
+    replies: tuple[str, ...] | str | None = None
+    values: tuple[Any, ...] | None = None
+    logprobs: tuple[Any, ...] = ()
+    usage: Mapping[str, int] = field(default_factory=dict)
+    finish_reason: str = "stop"
+    delay: float = 0.0
+    fault: str | None = None
+    times: int | None = None
+    retry_after: float | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether the line has a reply, and not only a fault."""
+        return self.replies is not None or self.values is not None
+
+    def matches(self, traits: Mapping[str, str], request: Request, attempt: int) -> bool:
+        """Tell whether the line applies; `traits` come from `_traits`."""
+        if self.sample not in (None, request.sample) or self.attempt not in (None, attempt):
+            return False
+        if isinstance(self.replies, tuple) and request.sample >= len(self.replies):
+            return False
+        if any(traits.get(name) != value for name, value in self.exact):
+            return False
+        return all(text in traits["text"] for text in self.contains)
+
+    def reply(self, request: Request) -> Reply:
+        """Return what the line answers."""
+        text = self.replies[request.sample] if isinstance(self.replies, tuple) else self.replies
+        return Reply(
+            text=text or "",
+            finish_reason=self.finish_reason,
+            values=self.values or (),
+            logprobs=self.logprobs,
+            input_tokens=self.usage.get("input_tokens", 0),
+            output_tokens=self.usage.get("output_tokens", 0),
+        )
+
+
+class Scripted:
+    """A model that answers from a file; it sends nothing and costs what its mapping says."""
+
+    def __init__(self, spec: ModelSpec, lines: list[Line], folder: Path) -> None:
+        self.identity, self.price, self.defaults = spec.identity, spec.price, spec.defaults
+        self.max_concurrency = spec.max_concurrency or 64
+        self.retry_delay = 0.001
+        self._file, self._lines = spec.name, _Index(lines)
+        self._tries: Counter[tuple[int, str]] = Counter()
+        self._shuffle: int | None = spec.options.get("shuffle")
+        self._log: int | None = None
+        if "log" in spec.options:
+            path = folder / str(spec.options["log"])
+            self._log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
+        """Return the reply of the first line that matches, or raise its fault."""
+        if self._log is not None:
+            # One short write with O_APPEND is never interleaved with another process's.
+            os.write(self._log, f"{key}\n".encode())
+        line = self._line(request, key, attempt)
+        delay = line.delay if line else 0.0
+        if self._shuffle is not None:
+            order = random.Random(seed_of(self._shuffle, key, self._tries[0, key]))
+            self._tries[0, key] += 1
+            delay += order.uniform(0, _SHUFFLE_SECONDS)
+        if delay:
+            await asyncio.sleep(delay)
+        if line is None:
+            head = " ".join(_traits(request, key)["text"].split())[:80]
+            raise PermanentFault(
+                f"no line of {self._file} matches the prompt '{head}'; add one, or a last line "
+                'with "when": {}'
+            )
+        if self._still_faulty(line, key):
+            self._tries[line.number, key] += 1
+            raise _fault(line, self._file)
+        return line.reply(request)
+
+    async def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
+
+    def _line(self, request: Request, key: str, attempt: int) -> Line | None:
+        for line in self._lines.candidates(traits := _traits(request, key)):
+            usable = line.answers or self._still_faulty(line, key)
+            if usable and line.matches(traits, request, attempt):
+                return line
+        return None
+
+    def _still_faulty(self, line: Line, key: str) -> bool:
+        if line.fault is None:
+            return False
+        return line.times is None or self._tries[line.number, key] < line.times
+
+
+class _Index:
+    """Find the lines that may match, in file order, without trying every exact one."""
+
+    def __init__(self, lines: list[Line]) -> None:
+        self._exact: dict[tuple[str, str], list[Line]] = {}
+        self._loose: list[Line] = []
+        for line in lines:
+            if line.exact:
+                self._exact.setdefault(line.exact[0], []).append(line)
+            else:
+                self._loose.append(line)
+
+    def candidates(self, traits: Mapping[str, str]) -> Iterator[Line]:
+        exact = [
+            line
+            for name in ("key", "messages", "prompt")
+            if name in traits
+            for line in self._exact.get((name, traits[name]), ())
+        ]
+        if not exact:
+            return iter(self._loose)
+        return heapq.merge(sorted(exact, key=_number), self._loose, key=_number)
+
+
+def _number(line: Line) -> int:
+    return line.number
+
+
+def _traits(request: Request, key: str) -> dict[str, str]:
+    """Return what lines are compared with: the key, all text, and the exact forms."""
+    traits = {"key": key, "text": ""}
+    if isinstance(request, Ask | Reward):
+        turns = request.turns() if isinstance(request, Ask) else _turns(request)
+        traits["messages"] = _canonical(turns)
+        traits["text"] = "\n".join(turn["content"] for turn in turns)
+    if isinstance(request, Ask | Likelihood) and request.prompt is not None:
+        traits["prompt"] = request.prompt
+        traits["text"] = "\n".join(filter(None, (traits["text"], request.prompt)))
+    if isinstance(request, Likelihood):
+        traits["text"] += request.answer
+    if isinstance(request, Embed):
+        traits["text"] = "\n".join(request.texts)
+    return traits
+
+
+def _turns(request: Reward) -> list[dict[str, str]]:
+    return [{"role": m.role, "content": m.content} for m in request.messages]
+
+
+def _canonical(turns: list[dict[str, str]]) -> str:
+    return json.dumps([[turn["role"], turn["content"]] for turn in turns])
+
+
+def _fault(line: Line, file: str) -> Exception:
+    message = f"{line.fault} (scripted by {file}:{line.number})"
+    if line.fault == "permanent":
+        return PermanentFault(message)
+    return TemporaryFault(message, cause=line.fault or "error", retry_after=line.retry_after)
+
+
+def open_spec(spec: ModelSpec, folder: Path) -> Scripted:
+    """Return the model that `spec` describes; a relative file starts at `folder`."""
+    shuffle = spec.options.get("shuffle")
+    if shuffle is not None and (not isinstance(shuffle, int) or isinstance(shuffle, bool)):
+        raise RecipeError(f"'shuffle' is {shuffle!r}; it must be a whole number, the seed")
+    try:
+        data = (folder / spec.name).read_bytes()
+    except OSError as error:
+        raise RecipeError(
+            f"cannot read the scripted replies '{spec.name}' ({error.strerror}); write "
+            "scripted:FILE with the name of a JSON Lines file"
+        ) from None
+    lines = [
+        _parse(text, spec.name, number)
+        for number, text in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
+        if text.strip()
+    ]
+    return Scripted(spec, lines, folder)
+
+
+def _parse(text: bytes, file: str, number: int) -> Line:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"not JSON ({error})", file=file, line=number) from None
+    try:
+        return _checked(data, number)
+    except ValueError as error:
+        raise RecipeError(str(error), file=file, line=number) from None
+
+
+def _checked(data: Any, number: int) -> Line:
+    _only(data, _LINE, "a line")
+    when = _only(data.get("when"), _WHEN, "'when'")
+    fault, reply = data.get("fault"), data.get("reply")
+    if fault not in (None, *FAULTS):
+        raise ValueError(f"unknown fault {fault!r}; allowed: {', '.join(FAULTS)}")
+    if fault is None and reply is None and data.get("values") is None:
+        raise ValueError("the line answers nothing; give it 'reply', 'values' or 'fault'")
+    if not (reply is None or isinstance(reply, str) or _are_texts(reply)):
+        raise ValueError(f"'reply' is {str(reply)[:60]!r}; it must be a text or a list of texts")
+    for name in ("sample", "attempt", "times"):
+        if not isinstance(data.get(name, 0), int | None):
+            raise ValueError(f"'{name}' is {data[name]!r}; it must be a whole number or null")
+    for name in ("delay", "retry_after"):
+        if not isinstance(data.get(name, 0), int | float | None):
+            raise ValueError(f"'{name}' is {data[name]!r}; it must be a number of seconds")
+    return Line(
+        number=number,
+        contains=_contains(when.get("contains")),
+        exact=_exact(when),
+        sample=data.get("sample"),
+        attempt=data.get("attempt"),
+        replies=tuple(reply) if isinstance(reply, list) else reply,
+        values=tuple(data["values"]) if data.get("values") is not None else None,
+        logprobs=tuple(data.get("logprobs") or ()),
+        usage=_only(data.get("usage") or {}, ("input_tokens", "output_tokens"), "'usage'"),
+        finish_reason=data.get("finish_reason") or "stop",
+        delay=float(data.get("delay") or 0.0),
+        fault=fault,
+        times=data.get("times"),
+        retry_after=data.get("retry_after"),
+    )
+
+
+def _only(value: Any, allowed: tuple[str, ...], what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is {type(value).__name__}; it must be a mapping")
+    for name in value:
+        if name not in allowed:
+            raise ValueError(f"unknown '{name}' in {what}; allowed: {', '.join(allowed)}")
+    return value
+
+
+def _contains(value: Any) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value or []
+    if not _are_texts(texts):
+        raise ValueError("'contains' must be a text or a list of texts")
+    return tuple(texts)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _exact(when: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    if "messages" in when:
+        try:
+            found.append(("messages", _canonical(when["messages"])))
+        except (TypeError, KeyError):
+            raise ValueError(
+                "'messages' must be a list of mappings with role and content"
+            ) from None
+    found.extend((name, str(when[name])) for name in ("prompt", "key") if name in when)
+    return tuple(found)

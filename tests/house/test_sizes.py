@@ -1,0 +1,65 @@
+"""Modules and functions stay small enough to be read at one sitting."""
+
+import ast
+import statistics
+from pathlib import Path
+
+from tests.house.places import PACKAGE, ROOT, write_tree
+
+MODULE_LINES, BODY_LINES, MEDIAN_BODY = 400, 40, 12
+
+
+def long_modules(package: Path) -> list[str]:
+    sizes = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in package.rglob("*.py")}
+    return [
+        f"{path.relative_to(package.parent)}: {lines} lines"
+        for path, lines in sorted(sizes.items())
+        if lines > MODULE_LINES
+    ]
+
+
+def bodies(package: Path) -> dict[str, int]:
+    """Return the number of lines of each function, its signature and docstring left out."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                where = f"{path.relative_to(package.parent)}:{node.lineno} {node.name}"
+                found[where] = _body_lines(node)
+    return found
+
+
+def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+    if not body:
+        return 0
+    assert node.end_lineno is not None
+    return node.end_lineno - body[0].lineno + 1
+
+
+def test_no_module_is_long() -> None:
+    assert long_modules(PACKAGE) == []
+
+
+def test_no_benchmark_or_recipe_script_is_long() -> None:
+    assert long_modules(ROOT / "benchmarks") + long_modules(ROOT / "pipelines") == []
+
+
+def test_no_function_is_long() -> None:
+    assert [f"{name}: {n}" for name, n in bodies(PACKAGE).items() if n > BODY_LINES] == []
+
+
+def test_most_functions_are_short() -> None:
+    sizes = sorted(bodies(PACKAGE).values())
+    median, ninth = statistics.median(sizes), statistics.quantiles(sizes, n=10)[-1]
+    print(f"{len(sizes)} functions: body median {median}, p90 {ninth:.0f}, longest {sizes[-1]}")
+    assert median < MEDIAN_BODY
+    assert ninth <= BODY_LINES
+
+
+def test_what_is_too_long_is_found(tmp_path: Path) -> None:
+    lines = "\n".join("    x = 1" for _ in range(41))
+    text = f'def f():\n    """Do it."""\n{lines}\n\n\ndef g():\n    """Do.\n\n    More.\n    """\n'
+    bad = write_tree(tmp_path, {"a.py": text, "b.py": "x = 1\n" * 401})
+    assert bodies(bad) == {"curate/a.py:1 f": 41, "curate/a.py:46 g": 0}
+    assert long_modules(bad) == ["curate/b.py: 401 lines"]

@@ -10,12 +10,15 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from curate.engine.drive import Driver, Job
+from curate.engine.cursor import Job
 from curate.engine.part import describe_error
 from curate.row import Row
 from curate.step import Step
+
+if TYPE_CHECKING:
+    from curate.engine.drive import Driver
 
 
 @dataclass

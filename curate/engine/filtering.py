@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from curate.engine.calls import call_each, row_salts
-from curate.engine.drive import Driver
 from curate.engine.ledger import PASSED, dumps
 from curate.engine.part import PartRun, describe_error
 from curate.step import Filter, Scored
+
+if TYPE_CHECKING:
+    from curate.engine.drive import Driver
 
 
 def apply_filter(part: PartRun, step: Filter, driver: Driver | None) -> None:

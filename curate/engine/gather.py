@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,6 @@ import pyarrow as pa
 from curate.chunk import one_array, rows_of, table_of
 from curate.engine.book import Book
 from curate.engine.calls import call_each
-from curate.engine.drive import Driver
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED, Tally
 from curate.engine.making import (
     Making,
@@ -32,6 +31,9 @@ from curate.engine.segment import MadeLead, PartState
 from curate.engine.workspace import load, release
 from curate.row import Row
 from curate.step import Drop, Gather
+
+if TYPE_CHECKING:
+    from curate.engine.drive import Driver
 
 IN_NO_MADE_ROW = "in no made row"
 _BATCH_ROWS = 4096

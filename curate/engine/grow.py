@@ -14,21 +14,24 @@ import json
 import random
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from curate.chunk import rows_of, table_of
 from curate.engine.book import Book
-from curate.engine.drive import Driver, Job
+from curate.engine.cursor import Job
 from curate.engine.ledger import DROPPED, FAILED, MADE, USED, Tally
 from curate.engine.making import Making, check_made, refused_table, score_labels
 from curate.engine.part import describe_error, with_ending
 from curate.engine.segment import MadeLead, PartState
-from curate.engine.store import Store
 from curate.engine.workspace import load
 from curate.row import Candidate, Message, Record, Row, made_id, seed_of
 from curate.step import Asking, Drop, Grow, Pool
+
+if TYPE_CHECKING:
+    from curate.engine.drive import Driver
+    from curate.engine.store import Store
 
 _ROUND = "round"
 

@@ -16,13 +16,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from curate.engine.drive import Driver
 from curate.engine.plan import Segment, asks, is_columnar
 from curate.engine.segment import PartState, Settings, run_segment
 from curate.engine.workspace import Workspace, release
 from curate.step import Gather
+
+if TYPE_CHECKING:
+    from curate.engine.drive import Driver
 
 _Item = TypeVar("_Item")
 _Out = TypeVar("_Out")

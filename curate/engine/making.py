@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +13,14 @@ import pyarrow as pa
 from curate.chunk import table_of
 from curate.engine.book import Book
 from curate.engine.calls import Results, call_each, row_salts
-from curate.engine.drive import Driver
 from curate.engine.ledger import DROPPED, FAILED, MADE, PASSED, USED, Tally
 from curate.engine.order import sort_by_seq
 from curate.engine.part import PartRun, describe_error, with_ending
 from curate.row import Record, Row, check_record, made_id
 from curate.step import Drop, Generate, Made, Step
+
+if TYPE_CHECKING:
+    from curate.engine.drive import Driver
 
 MADE_NOTHING = "made nothing"
 

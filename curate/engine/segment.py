@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,6 @@ import pyarrow as pa
 from curate.chunk import Chunk
 from curate.engine.book import Book
 from curate.engine.calls import call_each
-from curate.engine.drive import Driver
 from curate.engine.filtering import apply_filter
 from curate.engine.ledger import FAILED, PASSED, Tally, dumps
 from curate.engine.making import apply_generate
@@ -28,6 +27,9 @@ from curate.engine.plan import Segment
 from curate.engine.sketching import sketch
 from curate.engine.workspace import Held, Workspace, load
 from curate.step import Filter, Gather, Whole
+
+if TYPE_CHECKING:
+    from curate.engine.drive import Driver
 
 
 class Lead(Protocol):
@@ -66,9 +68,7 @@ class WholeLead:
         )
 
 
-def with_notes(
-    table: pa.Table, notes: Sequence[Mapping[str, Any] | None], label: str
-) -> pa.Table:
+def with_notes(table: pa.Table, notes: Sequence[Mapping[str, Any] | None], label: str) -> pa.Table:
     """Return `table` with the notes of the step `label` added to each row's, under its name."""
     before = Chunk(table).column("notes").to_pylist()
     texts = [

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from curate.chunk import one_array
 from curate.engine.book import Book
 from curate.engine.calls import Results, call_each, row_salts
-from curate.engine.drive import Driver
 from curate.engine.ledger import FAILED
 from curate.engine.part import PartRun, describe_error
 from curate.step import Whole
+
+if TYPE_CHECKING:
+    from curate.engine.drive import Driver
 
 
 def sketch(part: PartRun, step: Whole, driver: Driver | None) -> pa.Table:

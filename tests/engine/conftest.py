@@ -63,7 +63,9 @@ def assert_conserved(result: Result) -> None:
     made: set[bytes] = set()
     for path in sorted((result.folder / "ledger").rglob("*.parquet")):
         table = pq.read_table(path, columns=["row", "outcome"])
-        for row, outcome in zip(*(table.column(n).to_pylist() for n in ("row", "outcome")), strict=True):
+        for row, outcome in zip(
+            *(table.column(n).to_pylist() for n in ("row", "outcome")), strict=True
+        ):
             if outcome in ("used", "dropped", "failed"):
                 ended.setdefault(row, []).append(outcome)
             elif outcome == "made":
@@ -71,4 +73,6 @@ def assert_conserved(result: Result) -> None:
     assert {row: [name] for name in ("used", "dropped", "failed") for row in ids[name]} == ended
     assert len(made) <= summary["made"]
     for step in summary["steps"]:
-        assert step["in"] + step["made"] == sum(step[n] for n in ("kept", "used", "dropped", "failed"))
+        assert step["in"] + step["made"] == sum(
+            step[n] for n in ("kept", "used", "dropped", "failed")
+        )

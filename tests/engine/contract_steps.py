@@ -84,7 +84,10 @@ class Many(Generate):
         if number % 7 == 4:
             return [Drop("refused by hand", 0.5)]
         made: list[Made] = [
-            Record("sft", {"messages": (Message("user", f"{number} child {k}"), Message("assistant", "x"))})
+            Record(
+                "sft",
+                {"messages": (Message("user", f"{number} child {k}"), Message("assistant", "x"))},
+            )
             for k in range(number % 4)
         ]
         if number % 4 == 3:
@@ -105,7 +108,11 @@ class Fragile(Filter):
         return None if number % 5 == 4 else float(number % 10)
 
     def keep(self, score: float | None) -> str | None:
-        return "too big" if score is not None and self.below is not None and score >= self.below else None
+        return (
+            "too big"
+            if score is not None and self.below is not None and score >= self.below
+            else None
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +193,9 @@ class Novel(Grow):
         return _Texts(rows)
 
     def propose(self, sample: Sequence[Row], random: Random) -> Asking:
-        reply = yield Ask.text(f"topic {random.randrange(self.topics)};", model=self.model, max_tokens=16)
+        reply = yield Ask.text(
+            f"topic {random.randrange(self.topics)};", model=self.model, max_tokens=16
+        )
         if reply.text == "bad":
             raise UnusableReply("a bad reply")
         return [Record("prompt", {"prompt": (Message("user", t),)}) for t in reply.text.split("|")]
@@ -202,7 +211,9 @@ def judge_script(count: int) -> list[dict]:
     """Replies for `Judge` over `count` numbered rows: numbers, a few unusable, a few faults."""
     entries = []
     for n in range(count):
-        entry: dict = {"when": {"messages": [{"role": "user", "content": f"Rate this: answer {n}"}]}}
+        entry: dict = {
+            "when": {"messages": [{"role": "user", "content": f"Rate this: answer {n}"}]}
+        }
         entry["reply"] = "no idea" if n % 31 == 7 else str(n % 10)
         entry["usage"] = {"input_tokens": 10, "output_tokens": 1}
         if n % 17 == 3:
@@ -236,5 +247,3 @@ def numbered(count: int, repeat_every: int = 9) -> list[dict]:
         for n in range(count)
         for m in [n - 4 if n % repeat_every == 8 else n]
     ]
-
-

@@ -38,7 +38,7 @@ RECIPES: dict[str, Callable[[], list[Any]]] = {
         Many(),
         Couples(groups=50),
     ],
-    "growing": lambda: [Novel(target=60, round_size=4, patience=6), Fragile()],
+    "growing": lambda: [Novel(target=40, round_size=4, patience=9), Fragile()],
 }
 
 
@@ -79,10 +79,12 @@ def main() -> int:
     from curate import Pipeline
 
     folder, plan = Path(sys.argv[1]), json.loads(sys.argv[2])
+    # Errors name the scripted file as the recipe does: relative, so that folders compare.
+    os.chdir(folder)
     if plan.get("phase"):
         die_at(plan["phase"], plan["call"], plan["after"])
     models = {
-        name: {"model": f"scripted:{folder / name}.jsonl", "identity": name, "log": str(folder / "sent.log")}
+        name: {"model": f"scripted:{name}.jsonl", "identity": name, "log": str(folder / "sent.log")}
         for name in ("judge", "writer")
     }
     pipeline = Pipeline(RECIPES[plan["recipe"]](), models=models)

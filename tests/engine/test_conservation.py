@@ -37,14 +37,18 @@ STEPS = {
     "novel_kept": lambda: Novel(target=8, round_size=3, patience=2, label="novel_kept"),
 }
 ROWS = st.lists(
-    st.integers(0, 60).map(lambda n: {"instruction": f"question {n}", "input": "", "output": f"answer {n}"}),
+    st.integers(0, 60).map(
+        lambda n: {"instruction": f"question {n}", "input": "", "output": f"answer {n}"}
+    ),
     min_size=1,
     max_size=60,
 )
 PIPELINES = st.lists(st.sampled_from(sorted(STEPS)), max_size=5, unique=True)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(rows=ROWS, names=PIPELINES, seed=st.integers(0, 3), chunk=st.sampled_from([1, 3, 64]))
 def test_rows_are_conserved(
     models: dict[str, Any], rows: list[dict[str, str]], names: list[str], seed: int, chunk: int
@@ -81,5 +85,7 @@ def test_a_wrong_record_fails_its_own_row_only(tmp_path: Path) -> None:
         return True
 
     result = run([wrong], numbered(20), tmp_path)
-    assert result.summary["failed"] == len([n for n in range(20) if {"3", "4"} & set(str(n if n % 9 != 8 else n - 4))])
+    assert result.summary["failed"] == len(
+        [n for n in range(20) if {"3", "4"} & set(str(n if n % 9 != 8 else n - 4))]
+    )
     assert_conserved(result)

@@ -24,7 +24,14 @@ ROWS = 150
 # How many calls of each phase an undisturbed run makes at least: instants are drawn below that.
 PHASES = {
     "asking": {"reading": 1, "store commit": 150, "writing": 10, "rename": 5, "replace": 3},
-    "growing": {"reading": 1, "store commit": 40, "round": 8, "writing": 3, "rename": 5, "replace": 3},
+    "growing": {
+        "reading": 1,
+        "store commit": 40,
+        "round": 8,
+        "writing": 3,
+        "rename": 5,
+        "replace": 3,
+    },
 }
 
 

@@ -60,7 +60,9 @@ def first_again(
 
 def test_a_failed_row_stays_failed_until_asked_to_retry(tmp_path: Path) -> None:
     script = write_script(tmp_path / "judge.jsonl", judge_script(40))
-    models = {"judge": {"model": f"scripted:{script}", "identity": "j", "log": str(tmp_path / "sent.log")}}
+    models = {
+        "judge": {"model": f"scripted:{script}", "identity": "j", "log": str(tmp_path / "sent.log")}
+    }
     rows = numbered(40, repeat_every=99)
     first = run([Judge()], rows, tmp_path, models=models)
     unusable = [r for r in first.failed if r.response == "answer 7"]

@@ -22,7 +22,12 @@ from .contract_steps import (
 
 RECIPES: dict[str, Any] = {
     "asking": lambda: [Fragile(), Judge(at_least=2.0), Modulo(divisor=150), TwoReplies()],
-    "gathering": lambda: [Many(keep_parent=True), Couples(groups=50), Judge(at_least=None), Modulo()],
+    "gathering": lambda: [
+        Many(keep_parent=True),
+        Couples(groups=50),
+        Judge(at_least=None),
+        Modulo(),
+    ],
     "growing": lambda: [Novel(target=30, round_size=5), Fragile()],
 }
 VARIANTS: list[dict[str, Any]] = [
@@ -51,7 +56,9 @@ def test_splitting_and_arrival_change_no_byte(
         assert fingerprint(again.folder) == want, variant
 
 
-def test_parts_and_spilled_segments_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_and_spilled_segments_change_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Threads, the vectorised path and many parts give what one small part gives."""
     from curate.engine import run as run_module
     from curate.steps.dedup.exact import Exact

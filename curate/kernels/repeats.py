@@ -1,0 +1,102 @@
+"""How much of a text is said twice: the plain-Python definition, and Gopher's limits.
+
+Two lines, paragraphs or n-grams are equal when they hold the same words. Characters are those of
+words, white space left out. `kernels.repeat_columns` measures the same on columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+from curate.kernels.words import words
+
+# Rae et al. 2021, arXiv 2112.11446, table A1: the share above which Gopher drops a document.
+LIMITS = {
+    "duplicate lines": 0.30,
+    "duplicate paragraphs": 0.30,
+    "characters of duplicate lines": 0.20,
+    "characters of duplicate paragraphs": 0.20,
+    "top 2-gram": 0.20,
+    "top 3-gram": 0.18,
+    "top 4-gram": 0.16,
+    "duplicate 5-grams": 0.15,
+    "duplicate 6-grams": 0.14,
+    "duplicate 7-grams": 0.13,
+    "duplicate 8-grams": 0.12,
+    "duplicate 9-grams": 0.11,
+    "duplicate 10-grams": 0.10,
+}
+
+
+def repeated_shares(text: str, min_words: int) -> dict[str, float]:
+    """Return the share of every measure in `LIMITS`, in that order.
+
+    Lines, paragraphs and top n-grams of texts below `min_words` count as 0: in a short text any
+    two equal words would be a large share.
+    """
+    tokens = words(text)
+    every = sum(map(len, tokens))
+    shares = dict.fromkeys(LIMITS, 0.0)
+    if not every:
+        return shares
+    if len(tokens) >= min_words:
+        lines = [found for line in text.split("\n") if (found := words(line))]
+        for name, blocks in (("lines", lines), ("paragraphs", _paragraphs(text))):
+            again = _repeats(blocks)
+            shares[f"duplicate {name}"] = len(again) / len(blocks)
+            characters = sum(len(word) for block in again for word in block)
+            shares[f"characters of duplicate {name}"] = characters / every
+        for n in (2, 3, 4):
+            shares[f"top {n}-gram"] = min(_top(tokens, n), every) / every
+    for n in range(5, 11):
+        shares[f"duplicate {n}-grams"] = _covered(tokens, n) / every
+    return shares
+
+
+def score_of(shares: dict[str, float]) -> float:
+    """Return the largest share in units of its limit, rounded up to thousandths."""
+    return max(math.ceil(share / LIMITS[name] * 1000) / 1000 for name, share in shares.items())
+
+
+def _paragraphs(text: str) -> list[list[str]]:
+    """Return the words of each paragraph; a line without words ends one."""
+    out: list[list[str]] = [[]]
+    for line in text.split("\n"):
+        found = words(line)
+        if found:
+            out[-1].extend(found)
+        elif out[-1]:
+            out.append([])
+    return [block for block in out if block]
+
+
+def _repeats(blocks: Sequence[list[str]]) -> list[list[str]]:
+    """Return every block that an earlier one equals."""
+    seen: set[Hashable] = set()
+    again = []
+    for block in blocks:
+        if tuple(block) in seen:
+            again.append(block)
+        seen.add(tuple(block))
+    return again
+
+
+def _top(tokens: Sequence[str], n: int) -> int:
+    """Return the characters in all occurrences of the repeated n-gram that holds the most."""
+    counts = Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
+    return max((k * sum(map(len, gram)) for gram, k in counts.items() if k > 1), default=0)
+
+
+def _covered(tokens: Sequence[str], n: int) -> int:
+    """Return the characters of words inside n-grams that occurred before, each word once."""
+    seen: set[Hashable] = set()
+    covered, end = 0, 0
+    for start in range(len(tokens) - n + 1):
+        gram = tuple(tokens[start : start + n])
+        if gram in seen:
+            covered += sum(map(len, tokens[max(start, end) : start + n]))
+            end = start + n
+        seen.add(gram)
+    return covered

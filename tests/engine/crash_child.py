@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from curate.errors import CurateError
 from tests.engine.contract_steps import (
     Couples,
     Fragile,
@@ -89,7 +90,11 @@ def main() -> int:
     }
     pipeline = Pipeline(RECIPES[plan["recipe"]](), models=models)
     rows = numbered(plan["rows"])
-    result = pipeline.run(rows, run=folder / "run", store=folder / "store", concurrency=8)
+    try:
+        result = pipeline.run(rows, run=folder / "run", store=folder / "store", concurrency=8)
+    except CurateError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
     return result.exit_code
 
 

@@ -1,0 +1,93 @@
+"""What the driver's tests share: a model made of a function, and jobs that ask it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from curate.ask import Ask, Reply, Request
+from curate.engine.drive import Driver, Job
+from curate.engine.spending import Spending
+from curate.engine.store import Store
+from curate.models.model import Price
+
+
+class Answering:
+    """A model that answers with what a function says, and remembers what it was sent."""
+
+    def __init__(
+        self,
+        answer: Callable[[str], Reply | str] = lambda text: f"re: {text}",
+        *,
+        price: Price | None = None,
+        max_concurrency: int = 8,
+        delay: Callable[[str], float] = lambda text: 0.0,
+        identity: str = "answering",
+    ) -> None:
+        self.identity, self.price, self.max_concurrency = identity, price, max_concurrency
+        self.defaults: Mapping[str, Any] = {}
+        self.retry_delay = 0.0001
+        self._answer, self._delay = answer, delay
+        self.sent: list[str] = []
+        self.busy = self.most_busy = 0
+        self.closed = False
+
+    async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
+        assert isinstance(request, Ask)
+        text = request.messages[-1].content
+        self.sent.append(text)
+        self.busy += 1
+        self.most_busy = max(self.most_busy, self.busy)
+        try:
+            await asyncio.sleep(self._delay(text))
+            reply = self._answer(text)
+        finally:
+            self.busy -= 1
+        return reply if isinstance(reply, Reply) else Reply(text=reply)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@contextmanager
+def driver(
+    folder: Path,
+    model: Any,
+    *,
+    run_id: str = "run",
+    max_cost: float | None = None,
+    max_requests: int | None = None,
+    **options: Any,
+) -> Iterator[Driver]:
+    """Open a store and a driver over one model."""
+    with Store.open(folder / "store") as store:
+        spending = Spending(store, run_id, max_cost=max_cost, max_requests=max_requests)
+        with Driver(store, {"model": model}, spending=spending, **options) as opened:
+            yield opened
+
+
+def one(text: str, **fields: Any) -> Job:
+    """A job that asks once and returns the reply's text."""
+    fields.setdefault("max_tokens", 16)
+
+    def start() -> Any:
+        reply = yield Ask.text(text, **fields)
+        return reply.text
+
+    return Job(start, salt=text)
+
+
+def chain(name: str, waves: list[list[str]]) -> Job:
+    """A job of several waves, each of which depends on the replies to the one before."""
+
+    def start() -> Any:
+        heard = ""
+        for wave in waves:
+            replies = yield [Ask.text(f"{name} {text} after [{heard}]") for text in wave]
+            heard = "+".join(reply.text[-12:] for reply in replies)
+        return heard
+
+    return Job(start, salt=name)

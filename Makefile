@@ -28,7 +28,7 @@ slow: $(DEV)
 	$(BIN)/pytest -n 2 -m "slow or real" --durations=10
 
 docs: $(DEV)
-	$(BIN)/mkdocs build --strict -f docs/mkdocs.yml
+	$(BIN)/mkdocs build --strict -f docs/material/mkdocs.yml
 
 bench: $(DEV)
 	$(BIN)/python benchmarks/run.py

@@ -9,9 +9,9 @@ from tests.house.places import PACKAGE, write_tree
 # names on one line do not import each other.
 LAYERS = (
     ("errors", "row"),
-    ("ask", "chunk", "data"),
+    ("ask", "chunk", "data", "recipe"),
     ("step", "digests", "kernels"),
-    ("steps",),
+    ("steps", "fields", "function"),
     ("catalog", "prompts"),
     ("pipeline",),
     ("models", "encoders", "read", "write", "report"),
@@ -20,12 +20,14 @@ LAYERS = (
     ("explain", "rethreshold"),
     ("cli",),
 )
-# Methods that open a higher layer for the user's convenience: `pipeline.run` starts the engine,
-# `result.explain` reads the ledger. Each is one import inside one function.
+# Where a lower layer opens a higher one for the user's convenience, each by one import inside one
+# function: `pipeline.run` starts the engine, `result.explain` reads the ledger, and
+# `from curate.steps import Length` looks the name up in the catalog.
 DOORS = {
     ("curate.pipeline", "curate.engine"),
     ("curate.result", "curate.explain"),
     ("curate.result", "curate.rethreshold"),
+    ("curate.steps", "curate.catalog"),
 }
 # What steps may never see, not even for a type checker.
 BEYOND_STEPS = ("engine", "models", "encoders", "read", "write", "pipeline", "catalog", "cli")
@@ -36,7 +38,8 @@ def area(module: str) -> str:
 
 
 def is_door(found: Import) -> bool:
-    return not found.at_top and (area(found.importer), area(found.imported)) in DOORS
+    """Say whether an import is one of the doors: in the area's own module, inside a function."""
+    return not found.at_top and (found.importer, area(found.imported)) in DOORS
 
 
 def own_imports(package: Path) -> list[Import]:
@@ -73,6 +76,7 @@ def seen_by_steps(package: Path) -> list[str]:
         for one in imports(package)
         if area(one.importer) in ("curate.steps", "curate.kernels")
         and area(one.imported) in forbidden
+        and not is_door(one)
     ]
 
 
@@ -95,8 +99,8 @@ def test_steps_see_no_engine_and_no_model() -> None:
 
 
 def test_every_door_is_used() -> None:
-    used = {(area(i.importer), area(i.imported)) for i in own_imports(PACKAGE) if is_door(i)}
-    assert used == DOORS
+    used = [(i.importer, area(i.imported)) for i in own_imports(PACKAGE) if is_door(i)]
+    assert sorted(set(used)) == sorted(DOORS)
 
 
 def test_an_upward_import_is_found_even_inside_a_function(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""The documentation is checked like code: commands exist, links lead somewhere, the site builds."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.places import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def dead_links(page: Path) -> list[str]:
+    """Return the relative links of `page` that lead nowhere."""
+    links = LINK.findall(page.read_text(encoding="utf-8"))
+    return [to for to in links if "://" not in to and not (page.parent / to).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    assert dead_links(page) == []
+
+
+def test_a_dead_link_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("[a](page.md) [b](gone.md#x) [c](https://example.org/x)")
+    assert dead_links(page) == ["gone.md"]
+
+
+@pytest.mark.slow
+def test_the_site_builds(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    config = DOCS / "material" / "mkdocs.yml"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", config, "-d", site]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for page in (p for p in PAGES if p.is_relative_to(DOCS)):
+        at = site / page.relative_to(DOCS).with_suffix("")
+        assert (at if at.name != "index" else at.parent).joinpath("index.html").is_file()

@@ -1,0 +1,59 @@
+r"""Shingles: a text as the set of its word n-grams, each a 64-bit hash. The plain definition.
+
+Words are the matches of `\w+` in `text.lower()`. A text with fewer words than a shingle is one
+shingle of all of them; a text without any word has no shingle. Words and shingles are hashed by
+multiply-and-shift rounds with fixed odd constants and a closing avalanche (the finaliser of
+MurmurHash3), which behave like random 64-bit values: in a set of 100 million different shingles the
+expected number of pairs that share a hash is below 0.0003, and one shared hash moves one
+similarity by one shingle. Whoever crafts texts against these constants can make shingles collide;
+such texts are no subject of near-duplicate search.
+
+`kernels.shingle_column` computes the same hashes from UTF-8 bytes; tests hold the two equal.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import numpy as np
+
+WORD = re.compile(r"\w+")
+SEED = 0x9E3779B97F4A7C15
+WORD_FACTOR = 0xBF58476D1CE4E5B9
+SHINGLE_FACTOR = 0x94D049BB133111EB
+FINAL_1, FINAL_2 = 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53
+_MASK = (1 << 64) - 1
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def word_hash(word: str) -> int:
+    """Return the 64-bit hash of a word: eight of its UTF-8 bytes a round."""
+    data, state = word.encode(), SEED
+    for at in range(0, len(data), 8):
+        state = (state ^ int.from_bytes(data[at : at + 8], "little")) * WORD_FACTOR & _MASK
+        state ^= state >> 32
+    return state
+
+
+def shingle_set(text: str, shingle: int) -> np.ndarray:
+    """Return the hashes of all runs of `shingle` words as a sorted uint64 array without repeats."""
+    words = WORD.findall(text.lower())
+    hashes = np.fromiter(map(word_hash, words), np.uint64, len(words))
+    if not words:
+        return hashes
+    width = min(shingle, len(words))
+    count = len(words) - width + 1
+    state = np.full(count, SEED, np.uint64)
+    for at in range(width):
+        state = (state ^ hashes[at : at + count]) * np.uint64(SHINGLE_FACTOR)
+        state ^= state >> np.uint64(32)
+    return np.unique(_avalanche(state))
+
+
+def _avalanche(state: np.ndarray) -> np.ndarray:
+    shift = np.uint64(33)
+    state = (state ^ (state >> shift)) * np.uint64(FINAL_1)
+    state = (state ^ (state >> shift)) * np.uint64(FINAL_2)
+    out: np.ndarray = state ^ (state >> shift)
+    return out

@@ -1,0 +1,100 @@
+"""Near-duplicates: rows whose texts share most of their word n-grams.
+
+The search is exact: no pair of kept rows reaches the threshold, and every dropped row names a kept
+one that does. It costs 8 bytes per distinct n-gram of a row in mapped files, and some 300 bytes per
+row in memory while the step decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from curate.row import On, Row
+from curate.step import Verdicts, Whole, rule
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from curate.chunk import Chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Near(Whole):
+    r"""Drop every row whose text is too similar to that of a row that is kept.
+
+    Similarity is Jaccard's over the sets of `shingle` consecutive words (`\w+`, lower-cased); a
+    text with fewer words counts as one shingle, and a text without any takes no part. Rows are
+    walked by `keep`: in source order, the longest text first, or by the score of the step `by`
+    (highest first unless `lowest`); ties keep source order. A row is dropped if and only if a row
+    kept before it reaches `similarity`; the verdict names the most similar of them, the first one
+    on a tie, and their exact similarity.
+    """
+
+    on: On = "whole"
+    shingle: int = 3
+    by: str | None = None
+    similarity: float = rule(0.8)
+    keep: Literal["first", "longest", "best"] = rule("first")
+    lowest: bool = rule(False)
+
+    # Broder, "On the resemblance and containment of documents", 1997.
+    source: ClassVar[str] = "https://doi.org/10.1109/SEQUEN.1997.666900"
+
+    def check(self) -> None:
+        """Refuse an impossible threshold, an empty shingle, and `keep: best` without a score."""
+        from curate.kernels.jaccard import threshold_of
+
+        threshold_of(self.similarity)
+        if self.shingle < 1:
+            raise ValueError(f"shingle is {self.shingle}; it must be at least 1 word")
+        if self.keep == "best" and self.by is None:
+            raise ValueError("keep is 'best', but by is not set; name the step whose score decides")
+
+    def sketch_types(self) -> dict[str, str]:
+        """Return the hashes of the shingles, and what `keep` compares."""
+        return {"shingles": "list<uint64>", "length": "int64", "score": "float64"}
+
+    def sketch(self, row: Row) -> dict[str, Any]:
+        """Hash the shingles of one row."""
+        from curate.kernels.shingles import shingle_set
+
+        text = row.text(self.on)
+        return {
+            "shingles": shingle_set(text, self.shingle),
+            "length": len(text),
+            "score": None if self.by is None else row.scores.get(self.by),
+        }
+
+    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array] | None:
+        """Hash the shingles of a large chunk in one compiled pass."""
+        if not chunk.large:
+            return None
+        import pyarrow.compute as pc
+
+        from curate.kernels.shingle_column import shingle_column
+        from curate.kernels.walk import score_column
+
+        texts = chunk.texts(self.on)
+        return {
+            "shingles": shingle_column(texts, self.shingle),
+            "length": pc.utf8_length(texts),
+            "score": score_column(chunk, self.by),
+        }
+
+    def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
+        """Walk the rows by priority; drop each one that resembles a kept one."""
+        import numpy as np
+
+        from curate.kernels.jaccard import nearest_kept
+        from curate.kernels.walk import walk_order_of
+
+        order = walk_order_of(self.keep, sketches, lowest=self.lowest)
+        nearest = nearest_kept(sketches.column("shingles"), order, self.similarity)
+        return Verdicts(
+            code=np.where(nearest.partner >= 0, 0, -1),
+            reasons=("near duplicate",),
+            score=nearest.similarity,
+            partner=nearest.partner,
+        )

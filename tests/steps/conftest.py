@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from curate.chunk import Chunk, table_of
 from curate.row import Message, Row, canonical_bytes, digest
-from curate.step import Filter, Scored
+from curate.step import Filter, Scored, Verdicts, Whole
 
 
 def sft(*turns: str, system: str | None = None) -> Row:
@@ -36,6 +38,26 @@ def both_scores(step: Filter, rows: Sequence[Row]) -> list[float | None]:
     details = many.details or [None] * len(rows)
     assert list(details) == [score.detail for score in expected]
     return values
+
+
+def both_decisions(step: Whole, rows: Sequence[Row]) -> Verdicts:
+    """Return the verdicts on `rows`, once both forms have given the same sketches."""
+    schema = pa.schema([(n, pa.type_for_alias(t)) for n, t in step.sketch_types().items()])
+    plain = pa.Table.from_pylist([step.sketch(row) for row in rows], schema=schema)
+    many = step.sketch_many(Chunk(table_of(rows, _labels(rows)), large=True))
+    if many is not None:
+        assert pa.table(many).select(schema.names).cast(schema).equals(plain)
+    return step.decide(np.arange(len(rows)), plain)
+
+
+def _labels(rows: Sequence[Row]) -> list[str]:
+    return sorted({label for row in rows for label in row.scores})
+
+
+@pytest.fixture(scope="session")
+def decide() -> Callable[[Whole, Sequence[Row]], Verdicts]:
+    """Sketch rows in both forms, which must agree, and decide on them."""
+    return both_decisions
 
 
 @pytest.fixture(scope="session")

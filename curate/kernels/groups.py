@@ -1,0 +1,94 @@
+"""Groups of rows, and the first so many of each: what the selecting steps share."""
+
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from curate.row import Row
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from curate.chunk import Chunk
+
+
+def group_of(row: Row, per: str | None) -> str:
+    """Return the group of a row: by `source`, `kind`, the label of a score, or a key of `extra`."""
+    if per is None:
+        return ""
+    if per in ("source", "kind"):
+        return str(getattr(row, per) or "")
+    if per in row.scores:
+        return _group_name(row.scores[per])
+    return _extra_value(row.extra, per)
+
+
+def groups_of(chunk: Chunk, per: str | None) -> pa.Array:
+    """Return `group_of` every row as a string column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from curate.chunk import SCORE
+
+    if per is None:
+        return pa.array([""] * len(chunk), pa.string())
+    if per in ("source", "kind"):
+        return pc.fill_null(chunk.column(per).cast(pa.string()), "")
+    if SCORE + per in chunk.table.column_names:
+        return pa.array(map(_group_name, chunk.column(SCORE + per).to_pylist()), pa.string())
+    extras = chunk.column("extra").to_pylist()
+    return pa.array([_extra_value(extra, per) for extra in extras], pa.string())
+
+
+def _extra_value(extra: str | None, key: str) -> str:
+    values = json.loads(extra) if extra else {}
+    value = values.get(key)
+    return value if isinstance(value, str) else _group_name(value)
+
+
+def _group_name(value: Any) -> str:
+    return "" if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def first_of_groups(
+    groups: pa.ChunkedArray, order: np.ndarray, count: int | None, share: float | None
+) -> np.ndarray:
+    """Tell of each row whether it is among the first `count` (or `share`) of its group.
+
+    `order` sorts rows, the smallest first; a missing value (NaN) comes last, and ties keep the
+    rows' own order. A share is rounded down, but leaves at least one row of a group.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+
+    codes = np.asarray(pc.rank(groups, sort_keys="ascending", tiebreaker="dense")).astype(np.int64)
+    sorted_places = np.lexsort((np.arange(len(codes)), order, codes))
+    sizes = np.bincount(codes, minlength=1)
+    starts = np.cumsum(sizes) - sizes
+    rank = np.empty(len(codes), np.int64)
+    rank[sorted_places] = np.arange(len(codes)) - starts[codes[sorted_places]]
+    allowed = np.array([allowed_of(int(size), count, share) for size in sizes], np.int64)
+    first: np.ndarray = rank < allowed[codes]
+    return first
+
+
+def allowed_of(size: int, count: int | None, share: float | None) -> int:
+    """Return how many of `size` rows may stay."""
+    if share is None:
+        return size if count is None else count
+    # Exact: 0.29 x 100 is 29, where floating point says 28.999...
+    return min(size, max(1, math.floor(Fraction(str(share)) * size))) if share else 0
+
+
+def check_amount(count: int | None, share: float | None) -> None:
+    """Raise `ValueError` unless at most one of a count and a share from 0 to 1 is given."""
+    if count is not None and share is not None:
+        raise ValueError("give count or share, not both")
+    if count is not None and count < 0:
+        raise ValueError(f"count must not be negative, and is {count}")
+    if share is not None and not 0 <= share <= 1:
+        raise ValueError(f"share is a number from 0 to 1, not {share}")

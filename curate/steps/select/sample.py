@@ -1,0 +1,64 @@
+"""Keep a random part of the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from curate.kernels.groups import check_amount, first_of_groups, group_of, groups_of
+from curate.row import Row, seed_of
+from curate.step import Verdicts, Whole, rule
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from curate.chunk import Chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Whole):
+    """Keep a random sample of the rows, overall or of each group.
+
+    Every row draws a number from its own seed (row id, step label, run seed), whatever the order
+    and whichever other rows there are; the rows with the lowest numbers stay. A larger `count`
+    keeps the rows of a smaller one. `share` is rounded down, at least one row; `per` samples within
+    each group: `source`, `kind`, the label of a score, or a key of the extra columns.
+    """
+
+    per: str | None = None
+    count: int | None = rule(None)
+    share: float | None = rule(None)
+
+    source: ClassVar[str] = "bottom-k sampling, Cohen and Kaplan 2007, doi 10.1145/1281100.1281133"
+
+    def check(self) -> None:
+        """Reject two amounts."""
+        check_amount(self.count, self.share)
+
+    def sketch_types(self) -> dict[str, str]:
+        """Keep a row's draw and its group."""
+        return {"draw": "float64", "group": "string"}
+
+    def sketch(self, row: Row) -> dict[str, Any]:
+        """Draw a number from 0 to 1."""
+        return {"draw": self._draw(row.id, row.run_seed), "group": group_of(row, self.per)}
+
+    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
+        """Draw from the ids alone."""
+        import pyarrow as pa
+
+        ids = chunk.column("id").to_pylist()
+        draws = [self._draw(row_id.hex(), chunk.run_seed) for row_id in ids]
+        return {"draw": pa.array(draws, pa.float64()), "group": groups_of(chunk, self.per)}
+
+    def _draw(self, row_id: str, run_seed: int) -> float:
+        return (seed_of(row_id, self.title, run_seed) >> 11) * 2.0**-53
+
+    def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
+        """Keep the lowest draws of each group."""
+        import numpy as np
+
+        draw = np.asarray(sketches.column("draw").to_numpy())
+        first = first_of_groups(sketches.column("group"), draw, self.count, self.share)
+        return Verdicts(np.where(first, -1, 0), ("not in the sample",), score=draw)

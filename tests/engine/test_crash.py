@@ -69,38 +69,42 @@ def test_a_killed_run_ends_in_the_same_bytes(
     assert process.wait(120) == 1  # rows fail for good, by the script
     want = fingerprint(calm / "run")
     assert want
-    dice, spread, folder = random.Random(f"{recipe} crashes"), Counter[str](), calm
-    for number in range(kills):
-        if number % 5 == 0:
-            folder = prepare(tmp_path / f"{number}")
-        paid, before = committed(folder), len(sent(folder))
-        spread[kill_once(folder, recipe, dice, number)] += 1
-        assert not paid & set(sent(folder)[before:]), "a committed reply was asked again"
-        if number % 5 == 4:
+    dice, spread, number = random.Random(f"{recipe} crashes"), Counter[str](), 0
+    while sum(spread.values()) < kills:
+        folder = prepare(tmp_path / f"{number}")
+        for phase in rotated(recipe, number):
+            number += 1
             paid, before = committed(folder), len(sent(folder))
-            assert child(folder, recipe=recipe).wait(120) == 1
+            killed = kill_once(folder, recipe, dice, phase)
             assert not paid & set(sent(folder)[before:]), "a committed reply was asked again"
-            assert fingerprint(folder / "run") == want
-            assert not list(folder.rglob("*.tmp"))
+            if not killed:
+                # What an earlier run had paid is not committed again: the instant never came.
+                break
+            spread[phase] += 1
+        paid, before = committed(folder), len(sent(folder))
+        assert child(folder, recipe=recipe).wait(120) == 1
+        assert not paid & set(sent(folder)[before:]), "a committed reply was asked again"
+        assert fingerprint(folder / "run") == want
+        assert not list(folder.rglob("*.tmp"))
     with capsys.disabled():
-        print(f"\n{recipe}: killed at {dict(sorted(spread.items()))}")
-    assert set(spread) >= set(PHASES[recipe])
+        print(f"\n{recipe}: killed {sum(spread.values())} times, at {dict(sorted(spread.items()))}")
+    assert set(spread) == {*PHASES[recipe], "any time"}
 
 
-def kill_once(folder: Path, recipe: str, dice: random.Random, number: int) -> str:
-    """Kill one run, at a drawn call of a phase or at a drawn time; return which."""
-    phases = sorted(PHASES[recipe])
-    phase = [*phases, "any time"][number % (len(phases) + 1)]
-    if phase != "any time":
-        call = dice.randint(1, PHASES[recipe][phase])
-        process = child(folder, recipe=recipe, phase=phase, call=call, after=dice.random() < 0.5)
-        code = process.wait(120)
-        if code == -signal.SIGKILL:
-            return phase
-        # What an earlier run had paid is not committed again, so the instant may never come.
-        return f"{phase} (not reached)"
-    process = child(folder, recipe=recipe)
-    time.sleep(dice.uniform(0.3, 1.5))
-    process.kill()
-    process.wait(120)
-    return phase
+def rotated(recipe: str, number: int) -> list[str]:
+    """Return five phases for one folder, another one first each time."""
+    phases = [*PHASES[recipe], "any time"]
+    start = number % len(phases)
+    return (phases[start:] + phases[:start])[:5]
+
+
+def kill_once(folder: Path, recipe: str, dice: random.Random, phase: str) -> bool:
+    """Kill one run, at a drawn call of a phase or at a drawn time; tell whether it died."""
+    if phase == "any time":
+        process = child(folder, recipe=recipe)
+        time.sleep(dice.uniform(0.3, 1.2))
+        process.kill()
+        return process.wait(120) == -signal.SIGKILL
+    call = dice.randint(1, PHASES[recipe][phase])
+    process = child(folder, recipe=recipe, phase=phase, call=call, after=dice.random() < 0.5)
+    return process.wait(120) == -signal.SIGKILL

@@ -1,0 +1,121 @@
+"""Measure commands side by side, each in a process of its own, and print one table.
+
+A contender is a command whose last line of output is a JSON object. Its `seconds` are the figure
+that counts (the work without start-up); without that key it is the wall time of the whole process.
+The peak memory is the kernel's figure for that process. Peers are installed into a temporary
+folder, never into the environment of the project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+WORKPLACE = Path(tempfile.gettempdir()) / "curate-benchmarks"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The median time, the highest peak of memory, and the last JSON object printed."""
+
+    seconds: float
+    peak_mb: float
+    result: Mapping[str, Any]
+    spread: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table. `agrees` says in words whether the answer is the right one."""
+
+    name: str
+    version: str
+    rows: int
+    measured: Measured
+    agrees: str = "yes"
+    note: str = field(default="")
+
+
+def measure(
+    command: Sequence[str],
+    *,
+    repeats: int = 5,
+    warm_up: bool = True,
+    env: Mapping[str, str] | None = None,
+) -> Measured:
+    """Run a command `repeats` times after a warm-up, each time in a fresh process."""
+    runs = [_once(command, env) for _ in range(repeats + warm_up)][int(warm_up) :]
+    times = [run.seconds for run in runs]
+    return Measured(
+        statistics.median(times),
+        max(run.peak_mb for run in runs),
+        runs[-1].result,
+        (min(times), max(times)),
+    )
+
+
+def _once(command: Sequence[str], env: Mapping[str, str] | None) -> Measured:
+    began = time.perf_counter()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdout=output, env={**os.environ, **(env or {})})
+        # Not process.wait(): only wait4 tells what this one child used at most.
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"exit {process.returncode} from: {' '.join(command)}")
+        output.seek(0)
+        lines = output.read().decode().splitlines()
+    result = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return Measured(result.get("seconds", wall), usage.ru_maxrss / unit, result)
+
+
+def print_table(title: str, lines: Sequence[Line]) -> None:
+    """Print name, version, time, rows/s, peak memory, ratio to the first line, and agreement."""
+    print(f"\n### {title}\n")
+    print("| name | version | seconds | rows/s | peak MB | x first | answers agree | note |")
+    print("|---|---|--:|--:|--:|--:|---|---|")
+    for line in lines:
+        seconds = line.measured.seconds
+        ratio = seconds / lines[0].measured.seconds
+        print(
+            f"| {line.name} | {line.version} | {seconds:.3f} | {line.rows / seconds:,.0f} | "
+            f"{line.measured.peak_mb:,.0f} | {ratio:.2f} | {line.agrees} | {line.note} |"
+        )
+    sys.stdout.flush()
+
+
+def machine() -> str:
+    """Return the machine in one line."""
+    names = Path("/proc/cpuinfo")
+    found = [
+        text.partition(":")[2].strip()
+        for text in (names.read_text().splitlines() if names.exists() else [])
+        if text.startswith("model name")
+    ]
+    cpu = found[0] if found else platform.processor()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cpu}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def peers(*requirements: str) -> Path:
+    """Install peers (once) into a temporary folder; put it on `PYTHONPATH` of their commands."""
+    key = hashlib.sha256(" ".join((*requirements, sys.version)).encode()).hexdigest()[:12]
+    folder = WORKPLACE / f"peers-{key}"
+    if not (folder / "complete").exists():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder)]
+        subprocess.run([*command, "--upgrade", *requirements], check=True)
+        (folder / "complete").touch()
+    return folder

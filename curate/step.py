@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 Asking = Generator[Yielded, Any, Any]
 
 
+def snake_case(name: str) -> str:
+    """Return the name of an operator, and of its file, from that of its class."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
 def rule(default: Any = None) -> Any:
     """Declare a dataclass field that only decides: it is left out of the step's fingerprint."""
     return field(default=default, metadata={"rule": True})
@@ -105,9 +110,7 @@ class Step:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Name the step after its class, in snake_case."""
         super().__init_subclass__(**kwargs)
-        cls.name = re.sub(
-            r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__
-        ).lower()
+        cls.name = snake_case(cls.__name__)
 
     @property
     def title(self) -> str:

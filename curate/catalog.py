@@ -1,0 +1,209 @@
+"""Which operators there are: the tree is the registry.
+
+A file `curate/steps/<family>/<name>.py` is the operator `name`; other distributions add theirs with
+an entry point of the group `curate.steps` (`name = "module:Class"`). Names come from file names and
+package metadata alone, so listing them imports nothing; a class is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import curate.steps
+from curate.errors import MissingExtra, RecipeError, UsageError
+from curate.fields import default_of, plain, type_text, types_of
+from curate.step import Filter, Gather, Generate, Grow, Step, Whole, snake_case
+
+GROUP = "curate.steps"
+KINDS_OF_STEP = (Filter, Generate, Whole, Gather, Grow)
+
+
+class Operator(NamedTuple):
+    """Where an operator is: its module, its class where an entry point names it, who brings it."""
+
+    name: str
+    module: str
+    family: str
+    class_name: str | None = None
+    distribution: str = "curate-align"
+
+
+@functools.cache
+def operators() -> Mapping[str, Operator]:
+    """Return every operator by name, sorted; `operators.cache_clear()` looks again."""
+    found = {operator.name: operator for operator in _of_tree()}
+    for operator in _of_entry_points():
+        other = found.get(operator.name)
+        if other is not None and other != operator:
+            raise UsageError(
+                f"two operators are named '{operator.name}': {other.module} of "
+                f"{other.distribution} and {operator.module} of {operator.distribution}; rename "
+                "one, or uninstall one of the two"
+            )
+        found[operator.name] = operator
+    return dict(sorted(found.items()))
+
+
+def _of_tree() -> Iterable[Operator]:
+    for root in curate.steps.__path__:
+        for path in sorted(Path(root).glob("*/*.py")):
+            if not path.name.startswith("_"):
+                family = path.parent.name
+                yield Operator(path.stem, f"curate.steps.{family}.{path.stem}", family)
+
+
+def _of_entry_points() -> Iterable[Operator]:
+    for point in importlib.metadata.entry_points(group=GROUP):
+        owner = point.dist.name if point.dist is not None else "an unknown distribution"
+        yield Operator(point.name, point.module, "others", point.attr or None, owner)
+
+
+@functools.cache
+def find(name: str) -> type[Step]:
+    """Return the class of the operator `name`.
+
+    Raises:
+        RecipeError: there is no such operator; the message suggests the closest one.
+    """
+    operator = operators().get(name)
+    if operator is None:
+        raise RecipeError(unknown("step", name, operators()))
+    try:
+        module = importlib.import_module(operator.module)
+    except ModuleNotFoundError as error:
+        raise RecipeError(
+            f"step '{name}' of {operator.distribution} needs the module '{error.name}', which is "
+            "not installed"
+        ) from error
+    return _class_in(module, operator)
+
+
+def _class_in(module: Any, operator: Operator) -> type[Step]:
+    """Return the operator's class: the one named, or the module's own whose name fits the file."""
+    named = getattr(module, operator.class_name, None) if operator.class_name else None
+    classes = [named] if named is not None else list(vars(module).values())
+    for found in classes:
+        if isinstance(found, type) and issubclass(found, Step) and found.name == operator.name:
+            return found
+    raise RecipeError(
+        f"step '{operator.name}': {operator.module} holds no step of that name; name its class so "
+        f"that its snake_case is '{operator.name}', and derive it from Filter, Generate, Whole, "
+        "Gather or Grow"
+    )
+
+
+def find_class(class_name: str) -> type[Step] | None:
+    """Return the operator whose class is `class_name`, if there is one."""
+    name = snake_case(class_name)
+    if name == class_name or name not in operators():
+        return None
+    cls = find(name)
+    return cls if cls.__name__ == class_name else None
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Return the message for a name that does not exist, with the closest one and the list."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    guess = f"; did you mean '{close[0]}'?" if close else ""
+    listed = ", ".join(names) or "there are none"
+    return f"unknown {what} '{name}'{guess} (known: {listed})"
+
+
+def require_packages(cls: type[Step]) -> None:
+    """Raise `MissingExtra`, with the command that helps, when a step's packages are not here."""
+    absent = [name for name in cls.packages if _is_missing(name)]
+    if not absent:
+        return
+    wanted = f"'curate-align[{cls.extra}]'" if cls.extra else " ".join(absent)
+    raise MissingExtra(
+        f"needs {', '.join(absent)}, which is not installed; install it with: pip install {wanted}",
+        step=cls.name,
+    )
+
+
+def _is_missing(package: str) -> bool:
+    # The top level only: looking for `a.b` would import `a`.
+    return importlib.util.find_spec(package.partition(".")[0]) is None
+
+
+def kind_of(cls: type[Step]) -> str:
+    """Return the kind of a step in lower case: filter, generate, whole, gather or grow."""
+    return next((k.__name__.lower() for k in KINDS_OF_STEP if issubclass(cls, k)), "step")
+
+
+def summary_of(cls: type[Step]) -> str:
+    """Return the first line of a step's docstring."""
+    return inspect.cleandoc(cls.__doc__ or "").split("\n", 1)[0]
+
+
+def describe(cls: type[Step]) -> dict[str, Any]:
+    """Return what `curate steps --json` says of a step."""
+    docs, types = FieldDocs(cls), types_of(cls)
+    fields = []
+    for item in dataclasses.fields(cls):
+        if item.name == "label":
+            continue
+        default = default_of(item)
+        fields.append(
+            {
+                "name": item.name,
+                "type": type_text(types[item.name]),
+                "required": default is dataclasses.MISSING,
+                "default": None if default is dataclasses.MISSING else plain(default),
+                "rule": bool(item.metadata.get("rule")),
+                "doc": docs[item.name],
+            }
+        )
+    return {
+        "name": cls.name,
+        "kind": kind_of(cls),
+        "summary": summary_of(cls),
+        "source": cls.source,
+        "fields": fields,
+        "extra": cls.extra,
+    }
+
+
+class FieldDocs:
+    """What docstrings say of fields: an entry of `Attributes:`, else the sentence that names it."""
+
+    # Fields that mean the same wherever they occur need no sentence in every docstring.
+    _COMMON: ClassVar = {
+        "on": "The text that is read.",
+        "by": "The label of the earlier step whose score decides.",
+        "model": "The name of a model of the recipe.",
+        "encoder": "The name of an encoder of the recipe.",
+        "keep_parent": "Let the row stay beside the rows made from it.",
+    }
+    _ENTRY: ClassVar = re.compile(r"^ {4}(\w+)(?: \([^)]*\))?: (.*(?:\n {8}.*)*)", re.MULTILINE)
+
+    def __init__(self, cls: type[Step]) -> None:
+        """Read the docstrings of `cls` and of the classes it builds on, its own first."""
+        docs = [inspect.cleandoc(c.__doc__ or "") for c in cls.__mro__ if issubclass(c, Step)]
+        self.entries: dict[str, str] = {}
+        self.sentences: list[str] = []
+        for doc in docs:
+            prose, _, section = doc.partition("\nAttributes:\n")
+            for name, text in self._ENTRY.findall(section):
+                self.entries.setdefault(name, " ".join(text.split()))
+            paragraphs = prose.split("\n\n")[1:]
+            for paragraph in paragraphs:
+                self.sentences += re.split(r"(?<=[.;])\s+(?=[A-Z`])", " ".join(paragraph.split()))
+
+    def __getitem__(self, name: str) -> str:
+        """Return the text for the field `name`, empty where nothing is said."""
+        if name in self.entries:
+            return self.entries[name]
+        said = next((s for s in self.sentences if f"`{name}`" in s), "")
+        return said or self._COMMON.get(name, "")

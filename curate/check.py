@@ -1,0 +1,76 @@
+"""What can be known to be wrong with a pipeline before anything is read or asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from curate.catalog import unknown
+from curate.row import RESPONSE_FIELD
+from curate.step import Filter, Step, Whole
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
+
+
+def check(pipeline: Pipeline, kinds: Iterable[str] | None) -> None:
+    """Raise `RecipeError` for the first step of a resolved pipeline that cannot work.
+
+    Behind a step that makes rows the kinds are unknown and no longer checked.
+    """
+    flowing = None if kinds is None else frozenset(kinds)
+    scoring: list[str] = []
+    for index, step in enumerate(pipeline.steps):
+        _Checked(pipeline, index, step).go(scoring, flowing)
+        if isinstance(step, Filter | Whole):
+            scoring.append(step.title)
+        else:
+            flowing = None
+
+
+class _Checked:
+    """One step and its place, while it is looked at."""
+
+    def __init__(self, pipeline: Pipeline, index: int, step: Step) -> None:
+        self.pipeline, self.index, self.step = pipeline, index, step
+
+    def go(self, scoring: list[str], flowing: frozenset[str] | None) -> None:
+        """Check names, then kinds."""
+        self._scores(scoring)
+        self._models()
+        if flowing:
+            self._kinds(flowing)
+
+    def _fail(self, message: str, field: str = "") -> Any:
+        path = ("steps", self.index, self.step.name, field)
+        raise self.pipeline.error(path, message, step=self.step.title)
+
+    def _scores(self, scoring: list[str]) -> None:
+        for label in self.step.reads_scores():
+            if label not in scoring:
+                listed = f"earlier steps that score: {', '.join(scoring)}"
+                here = listed if scoring else "no step before this one scores"
+                self._fail(
+                    f"by is '{label}', but no earlier step of that label scores ({here})", "by"
+                )
+
+    def _models(self) -> None:
+        for field, part in (("model", "models"), ("encoder", "encoders")):
+            name = getattr(self.step, field, None)
+            known = getattr(self.pipeline, part) or {}
+            if isinstance(name, str) and name in self.step.reads_models() and name not in known:
+                self._fail(f"{unknown(field, name, known)}; add it to the recipe's `{part}`", field)
+
+    def _kinds(self, flowing: frozenset[str]) -> None:
+        refused = sorted(flowing - set(self.step.kinds))
+        if refused:
+            self._fail(
+                f"takes {', '.join(self.step.kinds)} rows, but {', '.join(refused)} rows reach it"
+            )
+        bare = sorted(kind for kind in flowing if kind not in RESPONSE_FIELD)
+        if getattr(self.step, "on", None) == "response" and bare:
+            self._fail(
+                f"reads the response, but {', '.join(bare)} rows reach it, which have none; set "
+                "on: instruction or on: whole",
+                "on",
+            )

@@ -1,0 +1,288 @@
+"""The fields of steps: what their annotations allow, and one value for what means the same.
+
+Dataclasses check nothing, so the pipeline checks here: a list becomes a tuple, an integer becomes a
+float where a float is meant, a mapping becomes one that hashes. Equal recipes are then equal
+objects, whether they were written in YAML or in Python. Only the annotations that recipes need are
+known: scalars, `Literal`, lists, tuples, mappings, optionals and unions of these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from curate.step import Step
+
+S = TypeVar("S", bound=Step)
+
+
+class FieldProblem(ValueError):
+    """Reject the value of one field; the pipeline adds the step, the file and the line."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+class FrozenMap(dict[str, Any]):
+    """A mapping that hashes and cannot change, so that steps and pipelines can hold one."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        """Hash the items, whatever their order."""
+        return hash(frozenset(self.items()))
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("this mapping is part of a recipe and cannot change; make a new one")
+
+    __setitem__ = __delitem__ = update = setdefault = _refuse
+    pop = popitem = clear = __ior__ = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle through a plain dictionary, for worker processes."""
+        return (FrozenMap, (dict(self),))
+
+
+def freeze(value: Any) -> Any:
+    """Return JSON data as a value that hashes: lists as tuples, mappings as `FrozenMap`.
+
+    Raises:
+        ValueError: `value` holds something that JSON cannot.
+    """
+    if isinstance(value, Mapping):
+        odd = next((key for key in value if not isinstance(key, str)), None)
+        if odd is not None:
+            raise ValueError(f"found the key {odd!r}; keys are texts")
+        return FrozenMap({key: freeze(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(freeze(item) for item in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"found {value}; numbers must be finite")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"found {shown(value)}; a recipe holds only text, numbers, lists and mappings")
+
+
+def plain(value: Any) -> Any:
+    """Return frozen data as the plain lists and dictionaries that YAML and JSON write."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def shown(value: Any) -> str:
+    """Return a value for an error message: short, and with its type where that is the point."""
+    text = repr(value)
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return f"the text {text}" if isinstance(value, str) else text
+
+
+def types_of(cls: type[Any]) -> Mapping[str, Any]:
+    """Return the annotation of every field of `cls`, resolved."""
+    hints = get_type_hints(cls)
+    return {item.name: hints[item.name] for item in dataclasses.fields(cls)}
+
+
+def checked(step: S) -> S:
+    """Return `step` with every value of the type its field declares.
+
+    Raises:
+        FieldProblem: a value is of another type, or the step's own `check` refuses them together.
+    """
+    changed = {}
+    for name, type_ in types_of(type(step)).items():
+        value = getattr(step, name)
+        new = fit(name, value, type_)
+        if new is not value:
+            changed[name] = new
+    if changed:
+        step = dataclasses.replace(step, **changed)
+    try:
+        step.check()
+    except ValueError as error:
+        raise FieldProblem("", str(error)) from error
+    return step
+
+
+def fit(name: str, value: Any, type_: Any) -> Any:
+    """Return `value` as `type_` wants it, or raise `FieldProblem` naming both."""
+    try:
+        return _fit(value, type_)
+    except ValueError as error:
+        detail = f": {error}" if str(error) else ""
+        raise FieldProblem(
+            name,
+            f"{name} must be {type_text(type_)}, found {shown(value)}{detail}{_hint(value, type_)}",
+        ) from error
+
+
+def _hint(value: Any, type_: Any) -> str:
+    """Return what YAML may have made of the text that the user wrote."""
+    members = _members(type_)
+    if isinstance(value, bool) and (str in members or any(_is_literal(m) for m in members)):
+        return " (YAML reads a bare yes, no, on or off as true or false: put it in quotes)"
+    if isinstance(value, str) and (float in members or int in members):
+        try:
+            float(value)
+        except ValueError:
+            return ""
+        return f" (write it without quotes{_with_dot(value)})"
+    return ""
+
+
+def _with_dot(text: str) -> str:
+    """Return the advice for 1e-3, which YAML 1.1 reads as a text because it holds no dot."""
+    digits, found, exponent = text.lower().partition("e")
+    if not found or "." in digits:
+        return ""
+    sign = "" if exponent[:1] in "+-" else "+"
+    return f", as {digits}.0e{sign}{exponent}"
+
+
+def _members(type_: Any) -> tuple[Any, ...]:
+    return get_args(type_) if get_origin(type_) in (Union, types.UnionType) else (type_,)
+
+
+def _is_literal(type_: Any) -> bool:
+    return get_origin(type_) is Literal
+
+
+def _fit(value: Any, type_: Any) -> Any:
+    """Return `value` fitted; `ValueError` with an empty text means simply: not of this type."""
+    origin = get_origin(type_) or type_
+    if origin in (Union, types.UnionType):
+        return _fit_union(value, get_args(type_))
+    if origin is Literal:
+        return _fit_literal(value, get_args(type_))
+    if origin in _SCALARS:
+        return _SCALARS[origin](value)
+    if origin in _LISTS:
+        return _fit_list(value, get_args(type_))
+    if origin in (dict, Mapping):
+        return _fit_mapping(value, get_args(type_))
+    # Any, and callables of plain functions, which never come from YAML.
+    return freeze(value) if type_ is Any else value
+
+
+def _fit_union(value: Any, members: tuple[Any, ...]) -> Any:
+    # An exact member goes first: 3 stays an integer in `float | int`.
+    for member in members:
+        if isinstance(member, type) and type(value) is member:
+            return _fit(value, member)
+    problem = ValueError()
+    for member in members:
+        try:
+            return _fit(value, member)
+        except ValueError as error:
+            problem = error if str(error) else problem
+    raise problem
+
+
+def _fit_literal(value: Any, allowed: tuple[Any, ...]) -> Any:
+    for member in allowed:
+        if type(value) is type(member) and value == member:
+            return member
+    raise ValueError
+
+
+def _fit_list(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    if arguments and arguments[-1] is not Ellipsis and len(arguments) > 1:
+        if len(value) != len(arguments):
+            raise ValueError
+        return tuple(_fit(item, member) for item, member in zip(value, arguments, strict=True))
+    return tuple(_fit(item, arguments[0]) if arguments else freeze(item) for item in value)
+
+
+def _fit_mapping(value: Any, arguments: tuple[Any, ...]) -> FrozenMap:
+    if not isinstance(value, Mapping):
+        raise ValueError
+    frozen: FrozenMap = freeze(value)
+    if len(arguments) < 2 or arguments[1] is Any:
+        return frozen
+    return FrozenMap({key: _fit(item, arguments[1]) for key, item in frozen.items()})
+
+
+def _fit_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError
+
+
+def _fit_int(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError
+
+
+def _fit_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise ValueError("numbers must be finite") from error
+    if not math.isfinite(number):
+        raise ValueError("numbers must be finite")
+    return number if type(value) is not float else value
+
+
+def _fit_str(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError
+
+
+def _fit_none(value: Any) -> None:
+    if value is not None:
+        raise ValueError
+
+
+_SCALARS: Mapping[Any, Callable[[Any], Any]] = {
+    bool: _fit_bool,
+    int: _fit_int,
+    float: _fit_float,
+    str: _fit_str,
+    type(None): _fit_none,
+}
+_LISTS = (list, tuple, Sequence)
+_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
+
+
+def type_text(type_: Any) -> str:
+    """Return an annotation in the words of error messages and of the reference."""
+    origin, arguments = get_origin(type_) or type_, get_args(type_)
+    if origin in (Union, types.UnionType):
+        members = [type_text(member) for member in arguments if member is not type(None)]
+        optional = ["nothing (null)"] if type(None) in arguments else []
+        return " or ".join([*members, *optional])
+    if origin is Literal:
+        return (
+            f"one of {', '.join(map(str, arguments))}" if len(arguments) > 1 else str(arguments[0])
+        )
+    if origin in _LISTS:
+        return _list_text(arguments)
+    if origin in (dict, Mapping):
+        values = f" to {type_text(arguments[1])}" if len(arguments) > 1 else ""
+        return f"a mapping of names{values}"
+    return _NAMES.get(origin, "any value")
+
+
+def _list_text(arguments: tuple[Any, ...]) -> str:
+    if not arguments:
+        return "a list"
+    if len(arguments) == 1 or arguments[-1] is Ellipsis:
+        return f"a list, each {type_text(arguments[0])}"
+    return f"a list of {len(arguments)}: " + ", ".join(map(type_text, arguments))
+
+
+def default_of(item: dataclasses.Field[Any]) -> Any:
+    """Return a field's default, or `dataclasses.MISSING` where the field must be given."""
+    if item.default_factory is not dataclasses.MISSING:
+        return item.default_factory()
+    return item.default

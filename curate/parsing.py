@@ -1,0 +1,154 @@
+"""A recipe's document becomes the parts of a pipeline; whatever is wrong in it names its line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from curate import catalog
+from curate.errors import RecipeError
+from curate.fields import default_of, shown, type_text, types_of
+from curate.recipe import Document
+from curate.row import KINDS
+from curate.step import Step
+
+KEYS = ("name", "inputs", "models", "encoders", "steps", "outputs", "seed")
+_SHAPE = "a recipe is a mapping with `steps` and, if you like, " + ", ".join(
+    key for key in KEYS if key != "steps"
+)
+
+
+def pipeline_parts(document: Document) -> dict[str, Any]:
+    """Return the arguments of `Pipeline` that `document` holds.
+
+    Raises:
+        RecipeError: a part is unknown, missing or of another type.
+    """
+    data = document.data
+    if not isinstance(data, Mapping):
+        raise document.error((), f"{_SHAPE}; found {_what(data)}")
+    for key in data:
+        if key not in KEYS:
+            raise document.error((key,), catalog.unknown("part of a recipe", key, KEYS))
+    if not isinstance(data.get("steps"), list):
+        found = f", found {_what(data['steps'])}" if "steps" in data else ""
+        raise document.error(("steps",), f"`steps` must be a list of steps{found}")
+    parts = {key: _part(document, key, value) for key, value in data.items() if key != "steps"}
+    parts["steps"] = [_step(document, index, item) for index, item in enumerate(data["steps"])]
+    return {key: value for key, value in parts.items() if value is not None}
+
+
+def _what(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}" if value else shown(value)
+
+
+def _part(document: Document, key: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if key in ("name", "seed"):
+        # The pipeline itself checks single values.
+        return value
+    if key == "inputs":
+        return _inputs(document, value)
+    if not isinstance(value, Mapping):
+        raise document.error((key,), f"`{key}` must be a mapping, found {_what(value)}")
+    if key == "outputs":
+        return _outputs(document, value)
+    for name, model in value.items():
+        if not isinstance(model, str) and not _names_model(model):
+            raise document.error(
+                (key, name),
+                f"{key}.{name} must be a text such as openai:NAME, or a mapping with `model`, "
+                f"found {shown(model)}",
+            )
+    return value
+
+
+def _names_model(model: Any) -> bool:
+    return isinstance(model, Mapping) and isinstance(model.get("model"), str)
+
+
+def _inputs(document: Document, value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping):
+        raise document.error(
+            ("inputs",),
+            f"`inputs` must be a path, or a mapping of names to paths or to {{path, shape, ...}}, "
+            f"found {_what(value)}",
+        )
+    for name, source in value.items():
+        path = source.get("path") if isinstance(source, Mapping) else source
+        if not isinstance(path, str):
+            raise document.error(
+                ("inputs", name),
+                f"inputs.{name} must be a path or a mapping with `path`, found {shown(source)}",
+            )
+    if "path" in value and "shape" in value:
+        raise document.error(
+            ("inputs",),
+            "`inputs` maps names to sources; name it: inputs: {data: {path: ..., shape: ...}}",
+        )
+    return value
+
+
+def _outputs(document: Document, value: Mapping[str, Any]) -> Any:
+    for kind in value:
+        if kind not in KINDS:
+            raise document.error(("outputs", kind), catalog.unknown("record kind", kind, KINDS))
+    return value
+
+
+def _step(document: Document, index: int, item: Any) -> Step:
+    """Return one entry of `steps` as a step."""
+    path = ("steps", index)
+    if isinstance(item, str):
+        return build(document, (*path, item), item, {})
+    if not isinstance(item, Mapping) or not item:
+        raise document.error(
+            path, f"a step is a name, or `name: {{field: value}}`, found {_what(item)}"
+        )
+    if len(item) > 1:
+        names = ", ".join(item)
+        raise document.error(
+            path,
+            f"a step is one name with its fields below it, found {len(item)} keys ({names}); "
+            "indent the fields further than the name",
+        )
+    name, values = next(iter(item.items()))
+    if values is not None and not isinstance(values, Mapping):
+        raise document.error(
+            path, f"the fields of a step are a mapping, found {shown(values)}", step=name
+        )
+    return build(document, (*path, name), name, values or {})
+
+
+def build(
+    document: Document, path: tuple[str | int, ...], name: str, values: Mapping[str, Any]
+) -> Step:
+    """Return the step `name` with `values`, which lie at `path` of `document`.
+
+    Raises:
+        RecipeError: the step or a field is unknown, or a required field is missing.
+    """
+    if name == "function":
+        raise document.error(
+            path,
+            f"a Python function ({values.get('function', '?')}) stood here, which a recipe cannot "
+            "hold; build this pipeline in Python",
+        )
+    try:
+        cls = catalog.find(name)
+    except RecipeError as error:
+        raise document.error(path, error.message) from error
+    title = str(values.get("label") or name)
+    fields = {item.name: item for item in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise document.error((*path, key), catalog.unknown("field", key, fields), step=title)
+    for key, item in fields.items():
+        if key not in values and default_of(item) is dataclasses.MISSING:
+            wanted = type_text(types_of(cls)[key])
+            raise document.error(path, f"the field '{key}' is missing: give {wanted}", step=title)
+    return cls(**values)

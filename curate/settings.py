@@ -1,0 +1,104 @@
+"""Replace single values of a pipeline by their path: what `--set PATH=VALUE` does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from curate.catalog import unknown
+from curate.errors import UsageError
+from curate.fields import FieldProblem, fit, types_of
+from curate.step import Step
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
+
+_MAPPINGS = ("inputs", "models", "encoders", "outputs")
+_SCALARS: Mapping[str, Any] = {"name": str | None, "seed": int}
+# What a text stands for where a mapping could be: `judge: openai:NAME` is `judge: {model: ...}`.
+_SHORT = {"inputs": "path", "models": "model", "encoders": "model"}
+
+
+def with_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
+    """Return `pipeline` with the value at each path replaced, all of them at once.
+
+    Raises:
+        UsageError: a path leads nowhere, or its value is not allowed there.
+    """
+    draft = _Draft(pipeline)
+    for path, value in settings.items():
+        try:
+            draft.set(path, value)
+        except FieldProblem as problem:
+            raise UsageError(f"--set {path}: {problem}") from problem
+    return draft.finish()
+
+
+class _Draft:
+    """A pipeline's parts while they change; they are checked together at the end."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.titles = [step.title for step in pipeline.resolved().steps]
+        self.steps = list(pipeline.steps)
+        self.parts: dict[str, Any] = {}
+
+    def finish(self) -> Pipeline:
+        """Return the changed pipeline."""
+        return dataclasses.replace(self.pipeline, steps=tuple(self.steps), **self.parts)
+
+    def set(self, path: str, value: Any) -> None:
+        """Replace the value at `path`."""
+        part, _, rest = path.partition(".")
+        if part == "steps":
+            self._set_step(rest, value)
+        elif part in _SCALARS and not rest:
+            self.parts[part] = fit(part, value, _SCALARS[part])
+        elif part in _MAPPINGS:
+            self._set_mapping(part, rest, value)
+        else:
+            raise FieldProblem(part, unknown("path", path, (*_SCALARS, *_MAPPINGS, "steps.LABEL")))
+
+    def _set_mapping(self, part: str, rest: str, value: Any) -> None:
+        old = self.parts.get(part, getattr(self.pipeline, part))
+        if rest:
+            value = _replaced({} if old is None else old, rest.split("."), value, _SHORT.get(part))
+        self.parts[part] = value
+
+    def _set_step(self, rest: str, value: Any) -> None:
+        which, _, field = rest.partition(".")
+        index = self._index(which)
+        step = self.steps[index]
+        field, *inner = field.split(".")
+        types = types_of(type(step))
+        if field not in types:
+            names = [name for name in types if name != "function"]
+            raise FieldProblem(field, f"step '{which}': {unknown('field', field, names)}")
+        if inner:
+            value = _replaced(getattr(step, field) or {}, inner, value, None)
+        self.steps[index] = _with_field(step, field, fit(field, value, types[field]))
+
+    def _index(self, which: str) -> int:
+        if which in self.titles:
+            return self.titles.index(which)
+        if which.isdecimal() and int(which) < len(self.steps):
+            return int(which)
+        raise FieldProblem(which, unknown("step", which, self.titles))
+
+
+def _with_field(step: Step, field: str, value: Any) -> Step:
+    changed: Step = dataclasses.replace(step, **{field: value})
+    return changed
+
+
+def _replaced(data: Any, keys: Sequence[str], value: Any, short: str | None) -> Any:
+    """Return the mapping `data` with one value replaced; names may hold dots (`gpt-4.1`)."""
+    if isinstance(data, str) and short is not None:
+        data = {short: data}
+    if not isinstance(data, Mapping):
+        raise FieldProblem("", f"there is no mapping to set '{'.'.join(keys)}' in")
+    splits = [(".".join(keys[:n]), keys[n:]) for n in range(len(keys), 0, -1)]
+    key, rest = next(((k, r) for k, r in splits if k in data), (keys[0], keys[1:]))
+    new = _replaced(data.get(key, {}), rest, value, short) if rest else value
+    return {**data, key: new}

@@ -41,3 +41,16 @@ def recipe(given: str | Path) -> Path:
         f"there is no recipe '{given}'; give the path of a YAML file or one of the ready recipes: "
         f"{', '.join(ready) or 'none are installed'}"
     )
+
+
+def shipped(given: str) -> str:
+    """Return `given`, or the file of the package that it names where there is none of the user's.
+
+    Ready recipes name their data as a checkout has it, `pipelines/data/tasks.jsonl.gz`; without a
+    checkout the same words mean the package's own copy.
+    """
+    first, _, rest = given.partition("/")
+    if first != "pipelines" or Path(given).exists():
+        return given
+    own = folder("pipelines") / rest
+    return str(own) if own.exists() else given

@@ -57,6 +57,20 @@ def test_an_unknown_recipe_lists_the_ready_ones(
         data.recipe(name)
 
 
+def test_shipped_data_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "pipelines/data/tasks.jsonl.gz"
+    assert Path(data.shipped(name)).samefile(EXAMPLES / "tasks.jsonl.gz")
+    assert data.shipped("pipelines/data/mine.jsonl") == "pipelines/data/mine.jsonl"
+    assert data.shipped("other/tasks.jsonl.gz") == "other/tasks.jsonl.gz"
+    mine = tmp_path / name
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    assert data.shipped(name) == name
+
+
 def test_every_example_row_names_a_licensed_origin() -> None:
     licences = (EXAMPLES / "LICENSES.md").read_text()
     for path in sorted(EXAMPLES.glob("*.jsonl.gz")):

@@ -62,7 +62,8 @@ def test_it_carries_recipes_data_and_licences(wheel: Path) -> None:
 
 
 def test_the_checkout_is_out_of_sight(installed: Path, tmp_path: Path) -> None:
-    where = _output([installed / "bin" / "python", "-c", "import curate; print(curate.__file__)"])
+    show = "import curate; print(curate.__file__)"
+    where = _output([installed / "bin" / "python", "-c", show], tmp_path)
     assert Path(where).is_relative_to(installed)
 
 

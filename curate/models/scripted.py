@@ -104,7 +104,8 @@ class Scripted:
         self.identity, self.price, self.defaults = spec.identity, spec.price, spec.defaults
         self.max_concurrency = spec.max_concurrency or 64
         self.retry_delay = 0.001
-        self._file, self._lines = spec.name, _Index(lines)
+        # Not the whole path: the text of a failed row must not depend on where the file lies.
+        self._file, self._lines = Path(spec.name).name, _Index(lines)
         self._tries: Counter[tuple[int, str]] = Counter()
         self._shuffle: int | None = spec.options.get("shuffle")
         self._log: int | None = None
@@ -256,12 +257,12 @@ def _checked(data: Any, number: int) -> Line:
         raise ValueError("the line answers nothing; give it 'reply', 'values' or 'fault'")
     if not (reply is None or isinstance(reply, str) or _are_texts(reply)):
         raise ValueError(f"'reply' is {str(reply)[:60]!r}; it must be a text or a list of texts")
-    for name in ("sample", "attempt", "times"):
-        if not isinstance(data.get(name, 0), int | None):
-            raise ValueError(f"'{name}' is {data[name]!r}; it must be a whole number or null")
-    for name in ("delay", "retry_after"):
-        if not isinstance(data.get(name, 0), int | float | None):
-            raise ValueError(f"'{name}' is {data[name]!r}; it must be a number of seconds")
+    usage = _only(data.get("usage") or {}, ("input_tokens", "output_tokens"), "'usage'")
+    _typed(data, ("sample", "attempt", "times"), (int,), "a whole number or null")
+    _typed(data, ("delay", "retry_after"), (int, float), "a number of seconds")
+    _typed(data, ("values", "logprobs"), (list,), "a list")
+    _typed(data, ("finish_reason",), (str,), "a text")
+    _typed(usage, tuple(usage), (int,), "a whole number")
     return Line(
         number=number,
         contains=_contains(when.get("contains")),
@@ -271,7 +272,7 @@ def _checked(data: Any, number: int) -> Line:
         replies=tuple(reply) if isinstance(reply, list) else reply,
         values=tuple(data["values"]) if data.get("values") is not None else None,
         logprobs=tuple(data.get("logprobs") or ()),
-        usage=_only(data.get("usage") or {}, ("input_tokens", "output_tokens"), "'usage'"),
+        usage=usage,
         finish_reason=data.get("finish_reason") or "stop",
         delay=float(data.get("delay") or 0.0),
         fault=fault,
@@ -287,6 +288,15 @@ def _only(value: Any, allowed: tuple[str, ...], what: str) -> dict[str, Any]:
         if name not in allowed:
             raise ValueError(f"unknown '{name}' in {what}; allowed: {', '.join(allowed)}")
     return value
+
+
+def _typed(
+    data: dict[str, Any], names: tuple[str, ...], types: tuple[type, ...], what: str
+) -> None:
+    for name in names:
+        value = data.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, types)):
+            raise ValueError(f"'{name}' is {value!r}; it must be {what}")
 
 
 def _contains(value: Any) -> tuple[str, ...]:

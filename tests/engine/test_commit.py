@@ -79,7 +79,9 @@ def test_a_bad_operation_does_not_take_its_neighbours_along(tmp_path: Path) -> N
 
         bad = store.commit(lambda c: c.execute("INSERT INTO nowhere VALUES (1)"))
         overflow = store.commit(lambda c: c.execute("SELECT ?", (1 << 70,)))
-        return await asyncio.gather(save(1), bad, save(2), overflow, save(3), return_exceptions=True)
+        return await asyncio.gather(
+            save(1), bad, save(2), overflow, save(3), return_exceptions=True
+        )
 
     with Store.open(tmp_path) as store:
         results = asyncio.run(write(store))

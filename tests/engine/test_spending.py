@@ -1,0 +1,340 @@
+"""Ceilings: what is settled and reserved never passes them, whatever ends the process."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.engine.drive import Job
+from curate.engine.spending import (
+    PICO,
+    Spending,
+    cost,
+    output_bound,
+    prompt_bound,
+    usd,
+)
+from curate.engine.store import Store
+from curate.errors import CeilingReached, PermanentFault, RecipeError, TemporaryFault
+from curate.models.model import Price
+from curate.row import Message
+
+from .asking import Answering, driver, one
+
+PRICE = Price(input=1.0, output=10.0)
+
+
+def billed(tokens: Callable[[str], tuple[int, int]]) -> Callable[[str], Reply]:
+    """Answer with what the server says it used."""
+
+    def answer(text: str) -> Reply:
+        used = tokens(text)
+        return Reply(text=f"re: {text}", input_tokens=used[0], output_tokens=used[1])
+
+    return answer
+
+
+# -- bounds ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("price", "tokens", "dollars"),
+    [
+        (Price(0.15, 0.6), (1_000_000, 1_000_000), 0.75),
+        (Price(0.1, 0.0375), (3, 7), 5.625e-07),
+        (Price(0, 0), (10, 10), 0),
+        (None, (10, 10), 0),
+    ],
+)
+def test_cost_is_exact(price: Price | None, tokens: tuple[int, int], dollars: float) -> None:
+    assert cost(price, *tokens) == round(dollars * PICO)
+
+
+def test_an_absurd_count_of_tokens_still_fits_the_store(tmp_path: Path) -> None:
+    absurd = Answering(billed(lambda text: (10**30, -5)), price=PRICE)
+    with driver(tmp_path, absurd) as opened:
+        assert opened.run([one(str(n)) for n in range(20)])[3].value == "re: 3"
+        tally = opened.spending.tally()
+    assert tally.cost_usd > 1e6
+    assert tally.output_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "least"),
+    [
+        (Ask.text("héllo"), 6),
+        (Ask(messages=(Message("user", "ab"), Message("user", "", '{"x":1}')), system="s"), 10),
+        (Ask(prompt="a" * 50), 50),
+        (Ask.text("a", schema={"type": "object"}), 19),
+        (Likelihood(prompt="abc", answer="de"), 5),
+        (Embed(texts=("abc", "de")), 5),
+        (Reward(messages=(Message("user", "abcd"),)), 4),
+    ],
+)
+def test_no_prompt_has_more_tokens_than_bytes(request_: Request, least: int) -> None:
+    assert least < prompt_bound(request_) <= least + 64 + 4 * 16
+
+
+def test_only_a_text_without_max_tokens_is_unbounded() -> None:
+    assert output_bound(Ask.text("x", max_tokens=5)) == 5
+    assert output_bound(Ask.text("x")) is None
+    assert output_bound(Likelihood(prompt="x", answer="y")) == 1
+    assert output_bound(Embed(texts=("x",))) == 0
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(0, "$0.00"), (12 * PICO, "$12.00"), (PICO // 4000, "$0.00025")]
+)
+def test_small_sums_are_told_in_full(amount: int, text: str) -> None:
+    assert usd(amount) == text
+
+
+# -- recipe errors --------------------------------------------------------------------------------
+
+
+def test_a_model_without_price_is_refused_under_a_ceiling_on_cost(tmp_path: Path) -> None:
+    model = Answering()
+    with (
+        pytest.raises(RecipeError, match="model 'model' has no known price"),
+        driver(tmp_path, model, max_cost=1.0),
+    ):
+        pass
+    with driver(tmp_path, model, max_requests=1) as opened:
+        assert opened.run([one("x")])[0].value == "re: x"
+
+
+def test_a_request_without_max_tokens_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    model = Answering(price=PRICE)
+    jobs = [one(str(n)) for n in range(20)] + [one("endless", max_tokens=None)]
+    with (
+        driver(tmp_path, model, max_cost=1.0) as opened,
+        pytest.raises(RecipeError, match="no 'max_tokens'"),
+    ):
+        opened.run(jobs)
+    assert model.sent == []
+
+
+# -- ceilings -------------------------------------------------------------------------------------
+
+
+def test_the_ceiling_on_requests_counts_attempts_of_all_processes(tmp_path: Path) -> None:
+    jobs = [one(str(n)) for n in range(30)]
+    tries: dict[str, int] = {}
+
+    def twice(text: str) -> str:
+        tries[text] = tries.get(text, 0) + 1
+        if tries[text] == 1:
+            raise TemporaryFault("busy", cause="server")
+        return text
+
+    model = Answering(twice)
+    for ceiling in (7, 20):
+        with driver(tmp_path, model, max_requests=ceiling) as opened:
+            with pytest.raises(CeilingReached, match=rf"ceiling of {ceiling} requests .*Raise"):
+                opened.run(jobs)
+            assert opened.spending.tally().sent == len(model.sent) == ceiling
+    with driver(tmp_path, model, max_requests=20, run_id="other folder") as opened:
+        assert opened.spending.tally().sent == 0
+    with driver(tmp_path, model, max_requests=60) as opened:
+        assert [o.value for o in opened.run(jobs)] == [str(n) for n in range(30)]
+        # Killed by nobody, two attempts for each row: exactly what was needed.
+        assert opened.spending.tally().sent == len(model.sent) == 60
+        assert opened.run(jobs)[0].value == "0"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_settled_and_reserved_never_pass_the_ceiling(seed: int, tmp_path: Path) -> None:
+    dice = random.Random(seed)
+    bound = cost(PRICE, prompt_bound(Ask.text("xxx")), 16) / PICO
+    ceiling = bound * dice.uniform(0.5, 40)
+    highest = 0.0
+
+    def tokens(text: str) -> tuple[int, int]:
+        nonlocal highest
+        tally = opened.spending.tally()
+        highest = max(highest, tally.cost_usd + tally.reserved_usd)
+        if dice.random() < 0.2:
+            raise TemporaryFault("busy", cause=dice.choice(["rate_limit", "timeout", "server"]))
+        return dice.randint(0, 60), dice.randint(0, 16)
+
+    model = Answering(
+        billed(tokens),
+        price=PRICE,
+        max_concurrency=dice.choice([1, 3, 16]),
+        delay=lambda text: dice.uniform(0, 0.001),
+    )
+    jobs = [chain_of(n, dice.randint(1, 3)) for n in range(30)]
+    reached = False
+    with driver(tmp_path, model, max_cost=ceiling) as opened:
+        try:
+            opened.run(jobs)
+        except CeilingReached:
+            reached = True
+        tally = opened.spending.tally()
+    assert max(highest, tally.cost_usd) <= ceiling
+    assert tally.reserved_usd == 0
+    if reached:
+        # It stopped because the next request could have passed the ceiling, not before.
+        assert tally.cost_usd + bound > ceiling
+    else:
+        assert len(model.sent) >= 30
+
+
+def chain_of(number: int, waves: int) -> Job:
+    def start() -> Any:
+        for wave in range(waves):
+            yield Ask.text(f"{number:02}{wave}"[-3:], max_tokens=16)
+        return number
+
+    return Job(start, salt=str(number))
+
+
+def test_money_in_flight_is_waited_for_before_giving_up(tmp_path: Path) -> None:
+    # Each reserves far more than it costs: one after the other, all of them fit.
+    bound = cost(PRICE, prompt_bound(Ask.text("00")), 16) / PICO
+    model = Answering(billed(lambda text: (1, 0)), price=PRICE, delay=lambda text: 0.0005)
+    with driver(tmp_path, model, max_cost=bound * 1.5) as opened:
+        outcomes = opened.run([one(f"{n:02}") for n in range(50)])
+        assert all(o.value for o in outcomes)
+        assert opened.spending.tally().cost_usd == pytest.approx(50e-6)
+
+
+@pytest.mark.parametrize(
+    ("fault", "charged"),
+    [
+        (TemporaryFault("no answer", cause="timeout"), 5),
+        (TemporaryFault("half an answer", cause="malformed"), 5),
+        (TemporaryFault("busy", cause="rate_limit"), 0),
+        (TemporaryFault("oops", cause="server"), 0),
+        (PermanentFault("not found"), 0),
+        (RuntimeError("a bug"), 1),
+    ],
+)
+def test_what_may_have_been_billed_counts_whole(
+    fault: Exception, charged: int, tmp_path: Path
+) -> None:
+    def answer(text: str) -> str:
+        raise fault
+
+    bound = cost(PRICE, prompt_bound(Ask.text("x")), 16)
+    with driver(tmp_path, Answering(answer, price=PRICE), max_cost=1.0) as opened:
+        assert opened.run([one("x")])[0].error is not None
+        tally = opened.spending.tally()
+        assert (tally.cost_usd, tally.reserved_usd) == (charged * bound / PICO, 0)
+        assert opened.counts.cost_usd == pytest.approx(tally.cost_usd)
+
+
+def test_a_reply_without_usage_costs_what_was_reserved(tmp_path: Path) -> None:
+    bound = cost(PRICE, prompt_bound(Ask.text("x")), 16)
+    with driver(tmp_path, Answering(price=PRICE), max_cost=1.0) as opened:
+        opened.run([one("x")])
+        assert opened.spending.tally().cost_usd == bound / PICO
+
+
+def test_a_server_that_bills_too_much_is_stopped_and_reported(tmp_path: Path) -> None:
+    model = Answering(
+        billed(lambda text: (10, 5000 if text == "3" else 1)), price=PRICE, max_concurrency=1
+    )
+    jobs = [one(str(n)) for n in range(50)]
+    with driver(tmp_path, model, max_cost=1.0) as opened:
+        with pytest.raises(CeilingReached, match=r"billed \$0\.05 for one request, .* more than"):
+            opened.run(jobs)
+        assert len(model.sent) == 4
+        assert opened.spending.tally().cost_usd == pytest.approx(0.05001 + 3 * 20e-6)
+        # The reply was paid for, so it is kept.
+        assert len(opened.store.get_many(e.key for e in opened.store.exchanges())) == 4
+
+
+def test_the_same_command_goes_on_under_a_higher_ceiling(tmp_path: Path) -> None:
+    jobs = [one(str(n)) for n in range(20)]
+    model = Answering(billed(lambda text: (10, 1)), price=PRICE)
+    with driver(tmp_path, model, max_cost=0.0004) as opened, pytest.raises(CeilingReached) as stop:
+        opened.run(jobs)
+    assert "--max-cost (to 0.01 or more)" in str(stop.value)
+    before = len(model.sent)
+    assert 0 < before < 20
+    with driver(tmp_path, model, max_cost=1.0) as opened:
+        assert all(o.value for o in opened.run(jobs))
+        assert opened.spending.tally().cost_usd == pytest.approx(20 * 20e-6)
+    assert len(model.sent) == len(set(model.sent)) == 20
+
+
+# -- processes ------------------------------------------------------------------------------------
+
+CHILD = """
+import sys
+from pathlib import Path
+from curate.ask import Ask
+from curate.engine.drive import Driver, Job
+from curate.engine.spending import Spending
+from curate.engine.store import Store
+from curate.errors import CeilingReached
+from curate.models.model import open_model
+
+folder, first, ceiling = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+spec = {"model": f"scripted:{folder}/script.jsonl", "log": f"{folder}/log", "shuffle": 1,
+        "price": {"input": 1.0, "output": 10.0}, "max_tokens": 16}
+
+def job(number):
+    def start():
+        return (yield Ask.text(str(number)))
+    return Job(start, salt=str(number))
+
+with Store.open(folder / "store") as store:
+    spending = Spending(store, "run", max_cost=100.0, max_requests=ceiling)
+    with Driver(store, {"m": open_model(spec)}, spending=spending, concurrency=4) as driver:
+        try:
+            driver.run([job(n) for n in range(first, first + 100)])
+        except CeilingReached:
+            sys.exit(3)
+"""
+
+
+def child(folder: Path, first: int, ceiling: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", CHILD, str(folder), str(first), str(ceiling)])
+
+
+def write_script(folder: Path, **line: Any) -> None:
+    (folder / "script.jsonl").write_text(json.dumps({"when": {}, **line}))
+
+
+def test_a_killed_process_leaves_its_reservations_counted(tmp_path: Path) -> None:
+    write_script(tmp_path, reply="late", delay=3600)
+    process = child(tmp_path, 0, 100)
+    log = tmp_path / "log"
+    deadline = time.monotonic() + 20
+    while not log.exists() or len(log.read_text().split()) < 4:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    with Store.open(tmp_path / "store") as store:
+        spending = Spending(store, "run", max_cost=1.0)
+        tally = spending.tally()
+        bound = cost(PRICE, prompt_bound(Ask.text("0")), 16) / PICO
+        assert tally.sent == 4
+        assert tally.cost_usd == 0
+        assert tally.reserved_usd == pytest.approx(4 * bound)
+
+
+def test_two_processes_of_one_run_keep_one_ceiling(tmp_path: Path) -> None:
+    write_script(tmp_path, reply="fine", usage={"input_tokens": 5, "output_tokens": 2})
+    processes = [child(tmp_path, first, 120) for first in (0, 1000)]
+    assert 3 in [process.wait() for process in processes]
+    assert len((tmp_path / "log").read_text().split()) == 120
+    with Store.open(tmp_path / "store") as store:
+        tally = Spending(store, "run").tally()
+    assert (tally.sent, tally.input_tokens, tally.output_tokens) == (120, 600, 240)
+    assert tally.cost_usd == pytest.approx(120 * 25e-6)
+    assert tally.reserved_usd == 0

@@ -9,7 +9,7 @@ from tests.house.places import PACKAGE, TESTS, write_tree
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "shared", "core", "base"}
 WEAK = re.compile(r"(Manager|Handler|Processor|Helper|Util)s?$|^Base[A-Z]")
 # Test folders that hold a view of the whole rather than of one module.
-OF_THE_WHOLE = ("house",)
+OF_THE_WHOLE = ("house", "pipelines")
 
 
 def drawers(package: Path) -> list[str]:

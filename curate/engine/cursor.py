@@ -8,6 +8,7 @@ noticed here, by comparing keys, and fails the row.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,17 +150,22 @@ class Cursor:
 
     def release(self) -> None:
         """Close the generator; the next `resume` starts the step anew, to be replayed."""
-        if self.generator is not None:
-            self.generator.close()
-        self.generator, self._payload, self.outcome = None, None, None
+        self._close()
+        self._payload, self.outcome = None, None
         self.position, self.received = 0, {}
 
     def fail(self, error: Exception) -> None:
         """End the job with an error that is not the step's own."""
-        if self.generator is not None:
-            self.generator.close()
-        self.generator = None
+        self._close()
         self.outcome = Outcome(error=error, keys=tuple(self.keys))
+
+    def _close(self) -> None:
+        if self.generator is not None:
+            # How a step cleans up when it is closed early can have no say in its outcome: whether
+            # it is closed depends on how many others are waiting.
+            with contextlib.suppress(Exception):
+                self.generator.close()
+        self.generator = None
 
     def _ended(self, value: Any, error: Exception | None) -> None:
         self.generator = None

@@ -117,6 +117,8 @@ class Schedule:
         except Exception as error:
             self.sender.stop(error)
         await self.sender.drain()
+        if self._progress is not None:
+            self._progress(self._counts)
         if self.sender.stopped is not None:
             raise self.sender.stopped
         return [outcome for outcome in self._outcomes if outcome is not None]
@@ -174,10 +176,16 @@ class Schedule:
         """Run the step to its next wave; return it and whether it is new."""
         requests = cursor.resume()
         if requests is not None:
-            wave = [self._asked(request, cursor.job) for request in requests]
-            new = cursor.ask([asked.key for asked in wave])
-            if cursor.outcome is None:
-                return wave, new
+            try:
+                wave = [self._asked(request, cursor.job) for request in requests]
+            except RecipeError:
+                raise
+            except Exception as error:  # a request that is no JSON data: this row's failure
+                cursor.fail(error)
+            else:
+                new = cursor.ask([asked.key for asked in wave])
+                if cursor.outcome is None:
+                    return wave, new
         self._end(cursor)
         return None
 
@@ -193,10 +201,16 @@ class Schedule:
         if not missing:
             cursor.answer(stored)
             return True
-        cursor.missing = len(missing)
+        try:
+            flights = [self._flight(needed[key]) for key in missing]
+        except RecipeError:
+            raise
+        except Exception as error:  # a prompt that is no text: this row's failure
+            cursor.fail(error)
+            self._end(cursor)
+            return False
+        self._wait(cursor, flights)
         cursor.received = {key: stored[key] for key in needed if key in stored}
-        for key in missing:
-            self._join(cursor, needed[key])
         if self._open < self._limits.open_generators:
             self._open += 1
         else:
@@ -238,14 +252,21 @@ class Schedule:
         found = self._store.get_many(keys)
         return {k: stored for k, stored in found.items() if stored.attempt >= self._again.least(k)}
 
-    def _join(self, cursor: Cursor, asked: Asked) -> None:
+    def _flight(self, asked: Asked) -> Flight:
+        """Return the flight under way for a request, or a new one."""
         flight = self.sender.flights.get(asked.key)
-        if flight is None:
-            bound = self._spending.bound(asked.request, asked.model)
-            least = self._again.least(asked.key)
-            flight = Flight(asked.key, least, asked.request, asked.model, bound)
-            self.sender.submit(flight)
-        flight.waiters.append(cursor)
+        if flight is not None:
+            return flight
+        bound = self._spending.bound(asked.request, asked.model)
+        least = self._again.least(asked.key)
+        return Flight(asked.key, least, asked.request, asked.model, bound)
+
+    def _wait(self, cursor: Cursor, flights: list[Flight]) -> None:
+        cursor.missing = len(flights)
+        for flight in flights:
+            if flight.key not in self.sender.flights:
+                self.sender.submit(flight)
+            flight.waiters.append(cursor)
 
     def _landed(self, flight: Flight) -> None:
         self._again.sent(flight.key)

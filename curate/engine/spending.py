@@ -16,7 +16,7 @@ from typing import Any
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
 from curate.engine.store import Store
-from curate.errors import CeilingReached, RecipeError
+from curate.errors import CeilingReached, RecipeError, UsageError
 from curate.models.model import Model, Price
 
 PICO = 1_000_000_000_000
@@ -66,7 +66,9 @@ class Spending:
         """Join the tally of `run_id`; ceilings count what earlier processes spent."""
         self._store, self.run_id = store, run_id
         self.max_cost, self.max_requests = max_cost, max_requests
-        self._ceiling = None if max_cost is None else int(max_cost * PICO)
+        _check_ceiling("--max-cost", max_cost)
+        _check_ceiling("--max-requests", max_requests)
+        self._ceiling = None if max_cost is None else round(max_cost * PICO)
         sql = "INSERT OR IGNORE INTO spending (run) VALUES (?)"
         store.commit_now(lambda connection: connection.execute(sql, (run_id,)).rowcount)
 
@@ -160,6 +162,11 @@ class Spending:
             f"next request may cost up to {usd(bound)}. Raise --max-cost (to {enough:.2f} or more) "
             "and run the same command again; nothing that was answered is asked again"
         )
+
+
+def _check_ceiling(flag: str, value: float | None) -> None:
+    if value is not None and not 0 <= value < math.inf:
+        raise UsageError(f"{flag} is {value}; it must be a number from 0 on")
 
 
 def _out_of_requests(ceiling: int, sent: int) -> CeilingReached:

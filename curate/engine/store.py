@@ -185,8 +185,7 @@ class Store:
             "(SELECT MAX(attempt) FROM replies AS newer WHERE newer.key = replies.key)"
         )
         deleted = self.commit_now(lambda connection: connection.execute(sql).rowcount)
-        with self._lock:
-            self._reader.execute("VACUUM")
+        self.read("VACUUM")
         return deleted
 
     def stats(self) -> dict[str, int]:
@@ -241,17 +240,21 @@ def save_reply(
     request: Request,
     model: str,
 ) -> StoredReply:
-    """Insert a reply inside a transaction; where another process was first, return its reply."""
-    blob = bytes.fromhex(key)
+    """Insert a reply inside a transaction; where another process was first, return its reply.
+
+    What comes back has been through JSON like every replay, so that a step never sees a tuple now
+    and a list the next time.
+    """
+    blob, text = bytes.fromhex(key), reply.to_json()
     sql = "INSERT OR IGNORE INTO replies (key, attempt, reply, stored_at) VALUES (?, ?, ?, ?)"
-    values = (blob, attempt, reply.to_json(), int(time.time()))
+    values = (blob, attempt, text, int(time.time()))
     if not connection.execute(sql, values).rowcount:
         stored = find_reply(connection, key, attempt)
         assert stored is not None  # the unique index has just refused a second one
         return stored
     sql = "INSERT OR IGNORE INTO requests (key, model, content) VALUES (?, ?, ?)"
     connection.execute(sql, (blob, model, _pack(request.content())))
-    return StoredReply(attempt, reply)
+    return StoredReply(attempt, Reply.from_json(text, key))
 
 
 def find_reply(connection: sqlite3.Connection, key: str, at_least: int) -> StoredReply | None:

@@ -210,6 +210,42 @@ def test_what_is_no_request_fails_the_row(tmp_path: Path) -> None:
     assert isinstance(stop.error, RuntimeError)
 
 
+def test_a_request_that_is_no_json_data_fails_its_row_only(tmp_path: Path) -> None:
+    with driver(tmp_path, Answering()) as opened:
+        number: Any = 5
+        outcomes = opened.run([one("a"), one("b", schema={"x": {1, 2}}), one(number), one("d")])
+    assert [o.value for o in outcomes] == ["re: a", None, None, "re: d"]
+    assert isinstance(outcomes[1].error, TypeError)
+    assert isinstance(outcomes[2].error, AttributeError)
+
+
+def test_a_reply_looks_the_same_when_it_is_new_and_when_it_is_replayed(tmp_path: Path) -> None:
+    seen: list[Reply] = []
+
+    def start() -> Any:
+        seen.append((yield Ask.text("x")))
+
+    model = Answering(lambda text: Reply("t", values=((0.1, 2),), logprobs=({"a": (1,)},)))
+    for _ in range(2):
+        with driver(tmp_path, model) as opened:
+            assert opened.run([Job(start)])[0].error is None
+    assert len(model.sent) == 1
+    assert seen[0] == seen[1] == Reply("t", values=([0.1, 2],), logprobs=({"a": [1]},))
+    assert seen[0].key == seen[1].key != ""
+
+
+def test_how_a_step_cleans_up_has_no_say(tmp_path: Path) -> None:
+    def start() -> Any:
+        try:
+            return (yield Ask.text("x")).text
+        except GeneratorExit:
+            raise ValueError("cleaning up failed") from None
+
+    for open_generators in (0, 10):
+        with driver(tmp_path, Answering(), open_generators=open_generators) as opened:
+            assert opened.run([Job(start)])[0].value == "re: x"
+
+
 def test_an_unknown_model_stops_the_run(tmp_path: Path) -> None:
     def start() -> Any:
         yield Ask.text("x", model="jugde")

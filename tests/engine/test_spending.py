@@ -25,7 +25,7 @@ from curate.engine.spending import (
     usd,
 )
 from curate.engine.store import Store
-from curate.errors import CeilingReached, PermanentFault, RecipeError, TemporaryFault
+from curate.errors import CeilingReached, PermanentFault, RecipeError, TemporaryFault, UsageError
 from curate.models.model import Price
 from curate.row import Message
 
@@ -122,6 +122,17 @@ def test_a_request_without_max_tokens_is_refused_before_anything_is_sent(tmp_pat
     ):
         opened.run(jobs)
     assert model.sent == []
+
+
+@pytest.mark.parametrize(
+    "ceilings", [{"max_cost": -1.0}, {"max_cost": float("nan")}, {"max_requests": -3}]
+)
+def test_a_ceiling_below_nothing_is_refused(ceilings: dict[str, Any], tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="must be a number from 0 on"),
+        driver(tmp_path, Answering(), **ceilings),
+    ):
+        pass
 
 
 # -- ceilings -------------------------------------------------------------------------------------

@@ -1,0 +1,249 @@
+"""Find personal data and secrets in a text: a wide pattern per kind, then a check that knows it.
+
+Cards have the Luhn checksum and an issuer's prefix, IBANs their country's length and mod-97, IP
+addresses must be public, reserved mail domains are nobody's. Phone numbers have no checksum: they
+count with a country code, in the North American and British written forms, or beside a word such as
+"phone" or "Tel".
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+KINDS = ("key", "iban", "card", "email", "ip", "phone")
+
+
+class Span(NamedTuple):
+    """A piece of a text that is personal data of a kind."""
+
+    start: int
+    end: int
+    kind: str
+
+
+def find_personal(text: str, kinds: Iterable[str] = KINDS) -> list[Span]:
+    """Return what is found, in order; where two kinds overlap, the one that is listed first."""
+    spans: list[Span] = []
+    for kind in KINDS:
+        if kind in kinds:
+            for start, end in _FINDERS[kind](text):
+                if all(end <= s.start or start >= s.end for s in spans):
+                    spans.append(Span(start, end, kind))
+    return sorted(spans)
+
+
+def mask_personal(text: str, spans: Iterable[Span]) -> str:
+    """Return `text` with every span replaced by its kind, as in `[EMAIL]`."""
+    pieces, at = [], 0
+    for span in spans:
+        pieces += [text[at : span.start], f"[{span.kind.upper()}]"]
+        at = span.end
+    return "".join([*pieces, text[at:]])
+
+
+Places = Iterator[tuple[int, int]]
+
+# -- mail -----------------------------------------------------------------------------------------
+
+_LETTER = "A-Za-z0-9À-ɏ"
+_EMAIL = re.compile(
+    rf"[{_LETTER}_][{_LETTER}._%+'-]*@"
+    rf"(?:[{_LETTER}](?:[{_LETTER}-]*[{_LETTER}])?\.)+(?P<tld>[A-Za-z]{{2,24}})"
+    rf"(?![{_LETTER}@-])(?!:[A-Za-z~][\w.-]*/)"
+)
+# RFC 2606 and RFC 6761 reserve these; the rest are files, as in logo@2x.png.
+_NOBODYS = re.compile(
+    r"@(?:[^@]*\.)?(?:example\.(?:com|org|net)|[^@]*\.(?:example|test|invalid|localhost|local"
+    r"|png|jpe?g|gif|svg|webp))$",
+    re.IGNORECASE,
+)
+
+
+def _emails(text: str) -> Places:
+    if "@" in text:
+        for match in _EMAIL.finditer(text):
+            if not _NOBODYS.search(match[0]):
+                yield match.span()
+
+
+# -- addresses ------------------------------------------------------------------------------------
+
+_IPV4 = re.compile(r"(?<![0-9A-Za-z_.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z_])(?!\.[0-9])")
+# Global unicast addresses begin with 2 or 3 (RFC 4291); shorter forms are rarely an address.
+_IPV6 = re.compile(
+    r"(?<![0-9A-Za-z_:.])[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Za-z_:])"
+)
+_NUMBERED = re.compile(
+    r"(?:\b(?:version|ver|v|release|section|chapter|build|article|firmware|rev)|§)\.?[ ]?$", re.I
+)
+
+
+def _addresses(text: str) -> Places:
+    for match in [*_IPV4.finditer(text), *_IPV6.finditer(text)]:
+        if _is_public(match[0]) and not _NUMBERED.search(text, 0, match.start()):
+            yield match.span()
+
+
+def _is_public(address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return found.is_global and not found.is_multicast
+
+
+# -- numbers with a checksum ----------------------------------------------------------------------
+
+_CARD = re.compile(
+    r"(?<![0-9A-Za-z_.])(?<![0-9][ -])(?:[0-9]{13,19}"
+    r"|[0-9]{4}(?P<gap>[ -])[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{4}(?:(?P=gap)[0-9]{1,3})?"
+    r"|[0-9]{4}(?P<short>[ -])[0-9]{6}(?P=short)[0-9]{4,5})(?![ -]?[0-9])(?![A-Za-z_])"
+)
+# ISO/IEC 7812: issuers' prefixes and the lengths of their numbers.
+_ISSUERS = (
+    (re.compile("4"), (13, 16, 19)),
+    (re.compile("5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),
+    (re.compile("3[47]"), (15,)),
+    (re.compile("6011|64[4-9]|65"), (16, 19)),
+    (re.compile("30[0-5]|3[689]"), (14,)),
+    (re.compile("35(?:2[89]|[3-8])"), (16,)),
+    (re.compile("62"), (16, 17, 18, 19)),
+)
+
+
+def _cards(text: str) -> Places:
+    for match in _CARD.finditer(text):
+        digits = re.sub("[ -]", "", match[0])
+        known = any(p.match(digits) and len(digits) in lengths for p, lengths in _ISSUERS)
+        if known and luhn(digits):
+            yield match.span()
+
+
+def luhn(digits: str) -> bool:
+    """Tell whether a number ends in its Luhn check digit (ISO/IEC 7812-1)."""
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        doubled = int(digit) * (1 + place % 2)
+        total += doubled - 9 * (doubled > 9)
+    return total % 10 == 0
+
+
+_IBAN = re.compile(r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?= ?[A-Z0-9]{4})")
+
+
+@functools.cache
+def _iban_patterns() -> dict[str, re.Pattern[str]]:
+    """Return what follows the four leading characters, by country (SWIFT's IBAN registry)."""
+    lengths = json.loads(Path(__file__).with_name("iban_lengths.json").read_text("ascii"))
+    return {
+        country: re.compile(rf"(?: ?[A-Z0-9]){{{length - 4}}}(?![A-Za-z0-9])")
+        for country, length in lengths.items()
+    }
+
+
+def _ibans(text: str) -> Places:
+    for match in _IBAN.finditer(text):
+        pattern = _iban_patterns().get(match[0][:2])
+        rest = pattern.match(text, match.end()) if pattern else None
+        if rest and mod_97(match[0] + rest[0].replace(" ", "")) == 1:
+            yield match.start(), rest.end()
+
+
+def mod_97(iban: str) -> int:
+    """Return the remainder that is 1 for a valid IBAN (ISO 13616)."""
+    return int("".join(str(int(character, 36)) for character in iban[4:] + iban[:4])) % 97
+
+
+# -- phones ---------------------------------------------------------------------------------------
+
+_PHONE = re.compile(
+    r"(?<![0-9A-Za-z_+.,#/=-])(?<![0-9] )(?:\+|\(\+?)?[0-9](?:[0-9]|[ ()./-]{1,2}(?=[0-9(])){5,22}"
+    r"(?<=[0-9])(?:,? ?(?:ext\.?|x) ?[0-9]{1,5})?(?![0-9A-Za-z_])(?![.,-][0-9]| ?[=*<>])"
+)
+_AMERICAN = re.compile(
+    r"(?:\+?1[-. ]?)?(?:\([2-9][0-9]{2}\) ?[2-9][0-9]{2}[-. ][0-9]{4}"
+    r"|[2-9][0-9]{2}([-.])[2-9][0-9]{2}\1[0-9]{4})(?:,? ?(?:ext\.?|x) ?[0-9]{1,5})?"
+)
+_BRITISH = re.compile(r"\(?0[1-9][0-9]{1,3}\)? [0-9]{3,4} [0-9]{3,4}")
+_NAMED = re.compile(
+    r"(?:\b(?:tele)?(?:phones?|fon|fono)|\b(?:tel|te?lf|cell|call|mobile|mob|fax|whatsapp|sms|text"
+    r"|dial|ring|hotline|handy|appelez|llama|reach \w+ (?:at|on))\b|\bT(?=:)|手机|手機|电话|電話"
+    r"|\bтел|điện thoại|contact number)[^0-9\n+]{0,20}$",
+    re.IGNORECASE,
+)
+_BEFORE = 48
+
+
+def _phones(text: str) -> Places:
+    for match in _PHONE.finditer(text):
+        number = match[0]
+        digits = sum(character.isdigit() for character in number)
+        if not 7 <= digits <= 18 or number.count("(") != number.count(")"):
+            continue
+        named = _NAMED.search(text[max(0, match.start() - _BEFORE) : match.start()])
+        international = number.lstrip("(")[0] == "+" and digits >= 8
+        if international or named or _AMERICAN.fullmatch(number) or _BRITISH.fullmatch(number):
+            yield match.span()
+
+
+# -- keys -----------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(
+    r"(?<![0-9A-Za-z_-])(?:sk-(?:proj-|ant-)?[0-9A-Za-z_-]{32,}|gh[pousr]_[0-9A-Za-z]{36,}"
+    r"|github_pat_[0-9A-Za-z_]{50,}|A[KS]IA[0-9A-Z]{16}|xox[abeoprs]-[0-9A-Za-z-]{20,}"
+    r"|AIza[0-9A-Za-z_-]{33,39}|[rs]k_(?:live|test)_[0-9A-Za-z]{20,}|hf_[0-9A-Za-z]{30,}"
+    r"|glpat-[0-9A-Za-z_-]{20,}|npm_[0-9A-Za-z]{36}|SG\.[\w-]{16,}\.[\w-]{30,}"
+    r"|eyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{16,}"
+    r"|[0-9]{8,10}:AA[0-9A-Za-z_-]{32,34})(?![0-9A-Za-z_-])",
+    re.ASCII,
+)
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*?(?:-----END (?:[A-Z]+ )*PRIVATE KEY-----|\Z)", re.S
+)
+_ASSIGNED = re.compile(
+    r"""(?:api|access|auth|secret|client|private|token)[_-]?(?:[a-z]+[_-]?){0,2}["']?[ \t]{0,4}"""
+    r"""[:=][ \t]{0,4}["']?([0-9A-Za-z_/+.=-]{24,})(?![0-9A-Za-z(])""",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def _keys(text: str) -> Places:
+    for match in [*_PRIVATE_KEY.finditer(text), *_TOKEN.finditer(text)]:
+        if not match[0].endswith("EXAMPLE"):
+            yield match.span()
+    for match in _ASSIGNED.finditer(text):
+        if _is_random(match[1]):
+            yield match.span(1)
+
+
+def _is_random(value: str) -> bool:
+    """Tell a secret from a name: digits among letters, and many different characters."""
+    digits = sum(character.isdigit() for character in value)
+    mixed = value.lower() != value != value.upper()
+    return len(set(value)) >= 10 and value.upper() != value.lower() and digits >= 3 - 2 * mixed
+
+
+_FINDERS: dict[str, Callable[[str], Places]] = {
+    "key": _keys,
+    "iban": _ibans,
+    "card": _cards,
+    "email": _emails,
+    "ip": _addresses,
+    "phone": _phones,
+}
+# For RE2: what a text must hold for a kind to be found in it. Cheap, and never too narrow.
+SCREENS = {
+    "key": r"PRIVATE KEY|sk-|gh[pousr]_|github_pat_|A[KS]IA|xox|AIza|[rs]k_|hf_|glpat-|npm_|SG\."
+    r"|eyJ|:AA|(?i:api|access|auth|secret|client|private|token)[A-Za-z_-]*[\"']?[ \t]*[:=]",
+    "iban": r"[A-Z]{2}[0-9]{2} ?[A-Z0-9]{4}",
+    "card": r"[0-9]{4}[ -]?[0-9]{4}",
+    "email": "@",
+    "ip": r"[0-9]\.[0-9]{1,3}\.[0-9]|[0-9A-Fa-f]{4}:[0-9A-Fa-f]{0,4}:",
+    "phone": r"[0-9](?:[ ()./-]{0,2}[0-9]){6}",
+}

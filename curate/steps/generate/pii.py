@@ -1,0 +1,113 @@
+"""Mask personal data and secrets, or drop the rows that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from curate.kernels.personal import KINDS, SCREENS, find_personal, mask_personal
+from curate.row import FIELD_TYPES, Candidate, Message, Row
+from curate.step import Drop, Generate, Made
+
+if TYPE_CHECKING:
+    from curate.chunk import Chunk
+
+Turns = tuple[Message, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pii(Generate):
+    """Mask e-mail addresses, phone numbers and the like, or drop the rows that hold them.
+
+    `find` lists the kinds: email, phone, ip, card (Luhn), iban (mod-97) and key (API keys, tokens,
+    private keys). With `action: mask` the texts of all turns are rewritten (`[EMAIL]`) and a row
+    without any passes unchanged; with `drop` the score is the number found. Version numbers, dates,
+    ISBNs, private addresses and example.com are left alone. Tool calls and extra columns are not
+    searched.
+    """
+
+    action: Literal["mask", "drop"] = "mask"
+    find: tuple[str, ...] = KINDS
+
+    source: ClassVar[str] = "ISO/IEC 7812 (cards), ISO 13616 (IBAN), RFC 2606 (reserved names)"
+
+    def check(self) -> None:
+        """Reject kinds nobody knows."""
+        for kind in self.find:
+            if kind not in KINDS:
+                raise ValueError(f"unknown kind '{kind}'; allowed are {', '.join(KINDS)}")
+        if not self.find:
+            raise ValueError(f"find names nothing; allowed are {', '.join(KINDS)}")
+
+    def make(self, row: Row) -> Made:
+        """Return the masked row, a drop, or the row itself."""
+        found = [
+            span.kind
+            for turns in _turns_of(row)
+            for turn in turns
+            for span in find_personal(turn.content, self.find)
+        ]
+        if not found:
+            return row
+        if self.action == "drop":
+            counts = {kind: found.count(kind) for kind in KINDS if kind in found}
+            return Drop(f"personal data: {next(iter(counts))}", float(len(found)), detail=counts)
+        return row.rewrite(**_rewritten(row, self._mask))
+
+    def _mask(self, turns: Turns) -> Turns:
+        return tuple(
+            turn._replace(
+                content=mask_personal(turn.content, find_personal(turn.content, self.find))
+            )
+            for turn in turns
+        )
+
+    def make_many(self, chunk: Chunk) -> list[list[Made]]:
+        """Let RE2 pick the rows that can hold anything, and make those one by one."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        screen = "|".join(SCREENS[kind] for kind in self.find)
+        hits = np.asarray(pc.match_substring_regex(chunk.texts("whole"), screen))
+        if "preference" in chunk.kinds:
+            rejected = pc.binary_join(_contents(chunk.column("rejected")), "\n")
+            found = pc.match_substring_regex(rejected, screen)
+            hits = hits | np.asarray(pc.fill_null(found, False))
+        out: list[list[Made]] = [[] for _ in range(len(chunk))]
+        where = np.flatnonzero(hits)
+        from curate.chunk import rows_of
+
+        rows = rows_of(chunk.table.take(pa.array(where)), chunk.run_seed)
+        for index, row in zip(where.tolist(), rows, strict=True):
+            made = self.make(row)
+            out[index] = [] if made is row else [made]
+        return out
+
+
+def _contents(messages: Any) -> Any:
+    from curate.chunk import same_lists
+
+    return same_lists(messages, messages.flatten().field("content"))
+
+
+def _turns_of(row: Row) -> Iterator[Turns]:
+    """Yield every list of turns of a row."""
+    for name, value in row.fields.items():
+        if FIELD_TYPES[name] == "messages":
+            yield value or ()
+        elif FIELD_TYPES[name] == "candidates":
+            for candidate in value or ():
+                yield candidate.messages
+
+
+def _rewritten(row: Row, change: Callable[[Turns], Turns]) -> dict[str, Any]:
+    """Return the row's fields of turns, each changed."""
+    out: dict[str, Any] = {}
+    for name, value in row.fields.items():
+        if FIELD_TYPES[name] == "messages":
+            out[name] = change(value or ())
+        elif FIELD_TYPES[name] == "candidates":
+            out[name] = tuple(Candidate(change(c.messages), c.score, c.model) for c in value or ())
+    return out

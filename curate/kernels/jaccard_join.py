@@ -6,19 +6,22 @@ answer, so the answer does not depend on any of them.
 - *Rarest first* needs no sort of all members: a table of saturating counters, addressed by the
   hash's low bits, is order enough. Threads fill it without locks; a lost count costs nothing but a
   slightly different order, and any order is correct.
-- *Equal sets* are met in a table of their own, so a million copies cost a million look-ups.
 - A pair that first meets at place i of one set and j of the other shares no more than
   min(|x| - i, |y| - j) members (the position filter of Xiao et al., WWW 2008).
 - A member that very many sets share (boilerplate) is indexed under its set's length class too, and
   the position filter says which classes can hold a partner at all.
+- A block of sets is searched by all threads among the sets kept before the block; then one thread
+  walks the block in order and searches only what the block itself has added to the index.
 
 What stays quadratic is data in which most pairs of sets are almost, but not quite, as similar as
-the threshold; no exact method is known to escape that.
+the threshold; no exact method is known to escape that. Copies cost one look-up each.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -29,7 +32,9 @@ from numba import njit
 from curate.kernels.jaccard import Nearest
 
 _FULL = 255
-_MOST_COUNTERS = 1 << 26
+_BLOCK, _MOST_THREADS = 4096, 8
+_AHEAD, _ROUNDS = 64, 8
+_MOST_COUNTERS, _MOST_HEADS = 1 << 28, 1 << 27
 _CLASS_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _LOW_32, _SHIFT_29, _SHIFT_20 = np.uint64(0xFFFFFFFF), np.uint64(29), np.uint64(20)
 
@@ -54,27 +59,69 @@ class Index(NamedTuple):
     counters: np.ndarray
 
 
+class Found(NamedTuple):
+    """The most similar kept set so far of every set (or -1), and their overlap as a fraction."""
+
+    partner: np.ndarray
+    shared: np.ndarray
+    union: np.ndarray
+
+
+class Block(NamedTuple):
+    """Sets that are searched for at the same time, and their prefixes.
+
+    `rare` says how many members of a prefix, from its start, are not shared by very many sets.
+    """
+
+    rows: np.ndarray
+    ends: np.ndarray
+    prefixes: np.ndarray
+    rare: np.ndarray
+
+
 def nearest_kept_large(sets: pa.ChunkedArray, order: np.ndarray, threshold: Fraction) -> Nearest:
     """Do the work of `jaccard.nearest_kept` with compiled code."""
-    view = window(sets)
-    index = _empty_index(view, threshold)
-    equals = np.full(_power_of_two(len(order)), -1, np.int32)
-    found = _walk(view, index, equals, order, threshold.numerator, threshold.denominator)
-    return Nearest(*found)
+    view, count = window(sets), len(sets)
+    top, bottom = threshold.numerator, threshold.denominator
+    prefixes = _prefix_lengths(view.size, top, bottom)
+    index = _empty_index(int(prefixes.sum()), count_members(view))
+    found = Found(np.full(count, -1), np.full(count, top), np.full(count, bottom))
+    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    seen = np.full((threads + 1, count), -1, np.int32)
+    used = 0
+    with ThreadPoolExecutor(threads) as pool:
+        for at in range(0, count, _BLOCK):
+            block = _block_of(order[at : at + _BLOCK], prefixes)
+            cuts = np.linspace(0, len(block.rows), threads + 1).astype(np.int64)
+            jobs = [
+                pool.submit(_search_block, view, index, block, cuts[k], cuts[k + 1], seen[k], found)
+                for k in range(threads)
+            ]
+            for job in jobs:
+                job.result()
+            used = _settle_block(view, index, block, used, seen[threads], found)
+    similarity = np.where(found.partner >= 0, found.shared / found.union, np.nan)
+    return Nearest(found.partner, similarity)
 
 
-def _empty_index(sets: Sets, threshold: Fraction) -> Index:
-    sizes = sets.size.astype(np.int64)
-    prefixes = sizes - -(-threshold.numerator * sizes // threshold.denominator) + (sizes > 0)
-    count = int(prefixes.sum())
+def _prefix_lengths(size: np.ndarray, top: int, bottom: int) -> np.ndarray:
+    sizes = size.astype(np.int64)
+    return sizes - -(-top * sizes // bottom) + (sizes > 0)
+
+
+def _empty_index(count: int, counters: np.ndarray) -> Index:
     # Untouched pages of an empty array cost no memory, so the bound may be generous.
     entries = np.empty((count, 4), np.int32 if count < 2**31 else np.int64)
-    heads = np.full(_power_of_two(count), -1, entries.dtype)
-    return Index(entries, heads, count_members(sets))
+    return Index(entries, np.full(_power_of_two(count, _MOST_HEADS), -1, entries.dtype), counters)
 
 
-def _power_of_two(count: int, most: int = 1 << 27) -> int:
-    return int(min(most, 1 << max(4, (count - 1).bit_length())))
+def _block_of(rows: np.ndarray, prefixes: np.ndarray) -> Block:
+    ends = np.concatenate([[0], np.cumsum(prefixes[rows])])
+    return Block(rows, ends, np.empty(ends[-1], np.uint64), np.zeros(len(rows), np.int64))
+
+
+def _power_of_two(count: int, most: int) -> int:
+    return min(most, 1 << max(4, (count - 1).bit_length()))
 
 
 class _Memory:
@@ -117,7 +164,7 @@ def window(sets: pa.ChunkedArray) -> Sets:
 def count_members(sets: Sets, threads: int = 2) -> np.ndarray:
     """Return a table of how often each member occurs, by its hash's low bits, at most 255."""
     total = int(sets.size.sum(dtype=np.int64))
-    counters = np.zeros(_power_of_two(total, _MOST_COUNTERS), np.uint8)
+    counters = np.zeros(_power_of_two(total // 4, _MOST_COUNTERS), np.uint8)
     bounds = np.linspace(0, len(sets.size), threads + 1).astype(np.int64)
     workers = [
         threading.Thread(target=_count, args=(*sets, bounds[k], bounds[k + 1], counters))
@@ -143,62 +190,39 @@ def _count(
 
 
 @njit(nogil=True, cache=True)
-def _walk(
-    sets: Sets, index: Index, equals: np.ndarray, order: np.ndarray, top: int, bottom: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return partners and similarities; `top / bottom` is the threshold."""
-    rows = len(sets.size)
-    partner, similarity = np.full(rows, -1, np.int64), np.full(rows, np.nan)
-    next_equal, seen = np.empty(rows, np.int32), np.full(rows, -1, np.int32)
-    prefix = np.empty(64, np.uint64)
-    used = 0
-    for row in order:
-        own = sets.values[sets.start[row] : sets.start[row] + sets.size[row]]
-        if len(own) == 0:
-            continue
-        slot = np.int64(_sum(own) >> _SHIFT_20) & (len(equals) - 1)
-        twin = _find_equal(sets, own, equals[slot], next_equal)
-        if twin >= 0:
-            partner[row], similarity[row] = twin, 1.0
-            continue
-        count = len(own) - (top * len(own) + bottom - 1) // bottom + 1
-        if count > len(prefix):
-            prefix = np.empty(2 * count, np.uint64)
-        _rarest(own, count, index.counters, prefix)
-        best, shared, union = _search(sets, index, row, prefix[:count], seen, top, bottom)
-        if best >= 0:
-            partner[row], similarity[row] = best, shared / union
-            continue
-        next_equal[row], equals[slot] = equals[slot], row
-        used = _insert(index, used, row, prefix[:count], len(own))
-    return partner, similarity
+def _search_block(
+    sets: Sets, index: Index, block: Block, a: int, b: int, seen: np.ndarray, found: Found
+) -> None:
+    """Search for sets `a` to `b` of a block among those that earlier blocks kept."""
+    ahead = np.empty(_AHEAD, index.heads.dtype)
+    for k in range(a, b):
+        row, prefix = block.rows[k], block.prefixes[block.ends[k] : block.ends[k + 1]]
+        if len(prefix):
+            own = sets.values[sets.start[row] : sets.start[row] + sets.size[row]]
+            block.rare[k] = _rarest(own, len(prefix), index.counters, prefix)
+            _search(sets, index, row, prefix, block.rare[k], 0, seen, found, ahead)
 
 
 @njit(nogil=True, cache=True)
-def _sum(own: np.ndarray) -> Any:
-    total = np.uint64(0)
-    for value in own:
-        total += value
-    return total * _CLASS_FACTOR
+def _settle_block(
+    sets: Sets, index: Index, block: Block, used: int, seen: np.ndarray, found: Found
+) -> int:
+    """Search among the kept sets of the block itself, in order; keep or drop each set."""
+    floor, ahead = used, np.empty(_AHEAD, index.heads.dtype)
+    for k in range(len(block.rows)):
+        row, prefix = block.rows[k], block.prefixes[block.ends[k] : block.ends[k + 1]]
+        _search(sets, index, row, prefix, block.rare[k], floor, seen, found, ahead)
+        if found.partner[row] < 0:
+            used = _insert(index, used, row, prefix, block.rare[k], sets.size[row])
+    return used
 
 
 @njit(nogil=True, cache=True)
-def _find_equal(sets: Sets, own: np.ndarray, other: int, next_equal: np.ndarray) -> int:
-    """Return the kept set that equals `own`, following the chain from `other`, or -1."""
-    while other >= 0:
-        if sets.size[other] == len(own):
-            at, same = sets.start[other], 0
-            while same < len(own) and sets.values[at + same] == own[same]:
-                same += 1
-            if same == len(own):
-                return other
-        other = next_equal[other]
-    return -1
+def _rarest(own: np.ndarray, count: int, counters: np.ndarray, out: np.ndarray) -> int:
+    """Write the `count` rarest members to `out`, the rarest first, ties by hash.
 
-
-@njit(nogil=True, cache=True)
-def _rarest(own: np.ndarray, count: int, counters: np.ndarray, out: np.ndarray) -> None:
-    """Write the `count` rarest members to `out`, the rarest first, ties by hash."""
+    Returns how many of them are not shared by very many sets.
+    """
     mask, places = np.uint64(len(counters) - 1), np.zeros(_FULL + 1, np.int64)
     for value in own:
         places[counters[value & mask]] += 1
@@ -207,11 +231,13 @@ def _rarest(own: np.ndarray, count: int, counters: np.ndarray, out: np.ndarray) 
         here = places[level]
         places[level] = before
         before += here
+    rare = min(count, places[_FULL])
     for value in own:
         level = counters[value & mask]
         if places[level] < count:
             out[places[level]] = value
         places[level] += 1
+    return rare
 
 
 @njit(inline="always")
@@ -233,12 +259,11 @@ def _key(member: Any, length_class: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _insert(index: Index, used: int, row: int, prefix: np.ndarray, length: int) -> int:
+def _insert(index: Index, used: int, row: int, prefix: np.ndarray, rare: int, length: int) -> int:
     """Index a kept set under its prefix; return how many entries are used now."""
-    mask, own_class = np.uint64(len(index.counters) - 1), _length_class(length)
+    own_class = _length_class(length)
     for place in range(len(prefix)):
-        full = index.counters[prefix[place] & mask] == _FULL
-        key = _key(prefix[place], own_class if full else 0)
+        key = _key(prefix[place], 0 if place < rare else own_class)
         slot = np.int64(key >> _SHIFT_20) & (len(index.heads) - 1)
         entry = index.entries[used]
         entry[0], entry[1], entry[2] = row, np.int32(key & _LOW_32), length - place
@@ -249,23 +274,50 @@ def _insert(index: Index, used: int, row: int, prefix: np.ndarray, length: int) 
 
 @njit(nogil=True, cache=True)
 def _search(
-    sets: Sets, index: Index, row: int, prefix: np.ndarray, seen: np.ndarray, top: int, bottom: int
-) -> tuple[int, int, int]:
-    """Return the most similar kept set with the sizes of intersection and union, or -1."""
-    best, length, mask = (-1, top, bottom), sets.size[row], np.uint64(len(index.counters) - 1)
+    sets: Sets,
+    index: Index,
+    row: int,
+    prefix: np.ndarray,
+    rare: int,
+    floor: int,
+    seen: np.ndarray,
+    found: Found,
+    ahead: np.ndarray,
+) -> None:
+    """Find the most similar kept set among the index entries from `floor` on."""
+    length = np.int64(sets.size[row])
+    _fetch(index, prefix[:rare], floor, ahead)
     for place in range(len(prefix)):
         # From here on a set can share no more than `left` members with this one.
-        left, (_, shared, union) = length - place, best
+        left, shared, union = length - place, found.shared[row], found.union[row]
         if left * union < shared * length:
             break
         first, last = 0, 0
-        if index.counters[prefix[place] & mask] == _FULL:
+        if place >= rare:
             first = _length_class((length * shared + union - 1) // union)
             last = _length_class(left * (shared + union) // shared - length)
         for length_class in range(first, last + 1):
             key = _key(prefix[place], length_class)
-            best = _follow(sets, index, row, key, left, seen, best)
-    return best
+            _follow(sets, index, row, key, left, floor, seen, found)
+
+
+@njit(nogil=True, cache=True)
+def _fetch(index: Index, prefix: np.ndarray, floor: int, ahead: np.ndarray) -> None:
+    """Walk all chains of a prefix side by side, so that their cache misses overlap.
+
+    It computes nothing: memory answers one chain at a time ten times slower than ten at once.
+    """
+    count = min(len(prefix), len(ahead))
+    for place in range(count):
+        key = _key(prefix[place], 0)
+        ahead[place] = index.heads[np.int64(key >> _SHIFT_20) & (len(index.heads) - 1)]
+    for _ in range(_ROUNDS):
+        going = 0
+        for place in range(count):
+            if ahead[place] >= floor:
+                ahead[going] = index.entries[ahead[place], 3]
+                going += 1
+        count = going
 
 
 @njit(nogil=True, cache=True)
@@ -275,18 +327,19 @@ def _follow(
     row: int,
     key: Any,
     left: int,
+    floor: int,
     seen: np.ndarray,
-    best: tuple[int, int, int],
-) -> tuple[int, int, int]:
-    """Verify the sets in the chain of one key; return the best of them and of `best`."""
-    at, shared, union = best  # the best set and its overlap; -1 and the threshold at first
+    found: Found,
+) -> None:
+    """Verify the sets in the chain of one key, the latest first."""
     tag = np.int32(key & _LOW_32)
     entry = index.heads[np.int64(key >> _SHIFT_20) & (len(index.heads) - 1)]
-    while entry >= 0:
-        other, found, rest, entry = index.entries[entry]
-        if found != tag or seen[other] == row:
+    while entry >= floor:
+        other, entry_tag, rest, entry = index.entries[entry]
+        if entry_tag != tag or seen[other] == row:
             continue
         seen[other] = row
+        shared, union = found.shared[row], found.union[row]
         both = np.int64(sets.size[row]) + sets.size[other]
         # The least intersection that makes this set at least as similar as the best so far.
         need = (shared * both + shared + union - 1) // (shared + union)
@@ -295,9 +348,10 @@ def _follow(
         common = _intersection(sets, row, other, need)
         if common < need:
             continue
-        if at < 0 or common * union > shared * (both - common) or other < at:
-            at, shared, union = other, common, both - common
-    return at, shared, union
+        best = found.partner[row]
+        if best < 0 or common * union > shared * (both - common) or other < best:
+            found.partner[row] = other
+            found.shared[row], found.union[row] = common, both - common
 
 
 @njit(nogil=True, cache=True)

@@ -13,7 +13,7 @@ LAYERS = (
     ("step", "digests", "kernels"),
     ("steps", "fields", "function"),
     ("catalog", "prompts", "labels"),
-    ("check", "parsing", "settings"),
+    ("check", "parsing", "settings", "recipe_schema"),
     ("pipeline",),
     ("models", "encoders", "read", "write", "report"),
     ("result",),

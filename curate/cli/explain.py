@@ -1,0 +1,135 @@
+"""`curate explain`: one row's whole life, told in order."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from curate.cli.completion import runs_that_begin
+from curate.cli.flags import Debug
+
+if TYPE_CHECKING:
+    from curate.explain import Life
+
+# A longer text is cut here unless --full: a life should fit a screen or two.
+MOST_LINES = 12
+
+
+def command(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=runs_that_begin)
+    ],
+    row: Annotated[
+        str, typer.Argument(metavar="ROW", help="A row's id, or its first hexadecimal digits.")
+    ],
+    full: Annotated[bool, typer.Option("--full", help="Show texts in full.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Tell one row's whole life: where it came from and why it ended as it did."""
+    from curate.result import Result
+
+    life = Result.open(run).explain(row)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(life), indent=1, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(_told(life, 0 if full else MOST_LINES)))
+
+
+def _told(life: Life, most: int) -> Iterator[str]:
+    """Yield the lines of a life: its parents' first."""
+    for parent in life.parents:
+        yield from _told(parent, most)
+        yield ""
+    from curate.row import printable
+
+    yield f"row        {life.id}"
+    yield f"came from  {printable(life.origin)}"
+    yield from _record(life.record, most)
+    for event in life.events:
+        yield from _event(event, life, most)
+    yield f"in the end {life.outcome}" + (
+        f"; replaced by {', '.join(life.children)}" if life.children else ""
+    )
+
+
+def _record(record: Mapping[str, Any], most: int, by: int = 4) -> Iterator[str]:
+    """Yield a row's fields, each turn on lines of its own."""
+    for name, value in record.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            yield f"{' ' * by}{name}"
+            for turn in value:
+                yield from _turn(turn, most, by + 2)
+        elif value is not None:
+            yield from _text(name, value, most, by)
+
+
+def _turn(turn: Mapping[str, Any], most: int, by: int) -> Iterator[str]:
+    """Yield one message, or one candidate with its messages."""
+    if "messages" in turn:
+        about = ", ".join(f"{k} {turn[k]}" for k in ("score", "model") if turn.get(k) is not None)
+        yield f"{' ' * by}candidate {about}".rstrip()
+        for message in turn["messages"]:
+            yield from _turn(message, most, by + 2)
+        return
+    yield from _text(str(turn.get("role", "")), turn.get("content", ""), most, by)
+    rest = {k: v for k, v in turn.items() if k not in ("role", "content")}
+    if rest:
+        yield from _text("parts", rest, most, by + 2)
+
+
+def _text(name: str, value: Any, most: int, by: int) -> Iterator[str]:
+    """Yield `name: value`, further lines hanging below the first."""
+    from curate.cli.screen import width, wrapped
+    from curate.row import printable
+
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    size = max(30, width() - by - len(name) - 2)
+    first, *others = wrapped(text, size, most)
+    yield f"{' ' * by}{printable(name)}: {first}"
+    yield from (f"{' ' * (by + 2)}{line}" for line in others)
+
+
+def _event(event: Mapping[str, Any], life: Life, most: int) -> Iterator[str]:
+    """Yield what one step said of the row, and on what evidence."""
+    from curate.row import printable
+
+    detail = dict(event["detail"] or {})
+    asked = detail.pop("asked", ())
+    said = event["outcome"]
+    said += f": {printable(event['reason'])}" if event["reason"] else ""
+    said += f" (score {event['score']:.6g})" if event["score"] is not None else ""
+    yield f"{event['step']:<10} {said}"
+    if detail:
+        yield from _text("because", detail, most, 4)
+    if event["partner"]:
+        yield f"    the kept row {event['partner']}"
+        yield from _record(life.partners.get(event["partner"], {}), most, 6)
+    if event["parents"]:
+        yield f"    from {', '.join(event['parents'])}"
+    for key in asked:
+        yield from _exchange(key, life.exchanges.get(key), most)
+
+
+def _exchange(key: str, exchange: Mapping[str, Any] | None, most: int) -> Iterator[str]:
+    """Yield a request and its reply."""
+    if exchange is None or exchange["request"] is None:
+        yield f"    asked {key} (no longer in the store)"
+        return
+    from curate.row import printable
+
+    yield f"    asked {printable(str(exchange['model']))}"
+    request = exchange["request"]
+    shown = {k: v for k, v in request.items() if v not in (None, [], "") and k != "form"}
+    for name, value in shown.items():
+        if name == "messages":
+            for role, content, *_ in value:
+                yield from _text(role, content, most, 6)
+        else:
+            yield from _text(name, value, most, 6)
+    yield from _text("reply", "(none)" if exchange["reply"] is None else exchange["reply"], most, 6)

@@ -1,0 +1,64 @@
+"""Errors at the edge: what the user reads, and the exit code the shell gets."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from curate.errors import CeilingReached, CurateError, StoppedShort
+
+# Where the flag --debug leaves its mark for the handler, which stands outside the command.
+DEBUG = "curate.debug"
+
+
+@contextmanager
+def reported(ctx: Any) -> Iterator[None]:
+    """Turn exceptions into one message on stderr and an exit code; `--debug` adds a traceback."""
+    try:
+        yield
+        sys.stdout.flush()
+    except CurateError as error:
+        _say(ctx, f"error: {error}")
+        if isinstance(error, CeilingReached | StoppedShort):
+            say("nothing that was paid for is lost: the same command continues")
+        raise SystemExit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        _say(ctx, "interrupted; the same command continues")
+        raise SystemExit(130) from error
+    except BrokenPipeError as error:
+        # Whoever read the output has seen enough. Python must not flush into the pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from error
+    except (SystemExit, typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if is_about_arguments(error):
+            raise
+        said = f"unexpected {type(error).__name__}: {error}"
+        _say(ctx, f"error: {said} (run again with --debug for the traceback)")
+        raise SystemExit(4) from error
+
+
+def is_about_arguments(error: Exception) -> bool:
+    """Tell whether typer itself shows `error`, with the usage and exit code 2."""
+    return hasattr(error, "show") and hasattr(error, "exit_code")
+
+
+def say(text: str) -> None:
+    """Write a line for people to stderr; stdout is for results."""
+    from curate.row import printable
+
+    typer.echo("\n".join(map(printable, text.split("\n"))), err=True)
+
+
+def _say(ctx: Any, text: str) -> None:
+    if ctx.meta.get(DEBUG):
+        import traceback
+
+        traceback.print_exc()
+    say(text)

@@ -1,0 +1,45 @@
+"""`curate filter`: steps given on the command line, without a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.cli.completion import steps_that_begin
+from curate.cli.flags import Flags, shared_flags
+
+
+@shared_flags
+def command(
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A file, glob, folder, URL, or - for stdin.")
+    ],
+    steps: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STEP[:key=value,...]...",
+            help="Steps with their fields, e.g. length:min=3,on=whole.",
+            autocompletion=steps_that_begin,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", metavar="OUT", help="The file for the rows that are kept.")
+    ],
+    *,
+    flags: Flags,
+) -> None:
+    """Put rows through one or more steps and write those that are kept."""
+    from curate.cli.arguments import step_of
+    from curate.cli.running import finish, start
+    from curate.pipeline import Pipeline
+
+    pipeline = Pipeline([step_of(text) for text in steps], inputs=source)
+    run = flags.run or Path("runs") / stem(output)
+    finish(start(pipeline, flags, run=run, output=output), flags, output)
+
+
+def stem(path: Path) -> str:
+    """Return a file's name without its endings: `clean.jsonl.gz` is `clean`."""
+    return path.name.split(".", 1)[0] or path.name

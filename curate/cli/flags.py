@@ -1,0 +1,152 @@
+"""The flags that `run` and `filter` (and every command that starts a run) share."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+from typer import Option
+
+from curate.cli.failures import DEBUG
+
+if TYPE_CHECKING:
+    from curate.engine.options import RunOptions
+    from curate.pipeline import Pipeline
+
+
+def _finite(value: float | None) -> float | None:
+    # A ceiling that is no number would never be reached.
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"found {value}; give a number")
+    return value
+
+
+def _remember(ctx: typer.Context, wanted: bool) -> bool:
+    ctx.meta[DEBUG] = wanted
+    return wanted
+
+
+Debug = Annotated[
+    bool, Option("--debug", callback=_remember, is_eager=True, help="Show tracebacks of errors.")
+]
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the shared flags say."""
+
+    settings: Annotated[
+        list[str],
+        Option("--set", metavar="PATH=VALUE", help="Replace a value, e.g. steps.length.min=3."),
+    ] = field(default_factory=list)
+    limit: Annotated[
+        int | None, Option("--limit", min=0, metavar="N", help="Read the first N rows only.")
+    ] = None
+    max_cost: Annotated[
+        float | None,
+        Option(
+            "--max-cost",
+            min=0,
+            metavar="USD",
+            callback=_finite,
+            help="Never spend more in this run folder.",
+        ),
+    ] = None
+    max_requests: Annotated[
+        int | None,
+        Option("--max-requests", min=0, metavar="N", help="Never send more in this run folder."),
+    ] = None
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Check everything and show the plan; read and send nothing.")
+    ] = False
+    workers: Annotated[
+        int | None, Option("--workers", min=1, metavar="N", help="Threads or processes at most.")
+    ] = None
+    store: Annotated[
+        Path | None,
+        Option("--store", metavar="DIR", help="The folder of stored replies (default: .curate)."),
+    ] = None
+    run: Annotated[Path | None, Option("--run", metavar="RUN", help="The run folder to write.")] = (
+        None
+    )
+    replace: Annotated[
+        bool, Option("--replace", help="Replace another run in the folder; keep its spending.")
+    ] = False
+    retry_failed: Annotated[
+        bool, Option("--retry-failed", help="Ask again where a stored reply was unusable.")
+    ] = False
+    allow_failed: Annotated[
+        float,
+        Option("--allow-failed", min=0, max=1, metavar="SHARE", help="Failed rows allowed."),
+    ] = 0.0
+    model: Annotated[
+        str | None, Option("--model", metavar="MODEL", help="Let this model answer every step.")
+    ] = None
+    kind: Annotated[
+        str | None, Option("--as", metavar="KIND", help="Write outputs in this shape.")
+    ] = None
+    shape: Annotated[
+        str | None, Option("--shape", metavar="SHAPE", help="Read inputs in this shape.")
+    ] = None
+    save_as: Annotated[
+        Path | None,
+        Option("--save-as", metavar="RECIPE.yaml", help="Write the recipe as it is run."),
+    ] = None
+    debug: Debug = False
+
+    def options(self, **others: Any) -> RunOptions:
+        """Return what the engine is told; `others` wins where it is given."""
+        from curate.engine.options import RunOptions
+
+        names = {item.name for item in dataclasses.fields(RunOptions)}
+        own = {k: v for k, v in dataclasses.asdict(self).items() if k in names}
+        return RunOptions(**{**own, "output_shape": self.kind, **others})
+
+    def applied(self, pipeline: Pipeline) -> Pipeline:
+        """Return `pipeline` with `--set` and `--model` done to it."""
+        from curate.cli.arguments import settings_of
+
+        pipeline = pipeline.with_settings(settings_of(self.settings))
+        if self.model is None:
+            return pipeline
+        names = {step.model for step in pipeline.steps if hasattr(step, "model") and step.model}
+        return pipeline.with_settings({f"models.{name}": self.model for name in sorted(names)})
+
+
+def shared_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command(..., flags: Flags)` every shared flag as an option of its own."""
+    hints = get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.name != "flags"]
+    types = get_type_hints(Flags, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            item.name, inspect.Parameter.KEYWORD_ONLY, default=_default(item), annotation=type_
+        )
+        for item in dataclasses.fields(Flags)
+        for type_ in [types[item.name]]
+    ]
+
+    @functools.wraps(command)
+    def with_flags(**given: Any) -> None:
+        flags = {item.name: given.pop(item.name) for item in dataclasses.fields(Flags)}
+        command(**given, flags=Flags(**flags))
+
+    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    with_flags.__signature__ = signature.replace(parameters=[*keyword, *shared])  # type: ignore[attr-defined]
+    with_flags.__annotations__ = {
+        **{p.name: hints[p.name] for p in own},
+        **{p.name: p.annotation for p in shared},
+    }
+    return with_flags
+
+
+def _default(item: dataclasses.Field[Any]) -> Any:
+    return [] if item.default is dataclasses.MISSING else item.default

@@ -1,0 +1,116 @@
+"""The command `curate`: one module per command, imported when the command is called.
+
+Listing the commands must cost no more than typer itself, so their one-line helps stand here, beside
+the names; a test holds them equal to the docstrings.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from curate.cli.failures import reported
+
+COMMANDS = {
+    "run": "Run a recipe: read, do every step, write a run folder.",
+    "filter": "Put rows through one or more steps and write those that are kept.",
+    "preview": "Show a few rows before and after each step, side by side.",
+    "steps": "List the operators, or describe one.",
+    "report": "Show what a run did: its funnel, reasons and spending.",
+    "explain": "Tell one row's whole life: where it came from and why it ended as it did.",
+    "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",
+    "export": "Write the kept rows of a run, or the rows of a file, in another shape.",
+    "store": "Look after the store of replies.",
+    "doctor": "Check the installation, the machine and the store.",
+}
+
+
+class Commands(TyperGroup):
+    """A group whose commands are modules of this package."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # The names serve suggestions; `get_command` fills the values.
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order in which a reader meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import the command `cmd_name`."""
+        if cmd_name not in COMMANDS:
+            return None
+        if self.commands[cmd_name] is None:
+            self.commands[cmd_name] = load(cmd_name)
+        return self.commands[cmd_name]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; errors become a message and an exit code."""
+        with reported(ctx):
+            return super().invoke(ctx)
+
+
+def load(name: str) -> Any:
+    """Return the command `name`, built from its module."""
+    module = importlib.import_module(f"curate.cli.{name}")
+    if hasattr(module, "app"):
+        command = typer.main.get_command(module.app)
+    else:
+        single = new_app()
+        single.command(name)(module.command)
+        command = typer.main.get_command(single)
+    command.name = name
+    return command
+
+
+def new_app(**settings: Any) -> typer.Typer:
+    """Return a typer application in the plain style of this command line."""
+    return typer.Typer(
+        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **settings
+    )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"curate {version('curate-align')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def curate(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Turn raw instructions, conversations and samples into datasets that can be defended.
+
+    Exit codes: 0 done; 1 more rows failed than allowed; 2 recipe, arguments or input wrong, nothing
+    spent; 3 a ceiling was reached; 4 stopped short; 130 interrupted. After 3, 4 and 130 the same
+    command continues where it stopped.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    typer.main.get_command(app).main(prog_name="curate")

@@ -1,0 +1,88 @@
+"""Progress on stderr: a live line on a terminal, a plain line every few seconds otherwise."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from curate.engine.options import Progress
+
+# A log that is read later needs few lines; a terminal wants to see that something moves.
+PLAIN_SECONDS = 10.0
+Listener = Callable[["Progress"], None]
+
+
+@contextmanager
+def listening() -> Iterator[Listener]:
+    """Give a listener for the engine that shows progress until the block ends."""
+    if sys.stderr.isatty():
+        with _live() as listener:
+            yield listener
+    else:
+        yield _plain(Line())
+
+
+def _plain(line: Line) -> Listener:
+    """Return a listener that writes a line every `PLAIN_SECONDS`."""
+    last = line.began
+
+    def listener(progress: Progress) -> None:
+        nonlocal last
+        text, now = line.text(progress), time.monotonic()
+        if now - last >= PLAIN_SECONDS:
+            last = now
+            typer.echo(text, err=True)
+
+    return listener
+
+
+@contextmanager
+def _live() -> Iterator[Listener]:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    line = Line()
+    with Live(console=Console(stderr=True), transient=True, refresh_per_second=8) as live:
+        yield lambda progress: live.update(Text(line.text(progress)))
+
+
+class Line:
+    """What is said of a run in one line; it remembers when the run and its phase began."""
+
+    def __init__(self) -> None:
+        self.began = self.phase_began = time.monotonic()
+        self.phase = ""
+
+    def text(self, progress: Progress) -> str:
+        """Return phase, share, rows, requests, tokens, money and the time left in the phase."""
+        now = time.monotonic()
+        if progress.phase != self.phase:
+            self.phase, self.phase_began = progress.phase, now
+        parts = [progress.phase]
+        if progress.total:
+            parts.append(f"{min(1.0, progress.done / progress.total):.0%}")
+        parts.append(f"{progress.rows:,} rows")
+        if progress.sent or progress.replayed:
+            rate = progress.sent / max(now - self.began, 1e-9)
+            parts.append(f"{progress.sent:,} sent ({rate:.1f}/s), {progress.replayed:,} replayed")
+            parts.append(f"{progress.input_tokens:,} + {progress.output_tokens:,} tokens")
+            parts.append(f"${progress.cost_usd:.4f}")
+        parts.append(f"{clock(now - self.began)} gone")
+        if 0 < progress.done < progress.total:
+            left = (now - self.phase_began) * (progress.total - progress.done) / progress.done
+            parts.append(f"{clock(left)} left")
+        return " | ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

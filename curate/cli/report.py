@@ -1,0 +1,30 @@
+"""`curate report`: what a run did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.cli.completion import runs_that_begin
+from curate.cli.flags import Debug
+
+
+def command(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=runs_that_begin)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a run did: its funnel, reasons and spending."""
+    import json
+
+    from curate.result import Result
+
+    result = Result.open(run)
+    if as_json:
+        typer.echo(json.dumps(result.summary, indent=1, ensure_ascii=False))
+    else:
+        typer.echo(result.report())

@@ -1,0 +1,33 @@
+"""`curate run`: a recipe from end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.cli.flags import Flags, shared_flags
+
+
+@shared_flags
+def command(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE.yaml", help="A recipe, or the name of a ready one.")
+    ],
+    folder: Annotated[
+        Path | None, typer.Option("-o", metavar="RUN", help="The run folder (the same as --run).")
+    ] = None,
+    *,
+    flags: Flags,
+) -> None:
+    """Run a recipe: read, do every step, write a run folder."""
+    from curate import data
+    from curate.cli.running import finish, start
+    from curate.errors import UsageError
+    from curate.pipeline import Pipeline
+
+    if folder is not None and flags.run is not None and folder != flags.run:
+        raise UsageError(f"-o {folder} and --run {flags.run} name two run folders; give one")
+    pipeline = Pipeline.from_yaml(data.recipe(recipe))
+    finish(start(pipeline, flags, run=folder or flags.run), flags)

@@ -1,0 +1,61 @@
+"""Start a run from the command line and say how it ended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from curate.cli.failures import say
+from curate.cli.flags import Flags
+from curate.errors import UsageError
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
+    from curate.result import Result
+
+
+def start(pipeline: Pipeline, flags: Flags, **options: Any) -> Result:
+    """Run `pipeline` as `flags` (and `options`, which win) say, showing progress."""
+    from curate.cli.progress import listening
+    from curate.engine.run import execute
+
+    pipeline = flags.applied(pipeline)
+    pipeline.check()
+    if flags.save_as is not None:
+        save(pipeline, flags.save_as)
+    with listening() as listener:
+        return execute(pipeline, None, flags.options(progress=listener, **options))
+
+
+def save(pipeline: Pipeline, path: Path) -> None:
+    """Write the recipe to `path`, unless another one is there."""
+    text = pipeline.to_yaml()
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise UsageError(f"--save-as {path}: the file is there and differs; delete or rename it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def finish(result: Result, flags: Flags, output: Path | None = None) -> None:
+    """Print what the run did, and leave with its exit code."""
+    if flags.dry_run:
+        typer.echo(json.dumps(result.summary, indent=2, ensure_ascii=False))
+        return
+    typer.echo(result.report())
+    typer.echo(f"\nrun        {result.folder}")
+    if output is not None:
+        typer.echo(f"kept rows  {output}")
+    code = result.exit_code
+    if result.message:
+        say(result.message)
+    elif code == 1:
+        failed = result.summary["failed"]
+        say(
+            f"{failed:,} rows failed, more than --allow-failed {flags.allow_failed:g} allows; "
+            f"see {result.folder}/failed and `curate explain {result.folder} ROW`"
+        )
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,72 @@
+"""`curate steps`: which operators there are, and what each one takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from curate.cli.completion import steps_that_begin
+from curate.cli.flags import Debug
+
+
+def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="One operator, described in full.", autocompletion=steps_that_begin),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of recipes, for editors.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """List the operators, or describe one."""
+    import json
+
+    from curate import catalog
+    from curate.cli.screen import table
+    from curate.recipe_schema import recipe_schema
+
+    if schema:
+        typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+        return
+    names = [name] if name is not None else list(catalog.operators())
+    found = [catalog.describe(catalog.find(one)) for one in names]
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    elif name is not None:
+        typer.echo(_in_full(catalog.find(name), found[0]))
+    else:
+        rows = [[step["name"], step["kind"], step["summary"]] for step in found]
+        typer.echo(table(["step", "kind", "what it does"], rows))
+
+
+def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:
+    """Return everything there is to know about one operator."""
+    import inspect
+
+    from curate.cli.screen import table
+
+    lines = [f"{step['name']} ({step['kind']})", "", inspect.cleandoc(cls.__doc__ or ""), ""]
+    fields = [
+        [f["name"], "required" if f["required"] else _yaml(f["default"]), f["type"], _role(f)]
+        for f in step["fields"]
+    ]
+    lines += [table(["field", "default", "type", ""], fields), ""]
+    if step["source"]:
+        lines.append(f"source: {step['source']}")
+    if step["extra"]:
+        lines.append(f"needs:  pip install 'curate-align[{step['extra']}]'")
+    return "\n".join(lines).rstrip()
+
+
+def _yaml(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _role(field: Mapping[str, Any]) -> str:
+    return "rule" if field["rule"] else ""

@@ -43,6 +43,7 @@ class Reading:
         self.bytes_read = 0
         self.unreadable: list[dict[str, Any]] = []
         self.parts: list[Part] = []
+        self._bases: list[int] = []
         self._occurrences = Occurrences()
         self._ordinal = self._line = 0
         self._file: tuple[int, int] | None = None
@@ -56,6 +57,10 @@ class Reading:
             yield self._identified(parsed)
         self._check_files()
 
+    def local_ordinals(self, part: int, ordinals: np.ndarray) -> list[int]:
+        """Return a file's record numbers as numbers within one part."""
+        return [int(value) for value in ordinals - self._bases[part]]
+
     def _wanted(self) -> Iterator[Part]:
         for part in self.inputs.parts():
             if self.limit is not None and self.count >= self.limit:
@@ -67,7 +72,7 @@ class Reading:
         if self._file != (part.input_index, part.file_index):
             self._file = (part.input_index, part.file_index)
             self._ordinal = self._line = 0
-        room = rows.count if self.limit is None else min(rows.count, self.limit - self.count)
+        room = rows.records if self.limit is None else min(rows.records, self.limit - self.count)
         wanted = rows.ordinals < room
         unreadable = [u for u in rows.unreadable if u.ordinal < room]
         table, digests = rows.table, parsed.digests
@@ -84,10 +89,11 @@ class Reading:
                 if u.ordinal < room
             ]
             self._fail(state, part, unreadable, self._occurrences.ids(raw))
-        self.parts.append(part)
+        self.parts.append(part._replace(data=None))
+        self._bases.append(self._ordinal)
         self.count += room
         self._readable[part.file] = self._readable.get(part.file, 0) + len(table)
-        self._ordinal += rows.count
+        self._ordinal += rows.records
         self._line += rows.lines
         return state
 

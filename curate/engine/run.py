@@ -133,7 +133,9 @@ class _Run:
             local = Local(settings, workspace, self.accounts.driver, self.options.workers)
             stack.callback(local.close)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
-            output = Output.open(self.options, self.reading, self.folder)
+            output = Output.open(self.options, self.reading, self.folder.fresh)
+            if output is not None:
+                stack.callback(output.discard)
             for state in self._through(local):
                 if output is not None:
                     output.add(state)

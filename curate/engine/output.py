@@ -1,0 +1,116 @@
+"""Write the kept rows to the file that the user asked for, in the shape they came in.
+
+Where JSON lines went in and JSON lines come out, a row that no step changed leaves as the very line
+it was: nothing is lost, and nothing is spent on writing it anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.chunk import one_array, rows_of
+from curate.engine.options import RunOptions
+from curate.engine.posix import sync
+from curate.engine.reading import Reading
+from curate.engine.segment import PartState
+from curate.engine.workspace import load
+from curate.read import raw_lines
+from curate.read.shapes import shape as shape_called
+from curate.read.shapes.fields import dumps
+from curate.result import Rows
+from curate.write import NATURAL, as_shape, write_rows
+
+
+class Output:
+    """The output file of a run; it appears when the run is done."""
+
+    def __init__(self, path: Path, shape: str | None, reading: Reading, fresh: Path) -> None:
+        self.path, self.shape, self._reading, self._fresh = path, shape, reading, fresh
+        files = reading.inputs.files
+        shapes = {file.shape for file in files}
+        plain = all(file.form == ".jsonl" for file in files)
+        # The shape of the input, where there is one and the kept rows still have its kind.
+        self._own = shape or (shapes.pop() if len(shapes) == 1 else None)
+        self.verbatim = shape is None and plain and len({f.shape for f in files}) == 1
+        self.verbatim = self.verbatim and path.name.endswith(".jsonl")
+        self._partial = path.with_name(f"{path.name}.tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self._partial, "wb") if self.verbatim else None  # noqa: SIM115
+
+    @classmethod
+    def open(cls, options: RunOptions, reading: Reading, fresh: Path) -> Output | None:
+        """Return the output that the options ask for, if any."""
+        if options.output is None:
+            return None
+        return cls(options.output, options.output_shape, reading, fresh)
+
+    def add(self, state: PartState) -> None:
+        """Write the kept rows of one part, where lines may leave as they came."""
+        if self._file is None:
+            return
+        table = load(state.rows)
+        if not table.num_rows:
+            return
+        came = self._unchanged(table)
+        raw: Iterator[bytes] = iter(())
+        if came.any():
+            local = self._reading.local_ordinals(state.number, _ordinals(table, came))
+            raw = iter(raw_lines(self._reading.parts[state.number], local))
+        if came.all():
+            self._file.writelines(line + b"\n" for line in raw)
+            return
+        changed = rows_of(table.filter(pa.array(~came)))
+        for same in came.tolist():
+            self._file.write(next(raw) if same else self._line(next(iter(changed))))
+            if same:
+                self._file.write(b"\n")
+
+    def _line(self, row: object) -> bytes:
+        from curate.row import Row
+
+        assert isinstance(row, Row)
+        return (dumps(as_shape(row, self._shape_for(row.kind))) + "\n").encode()
+
+    def _shape_for(self, kind: str) -> str:
+        if self._own is not None and kind == shape_called(self._own).KIND:
+            return self._own
+        return NATURAL[kind]
+
+    def _unchanged(self, table: pa.Table) -> np.ndarray:
+        """Return a mask of rows that were read, not made."""
+        lengths = pc.list_value_length(one_array(table.column("seq")))
+        return np.asarray(pc.equal(lengths, 3))
+
+    def finish(self) -> None:
+        """Make the file appear."""
+        if self._file is None:
+            tables = Rows(self._fresh / "kept").tables()
+            for_kind = self._own
+            if for_kind is not None and self.shape is None:
+                kinds = {path.name for path in (self._fresh / "kept").iterdir()}
+                for_kind = for_kind if kinds <= {shape_called(for_kind).KIND} else None
+            write_rows(tables, self.path, for_kind)
+            return
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._partial, self.path)
+        sync(self.path.parent)
+
+    def discard(self) -> None:
+        """Leave nothing behind of a run that stopped."""
+        if self._file is not None and not self._file.closed:
+            self._file.close()
+            self._partial.unlink(missing_ok=True)
+
+
+def _ordinals(table: pa.Table, mask: np.ndarray) -> np.ndarray:
+    """Return the source ordinals of rows that were read."""
+    seqs = one_array(table.column("seq").filter(pa.array(mask)))
+    return np.asarray(seqs.flatten()).reshape(-1, 3)[:, 2]

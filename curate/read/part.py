@@ -1,0 +1,72 @@
+"""The part: a fixed range of source rows, the unit of parsing, spilling and order.
+
+A part is 16,384 lines or 64 MB, whichever comes first. How many threads, chunks or batches work on
+it never changes where it begins and ends; that is what makes files identical.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+PART_ROWS = 16_384
+PART_BYTES = 64 << 20
+# A longer line is no example of anything; it is failed without being held in memory.
+LINE_BYTES = 128 << 20
+RAW_BYTES = 64 << 10
+
+
+class Part(NamedTuple):
+    """Where a range of rows lies, or the rows themselves where a file cannot be cut.
+
+    `form`: "range" (bytes `offset` to `offset + length` of a plain JSONL file), "lines" (`data` is
+    such bytes), "records" (`data` is a list of `Read`), or "batch" (an Arrow record batch).
+    `broken` says why the file ends here, if it breaks off.
+    """
+
+    input_index: int
+    file_index: int
+    file: str
+    source: str
+    shape: str
+    form: str
+    offset: int = 0
+    length: int = 0
+    data: Any = None
+    broken: str | None = None
+    first: bool = False
+
+
+class Read(NamedTuple):
+    """One record as read: data, or error and raw bytes; `line` counts from 1 in the part."""
+
+    record: Any
+    error: str | None = None
+    raw: bytes = b""
+    line: int | None = None
+
+
+class Unreadable(NamedTuple):
+    """A record that is no row. `ordinal` counts from 0 in its part, `line` from 1."""
+
+    ordinal: int
+    line: int | None
+    error: str
+    raw: bytes
+
+
+class PartRows(NamedTuple):
+    """A part as rows: `table` has kind, source, the kind's fields and extra.
+
+    `ordinals` (int64) are the places of the readable rows among all `records` of them of the part;
+    `lines` is its number of physical lines.
+    """
+
+    table: pa.Table
+    ordinals: np.ndarray
+    records: int
+    lines: int
+    unreadable: list[Unreadable]

@@ -1,0 +1,182 @@
+"""Read one part: columns at once where the part is plain and regular, else record by record.
+
+The fast path holds only if Arrow finds exactly the shape's columns, a row for each non-blank line
+and nothing that strict JSON would refuse; otherwise the part is read again line by line. Both give
+the same bytes, so the choice never shows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.json as pj
+
+from curate.chunk import field_array
+from curate.read.lines import BOM
+from curate.read.part import LINE_BYTES, RAW_BYTES, Part, PartRows, Read, Unreadable
+from curate.read.shapes import Columnar
+from curate.read.shapes import shape as shape_called
+from curate.read.shapes.fields import dumps
+from curate.read.strict import check_text, describe, read_lines, too_long
+from curate.row import KINDS, Record, check_record
+
+# Tokens that Arrow takes for numbers and JSON does not know, and what could hide a surrogate.
+_SUSPECT = (b"NaN", b"Infinity", b"\\ud", b"\\uD")
+# Arrow's parser recurses; no record of a known shape nests like this.
+_DEEP = (b"[" * 64, b'{"' * 2, b"[[[[")
+
+
+def read_part(part: Part) -> PartRows:
+    """Return the rows of `part`; what cannot be read comes back with its place and reason."""
+    if part.form == "records":
+        return _rows(part, part.data, len(part.data))
+    if part.form == "batch":
+        records = [Read(record, line=None) for record in part.data.to_pylist()]
+        return _rows(part, records, len(records))
+    data = _bytes(part)
+    if data is None:
+        return _rows(part, [Read(None, too_long(), _head(part), 1)], 1)
+    if part.first and data.startswith(BOM):
+        data = data[len(BOM) :]
+    fast = None if part.broken else _fast(part, data)
+    if fast is not None:
+        return fast
+    records, lines = read_lines(data)
+    if part.broken:
+        if records and not data.endswith(b"\n"):
+            records.pop()
+        records.append(Read(None, part.broken, data[-RAW_BYTES:], lines or 1))
+    return _rows(part, records, lines)
+
+
+def raw_lines(part: Part, ordinals: Sequence[int]) -> list[bytes]:
+    """Return the bytes of some records of a plain part, for rows that leave as they came."""
+    data = _bytes(part) or b""
+    if part.first and data.startswith(BOM):
+        data = data[len(BOM) :]
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    return [lines[ordinal] for ordinal in ordinals]
+
+
+def _bytes(part: Part) -> bytes | None:
+    """Return the part's bytes, or `None` for a single line that is too long to hold."""
+    if part.form == "lines":
+        return bytes(part.data)
+    if part.length > LINE_BYTES + (64 << 20):
+        return None
+    handle = os.open(part.file, os.O_RDONLY)
+    try:
+        pieces, offset, left = [], part.offset, part.length
+        while left and (piece := os.pread(handle, left, offset)):
+            pieces.append(piece)
+            offset, left = offset + len(piece), left - len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    finally:
+        os.close(handle)
+
+
+def _head(part: Part) -> bytes:
+    with open(part.file, "rb") as file:
+        file.seek(part.offset)
+        return file.read(RAW_BYTES)
+
+
+# -- whole columns --------------------------------------------------------------------------------
+
+
+def _fast(part: Part, data: bytes) -> PartRows | None:
+    if not hasattr(shape_called(part.shape), "to_columns"):
+        return None
+    form = cast(Columnar, shape_called(part.shape))
+    if any(token in data for token in _SUSPECT):
+        return None
+    if any(token in data for token in _DEEP):
+        return None
+    count = _plain_lines(data)
+    if count is None:
+        return None
+    table = _arrow(data, form.columns())
+    if table is None or table.num_rows != count:
+        return None
+    fields = form.to_columns(table)
+    if fields is None:
+        return None
+    try:
+        fields.validate(full=True)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return None
+    head = {
+        "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
+        "kind": pa.repeat(pa.scalar(form.KIND, pa.string()), count),
+    }
+    table = pa.table({**head, **{name: fields.column(name) for name in fields.column_names}})
+    return PartRows(table, np.arange(count, dtype=np.int64), count, count, [])
+
+
+def _plain_lines(data: bytes) -> int | None:
+    """Return the number of lines, or `None` where one may be blank or no object."""
+    count = data.count(b"\n") + (not data.endswith(b"\n"))
+    # Every line must begin with an object: Arrow would also take two on a line, or one over two.
+    starts = data.count(b"\n{") + data.startswith(b"{")
+    return count if starts == count and data else None
+
+
+def _arrow(data: bytes, columns: dict[str, pa.DataType]) -> pa.Table | None:
+    try:
+        return pj.read_json(
+            pa.BufferReader(data),
+            read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
+            parse_options=pj.ParseOptions(
+                explicit_schema=pa.schema(list(columns.items())), unexpected_field_behavior="error"
+            ),
+        )
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
+        return None
+
+
+# -- record by record -----------------------------------------------------------------------------
+
+
+def _rows(part: Part, records: Sequence[Read], lines: int) -> PartRows:
+    """Convert records one by one; a conversion that fails makes its record unreadable."""
+    form = shape_called(part.shape)
+    good: list[Record] = []
+    ordinals: list[int] = []
+    unreadable: list[Unreadable] = []
+    for ordinal, read in enumerate(records):
+        error, raw = read.error, read.raw
+        if error is None:
+            try:
+                record = form.to_record(read.record)
+                check_record(record)
+                if not raw:
+                    check_text(read.record)
+                good.append(record)
+                ordinals.append(ordinal)
+                continue
+            except (ValueError, TypeError, RecursionError) as wrong:
+                error = describe(wrong)
+                raw = raw or _raw(read.record)
+        unreadable.append(Unreadable(ordinal, read.line, error, raw))
+    table = _table(part, form.KIND, good)
+    return PartRows(table, np.array(ordinals, np.int64), len(records), lines, unreadable)
+
+
+def _raw(record: Any) -> bytes:
+    return dumps(record).encode("utf-8", "replace")[:RAW_BYTES]
+
+
+def _table(part: Part, kind: str, records: Sequence[Record]) -> pa.Table:
+    count = len(records)
+    columns = {
+        "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
+        "kind": pa.repeat(pa.scalar(kind, pa.string()), count),
+    }
+    for name in KINDS[kind]:
+        columns[name] = field_array(name, [record.fields.get(name) for record in records])
+    columns["extra"] = pa.array([record.extra for record in records], pa.string())
+    return pa.table(columns)

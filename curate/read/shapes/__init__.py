@@ -1,0 +1,72 @@
+"""The shapes of records in the wild: one module per shape, found by the tree.
+
+A module has `KIND`, `detect(record)`, `to_record(data)` and `from_row(row)`; it may have
+`COLUMNS` and `to_columns(table)`, the same conversion for whole columns.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from curate.errors import InputError, UsageError
+from curate.row import Record, Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Shape(Protocol):
+    """What a module of this package offers."""
+
+    KIND: str
+    detect: Callable[[Mapping[str, Any]], bool]
+    to_record: Callable[[Mapping[str, Any]], Record]
+    from_row: Callable[[Row], dict[str, Any]]
+
+
+class Columnar(Shape, Protocol):
+    """A shape that converts whole columns; `columns()` are the Arrow types that it expects."""
+
+    columns: Callable[[], dict[str, pa.DataType]]
+    to_columns: Callable[[pa.Table], pa.Table | None]
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Return the names of all shapes."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "fields"))
+
+
+def shape(name: str) -> Shape:
+    """Return the shape called `name`, or raise `UsageError` with the nearest names."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise UsageError(f"unknown shape '{name}'{hint} Known shapes: {', '.join(names())}")
+    return cast(Shape, importlib.import_module(f"{__name__}.{name}"))
+
+
+def guess(records: Sequence[Mapping[str, Any]], file: str) -> str:
+    """Return the one shape that the first records of `file` have.
+
+    Raises:
+        InputError: none or several shapes fit; the message names the columns seen.
+    """
+    fitting = [name for name in names() if all(shape(name).detect(r) for r in records)]
+    if len(fitting) == 1:
+        return fitting[0]
+    columns = ", ".join(dict.fromkeys(key for record in records for key in record))
+    if fitting:
+        raise InputError(
+            f"{file}: its columns ({columns}) fit several shapes: {', '.join(fitting)}; choose one "
+            "with --shape SHAPE, or `shape:` in the recipe"
+        )
+    raise InputError(
+        f"{file}: its columns ({columns}) fit no shape; name one with --shape SHAPE, or rename the "
+        f"columns. Known shapes: {', '.join(names())}"
+    )

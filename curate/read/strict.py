@@ -1,0 +1,91 @@
+"""Strict JSON, one line at a time: what the fast path must agree with, and what explains errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from curate.read.part import LINE_BYTES, RAW_BYTES, Read
+
+
+def read_lines(data: bytes) -> tuple[list[Read], int]:
+    """Return every non-blank line of `data` as a record or an error, and the number of lines."""
+    lines = data.split(b"\n")
+    if lines and not lines[-1]:
+        lines.pop()
+    out = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            out.append(read_line(line, number))
+    return out, len(lines)
+
+
+def read_line(line: bytes, number: int) -> Read:
+    """Return one line as a record, or the reason why it is none."""
+    if len(line) > LINE_BYTES:
+        return Read(None, too_long(), line[:RAW_BYTES], number)
+    try:
+        record = parse(line.decode())
+    except (ValueError, RecursionError) as error:
+        return Read(None, describe(error, line), line[:RAW_BYTES], number)
+    if not isinstance(record, dict):
+        return Read(
+            None, f"a line must be a JSON object, not {_name(record)}", line[:RAW_BYTES], number
+        )
+    return Read(record, None, line[:RAW_BYTES], number)
+
+
+def parse(text: str) -> Any:
+    """Return the JSON value of `text`; refuse NaN, duplicate keys and lone surrogates."""
+    value = _DECODER.decode(text)
+    if "\\u" in text:
+        check_text(value)
+    return value
+
+
+def check_text(value: Any) -> None:
+    """Raise `ValueError` when a text in `value` holds half of a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        found = error.object[error.start : error.start + 1].encode("unicode_escape").decode()
+        raise ValueError(
+            f"a lone surrogate ({found}) is no text; write the whole character"
+        ) from None
+
+
+def describe(error: Exception, line: bytes = b"") -> str:
+    """Say in words why a line is no JSON."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"invalid UTF-8 at byte {error.start + 1} (0x{line[error.start]:02x})"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"broken JSON at column {error.colno}: {error.msg}"
+    return str(error)
+
+
+def too_long() -> str:
+    """Say that a line passes the limit."""
+    return f"longer than {LINE_BYTES >> 20} MB"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key '{twice}' stands twice; which one counts cannot be known")
+    return out
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number; write null or a number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+
+
+def _name(value: Any) -> str:
+    names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,199 @@
+"""Write rows to a file in a shape that trainers and tools read; the file appears as a whole.
+
+Rows stream: a line at a time for text formats, 16,384 at a time for Parquet. A row that the shape
+cannot hold is an error that names the loss, and no file appears.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from curate.errors import UsageError
+from curate.read.shapes import shape as shape_called
+from curate.read.shapes.fields import dumps
+from curate.row import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# How each kind leaves when no shape is asked for.
+NATURAL = {
+    "prompt": "prompt",
+    "sft": "messages",
+    "preference": "preference",
+    "ranked": "ranked",
+    "unpaired": "unpaired",
+}
+_BATCH = 16_384
+Records = Iterator[dict[str, Any]]
+
+
+def write_rows(tables: Iterable[pa.Table], path: str | Path, shape: str | None = None) -> int:
+    """Write the rows of `tables` (columns as in `curate.chunk`) to `path`; return how many.
+
+    Raises:
+        UsageError: the ending names no known format, or a row does not fit the shape.
+    """
+    path = Path(path)
+    write = _writer(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.tmp")
+    counted = _Counted(_records(tables, shape))
+    try:
+        write(counted, partial)
+        _sync(partial)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return counted.count
+
+
+class _Counted:
+    """Count records as they pass."""
+
+    def __init__(self, records: Records) -> None:
+        self._records, self.count = records, 0
+
+    def __iter__(self) -> Records:
+        for record in self._records:
+            self.count += 1
+            yield record
+
+
+def _records(tables: Iterable[pa.Table], shape: str | None) -> Records:
+    from curate.chunk import rows_of
+
+    for table in tables:
+        for row in rows_of(table):
+            yield as_shape(row, shape or NATURAL[row.kind])
+
+
+def as_shape(row: Row, name: str) -> dict[str, Any]:
+    """Return one row in the shape `name`, or raise `UsageError` naming what does not fit."""
+    form = shape_called(name)
+    if row.kind != form.KIND:
+        raise UsageError(
+            f"row {row.id}: a {row.kind} row has no shape '{name}' (that one holds {form.KIND} "
+            f"rows); its natural shape is '{NATURAL[row.kind]}'"
+        )
+    try:
+        return form.from_row(row)
+    except ValueError as error:
+        raise UsageError(f"row {row.id} does not fit the shape '{name}': {error}") from error
+
+
+def _writer(path: Path) -> Callable[[Iterable[Mapping[str, Any]], Path], None]:
+    endings = {
+        ".jsonl": _write_lines,
+        ".jsonl.gz": _write_gzip,
+        ".jsonl.zst": _write_zstd,
+        ".json": _write_array,
+        ".parquet": _write_parquet,
+        ".csv": _write_csv,
+        ".tsv": _write_tsv,
+    }
+    for ending, write in endings.items():
+        if path.name.endswith(ending):
+            return write
+    raise UsageError(f"{path}: cannot tell its format; allowed endings: {', '.join(endings)}")
+
+
+def _write_lines(records: Iterable[Mapping[str, Any]], path: Path) -> None:
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        _lines(records, file)
+
+
+def _write_gzip(records: Iterable[Mapping[str, Any]], path: Path) -> None:
+    # No name and no time in the header: equal rows make equal bytes.
+    with open(path, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as packed:
+        _lines(records, io.TextIOWrapper(cast(Any, packed), encoding="utf-8"))
+
+
+def _write_zstd(records: Iterable[Mapping[str, Any]], path: Path) -> None:
+    import pyarrow as pa
+
+    with pa.output_stream(str(path), compression="zstd") as packed:
+        for record in records:
+            packed.write((dumps(record) + "\n").encode())
+
+
+def _lines(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
+    for record in records:
+        file.write(dumps(record) + "\n")
+    file.flush()
+
+
+def _write_array(records: Iterable[Mapping[str, Any]], path: Path) -> None:
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write("[")
+        for number, record in enumerate(records):
+            file.write((",\n" if number else "\n") + dumps(record))
+        file.write("\n]\n")
+
+
+def _write_csv(records: Iterable[Mapping[str, Any]], path: Path) -> None:
+    _write_table(records, path, ",")
+
+
+def _write_tsv(records: Iterable[Mapping[str, Any]], path: Path) -> None:
+    _write_table(records, path, "\t")
+
+
+def _write_table(records: Iterable[Mapping[str, Any]], path: Path, delimiter: str) -> None:
+    """Write a table; every record must have the first one's columns, lists become JSON text."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer: csv.DictWriter[str] | None = None
+        for number, record in enumerate(records):
+            if writer is None:
+                writer = csv.DictWriter(file, list(record), delimiter=delimiter)
+                writer.writeheader()
+            if set(record) != set(writer.fieldnames):
+                other = ", ".join(sorted(set(record) ^ set(writer.fieldnames)))
+                raise UsageError(
+                    f"row {number + 1} differs from the first in its columns ({other}); a table "
+                    "has one set of columns: write .jsonl instead"
+                )
+            writer.writerow({k: v if isinstance(v, str) else dumps(v) for k, v in record.items()})
+
+
+def _write_parquet(records: Iterable[Mapping[str, Any]], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer: pq.ParquetWriter | None = None
+    batch: list[Mapping[str, Any]] = []
+
+    def flush() -> None:
+        nonlocal writer
+        schema = None if writer is None else writer.schema
+        try:
+            table = pa.Table.from_pylist(batch, schema=schema)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise UsageError(f"columns of mixed types: {error}; write .jsonl instead") from error
+        if writer is None:
+            writer = pq.ParquetWriter(path, table.schema, compression="zstd")
+        writer.write_table(table)
+        batch.clear()
+
+    for record in records:
+        batch.append(record)
+        if len(batch) == _BATCH:
+            flush()
+    flush()
+    assert writer is not None
+    writer.close()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

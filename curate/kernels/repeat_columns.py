@@ -1,8 +1,8 @@
 """Measure repetition in a column of texts, in one compiled pass per text.
 
-Every word gets the place of the first word equal to it, by a table of hashes with bytes compared.
-From there on only small numbers are compared: an (n+1)-gram is the pair of its leading n-gram and
-its last word, and it can occur twice only where both n-grams inside it do, so each length looks at
+Every pair of words gets the place of the first pair equal to it, by a table of hashes with the
+words compared. From there on only small numbers are compared: an n-gram is the pair of the two
+shorter ones inside it, and it can occur twice only where both of them do, so each length looks at
 what the shorter one left. Ordinary text leaves almost nothing beyond three words.
 """
 
@@ -18,6 +18,7 @@ from curate.kernels.repeats import LIMITS
 from curate.kernels.text import (
     LONE,
     SPACE,
+    byte_flags,
     character_flags,
     code_point,
     count_texts,
@@ -28,56 +29,70 @@ from curate.row import On
 
 _LIMITS = np.array(list(LIMITS.values()))
 # Rows of the table of whole numbers that describe each word.
-_BEGIN, _END, _CHARACTERS, _BREAK, _FIRST, _GRAM, _NEXT, _MARK, _COUNT, _LEFT = range(10)
+_END, _BYTES, _CHARACTERS, _BREAK, _GRAM, _NEXT, _MARK, _COUNT, _LEFT = range(9)
 _NEW_LINE, _NEW_PARAGRAPH = 1, 2
+_KEY_BYTES = 8
 
 
-def repetition_scores(chunk: Chunk, on: On, min_words: int) -> np.ndarray:
-    """Return `score_of(repeated_shares(text, min_words))` for every text of a column."""
+def repetition_of(chunk: Chunk, on: On, min_words: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return score and `repeated_shares` (a row of numbers) of every text of a column."""
 
-    def make() -> np.ndarray:
+    def make() -> tuple[np.ndarray, np.ndarray]:
         most = int(count_texts(chunk, on).words.max(initial=0))
-        texts, flags = text_bytes(chunk.texts(on)), character_flags()
-        found: np.ndarray = repeats_kernel(*texts, flags, most, min_words, _LIMITS)
+        tables = byte_flags(), character_flags()
+        texts = text_bytes(chunk.texts(on))
+        found: tuple[np.ndarray, np.ndarray] = repeats_kernel(
+            *texts, *tables, most, min_words, _LIMITS
+        )
         return found
 
-    scores: np.ndarray = chunk.shared(("repeats", on, min_words), make)
-    return scores
+    made: tuple[np.ndarray, np.ndarray] = chunk.shared(("repeats", on, min_words), make)
+    return made
 
 
 @njit(nogil=True, cache=True)
 def repeats_kernel(
     data: np.ndarray,
     offsets: np.ndarray,
+    plain: np.ndarray,
     flags: np.ndarray,
     most: int,
     min_words: int,
     limits: np.ndarray,
-) -> np.ndarray:
-    """Return the score of each text; `most` is the largest number of words in one."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the score of each text and its shares; `most` is the largest number of words."""
     out = np.zeros(len(offsets) - 1, np.float64)
-    keys = np.empty(most + 1, np.uint64)
-    word = np.empty((10, most + 2), np.int32)
-    table = np.empty(_table_size(most), np.int32)
-    amounts = np.zeros(len(limits), np.int64)
+    shares = np.zeros((len(offsets) - 1, len(limits)), np.float64)
+    keys, word = np.empty(most + 2, np.uint64), np.empty((9, most + 2), np.int32)
+    table, amounts = np.empty(_table_size(most), np.int32), np.zeros(len(limits), np.int64)
     for row in range(len(offsets) - 1):
-        count = _read_words(data, offsets[row], offsets[row + 1], flags, keys, word)
+        start, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
+        count = _read_ascii(data[start:end], start, plain, keys, word)
+        if count < 0:
+            count = _read_words(data, start, end, flags, keys, word)
+        lines, paragraphs, long = 1, 1, count >= min_words
         if count < 2:
             continue
         amounts[:] = 0
-        left = _match_words(data, keys, word, table, count)
-        lines, paragraphs = 1, 1
-        if left and count >= min_words:
-            lines = _match_blocks(word, table, count, _NEW_LINE, amounts[0::2])
-            paragraphs = _match_blocks(word, table, count, _NEW_PARAGRAPH, amounts[1::2])
-        if left:
-            _match_grams(word, table, count, left, count >= min_words, amounts)
+        if long and _find_breaks(data, start, word, count):
+            lines = _match_blocks(data, keys, word, table, count, _NEW_LINE, amounts[0::2])
+            paragraphs = _match_blocks(
+                data, keys, word, table, count, _NEW_PARAGRAPH, amounts[1::2]
+            )
+        left = _match_pairs(data, keys, word, table, count)
+        n = 2
+        while left:
+            _add_grams(word, left, n, long, amounts)
+            n += 1
+            left = _match_longer(word, table, left, n) if n <= 10 else 0
         every = word[_CHARACTERS, count]
         for measure in range(len(limits)):
-            whole = lines if measure == 0 else paragraphs if measure == 1 else every
-            share = min(amounts[measure], whole) / whole
-            out[row] = max(out[row], np.ceil(share / limits[measure] * 1000) / 1000)
-    return out
+            if amounts[measure]:
+                whole = lines if measure == 0 else paragraphs if measure == 1 else every
+                share = min(amounts[measure], whole) / whole
+                shares[row, measure] = share
+                out[row] = max(out[row], np.ceil(share / limits[measure] * 1000) / 1000)
+    return out, shares
 
 
 @njit(nogil=True, cache=True)
@@ -94,93 +109,107 @@ def _slot(key: Any, mask: Any) -> Any:
     return np.int64(mixed >> np.uint64(32)) & mask
 
 
+@njit(inline="always")
+def _grown(key: Any, byte: Any) -> Any:
+    """Add a byte to a key: eight fit unmixed, longer words are told apart by comparing bytes."""
+    return (key << np.uint64(8)) ^ (key >> np.uint64(56)) ^ np.uint64(byte)
+
+
+@njit(nogil=True, cache=True)
+def _read_ascii(
+    text: np.ndarray, start: Any, plain: np.ndarray, keys: np.ndarray, word: np.ndarray
+) -> Any:
+    """Find the words of an ASCII text, like `_read_words`, with no branch to mispredict.
+
+    -1 says that it was not ASCII; its other bytes then only made fewer words.
+    """
+    count, length, key, seen = np.int64(0), np.int64(0), np.uint64(0), np.uint8(0)
+    for at in range(len(text)):
+        flag = plain[text[at]]
+        seen |= flag
+        space = np.int64(flag & SPACE)
+        count += space & np.int64(length > 0)
+        length = (length + 1) & (space - 1)
+        key = _grown(key, text[at]) & np.uint64(space - 1)
+        # A space writes where the next word will; a word's last byte leaves what stays.
+        keys[count], word[_END, count], word[_BYTES, count] = key, start + at + 1, length
+    if seen & LONE:
+        return -1
+    count += np.int64(length > 0)
+    characters = 0
+    for place in range(count):
+        word[_CHARACTERS, place] = characters
+        characters += word[_BYTES, place]
+    word[_CHARACTERS, count] = characters
+    return count
+
+
 @njit(nogil=True, cache=True)
 def _read_words(
     data: np.ndarray, start: Any, end: Any, flags: np.ndarray, keys: np.ndarray, word: np.ndarray
 ) -> Any:
-    """Find the words: where they lie, a key of their bytes, characters so far, line breaks."""
-    count, lines, characters, inside = 0, 2, 0, False
-    at, key = np.int64(start), np.uint64(0)
+    """Find the words: where they end, their bytes, a key of those, the characters before them."""
+    count, characters, length = 0, 0, 0
+    at, key = start, np.uint64(0)
     word[_CHARACTERS, 0] = 0
     while at < end:
-        byte = data[at]
-        width = 1
-        flag = flags[byte]
-        if byte >= 0x80:
-            width, flag = width_of(byte), flags[code_point(data, at)]
-        if inside and flag & (SPACE | LONE):
-            word[_END, count], keys[count], inside = at, key, False
-            count += 1
+        width, flag = width_of(data[at]), flags[code_point(data, at)]
+        if length and flag & (SPACE | LONE):
+            count, length, key = count + 1, 0, np.uint64(0)
             word[_CHARACTERS, count] = characters
-        if flag & SPACE:
-            lines += byte == 10
-        else:
-            if not inside:
-                word[_BEGIN, count], word[_BREAK, count] = at, min(lines, 2)
-                key, lines, inside = np.uint64(0), 0, True
-            # Eight bytes fit the key; longer words are told apart by their bytes.
-            key = (key << np.uint64(8)) ^ (key >> np.uint64(56)) ^ np.uint64(byte)
-            for place in range(at + 1, at + width):
-                key = (key << np.uint64(8)) ^ (key >> np.uint64(56)) ^ np.uint64(data[place])
+        if not flag & SPACE:
+            for place in range(at, at + width):
+                key = _grown(key, data[place])
+            length += width
             characters += 1
+            keys[count], word[_END, count], word[_BYTES, count] = key, at + width, length
             if flag & LONE:
-                word[_END, count], keys[count], inside = at + width, key, False
-                count += 1
+                count, length, key = count + 1, 0, np.uint64(0)
                 word[_CHARACTERS, count] = characters
         at += width
-    if inside:
-        word[_END, count], keys[count] = end, key
+    if length:
         count += 1
         word[_CHARACTERS, count] = characters
     return count
 
 
-@njit(nogil=True, cache=True)
-def _match_words(
-    data: np.ndarray, keys: np.ndarray, word: np.ndarray, table: np.ndarray, count: Any
-) -> Any:
-    """Give every word the place of the first equal one; return how many occur more than once."""
-    size = _table_size(count)
-    table[:size] = -1
-    mask = size - 1
-    for at in range(count):
-        slot = _slot(keys[at], mask)
-        word[_MARK, at] = 0
-        while True:
-            other = table[slot]
-            if other < 0:
-                table[slot], word[_FIRST, at] = at, at
-                break
-            if keys[other] == keys[at] and _same_word(data, word, other, at):
-                word[_FIRST, at], word[_MARK, at], word[_MARK, other] = other, 1, 1
-                break
-            slot = (slot + 1) & mask
-    left = 0
-    for at in range(count):
-        word[_GRAM, at] = word[_FIRST, at]
-        if word[_MARK, at]:
-            word[_LEFT, left] = at
-            left += 1
-    word[_MARK, count] = 0
-    return left
-
-
 @njit(inline="always")
-def _same_word(data: np.ndarray, word: np.ndarray, one: Any, other: Any) -> Any:
-    """Compare the bytes of two words whose keys are equal."""
-    length = word[_END, one] - word[_BEGIN, one]
-    if length != word[_END, other] - word[_BEGIN, other]:
+def _same_word(data: np.ndarray, keys: np.ndarray, word: np.ndarray, one: Any, two: Any) -> Any:
+    """Compare the bytes of two words."""
+    length = word[_BYTES, one]
+    if keys[one] != keys[two] or length != word[_BYTES, two]:
         return False
-    if length > 8:
-        for byte in range(length):
-            if data[word[_BEGIN, one] + byte] != data[word[_BEGIN, other] + byte]:
+    if length > _KEY_BYTES:
+        for back in range(1, length + 1):
+            if data[word[_END, one] - back] != data[word[_END, two] - back]:
                 return False
     return True
 
 
 @njit(nogil=True, cache=True)
+def _find_breaks(data: np.ndarray, start: Any, word: np.ndarray, count: Any) -> Any:
+    """Note the line breaks before each word (2 stands for more); return whether there are any."""
+    any_break, at = False, start
+    for place in range(count):
+        lines, begin = 0, word[_END, place] - word[_BYTES, place]
+        while at < begin:
+            lines += data[at] == 10
+            at += 1
+        word[_BREAK, place] = min(lines, 2)
+        any_break |= place > 0 and lines > 0
+        at = np.int64(word[_END, place])
+    return any_break
+
+
+@njit(nogil=True, cache=True)
 def _match_blocks(
-    word: np.ndarray, table: np.ndarray, count: Any, breaks: Any, amounts: np.ndarray
+    data: np.ndarray,
+    keys: np.ndarray,
+    word: np.ndarray,
+    table: np.ndarray,
+    count: Any,
+    breaks: Any,
+    amounts: np.ndarray,
 ) -> Any:
     """Add up blocks that an earlier one equals, and their characters; return all blocks."""
     size = _table_size(count)
@@ -189,13 +218,13 @@ def _match_blocks(
     while begin < count:
         end, key = begin, np.uint64(14695981039346656037)
         while end < count and (end == begin or word[_BREAK, end] < breaks):
-            key = (key ^ np.uint64(word[_FIRST, end])) * np.uint64(1099511628211)
+            key = (key ^ keys[end]) * np.uint64(1099511628211)
             end += 1
         # The blocks' ends wait in a row of the table that grams use later.
         word[_NEXT, begin] = end
         slot, again = _slot(key, mask), False
         while table[slot] >= 0 and not again:
-            again = _same_block(word, table[slot], begin, end)
+            again = _same_block(data, keys, word, table[slot], begin)
             slot = slot if again else (slot + 1) & mask
         if again:
             amounts[0] += 1
@@ -207,63 +236,86 @@ def _match_blocks(
 
 
 @njit(inline="always")
-def _same_block(word: np.ndarray, one: Any, begin: Any, end: Any) -> Any:
-    if word[_NEXT, one] - one != end - begin:
+def _same_block(data: np.ndarray, keys: np.ndarray, word: np.ndarray, one: Any, two: Any) -> Any:
+    length = word[_NEXT, two] - two
+    if word[_NEXT, one] - one != length:
         return False
-    for place in range(end - begin):
-        if word[_FIRST, one + place] != word[_FIRST, begin + place]:
-            return False
-    return True
+    same, place = True, 0
+    while same and place < length:
+        same = _same_word(data, keys, word, one + place, two + place)
+        place += 1
+    return same
 
 
 @njit(nogil=True, cache=True)
-def _match_grams(
-    word: np.ndarray,
-    table: np.ndarray,
-    count: Any,
-    left: Any,
-    tops: Any,
-    amounts: np.ndarray,
-) -> None:
-    """Fill the amounts of n-grams, n from 2 to 10, from those left by the shorter ones."""
-    for n in range(2, 11):
-        left = _match_longer(word, table, count, left, n)
-        if not left:
-            return
-        most, covered, reached = 0, 0, 0
-        for entry in range(left):
-            at = word[_LEFT, entry]
-            characters = word[_CHARACTERS, at + n] - word[_CHARACTERS, at]
-            first = word[_GRAM, at]
-            most = max(most, word[_COUNT, first] * characters)
-            if first != at:
-                start = max(at, reached)
-                covered += word[_CHARACTERS, at + n] - word[_CHARACTERS, start]
-                reached = at + n
-        if n >= 5:
-            amounts[n + 2] = covered
-        elif tops:
-            amounts[n + 2] = most
+def _match_pairs(
+    data: np.ndarray, keys: np.ndarray, word: np.ndarray, table: np.ndarray, count: Any
+) -> Any:
+    """Give every pair of words the place of the first equal one; return how many repeat."""
+    size = _table_size(count)
+    table[:size] = -1
+    mask, repeats = size - 1, False
+    for at in range(count - 1):
+        slot = _slot((keys[at] * np.uint64(31)) ^ keys[at + 1], mask)
+        word[_MARK, at] = 0
+        while True:
+            other = table[slot]
+            if other < 0:
+                table[slot], word[_GRAM, at], word[_COUNT, at] = at, at, 1
+                break
+            if _same_word(data, keys, word, other, at) and _same_word(
+                data, keys, word, other + 1, at + 1
+            ):
+                word[_GRAM, at], word[_MARK, at], word[_MARK, other] = other, 2, 2
+                word[_COUNT, other] += 1
+                repeats = True
+                break
+            slot = (slot + 1) & mask
+    word[_MARK, count - 1] = 0
+    left = 0
+    if repeats:
+        for at in range(count - 1):
+            if word[_MARK, at]:
+                word[_LEFT, left] = at
+                left += 1
+    return left
 
 
 @njit(nogil=True, cache=True)
-def _match_longer(word: np.ndarray, table: np.ndarray, count: Any, left: Any, n: Any) -> Any:
+def _add_grams(word: np.ndarray, left: Any, n: Any, long: Any, amounts: np.ndarray) -> None:
+    """Fill the amount of repeated n-grams: of the top one up to 4 words, of all from 5 on."""
+    most, covered, reached = 0, 0, 0
+    for entry in range(left):
+        at = word[_LEFT, entry]
+        first, end = word[_GRAM, at], word[_CHARACTERS, at + n]
+        most = max(most, word[_COUNT, first] * (end - word[_CHARACTERS, at]))
+        if first != at:
+            covered += end - word[_CHARACTERS, max(at, reached)]
+            reached = at + n
+    if n >= 5:
+        amounts[n + 2] = covered
+    elif long:
+        amounts[n + 2] = most
+
+
+@njit(nogil=True, cache=True)
+def _match_longer(word: np.ndarray, table: np.ndarray, left: Any, n: Any) -> Any:
     """Give every n-gram that may repeat the place of its first; return how many do repeat."""
     size = _table_size(left)
     table[:size] = -1
     mask, tried = size - 1, 0
     for entry in range(left):
         at = word[_LEFT, entry]
-        if at + n > count or word[_MARK, at + 1] < n - 1:
+        if word[_MARK, at + 1] < n - 1:
             continue
-        gram, last = word[_GRAM, at], word[_FIRST, at + n - 1]
-        slot = _slot((np.uint64(gram) << np.uint64(32)) | np.uint64(last), mask)
+        head, tail = word[_GRAM, at], word[_GRAM, at + 1]
+        slot = _slot((np.uint64(head) << np.uint64(32)) | np.uint64(tail), mask)
         while True:
             other = table[slot]
             if other < 0:
                 table[slot], word[_NEXT, at], word[_COUNT, at] = at, at, 1
                 break
-            if word[_GRAM, other] == gram and word[_FIRST, other + n - 1] == last:
+            if word[_GRAM, other] == head and word[_GRAM, other + 1] == tail:
                 word[_NEXT, at] = other
                 word[_COUNT, other] += 1
                 break

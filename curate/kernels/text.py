@@ -47,7 +47,7 @@ def count_texts(chunk: Chunk, on: On) -> Counts:
 
 
 def _count(texts: Bytes) -> Counts:
-    return Counts(*count_kernel(texts.data, texts.offsets, character_flags()))
+    return Counts(*count_kernel(*texts, byte_flags(), character_flags()))
 
 
 def text_bytes(texts: pa.Array) -> Bytes:
@@ -72,6 +72,12 @@ def character_flags() -> np.ndarray:
     for first, last in LONE_RANGES:
         flags[first : last + 1] |= LONE
     return flags
+
+
+@functools.cache
+def byte_flags() -> np.ndarray:
+    """Return the flags of every byte of ASCII text; all other bytes have `LONE`, to be noticed."""
+    return np.concatenate([character_flags()[:128], np.full(128, LONE, np.uint8)])
 
 
 @njit(inline="always")
@@ -99,36 +105,50 @@ def code_point(data: np.ndarray, at: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def count_kernel(data: np.ndarray, offsets: np.ndarray, flags: np.ndarray) -> np.ndarray:
+def count_kernel(
+    data: np.ndarray, offsets: np.ndarray, plain: np.ndarray, flags: np.ndarray
+) -> np.ndarray:
     """Return characters, words, letters and spaces of each text, as the rows of one array."""
     out = np.zeros((4, len(offsets) - 1), np.int64)
     for row in range(len(offsets) - 1):
-        at, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
-        words, letters, spaces, outside = 0, 0, 0, 1
-        hidden = 0
-        while at < end:
-            # ASCII stretches need no decoding; this inner loop is where English text is counted.
-            while at < end and data[at] < 0x80:
-                flag = flags[data[at]]
-                words += outside & (~flag & SPACE)
-                outside = flag & SPACE
-                letters += (flag & LETTER) >> 1
-                spaces += outside
-                at += 1
-            if at < end:
-                flag = flags[code_point(data, at)]
-                hidden += width_of(data[at]) - 1
-                at += width_of(data[at])
-                letters += (flag & LETTER) >> 1
-                spaces += flag & SPACE
-                if flag & LONE:
-                    words, outside = words + 1, 1
-                else:
-                    words += outside & (~flag & SPACE)
-                    outside = flag & SPACE
-        out[0, row] = offsets[row + 1] - offsets[row] - hidden
-        out[1, row], out[2, row], out[3, row] = words, letters, spaces
+        start, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
+        found = _count_ascii(data[start:end], plain)
+        if found[0] < 0:
+            found = _count_any(data, start, end, flags)
+        out[0, row], out[1, row], out[2, row], out[3, row] = found
     return out
+
+
+@njit(nogil=True, cache=True)
+def _count_ascii(text: np.ndarray, plain: np.ndarray) -> Any:
+    """Count a text as ASCII; -1 characters say that it was not."""
+    words, letters, spaces, outside, seen = 0, 0, 0, 1, 0
+    for at in range(len(text)):
+        flag = plain[text[at]]
+        space = flag & SPACE
+        words += outside & (space ^ 1)
+        outside = space
+        spaces += space
+        letters += (flag & LETTER) >> 1
+        seen |= flag
+    return -1 if seen & LONE else len(text), words, letters, spaces
+
+
+@njit(nogil=True, cache=True)
+def _count_any(data: np.ndarray, start: Any, end: Any, flags: np.ndarray) -> Any:
+    characters, words, letters, spaces, outside = 0, 0, 0, 0, 1
+    at = start
+    while at < end:
+        flag = flags[code_point(data, at)]
+        at += width_of(data[at])
+        space = flag & SPACE
+        lone = flag >> 2
+        words += lone | (outside & (space ^ 1))
+        outside = space | lone
+        characters += 1
+        spaces += space
+        letters += (flag & LETTER) >> 1
+    return characters, words, letters, spaces
 
 
 @njit(nogil=True, cache=True)

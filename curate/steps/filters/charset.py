@@ -23,7 +23,7 @@ class Charset(Filter):
     is kept. No default: prose lies near 0.95, code near 0.7.
     """
 
-    on: On = "whole"
+    on: On = "response"
     scripts: tuple[str, ...] = ()
     min: float | None = rule(None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -37,32 +38,32 @@ class Repetition(Filter):
 
     def score(self, row: Row) -> Scored:
         """Measure the thirteen shares."""
-        return self._scored(row.text(self.on))
+        shares = repeated_shares(row.text(self.on), self.min_words)
+        value = score_of(shares)
+        return Scored(value, _beyond(shares) if value > 1 else None)
 
     def score_many(self, chunk: Chunk) -> Scores:
-        """Measure in one compiled pass; texts beyond a limit are measured again for the detail."""
+        """Measure in one compiled pass."""
         import numpy as np
 
-        from curate.kernels.repeat_columns import repetition_scores
+        from curate.kernels.repeat_columns import repetition_of
 
-        values = repetition_scores(chunk, self.on, self.min_words)
+        values, shares = repetition_of(chunk, self.on, self.min_words)
         beyond = np.flatnonzero(values > 1).tolist()
         if not beyond:
             return Scores(values)
-        details: list[object] = [None] * len(chunk)
-        texts = chunk.texts(self.on)
+        details: list[Mapping[str, float] | None] = [None] * len(chunk)
         for index in beyond:
-            details[index] = self._scored(texts[index].as_py()).detail
-        return Scores(values, details)  # type: ignore[arg-type]
-
-    def _scored(self, text: str) -> Scored:
-        shares = repeated_shares(text, self.min_words)
-        value = score_of(shares)
-        beyond = {name: round(s, 3) for name, s in shares.items() if s > LIMITS[name]}
-        return Scored(value, beyond if value > 1 else None)
+            details[index] = _beyond(dict(zip(LIMITS, shares[index].tolist(), strict=True)))
+        return Scores(values, details)
 
     def keep(self, score: float | None) -> str | None:
         """Compare the score with `max`."""
         if score is None or self.max is None or score <= self.max:
             return None
         return "repeats itself" if self.max == 1 else f"repeats itself beyond {self.max:g} limits"
+
+
+def _beyond(shares: Mapping[str, float]) -> dict[str, float]:
+    """Return the shares above their limits, as the ledger shows them."""
+    return {name: round(share, 3) for name, share in shares.items() if share > LIMITS[name]}

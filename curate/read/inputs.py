@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 
+from curate.data import shipped
 from curate.errors import InputError, UsageError
 from curate.read.documents import read_document
 from curate.read.lines import BOM, Cut, cut_file, cut_stream, open_stream
@@ -140,6 +141,7 @@ def _open_files(index: int, source: str, where: str, wanted: str | None) -> list
 
 def expand(where: str) -> list[Path]:
     """Return the files that a path, a folder or a pattern names, in the order of their bytes."""
+    where = shipped(where)
     path = Path(where)
     if path.is_dir():
         found = [p for p in sorted(path.iterdir(), key=os.fsencode) if _ending(p)]

@@ -177,7 +177,19 @@ class _Builder:
         return RecipeError(message, file=self.file, line=node.start_mark.line + 1)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Write exotic line breaks as escapes: YAML would read them back as ordinary ones."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if any(c in text for c in "\x85\u2028\u2029\ufeff") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def dump(data: Any) -> str:
     """Return plain data as YAML, in the order given."""
-    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text

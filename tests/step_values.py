@@ -1,0 +1,57 @@
+"""Random steps of every operator in the tree, made from the annotations of their fields."""
+
+import dataclasses
+import types
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, Literal, Union, get_args, get_origin
+
+from hypothesis import strategies as st
+
+from curate import catalog
+from curate.fields import FieldProblem, checked, types_of
+from curate.step import Step
+
+SCALARS: Mapping[Any, st.SearchStrategy[Any]] = {
+    bool: st.booleans(),
+    int: st.integers(1, 40),
+    float: st.floats(0.125, 1, width=32),
+    str: st.text(st.characters(categories=["L", "N", "P", "Zs"]), min_size=1, max_size=12),
+}
+
+
+def values_of(type_: Any) -> st.SearchStrategy[Any]:
+    """Return values that a field of `type_` may hold."""
+    origin, arguments = get_origin(type_) or type_, get_args(type_)
+    if origin in SCALARS:
+        return SCALARS[origin]
+    if origin in (Union, types.UnionType):
+        # Absence is drawn by leaving the field out.
+        return st.one_of([values_of(m) for m in arguments if m is not type(None)])
+    if origin is Literal:
+        return st.sampled_from(arguments)
+    if origin in (dict, Mapping):
+        return st.dictionaries(st.text("abc", min_size=1), values_of(arguments[1]), max_size=3)
+    if origin in (list, tuple, Sequence):
+        if len(arguments) > 1 and arguments[-1] is not Ellipsis:
+            return st.tuples(*map(values_of, arguments))
+        return st.lists(values_of(arguments[0]), min_size=1, max_size=3)
+    raise AssertionError(f"no values for {type_}: teach tests/step_values.py this annotation")
+
+
+@st.composite
+def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
+    """Return a step whose own check accepts it, with some of its fields given."""
+    cls = catalog.find(draw(st.sampled_from(list(names or catalog.operators()))))
+    hints = types_of(cls)
+    fields = [item.name for item in dataclasses.fields(cls) if item.name != "label"]
+    values = {name: draw(values_of(hints[name])) for name in fields}
+    wanted = draw(st.sets(st.sampled_from(fields))) if fields else set()
+    # Where the fields wanted contradict each other, the fewest fields that do not.
+    fewest = (chosen for n in range(len(fields) + 1) for chosen in combinations(fields, n))
+    for chosen in (wanted, *fewest):
+        try:
+            return checked(cls(**{name: values[name] for name in chosen}))
+        except (FieldProblem, TypeError):
+            continue
+    raise AssertionError(f"no values are accepted by {cls.name}: {values}")

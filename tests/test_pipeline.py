@@ -1,0 +1,340 @@
+"""YAML and Python are the same pipeline, and what cannot work is said before it runs."""
+
+import copy
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate import Pipeline
+from curate.ask import Ask, Reply
+from curate.errors import MissingExtra, RecipeError, UsageError
+from curate.row import Message, Record, Row
+from curate.step import Drop, Filter, rule
+from curate.steps import Exact, Length, Near, Top
+from tests.step_values import steps
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+MODELS = st.dictionaries(
+    st.text("abc", min_size=1),
+    st.text(min_size=1, max_size=9)
+    | st.fixed_dictionaries({"model": st.text(max_size=9)}, optional={"price": JSON, "x": JSON}),
+    max_size=2,
+)
+PIPELINES = st.builds(
+    Pipeline,
+    st.lists(steps(), max_size=5),
+    inputs=st.none()
+    | st.text(min_size=1)
+    | st.dictionaries(st.text("ab", min_size=1), st.fixed_dictionaries({"path": st.text()})),
+    models=st.none() | MODELS,
+    encoders=st.none() | MODELS,
+    outputs=st.none() | st.dictionaries(st.sampled_from(["sft", "prompt"]), JSON, max_size=2),
+    seed=st.integers(),
+    name=st.none() | st.text(),
+)
+
+
+@given(PIPELINES)
+def test_yaml_and_python_are_the_same_thing(pipeline: Pipeline) -> None:
+    again = Pipeline.from_yaml(pipeline.to_yaml())
+    assert again == pipeline
+    assert hash(again) == hash(pipeline)
+    assert again.to_yaml() == pipeline.to_yaml()
+
+
+@given(PIPELINES)
+def test_labels_are_unique_and_settle(pipeline: Pipeline) -> None:
+    resolved = pipeline.resolved()
+    titles = [step.title for step in resolved.steps]
+    assert len(set(titles)) == len(titles)
+    assert resolved.resolved() == resolved
+    assert Pipeline.from_yaml(resolved.to_yaml()) == resolved
+
+
+def test_any_yaml_reader_reads_a_recipe() -> None:
+    data = yaml.safe_load(Pipeline([Length(on="whole", min=3), Exact()], seed=4).to_yaml())
+    assert data == {"steps": [{"length": {"on": "whole", "min": 3}}, "exact"], "seed": 4}
+
+
+def test_a_pipeline_is_frozen_and_travels() -> None:
+    pipeline = Pipeline([Length(min=3)], models={"judge": {"model": "x", "price": {"input": 1}}})
+    with pytest.raises(AttributeError):
+        pipeline.seed = 2  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(pipeline)) == pipeline == copy.deepcopy(pipeline)
+    assert Pipeline([Length(min=3)]) == Pipeline((Length(min=3),))
+    assert Pipeline([Length(min=3)]) != Pipeline([Length(min=4)])
+
+
+def test_labels_of_steps_without_one() -> None:
+    pipeline = Pipeline([Length(), Length(), Exact(label="length_3"), Length(), Length(label="a")])
+    titles = [step.title for step in pipeline.resolved().steps]
+    assert titles == ["length", "length_2", "length_3", "length_4", "a"]
+
+
+WRONG = [
+    ("steps: [lenght]", 1, None, "unknown step 'lenght'; did you mean 'length'"),
+    ("steps:\n- length:\n    min: a", 3, "length", "min must be an integer or nothing"),
+    ("steps:\n- length:\n    on: yes", 3, "length", "on must be one of instruction.*quotes"),
+    ("steps:\n- length: {mn: 3}", 2, "length", "unknown field 'mn'; did you mean 'min'"),
+    ("steps:\n- length:\n  min: 3", 2, None, r"2 keys \(length, min\); indent the fields"),
+    ("steps:\n- length: 3", 2, "length", "the fields of a step are a mapping"),
+    ("steps:\n- [length]", 2, None, "a step is a name"),
+    ("steps:\n- length: {min: 9, max: 3}", 2, "length", "no text can pass"),
+    ("steps:\n\n- function: {function: clean}", 3, None, "a Python function .clean. stood here"),
+    ("steps:\n- length: {label: read}", 2, "length", "'read' is reserved"),
+    ("steps:\n- length: {label: a.b}", 2, "length", "'a.b' is not allowed"),
+    ("steps:\n- length: {label: a}\n- near: {label: A}", 3, "near", "is there twice"),
+    ("steps:\n- length\n- top:\n    count: 3\n    by: lenth", 5, "top", r"that score: length\)"),
+    ("steps:\n- top: {count: 3, by: length}\n- length", 2, "top", "no step before this one"),
+    ("step: []", 1, None, "unknown part of a recipe 'step'; did you mean 'steps'"),
+    ("seed: 1", 1, None, "`steps` must be a list"),
+    ("steps: length", 1, None, "`steps` must be a list of steps, found"),
+    ("- length", 1, None, "a recipe is a mapping"),
+    ("", 1, None, "a recipe is a mapping"),
+    ("steps: []\nseed: x", 2, None, "seed must be an integer"),
+    ("steps: []\nname: 3", 2, None, "name must be a text"),
+    ("steps: []\ninputs: [a]", 2, None, "`inputs` must be a path"),
+    ("steps: []\ninputs:\n  a: {shape: x}", 3, None, "inputs.a must be a path or a mapping with"),
+    ("steps: []\ninputs: {path: x, shape: y}", 2, None, "name it: inputs: {data:"),
+    ("steps: []\nmodels:\n  judge: {base_url: x}", 3, None, "models.judge must be a text"),
+    ("steps: []\noutputs:\n  stf: x", 3, None, "unknown record kind 'stf'; did you mean 'sft'"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "step", "says"), WRONG, ids=lambda v: str(v)[:40])
+def test_what_is_wrong_names_file_line_and_step(
+    tmp_path: Path, text: str, line: int, step: str | None, says: str
+) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    with pytest.raises(RecipeError, match=says) as caught:
+        Pipeline.from_yaml(file).check()
+    assert (caught.value.file, caught.value.line) == (str(file), line)
+    assert caught.value.step == step
+    assert caught.value.exit_code == 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grade(Filter):
+    """Ask a judge for a grade."""
+
+    model: str = "judge"
+    at_least: float | None = rule(None)
+
+    kinds: ClassVar[tuple[str, ...]] = ("sft",)
+
+
+def test_a_model_must_be_in_the_recipe() -> None:
+    with pytest.raises(
+        RecipeError, match=r"unknown model 'judge'.*add it to the recipe's `models`"
+    ):
+        Pipeline([Grade()]).check()
+    with pytest.raises(RecipeError, match="did you mean 'jugde'"):
+        Pipeline([Grade()], models={"jugde": "openai:x"}).check()
+    Pipeline([Grade()], models={"judge": "openai:x"}).check({"sft"})
+
+
+def test_kinds_that_a_step_does_not_take() -> None:
+    pipeline = Pipeline([Length(on="instruction"), Grade()], models={"judge": "x:y"})
+    with pytest.raises(RecipeError, match="step 'grade': takes sft rows, but prompt rows reach it"):
+        pipeline.check({"sft", "prompt"})
+
+
+@pytest.mark.parametrize("kind", ["prompt", "ranked"])
+def test_rows_without_a_response(kind: str) -> None:
+    with pytest.raises(RecipeError, match=f"reads the response, but {kind} rows reach it"):
+        Pipeline([Length(min=3)]).check({kind})
+    Pipeline([Length(min=3, on="whole")]).check({kind})
+    Pipeline([Length(min=3)]).check({"sft", "preference", "unpaired"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Far(Filter):
+    """Need a package that nobody has."""
+
+    extra: ClassVar[str | None] = "vllm"
+    packages: ClassVar[tuple[str, ...]] = ("json", "surely_not_here")
+
+
+def test_a_missing_extra_names_the_command() -> None:
+    with pytest.raises(MissingExtra) as caught:
+        Pipeline([Far()])
+    assert "needs surely_not_here" in str(caught.value)
+    assert "pip install 'curate-align[vllm]'" in str(caught.value)
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+def test_settings_replace_values_together() -> None:
+    pipeline = Pipeline(
+        [Length(min=1, max=3), Length(), Near()],
+        inputs={"a": "x.jsonl"},
+        models={"gpt-4.1": "openai:gpt-4.1"},
+    )
+    changed = pipeline.with_settings(
+        {
+            "steps.length.min": 9,
+            "steps.length.max": 20,
+            "steps.length_2.on": "whole",
+            "steps.2.similarity": 1,
+            "seed": 5,
+            "name": "n",
+            "inputs.a.shape": "alpaca",
+            "models.gpt-4.1.temperature": 0.5,
+            "models.other": "openai:y",
+        }
+    )
+    assert changed.steps == (Length(min=9, max=20), Length(on="whole"), Near(similarity=1.0))
+    assert (changed.seed, changed.name) == (5, "n")
+    assert changed.inputs == {"a": {"path": "x.jsonl", "shape": "alpaca"}}
+    assert changed.models == {
+        "gpt-4.1": {"model": "openai:gpt-4.1", "temperature": 0.5},
+        "other": "openai:y",
+    }
+    assert pipeline.steps[0] == Length(min=1, max=3)
+
+
+WRONG_SETTINGS = [
+    ({"sed": 1}, "unknown path 'sed'; did you mean 'seed'"),
+    ({"seed": "x"}, "--set seed: seed must be an integer"),
+    ({"seed.x": 1}, "unknown path 'seed.x'"),
+    ({"steps.lenght.min": 1}, "unknown step 'lenght'; did you mean 'length'"),
+    ({"steps.length.mn": 1}, "unknown field 'mn'; did you mean 'min'"),
+    ({"steps.length": 1}, "unknown field ''"),
+    ({"steps.length.min": "a"}, "min must be an integer"),
+    ({"steps.length.min.x": 3}, "min must be|no mapping"),
+    ({"steps.length.min": 9, "steps.length.max": 3}, "no text can pass"),
+    ({"name.x.y": 1}, "unknown path"),
+]
+
+
+@pytest.mark.parametrize(("settings", "says"), WRONG_SETTINGS, ids=lambda v: str(v)[:40])
+def test_settings_that_lead_nowhere(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        Pipeline([Length()]).with_settings(settings)
+
+
+# -- plain functions -------------------------------------------------------------------------------
+
+
+def row() -> Row:
+    return Row("0" * 32, (0, 0, 0), "sft", {"messages": (Message("user", "hi"),)})
+
+
+def said_of(answer: Any) -> Any:
+    (step,) = Pipeline([lambda row: answer]).steps
+    return step.make(row())  # type: ignore[attr-defined]
+
+
+def test_what_a_function_may_answer() -> None:
+    record, drop = Record("prompt", {"prompt": ()}), Drop("too odd", 3.0)
+    assert said_of(True) == row()
+    assert said_of(False) == Drop("lambda said no")
+    assert said_of(row()) == row()
+    assert said_of(record) == record
+    assert said_of([record, drop]) == [record, drop]
+    assert said_of(drop) == drop
+    assert said_of([]) == []
+    for wrong in (None, "yes", 1, {"prompt": "x"}, [row(), "x"]):
+        with pytest.raises(TypeError, match=r"lambda returned .*; it must return True"):
+            said_of(wrong)
+
+
+def test_numpy_truth_is_truth() -> None:
+    import numpy as np
+
+    assert said_of(np.bool_(True)) == row()
+    assert said_of(np.bool_(False)) == Drop("lambda said no")
+
+
+def test_a_generator_function_asks() -> None:
+    def judged(row: Row) -> Any:
+        reply = yield Ask.text("good?")
+        return reply.text == "yes"
+
+    (step,) = Pipeline([judged]).steps
+    asking = step.make(row())  # type: ignore[attr-defined]
+    assert next(asking) == Ask.text("good?")
+    with pytest.raises(StopIteration) as end:
+        asking.send(Reply(text="no"))
+    assert end.value.value == Drop("judged said no")
+
+
+def test_functions_have_labels_and_no_yaml() -> None:
+    def clean(row: Row) -> bool:
+        return True
+
+    pipeline = Pipeline([clean, clean, lambda row: True])
+    assert [step.title for step in pipeline.resolved().steps] == ["clean", "clean_2", "lambda"]
+    with pytest.raises(RecipeError, match="step 'clean': is a Python function, which YAML cannot"):
+        pipeline.to_yaml()
+    partial = yaml.safe_load(pipeline.to_yaml(partial=True))
+    assert partial["steps"][0]["function"]["function"].startswith("clean:")
+    with pytest.raises(RecipeError, match="build this pipeline in Python"):
+        Pipeline.from_yaml(pipeline.to_yaml(partial=True))
+
+
+def test_what_is_no_function_is_refused() -> None:
+    async def later(row: Row) -> bool:
+        return True
+
+    with pytest.raises(UsageError, match="later is async"):
+        Pipeline([later])
+    for wrong in (3, "length", Length):
+        with pytest.raises(UsageError, match="a step or a function is allowed"):
+            Pipeline([wrong])  # type: ignore[list-item]
+    for wrong in (Length(), "length", 3):
+        with pytest.raises(RecipeError, match="steps must be a list"):
+            Pipeline(wrong)  # type: ignore[arg-type]
+
+
+def longer_than(limit: int) -> Callable[[Row], bool]:
+    return lambda row: len(row.whole) > limit
+
+
+def test_a_function_is_known_by_its_code() -> None:
+    def print_of(function: Callable[[Row], Any]) -> Any:
+        return Pipeline([function]).steps[0].fingerprint()["function"]
+
+    assert print_of(longer_than(3)) == print_of(longer_than(3))
+    assert print_of(longer_than(3)) != print_of(longer_than(4))
+    assert print_of(lambda row: {"a", "b"}) != print_of(lambda row: {"a", "c"})
+
+
+def test_a_fingerprint_is_the_same_in_every_process() -> None:
+    code = (
+        "from curate import Pipeline\n"
+        "keep = lambda row, words={'a', 'b', 'c'}: any(w in {'x', 'y', 'z'} for w in words)\n"
+        "print(Pipeline([keep]).steps[0].fingerprint()['function'])"
+    )
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in "12"
+    }
+    assert len(runs) == 1
+
+
+def test_top_is_told_the_labels_that_score() -> None:
+    Pipeline([Length(), Length(), Top(count=1, by="length_2")]).check()

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from curate.data import recipes
@@ -57,15 +58,25 @@ def test_the_quickstart_is_balanced_and_masked(quickstart: Result) -> None:
     rows = list(quickstart.kept)
     origins = Counter(json.loads(row.extra or "{}")["origin"] for row in rows)
     assert max(origins.values()) == 1000
-    assert len(origins) == 6
+    assert len(origins) == 7
     text = "\n".join(row.whole for row in rows)
-    assert "emoore@email.com" not in text
-    assert "(123) 456-7891" not in text
+    assert "@email.com" not in text
+    assert "[EMAIL]" in text
+    assert "650-636-4884" not in text
     assert "Vicuna" not in "\n".join(row.response for row in rows)
 
 
 @pytest.mark.slow
-def test_a_duplicate_of_the_quickstart_names_a_kept_row(quickstart: Result) -> None:
-    dropped = {row.id: row for row in quickstart.dropped}
-    life = next(life for life in map(quickstart.explain, dropped) if "near" in str(life))
-    assert "near duplicate" in str(life)
+def test_a_duplicate_of_the_quickstart_names_a_row_that_near_kept(quickstart: Result) -> None:
+    files = sorted((quickstart.folder / "ledger" / "near").glob("*.parquet"))
+    lines = [line for path in files for line in pq.read_table(path).to_pylist()]
+    dropped = {line["row"] for line in lines if line["outcome"] == "dropped"}
+    assert dropped
+    for line in lines:
+        if line["outcome"] == "dropped":
+            assert line["partner"] not in dropped
+            assert line["score"] >= 0.8
+    life = quickstart.explain(min(dropped).hex())
+    assert life.outcome == "dropped"
+    assert life.events[-1]["reason"] == "near duplicate"
+    assert len(life.partners) == 1

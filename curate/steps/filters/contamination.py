@@ -1,0 +1,116 @@
+"""Keep rows that hold no test item of a benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from curate.kernels.testsets import FORMATS, TestIndex, set_path, test_index
+from curate.row import FIELD_TYPES, Row
+from curate.step import Filter, Scored, Scores, rule
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from curate.chunk import Chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contamination(Filter):
+    """Drop rows that share word n-grams with the items of test sets.
+
+    `against` lists files (`path`, or `name=path`; jsonl, json, csv, tsv, gzipped or not), `field`
+    the column of their questions where it is not one of the usual. The score is the share of the
+    item's words that the row's turns cover with n-grams of `n` words, for the item covered most; a
+    hit names it. By default any hit drops (`max: 0`); `n: 8, max: 0.5` drops what covers over half.
+    An item shorter than `n` words hits where a whole turn equals it. Paraphrases are not found.
+    """
+
+    against: tuple[str, ...] = ()
+    field: str | None = None
+    n: int = 13
+    max: float | None = rule(0.0)
+
+    source: ClassVar[str] = "Brown et al. 2020 (GPT-3), arXiv 2005.14165, appendix C: 13-grams"
+
+    def check(self) -> None:
+        """Reject a step without test sets, or with files that cannot be read."""
+        if not self.against:
+            raise ValueError("against lists no test set; give files, as in [gsm8k=test.jsonl]")
+        if self.n < 1:
+            raise ValueError(f"n is a number of words, at least 1, not {self.n}")
+        for spec in self.against:
+            _, path = set_path(spec)
+            if not path.is_file():
+                raise ValueError(f"test set {path} is not a file")
+            if not path.name.removesuffix(".gz").endswith(FORMATS):
+                allowed = ", ".join(FORMATS)
+                raise ValueError(f"test set {path}: its name must end in {allowed} (or .gz)")
+        self.index()
+
+    def index(self) -> TestIndex:
+        """Return the n-grams of the test sets, read once."""
+        return test_index(self.against, self.field, self.n)
+
+    def score(self, row: Row) -> Scored:
+        """Return how much of a test item the row holds."""
+        match = self.index().match(_turn_texts(row))
+        if match is None:
+            return Scored(0.0)
+        name, place, words = match.item
+        by = f"{self.n}-gram" if len(words) >= self.n else "whole turn"
+        return Scored(match.coverage, {"test_set": name, "item": place, "by": by})
+
+    def score_many(self, chunk: Chunk) -> Scores:
+        """Score the rows for which a pass of hashes finds anything."""
+        import numpy as np
+        import pyarrow as pa
+
+        from curate.chunk import rows_of
+
+        index = self.index()
+        hits = np.flatnonzero(_rows_with_suspects(chunk, index))
+        values = np.zeros(len(chunk))
+        details: list[Mapping[str, Any] | None] = [None] * len(chunk)
+        rows = rows_of(chunk.table.take(pa.array(hits, pa.int64())))
+        for place, row in zip(hits.tolist(), rows, strict=True):
+            scored = self.score(row)
+            values[place], details[place] = scored.value or 0.0, scored.detail
+        return Scores(values, details if len(hits) else None)
+
+    def keep(self, score: float | None) -> str | None:
+        """Compare the coverage with `max`."""
+        if score is None or self.max is None or score <= self.max:
+            return None
+        if self.max == 0:
+            return f"shares {self.n}-grams with a test set"
+        return f"{self.n}-grams cover more than {self.max:g} of a test item"
+
+
+def _turn_texts(row: Row) -> list[str]:
+    """Return the contents of all turns, rejected answers included."""
+    texts = []
+    for name, value in row.fields.items():
+        if FIELD_TYPES[name] == "messages":
+            texts += [turn.content for turn in value or ()]
+        elif FIELD_TYPES[name] == "candidates":
+            texts += [turn.content for candidate in value or () for turn in candidate.messages]
+    return texts
+
+
+def _rows_with_suspects(chunk: Chunk, index: TestIndex) -> np.ndarray:
+    """Return a mask of the rows with a turn that may hold a test item."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    from curate.kernels.gram_columns import suspects
+
+    # Ranked rows are few and nested: they are all compared.
+    out = np.asarray(pc.equal(chunk.column("kind"), "ranked")).copy()
+    for name, type_ in FIELD_TYPES.items():
+        if type_ == "messages" and name in chunk.table.column_names:
+            column = chunk.column(name)
+            found = suspects(column.flatten().field("content"), index)
+            out[np.asarray(pc.list_parent_indices(column))[found]] = True
+    return out

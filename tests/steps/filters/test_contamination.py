@@ -1,0 +1,167 @@
+import gzip
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from curate.chunk import Chunk, table_of
+from curate.kernels.testsets import Item, TestIndex, normal_words, read_items
+from curate.steps.filters.contamination import Contamination
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+SENTENCE = "the quick brown fox jumps over a lazy dog while seven small birds sing songs"
+WORDS = SENTENCE.split()
+
+
+@pytest.fixture
+def test_file(tmp_path):
+    path = tmp_path / "bench.jsonl"
+    items = [
+        {"question": " ".join(WORDS)},
+        {"question": "Who are you?"},
+        {"question": "Été à Köln"},
+    ]
+    path.write_text("\n".join(map(json.dumps, items)), "utf-8")
+    return path
+
+
+def test_any_shared_n_gram_hits_and_names_the_item(test_file, conversation, scores_of):
+    step = Contamination(against=(f"bench={test_file}",))
+    half = "Well, THE quick-brown fox jumps; over a lazy dog while seven small birds! ok"
+    rows = [
+        conversation("q", " ".join(WORDS)),
+        conversation(half, "a"),
+        conversation(" ".join(WORDS[:12]), "only twelve words"),
+        conversation("Who are you", "I am"),
+        conversation("So, who are you?", "longer than the item"),
+        conversation("été à köln!", "non-ASCII"),
+    ]
+    assert scores_of(step, rows) == [1.0, 0.867, 0, 1.0, 0, 1.0]
+    scored = step.score(rows[1])
+    assert scored.detail == {"test_set": "bench", "item": 0, "by": "13-gram"}
+    assert step.score(rows[5]).detail == {"test_set": "bench", "item": 2, "by": "whole turn"}
+    assert scores_of(Contamination(against=(str(test_file),), n=8), rows[2:3]) == [0.8]
+
+
+def test_n_grams_do_not_run_across_turns(test_file, conversation, scores_of):
+    row = conversation(" ".join(WORDS[:8]), " ".join(WORDS[8:]))
+    assert scores_of(Contamination(against=(str(test_file),)), [row]) == [0]
+
+
+def test_both_forms_agree_on_random_texts(conversation, scores_of):
+    dice = random.Random(7)
+    vocabulary = ["ab", "AB", "a_b", "é", "É", "x1", "ſ", "K", "ß", "你"]
+
+    def text(length):
+        return "".join(dice.choice(vocabulary) + dice.choice(" ,-\n") for _ in range(length))
+
+    class Fixed(Contamination):
+        def index(self):
+            return index
+
+    for n in (1, 2, 3):
+        items = [Item("t", i, normal_words(text(dice.randrange(5)))) for i in range(4)]
+        index = TestIndex(items, n)
+        rows = [conversation(text(dice.randrange(9)), text(dice.randrange(9))) for _ in range(40)]
+        scores = scores_of(Fixed(against=("x",), n=n), rows)
+        brute = [any(_shares(row, item, n) for item in items if item.words) for row in rows]
+        assert [score > 0 for score in scores] == brute
+
+
+def _shares(row, item, n):
+    """Tell by brute force whether a row shares an n-gram with an item, or equals a short one."""
+    for turn in row.messages:
+        words = normal_words(turn.content)
+        if len(item.words) < n:
+            if words == item.words:
+                return True
+            continue
+        grams = {item.words[i : i + n] for i in range(len(item.words) - n + 1)}
+        if any(words[i : i + n] in grams for i in range(len(words) - n + 1)):
+            return True
+    return False
+
+
+def test_reads_the_usual_files(tmp_path):
+    files = {
+        "a.json": json.dumps(["plain text"]),
+        "b.jsonl.gz": gzip.compress(b'{"prompt": "plain text"}\n'),
+        "c.csv": 'id,question\n1,"plain, text"\n',
+        "d.tsv": "plain\\ntext\tanswer\trationale\n",
+        "e.jsonl": '{"turns": ["plain", "text"]}\n',
+    }
+    for name, content in files.items():
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        (item,) = read_items(str(path))
+        assert item == (name[0], 0, ("plain", "text"))
+    odd = tmp_path / "odd.jsonl"
+    odd.write_text('{"Aufgabe": "x"}')
+    with pytest.raises(ValueError, match=r"odd.jsonl, item 1: .* only Aufgabe; .* field="):
+        list(read_items(str(odd)))
+    assert [item.words for item in read_items(str(odd), "Aufgabe")] == [("x",)]
+
+
+def hit_items(items_file, pool_file, n, field=None):
+    """Count the items of one file that share an n-gram with the texts of another.
+
+    Two items of GSM8K's training set are shorter than 13 words: the step finds them as equal turns,
+    which the published counts, of n-grams alone, leave out.
+    """
+    pool = [" ".join(item.words) for item in read_items(str(pool_file), field)]
+    items = list(read_items(str(items_file), field))
+    index = TestIndex([Item("pool", i, normal_words(text)) for i, text in enumerate(pool)], n)
+    matches = [index.match([" ".join(item.words)]) for item in items]
+    return sum(match is not None and len(match.item.words) >= n for match in matches)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")
+@pytest.mark.parametrize(
+    ("items", "pool", "thirteen", "eight"),
+    [
+        ("gsm8k/test.jsonl", "gsm8k/train.jsonl", 3, 80),
+        ("flan/gsm8k_train.tsv", "gsm8k/train.jsonl", 7471, 7473),
+        ("gsm8k/test.jsonl", "decontaminator/rephrase_gsm8k.jsonl", 0, 88),
+    ],
+)
+def test_published_controls(items, pool, thirteen, eight):
+    assert hit_items(DATA / items, DATA / pool, 13) == thirteen
+    assert hit_items(DATA / items, DATA / pool, 8) == eight
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")
+def test_the_step_finds_what_the_control_finds(conversation, scores_of):
+    questions = [
+        json.loads(line)["question"]
+        for line in (DATA / "gsm8k/test.jsonl").read_text("utf-8").splitlines()
+    ]
+    step = Contamination(against=(str(DATA / "gsm8k/train.jsonl"),))
+    rows = [conversation(question, "answer") for question in questions]
+    assert len(table_of(rows)) == len(Chunk(table_of(rows))) == 1319
+    assert sum(score > 0 for score in scores_of(step, rows)) == 3
+
+
+def test_rules():
+    step = Contamination(against=("x",))
+    assert step.keep(0.0) is None
+    assert step.keep(0.001) == "shares 13-grams with a test set"
+    assert Contamination(n=8, max=0.5).keep(0.6) == "8-grams cover more than 0.5 of a test item"
+    assert Contamination(max=None).keep(1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "against lists no test set"),
+        ({"against": ("x",), "n": 0}, "at least 1, not 0"),
+        ({"against": ("nowhere.jsonl",)}, "nowhere.jsonl is not a file"),
+        ({"against": (__file__,)}, r"must end in .jsonl"),
+    ],
+)
+def test_wrong_fields_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Contamination(**fields).check()

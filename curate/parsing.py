@@ -94,9 +94,15 @@ def _inputs(document: Document, value: Any) -> Any:
 
 
 def _outputs(document: Document, value: Mapping[str, Any]) -> Any:
-    for kind in value:
+    for kind, output in value.items():
         if kind not in KINDS:
             raise document.error(("outputs", kind), catalog.unknown("record kind", kind, KINDS))
+        path = output.get("path") if isinstance(output, Mapping) else output
+        if not isinstance(path, str):
+            raise document.error(
+                ("outputs", kind),
+                f"outputs.{kind} must be a path or a mapping with `path`, found {shown(output)}",
+            )
     return value
 
 

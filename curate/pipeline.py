@@ -192,12 +192,17 @@ class Pipeline:
         are those of `curate.engine.options.RunOptions` (`run`, `store`, `limit`, `max_cost`, ...).
         """
         from curate.engine.options import RunOptions
+        from curate.engine.outputs import write_outputs
         from curate.engine.run import execute
 
         for name in ("run", "store", "output"):
             if isinstance(options.get(name), str):
                 options[name] = Path(options[name])
-        return execute(self, inputs, RunOptions(**options))
+        chosen = RunOptions(**options)
+        result = execute(self, inputs, chosen)
+        if self.outputs and not chosen.dry_run:
+            write_outputs(result, self.outputs, chosen.output_shape)
+        return result
 
 
 def _step_data(step: Step, partial: bool) -> Any:

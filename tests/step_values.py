@@ -4,6 +4,7 @@ import dataclasses
 import types
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from curate import catalog
 from curate.fields import FieldProblem, checked, types_of
 from curate.step import Step
 
+# A file of questions, for steps whose fields name files.
+FILE = Path(__file__).with_name("questions.jsonl")
 SCALARS: Mapping[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     int: st.integers(1, 40),
@@ -39,6 +42,13 @@ def values_of(type_: Any) -> st.SearchStrategy[Any]:
     raise AssertionError(f"no values for {type_}: teach tests/step_values.py this annotation")
 
 
+def with_file(value: Any) -> Any:
+    """Return a value whose texts name a file that exists, for steps that read one."""
+    if isinstance(value, list):
+        return [with_file(item) for item in value]
+    return str(FILE) if isinstance(value, str) else value
+
+
 @st.composite
 def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
     """Return a step whose own check accepts it, with some of its fields given."""
@@ -47,11 +57,13 @@ def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
     fields = [item.name for item in dataclasses.fields(cls) if item.name != "label"]
     values = {name: draw(values_of(hints[name])) for name in fields}
     wanted = draw(st.sets(st.sampled_from(fields))) if fields else set()
+    files = {**values, **{n: with_file(v) for n, v in values.items()}}
     # Where the fields wanted contradict each other, the fewest fields that do not.
     fewest = (chosen for n in range(len(fields) + 1) for chosen in combinations(fields, n))
     for chosen in (wanted, *fewest):
-        try:
-            return checked(cls(**{name: values[name] for name in chosen}))
-        except (FieldProblem, TypeError):
-            continue
+        for pool in (values, files):
+            try:
+                return checked(cls(**{name: pool[name] for name in chosen}))
+            except (FieldProblem, TypeError):
+                continue
     raise AssertionError(f"no values are accepted by {cls.name}: {values}")

@@ -43,7 +43,11 @@ PIPELINES = st.builds(
     | st.dictionaries(st.text("ab", min_size=1), st.fixed_dictionaries({"path": st.text()})),
     models=st.none() | MODELS,
     encoders=st.none() | MODELS,
-    outputs=st.none() | st.dictionaries(st.sampled_from(["sft", "prompt"]), JSON, max_size=2),
+    outputs=st.none()
+    | st.dictionaries(
+        st.sampled_from(["sft", "prompt"]),
+        st.text() | st.fixed_dictionaries({"path": st.text()}, optional={"shape": st.text()}),
+    ),
     seed=st.integers(),
     name=st.none() | st.text(),
 )
@@ -113,6 +117,7 @@ WRONG = [
     ("steps: []\ninputs: {path: x, shape: y}", 2, None, "name it: inputs: {data:"),
     ("steps: []\nmodels:\n  judge: {base_url: x}", 3, None, "models.judge must be a text"),
     ("steps: []\noutputs:\n  stf: x", 3, None, "unknown record kind 'stf'; did you mean 'sft'"),
+    ("steps: []\noutputs:\n  sft: {shape: x}", 3, None, "outputs.sft must be a path or a mapping"),
 ]
 
 

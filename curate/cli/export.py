@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from curate.cli.completion import runs_that_begin
 from curate.cli.flags import Debug
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+MOST_SHOWN = 5
 
 
 def command(
@@ -30,24 +29,32 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
+    if (Path(source) / "report.json").is_file():
+        _export_run(Path(source), output, kind)
+    else:
+        _export_data(source, output, kind, shape)
+
+
+def _export_run(run: Path, output: Path, kind: str | None) -> None:
+    from curate.result import Result
     from curate.write import write_rows
 
-    count = write_rows(_tables(source, shape), output, kind)
+    count = write_rows(Result.open(run).kept.tables(), output, kind)
     typer.echo(f"{count:,} rows written to {output}")
 
 
-def _tables(source: str, shape: str | None) -> Iterable[pa.Table]:
-    """Return the rows of a run's `kept/`, or of data files."""
-    if (Path(source) / "report.json").is_file():
-        from curate.result import Result
+def _export_data(source: str, output: Path, kind: str | None, shape: str | None) -> None:
+    """Send data through a recipe without steps, so that unreadable lines are counted and named."""
+    from curate.cli.failures import say
+    from curate.pipeline import Pipeline
 
-        return Result.open(source).kept.tables()
-    return _read(source, shape)
-
-
-def _read(source: str, shape: str | None) -> Iterable[pa.Table]:
-    from curate.read import open_inputs
-
-    opened: Any = open_inputs(source, shape=shape)
-    for part in opened.parts():
-        yield part.table
+    with tempfile.TemporaryDirectory(prefix="curate-export-") as folder:
+        result = Pipeline([], inputs=source).run(
+            run=Path(folder) / "run", output=output, output_shape=kind, shape=shape
+        )
+    typer.echo(f"{result.summary['kept']:,} rows written to {output}")
+    for entry in result.summary["unreadable"][:MOST_SHOWN]:
+        say(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}")
+    if result.exit_code:
+        say(f"{result.summary['failed']:,} lines could not be read and are not in {output}")
+        raise typer.Exit(result.exit_code)

@@ -13,9 +13,7 @@ from curate.cli.flags import Flags, shared_flags
 
 @shared_flags
 def command(
-    source: Annotated[
-        str, typer.Argument(metavar="INPUT", help="A file, glob, folder, URL, or - for stdin.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A file, glob or folder.")],
     steps: Annotated[
         list[str],
         typer.Argument(

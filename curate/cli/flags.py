@@ -17,7 +17,6 @@ from typer import Option
 from curate.cli.failures import DEBUG
 
 if TYPE_CHECKING:
-    from curate.engine.options import RunOptions
     from curate.pipeline import Pipeline
 
 
@@ -101,13 +100,13 @@ class Flags:
     ] = None
     debug: Debug = False
 
-    def options(self, **others: Any) -> RunOptions:
-        """Return what the engine is told; `others` wins where it is given."""
+    def options(self, **others: Any) -> dict[str, Any]:
+        """Return the options of `Pipeline.run`; `others` win where they are given."""
         from curate.engine.options import RunOptions
 
         names = {item.name for item in dataclasses.fields(RunOptions)}
         own = {k: v for k, v in dataclasses.asdict(self).items() if k in names}
-        return RunOptions(**{**own, "output_shape": self.kind, **others})
+        return {**own, "output_shape": self.kind, **others}
 
     def applied(self, pipeline: Pipeline) -> Pipeline:
         """Return `pipeline` with `--set` and `--model` done to it."""

@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 def start(pipeline: Pipeline, flags: Flags, **options: Any) -> Result:
     """Run `pipeline` as `flags` (and `options`, which win) say, showing progress."""
     from curate.cli.progress import listening
-    from curate.engine.run import execute
 
     pipeline = flags.applied(pipeline)
     pipeline.check()
     if flags.save_as is not None:
         save(pipeline, flags.save_as)
     with listening() as listener:
-        return execute(pipeline, None, flags.options(progress=listener, **options))
+        return pipeline.run(**flags.options(progress=listener, **options))
 
 
 def save(pipeline: Pipeline, path: Path) -> None:

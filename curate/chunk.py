@@ -56,6 +56,7 @@ class Chunk:
     def __init__(self, table: pa.Table, *, run_seed: int = 0, large: bool = False) -> None:
         """Wrap `table` (the columns named in this module's docstring)."""
         self.table, self.run_seed, self.large = table, run_seed, large
+        # What is shared must not point back here: tables would wait for the cyclic collector.
         self._shared: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
@@ -86,13 +87,9 @@ class Chunk:
 
     def texts(self, on: On) -> pa.StringArray:
         """Return the text that `on` names for every row, equal to `Row.text(on)`."""
-        return self._texts[on]
+        return self.shared(("text", on), lambda: self._text_column(on))
 
-    @functools.cached_property
-    def _texts(self) -> _Texts:
-        return _Texts(self)
-
-    def text_column(self, on: On) -> pa.StringArray:
+    def _text_column(self, on: On) -> pa.StringArray:
         """Compute one text column, kind by kind."""
         if len(self.kinds) == 1:
             return _text_of_kind(self, self.kinds[0], on)
@@ -107,18 +104,6 @@ class Chunk:
     def rows(self) -> list[Row]:
         """Return row views, in order."""
         return list(rows_of(self.table, self.run_seed))
-
-
-class _Texts(dict[On, pa.StringArray]):
-    """Compute each text column once."""
-
-    def __init__(self, chunk: Chunk) -> None:
-        super().__init__()
-        self.chunk = chunk
-
-    def __missing__(self, on: On) -> pa.StringArray:
-        self[on] = self.chunk.text_column(on)
-        return self[on]
 
 
 def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from curate.engine.accounts import Accounts
 from curate.engine.folder import RunFolder
 from curate.engine.gather import gather
@@ -156,6 +158,8 @@ class _Run:
                 yield from self._counted(stream)
                 return
             done = list(self._watched(stream, segment.cut.title))
+            # Arrow keeps freed memory for its next tables; the decision needs it more.
+            pa.default_memory_pool().release_unused()
             seconds = self._cut(segment.cut, done)
             self.tallies.setdefault(segment.cut.title, Tally()).seconds += seconds
             states, count = done, len(done)

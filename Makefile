@@ -14,7 +14,6 @@ DEV := $(VENV)/.installed-dev
 demo: $(CORE)
 	$(BIN)/curate run pipelines/quickstart.yaml -o runs/quickstart
 	$(BIN)/curate explain runs/quickstart 59a20100
-	$(BIN)/curate export runs/quickstart -o runs/quickstart.jsonl
 
 test: lint unit slow
 

@@ -48,6 +48,14 @@ def test_the_quickstart_loses_no_row(quickstart: Result) -> None:
 
 
 @pytest.mark.slow
+def test_the_quickstart_ends_in_a_file(quickstart: Result) -> None:
+    output = quickstart.folder.parent / "runs" / "quickstart.sft.jsonl"
+    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == quickstart.summary["kept"]
+    assert all(row["messages"][-1]["role"] == "assistant" for row in rows)
+
+
+@pytest.mark.slow
 def test_every_step_of_the_quickstart_has_work(quickstart: Result) -> None:
     idle = [s["label"] for s in quickstart.summary["steps"] if not s["dropped"] + s["used"]]
     assert idle == []

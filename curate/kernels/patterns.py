@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from curate.kernels.words import stands_alone
 from curate.row import On
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class Search(NamedTuple):
 def phrase_search(phrases: tuple[str, ...], *, whole_words: bool, ignore_case: bool) -> Search:
     """Return the search for any of `phrases`; a space in one matches any run of white space.
 
-    With `whole_words` a phrase that begins or ends with a word character does so at a word's edge.
+    With `whole_words` a phrase that begins or ends with a word character does so at a word's edge
+    (Chinese and Japanese characters excepted).
     """
     # The longest first, so that a phrase is not counted as a shorter one that begins it.
     ordered = sorted(phrases, key=lambda phrase: (-len(phrase), phrase))
@@ -69,9 +71,14 @@ def phrase_search(phrases: tuple[str, ...], *, whole_words: bool, ignore_case: b
 
 def _plain(phrase: str, whole_words: bool) -> str:
     """Return a phrase as a pattern of Python's."""
-    edges = [whole_words and re.match(r"\w", c) is not None for c in _ends(phrase)]
+    edges = [whole_words and _has_edge(character) for character in _ends(phrase)]
     body = r"\s+".join(map(re.escape, phrase.split()))
     return r"\b" * edges[0] + body + r"\b" * edges[1]
+
+
+def _has_edge(character: str) -> bool:
+    """Tell whether words that begin or end with this character are set apart by others."""
+    return re.match(r"\w", character) is not None and not stands_alone(character)
 
 
 def _ends(phrase: str) -> tuple[str, str]:

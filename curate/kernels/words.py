@@ -21,6 +21,11 @@ _LONE = "".join(f"{chr(first)}-{chr(last)}" for first, last in LONE_RANGES)
 _WORD = re.compile(f"[{_LONE}]|[^\\s{_LONE}]+")
 
 
+def stands_alone(character: str) -> bool:
+    """Tell whether a character is a word of its own, written without spaces around it."""
+    return any(first <= ord(character) <= last for first, last in LONE_RANGES)
+
+
 def words(text: str) -> list[str]:
     """Return the words of `text`, in order."""
     return text.split() if text.isascii() else _WORD.findall(text)

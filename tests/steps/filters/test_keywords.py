@@ -31,6 +31,7 @@ def test_case_and_word_edges_can_be_switched(conversation, scores_of):
     assert scores_of(Keywords(phrases=("class",), whole_words=False), [row]) == [3]
     assert scores_of(Keywords(phrases=("Class",), ignore_case=False), [row]) == [1]
     assert scores_of(Keywords(phrases=("C++",)), [row]) == [2]
+    assert scores_of(Keywords(phrases=("模型",)), [conversation("语言模型很好", "")]) == [1]
     assert scores_of(Keywords(phrases=("class", "class classes")), [row]) == [2]
 
 

@@ -11,6 +11,7 @@ and `kernels.jaccard_join`, the compiled path. Both give the same verdicts, down
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
@@ -35,7 +36,7 @@ class Nearest(NamedTuple):
 
 def threshold_of(similarity: float) -> Fraction:
     """Return a threshold as the decimal number that was written: 0.8 is 4/5."""
-    exact = Fraction(repr(float(similarity))) if similarity == similarity else Fraction(0)
+    exact = Fraction(repr(float(similarity))) if math.isfinite(similarity) else Fraction(0)
     if not 0 < exact <= 1 or 10**DECIMALS % exact.denominator:
         raise ValueError(
             f"similarity is {similarity}; it must be above 0, at most 1, and have no more than "

@@ -19,6 +19,7 @@ the threshold; no exact method is known to escape that. Copies cost one look-up 
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -31,9 +32,10 @@ from numba import njit
 
 from curate.kernels.jaccard import Nearest
 
-_FULL = 255
+# Counters stop at _FULL; members that _COMMON or more sets hold are indexed by length class.
+_FULL, _COMMON = 255, 64
 _BLOCK, _MOST_THREADS = 4096, 8
-_AHEAD, _ROUNDS = 64, 8
+_PROBES, _ROUNDS = 64, 8
 _MOST_COUNTERS, _MOST_HEADS = 1 << 28, 1 << 27
 _CLASS_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _LOW_32, _SHIFT_29, _SHIFT_20 = np.uint64(0xFFFFFFFF), np.uint64(29), np.uint64(20)
@@ -67,10 +69,19 @@ class Found(NamedTuple):
     union: np.ndarray
 
 
+class Probes(NamedTuple):
+    """A thread's room for one search: keys to look up, members left at each, sets already seen."""
+
+    keys: np.ndarray
+    left: np.ndarray
+    ahead: np.ndarray
+    seen: np.ndarray
+
+
 class Block(NamedTuple):
     """Sets that are searched for at the same time, and their prefixes.
 
-    `rare` says how many members of a prefix, from its start, are not shared by very many sets.
+    `rare` says how many members of a prefix, from its start, are not common.
     """
 
     rows: np.ndarray
@@ -87,19 +98,19 @@ def nearest_kept_large(sets: pa.ChunkedArray, order: np.ndarray, threshold: Frac
     index = _empty_index(int(prefixes.sum()), count_members(view))
     found = Found(np.full(count, -1), np.full(count, top), np.full(count, bottom))
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
-    seen = np.full((threads + 1, count), -1, np.int32)
+    probes = [_probes(count, index.heads.dtype) for _ in range(threads + 1)]
     used = 0
     with ThreadPoolExecutor(threads) as pool:
         for at in range(0, count, _BLOCK):
             block = _block_of(order[at : at + _BLOCK], prefixes)
             cuts = np.linspace(0, len(block.rows), threads + 1).astype(np.int64)
             jobs = [
-                pool.submit(_search_block, view, index, block, cuts[k], cuts[k + 1], seen[k], found)
-                for k in range(threads)
+                pool.submit(_search_block, view, index, block, a, b, probes[k], found)
+                for k, (a, b) in enumerate(itertools.pairwise(cuts))
             ]
             for job in jobs:
                 job.result()
-            used = _settle_block(view, index, block, used, seen[threads], found)
+            used = _settle_block(view, index, block, used, probes[threads], found)
     similarity = np.where(found.partner >= 0, found.shared / found.union, np.nan)
     return Nearest(found.partner, similarity)
 
@@ -113,6 +124,11 @@ def _empty_index(count: int, counters: np.ndarray) -> Index:
     # Untouched pages of an empty array cost no memory, so the bound may be generous.
     entries = np.empty((count, 4), np.int32 if count < 2**31 else np.int64)
     return Index(entries, np.full(_power_of_two(count, _MOST_HEADS), -1, entries.dtype), counters)
+
+
+def _probes(sets: int, dtype: Any) -> Probes:
+    keys, left = np.empty(_PROBES, np.uint64), np.empty(_PROBES, np.int64)
+    return Probes(keys, left, np.empty(_PROBES, dtype), np.full(sets, -1, np.int32))
 
 
 def _block_of(rows: np.ndarray, prefixes: np.ndarray) -> Block:
@@ -191,27 +207,26 @@ def _count(
 
 @njit(nogil=True, cache=True)
 def _search_block(
-    sets: Sets, index: Index, block: Block, a: int, b: int, seen: np.ndarray, found: Found
+    sets: Sets, index: Index, block: Block, a: int, b: int, probes: Probes, found: Found
 ) -> None:
     """Search for sets `a` to `b` of a block among those that earlier blocks kept."""
-    ahead = np.empty(_AHEAD, index.heads.dtype)
     for k in range(a, b):
         row, prefix = block.rows[k], block.prefixes[block.ends[k] : block.ends[k + 1]]
         if len(prefix):
             own = sets.values[sets.start[row] : sets.start[row] + sets.size[row]]
             block.rare[k] = _rarest(own, len(prefix), index.counters, prefix)
-            _search(sets, index, row, prefix, block.rare[k], 0, seen, found, ahead)
+            _search(sets, index, row, prefix, block.rare[k], 0, probes, found)
 
 
 @njit(nogil=True, cache=True)
 def _settle_block(
-    sets: Sets, index: Index, block: Block, used: int, seen: np.ndarray, found: Found
+    sets: Sets, index: Index, block: Block, used: int, probes: Probes, found: Found
 ) -> int:
     """Search among the kept sets of the block itself, in order; keep or drop each set."""
-    floor, ahead = used, np.empty(_AHEAD, index.heads.dtype)
+    floor = used
     for k in range(len(block.rows)):
         row, prefix = block.rows[k], block.prefixes[block.ends[k] : block.ends[k + 1]]
-        _search(sets, index, row, prefix, block.rare[k], floor, seen, found, ahead)
+        _search(sets, index, row, prefix, block.rare[k], floor, probes, found)
         if found.partner[row] < 0:
             used = _insert(index, used, row, prefix, block.rare[k], sets.size[row])
     return used
@@ -221,7 +236,7 @@ def _settle_block(
 def _rarest(own: np.ndarray, count: int, counters: np.ndarray, out: np.ndarray) -> int:
     """Write the `count` rarest members to `out`, the rarest first, ties by hash.
 
-    Returns how many of them are not shared by very many sets.
+    Returns how many of them are not common.
     """
     mask, places = np.uint64(len(counters) - 1), np.zeros(_FULL + 1, np.int64)
     for value in own:
@@ -231,7 +246,7 @@ def _rarest(own: np.ndarray, count: int, counters: np.ndarray, out: np.ndarray) 
         here = places[level]
         places[level] = before
         before += here
-    rare = min(count, places[_FULL])
+    rare = min(count, int(places[_COMMON]))
     for value in own:
         level = counters[value & mask]
         if places[level] < count:
@@ -261,7 +276,7 @@ def _key(member: Any, length_class: Any) -> Any:
 @njit(nogil=True, cache=True)
 def _insert(index: Index, used: int, row: int, prefix: np.ndarray, rare: int, length: int) -> int:
     """Index a kept set under its prefix; return how many entries are used now."""
-    own_class = _length_class(length)
+    own_class: Any = _length_class(length)
     for place in range(len(prefix)):
         key = _key(prefix[place], 0 if place < rare else own_class)
         slot = np.int64(key >> _SHIFT_20) & (len(index.heads) - 1)
@@ -280,42 +295,54 @@ def _search(
     prefix: np.ndarray,
     rare: int,
     floor: int,
-    seen: np.ndarray,
+    probes: Probes,
     found: Found,
-    ahead: np.ndarray,
 ) -> None:
     """Find the most similar kept set among the index entries from `floor` on."""
-    length = np.int64(sets.size[row])
-    _fetch(index, prefix[:rare], floor, ahead)
+    length, count = np.int64(sets.size[row]), 0
     for place in range(len(prefix)):
         # From here on a set can share no more than `left` members with this one.
         left, shared, union = length - place, found.shared[row], found.union[row]
-        if left * union < shared * length:
-            break
         first, last = 0, 0
         if place >= rare:
             first = _length_class((length * shared + union - 1) // union)
             last = _length_class(left * (shared + union) // shared - length)
         for length_class in range(first, last + 1):
-            key = _key(prefix[place], length_class)
-            _follow(sets, index, row, key, left, floor, seen, found)
+            probes.keys[count], probes.left[count] = _key(prefix[place], length_class), left
+            count += 1
+            if count == _PROBES:
+                _follow_all(sets, index, row, count, floor, probes, found)
+                count = 0
+    _follow_all(sets, index, row, count, floor, probes, found)
 
 
 @njit(nogil=True, cache=True)
-def _fetch(index: Index, prefix: np.ndarray, floor: int, ahead: np.ndarray) -> None:
-    """Walk all chains of a prefix side by side, so that their cache misses overlap.
+def _follow_all(
+    sets: Sets, index: Index, row: int, count: int, floor: int, probes: Probes, found: Found
+) -> None:
+    """Follow the chains of all keys in order, for as long as a better set is possible."""
+    _fetch(index, count, floor, probes)
+    for k in range(count):
+        left = probes.left[k]
+        if left * found.union[row] < found.shared[row] * sets.size[row]:
+            break
+        _follow(sets, index, row, probes.keys[k], int(left), floor, probes.seen, found)
+
+
+@njit(nogil=True, cache=True)
+def _fetch(index: Index, count: int, floor: int, probes: Probes) -> None:
+    """Walk all chains side by side, so that their cache misses overlap.
 
     It computes nothing: memory answers one chain at a time ten times slower than ten at once.
     """
-    count = min(len(prefix), len(ahead))
-    for place in range(count):
-        key = _key(prefix[place], 0)
-        ahead[place] = index.heads[np.int64(key >> _SHIFT_20) & (len(index.heads) - 1)]
+    ahead = probes.ahead
+    for k in range(count):
+        ahead[k] = index.heads[np.int64(probes.keys[k] >> _SHIFT_20) & (len(index.heads) - 1)]
     for _ in range(_ROUNDS):
         going = 0
-        for place in range(count):
-            if ahead[place] >= floor:
-                ahead[going] = index.entries[ahead[place], 3]
+        for k in range(count):
+            if ahead[k] >= floor:
+                ahead[going] = index.entries[ahead[k], 3]
                 going += 1
         count = going
 

@@ -184,6 +184,7 @@ class FieldDocs:
         "by": "The label of the earlier step whose score decides.",
         "model": "The name of a model of the recipe.",
         "encoder": "The name of an encoder of the recipe.",
+        "ignore_case": "Take capital and small letters as equal.",
         "keep_parent": "Let the row stay beside the rows made from it.",
     }
     _ENTRY: ClassVar = re.compile(r"^ {4}(\w+)(?: \([^)]*\))?: (.*(?:\n {8}.*)*)", re.MULTILINE)
@@ -205,5 +206,7 @@ class FieldDocs:
         """Return the text for the field `name`, empty where nothing is said."""
         if name in self.entries:
             return self.entries[name]
-        said = next((s for s in self.sentences if f"`{name}`" in s), "")
+        # `max`, or an example of it as YAML writes it: `max: 0`.
+        named = re.compile(rf"`(?:[^`]*, )?{re.escape(name)}(?:: [^`]*)?`")
+        said = next((s for s in self.sentences if named.search(s)), "")
         return said or self._COMMON.get(name, "")

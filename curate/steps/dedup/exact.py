@@ -7,7 +7,7 @@ below 2e-21, so no text is compared again. The cost is 32 bytes per row while th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from curate.row import On, Row
 from curate.step import Verdicts, Whole, rule
@@ -27,7 +27,8 @@ class Exact(Whole):
     `keep` says which row of equals stays: the first one, the longest one (in characters of the
     text before normalising) or the one with the best score of step `by`, where the highest is best
     unless `lowest`. Ties go to the first one. Rows whose text is empty take no part: they have
-    nothing in common.
+    nothing in common. `ignore_case`, `ignore_space` and `ignore_punctuation` say what makes no
+    difference between two texts.
     """
 
     on: On = "whole"
@@ -37,6 +38,8 @@ class Exact(Whole):
     by: str | None = None
     keep: Literal["first", "longest", "best"] = rule("first")
     lowest: bool = rule(False)
+
+    source: ClassVar[str] = "common practice"
 
     def check(self) -> None:
         """Refuse `keep: best` without a score to compare."""

@@ -1,0 +1,154 @@
+"""What the conformance test needs: fixed rows of every kind, and a driver with made-up replies."""
+
+import inspect
+import json
+import math
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest, occurrence_id
+from curate.step import Asking, Drop, Filter, Gather, Generate, Grow, Scored, Step, Whole
+
+# Texts that steps stumble over: empty, short, long, repeated, personal, foreign, odd.
+TEXTS = (
+    "",
+    "Hi",
+    "How many legs do three spiders have, if none of them has lost one on the way home?",
+    "Write to jane.doe@example.org or call +1 (415) 555-2671 before noon; 192.168.0.1 is down.",
+    "The same line again and again.\n" * 8,
+    "Ein Satz auf Deutsch, mit Umlauten: äöü ß. Und noch einer, damit es genug Wörter sind.",
+    "漢字かな交じり文と emoji 👩‍👩‍👧 and \u200bzero width, \x00 NUL, \x1b[31m escape",
+    "As an AI language model, I cannot say. " + "word " * 60,
+    "def f(x):\n    return {'a': [1, 2, 3]}  # 50% of £3",
+)
+
+
+def _turns(user: str, answer: str) -> tuple[Message, ...]:
+    return (Message("user", user), Message("assistant", answer))
+
+
+def _fields(kind: str, one: str, two: str) -> dict[str, Any]:
+    prompt, answer = (Message("user", one),), (Message("assistant", two),)
+    other = (Message("assistant", two[::-1]),)
+    return {
+        "prompt": {"prompt": prompt},
+        "sft": {"messages": (Message("system", "Be brief."), *_turns(one, two))},
+        "preference": {
+            "prompt": prompt,
+            "chosen": answer,
+            "rejected": other,
+            "margin": 0.5,
+            "p_chosen": None,
+        },
+        "ranked": {
+            "prompt": prompt,
+            "candidates": (Candidate(answer, 3.0, "m"), Candidate(other, None, None)),
+        },
+        "unpaired": {"prompt": prompt, "completion": answer, "label": len(two) % 2 == 0},
+    }[kind]
+
+
+def rows_of_kind(kind: str, step: Step) -> list[Row]:
+    """Return fixed rows of `kind`, two of them equal, with every score that `step` reads."""
+    pairs = list(zip(TEXTS, (*TEXTS[3:], *TEXTS[:3]), strict=True))
+    rows = []
+    for index, (one, two) in enumerate([*pairs, pairs[2]]):
+        fields = _fields(kind, one, two)
+        row_id = occurrence_id(digest(canonical_bytes(kind, fields)), int(index == len(pairs)))
+        scores = {label: float(index * 7 % 5) for label in step.reads_scores()}
+        extra = json.dumps({"origin": "ab"[index % 2], "n": index})
+        rows.append(Row(row_id.hex(), (0, 0, index), kind, fields, "data", extra, scores=scores))
+    return rows
+
+
+class Driver:
+    """Answer every request the same way each time, and remember what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+
+    def drive(self, work: Any) -> Any:
+        """Return what a call of a step comes to, its requests answered."""
+        if not inspect.isgenerator(work):
+            return work
+        asking: Asking = work
+        answer: Any = None
+        try:
+            while True:
+                wanted = asking.send(answer)
+                many = not isinstance(wanted, Request)
+                replies = [self._reply(r) for r in (wanted if many else [wanted])]  # type: ignore[union-attr,list-item]
+                answer = replies if many else replies[0]
+        except StopIteration as end:
+            return end.value
+
+    def _reply(self, request: Request) -> Reply:
+        self.asked.append(request)
+        random = Random(json.dumps(request.content(), sort_keys=True))
+        if isinstance(request, Embed):
+            vectors = tuple(tuple(random.gauss(0, 1) for _ in range(8)) for _ in request.texts)
+            return Reply(values=vectors)
+        if isinstance(request, Likelihood):
+            return Reply(values=tuple(-random.random() for _ in request.answer.split()))
+        if isinstance(request, Reward):
+            return Reply(values=(random.gauss(0, 1),))
+        assert isinstance(request, Ask)
+        return Reply(text=f"{random.randint(1, 5)}\nA made-up reply.")
+
+
+def made_by(answer: Any, row: Row | None) -> list[Any]:
+    """Return what `make` answered as `make_many` would: nothing for a row that passes."""
+    if answer is None:
+        return []
+    made = [answer] if isinstance(answer, Row | Record | Drop) else list(answer)
+    return [] if made == [row] else made
+
+
+def outcome(step: Step, rows: Sequence[Row], driver: Driver) -> Any:
+    """Return all that `step` says of `rows`, one row at a time, as data that compares."""
+    if isinstance(step, Filter):
+        return [scored(driver.drive(step.score(row))) for row in rows]
+    if isinstance(step, Generate):
+        return [made_by(driver.drive(step.make(row)), row) for row in rows]
+    if isinstance(step, Gather):
+        groups: dict[str, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(step.key(row), []).append(row)
+        return {key: made_by(driver.drive(step.make(g)), None) for key, g in groups.items()}
+    if isinstance(step, Grow):
+        shown = step.pool(rows).sample(Random(1))
+        return list(driver.drive(step.propose(shown, Random(2))))
+    assert isinstance(step, Whole)
+    return [driver.drive(step.sketch(row)) for row in rows]
+
+
+def scored(score: Any) -> Scored:
+    """Return a score in its long form."""
+    return score if isinstance(score, Scored) else Scored(score)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare data in which NaN equals itself and arrays are lists."""
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    one, other = (v.tolist() if hasattr(v, "tolist") else v for v in (one, other))
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def reworded(row: Row, change: Callable[[Message], bool]) -> Row:
+    """Return `row` with other words in every turn that `change` picks."""
+    fields = {
+        name: tuple(
+            turn._replace(content=turn.content + " quite other words") if change(turn) else turn
+            for turn in value
+        )
+        for name, value in row.fields.items()
+        if isinstance(value, tuple) and all(isinstance(turn, Message) for turn in value)
+    }
+    return row._replace(fields={**row.fields, **fields})

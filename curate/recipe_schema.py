@@ -55,7 +55,7 @@ def recipe_schema() -> dict[str, Any]:
                 "type": "array",
                 "items": {"anyOf": [schema for pair in steps for schema in pair]},
             },
-            "outputs": {**_mapping({}), "propertyNames": {"enum": list(KINDS)}},
+            "outputs": {**_mapping(_SOURCE), "propertyNames": {"enum": list(KINDS)}},
             "seed": {"type": "integer", "default": 0},
         },
     }

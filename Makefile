@@ -51,7 +51,7 @@ $(CORE): $(PINS)
 	touch $@
 
 $(DEV): $(CORE)
-	$(PIP) install -q -c constraints.txt -e '.[dev,docs]'
+	$(PIP) install -q -c constraints.txt -e '.[dev,docs,language]'
 	touch $@
 
 clean:

@@ -7,7 +7,7 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from curate.row import Row
+from curate.row import Row, seed_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,9 +63,8 @@ def first_of_groups(
     rows' own order. A share is rounded down, but leaves at least one row of a group.
     """
     import numpy as np
-    import pyarrow.compute as pc
 
-    codes = np.asarray(pc.rank(groups, sort_keys="ascending", tiebreaker="dense")).astype(np.int64)
+    codes = _codes(groups)
     sorted_places = np.lexsort((np.arange(len(codes)), order, codes))
     sizes = np.bincount(codes, minlength=1)
     starts = np.cumsum(sizes) - sizes
@@ -74,6 +73,28 @@ def first_of_groups(
     allowed = np.array([allowed_of(int(size), count, share) for size in sizes], np.int64)
     first: np.ndarray = rank < allowed[codes]
     return first
+
+
+def group_sizes(groups: pa.ChunkedArray) -> np.ndarray:
+    """Return for each row how many rows its group has."""
+    import numpy as np
+
+    codes = _codes(groups)
+    sizes: np.ndarray = np.bincount(codes, minlength=1)[codes]
+    return sizes
+
+
+def _codes(groups: pa.ChunkedArray) -> np.ndarray:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    ranks = pc.rank(groups, sort_keys="ascending", tiebreaker="dense")
+    return np.asarray(ranks).astype(np.int64)
+
+
+def draw_of(row_id: str, label: str, run_seed: int) -> float:
+    """Return a row's own number from 0 to 1 for the step `label`."""
+    return (seed_of(row_id, label, run_seed) >> 11) * 2.0**-53
 
 
 def allowed_of(size: int, count: int | None, share: float | None) -> int:

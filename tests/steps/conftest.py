@@ -6,10 +6,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from curate.chunk import Chunk, table_of
 from curate.row import Message, Row, canonical_bytes, digest
 from curate.step import Filter, Scored, Verdicts, Whole
+
+# A kernel's first call may compile it: no example has a deadline.
+settings.register_profile("steps", deadline=None)
+settings.load_profile("steps")
 
 
 def sft(*turns: str, system: str | None = None) -> Row:
@@ -42,12 +47,16 @@ def both_scores(step: Filter, rows: Sequence[Row]) -> list[float | None]:
 
 def both_decisions(step: Whole, rows: Sequence[Row]) -> Verdicts:
     """Return the verdicts on `rows`, once both forms have given the same sketches."""
-    schema = pa.schema([(n, pa.type_for_alias(t)) for n, t in step.sketch_types().items()])
+    schema = pa.schema([(n, _arrow_type(t)) for n, t in step.sketch_types().items()])
     plain = pa.Table.from_pylist([step.sketch(row) for row in rows], schema=schema)
     many = step.sketch_many(Chunk(table_of(rows, _labels(rows)), large=True))
     if many is not None:
         assert pa.table(many).select(schema.names).cast(schema).equals(plain)
     return step.decide(np.arange(len(rows)), plain)
+
+
+def _arrow_type(text: str) -> pa.DataType:
+    return pa.list_(_arrow_type(text[5:-1])) if text[:5] == "list<" else pa.type_for_alias(text)
 
 
 def _labels(rows: Sequence[Row]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.groups import check_amount, first_of_groups, group_of, groups_of
-from curate.row import Row, seed_of
+from curate.kernels.groups import check_amount, draw_of, first_of_groups, group_of, groups_of
+from curate.row import Row
 from curate.step import Verdicts, Whole, rule
 
 if TYPE_CHECKING:
@@ -42,18 +42,15 @@ class Sample(Whole):
 
     def sketch(self, row: Row) -> dict[str, Any]:
         """Draw a number from 0 to 1."""
-        return {"draw": self._draw(row.id, row.run_seed), "group": group_of(row, self.per)}
+        return {"draw": draw_of(row.id, self.title, row.run_seed), "group": group_of(row, self.per)}
 
     def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
         """Draw from the ids alone."""
         import pyarrow as pa
 
         ids = chunk.column("id").to_pylist()
-        draws = [self._draw(row_id.hex(), chunk.run_seed) for row_id in ids]
+        draws = [draw_of(row_id.hex(), self.title, chunk.run_seed) for row_id in ids]
         return {"draw": pa.array(draws, pa.float64()), "group": groups_of(chunk, self.per)}
-
-    def _draw(self, row_id: str, run_seed: int) -> float:
-        return (seed_of(row_id, self.title, run_seed) >> 11) * 2.0**-53
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Keep the lowest draws of each group."""

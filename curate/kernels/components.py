@@ -1,0 +1,80 @@
+"""Groups of texts that are linked by similarity, directly or through others.
+
+Dropping duplicates needs each row's nearest kept row; splitting needs more, since two rows may be
+alike and yet have different nearest rows. So every pair that can reach the threshold is looked at,
+found by the prefix filter (see `kernels.jaccard`), unless a chain of others links it already.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+
+from curate.kernels.jaccard import prefix_length, threshold_of
+
+
+class Links:
+    """Disjoint groups of places; a group is known by its earliest place."""
+
+    def __init__(self, count: int) -> None:
+        """Begin with `count` groups of one."""
+        self.parents = list(range(count))
+
+    def root(self, place: int) -> int:
+        """Return the earliest place of the group."""
+        while self.parents[place] != place:
+            self.parents[place] = self.parents[self.parents[place]]
+            place = self.parents[place]
+        return place
+
+    def join(self, one: int, other: int) -> None:
+        """Make one group of two."""
+        low, high = sorted((self.root(one), self.root(other)))
+        self.parents[high] = low
+
+
+def link_equal(links: Links, keys: np.ndarray) -> None:
+    """Join the places with equal keys; key 0 is no key."""
+    first: dict[int, int] = {}
+    for place, key in enumerate(keys.tolist()):
+        if key:
+            links.join(first.setdefault(key, place), place)
+
+
+def link_similar(links: Links, sets: pa.ChunkedArray, similarity: float) -> None:
+    """Join the places whose sets (sorted uint64) reach a Jaccard similarity."""
+    threshold = threshold_of(similarity)
+    members = [values for part in sets.chunks for values in _values(part)]
+    flat = np.concatenate([*members, np.zeros(0, np.uint64)])
+    distinct, where, counts = np.unique(flat, return_inverse=True, return_counts=True)
+    rank = np.empty(len(distinct), np.int64)
+    rank[np.argsort(counts, kind="stable")] = np.arange(len(distinct))
+    ends = np.cumsum([0, *map(len, members)])
+    shared, meeting = counts[where] > 1, defaultdict[int, list[int]](list)
+    for place, own in enumerate(members):
+        span = slice(ends[place], ends[place + 1])
+        order = np.argsort(rank[where[span]], kind="stable")
+        prefix = order[: prefix_length(len(own), threshold)] if len(own) else order
+        for key in where[span][prefix[shared[span][prefix]]].tolist():
+            for other in meeting[key]:
+                if links.root(other) != links.root(place) and _alike(
+                    own, members[other], threshold
+                ):
+                    links.join(place, other)
+            meeting[key].append(place)
+
+
+def _values(part: pa.ListArray) -> list[np.ndarray]:
+    ends = part.offsets.to_numpy()
+    flat = part.values.to_numpy()
+    return [flat[a:b] for a, b in itertools.pairwise(ends)]
+
+
+def _alike(one: np.ndarray, other: np.ndarray, threshold: Fraction) -> bool:
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    union = len(one) + len(other) - shared
+    return shared * threshold.denominator >= union * threshold.numerator

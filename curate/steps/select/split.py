@@ -1,0 +1,128 @@
+"""Mark rows as training or test rows, so that nothing leaks from one to the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from curate.kernels.groups import draw_of
+from curate.row import On, Row, seed_of
+from curate.step import Verdicts, Whole, rule
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from curate.chunk import Chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split(Whole):
+    r"""Mark rows as `train` or `test`, near-duplicates and equal prompts on the same side.
+
+    No row is dropped: the note `split` travels with each. Rows are linked when their instructions
+    hold the same words (lower-cased `\w+`), or when the sets of `shingle` words of their texts
+    `on` reach Jaccard's `similarity` (`null`: only equal instructions), also through other rows.
+    Whole groups, drawn from their first row's own seed, make up the test side: at most `share` of
+    the rows (0.02), or `count`. The score is 1 for a test row.
+    """
+
+    on: On = "whole"
+    shingle: int = 3
+    similarity: float | None = rule(0.8)
+    share: float | None = rule(0.02)
+    count: int | None = rule(None)
+
+    source: ClassVar[str] = "Xu et al. 2024 (Magpie), arXiv 2406.08464: 2 % held out; groups ours"
+
+    def check(self) -> None:
+        """Reject impossible amounts and thresholds."""
+        from curate.kernels.jaccard import threshold_of
+
+        if self.similarity is not None:
+            threshold_of(self.similarity)
+        if self.shingle < 1:
+            raise ValueError(f"shingle is a number of words, at least 1, not {self.shingle}")
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise ValueError(f"share is a number from 0 to 1, not {self.share}")
+        if self.count is not None and self.count < 0:
+            raise ValueError(f"count must not be negative, and is {self.count}")
+
+    def sketch_types(self) -> dict[str, str]:
+        """Keep hashes of the instruction and of the text's shingles, and a draw."""
+        return {"prompt": "uint64", "shingles": "list<uint64>", "draw": "float64"}
+
+    def sketch(self, row: Row) -> dict[str, Any]:
+        """Hash one row."""
+        from curate.kernels.shingles import shingle_set
+
+        return {
+            "prompt": _prompt_key(row.instruction),
+            "shingles": shingle_set(row.text(self.on), self.shingle),
+            "draw": draw_of(row.id, self.title, row.run_seed),
+        }
+
+    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array] | None:
+        """Hash the shingles of a large chunk in one compiled pass."""
+        if not chunk.large:
+            return None
+        import pyarrow as pa
+
+        from curate.kernels.shingle_column import shingle_column
+
+        prompts = [_prompt_key(text) for text in chunk.texts("instruction").to_pylist()]
+        ids = chunk.column("id").to_pylist()
+        draws = [draw_of(row_id.hex(), self.title, chunk.run_seed) for row_id in ids]
+        return {
+            "prompt": pa.array(prompts, pa.uint64()),
+            "shingles": shingle_column(chunk.texts(self.on), self.shingle),
+            "draw": pa.array(draws, pa.float64()),
+        }
+
+    def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
+        """Link the rows, then fill the test side group by group."""
+        import numpy as np
+
+        from curate.kernels.components import Links, link_equal, link_similar
+
+        links = Links(len(positions))
+        link_equal(links, np.asarray(sketches.column("prompt").to_numpy()))
+        if self.similarity is not None:
+            link_similar(links, sketches.column("shingles"), self.similarity)
+        roots = np.array([links.root(place) for place in range(len(positions))], np.int64)
+        draws = np.asarray(sketches.column("draw").to_numpy())
+        test = _chosen(roots, draws, self._room(len(positions)))
+        notes = [{"split": "test" if one else "train"} for one in test.tolist()]
+        kept = np.full(len(positions), -1)
+        return Verdicts(kept, score=test.astype(np.float64), notes=notes)
+
+    def _room(self, rows: int) -> int:
+        from curate.kernels.groups import allowed_of
+
+        if self.count is not None:
+            return self.count
+        return allowed_of(rows, None, self.share or 0.0)
+
+
+def _prompt_key(text: str) -> int:
+    """Return a hash of the words of an instruction, or 0 where it has none."""
+    from curate.kernels.testsets import normal_words
+
+    tokens = normal_words(text)
+    return seed_of(*tokens) if tokens else 0
+
+
+def _chosen(roots: np.ndarray, draws: np.ndarray, room: int) -> np.ndarray:
+    """Return the rows of the groups that fit in `room`, in the order of their roots' draws."""
+    import numpy as np
+
+    groups, sizes = np.unique(roots, return_counts=True)
+    test = np.zeros(len(roots), np.bool_)
+    order = np.lexsort((groups, draws[groups])) if len(groups) else groups
+    for group, size in zip(groups[order].tolist(), sizes[order].tolist(), strict=True):
+        if size <= room:
+            test[group], room = True, room - size
+        if not room:
+            break
+    chosen: np.ndarray = test[roots] if len(roots) else test
+    return chosen

@@ -32,7 +32,9 @@ def copy_of_the_project(folder: Path) -> Path:
 def run_block(block: Block, folder: Path) -> str:
     """Run a block as a reader would paste it, and return what it prints."""
     binaries = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
+    # Lines are folded to the terminal; pages are written for one of 100 columns.
+    environment = {**os.environ, "PATH": path, "COLUMNS": "100"}
     command = ["bash", "-euo", "pipefail", "-c", block.text]
     if block.language == "python":
         command = [sys.executable, "-c", block.text]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,8 @@ def reported(ctx: Any) -> Iterator[None]:
         raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt as error:
         _say(ctx, "interrupted; the same command continues")
+        if threading.active_count() > 1:
+            _leave_at_once(130)
         raise SystemExit(130) from error
     except BrokenPipeError as error:
         # Whoever read the output has seen enough. Python must not flush into the pipe again.
@@ -42,6 +45,19 @@ def reported(ctx: Any) -> Iterator[None]:
         said = f"unexpected {type(error).__name__}: {error}"
         _say(ctx, f"error: {said} (run again with --debug for the traceback)")
         raise SystemExit(4) from error
+
+
+def _leave_at_once(code: int) -> None:
+    """End the process without waiting for a thread or a worker in the middle of a slow row.
+
+    A run survives a kill at any instant, so it survives this, too.
+    """
+    workers = sys.modules.get("multiprocessing")
+    for child in workers.active_children() if workers else ():
+        child.terminate()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def is_about_arguments(error: Exception) -> bool:

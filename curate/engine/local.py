@@ -62,9 +62,11 @@ class Local:
 
     def close(self) -> None:
         """Stop the workers; what they had not begun is dropped."""
-        self.threads.shutdown(wait=True, cancel_futures=True)
+        # Whoever interrupts does not want to wait for rows whose results are thrown away.
+        wait = not isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        self.threads.shutdown(wait=wait, cancel_futures=True)
         if self._processes is not None:
-            self._processes.shutdown(wait=True, cancel_futures=True)
+            self._processes.shutdown(wait=wait, cancel_futures=True)
 
     def run(
         self, segment: Segment, states: Iterable[PartState], parts: int, *, hold: bool

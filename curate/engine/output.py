@@ -7,7 +7,6 @@ it was: nothing is lost, and nothing is spent on writing it anew.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from curate.read import raw_lines
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.fields import dumps
 from curate.result import Rows
+from curate.row import Row
 from curate.write import NATURAL, as_shape, write_rows
 
 
@@ -58,23 +58,18 @@ class Output:
         if not table.num_rows:
             return
         came = self._unchanged(table)
-        raw: Iterator[bytes] = iter(())
-        if came.any():
-            local = self._reading.local_ordinals(state.number, _ordinals(table, came))
-            raw = iter(raw_lines(self._reading.parts[state.number], local))
-        if came.all():
-            self._file.writelines(line + b"\n" for line in raw)
-            return
-        changed = rows_of(table.filter(pa.array(~came)))
-        for same in came.tolist():
-            self._file.write(next(raw) if same else self._line(next(iter(changed))))
-            if same:
-                self._file.write(b"\n")
+        # Rows that came and rows that were made take turns; each turn is written as one piece.
+        turns = np.split(np.arange(len(came)), np.flatnonzero(np.diff(came)) + 1)
+        for turn in turns:
+            rows = table.slice(int(turn[0]), len(turn))
+            if came[turn[0]]:
+                local = self._reading.local_ordinals(state.number, _ordinals(rows))
+                self._file.writelines(raw_lines(self._reading.parts[state.number], local))
+            else:
+                self._file.writelines(self._line(row) for row in rows_of(rows))
 
-    def _line(self, row: object) -> bytes:
-        from curate.row import Row
-
-        assert isinstance(row, Row)
+    def _line(self, row: Row) -> bytes:
+        """Return a made row as a line in the output's shape."""
         return (dumps(as_shape(row, self._shape_for(row.kind))) + "\n").encode()
 
     def _shape_for(self, kind: str) -> str:
@@ -110,7 +105,7 @@ class Output:
             self._partial.unlink(missing_ok=True)
 
 
-def _ordinals(table: pa.Table, mask: np.ndarray) -> np.ndarray:
+def _ordinals(table: pa.Table) -> np.ndarray:
     """Return the source ordinals of rows that were read."""
-    seqs = one_array(table.column("seq").filter(pa.array(mask)))
+    seqs = one_array(table.column("seq"))
     return np.asarray(seqs.flatten()).reshape(-1, 3)[:, 2]

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.chunk import one_array
-from curate.engine.posix import sync
 
 FILE_ROWS = 16_384
 # Columns with few distinct values; Parquet's own dictionaries make them almost free.
@@ -24,7 +23,7 @@ _HASHES = ("id", "row", "partner", "parents.list.element")
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write `table` as one row group, durably."""
+    """Write `table` as one row group; the caller makes it durable."""
     whole = pa.Table.from_arrays([one_array(c) for c in table.columns], schema=table.schema)
     leaves = _leaves(table.schema)
     dictionary = [n for n in leaves if n in _FEW_VALUES or n.endswith(".role")]
@@ -40,7 +39,6 @@ def write_table(table: pa.Table, path: Path) -> None:
         data_page_version="1.0",
         version="2.6",
     )
-    sync(path)
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from curate.chunk import FIELDS, SCORE, TAIL, one_array
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
 from curate.engine.order import sort_by_seq
 from curate.engine.parquet import FILE_ROWS, write_table
+from curate.engine.posix import sync
 from curate.engine.segment import PartState
 from curate.engine.workspace import Held, load, release
 from curate.row import KINDS
@@ -31,11 +32,12 @@ _MOST_WAITING = 4
 class Cutter:
     """Re-cut a stream of tables into numbered files of 16,384 rows."""
 
-    def __init__(self, folder: Path, pool: Executor) -> None:
-        self._folder, self._pool = folder, pool
+    def __init__(self, folder: Path, pool: Executor, disk: Executor) -> None:
+        self._folder, self._pool, self._disk = folder, pool, disk
         self._tables: list[pa.Table] = []
         self._rows = self._files = 0
-        self._writing: deque[Future[None]] = deque()
+        self._writing: deque[Future[Path]] = deque()
+        self._syncing: deque[Future[None]] = deque()
         folder.mkdir(parents=True, exist_ok=True)
         self.total = 0
 
@@ -57,9 +59,14 @@ class Cutter:
     def _write(self, table: pa.Table) -> None:
         path = self._folder / f"part-{self._files:05d}.parquet"
         self._files += 1
-        self._writing.append(self._pool.submit(write_table, table, path))
+        self._writing.append(self._pool.submit(_write, table, path))
         while len(self._writing) > _MOST_WAITING:
-            self._writing.popleft().result()
+            self._make_durable()
+
+    def _make_durable(self) -> None:
+        # The disk's time is not the encoder's: a thread of its own waits for it.
+        written = self._writing.popleft().result()
+        self._syncing.append(self._disk.submit(sync, written))
 
     def finish(self) -> None:
         """Write what is left and wait for every file."""
@@ -67,7 +74,14 @@ class Cutter:
             self._write(pa.concat_tables(self._tables))
             self._tables = []
         while self._writing:
-            self._writing.popleft().result()
+            self._make_durable()
+        while self._syncing:
+            self._syncing.popleft().result()
+
+
+def _write(table: pa.Table, path: Path) -> Path:
+    write_table(table, path)
+    return path
 
 
 class Publisher:
@@ -75,6 +89,7 @@ class Publisher:
 
     def __init__(self, folder: Path, labels: Sequence[str], pool: Executor) -> None:
         self._folder, self._labels, self._pool = folder, tuple(labels), pool
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="curate-disk")
         self._cutters: dict[str, Cutter] = {}
         for name in ("kept", "used", "dropped", "failed", "ledger"):
             (folder / name).mkdir(parents=True)
@@ -83,7 +98,7 @@ class Publisher:
     def _cutter(self, *names: str) -> Cutter:
         key = "/".join(names)
         if key not in self._cutters:
-            self._cutters[key] = Cutter(self._folder.joinpath(*names), self._pool)
+            self._cutters[key] = Cutter(self._folder.joinpath(*names), self._pool, self._disk)
         return self._cutters[key]
 
     def add(self, state: PartState) -> None:
@@ -96,12 +111,11 @@ class Publisher:
             if tables:
                 whole = pa.concat_tables(tables, promote_options="default")
                 self._add_rows(outcome, sort_by_seq(whole))
-        for label, held in state.ledger.items():
-            for table in held:
-                self._cutter("ledger", label).add(load(table))
-        _release_all(
-            [state.rows, *state.gone, *(t for held in state.ledger.values() for t in held)]
-        )
+        for page in state.ledger:
+            lines = load(page.held)
+            for label, start, count in page.steps:
+                self._cutter("ledger", label).add(lines.slice(start, count))
+        _release_all([state.rows, *state.gone, *(page.held for page in state.ledger)])
 
     def _add_rows(self, outcome: int, table: pa.Table) -> None:
         if not table.num_rows:
@@ -121,6 +135,10 @@ class Publisher:
         """Wait for every file."""
         for cutter in self._cutters.values():
             cutter.finish()
+
+    def close(self) -> None:
+        """Stop writing."""
+        self._disk.shutdown(wait=True, cancel_futures=True)
 
 
 def _release_all(held: Iterable[Held]) -> None:

@@ -19,7 +19,7 @@ from curate.engine.identity import Occurrences
 from curate.engine.ledger import FAILED, lines
 from curate.engine.local import ordered_map
 from curate.engine.part import with_ending
-from curate.engine.segment import PartState
+from curate.engine.segment import Page, PartState
 from curate.errors import InputError
 from curate.read import Inputs, Part, PartRows, Unreadable, read_part
 from curate.row import digest
@@ -57,9 +57,9 @@ class Reading:
             yield self._identified(parsed)
         self._check_files()
 
-    def local_ordinals(self, part: int, ordinals: np.ndarray) -> list[int]:
+    def local_ordinals(self, part: int, ordinals: np.ndarray) -> np.ndarray:
         """Return a file's record numbers as numbers within one part."""
-        return [int(value) for value in ordinals - self._bases[part]]
+        return ordinals - self._bases[part]
 
     def _wanted(self) -> Iterator[Part]:
         for part in self.inputs.parts():
@@ -125,7 +125,8 @@ class Reading:
         state.gone.append(with_ending(table, outcomes, [READ] * len(unreadable), errors))
         reasons = pa.array(errors, pa.string())
         ids_column = table.column("id").combine_chunks()
-        state.ledger[READ] = [lines(READ, ids_column, outcomes, reasons=reasons)]
+        told = lines(READ, ids_column, outcomes, reasons=reasons)
+        state.ledger.append(Page(told, ((READ, 0, len(told)),)))
         for number, error in zip(numbers, errors, strict=True):
             self.unreadable.append({"file": part.file, "line": number, "error": error})
 

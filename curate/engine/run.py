@@ -135,6 +135,7 @@ class _Run:
             local = Local(settings, workspace, self.accounts.driver, self.options.workers)
             stack.callback(local.close)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
+            stack.callback(publisher.close)
             output = Output.open(self.options, self.reading, self.folder.fresh)
             if output is not None:
                 stack.callback(output.discard)

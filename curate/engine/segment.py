@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -109,6 +109,30 @@ class MadeLead:
         part.reset(staying)
 
 
+class Page(NamedTuple):
+    """The ledger lines of one part in one segment; `steps` says whose: (label, start, count)."""
+
+    held: Held
+    steps: tuple[tuple[str, int, int], ...]
+
+    @classmethod
+    def of(
+        cls, ledger: Mapping[str, Sequence[pa.Table]], hold: Callable[[pa.Table], Held]
+    ) -> list[Page]:
+        """Return the lines of all steps as one page, or none; one file costs less than many."""
+        if not ledger:
+            return []
+        tables: list[pa.Table] = []
+        steps: list[tuple[str, int, int]] = []
+        start = 0
+        for label, lines in ledger.items():
+            count = sum(table.num_rows for table in lines)
+            steps.append((label, start, count))
+            tables.extend(lines)
+            start += count
+        return [cls(hold(pa.concat_tables(tables)), tuple(steps))]
+
+
 @dataclass
 class PartState:
     """Where a part stands between segments. `sketches` is what the cut behind it reads."""
@@ -118,7 +142,7 @@ class PartState:
     lead: Lead | None = None
     sketches: Held | None = None
     gone: list[Held] = field(default_factory=list)
-    ledger: dict[str, list[Held]] = field(default_factory=dict)
+    ledger: list[Page] = field(default_factory=list)
     tallies: dict[str, Tally] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -157,16 +181,20 @@ def run_segment(
             apply_generate(part, step, driver)
     sketches = _sketches(part, segment, driver)
     alive = part.split()
-    hold = (lambda table: table) if workspace is None else workspace.hold
+    hold: Callable[[pa.Table], Held] = _as_is if workspace is None else workspace.hold
     return PartState(
         number=state.number,
         rows=hold(alive),
         sketches=None if sketches is None else hold(sketches),
         gone=[*state.gone, *(hold(table) for table in part.gone)],
-        ledger=_joined(state.ledger, {k: [hold(t) for t in v] for k, v in part.ledger.items()}),
+        ledger=[*state.ledger, *(Page.of(part.ledger, hold))],
         tallies=_summed(state.tallies, part.tallies),
         seconds=time.perf_counter() - began,
     )
+
+
+def _as_is(table: pa.Table) -> Held:
+    return table
 
 
 def _sketches(part: PartRun, segment: Segment, driver: Driver | None) -> pa.Table | None:
@@ -196,12 +224,6 @@ def _keys(part: PartRun, step: Gather) -> pa.Table:
     part.write_down(step.title, book.table())
     part.reset(part.split())
     return pa.table({"key": pa.array(keys, pa.string())})
-
-
-def _joined(old: dict[str, list[Held]], new: dict[str, list[Held]]) -> dict[str, list[Held]]:
-    return {
-        k: [*old.get(k, []), *new.get(k, [])] for k in (*old, *(k for k in new if k not in old))
-    }
 
 
 def _summed(old: dict[str, Tally], new: dict[str, Tally]) -> dict[str, Tally]:

@@ -24,6 +24,8 @@ from curate.read.shapes.fields import dumps
 from curate.read.strict import check_text, describe, read_lines, too_long
 from curate.row import KINDS, Record, check_record
 
+_NEWLINE, _BRACE = b"\n{"
+
 
 def read_part(part: Part) -> PartRows:
     """Return the rows of `part`; what cannot be read comes back with its place and reason."""
@@ -48,13 +50,33 @@ def read_part(part: Part) -> PartRows:
     return _rows(part, records, lines)
 
 
-def raw_lines(part: Part, ordinals: Sequence[int]) -> list[bytes]:
-    """Return the bytes of some records of a plain part, for rows that leave as they came."""
+def raw_lines(part: Part, ordinals: np.ndarray) -> list[memoryview]:
+    """Return the bytes of some records of a plain part, neighbours as one piece, newlines included.
+
+    `ordinals` (int64) count up; this is how rows leave as they came.
+    """
     data = _bytes(part) or b""
-    if part.first and data.startswith(BOM):
-        data = data[len(BOM) :]
-    lines = [line for line in data.split(b"\n") if line.strip()]
-    return [lines[ordinal] for ordinal in ordinals]
+    if not data.endswith(b"\n"):
+        data += b"\n"
+    start = len(BOM) if part.first and data.startswith(BOM) else 0
+    begins, ends = _filled_lines(data, start)
+    begins, ends = begins[ordinals], ends[ordinals]
+    fresh = np.ones(len(ordinals), bool)
+    fresh[1:] = begins[1:] != ends[:-1]
+    first = np.flatnonzero(fresh)
+    last = np.append(first[1:], len(ordinals)) - 1
+    view = memoryview(data)
+    return [view[a:b] for a, b in zip(begins[first].tolist(), ends[last].tolist(), strict=True)]
+
+
+def _filled_lines(data: bytes, start: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each line that is not blank begins and ends (behind its newline)."""
+    view = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(view == _NEWLINE) + 1
+    begins = np.concatenate([[start], ends[:-1]])
+    odd = np.flatnonzero(view[begins] != _BRACE).tolist()
+    blank = [i for i in odd if not data[begins[i] : ends[i]].strip()]
+    return (np.delete(begins, blank), np.delete(ends, blank)) if blank else (begins, ends)
 
 
 def _bytes(part: Part) -> bytes | None:
@@ -110,10 +132,13 @@ def _fast(part: Part, data: bytes) -> PartRows | None:
 
 def _plain_lines(data: bytes) -> int | None:
     """Return the number of lines, or `None` where one may be blank or no object."""
-    count = data.count(b"\n") + (not data.endswith(b"\n"))
-    # Every line must begin with an object: Arrow would also take two on a line, or one over two.
-    starts = data.count(b"\n{") + data.startswith(b"{")
-    return count if starts == count and data else None
+    if not data:
+        return None
+    view = np.frombuffer(data, np.uint8)
+    begins = np.flatnonzero(view[:-1] == _NEWLINE) + 1
+    # Every line must begin with an object: Arrow would also take one that spans two lines.
+    plain = view[0] == _BRACE and bool((view[begins] == _BRACE).all())
+    return len(begins) + 1 if plain else None
 
 
 def _arrow(data: bytes, columns: dict[str, pa.DataType]) -> pa.Table | None:

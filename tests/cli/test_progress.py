@@ -1,0 +1,56 @@
+"""Progress is one line, on stderr, and rare where nobody watches."""
+
+import pytest
+
+from curate.cli import progress
+from curate.cli.progress import Line, clock, listening
+from curate.engine.options import Progress
+
+
+class Clock:
+    """A clock that stands where it is put."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def test_the_line_says_how_far_how_fast_and_how_long(time: Clock) -> None:
+    line = Line()
+    assert line.text(Progress("reading", rows=1200)) == "reading | 1,200 rows | 0:00 gone"
+    time.now += 60
+    assert line.text(Progress("judge", 0, 4, 2000)).startswith("judge | 0% | 2,000 rows")
+    time.now += 30
+    said = line.text(Progress("judge", 1, 4, 2000, 45, 5, 1000, 20, 0.5))
+    assert said == (
+        "judge | 25% | 2,000 rows | 45 sent (0.5/s), 5 replayed | 1,000 + 20 tokens | $0.5000 | "
+        "1:30 gone | 1:30 left"
+    )
+
+
+def test_clocks() -> None:
+    assert [clock(s) for s in (0, 59.6, 61, 3725)] == ["0:00", "1:00", "1:01", "1:02:05"]
+
+
+def test_plain_lines_come_seldom_and_on_stderr(
+    time: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with listening() as listener:
+        for second in range(25):
+            time.now = 100.0 + second
+            listener(Progress("reading", rows=second))
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        "reading | 10 rows | 0:10 gone",
+        "reading | 20 rows | 0:20 gone",
+    ]

@@ -1,0 +1,137 @@
+"""Commands that look at finished runs: report, explain, compare, export, preview."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.result import Result
+from tests.cli.conftest import lines_of
+
+
+@pytest.fixture
+def run(home: Path, ok: Callable[..., str]) -> Result:
+    """A finished run that keeps three rows and drops one."""
+    ok("run", "recipe.yaml", "--run", "r")
+    return Result.open(home / "r")
+
+
+def test_report_as_text_and_as_data(run: Result, ok: Callable[..., str]) -> None:
+    assert "1  length: fewer than 3 words" in ok("report", "r")
+    assert json.loads(ok("report", "r", "--json")) == dict(run.summary)
+
+
+def test_explain_tells_a_life(run: Result, ok: Callable[..., str]) -> None:
+    row = next(iter(run.dropped)).id
+    told = ok("explain", "r", row[:12])
+    assert told.splitlines()[0] == f"row        {row}"
+    assert "came from  rows.jsonl, record 2" in told
+    assert "user: Name a town." in told
+    assert "length     dropped: fewer than 3 words (score 1)" in told
+    assert told.splitlines()[-1] == "in the end dropped"
+    data = json.loads(ok("explain", "r", row, "--json"))
+    assert (data["id"], data["outcome"]) == (row, "dropped")
+
+
+def test_explain_shows_the_kept_duplicate(home: Path, ok: Callable[..., str]) -> None:
+    with (home / "rows.jsonl").open("a") as file:
+        file.write(json.dumps({"instruction": "Name a town.", "output": "Paris."}) + "\n")
+    ok("filter", "rows.jsonl", "exact", "-o", "o.jsonl")
+    dropped = next(iter(Result.open("runs/o").dropped))
+    told = ok("explain", "runs/o", dropped.id)
+    kept = next(r.id for r in Result.open("runs/o").kept if "town" in r.whole)
+    assert "exact      dropped: exact duplicate (score 1)" in told
+    assert f"the kept row {kept}" in told
+
+
+def test_data_cannot_drive_the_terminal(run: Result, ok: Callable[..., str]) -> None:
+    red = next(row.id for row in run.kept if "bad" in row.whole)
+    for said in (ok("explain", "r", red), ok("preview", "rows.jsonl", "length")):
+        assert "\x1b" not in said
+        assert "\\x1b[31mred" in said.replace("\n", "")
+
+
+def test_a_long_text_is_cut_unless_full(home: Path, ok: Callable[..., str]) -> None:
+    long = "\n".join(f"line {n} of many" for n in range(40))
+    (home / "long.jsonl").write_text(json.dumps({"instruction": "x", "output": long}) + "\n")
+    ok("filter", "long.jsonl", "length", "-o", "o.jsonl")
+    row = next(iter(Result.open("runs/o").kept)).id
+    assert "line 39" not in ok("explain", "runs/o", row)
+    assert "line 39" in ok("explain", "runs/o", row, "--full")
+
+
+def test_compare_names_what_changed(run: Result, ok: Callable[..., str]) -> None:
+    ok("run", "recipe.yaml", "--run", "s", "--set", "steps.length.min=8", "--limit", "3")
+    found = json.loads(ok("compare", "r", "s", "--json"))
+    assert found["counts"]["in"] == [4, 3]
+    assert found["counts"]["kept"] == [3, 1]
+    assert {"step": "length", "reason": "fewer than 8 words", "counts": [0, 2]} in found["reasons"]
+    assert found["moves"] == [
+        {"from": "kept", "to": None, "rows": 1},
+        {"from": "kept", "to": "dropped", "rows": 1},
+    ]
+    assert "+    min: 8" in found["recipe"]
+    told = ok("compare", "r", "s")
+    moved = next(row.id for row in run.kept if "Red" in row.whole)
+    assert f"{moved}  kept -> dropped (length: fewer than 8 words)" in told
+    assert "Name a colour. Red is a colour" in told
+    assert "kept -> absent" in told
+
+
+def test_compare_says_when_nothing_changed(run: Result, ok: Callable[..., str]) -> None:
+    assert "every row ended the same way in both runs" in ok("compare", "r", "r")
+
+
+def test_export_writes_the_kept_rows(run: Result, ok: Callable[..., str], home: Path) -> None:
+    assert ok("export", "r", "-o", "a.jsonl", "--as", "alpaca") == "3 rows written to a.jsonl\n"
+    assert lines_of(home / "a.jsonl")[0]["output"] == "Red is a colour of the rainbow."
+    ok("export", "r", "-o", "a.parquet")
+    assert ok("export", "a.parquet", "-o", "b.jsonl") == "3 rows written to b.jsonl\n"
+
+
+def test_export_of_data_names_what_it_could_not_read(
+    curate: Callable[..., Any], home: Path
+) -> None:
+    with (home / "rows.jsonl").open("a") as file:
+        file.write('{"instruction": \n')
+    done = curate("export", "rows.jsonl", "-o", "b.jsonl", "--as", "messages")
+    assert done.exit_code == 1
+    assert done.stdout == "4 rows written to b.jsonl\n"
+    assert "unreadable rows.jsonl:5: " in done.stderr
+    assert len(lines_of(home / "b.jsonl")) == 4
+
+
+def test_export_refuses_a_shape_that_does_not_fit(
+    run: Result, curate: Callable[..., Any], home: Path
+) -> None:
+    done = curate("export", "r", "-o", "p.jsonl", "--as", "preference")
+    assert done.exit_code == 2
+    assert "a sft row has no shape 'preference'" in done.stderr
+    assert not (home / "p.jsonl").exists()
+
+
+def test_preview_shows_rows_beside_their_fate(ok: Callable[..., str], home: Path) -> None:
+    said = ok("preview", "recipe.yaml", "-n", "2")
+    assert said.startswith("== length: 2 in, 1 on ===")
+    assert "user: Name a colour." in said
+    assert "| dropped: fewer than 3 words (score 1)" in said
+    assert not (home / "runs").exists()
+
+
+def test_preview_shows_what_is_made(ok: Callable[..., str], home: Path) -> None:
+    row = {"instruction": "Write to jane@acme.org", "output": "Fine."}
+    (home / "mail.jsonl").write_text(json.dumps(row) + "\n")
+    said = ok("preview", "mail.jsonl", "pii", "length:min=1")
+    left, right = said.splitlines()[1].split("|")
+    assert left.strip() == "user: Write to jane@acme.org"
+    assert right.strip() == "used"
+    assert "user: Write to [EMAIL]" in said
+    after = said.split("== length")[1]
+    assert "jane@acme.org" not in after
+    assert "passed (score 1)" in after
+
+
+def test_preview_needs_no_data(ok: Callable[..., str]) -> None:
+    assert "== length: 5 in, 5 on" in ok("preview", "length:min=1")

@@ -1,0 +1,112 @@
+"""`curate run` and `curate filter`, and the flags they share."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from curate import Pipeline
+from curate.steps import Length
+from tests.cli.conftest import lines_of
+
+
+def report(folder: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return data
+
+
+def test_a_recipe_is_run(ok: Callable[..., str], home: Path) -> None:
+    said = ok("run", "recipe.yaml", "-o", "here")
+    assert "4 in + 0 made = 3 kept + 0 used + 1 dropped + 0 failed" in said
+    assert "fewer than 3 words" in said
+    assert said.endswith("run        here\n")
+    assert report(home / "here")["kept"] == 3
+
+
+def test_a_ready_recipe_is_found_by_name(ok: Callable[..., str]) -> None:
+    plan = json.loads(ok("run", "quickstart", "--dry-run"))
+    assert plan["dry_run"] is True
+    assert [step["label"] for step in plan["steps"]][:2] == ["structure", "length"]
+
+
+def test_settings_limit_and_run(ok: Callable[..., str], home: Path) -> None:
+    flags = ("--set", "steps.length.min=8", "--set", "seed=3", "--limit", "3", "--run", "there")
+    ok("run", "recipe.yaml", *flags)
+    found = report(home / "there")
+    assert (found["in"], found["kept"]) == (3, 1)
+
+
+def test_a_folder_is_not_reused_for_another_purpose(
+    curate: Callable[..., Any], ok: Callable[..., str], home: Path
+) -> None:
+    ok("run", "recipe.yaml", "--run", "r")
+    ok("run", "recipe.yaml", "--run", "r")
+    other = curate("run", "recipe.yaml", "--run", "r", "--set", "steps.length.min=8")
+    assert other.exit_code == 2
+    assert "--replace" in other.stderr
+    assert report(home / "r")["kept"] == 3
+    ok("run", "recipe.yaml", "--run", "r", "--set", "steps.length.min=8", "--replace")
+    assert report(home / "r")["kept"] == 1
+
+
+def test_dry_run_writes_nothing(ok: Callable[..., str], home: Path) -> None:
+    before = sorted(p.name for p in home.iterdir())
+    plan = json.loads(ok("filter", "rows.jsonl", "length", "-o", "out.jsonl", "--dry-run"))
+    assert plan["kinds"] == ["sft"]
+    assert plan["steps"] == [{"label": "length", "name": "length", "asks": False}]
+    assert not (home / "out.jsonl").exists()
+    assert sorted(p.name for p in home.iterdir() if p.name != "runs") == before
+
+
+def test_what_was_typed_can_be_saved_and_run_again(ok: Callable[..., str], home: Path) -> None:
+    typed = ("filter", "rows.jsonl", "length:min=3", "near", "-o", "a.jsonl")
+    ok(*typed, "--save-as", "saved.yaml", "--set", "steps.length.max=9")
+    saved = Pipeline.from_yaml(home / "saved.yaml")
+    assert saved.steps[0] == Length(min=3, max=9)
+    assert saved.inputs == "rows.jsonl"
+    ok("run", "saved.yaml", "--run", "b")
+    assert report(home / "b")["kept"] == report(home / "runs" / "a")["kept"]
+
+
+def test_a_saved_recipe_is_not_overwritten(curate: Callable[..., Any], home: Path) -> None:
+    refused = curate("run", "recipe.yaml", "--set", "seed=1", "--save-as", "recipe.yaml")
+    assert refused.exit_code == 2
+    assert "the file is there and differs" in refused.stderr
+    assert "seed" not in (home / "recipe.yaml").read_text()
+
+
+def test_outputs_of_a_recipe_are_written(ok: Callable[..., str], home: Path) -> None:
+    (home / "out.yaml").write_text(
+        "inputs: rows.jsonl\nsteps: [{length: {min: 3}}]\n"
+        "outputs: {sft: {path: a/kept.jsonl, shape: alpaca}, preference: p.jsonl}\n"
+    )
+    ok("run", "out.yaml", "--run", "r")
+    kept = lines_of(home / "a" / "kept.jsonl")
+    assert [row["instruction"] for row in kept] == [
+        "Name a colour.",
+        "Name a colour!",
+        "Name a bad thing.",
+    ]
+    assert lines_of(home / "p.jsonl") == []
+
+
+def test_filter_keeps_what_the_recipe_keeps(ok: Callable[..., str], home: Path) -> None:
+    said = ok("filter", "rows.jsonl", "length:min=3,on=response", "exact", "-o", "sub/out.jsonl.gz")
+    assert "kept rows  sub/out.jsonl.gz" in said
+    assert report(home / "runs" / "out")["kept"] == 3
+
+
+def test_filter_writes_another_shape(ok: Callable[..., str], home: Path) -> None:
+    ok("filter", "rows.jsonl", "length:min=3", "-o", "out.jsonl", "--as", "messages")
+    assert lines_of(home / "out.jsonl")[0]["messages"][0] == {
+        "role": "user",
+        "content": "Name a colour.",
+    }
+
+
+def test_shape_says_how_to_read(curate: Callable[..., Any]) -> None:
+    refused = curate("filter", "rows.jsonl", "length", "-o", "o.jsonl", "--shape", "messages")
+    assert refused.exit_code == 2
+    unknown = curate("filter", "rows.jsonl", "length", "-o", "o.jsonl", "--shape", "alpacca")
+    assert unknown.exit_code == 2
+    assert "alpaca" in unknown.stderr

@@ -1,0 +1,39 @@
+"""Columns, cuts and two texts side by side, whatever the texts hold."""
+
+import pytest
+
+from curate.cli.screen import clipped, side_by_side, table, width, wrapped
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "41")
+
+
+def test_width_follows_the_terminal_within_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for columns in ("10", "90", "999"):
+        monkeypatch.setenv("COLUMNS", columns)
+        found.append(width())
+    assert found == [40, 90, 160]
+
+
+def test_columns_line_up_and_escape() -> None:
+    assert table(["a", "bb"], [["xxx", "y"], ["\x1b", ""]]) == "a     bb\nxxx   y\n\\x1b"
+
+
+def test_a_text_is_cut_to_one_line() -> None:
+    assert clipped("two\nlines  here", 20) == "two lines here"
+    assert clipped("much too long for this", 10) == "much to..."
+    assert clipped("\x07", 10) == "\\x07"
+
+
+def test_lines_are_wrapped_and_counted() -> None:
+    assert wrapped("aaa bbb\n\nccc", 4) == ["aaa", "bbb", "", "ccc"]
+    assert wrapped("a\nb\nc\nd", 4, 3) == ["a", "b", "..."]
+
+
+def test_texts_stand_side_by_side() -> None:
+    assert side_by_side("one two three four five", "x\ny") == (
+        "one two three four  | x\nfive                | y"
+    )

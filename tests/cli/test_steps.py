@@ -1,0 +1,82 @@
+"""`curate steps`, `curate store` and `curate doctor`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.catalog import operators
+from curate.recipe_schema import recipe_schema
+from tests.cli.conftest import Curate
+from tests.cli.test_failures import script
+
+
+def test_steps_lists_every_operator(ok: Callable[..., str]) -> None:
+    listed = [line.split()[0] for line in ok("steps").splitlines()[1:]]
+    assert listed == list(operators())
+
+
+def test_steps_as_data(ok: Callable[..., str]) -> None:
+    found = json.loads(ok("steps", "--json"))
+    assert [step["name"] for step in found] == list(operators())
+    keys = {"name", "kind", "summary", "source", "fields", "extra"}
+    assert all(set(step) == keys for step in found)
+    (length,) = json.loads(ok("steps", "length", "--json"))
+    assert [f["name"] for f in length["fields"] if f["rule"]] == ["min", "max"]
+
+
+def test_one_step_in_full(ok: Callable[..., str]) -> None:
+    said = ok("steps", "near")
+    assert said.startswith("near (whole)\n\nDrop every row")
+    assert "similarity  0.8" in said
+
+
+def test_the_schema(ok: Callable[..., str]) -> None:
+    assert json.loads(ok("steps", "--schema")) == recipe_schema()
+
+
+def test_the_store_is_counted_cleaned_and_exported(process: Curate, home: Path) -> None:
+    model = script(home, "colour=5", "town=1", "bad=2")
+    arguments = ("filter", "rows.jsonl", "judge", "-o", "out.jsonl", "--model", model)
+    assert process(*arguments).returncode == 0
+    numbers = json.loads(process("store", "stats", "--json").stdout)
+    assert (numbers["replies"], numbers["requests"], numbers["runs"]) == (4, 4, 1)
+    done = process("store", "export")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted(line["reply"]["text"] for line in lines) == ["1", "2", "5", "5"]
+    assert process("store", "export", "-o", "all.jsonl").returncode == 0
+    assert (home / "all.jsonl").read_text() == done.stdout
+    assert process("store", "export", "-o", "all.jsonl").returncode == 2
+    assert "0 replies deleted" in process("store", "gc").stdout
+    told = process("explain", "runs/out", lines_ids(home)[0]).stdout
+    assert "asked scripted" in told
+    assert "reply: " in told
+    told = process("doctor").stdout
+    assert "4 replies" in told
+
+
+def lines_ids(home: Path) -> list[str]:
+    from curate.result import Result
+
+    return [row.id for row in Result.open(home / "runs" / "out").kept]
+
+
+def test_doctor_names_keys_and_never_shows_them(
+    curate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_API_KEY", "sk-very-secret")
+    done = curate("doctor")
+    assert done.exit_code == 0, done.output
+    assert "ACME_API_KEY" in done.stdout
+    assert "secret" not in done.output
+    assert "none in .curate yet" in done.stdout
+
+
+def test_doctor_finds_a_broken_store(curate: Callable[..., Any], home: Path) -> None:
+    (home / ".curate").mkdir()
+    (home / ".curate" / "store.db").write_bytes(b"no database " * 100)
+    done = curate("doctor")
+    assert done.exit_code == 4
+    assert "broken  store" in done.stdout

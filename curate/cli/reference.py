@@ -1,0 +1,103 @@
+"""Write the reference pages from the code: `python -m curate.cli.reference [FOLDER]`.
+
+The pages are kept in the repository so that they can be read there and in changes; a test says when
+they are out of date.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from curate import catalog
+from curate.cli.main import COMMANDS, app, load
+from curate.recipe_schema import recipe_schema
+
+WIDTH = 100
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
+NOTE = "<!-- Written by `python -m curate.cli.reference`; do not edit. -->\n"
+
+
+def pages() -> dict[str, str]:
+    """Return every page of the reference by file name."""
+    return {
+        "cli.md": "\n".join(_cli()),
+        "steps.md": "\n".join(_steps()),
+        "recipe.schema.json": json.dumps(recipe_schema(), indent=1, ensure_ascii=False) + "\n",
+    }
+
+
+def write(folder: Path) -> None:
+    """Write the pages into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _cli() -> Iterator[str]:
+    import typer
+
+    root = typer.main.get_command(app)
+    top = root.context_class(root, info_name="curate", max_content_width=WIDTH, **_SETTINGS)
+    yield from (NOTE, "# Command line", "", _help(root, top), "")
+    for name in COMMANDS:
+        command = load(name)
+        here = command.context_class(command, info_name=name, parent=top, **_SETTINGS)
+        yield from (f"## curate {name}", "", _help(command, here), "")
+        for inner in getattr(command, "commands", {}).values():
+            within = inner.context_class(inner, info_name=inner.name, parent=here, **_SETTINGS)
+            yield from (f"### curate {name} {inner.name}", "", _help(inner, within), "")
+
+
+_SETTINGS: Mapping[str, Any] = {"terminal_width": WIDTH, "help_option_names": ["-h", "--help"]}
+
+
+def _help(command: Any, context: Any) -> str:
+    return f"```text\n{command.get_help(context).rstrip()}\n```"
+
+
+def _steps() -> Iterator[str]:
+    """Yield the page of operators, family by family."""
+    own = [op for op in catalog.operators().values() if op.distribution == "curate-align"]
+    yield from (NOTE, "# Steps", "")
+    yield "Fields marked as a rule only decide: changing one asks no model again."
+    yield ""
+    for family in sorted({operator.family for operator in own}):
+        yield from (f"## {family.capitalize()}", "")
+        for operator in own:
+            if operator.family == family:
+                yield from _step(catalog.find(operator.name))
+
+
+def _step(cls: Any) -> Iterator[str]:
+    step = catalog.describe(cls)
+    yield from (f"### {step['name']}", "", f"*{step['kind']}*", "")
+    prose = inspect.cleandoc(cls.__doc__ or "").partition("\nAttributes:\n")[0]
+    yield from (prose.rstrip(), "")
+    if step["fields"]:
+        yield "| field | default | value | |"
+        yield "|---|---|---|---|"
+        yield from map(_field, step["fields"])
+        yield ""
+    if step["extra"]:
+        yield from (f"Needs `pip install 'curate-align[{step['extra']}]'`.", "")
+    yield from (f"Source: {step['source']}", "")
+
+
+def _field(field: Mapping[str, Any]) -> str:
+    default = "required" if field["required"] else f"`{_short(field['default'])}`"
+    cells = [f"`{field['name']}`", default, field["type"], "rule" if field["rule"] else ""]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)

@@ -23,6 +23,10 @@ def rethreshold(result: Result, rules: Mapping[str, Any], inputs: Any) -> Result
     from curate.engine.run import execute
 
     pipeline = result.pipeline.resolved()
+    if inputs is None and pipeline.inputs is None:
+        raise UsageError(
+            f"{result.folder} was made of rows in memory; run the pipeline again with those rows"
+        )
     labels = [step.title for step in pipeline.steps]
     for label in rules:
         if label not in labels:
@@ -41,10 +45,6 @@ def rethreshold(result: Result, rules: Mapping[str, Any], inputs: Any) -> Result
         store=Path(kept["store"]) if kept.get("store") else None,
         shape=kept.get("shape"),
     )
-    if inputs is None and pipeline.inputs is None:
-        raise UsageError(
-            f"{result.folder} was made of rows in memory; run the pipeline again with those rows"
-        )
     return execute(dataclasses.replace(pipeline, steps=tuple(steps)), inputs, options)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -49,6 +51,9 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
         StoppedShort: the disk is full, the store or a server failed, or a step could not decide.
     """
     options = options or RunOptions()
+    if isinstance(inputs, str | os.PathLike):
+        # A path belongs to the recipe: `run.yaml` then says what was read, and can be run again.
+        pipeline, inputs = dataclasses.replace(pipeline, inputs=os.fspath(inputs)), None
     opened = open_inputs(pipeline.inputs if inputs is None else inputs, shape=options.shape)
     pipeline = pipeline.resolved()
     pipeline.check(kinds=opened.kinds())
@@ -59,7 +64,7 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
             if options.dry_run:
                 return Result(folder.path, _plan_summary(pipeline, opened))
             folder.claim(purpose, replace=options.replace)
-            return _Run(pipeline, opened, options, folder).go()
+            return _Run(pipeline, opened, options, folder, inputs).go()
     except CurateError:
         raise
     except (OSError, ValueError) as error:
@@ -110,9 +115,15 @@ class _Run:
     """One execution in a locked folder."""
 
     def __init__(
-        self, pipeline: Pipeline, opened: Inputs, options: RunOptions, folder: RunFolder
+        self,
+        pipeline: Pipeline,
+        opened: Inputs,
+        options: RunOptions,
+        folder: RunFolder,
+        rows: Any,
     ) -> None:
         self.pipeline, self.opened, self.options, self.folder = pipeline, opened, options, folder
+        self.rows = rows
         self.began = time.time()
         self.progress = Progress()
         self.reading = Reading(opened, options.limit)
@@ -215,7 +226,9 @@ class _Run:
         self.folder.publish(texts, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
         share = summary["failed"] / max(1, summary["in"] + summary["made"])
         code = 4 if self.short else 1 if share > self.options.allow_failed else 0
-        return Result(self.folder.path, summary, code, self.short, pipeline=self.pipeline)
+        return Result(
+            self.folder.path, summary, code, self.short, pipeline=self.pipeline, inputs=self.rows
+        )
 
     def _summary(self, publisher: Publisher) -> dict[str, Any]:
         counts = {

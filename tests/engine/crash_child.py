@@ -1,8 +1,8 @@
 """Run a recipe of contract steps and die at a chosen instant: `crash_child.py FOLDER PLAN`.
 
-PLAN is JSON: `{"recipe": ..., "rows": N, "phase": ..., "call": N, "after": bool}`; the process kills
-itself (SIGKILL, nothing is cleaned up) before or after the N-th call of the phase. Phase null runs
-to the end.
+PLAN is JSON: `{"recipe": ..., "rows": N, "phase": ..., "call": N, "after": bool}`; the process
+kills itself (SIGKILL, nothing is cleaned up) before or after the N-th call of the phase. Phase
+null runs to the end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A full disk ends in exit 4 with a clear error, and the same command completes once there is room."""
+"""A full disk ends in exit 4 with a clear error; the same command completes once there is room."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from .contract_steps import Fragile, numbered
 def test_other_rules_need_another_folder_or_replace(tmp_path: Path) -> None:
     first = run([Fragile(below=7.0)], numbered(30), tmp_path)
     want = fingerprint(first.folder)
-    with pytest.raises(UsageError, match="other steps.*--replace"):
+    with pytest.raises(UsageError, match=r"other steps.*--replace"):
         run([Fragile(below=3.0)], numbered(30), tmp_path)
     assert fingerprint(first.folder) == want
     second = run([Fragile(below=3.0)], numbered(30), tmp_path, replace=True)
@@ -61,7 +61,8 @@ def test_the_report_has_what_the_contract_says(tmp_path: Path) -> None:
     }  # fmt: skip
     assert Result.open(result.folder).summary == report
     assert {path.name for path in result.folder.iterdir()} == {
-        "run.yaml", "report.json", "README.md", "kept", "used", "dropped", "failed", "ledger", ".state",
+        "run.yaml", "report.json", "README.md", ".state",
+        "kept", "used", "dropped", "failed", "ledger",
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Promise 2: a changed rule asks nothing for rows that reached a step, and only what is new after it."""
+"""Promise 2: a changed rule asks nothing for rows that reached a step, only what is new after."""
 
 from __future__ import annotations
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from curate.kernels.anchors import anchors_of, literal_runs
 from curate.kernels.words import stands_alone
 from curate.row import On
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
     from curate.chunk import Chunk
 
@@ -40,12 +41,14 @@ class Search(NamedTuple):
 
     `screen` is a pattern for RE2, or `None`. `counts`: its number of matches in an ASCII text is
     exact, not only whether there is one. `covers`: it misses no row, ASCII or not.
+    Every match holds one of the `anchors`, if there are any.
     """
 
     pattern: re.Pattern[str]
     screen: str | None
     counts: bool
     covers: bool
+    anchors: tuple[bytes, ...] = ()
 
     def count(self, text: str) -> int:
         """Return the number of matches that do not overlap and are not empty."""
@@ -66,7 +69,8 @@ def phrase_search(phrases: tuple[str, ...], *, whole_words: bool, ignore_case: b
     screen = "|".join(_screen(phrase, whole_words, ignore_case) for phrase in ordered)
     screen = ("(?i)" if ignore_case else "") + f"(?:{screen})"
     steady = all(p.isascii() or not ignore_case or p.lower() == p.upper() for p in phrases)
-    return Search(re.compile(pattern, flags), screen if steady else None, True, steady)
+    anchors = anchors_of((phrase.split() for phrase in phrases), ignore_case=ignore_case)
+    return Search(re.compile(pattern, flags), screen if steady else None, True, steady, anchors)
 
 
 def _plain(phrase: str, whole_words: bool) -> str:
@@ -114,12 +118,14 @@ def regex_search(pattern: str, *, ignore_case: bool) -> Search:
     """Return the search for a regular expression in Python's syntax."""
     compiled = re.compile(pattern, re.IGNORECASE if ignore_case else re.NOFLAG)
     screen = re2_form(pattern)
-    if screen is not None and ignore_case:
-        screen = "(?i)" + screen
+    anchors: tuple[bytes, ...] = ()
+    if screen is not None:
+        anchors = anchors_of(literal_runs(pattern), ignore_case=ignore_case)
+        screen = "(?i)" * ignore_case + screen
     # Whether there is a match is the same in both; how many is not where a repeated group can be
     # empty, nor behind an anchor: Arrow searches on in the rest of the text, as if it began there.
     counts = not _REPEATED_GROUP.search(pattern) and not _EDGES.search(pattern)
-    return Search(compiled, screen, counts, False)
+    return Search(compiled, screen, counts, False, anchors)
 
 
 def re2_form(pattern: str) -> str | None:
@@ -179,38 +185,44 @@ def _escape(following: str, inside: bool) -> tuple[str, int] | None:
 def count_matches(chunk: Chunk, on: On, search: Search) -> np.ndarray:
     """Return the number of matches in every text of a column, equal to `search.count`."""
     import numpy as np
+    import pyarrow as pa
 
     texts = chunk.texts(on)
-    out, exact = _screened(chunk, on, search)
-    again = np.flatnonzero(~exact)
-    if len(again):
-        out[again] = [search.count(text) for text in texts.take(_indexes(again)).to_pylist()]
+    if not search.anchors:
+        return _count(texts, search)
+    from curate.kernels.anchor_columns import texts_with
+
+    out = np.zeros(len(texts), np.int64)
+    where = np.flatnonzero(texts_with(texts, search.anchors))
+    out[where] = _count(texts.take(pa.array(where)), search)
     return out
 
 
-def _screened(chunk: Chunk, on: On, search: Search) -> tuple[np.ndarray, np.ndarray]:
-    """Return RE2's counts, and a mask of the rows for which they are what `re` would say."""
+def _count(texts: pa.StringArray, search: Search) -> np.ndarray:
+    import numpy as np
+    import pyarrow as pa
+
+    out, exact = _screened(texts, search)
+    again = np.flatnonzero(~exact)
+    if len(again):
+        out[again] = [search.count(text) for text in texts.take(pa.array(again)).to_pylist()]
+    return out
+
+
+def _screened(texts: pa.StringArray, search: Search) -> tuple[np.ndarray, np.ndarray]:
+    """Return RE2's counts, and a mask of the texts for which they are what `re` would say."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    texts = chunk.texts(on)
+    nothing_known = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
     if search.screen is None:
-        return np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
+        return nothing_known
     work = pc.count_substring_regex if search.counts else pc.match_substring_regex
     try:
         found = np.asarray(work(texts, search.screen)).astype(np.int64)
     except pa.ArrowInvalid:  # RE2 refuses what it cannot bound, such as x{2000}
-        return np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
-    ascii_only: np.ndarray = chunk.shared(
-        ("ascii", on), lambda: np.asarray(pc.string_is_ascii(texts))
-    )
+        return nothing_known
     nothing = found == 0
-    exact = ascii_only & (nothing | search.counts)
+    exact = np.asarray(pc.string_is_ascii(texts)) & (nothing | search.counts)
     return found, exact | (nothing if search.covers else np.zeros_like(nothing))
-
-
-def _indexes(where: Iterable[int]) -> Any:
-    import pyarrow as pa
-
-    return pa.array(where)

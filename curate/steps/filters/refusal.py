@@ -20,7 +20,7 @@ class Refusal(Filter):
 
     The score is the number of refusing phrases (a list of some fifty, English and Chinese, in
     `kernels/phrases.json`; `more` adds to it). An answer that quotes a refusal counts too, and one
-    that refuses in other words does not: a judge sees more.
+    that refuses in other words does not: a judge sees more. Above `max` (0) a row is dropped.
     """
 
     on: On = "response"

@@ -30,7 +30,7 @@ def test_runs_that_every_match_holds(pattern, runs):
 
 def test_takes_few_and_rare_anchors_or_none():
     assert anchors_of([["the", "xylo"]], ignore_case=False)[0] in (b"xyl", b"ylo")
-    assert len(anchors_of([["quartz"], ["quart"]], ignore_case=True)) == 1
+    assert len(anchors_of([["fjord"], ["fjords"]], ignore_case=True)) == 1
     assert anchors_of([["hello"], ["a"]], ignore_case=True) == ()
     assert anchors_of([["kiss"]], ignore_case=True)[1:] == (OUTSIDE,)
     assert len(anchors_of([["kiss"]], ignore_case=False)) == 1

@@ -19,7 +19,8 @@ class Boilerplate(Filter):
     """Drop rows whose answer speaks of being a model, or in set phrases.
 
     The score is the number of set phrases such as "as an AI language model" or "I hope this helps"
-    (a list of some forty, English and Chinese, in `kernels/phrases.json`; `more` adds to it). Above `max` (0) a row is dropped.
+    (a list of some forty, English and Chinese, in `kernels/phrases.json`; `more` adds to it).
+    Above `max` (0) a row is dropped.
     """
 
     on: On = "response"

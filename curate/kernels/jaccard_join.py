@@ -35,7 +35,7 @@ from curate.kernels.jaccard import Nearest
 # Counters stop at _FULL; members that _COMMON or more sets hold are indexed by length class.
 _FULL, _COMMON = 255, 64
 _BLOCK, _MOST_THREADS = 4096, 8
-_PROBES, _ROUNDS = 64, 8
+_PROBES, _ROUNDS = 64, 16
 _MOST_COUNTERS, _MOST_HEADS = 1 << 28, 1 << 27
 _CLASS_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _LOW_32, _SHIFT_29, _SHIFT_20 = np.uint64(0xFFFFFFFF), np.uint64(29), np.uint64(20)

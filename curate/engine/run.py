@@ -60,9 +60,9 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
     purpose = _purpose(pipeline, opened, options)
     folder = RunFolder(options.run or default_folder(pipeline, purpose))
     try:
+        if options.dry_run:
+            return Result(folder.path, _plan_summary(pipeline, opened))
         with folder.lock():
-            if options.dry_run:
-                return Result(folder.path, _plan_summary(pipeline, opened))
             folder.claim(purpose, replace=options.replace)
             return _Run(pipeline, opened, options, folder, inputs).go()
     except CurateError:

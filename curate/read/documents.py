@@ -1,123 +1,159 @@
-"""JSON files that are one document: an array of records, or a single one, read piece by piece."""
+"""JSON files that are one document: an array of records, or objects one after the other.
+
+The file is read through a window, so its size does not matter. A record that strict JSON refuses
+fails alone where its end can still be found by counting brackets; otherwise the file breaks off.
+"""
 
 from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from curate.read.part import LINE_BYTES, RAW_BYTES, Read
-from curate.read.strict import _DECODER, check_text, describe, too_long
+from curate.read.strict import describe, parse, too_long
 
 _BLOCK = 1 << 20
-_SPACE = " \t\r\n"
-
-
-class _Text:
-    """A window on the file's text that grows while a value is incomplete."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115 - closed by `close`
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")()
-        self.text, self.at, self.line, self.ended = "", 0, 1, False
-
-    def more(self) -> bool:
-        """Read on; tell whether there was anything."""
-        if self.ended:
-            return False
-        block = self._file.read(max(_BLOCK, len(self.text) - self.at))
-        self.line += self.text.count("\n", 0, self.at)
-        self.text = self.text[self.at :] + self._decode.decode(block, final=not block)
-        self.at, self.ended = 0, not block
-        return bool(block)
-
-    def peek(self) -> str:
-        """Skip white space and return the next character, or an empty text at the end."""
-        while True:
-            while self.at < len(self.text) and self.text[self.at] in _SPACE:
-                self.at += 1
-            if self.at < len(self.text):
-                return self.text[self.at]
-            if not self.more():
-                return ""
-
-    def here(self) -> int:
-        """Return the line number of the next character."""
-        return self.line + self.text.count("\n", 0, self.at)
-
-    def rest(self) -> bytes:
-        return self.text[self.at : self.at + RAW_BYTES].encode("utf-8", "replace")
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def read_document(path: Path) -> Iterator[Read]:
-    """Yield the records of a JSON array (or the only one); a break ends the file with an error."""
-    text = _Text(path)
-    try:
-        try:
-            opening = text.peek()
-            if opening == "[":
-                text.at += 1
-                yield from _elements(text)
-            else:
-                yield _value(text)
-            if text.peek():
-                line, raw = text.here(), text.rest()
-                yield Read(None, "more text behind the end of the JSON document", raw, line)
-        except UnicodeDecodeError as error:
-            where = f"invalid UTF-8: {error.reason} (0x{error.object[error.start]:02x})"
-            yield Read(None, f"{where}; the file cannot be read beyond", text.rest(), text.here())
-        except _BrokenError as error:
-            yield Read(None, str(error), text.rest(), text.here())
-    finally:
-        text.close()
+_SPACE = re.compile(r"[ \t\r\n]*")
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Finds where a value ends and accepts whatever Python does; `parse` then judges the value.
+_LENIENT = json.JSONDecoder(strict=False)
 
 
 class _BrokenError(Exception):
     """The document cannot be read beyond this point."""
 
 
-def _elements(text: _Text) -> Iterator[Read]:
-    if text.peek() == "]":
-        text.at += 1
+class _Window:
+    """A window on the file's text that grows while a value is incomplete."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by `__exit__`
+        # Bytes that are no UTF-8 become surrogates, so that only their own record fails.
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+        self.text, self.at, self._ended = "", 0, False
+        self._line, self._counted = 1, 0
+
+    def __enter__(self) -> _Window:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._file.close()
+
+    def more(self) -> bool:
+        """Read on; tell whether there was anything."""
+        if self._ended:
+            return False
+        block = self._file.read(max(_BLOCK, len(self.text) - self.at))
+        self.line()
+        self.text = self.text[self.at :] + self._decode.decode(block, final=not block)
+        self.at, self._counted, self._ended = 0, 0, not block
+        return bool(block)
+
+    def peek(self) -> str:
+        """Skip white space and return the next character, or an empty text at the end."""
+        while True:
+            found = _SPACE.match(self.text, self.at)
+            self.at = found.end() if found else self.at
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if not self.more():
+                return ""
+
+    def line(self) -> int:
+        """Return the line number of the next character."""
+        self._line += self.text.count("\n", self._counted, self.at)
+        self._counted = self.at
+        return self._line
+
+    def raw(self, end: int | None = None) -> bytes:
+        """Return the bytes from here on (to `end`), as many as are kept of an unreadable record."""
+        until = self.at + RAW_BYTES if end is None else min(end, self.at + RAW_BYTES)
+        return self.text[self.at : until].encode("utf-8", "surrogateescape")[:RAW_BYTES]
+
+
+def read_document(path: Path) -> Iterator[Read]:
+    """Yield the records of a JSON array, or objects one after the other."""
+    with _Window(path) as window:
+        try:
+            if window.peek() == "[":
+                window.at += 1
+                yield from _elements(window)
+                if window.peek():
+                    raise _BrokenError("more text behind the end of the JSON array")
+            else:
+                while window.peek():
+                    yield _value(window)
+        except _BrokenError as error:
+            yield Read(None, str(error), window.raw(), window.line())
+
+
+def _elements(window: _Window) -> Iterator[Read]:
+    if window.peek() == "]":
+        window.at += 1
         return
     while True:
-        yield _value(text)
-        following = text.peek()
+        yield _value(window)
+        following = window.peek()
         if following not in (",", "]"):
             found = f"'{following}'" if following else "the end of the file"
             raise _BrokenError(f"the array breaks off here: found {found} where , or ] must stand")
-        text.at += 1
+        window.at += 1
         if following == "]":
             return
 
 
-def _value(text: _Text) -> Read:
+def _value(window: _Window) -> Read:
     """Return the next value, reading on until it is whole."""
-    text.peek()
-    line = text.here()
-    while True:
-        try:
-            value, end = _DECODER.raw_decode(text.text, text.at)
-            # A number at the window's edge may go on behind it; an object never does.
-            if end < len(text.text) or not text.more():
-                break
-        except json.JSONDecodeError as error:
-            if len(text.text) - text.at > LINE_BYTES:
-                raise _BrokenError(f"a record is {too_long()}") from None
-            if not text.more():
-                raise _BrokenError(f"the file breaks off here: {error.msg}") from None
-        except (ValueError, RecursionError) as error:
-            raise _BrokenError(f"{describe(error)}; the file cannot be read beyond") from None
-    raw = text.text[text.at : min(end, text.at + RAW_BYTES)].encode("utf-8", "replace")
-    text.at = end
-    if not isinstance(value, dict):
-        return Read(None, "an element must be a JSON object", raw, line)
+    window.peek()
+    line, end = window.line(), _end(window)
+    raw, text = window.raw(end), window.text[window.at : end]
+    window.at = end
     try:
-        check_text(value)
-    except ValueError as error:
-        return Read(None, str(error), raw, line)
-    return Read(value, None, raw, line)
+        record = parse(text)
+        text.encode()
+    except (ValueError, RecursionError) as error:
+        return Read(None, _why(error), raw, line, size=len(text))
+    if not isinstance(record, dict):
+        return Read(None, "an element must be a JSON object", raw, line, size=len(text))
+    return Read(record, None, raw, line, size=len(text))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return f"invalid UTF-8 (0x{ord(error.object[error.start]) & 0xFF:02x})"
+    return describe(error)
+
+
+def _end(window: _Window) -> int:
+    """Return where the value that begins here ends."""
+    while True:
+        end, problem = _try_end(window.text, window.at)
+        # A number at the window's edge may go on behind it; an object never does.
+        if end is not None and end < len(window.text):
+            return end
+        if len(window.text) - window.at > LINE_BYTES:
+            raise _BrokenError(f"a record is {too_long()}")
+        if not window.more():
+            if end is not None:
+                return len(window.text)
+            raise _BrokenError(f"the file breaks off here: {problem}")
+
+
+def _try_end(text: str, at: int) -> tuple[int | None, str]:
+    try:
+        return _LENIENT.raw_decode(text, at)[1], ""
+    except (ValueError, RecursionError) as error:
+        problem = error.msg if isinstance(error, json.JSONDecodeError) else describe(error)
+    if not text.startswith(("{", "["), at):
+        return None, problem
+    depth = 0
+    for match in _BRACKETS.finditer(text, at):
+        bracket = match.group()
+        depth += (bracket in "[{") - (bracket in "]}")
+        if depth == 0 and bracket in "]}":
+            return match.end(), problem
+    return None, problem

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import functools
 import glob
-import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,14 +17,15 @@ from curate.data import shipped
 from curate.errors import InputError, UsageError
 from curate.read.documents import read_document
 from curate.read.lines import BOM, Cut, cut_file, cut_stream, open_stream
-from curate.read.part import PART_ROWS, Part, Read
+from curate.read.part import PART_BYTES, PART_ROWS, Part, Read
 from curate.read.shapes import guess, shape
-from curate.read.shapes.fields import dumps
-from curate.read.strict import read_lines
-from curate.read.tables import read_csv, read_parquet
+from curate.read.shapes.fields import dumps, plain
+from curate.read.strict import check_depth, describe, read_lines, too_long
+from curate.read.tables import is_flan, read_csv, read_flan, read_parquet
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".parquet", ".csv", ".tsv")
 _SNIFFED = 20
+_HEAD = 1 << 20
 _MAGIC = {b"\x1f\x8b": ".jsonl.gz", b"\x28\xb5\x2f\xfd": ".jsonl.zst", b"PAR1": ".parquet"}
 
 
@@ -57,6 +59,10 @@ class Inputs:
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Return what the inputs are, by content: a changed byte makes another run."""
+        return [dict(entry) for entry in self._fingerprint]
+
+    @functools.cached_property
+    def _fingerprint(self) -> list[dict[str, Any]]:
         return [
             {
                 "input": file.source,
@@ -110,19 +116,34 @@ def _open_memory(index: int, name: str, given: Any, wanted: str | None) -> File:
         records = given.to_dict(orient="records")
     elif hasattr(given, "to_list") and hasattr(given, "features"):
         records = given.to_list()
-    elif isinstance(given, Iterable) and not isinstance(given, str | bytes):
+    elif isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
         records = list(given)
     else:
         raise UsageError(
             f"input '{name}' is a {type(given).__name__}; give a path, a list of dicts, a pandas "
             "DataFrame or a datasets.Dataset"
         )
-    first = [record for record in records[:_SNIFFED] if isinstance(record, Mapping)]
-    if not first:
+    records = [_settled(record) for record in records]
+    seen = [record for record in records[:_SNIFFED] if isinstance(record, Mapping)]
+    if not seen:
         raise InputError(f"input '{name}' holds no record (a dict) among its first rows")
-    found = wanted or guess(first[:1], f"input '{name}'")
+    found = wanted or guess(seen, f"input '{name}'")
+    shape(found)
     size = sum(len(str(r)) for r in records[:100]) * max(1, len(records) // 100)
     return File(index, 0, "memory", name, found, "memory", size, records)
+
+
+def _settled(record: Any) -> Any:
+    """Return a record in memory as JSON data, or a `Read` that says why it is none."""
+    if not isinstance(record, Mapping):
+        wrong = f"a row must be a dict, not {type(record).__name__}"
+        return Read(None, wrong, repr(record).encode("utf-8", "replace"))
+    try:
+        settled = plain(record)
+        check_depth(settled)
+    except (ValueError, RecursionError) as error:
+        return Read(None, describe(error), ", ".join(map(str, record)).encode("utf-8", "replace"))
+    return settled
 
 
 # -- files ----------------------------------------------------------------------------------------
@@ -174,14 +195,18 @@ def _form(path: Path) -> str:
         head = file.read(4096)
     if not head.removeprefix(BOM).strip():
         raise InputError(f"{path}: the file is empty")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: the file is UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
     real = next((e for magic, e in _MAGIC.items() if head.startswith(magic)), None)
     if real is not None and real != ending:
         raise InputError(f"{path}: its name says {ending}, its content is {real}; rename the file")
     if real is None and ending in _MAGIC.values():
         raise InputError(f"{path}: its name says {ending}, but its content is not; rename the file")
     text = head.removeprefix(BOM).lstrip()
-    if ending == ".jsonl" and text.startswith(b"["):
+    if ending == ".jsonl" and text.startswith(b"[") and text[1:].lstrip().startswith(b"{"):
         return ".json"
+    if ending == ".tsv" and is_flan(text.decode("utf-8", "replace")):
+        return "flan"
     if ending == ".json" and text.startswith(b"{") and _is_lines(text):
         return ".jsonl"
     return ending
@@ -195,67 +220,69 @@ def _is_lines(text: bytes) -> bool:
 
 def _first_records(path: Path, form: str) -> list[Mapping[str, Any]]:
     """Return the first readable records, or raise when there is none."""
-    found, first_error = [], None
-    for read in itertools.islice(_sniff(path, form), 2000):
-        if isinstance(read.record, Mapping):
-            found.append(read.record)
-            if len(found) == 1:
+    found: list[Mapping[str, Any]] = []
+    first_error = None
+    with contextlib.closing(_sniff(path, form)) as reads:
+        for number, read in enumerate(reads, 1):
+            if isinstance(read.record, Mapping):
+                found.append(read.record)
+            elif first_error is None:
+                first_error = f"line {read.line}: {read.error}"
+            if len(found) == _SNIFFED or (found and number >= _SNIFFED):
                 break
-        elif first_error is None:
-            first_error = f"line {read.line}: {read.error}"
     if not found:
-        raise InputError(f"{path}: not one readable row; {first_error or 'the file is empty'}")
+        raise InputError(f"{path}: not one readable row; {first_error or 'it holds no record'}")
     return found
 
 
-def _sniff(path: Path, form: str) -> Iterator[Read]:
+def _sniff(path: Path, form: str) -> Generator[Read, None, None]:
+    """Yield a file's records, few of each part unless none of them can be read."""
     if form == ".json":
         yield from read_document(path)
     elif form in (".csv", ".tsv"):
         yield from read_csv(path, "," if form == ".csv" else "\t")
+    elif form == "flan":
+        yield from read_flan(path)
     elif form == ".parquet":
         for batch in read_parquet(path):
             yield from (Read(record) for record in batch.slice(0, _SNIFFED).to_pylist())
-            return
+    elif form == ".jsonl":
+        for number, cut in enumerate(cut_file(path)):
+            yield from _sniff_lines(_first_lines(path, cut), cut, first=number == 0)
     else:
-        yield from _sniff_lines(path, form)
+        with open_stream(path) as stream:
+            for number, cut in enumerate(cut_stream(stream)):
+                yield from _sniff_lines(iter([cut.data or b""]), cut, first=number == 0)
 
 
-def _sniff_lines(path: Path, form: str) -> Iterator[Read]:
-    cuts = cut_file(path) if form == ".jsonl" else cut_stream(open_stream(path))
-    for number, cut in enumerate(cuts):
-        data = cut.data if cut.data is not None else _head_of(path, cut)
-        if number == 0:
-            data = data.removeprefix(BOM)
-        yield from read_lines(data)[0]
-        if cut.broken:
-            yield Read(None, cut.broken, b"", 1)
+def _sniff_lines(pieces: Iterator[bytes], cut: Cut, *, first: bool) -> Iterator[Read]:
+    if cut.head is not None:
+        yield _overlong(cut)
+        return
+    for data in pieces:
+        yield from read_lines(data.removeprefix(BOM) if first else data)[0]
+    if cut.broken:
+        yield Read(None, cut.broken, b"", 1)
 
 
-def _head_of(path: Path, cut: Cut) -> bytes:
-    """Return the first whole lines of a range, enough to learn its shape."""
-    for size in (1 << 20, cut.length):
-        with open(path, "rb") as file:
-            file.seek(cut.offset)
-            data = file.read(min(size, cut.length))
+def _first_lines(path: Path, cut: Cut) -> Iterator[bytes]:
+    """Yield the lines of a range in two pieces: a shape is learnt without reading it all."""
+    with open(path, "rb") as file:
+        file.seek(cut.offset)
+        data = file.read(min(_HEAD, cut.length))
         end = data.rfind(b"\n") + 1
-        if end or size >= cut.length:
-            return data[:end] if end else data
-    return data
+        yield data[:end]
+        yield data[end:] + file.read(cut.length - len(data))
 
 
 def _parts(file: File) -> Iterator[Part]:
     base = Part(file.input_index, file.file_index, file.name, file.source, file.shape, "range")
     path = Path(file.name)
     if file.form == ".jsonl":
-        for number, cut in enumerate(cut_file(path)):
-            yield base._replace(offset=cut.offset, length=cut.length, first=number == 0)
+        yield from _line_parts(base, cut_file(path))
     elif file.form in (".jsonl.gz", ".jsonl.zst"):
         with open_stream(path) as stream:
-            for number, cut in enumerate(cut_stream(stream)):
-                yield base._replace(
-                    form="lines", data=cut.data, broken=cut.broken, first=number == 0
-                )
+            yield from _line_parts(base._replace(form="lines"), cut_stream(stream))
     elif file.form == ".parquet":
         for batch in read_parquet(path):
             yield base._replace(form="batch", data=batch)
@@ -264,23 +291,43 @@ def _parts(file: File) -> Iterator[Part]:
             yield base._replace(form="records", data=records)
 
 
+def _line_parts(base: Part, cuts: Iterable[Cut]) -> Iterator[Part]:
+    for number, cut in enumerate(cuts):
+        if cut.head is not None:
+            yield base._replace(form="long", data=_overlong(cut))
+        else:
+            yield base._replace(
+                offset=cut.offset,
+                length=cut.length,
+                data=cut.data,
+                broken=cut.broken,
+                first=number == 0,
+            )
+
+
+def _overlong(cut: Cut) -> Read:
+    return Read(None, cut.broken or too_long(), cut.head or b"", 1)
+
+
 def _reads(file: File) -> Iterator[Read]:
     if file.records is not None:
         for record in file.records:
-            if isinstance(record, Mapping):
-                yield Read(dict(record))
-            else:
-                yield Read(
-                    None,
-                    f"a row must be a dict, not {type(record).__name__}",
-                    repr(record).encode(),
-                )
+            yield record if isinstance(record, Read) else Read(record)
         return
     yield from _sniff(Path(file.name), file.form)
 
 
 def _batched(reads: Iterator[Read]) -> Iterator[list[Read]]:
-    while batch := list(itertools.islice(reads, PART_ROWS)):
+    """Yield records in lists of 16,384, or of 64 MB."""
+    batch: list[Read] = []
+    size = 0
+    for read in reads:
+        batch.append(read)
+        size += read.size
+        if len(batch) == PART_ROWS or size >= PART_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
         yield batch
 
 

@@ -1,8 +1,11 @@
-"""Cut JSONL files into parts: byte ranges where a file can be read again, else the bytes."""
+"""Cut JSONL files into parts: byte ranges where a file can be read again, else the bytes.
+
+A part holds the lines that fit into 16,384 rows and 64 MB, and at least one: so a line too long to
+be read is always alone in its part, and takes no other row with it.
+"""
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,81 +13,129 @@ from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from curate.read.part import LINE_BYTES, PART_BYTES, PART_ROWS
+from curate.read.gunzip import Gunzip
+from curate.read.part import LINE_BYTES, PART_BYTES, PART_ROWS, RAW_BYTES
 
 _BLOCK = 4 << 20
+_SMALL = 1 << 20
 BOM = b"\xef\xbb\xbf"
 
 
 class Cut(NamedTuple):
-    """A range of lines: where it starts, its length, its bytes (streams), and why it breaks off."""
+    """A range of lines: where it starts, its length, its bytes (streams), and why it breaks off.
+
+    A line that is too long to be held has its first bytes in `head`.
+    """
 
     offset: int
     length: int
     data: bytes | None = None
     broken: str | None = None
+    head: bytes | None = None
 
 
 def cut_file(path: Path) -> Iterator[Cut]:
     """Yield the ranges of a plain file; only newlines are looked at."""
     with open(path, "rb") as file:
-        start = base = lines = 0
+        start = base = 0
+        ends = np.zeros(0, np.int64)
         while block := file.read(_BLOCK):
-            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + 1
-            at = 0
-            while at < len(ends):
-                # The part ends at its last row, or at the first line that passes its bytes.
-                row = at + PART_ROWS - lines
-                full = int(np.searchsorted(ends[at:], start + PART_BYTES - base)) + at + 1
-                stop = min(row, full)
-                if stop > len(ends):
-                    break
-                end = base + int(ends[stop - 1])
-                yield Cut(start, end - start)
-                start, lines, at = end, 0, stop
-            lines += len(ends) - at
+            ends = np.concatenate([ends, _line_ends(block) + base])
             base += len(block)
-        if base > start:
-            yield Cut(start, base - start)
+            while count := _full(ends, start):
+                end = int(ends[count - 1])
+                yield _range(path, start, end)
+                start, ends = end, ends[count:]
+        for end in _last_ends(ends, start, base):
+            yield _range(path, start, end)
+            start = end
+
+
+def _line_ends(data: bytes | bytearray) -> np.ndarray:
+    return np.flatnonzero(np.frombuffer(data, np.uint8) == 10) + 1
+
+
+def _fitting(ends: np.ndarray, start: int) -> int:
+    """Return how many lines make a part: those that fit, and at least one."""
+    fits = int(np.searchsorted(ends, start + PART_BYTES, side="right"))
+    return max(1, min(PART_ROWS, fits))
+
+
+def _full(ends: np.ndarray, start: int) -> int:
+    """Return how many lines make a part, or 0 while more lines may fit."""
+    if len(ends) >= PART_ROWS or (len(ends) and ends[-1] - start > PART_BYTES):
+        return _fitting(ends, start)
+    return 0
+
+
+def _last_ends(ends: np.ndarray, start: int, size: int) -> Iterator[int]:
+    """Yield where the last parts end; a last line without a newline may still not fit into one."""
+    if not len(ends) or ends[-1] < size:
+        ends = np.append(ends, size)
+    while start < size:
+        count = _fitting(ends, start)
+        start, ends = int(ends[count - 1]), ends[count:]
+        yield start
+
+
+def _range(path: Path, start: int, end: int) -> Cut:
+    if end - start <= LINE_BYTES:
+        return Cut(start, end - start)
+    with open(path, "rb") as file:
+        file.seek(start)
+        return Cut(start, end - start, head=file.read(RAW_BYTES))
 
 
 def cut_stream(stream: BinaryIO) -> Iterator[Cut]:
     """Yield the ranges of a stream with their bytes; memory is bounded by a part and a line."""
-    pending, lines, broken = bytearray(), 0, None
-    skipping = False
-    while True:
-        try:
-            block = stream.read(1 << 20)
-        except (EOFError, OSError, zlib.error) as error:
-            block, broken = b"", f"the file breaks off here: {' '.join(str(error).split())}"
-        if not block:
+    pending, ends, broken = bytearray(), np.zeros(0, np.int64), None
+    for block in _blocks(stream):
+        if isinstance(block, str):
+            broken = block
             break
-        if skipping:
-            # The rest of an overlong line: what was kept of it already says that it is too long.
-            at = block.find(b"\n")
-            if at < 0:
-                continue
-            block, skipping = block[at:], False
+        ends = np.concatenate([ends, _line_ends(block) + len(pending)])
         pending += block
-        lines += block.count(b"\n")
-        while lines >= PART_ROWS or (len(pending) >= PART_BYTES and lines):
-            end = _end_of_part(pending)
+        while count := _full(ends, 0):
+            end = int(ends[count - 1])
             data = bytes(pending[:end])
             del pending[:end]
-            lines -= data.count(b"\n")
-            yield Cut(0, len(data), data)
-        if not lines and len(pending) > LINE_BYTES + 1:
-            del pending[LINE_BYTES + 1 :]
-            skipping = True
-    if pending or broken:
-        yield Cut(0, len(pending), bytes(pending), broken)
+            ends = ends[count:] - end
+            yield _held(data)
+    start, cuts = 0, []
+    for end in _last_ends(ends, 0, len(pending)):
+        cuts.append(_held(bytes(pending[start:end])))
+        start = end
+    if broken:
+        last = cuts.pop() if cuts and not pending.endswith(b"\n") else Cut(0, 0, b"")
+        cuts.append(last._replace(broken=broken))
+    yield from cuts
 
 
-def _end_of_part(data: bytearray) -> int:
-    """Return where the first part of `data` ends: after 16,384 lines, or 64 MB."""
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10) + 1
-    full = int(np.searchsorted(ends, PART_BYTES)) + 1
-    return int(ends[min(PART_ROWS, full, len(ends)) - 1])
+def _held(data: bytes) -> Cut:
+    if len(data) <= LINE_BYTES:
+        return Cut(0, len(data), data)
+    return Cut(0, len(data), head=data[:RAW_BYTES])
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes | str]:
+    """Yield a stream's bytes, each line cut off where it is too long; a text says why it broke."""
+    run = 0
+    while True:
+        try:
+            block = stream.read(_SMALL)
+        except (EOFError, OSError, zlib.error) as error:
+            yield f"the file breaks off here: {' '.join(str(error).split())}"
+            return
+        if not block:
+            return
+        newline = block.find(b"\n")
+        if newline < 0 and run > LINE_BYTES:
+            continue
+        if newline >= 0 and run > LINE_BYTES:
+            block = block[newline:]
+        last = block.rfind(b"\n")
+        run = run + len(block) if last < 0 else len(block) - last - 1
+        yield block
 
 
 def open_stream(path: Path) -> BinaryIO:
@@ -93,4 +144,4 @@ def open_stream(path: Path) -> BinaryIO:
         import pyarrow as pa
 
         return cast(BinaryIO, pa.input_stream(str(path), compression="zstd"))
-    return cast(BinaryIO, gzip.open(path, "rb"))
+    return cast(BinaryIO, Gunzip(path))

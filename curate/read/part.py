@@ -41,12 +41,16 @@ class Part(NamedTuple):
 
 
 class Read(NamedTuple):
-    """One record as read: data, or error and raw bytes; `line` counts from 1 in the part."""
+    """One record as read: data, or error and raw bytes; `line` counts from 1 in the part.
+
+    `size` is about what it takes, where a part of such records must be kept within its bytes.
+    """
 
     record: Any
     error: str | None = None
     raw: bytes = b""
     line: int | None = None
+    size: int = 0
 
 
 class Unreadable(NamedTuple):

@@ -17,26 +17,27 @@ import pyarrow.json as pj
 
 from curate.chunk import field_array
 from curate.read.lines import BOM
-from curate.read.part import LINE_BYTES, RAW_BYTES, Part, PartRows, Read, Unreadable
+from curate.read.part import RAW_BYTES, Part, PartRows, Read, Unreadable
 from curate.read.shapes import Columnar
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.fields import dumps
-from curate.read.strict import check_text, describe, read_lines, too_long
+from curate.read.strict import check_text, describe, read_lines
 from curate.row import KINDS, Record, check_record
 
-_NEWLINE, _BRACE = b"\n{"
+_NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 
 
 def read_part(part: Part) -> PartRows:
     """Return the rows of `part`; what cannot be read comes back with its place and reason."""
     if part.form == "records":
-        return _rows(part, part.data, len(part.data))
+        # Their lines are already those of the file.
+        return _rows(part, part.data, 0)
+    if part.form == "long":
+        return _rows(part, [part.data], 1)
     if part.form == "batch":
         records = [Read(record, line=None) for record in part.data.to_pylist()]
-        return _rows(part, records, len(records))
+        return _rows(part, records, 0)
     data = _bytes(part)
-    if data is None:
-        return _rows(part, [Read(None, too_long(), _head(part), 1)], 1)
     if part.first and data.startswith(BOM):
         data = data[len(BOM) :]
     fast = None if part.broken else _fast(part, data)
@@ -44,7 +45,7 @@ def read_part(part: Part) -> PartRows:
         return fast
     records, lines = read_lines(data)
     if part.broken:
-        if records and not data.endswith(b"\n"):
+        if records and records[-1].line == lines and not data.endswith(b"\n"):
             records.pop()
         records.append(Read(None, part.broken, data[-RAW_BYTES:], lines or 1))
     return _rows(part, records, lines)
@@ -55,7 +56,7 @@ def raw_lines(part: Part, ordinals: np.ndarray) -> list[memoryview]:
 
     `ordinals` (int64) count up; this is how rows leave as they came.
     """
-    data = _bytes(part) or b""
+    data = _bytes(part)
     if not data.endswith(b"\n"):
         data += b"\n"
     start = len(BOM) if part.first and data.startswith(BOM) else 0
@@ -74,17 +75,14 @@ def _filled_lines(data: bytes, start: int) -> tuple[np.ndarray, np.ndarray]:
     view = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(view == _NEWLINE) + 1
     begins = np.concatenate([[start], ends[:-1]])
-    odd = np.flatnonzero(view[begins] != _BRACE).tolist()
+    odd = np.flatnonzero(view[begins] != _OPEN).tolist()
     blank = [i for i in odd if not data[begins[i] : ends[i]].strip()]
     return (np.delete(begins, blank), np.delete(ends, blank)) if blank else (begins, ends)
 
 
-def _bytes(part: Part) -> bytes | None:
-    """Return the part's bytes, or `None` for a single line that is too long to hold."""
+def _bytes(part: Part) -> bytes:
     if part.form == "lines":
         return bytes(part.data)
-    if part.length > LINE_BYTES + (64 << 20):
-        return None
     handle = os.open(part.file, os.O_RDONLY)
     try:
         pieces, offset, left = [], part.offset, part.length
@@ -94,12 +92,6 @@ def _bytes(part: Part) -> bytes | None:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     finally:
         os.close(handle)
-
-
-def _head(part: Part) -> bytes:
-    with open(part.file, "rb") as file:
-        file.seek(part.offset)
-        return file.read(RAW_BYTES)
 
 
 # -- whole columns --------------------------------------------------------------------------------
@@ -131,14 +123,18 @@ def _fast(part: Part, data: bytes) -> PartRows | None:
 
 
 def _plain_lines(data: bytes) -> int | None:
-    """Return the number of lines, or `None` where one may be blank or no object."""
+    """Return the number of lines, or `None` where one may be no object from brace to brace."""
     if not data:
         return None
     view = np.frombuffer(data, np.uint8)
-    begins = np.flatnonzero(view[:-1] == _NEWLINE) + 1
-    # Every line must begin with an object: Arrow would also take one that spans two lines.
-    plain = view[0] == _BRACE and bool((view[begins] == _BRACE).all())
-    return len(begins) + 1 if plain else None
+    newlines = np.flatnonzero(view[:-1] == _NEWLINE)
+    last = len(view) - 1 if view[-1] != _NEWLINE else len(view) - 2
+    ends = np.append(newlines - 1, last)
+    ends -= view[ends] == _RETURN
+    # Arrow takes objects across lines and several on one. Where every line begins and ends with a
+    # brace it cannot have crossed one: inside an object or a list, } and { never follow each other.
+    whole = bool((view[ends] == _CLOSE).all() and (view[newlines + 1] == _OPEN).all())
+    return len(ends) if whole and view[0] == _OPEN else None
 
 
 def _arrow(data: bytes, columns: dict[str, pa.DataType]) -> pa.Table | None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn
 
 from curate.read.part import LINE_BYTES, RAW_BYTES, Read
+
+# Far beyond any example, and far below Python's own limit, which depends on the caller's stack.
+MAX_DEPTH = 200
 
 
 def read_lines(data: bytes) -> tuple[list[Read], int]:
@@ -36,11 +40,30 @@ def read_line(line: bytes, number: int) -> Read:
 
 
 def parse(text: str) -> Any:
-    """Return the JSON value of `text`; refuse NaN, duplicate keys and lone surrogates."""
+    """Return the JSON value of `text`; refuse what no two readers would understand alike.
+
+    That is NaN, numbers out of range, duplicate keys, lone surrogates and bottomless nesting.
+    """
     value = _DECODER.decode(text)
-    if "\\u" in text:
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        check_depth(value)
+    if "\\ud" in text or "\\uD" in text:
         check_text(value)
     return value
+
+
+def check_depth(value: Any) -> None:
+    """Raise `ValueError` when lists and objects in `value` stand too deep in each other."""
+    level, depth = [value], 0
+    while level := [v for v in level if isinstance(v, dict | list)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError(_too_deep())
+        level = [v for box in level for v in (box.values() if isinstance(box, dict) else box)]
+
+
+def _too_deep() -> str:
+    return f"nested deeper than {MAX_DEPTH} levels"
 
 
 def check_text(value: Any) -> None:
@@ -48,7 +71,11 @@ def check_text(value: Any) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        found = error.object[error.start : error.start + 1].encode("unicode_escape").decode()
+        code = ord(error.object[error.start])
+        if 0xDC80 <= code <= 0xDCFF:
+            # How Python holds a byte that is no UTF-8 (PEP 383), where a reader lets it through.
+            raise ValueError(f"invalid UTF-8 (0x{code - 0xDC00:02x})") from None
+        found = f"\\u{code:04x}"
         raise ValueError(
             f"a lone surrogate ({found}) is no text; write the whole character"
         ) from None
@@ -59,7 +86,7 @@ def describe(error: Exception, line: bytes = b"") -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"invalid UTF-8 at byte {error.start + 1} (0x{line[error.start]:02x})"
     if isinstance(error, RecursionError):
-        return "nested too deeply"
+        return _too_deep()
     if isinstance(error, json.JSONDecodeError):
         return f"broken JSON at column {error.colno}: {error.msg}"
     return str(error)
@@ -83,7 +110,16 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number; write null or a number")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:40]} is out of range")
+    return value
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+)
 
 
 def _name(value: Any) -> str:

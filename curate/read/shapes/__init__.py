@@ -46,18 +46,20 @@ def shape(name: str) -> Shape:
     """Return the shape called `name`, or raise `UsageError` with the nearest names."""
     if name not in names():
         near = difflib.get_close_matches(name, names(), 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = f"; did you mean '{near[0]}'?" if near else "."
         raise UsageError(f"unknown shape '{name}'{hint} Known shapes: {', '.join(names())}")
     return cast(Shape, importlib.import_module(f"{__name__}.{name}"))
 
 
 def guess(records: Sequence[Mapping[str, Any]], file: str) -> str:
-    """Return the one shape that the first records of `file` have.
+    """Return the shape that most of the first records of `file` have.
 
     Raises:
-        InputError: none or several shapes fit; the message names the columns seen.
+        InputError: none or several shapes fit equally; the message names the columns seen.
     """
-    fitting = [name for name in names() if all(shape(name).detect(r) for r in records)]
+    votes = {name: sum(map(shape(name).detect, records)) for name in names()}
+    most = max(votes.values())
+    fitting = [name for name, count in votes.items() if count == most and most]
     if len(fitting) == 1:
         return fitting[0]
     columns = ", ".join(dict.fromkeys(key for record in records for key in record))

@@ -1,82 +1,105 @@
-"""Alpaca: `instruction`, `input` and `output` (or `response`); the input joins the instruction.
+"""Alpaca: `instruction`, `input` and `output`; the input joins the instruction.
 
 Taori et al. 2023. The way back splits the input off again where the text still ends with it, by a
-mark that the reader leaves in `extra`.
+mark that the reader leaves in `extra`. An input that is empty, null or absent is the same.
+`alpaca_response` is the same shape with `response` for `output` (GPTeacher).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from curate.read.shapes.fields import dumps, extra_columns, extra_of, text_of
+from curate.read.shapes.fields import dumps, extra_of, mark, text_of, with_extra
 from curate.row import Message, Record, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 KIND = "sft"
-_ANSWERS = ("output", "response")
+_ANSWER = "output"
 _JOINT = "\n\n"
 
 
 def detect(data: Mapping[str, Any]) -> bool:
     """Tell whether a record has Alpaca's columns."""
-    return "instruction" in data and any(name in data for name in _ANSWERS)
+    return "instruction" in data and _ANSWER in data
 
 
 def to_record(data: Mapping[str, Any]) -> Record:
     """Return the record as a conversation of two turns."""
-    name = "output" if "output" in data else "response"
-    instruction, answer = text_of(data, "instruction"), text_of(data, name)
-    given = "" if data.get("input") is None else text_of(data, "input")
-    marks = {"input_chars": len(given)} if given else {}
-    extra = extra_of(data, ("instruction", "input", name), **marks)
-    content = f"{instruction}{_JOINT}{given}" if given else instruction
-    messages = (Message("user", content), Message("assistant", answer))
-    return Record(KIND, {"messages": messages}, extra)
+    return task_record(data, _ANSWER)
 
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return the row in Alpaca's columns; a longer conversation has none."""
-    messages = row.messages
-    if [m.role for m in messages] != ["user", "assistant"] or any(m.parts for m in messages):
-        raise ValueError("Alpaca holds one user and one assistant turn of plain text")
-    content, given = messages[0].content, ""
-    marked = (json.loads(row.extra) if row.extra else {}).get("input_chars")
-    if isinstance(marked, int) and content[: -marked or None].endswith(_JOINT):
-        content, given = content[: -marked - len(_JOINT)], content[-marked:]
-    out = {"instruction": content, "input": given, "output": messages[1].content}
-    return out | {k: v for k, v in extra_columns(row).items() if k not in out}
+    return task_of(row, _ANSWER)
 
 
 def columns() -> dict[str, pa.DataType]:
-    """Return the columns of the vectorised form; either answer column may stand."""
-    import pyarrow as pa
-
-    return dict.fromkeys(("instruction", "input", *_ANSWERS), pa.string())
+    """Return the columns of the vectorised form."""
+    return task_columns(_ANSWER)
 
 
 def to_columns(table: pa.Table) -> pa.Table | None:
     """Return `messages` and `extra` as columns, or `None` where a row needs a closer look."""
+    return task_table(table, _ANSWER)
+
+
+# -- a task with an input, whatever its columns are called ----------------------------------------
+
+
+def task_record(data: Mapping[str, Any], answer: str, given: str = "input") -> Record:
+    """Return an instruction, the input in column `given` and an answer as two turns."""
+    instruction, reply = text_of(data, "instruction"), text_of(data, answer)
+    material = "" if data.get(given) is None else text_of(data, given)
+    marks = {"input_chars": len(material)} if material else {}
+    extra = extra_of(data, ("instruction", given, answer), **marks)
+    content = f"{instruction}{_JOINT}{material}" if material else instruction
+    messages = (Message("user", content), Message("assistant", reply))
+    return Record(KIND, {"messages": messages}, extra)
+
+
+def task_of(row: Row, answer: str, given: str = "input") -> dict[str, Any]:
+    """Return two turns as instruction, input and answer."""
+    messages = row.messages
+    if [m.role for m in messages] != ["user", "assistant"] or any(m.parts for m in messages):
+        raise ValueError("this shape holds one user and one assistant turn of plain text")
+    content, material = messages[0].content, ""
+    length = mark(row, "input_chars")
+    if isinstance(length, int) and length > 0 and content[:-length].endswith(_JOINT):
+        content, material = content[: -length - len(_JOINT)], content[-length:]
+    task = {"instruction": content, given: material, answer: messages[1].content}
+    return with_extra(task, row)
+
+
+def task_columns(answer: str) -> dict[str, pa.DataType]:
+    """Return the columns that `task_table` reads."""
+    import pyarrow as pa
+
+    return dict.fromkeys(("instruction", "input", answer), pa.string())
+
+
+def task_table(table: pa.Table, answer: str) -> pa.Table | None:
+    """Do the work of `task_record` on whole columns; `None` where it would refuse a row."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from curate.chunk import one_array
 
-    parts = {name: one_array(table.column(name)) for name in table.column_names}
-    answers = [name for name in _ANSWERS if name in parts and parts[name].null_count < len(table)]
-    if len(answers) != 1 or parts["instruction"].null_count or parts[answers[0]].null_count:
+    instruction, given, reply = (
+        one_array(table.column(n)) for n in ("instruction", "input", answer)
+    )
+    if instruction.null_count or reply.null_count:
         return None
-    given = pc.fill_null(parts.get("input", pa.nulls(len(table), pa.string())), "")
+    given = pc.fill_null(given, "")
     empty = pc.equal(given, "")
-    joined = pc.binary_join_element_wise(parts["instruction"], given, _JOINT)
-    content = pc.if_else(empty, parts["instruction"], joined)
+    joined = pc.binary_join_element_wise(instruction, given, _JOINT)
+    content = pc.if_else(empty, instruction, joined)
     lengths = pc.cast(pc.utf8_length(given), pa.string())
-    mark = pc.binary_join_element_wise(dumps({"input_chars": 0})[:-2], lengths, "}", "")
-    extra = pc.if_else(empty, pa.scalar(None, pa.string()), mark)
-    return pa.table({"messages": two_turns(content, parts[answers[0]]), "extra": extra})
+    marks = pc.binary_join_element_wise(dumps({"input_chars": 0})[:-2], lengths, "}", "")
+    extra = pc.if_else(empty, pa.scalar(None, pa.string()), marks)
+    return pa.table({"messages": two_turns(content, reply), "extra": extra})
 
 
 def two_turns(user: pa.Array, assistant: pa.Array) -> pa.ListArray:

@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.row import Message, Row
 
+# What readers leave in `extra` for the way back. No column of a file may be called so.
+MARKS = ("input_chars", "rationale_chars", "implicit_prompt", "completion_turns", "read_as")
+
 
 def extra_of(data: Mapping[str, Any], taken: Sequence[str], **marks: Any) -> str | None:
     """Return every column that is not `taken` (and `marks`) as compact JSON, or `None`."""
-    rest = {key: value for key, value in data.items() if key not in taken} | marks
+    rest = {key: value for key, value in data.items() if key not in taken}
+    for name in MARKS:
+        if name in rest:
+            raise ValueError(f"column '{name}' has a name that readers use themselves; rename it")
+    rest |= marks
     return dumps(rest) if rest else None
 
 
 def dumps(value: Any) -> str:
-    """Return compact JSON text; values that JSON lacks (dates, bytes) become text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    """Return compact JSON text; dates and decimals become text, bytes base64, NaN null."""
+    try:
+        return _ENCODER.encode(value)
+    except ValueError:
+        return _ENCODER.encode(plain(value))
 
 
 def _plain(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
+)
+
+
+def plain(value: Any) -> Any:
+    """Return a value from a data frame as JSON data: arrays as lists, what is missing as null."""
+    if isinstance(value, str | int | None):
+        return value
+    if isinstance(value, Mapping):
+        return {key: plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    # pandas marks missing dates and values by objects of their own.
+    return None if type(value).__name__ in ("NAType", "NaTType") else value
 
 
 def text_of(data: Mapping[str, Any], name: str) -> str:
@@ -41,11 +78,17 @@ def number_of(data: Mapping[str, Any], name: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"column '{name}' must be a number, found {kind_of(value)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"column '{name}' holds a number out of range") from None
 
 
 def messages_of(value: Any, name: str) -> tuple[Message, ...]:
-    """Return a list of chat messages; unknown keys and parts travel as JSON beside the text."""
+    """Return a list of chat messages; unknown keys and parts travel as JSON beside the text.
+
+    A key that is null says the same as no key: tables give every message the keys of all others.
+    """
     if not isinstance(value, list) or not value:
         raise ValueError(f"column '{name}' must be a list of messages, found {kind_of(value)}")
     return tuple(_message(turn, f"{name}[{index}]") for index, turn in enumerate(value))
@@ -58,18 +101,23 @@ def _message(turn: Any, where: str) -> Message:
     if not isinstance(role, str):
         raise ValueError(f"{where}.role must be a text, found {kind_of(role)}")
     rest = {key: value for key, value in turn.items() if key not in ("role", "content")}
-    # Arrow tables give null for a key that other rows have.
     rest = {key: value for key, value in rest.items() if value is not None}
     if isinstance(content, str):
         return Message(role, content, dumps(rest) if rest else None)
     if content is None and rest:
         return Message(role, "", dumps({"content": None, **rest}))
     if isinstance(content, list):
-        texts = [
-            p["text"] for p in content if isinstance(p, Mapping) and isinstance(p.get("text"), str)
-        ]
-        return Message(role, "\n".join(texts), dumps({"content": content, **rest}))
+        return Message(role, _text_in(content), dumps({"content": content, **rest}))
     raise ValueError(f"{where}.content must be a text or a list of parts, found {kind_of(content)}")
+
+
+def _text_in(parts: Sequence[Any]) -> str:
+    """Return the text of a content that is a list of parts, a line for each text part."""
+    return "\n".join(part["text"] for part in parts if _is_text(part))
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, Mapping) and isinstance(part.get("text"), str)
 
 
 def turns_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -77,17 +125,60 @@ def turns_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     for message in messages:
         rest = json.loads(message.parts) if message.parts else {}
-        content = rest.pop("content") if "content" in rest else message.content
+        content: Any = message.content
+        if "content" in rest:
+            content = _content(content, rest.pop("content"))
         out.append({"role": message.role, "content": content, **rest})
     return out
 
 
+def _content(text: str, came: Any) -> Any:
+    """Return the content as it came, unless a step has rewritten its text since.
+
+    A rewritten text takes the place of the text parts, so that nothing masked comes back; media
+    parts stay.
+    """
+    if came is None:
+        return text or None
+    if _text_in(came) == text:
+        return came
+    return [{"type": "text", "text": text}, *(part for part in came if not _is_text(part))]
+
+
 def side_of(data: Mapping[str, Any], name: str, role: str) -> tuple[Message, ...]:
     """Return a prompt or answer that may be a text (one turn of `role`) or a list of messages."""
-    value = data.get(name)
-    if isinstance(value, str):
-        return (Message(role, value),)
-    return messages_of(value, name)
+    if isinstance(data.get(name), str):
+        return (Message(role, data[name]),)
+    if name not in data:
+        raise ValueError(f"column '{name}' is missing")
+    if not isinstance(data[name], list):
+        found = kind_of(data[name])
+        raise ValueError(f"column '{name}' must be a text or a list of messages, found {found}")
+    return messages_of(data[name], name)
+
+
+def sides_of(
+    data: Mapping[str, Any], roles: Mapping[str, str]
+) -> tuple[dict[str, tuple[Message, ...]], bool]:
+    """Return columns that are all texts or all lists of messages, and whether they are texts."""
+    texts = [name for name in roles if isinstance(data.get(name), str)]
+    lists = [name for name in roles if isinstance(data.get(name), list)]
+    if texts and lists:
+        raise ValueError(
+            f"columns '{texts[0]}' (a text) and '{lists[0]}' (a list) differ in form; "
+            "write texts or lists of messages in both"
+        )
+    return {name: side_of(data, name, role) for name, role in roles.items()}, bool(texts)
+
+
+def sides_from(
+    row: Row, roles: Mapping[str, str], *, texts: bool | None = None
+) -> dict[str, list[dict[str, Any]]] | dict[str, str]:
+    """Return fields as they are written: texts if all are single plain turns, else messages."""
+    plain = {name: plain_side(row.fields[name], role) for name, role in roles.items()}
+    if texts is not False and all(isinstance(side, str) for side in plain.values()):
+        return plain
+    return {name: turns_of(row.fields[name]) for name in roles}
 
 
 def plain_side(messages: Sequence[Message], role: str) -> Any:
@@ -100,8 +191,21 @@ def plain_side(messages: Sequence[Message], role: str) -> Any:
 def extra_columns(row: Row) -> dict[str, Any]:
     """Return the row's extra columns, without the marks that shapes leave for themselves."""
     extra = json.loads(row.extra) if row.extra else {}
-    extra.pop("input_chars", None)
-    return dict(extra)
+    return {key: value for key, value in extra.items() if key not in MARKS}
+
+
+def mark(row: Row, name: str) -> Any:
+    """Return what a reader left in `extra` under `name`, or `None`."""
+    return json.loads(row.extra).get(name) if row.extra else None
+
+
+def with_extra(data: dict[str, Any], row: Row) -> dict[str, Any]:
+    """Return `data` with the row's extra columns behind it."""
+    extra = extra_columns(row)
+    for name in extra:
+        if name in data:
+            raise ValueError(f"its extra column '{name}' would be lost: the shape has one as well")
+    return data | extra
 
 
 def kind_of(value: Any) -> str:

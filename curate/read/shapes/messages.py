@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from curate.read.shapes.fields import extra_columns, extra_of, messages_of, turns_of
+from curate.read.shapes.fields import extra_of, messages_of, turns_of, with_extra
 from curate.row import Record, Row
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return the row as chat data with its extra columns."""
-    return {"messages": turns_of(row.messages)} | {
-        k: v for k, v in extra_columns(row).items() if k != "messages"
-    }
+    return with_extra({"messages": turns_of(row.messages)}, row)
 
 
 def columns() -> dict[str, pa.DataType]:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curate.read.shapes.fields import extra_columns, extra_of, number_of, plain_side, side_of
+from curate.read.shapes.fields import (
+    extra_of,
+    mark,
+    number_of,
+    sides_from,
+    sides_of,
+    turns_of,
+    with_extra,
+)
 from curate.row import Message, Record, Row
 
 KIND = "preference"
+_ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
 _NUMBERS = ("margin", "p_chosen")
 
 
@@ -22,18 +31,17 @@ def detect(data: Mapping[str, Any]) -> bool:
 
 def to_record(data: Mapping[str, Any]) -> Record:
     """Return the pair with an explicit prompt."""
-    chosen, rejected = side_of(data, "chosen", "assistant"), side_of(data, "rejected", "assistant")
     marks: dict[str, Any] = {}
-    if "prompt" in data and data["prompt"] is not None:
-        prompt = side_of(data, "prompt", "user")
+    if "prompt" in data:
+        sides, _ = sides_of(data, _ROLES)
     else:
-        shared = _shared(chosen, rejected)
-        prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
+        sides, _ = sides_of(data, {name: "assistant" for name in ("chosen", "rejected")})
+        shared = _shared(sides["chosen"], sides["rejected"])
+        prompt = sides["chosen"][:shared]
+        sides = {"prompt": prompt, **{name: side[shared:] for name, side in sides.items()}}
         marks = {"implicit_prompt": True}
-    fields = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
     numbers = {name: number_of(data, name) for name in _NUMBERS}
-    taken = ("prompt", "chosen", "rejected", *_NUMBERS)
-    return Record(KIND, {**fields, **numbers}, extra_of(data, taken, **marks))
+    return Record(KIND, {**sides, **numbers}, extra_of(data, (*_ROLES, *_NUMBERS), **marks))
 
 
 def _shared(one: tuple[Message, ...], two: tuple[Message, ...]) -> int:
@@ -44,19 +52,10 @@ def _shared(one: tuple[Message, ...], two: tuple[Message, ...]) -> int:
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return the pair as it was read: texts where all sides are single plain turns."""
-    extra = extra_columns(row)
     out: dict[str, Any]
-    if extra.pop("implicit_prompt", False):
-        from curate.read.shapes.fields import turns_of
-
-        out = {n: turns_of(row.prompt + row.fields[n]) for n in ("chosen", "rejected")}
+    if mark(row, "implicit_prompt"):
+        out = {name: turns_of(row.prompt + row.fields[name]) for name in ("chosen", "rejected")}
     else:
-        roles = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
-        sides = {name: plain_side(row.fields[name], role) for name, role in roles.items()}
-        if not all(isinstance(side, str) for side in sides.values()):
-            from curate.read.shapes.fields import turns_of
-
-            sides = {name: turns_of(row.fields[name]) for name in roles}
-        out = sides
-    out |= {name: row.fields[name] for name in _NUMBERS if row.fields[name] is not None}
-    return out | {k: v for k, v in extra.items() if k not in out}
+        out = dict(sides_from(row, _ROLES))
+    numbers = {n: row.fields[n] for n in _NUMBERS if row.fields.get(n) is not None}
+    return with_extra(out | numbers, row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curate.read.shapes.fields import extra_columns, extra_of, plain_side, side_of
+from curate.read.shapes.fields import extra_of, plain_side, side_of, with_extra
 from curate.row import Record, Row
 
 KIND = "prompt"
@@ -14,7 +14,7 @@ _OTHERS = ("completion", "chosen", "rejected", "candidates", "response", "respon
 
 def detect(data: Mapping[str, Any]) -> bool:
     """Tell whether a record has a prompt and no answer to it."""
-    return "prompt" in data and not any(name in data for name in _OTHERS)
+    return isinstance(data.get("prompt"), str | list) and not any(n in data for n in _OTHERS)
 
 
 def to_record(data: Mapping[str, Any]) -> Record:
@@ -24,5 +24,4 @@ def to_record(data: Mapping[str, Any]) -> Record:
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return the prompt with its extra columns."""
-    out = {"prompt": plain_side(row.prompt, "user")}
-    return out | {k: v for k, v in extra_columns(row).items() if k not in out}
+    return with_extra({"prompt": plain_side(row.prompt, "user")}, row)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curate.read.shapes.fields import extra_columns, extra_of, side_of, turns_of
+from curate.read.shapes.fields import extra_of, mark, sides_of, turns_of, with_extra
 from curate.row import Record, Row
 
 KIND = "sft"
+_ROLES = {"prompt": "user", "completion": "assistant"}
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -18,24 +19,24 @@ def detect(data: Mapping[str, Any]) -> bool:
 
 def to_record(data: Mapping[str, Any]) -> Record:
     """Return prompt and completion as one conversation."""
-    prompt, completion = side_of(data, "prompt", "user"), side_of(data, "completion", "assistant")
-    plain = isinstance(data["prompt"], str)
-    marks = {} if plain else {"completion_turns": len(completion)}
-    return Record(
-        KIND, {"messages": prompt + completion}, extra_of(data, ("prompt", "completion"), **marks)
-    )
+    sides, texts = sides_of(data, _ROLES)
+    marks = {} if texts else {"completion_turns": len(sides["completion"])}
+    messages = sides["prompt"] + sides["completion"]
+    return Record(KIND, {"messages": messages}, extra_of(data, tuple(_ROLES), **marks))
 
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return the row as prompt and completion; the last assistant turn is the completion."""
-    messages, extra = row.messages, extra_columns(row)
-    turns = extra.pop("completion_turns", None)
+    messages, turns = row.messages, mark(row, "completion_turns")
     if not messages or messages[-1].role != "assistant":
         raise ValueError("a completion must be an assistant's turn, and the last one is none")
     plain = turns is None and [m.role for m in messages] == ["user", "assistant"]
     if plain and not any(m.parts for m in messages):
-        out: dict[str, Any] = {"prompt": messages[0].content, "completion": messages[1].content}
-    else:
-        cut = len(messages) - (turns or 1)
-        out = {"prompt": turns_of(messages[:cut]), "completion": turns_of(messages[cut:])}
-    return out | {k: v for k, v in extra.items() if k not in out}
+        return with_extra({"prompt": messages[0].content, "completion": messages[1].content}, row)
+    if len(messages) < 2:
+        raise ValueError("a prompt and a completion need two turns, and there is one")
+    # A step may have cut the conversation since: at least one turn stays on each side.
+    cut = max(1, len(messages) - (turns if isinstance(turns, int) else 1))
+    return with_extra(
+        {"prompt": turns_of(messages[:cut]), "completion": turns_of(messages[cut:])}, row
+    )

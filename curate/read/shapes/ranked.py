@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.read.shapes.fields import (
-    extra_columns,
     extra_of,
     kind_of,
     number_of,
     plain_side,
     side_of,
     turns_of,
+    with_extra,
 )
 from curate.row import Candidate, Record, Row
 
@@ -49,5 +49,4 @@ def from_row(row: Row) -> dict[str, Any]:
         {"messages": turns_of(c.messages), "score": c.score, "model": c.model}
         for c in row.candidates
     ]
-    out = {"prompt": plain_side(row.prompt, "user"), "candidates": candidates}
-    return out | {k: v for k, v in extra_columns(row).items() if k not in out}
+    return with_extra({"prompt": plain_side(row.prompt, "user"), "candidates": candidates}, row)

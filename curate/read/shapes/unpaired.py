@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curate.read.shapes.fields import (
-    extra_columns,
-    extra_of,
-    kind_of,
-    plain_side,
-    side_of,
-    turns_of,
-)
+from curate.read.shapes.fields import extra_of, kind_of, sides_from, sides_of, with_extra
 from curate.row import Record, Row
 
 KIND = "unpaired"
-_COLUMNS = ("prompt", "completion", "label")
+_ROLES = {"prompt": "user", "completion": "assistant"}
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -26,22 +19,13 @@ def detect(data: Mapping[str, Any]) -> bool:
 
 def to_record(data: Mapping[str, Any]) -> Record:
     """Return the record as an unpaired preference."""
-    if not isinstance(data.get("label"), bool):
-        raise ValueError(
-            f"column 'label' must be true or false, found {kind_of(data.get('label'))}"
-        )
-    fields = {
-        "prompt": side_of(data, "prompt", "user"),
-        "completion": side_of(data, "completion", "assistant"),
-        "label": data["label"],
-    }
-    return Record(KIND, fields, extra_of(data, _COLUMNS))
+    label = data.get("label")
+    if not isinstance(label, bool):
+        raise ValueError(f"column 'label' must be true or false, found {kind_of(label)}")
+    sides, _ = sides_of(data, _ROLES)
+    return Record(KIND, {**sides, "label": label}, extra_of(data, (*_ROLES, "label")))
 
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return prompt, completion and label; both sides as texts, or both as messages."""
-    prompt, completion = plain_side(row.prompt, "user"), plain_side(row.completion, "assistant")
-    if isinstance(prompt, str) != isinstance(completion, str):
-        prompt, completion = turns_of(row.prompt), turns_of(row.completion)
-    out = {"prompt": prompt, "completion": completion, "label": row.fields["label"]}
-    return out | {k: v for k, v in extra_columns(row).items() if k not in out}
+    return with_extra({**sides_from(row, _ROLES), "label": row.fields["label"]}, row)

@@ -41,7 +41,8 @@ class Search(NamedTuple):
 
     `screen` is a pattern for RE2, or `None`. `counts`: its number of matches in an ASCII text is
     exact, not only whether there is one. `covers`: it misses no row, ASCII or not.
-    Every match holds one of the `anchors`, if there are any.
+    Every match holds one of the `anchors`, if there are any, else one of the `phrases` as
+    `automaton` reads them, if there are any.
     """
 
     pattern: re.Pattern[str]
@@ -49,6 +50,8 @@ class Search(NamedTuple):
     counts: bool
     covers: bool
     anchors: tuple[bytes, ...] = ()
+    phrases: tuple[str, ...] = ()
+    ignore_case: bool = False
 
     def count(self, text: str) -> int:
         """Return the number of matches that do not overlap and are not empty."""
@@ -70,7 +73,14 @@ def phrase_search(phrases: tuple[str, ...], *, whole_words: bool, ignore_case: b
     screen = ("(?i)" if ignore_case else "") + f"(?:{screen})"
     steady = all(p.isascii() or not ignore_case or p.lower() == p.upper() for p in phrases)
     anchors = anchors_of((phrase.split() for phrase in phrases), ignore_case=ignore_case)
-    return Search(re.compile(pattern, flags), screen if steady else None, True, steady, anchors)
+    # The automaton folds ASCII only: another letter with two cases leaves the work to `re`.
+    plain = phrases if not ignore_case or all(map(_has_one_case, "".join(phrases))) else ()
+    compiled = re.compile(pattern, flags)
+    return Search(compiled, screen if steady else None, True, steady, anchors, plain, ignore_case)
+
+
+def _has_one_case(character: str) -> bool:
+    return character.isascii() or character.lower() == character == character.upper()
 
 
 def _plain(phrase: str, whole_words: bool) -> str:
@@ -188,12 +198,18 @@ def count_matches(chunk: Chunk, on: On, search: Search) -> np.ndarray:
     import pyarrow as pa
 
     texts = chunk.texts(on)
-    if not search.anchors:
-        return _count(texts, search)
-    from curate.kernels.anchor_columns import texts_with
+    if search.anchors:
+        from curate.kernels.anchor_columns import texts_with
 
+        mask = texts_with(texts, search.anchors)
+    elif search.phrases:
+        from curate.kernels.automaton import texts_holding
+
+        mask = texts_holding(texts, search.phrases, ignore_case=search.ignore_case)
+    else:
+        return _count(texts, search)
     out = np.zeros(len(texts), np.int64)
-    where = np.flatnonzero(texts_with(texts, search.anchors))
+    where = np.flatnonzero(mask)
     out[where] = _count(texts.take(pa.array(where)), search)
     return out
 

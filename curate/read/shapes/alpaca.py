@@ -51,12 +51,9 @@ def to_columns(table: pa.Table) -> pa.Table | None:
 
 def task_record(data: Mapping[str, Any], answer: str, given: str = "input") -> Record:
     """Return an instruction, the input in column `given` and an answer as two turns."""
-    instruction, reply = text_of(data, "instruction"), text_of(data, answer)
-    material = "" if data.get(given) is None else text_of(data, given)
-    marks = {"input_chars": len(material)} if material else {}
+    content, marks = joined(data, given)
+    messages = (Message("user", content), Message("assistant", text_of(data, answer)))
     extra = extra_of(data, ("instruction", given, answer), **marks)
-    content = f"{instruction}{_JOINT}{material}" if material else instruction
-    messages = (Message("user", content), Message("assistant", reply))
     return Record(KIND, {"messages": messages}, extra)
 
 
@@ -65,12 +62,26 @@ def task_of(row: Row, answer: str, given: str = "input") -> dict[str, Any]:
     messages = row.messages
     if [m.role for m in messages] != ["user", "assistant"] or any(m.parts for m in messages):
         raise ValueError("this shape holds one user and one assistant turn of plain text")
-    content, material = messages[0].content, ""
-    length = mark(row, "input_chars")
-    if isinstance(length, int) and length > 0 and content[:-length].endswith(_JOINT):
-        content, material = content[: -length - len(_JOINT)], content[-length:]
+    content, material = parted(row, messages[0].content)
     task = {"instruction": content, given: material, answer: messages[1].content}
     return with_extra(task, row)
+
+
+def joined(data: Mapping[str, Any], given: str) -> tuple[str, dict[str, int]]:
+    """Return instruction and input as one text, and the mark by which they part again."""
+    instruction = text_of(data, "instruction")
+    material = "" if data.get(given) is None else text_of(data, given)
+    if not material:
+        return instruction, {}
+    return f"{instruction}{_JOINT}{material}", {"input_chars": len(material)}
+
+
+def parted(row: Row, content: str) -> tuple[str, str]:
+    """Return instruction and input of a text, where its row says where the input begins."""
+    length = mark(row, "input_chars")
+    if isinstance(length, int) and length > 0 and content[:-length].endswith(_JOINT):
+        return content[: -length - len(_JOINT)], content[-length:]
+    return content, ""
 
 
 def task_columns(answer: str) -> dict[str, pa.DataType]:

@@ -145,6 +145,20 @@ def _content(text: str, came: Any) -> Any:
     return [{"type": "text", "text": text}, *(part for part in came if not _is_text(part))]
 
 
+def shared_turns(one: Sequence[Message], two: Sequence[Message]) -> int:
+    """Return how many turns both sides begin with; an answer of each is left over."""
+    most = min(len(one), len(two)) - 1
+    return next((i for i in range(most) if one[i] != two[i]), max(0, most))
+
+
+def only_turn(messages: Sequence[Message], role: str) -> str:
+    """Return the text of a side that is a single plain turn of `role`."""
+    text = plain_side(messages, role)
+    if not isinstance(text, str):
+        raise ValueError(f"this shape holds a single plain {role} turn here, not {len(messages)}")
+    return text
+
+
 def side_of(data: Mapping[str, Any], name: str, role: str) -> tuple[Message, ...]:
     """Return a prompt or answer that may be a text (one turn of `role`) or a list of messages."""
     if isinstance(data.get(name), str):

@@ -8,7 +8,9 @@ from typing import Any
 from curate.read.shapes.fields import (
     extra_of,
     mark,
+    messages_of,
     number_of,
+    shared_turns,
     sides_from,
     sides_of,
     turns_of,
@@ -18,6 +20,7 @@ from curate.row import Message, Record, Row
 
 KIND = "preference"
 _ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+_SIDES = ("chosen", "rejected")
 _NUMBERS = ("margin", "p_chosen")
 
 
@@ -31,30 +34,39 @@ def detect(data: Mapping[str, Any]) -> bool:
 
 def to_record(data: Mapping[str, Any]) -> Record:
     """Return the pair with an explicit prompt."""
-    marks: dict[str, Any] = {}
-    if "prompt" in data:
-        sides, _ = sides_of(data, _ROLES)
+    if "prompt" in data and not _is_binarized(data):
+        sides, marks = sides_of(data, _ROLES)[0], {}
     else:
-        sides, _ = sides_of(data, {name: "assistant" for name in ("chosen", "rejected")})
-        shared = _shared(sides["chosen"], sides["rejected"])
-        prompt = sides["chosen"][:shared]
-        sides = {"prompt": prompt, **{name: side[shared:] for name, side in sides.items()}}
-        marks = {"implicit_prompt": True}
+        sides = _parted(data)
+        marks = {"implicit_prompt": "repeated" if "prompt" in data else True}
     numbers = {name: number_of(data, name) for name in _NUMBERS}
     return Record(KIND, {**sides, **numbers}, extra_of(data, (*_ROLES, *_NUMBERS), **marks))
 
 
-def _shared(one: tuple[Message, ...], two: tuple[Message, ...]) -> int:
-    """Return how many turns both sides begin with; an answer of each is left over."""
-    most = min(len(one), len(two)) - 1
-    return next((i for i in range(most) if one[i] != two[i]), max(0, most))
+def _parted(data: Mapping[str, Any]) -> dict[str, tuple[Message, ...]]:
+    """Return prompt and answers of two conversations that begin alike."""
+    sides = {name: messages_of(data.get(name), name) for name in _SIDES}
+    count = shared_turns(*sides.values())
+    prompt = sides["chosen"][:count]
+    return {"prompt": prompt, **{name: side[count:] for name, side in sides.items()}}
+
+
+def _is_binarized(data: Mapping[str, Any]) -> bool:
+    """Tell whether a prompt only repeats the first turn of both sides (UltraFeedback binarized)."""
+    sides = [data.get(name) for name in _SIDES]
+    firsts = [side[0] for side in sides if isinstance(side, list) and len(side) > 1]
+    return len(firsts) == len(_SIDES) and all(
+        isinstance(turn, Mapping) and turn.get("content") == data["prompt"] for turn in firsts
+    )
 
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return the pair as it was read: texts where all sides are single plain turns."""
     out: dict[str, Any]
-    if mark(row, "implicit_prompt"):
-        out = {name: turns_of(row.prompt + row.fields[name]) for name in ("chosen", "rejected")}
+    if implicit := mark(row, "implicit_prompt"):
+        out = {name: turns_of(row.prompt + row.fields[name]) for name in _SIDES}
+        if implicit == "repeated" and row.prompt:
+            out["prompt"] = row.prompt[0].content
     else:
         out = dict(sides_from(row, _ROLES))
     numbers = {n: row.fields[n] for n in _NUMBERS if row.fields.get(n) is not None}

@@ -1,0 +1,53 @@
+"""Two outputs of two models and a verdict, as AlpacaEval and LLMBar write them.
+
+AlpacaEval's `preference` runs from 1 (the first output is better) to 2; LLMBar's `label` is 1 or 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from curate.read.shapes.fields import extra_of, mark, number_of, only_turn, text_of, with_extra
+from curate.row import Candidate, Message, Record, Row
+
+KIND = "ranked"
+_ANSWERS = ("output_1", "output_2")
+_TASKS = ("instruction", "input")
+_VERDICTS = ("preference", "label")
+
+
+def detect(data: Mapping[str, Any]) -> bool:
+    """Tell whether a record has a task and two numbered outputs."""
+    return all(name in data for name in _ANSWERS) and any(name in data for name in _TASKS)
+
+
+def to_record(data: Mapping[str, Any]) -> Record:
+    """Return both outputs; the verdict's score is shared between them."""
+    task = next((name for name in _TASKS if name in data), _TASKS[0])
+    verdict = next((v for name in _VERDICTS if (v := number_of(data, name)) is not None), None)
+    if verdict is not None and not 1 <= verdict <= 2:
+        verdict = None
+    scores = (None, None) if verdict is None else (2 - verdict, verdict - 1)
+    candidates = tuple(
+        Candidate((Message("assistant", text_of(data, name)),), score, _model(data, name))
+        for name, score in zip(_ANSWERS, scores, strict=True)
+    )
+    fields = {"prompt": (Message("user", text_of(data, task)),), "candidates": candidates}
+    marks = {} if task == _TASKS[0] else {"read_as": task}
+    return Record(KIND, fields, extra_of(data, (task, *_ANSWERS), **marks))
+
+
+def _model(data: Mapping[str, Any], name: str) -> str | None:
+    model = data.get(name.replace("output", "generator"))
+    return model if isinstance(model, str) else None
+
+
+def from_row(row: Row) -> dict[str, Any]:
+    """Return a prompt with two plain answers as a task and two outputs."""
+    if len(row.candidates) != len(_ANSWERS):
+        raise ValueError(f"this shape holds two answers, and there are {len(row.candidates)}")
+    task = mark(row, "read_as") or _TASKS[0]
+    texts = [only_turn(candidate.messages, "assistant") for candidate in row.candidates]
+    data = {task: only_turn(row.prompt, "user")} | dict(zip(_ANSWERS, texts, strict=True))
+    return with_extra(data, row)

@@ -1,0 +1,125 @@
+"""ShareGPT conversations and their dialects, as Vicuna, LLaMA-Factory and Axolotl read them.
+
+The turns stand in `conversations` (or `conversation`, `items`), as `from` and `value` (or `role`
+and `content`), between human and gpt (or other names); a system prompt may stand in a column of
+its own. What differs from the plain dialect is marked, on row or turn, for the way back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from curate.read.shapes.fields import dumps, extra_of, kind_of, mark, with_extra
+from curate.row import Message, Record, Row
+
+KIND = "sft"
+_COLUMNS = ("conversations", "conversation", "items")
+_KEYS = (("from", "value"), ("role", "content"))
+# The first name of a role is the one that is written.
+_NAMES = {
+    "user": ("human", "user", "prompter"),
+    "assistant": ("gpt", "assistant", "chatgpt", "bing", "bard", "model", "function_call"),
+    "system": ("system",),
+    "tool": ("observation", "tool", "function", "function_response"),
+}
+_ROLES = {name: role for role, names in _NAMES.items() for name in names}
+
+
+def detect(data: Mapping[str, Any]) -> bool:
+    """Tell whether a record has a list of turns in one of the columns."""
+    column = _column(data)
+    turns = data.get(column) if column else None
+    return isinstance(turns, list) and all(_keys(turn) is not None for turn in turns)
+
+
+def to_record(data: Mapping[str, Any]) -> Record:
+    """Return the record as a conversation."""
+    column = _column(data)
+    if column is None:
+        raise ValueError(f"column '{_COLUMNS[0]}' is missing")
+    messages, keys = turns_from(data[column], column)
+    dialect: dict[str, Any] = {} if column == _COLUMNS[0] else {"column": column}
+    if keys != _KEYS[0]:
+        dialect["keys"] = list(keys)
+    taken = [column]
+    system = data.get("system")
+    if isinstance(system, str) and system:
+        messages = (Message("system", system), *messages)
+        dialect["system"] = True
+        taken.append("system")
+    marks = {"read_as": dialect} if dialect else {}
+    return Record(KIND, {"messages": messages}, extra_of(data, taken, **marks))
+
+
+def from_row(row: Row) -> dict[str, Any]:
+    """Return the conversation in the dialect that it was read from."""
+    dialect = mark(row, "read_as")
+    dialect = dialect if isinstance(dialect, dict) else {}
+    messages = row.messages
+    out: dict[str, Any] = {}
+    if dialect.get("system") and messages and messages[0].role == "system":
+        if messages[0].parts:
+            raise ValueError("a system column holds plain text only")
+        out["system"], messages = messages[0].content, messages[1:]
+    keys = dialect.get("keys", _KEYS[0])
+    out[dialect.get("column", _COLUMNS[0])] = turns_to(messages, keys)
+    return with_extra(out, row)
+
+
+def _column(data: Mapping[str, Any]) -> str | None:
+    return next((name for name in _COLUMNS if data.get(name) is not None), None)
+
+
+def _keys(turn: Any) -> tuple[str, str] | None:
+    if not isinstance(turn, Mapping):
+        return None
+    return next((keys for keys in _KEYS if all(key in turn for key in keys)), None)
+
+
+def turns_from(turns: Any, column: str) -> tuple[tuple[Message, ...], tuple[str, str]]:
+    """Return a list of turns as messages, and the keys that it uses."""
+    if not isinstance(turns, list) or not turns:
+        raise ValueError(f"column '{column}' must be a list of turns, found {kind_of(turns)}")
+    keys = _keys(turns[0])
+    if keys is None:
+        raise ValueError(f"{column}[0] must have 'from' and 'value', or 'role' and 'content'")
+    return tuple(_message(turn, keys, f"{column}[{i}]") for i, turn in enumerate(turns)), keys
+
+
+def _message(turn: Any, keys: tuple[str, str], where: str) -> Message:
+    if not isinstance(turn, Mapping):
+        raise ValueError(f"{where} must be a turn, found {kind_of(turn)}")
+    name, value = (turn.get(key) for key in keys)
+    role = _ROLES.get(name) if isinstance(name, str) else None
+    if role is None:
+        found = f"'{name}'" if isinstance(name, str) else kind_of(name)
+        raise ValueError(f"{where}.{keys[0]} must be one of {', '.join(_ROLES)}, found {found}")
+    if not isinstance(value, str):
+        raise ValueError(f"{where}.{keys[1]} must be a text, found {kind_of(value)}")
+    rest = {k: v for k, v in turn.items() if k not in keys and v is not None}
+    if name != written_name(role, keys):
+        rest["from"] = name
+    return Message(role, value, dumps(rest) if rest else None)
+
+
+def written_name(role: str, keys: Sequence[str]) -> str:
+    """Return how a role is called: as in OpenAI's chats beside 'role', as ShareGPT does else."""
+    return role if keys[0] == "role" else _NAMES[role][0]
+
+
+def turns_to(messages: Sequence[Message], keys: Sequence[str] = _KEYS[0]) -> list[dict[str, Any]]:
+    """Return messages as turns; content that is more than text has none."""
+    out = []
+    for message in messages:
+        rest = json.loads(message.parts) if message.parts else {}
+        if "content" in rest or "tool_calls" in rest:
+            raise ValueError("a ShareGPT turn holds plain text, no media parts and no tool calls")
+        if message.role not in _NAMES:
+            raise ValueError(
+                f"role '{message.role}' has no name here; allowed: {', '.join(_NAMES)}"
+            )
+        name = rest.pop("from", written_name(message.role, keys))
+        out.append({keys[0]: name, keys[1]: message.content, **rest})
+    return out

@@ -1,0 +1,153 @@
+"""Every real file with a known shape reads with the row count of its folder's README."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from curate.errors import InputError
+from curate.read import open_inputs
+from curate.read.shapes import oasst
+from curate.read.shapes import shape as shape_called
+from tests.read.reading import read_all
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here"),
+]
+
+FILES = [
+    ("alpaca/alpaca_5000.json", "alpaca", 5000, 0),
+    ("alpaca/alpaca_random_9k.json", "alpaca", 9229, 0),
+    ("alpaca/alpaca_helpfulness_t45.json", "alpaca", 2022, 0),
+    ("alpaca/alpaca_zh_2000.json", "alpaca", 2000, 0),
+    ("dolly/dolly_3k.json", "alpaca", 2996, 0),
+    ("rouge-novelty/minpeter_regen.json", "alpaca", 73, 0),
+    ("rouge-novelty/minpeter_seed_tasks.jsonl", "self_instruct", 175, 0),
+    ("self-instruct/seed_tasks.jsonl", "self_instruct", 175, 0),
+    ("self-instruct/user_oriented_instructions.jsonl", "self_instruct", 252, 0),
+    ("gpteacher/roleplay_1923.json", "alpaca_response", 1923, 0),
+    ("gpteacher/toolformer_7673.json", "alpaca_response", 7673, 0),
+    ("sharegpt/dummy_conversation_500.json", "sharegpt", 500, 0),
+    ("scar/human_id_1000.json", "sharegpt", 1000, 0),
+    ("scar/mix_gpt35_id_1000.json", "sharegpt", 1000, 0),
+    ("oasst/en_100_tree.jsonl", "oasst", 100, 0),
+    ("gsm8k/train.jsonl", "question_answer", 7473, 0),
+    ("gsm8k/test.jsonl", "question_answer", 1319, 0),
+    ("humaneval/HumanEval.jsonl.gz", "prompt", 164, 0),
+    ("flan/gsm8k_train.tsv", "flan", 7473, 0),
+    ("flan/strategyqa_train.tsv", "flan", 2061, 0),
+    ("flan/aqua_train.tsv", "flan", 2728, 0),
+    ("flan/creak_train.tsv", "flan", 6915, 0),
+    ("hh-rlhf/harmless_base_test.jsonl.gz", "hh", 2312, 0),
+    # Six rows hold a response that is no text.
+    ("pandalm/testset-v1.json", "pandalm", 999, 6),
+    ("llmbar/natural/dataset.json", "output_pair", 100, 0),
+    ("alpaca_eval/alpaca-7b/annotations.json", "output_pair", 805, 0),
+    ("magpie/example_instructions_5res_armorm.json", "responses", 5, 0),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "count", "unreadable"), FILES)
+def test_a_real_file_reads_whole_and_goes_back(name, shape, count, unreadable):
+    path = str(DATA / name)
+    assert [file.shape for file in open_inputs(path).files] == [shape]
+    found = read_all(path)
+    assert found.records == count
+    assert len(found.failed) == unreadable
+    form = shape_called(shape)
+    for row, source in zip(found.rows, records_of(name, found), strict=True):
+        assert without_nulls(form.from_row(row)) == without_nulls(source), row
+
+
+def records_of(name, found):
+    """The file's own records, read by nothing of ours; rows that failed are left out."""
+    path = DATA / name
+    if name.startswith("flan"):
+        columns = ("question", "answer", "rationale")
+        records = [
+            dict(zip(columns, line.replace("\\n", "\n").split("\t"), strict=True))
+            for line in path.read_text(encoding="utf-8").split("\n")
+            if line
+        ]
+    elif name.endswith(".json"):
+        records = json.loads(path.read_bytes())
+    else:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if name.endswith(".gz") else data
+        records = [json.loads(line) for line in data.split(b"\n") if line.strip()]
+    failed = {f[0] for f in found.failed}
+    return [record for number, record in enumerate(records) if number not in failed]
+
+
+def without_nulls(value):
+    if isinstance(value, dict):
+        return {
+            k: without_nulls(v)
+            for k, v in value.items()
+            if v is not None and (k, v) != ("input", "")
+        }
+    return [without_nulls(v) for v in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "flan/flan_collection_info.csv",
+        "alpaca_eval/leaderboard.csv",
+        "decontaminator/rephrase_gsm8k.jsonl",
+        "mt_bench/question.jsonl",
+        "gsm8k/example_model_solutions.jsonl",
+    ],
+)
+def test_a_file_of_no_shape_names_its_columns(name):
+    with pytest.raises(InputError, match=r"its columns \(.+\) fit no shape; .*--shape") as caught:
+        read_all(str(DATA / name))
+    assert caught.value.exit_code == 2
+
+
+def test_oasst_trees_make_conversations_and_rankings():
+    rows = read_all(str(DATA / "oasst/en_100_tree.jsonl")).rows
+    rankings = [record for row in rows for record in oasst.rankings(row.extra)]
+    # 212 groups and 754 pairs, as the README of the data counts them.
+    assert len(rankings) == 212
+    sizes = [len(record.fields["candidates"]) for record in rankings]
+    assert sum(size * (size - 1) // 2 for size in sizes) == 754
+    conversations = [record for row in rows for record in oasst.conversations(row.extra)]
+    assert all(r.fields["messages"][-1].role == "assistant" for r in conversations)
+    assert len({r.fields["messages"] for r in conversations}) == len(conversations)
+    assert all(
+        turns[i].role != turns[i + 1].role
+        for r in conversations
+        for turns in [r.fields["messages"]]
+        for i in range(len(turns) - 1)
+    )
+    assert len(conversations) == sum(last_answers(json.loads(row.extra)["prompt"]) for row in rows)
+
+
+def last_answers(node):
+    """Count the assistant's messages that no further answer follows."""
+    if node["role"] == "assistant":
+        return sum(map(last_answers, node["replies"])) or 1
+    return sum(map(last_answers, node["replies"]))
+
+
+def test_pandalm_ties_are_equal():
+    for row in read_all(str(DATA / "pandalm/testset-v1.json")).rows:
+        extra = json.loads(row.extra)
+        votes = [extra[f"annotator{n}"] for n in (1, 2, 3)]
+        one, two = (candidate.score for candidate in row.candidates)
+        assert (one > two, one == two) == (
+            votes.count(1) > votes.count(2),
+            votes.count(1) == votes.count(2),
+        )
+
+
+def test_hh_rows_part_where_the_answers_begin():
+    rows = read_all(str(DATA / "hh-rlhf/harmless_base_test.jsonl.gz")).rows
+    assert sum(not row.chosen[-1].content or not row.rejected[-1].content for row in rows) == 4
+    assert all(row.prompt and row.prompt[0].role == "user" for row in rows)

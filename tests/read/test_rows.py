@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.read import open_inputs, raw_lines, read_part, rows
@@ -70,11 +70,13 @@ def strictly(part: Part):
         return read_part(part)
 
 
+@settings(deadline=None)
 @given(parts(tasks))
 def test_both_paths_read_alpaca_alike(data):
     both_ways(data, "alpaca")
 
 
+@settings(deadline=None)
 @given(parts(chats))
 def test_both_paths_read_messages_alike(data):
     both_ways(data, "messages")

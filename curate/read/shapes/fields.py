@@ -173,8 +173,8 @@ def side_of(data: Mapping[str, Any], name: str, role: str) -> tuple[Message, ...
 
 def sides_of(
     data: Mapping[str, Any], roles: Mapping[str, str]
-) -> tuple[dict[str, tuple[Message, ...]], bool]:
-    """Return columns that are all texts or all lists of messages, and whether they are texts."""
+) -> tuple[dict[str, tuple[Message, ...]], dict[str, Any]]:
+    """Return columns that are all texts or all lists of messages, and the mark that tells which."""
     texts = [name for name in roles if isinstance(data.get(name), str)]
     lists = [name for name in roles if isinstance(data.get(name), list)]
     if texts and lists:
@@ -182,15 +182,16 @@ def sides_of(
             f"columns '{texts[0]}' (a text) and '{lists[0]}' (a list) differ in form; "
             "write texts or lists of messages in both"
         )
-    return {name: side_of(data, name, role) for name, role in roles.items()}, bool(texts)
+    sides = {name: side_of(data, name, role) for name, role in roles.items()}
+    plain = all(isinstance(plain_side(sides[name], role), str) for name, role in roles.items())
+    return sides, {"read_as": "messages"} if plain and not texts else {}
 
 
-def sides_from(
-    row: Row, roles: Mapping[str, str], *, texts: bool | None = None
-) -> dict[str, list[dict[str, Any]]] | dict[str, str]:
-    """Return fields as they are written: texts if all are single plain turns, else messages."""
+def sides_from(row: Row, roles: Mapping[str, str]) -> dict[str, Any]:
+    """Return fields as they were read: texts if all are single plain turns, else messages."""
     plain = {name: plain_side(row.fields[name], role) for name, role in roles.items()}
-    if texts is not False and all(isinstance(side, str) for side in plain.values()):
+    as_texts = all(isinstance(side, str) for side in plain.values())
+    if as_texts and mark(row, "read_as") != "messages":
         return plain
     return {name: turns_of(row.fields[name]) for name in roles}
 

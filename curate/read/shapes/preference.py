@@ -26,16 +26,16 @@ _NUMBERS = ("margin", "p_chosen")
 
 def detect(data: Mapping[str, Any]) -> bool:
     """Tell whether a record has a chosen and a rejected side, and is no transcript."""
-    if "chosen" not in data or "rejected" not in data:
-        return False
-    chosen = data["chosen"]
-    return not (isinstance(chosen, str) and "prompt" not in data)
+    sides = [data.get(name) for name in _SIDES]
+    if "prompt" in data:
+        return all(isinstance(side, str | list) for side in sides)
+    return all(isinstance(side, list) for side in sides)
 
 
 def to_record(data: Mapping[str, Any]) -> Record:
     """Return the pair with an explicit prompt."""
     if "prompt" in data and not _is_binarized(data):
-        sides, marks = sides_of(data, _ROLES)[0], {}
+        sides, marks = sides_of(data, _ROLES)
     else:
         sides = _parted(data)
         marks = {"implicit_prompt": "repeated" if "prompt" in data else True}
@@ -68,6 +68,6 @@ def from_row(row: Row) -> dict[str, Any]:
         if implicit == "repeated" and row.prompt:
             out["prompt"] = row.prompt[0].content
     else:
-        out = dict(sides_from(row, _ROLES))
+        out = sides_from(row, _ROLES)
     numbers = {n: row.fields[n] for n in _NUMBERS if row.fields.get(n) is not None}
     return with_extra(out | numbers, row)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curate.read.shapes.fields import extra_of, plain_side, side_of, with_extra
+from curate.read.shapes.fields import extra_of, sides_from, sides_of, with_extra
 from curate.row import Record, Row
 
 KIND = "prompt"
+_ROLES = {"prompt": "user"}
 _OTHERS = ("completion", "chosen", "rejected", "candidates", "response", "responses", "messages")
 
 
@@ -19,9 +20,10 @@ def detect(data: Mapping[str, Any]) -> bool:
 
 def to_record(data: Mapping[str, Any]) -> Record:
     """Return the record as a prompt."""
-    return Record(KIND, {"prompt": side_of(data, "prompt", "user")}, extra_of(data, ("prompt",)))
+    sides, marks = sides_of(data, _ROLES)
+    return Record(KIND, sides, extra_of(data, ("prompt",), **marks))
 
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return the prompt with its extra columns."""
-    return with_extra({"prompt": plain_side(row.prompt, "user")}, row)
+    return with_extra(sides_from(row, _ROLES), row)

@@ -19,7 +19,8 @@ def detect(data: Mapping[str, Any]) -> bool:
 
 def to_record(data: Mapping[str, Any]) -> Record:
     """Return prompt and completion as one conversation."""
-    sides, texts = sides_of(data, _ROLES)
+    sides, _ = sides_of(data, _ROLES)
+    texts = isinstance(data["prompt"], str)
     marks = {} if texts else {"completion_turns": len(sides["completion"])}
     messages = sides["prompt"] + sides["completion"]
     return Record(KIND, {"messages": messages}, extra_of(data, tuple(_ROLES), **marks))

@@ -9,14 +9,16 @@ from curate.read.shapes.fields import (
     extra_of,
     kind_of,
     number_of,
-    plain_side,
     side_of,
+    sides_from,
+    sides_of,
     turns_of,
     with_extra,
 )
 from curate.row import Candidate, Record, Row
 
 KIND = "ranked"
+_ROLES = {"prompt": "user"}
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -30,8 +32,9 @@ def to_record(data: Mapping[str, Any]) -> Record:
     if not isinstance(given, list) or not given:
         raise ValueError(f"column 'candidates' must be a list of answers, found {kind_of(given)}")
     candidates = tuple(_candidate(entry, index) for index, entry in enumerate(given))
-    fields = {"prompt": side_of(data, "prompt", "user"), "candidates": candidates}
-    return Record(KIND, fields, extra_of(data, ("prompt", "candidates")))
+    sides, marks = sides_of(data, _ROLES)
+    fields = {**sides, "candidates": candidates}
+    return Record(KIND, fields, extra_of(data, ("prompt", "candidates"), **marks))
 
 
 def _candidate(entry: Any, index: int) -> Candidate:
@@ -49,4 +52,4 @@ def from_row(row: Row) -> dict[str, Any]:
         {"messages": turns_of(c.messages), "score": c.score, "model": c.model}
         for c in row.candidates
     ]
-    return with_extra({"prompt": plain_side(row.prompt, "user"), "candidates": candidates}, row)
+    return with_extra({**sides_from(row, _ROLES), "candidates": candidates}, row)

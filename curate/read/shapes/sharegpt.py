@@ -31,6 +31,8 @@ def detect(data: Mapping[str, Any]) -> bool:
     """Tell whether a record has a list of turns in one of the columns."""
     column = _column(data)
     turns = data.get(column) if column else None
+    if "chosen" in data and "rejected" in data:
+        return False
     return isinstance(turns, list) and all(_keys(turn) is not None for turn in turns)
 
 

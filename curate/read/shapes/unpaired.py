@@ -22,8 +22,8 @@ def to_record(data: Mapping[str, Any]) -> Record:
     label = data.get("label")
     if not isinstance(label, bool):
         raise ValueError(f"column 'label' must be true or false, found {kind_of(label)}")
-    sides, _ = sides_of(data, _ROLES)
-    return Record(KIND, {**sides, "label": label}, extra_of(data, (*_ROLES, "label")))
+    sides, marks = sides_of(data, _ROLES)
+    return Record(KIND, {**sides, "label": label}, extra_of(data, (*_ROLES, "label"), **marks))
 
 
 def from_row(row: Row) -> dict[str, Any]:

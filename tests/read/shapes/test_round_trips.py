@@ -1,0 +1,233 @@
+"""Shape to record to shape loses nothing, for generated rows of every shape in the tree."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curate.read.shapes import guess, names
+from curate.read.shapes import shape as shape_called
+from curate.row import Row, check_record
+from tests.read.reading import read_all
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+filled = texts.filter(bool)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.one_of(texts, st.integers(), numbers, st.booleans()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(filled, inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+extras = st.dictionaries(st.from_regex(r"meta_[a-z]{1,4}", fullmatch=True), values, max_size=3)
+parts = st.one_of(
+    st.fixed_dictionaries({"type": st.just("text"), "text": texts}),
+    st.fixed_dictionaries(
+        {
+            "type": st.just("image_url"),
+            "image_url": st.fixed_dictionaries({"url": texts}),
+        }
+    ),
+)
+calls = st.fixed_dictionaries(
+    {"id": texts, "type": st.just("function"), "function": st.dictionaries(filled, texts)}
+)
+
+
+def turn(role, content=texts):
+    return st.fixed_dictionaries({"role": st.just(role), "content": content})
+
+
+messages = st.lists(
+    st.one_of(
+        turn("system"),
+        turn("user"),
+        turn("user", st.lists(parts, min_size=1, max_size=3)),
+        st.fixed_dictionaries(
+            {
+                "role": st.just("assistant"),
+                "content": texts,
+            },
+            optional={"tool_calls": st.lists(calls, min_size=1, max_size=2), "weight": numbers},
+        ),
+        st.fixed_dictionaries({"role": st.just("tool"), "content": texts, "tool_call_id": texts}),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+def ended(who):
+    """Messages that end with a turn of `who`."""
+    return st.tuples(messages, who).map(lambda pair: [*pair[0], pair[1]])
+
+
+def with_extra(**columns):
+    fixed = st.fixed_dictionaries(columns)
+    return st.tuples(fixed, extras).map(lambda pair: pair[0] | pair[1])
+
+
+answer = turn("assistant")
+plain = st.lists(st.one_of(turn("user"), answer), min_size=1, max_size=4)
+sharegpt_turns = st.lists(
+    st.fixed_dictionaries(
+        {
+            "from": st.sampled_from(
+                ["human", "gpt", "system", "observation", "user", "chatgpt", "function_call"]
+            ),
+            "value": texts,
+        },
+        optional={"weight": st.integers(0, 1)},
+    ),
+    min_size=1,
+    max_size=4,
+)
+said = texts.filter(lambda text: "Human:" not in text and "Assistant:" not in text)
+transcripts = st.lists(st.tuples(st.sampled_from(["Human", "Assistant"]), said), min_size=1).map(
+    lambda turns: "".join(f"\n\n{who}: {text}" for who, text in turns)
+)
+
+
+@st.composite
+def binarized(draw):
+    """UltraFeedback binarized: the prompt stands in a column and at the head of both sides."""
+    prompt = draw(texts)
+    sides = {n: [{"role": "user", "content": prompt}, draw(answer)] for n in ("chosen", "rejected")}
+    return draw(extras) | {"prompt": prompt} | sides
+
+
+@st.composite
+def implicit(draw):
+    shared = draw(messages)
+    sides = {name: shared + draw(st.lists(answer, min_size=1, max_size=2)) for name in "ab"}
+    return draw(extras) | {"chosen": sides["a"], "rejected": sides["b"]}
+
+
+def scored_responses():
+    return st.lists(st.tuples(texts, numbers), min_size=1, max_size=4).map(
+        lambda pairs: {
+            "responses": [text for text, _ in pairs],
+            "rewards_x": [{"score": score} for _, score in pairs],
+        }
+    )
+
+
+tree = st.recursive(
+    st.fixed_dictionaries(
+        {"text": texts, "role": st.sampled_from(["prompter", "assistant"]), "rank": st.integers()}
+    ),
+    lambda inner: st.fixed_dictionaries(
+        {"text": texts, "role": st.just("prompter"), "replies": st.lists(inner, max_size=2)}
+    ),
+    max_leaves=4,
+)
+SHAPES = {
+    "alpaca": with_extra(instruction=texts, input=texts, output=texts),
+    "alpaca_response": with_extra(instruction=texts, input=texts, response=texts),
+    "dolly": with_extra(instruction=texts, context=texts, response=texts, category=texts),
+    "flan": with_extra(question=texts, answer=texts, rationale=texts),
+    "hh": with_extra(chosen=transcripts, rejected=transcripts),
+    "messages": with_extra(messages=messages),
+    "oasst": with_extra(message_tree_id=texts, prompt=tree),
+    "openai_preference": with_extra(
+        input=st.fixed_dictionaries(
+            {"messages": messages}, optional={"tools": st.just([]), "parallel": st.booleans()}
+        ),
+        preferred_output=st.lists(answer, min_size=1, max_size=1),
+        non_preferred_output=st.lists(answer, min_size=1, max_size=1),
+    ),
+    "output_pair": st.one_of(
+        with_extra(instruction=texts, output_1=texts, output_2=texts, preference=st.floats(1, 2)),
+        with_extra(input=texts, output_1=texts, output_2=texts, label=st.sampled_from([1, 2])),
+    ),
+    "pandalm": with_extra(
+        instruction=texts,
+        input=texts,
+        response1=texts,
+        response2=texts,
+        annotator1=st.sampled_from([0, 1, 2]),
+        cmp_key=texts,
+    ),
+    "preference": st.one_of(
+        with_extra(prompt=texts, chosen=texts, rejected=texts, margin=numbers),
+        with_extra(
+            prompt=messages,
+            chosen=st.lists(answer, min_size=1, max_size=2),
+            rejected=st.lists(answer, min_size=1),
+        ),
+        implicit(),
+        binarized(),
+    ),
+    "prompt": st.one_of(
+        with_extra(prompt=texts), with_extra(prompt=st.lists(turn("user"), min_size=1))
+    ),
+    "prompt_completion": st.one_of(
+        with_extra(prompt=texts, completion=texts),
+        with_extra(prompt=messages, completion=ended(answer)),
+    ),
+    "question_answer": with_extra(question=texts, answer=texts),
+    "ranked": with_extra(
+        prompt=st.one_of(texts, messages),
+        candidates=st.lists(
+            st.fixed_dictionaries({"messages": ended(answer), "score": numbers, "model": texts}),
+            min_size=1,
+            max_size=3,
+        ),
+    ),
+    "responses": st.tuples(with_extra(instruction=texts), scored_responses()).map(
+        lambda pair: pair[0] | pair[1]
+    ),
+    "self_instruct": with_extra(
+        instruction=texts,
+        instances=st.lists(
+            st.fixed_dictionaries({"input": texts, "output": texts}), min_size=1, max_size=1
+        ),
+    ),
+    "sharegpt": st.one_of(
+        with_extra(conversations=sharegpt_turns),
+        with_extra(items=sharegpt_turns, system=texts),
+        with_extra(conversation=plain),
+    ),
+    "sharegpt_preference": with_extra(
+        conversations=sharegpt_turns,
+        chosen=sharegpt_turns.map(lambda turns: turns[0]),
+        rejected=sharegpt_turns.map(lambda turns: turns[0]),
+    ),
+    "ultrafeedback": with_extra(
+        instruction=texts,
+        completions=st.lists(
+            st.fixed_dictionaries(
+                {"response": texts, "model": texts, "overall_score": numbers, "critique": texts}
+            ),
+            min_size=1,
+            max_size=3,
+        ),
+    ),
+    "unpaired": st.one_of(
+        with_extra(prompt=texts, completion=texts, label=st.booleans()),
+        with_extra(prompt=messages, completion=st.lists(answer, min_size=1), label=st.booleans()),
+    ),
+}
+
+
+def test_every_shape_of_the_tree_is_tested():
+    assert set(SHAPES) == set(names())
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_a_record_goes_back_as_it_came(name, data):
+    source = data.draw(SHAPES[name])
+    form = shape_called(name)
+    assert guess([source], "rows") == name
+    record = form.to_record(source)
+    assert record.kind == form.KIND
+    check_record(record)
+    row = Row("0" * 32, (0, 0, 0), record.kind, record.fields, "input", record.extra)
+    assert form.from_row(row) == source
+    # The same through Arrow, as rows travel.
+    [travelled] = read_all([source], shape=name).rows
+    assert form.from_row(travelled) == source

@@ -15,23 +15,16 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from curate.kernels.nearest import Nearest
 from curate.kernels.shingles import shingle_set
 
 # Below this many members the plain path answers before compiled code is even loaded.
 SMALL = 1_000_000
 DECIMALS = 6
-
-
-class Nearest(NamedTuple):
-    """For each set: the most similar kept one that made it a duplicate (or -1), and how similar."""
-
-    partner: np.ndarray
-    similarity: np.ndarray
 
 
 def threshold_of(similarity: float) -> Fraction:

@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from curate.kernels.jaccard import Nearest
+from curate.kernels.nearest import Nearest
 
 # Counters stop at _FULL; members that _COMMON or more sets hold are indexed by length class.
 _FULL, _COMMON = 255, 64

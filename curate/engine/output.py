@@ -20,11 +20,10 @@ from curate.engine.reading import Reading
 from curate.engine.segment import PartState
 from curate.engine.workspace import load
 from curate.read import raw_lines
-from curate.read.shapes import shape as shape_called
 from curate.read.shapes.fields import dumps
 from curate.result import Rows
 from curate.row import Row
-from curate.write import NATURAL, as_shape, write_rows
+from curate.write import NATURAL, as_shape, kind_of, write_rows
 
 
 class Output:
@@ -73,7 +72,7 @@ class Output:
         return (dumps(as_shape(row, self._shape_for(row.kind))) + "\n").encode()
 
     def _shape_for(self, kind: str) -> str:
-        if self._own is not None and kind == shape_called(self._own).KIND:
+        if self._own is not None and kind == kind_of(self._own):
             return self._own
         return NATURAL[kind]
 
@@ -89,7 +88,7 @@ class Output:
             for_kind = self._own
             if for_kind is not None and self.shape is None:
                 kinds = {path.name for path in (self._fresh / "kept").iterdir()}
-                for_kind = for_kind if kinds <= {shape_called(for_kind).KIND} else None
+                for_kind = for_kind if kinds <= {kind_of(for_kind)} else None
             write_rows(tables, self.path, for_kind)
             return
         self._file.flush()

@@ -7,6 +7,8 @@ cannot hold is an error that names the loss, and no file appears.
 from __future__ import annotations
 
 import csv
+import difflib
+import functools
 import gzip
 import io
 import os
@@ -15,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from curate.errors import UsageError
+from curate.read.shapes import names as shape_names
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.fields import dumps
 from curate.row import Row
+from curate.write.formats import Format, formats
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +34,6 @@ NATURAL = {
     "ranked": "ranked",
     "unpaired": "unpaired",
 }
-_BATCH = 16_384
 Records = Iterator[dict[str, Any]]
 
 
@@ -76,17 +79,38 @@ def _records(tables: Iterable[pa.Table], shape: str | None) -> Records:
 
 
 def as_shape(row: Row, name: str) -> dict[str, Any]:
-    """Return one row in the shape `name`, or raise `UsageError` naming what does not fit."""
-    form = shape_called(name)
-    if row.kind != form.KIND:
+    """Return one row in the shape or format `name`, or raise `UsageError` naming the misfit.
+
+    A record kind stands for its natural shape.
+    """
+    form = _format(NATURAL.get(name, name))
+    if row.kind != form.kind:
         raise UsageError(
-            f"row {row.id}: a {row.kind} row has no shape '{name}' (that one holds {form.KIND} "
+            f"row {row.id}: a {row.kind} row has no shape '{name}' (that one holds {form.kind} "
             f"rows); its natural shape is '{NATURAL[row.kind]}'"
         )
     try:
         return form.from_row(row)
     except ValueError as error:
         raise UsageError(f"row {row.id} does not fit the shape '{name}': {error}") from error
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of rows that the shape or format `name` holds."""
+    return _format(NATURAL.get(name, name)).kind
+
+
+@functools.cache
+def _format(name: str) -> Format:
+    if name in formats():
+        return formats()[name]
+    if name not in shape_names():
+        known = sorted([*formats(), *shape_names()])
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        raise UsageError(f"unknown shape '{name}'{hint} Known: {', '.join(known)}")
+    form = shape_called(name)
+    return Format(form.KIND, form.from_row)
 
 
 def _writer(path: Path) -> Callable[[Iterable[Mapping[str, Any]], Path], None]:
@@ -164,31 +188,9 @@ def _write_table(records: Iterable[Mapping[str, Any]], path: Path, delimiter: st
 
 
 def _write_parquet(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from curate.write.parquet import write_parquet
 
-    writer: pq.ParquetWriter | None = None
-    batch: list[Mapping[str, Any]] = []
-
-    def flush() -> None:
-        nonlocal writer
-        schema = None if writer is None else writer.schema
-        try:
-            table = pa.Table.from_pylist(batch, schema=schema)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise UsageError(f"columns of mixed types: {error}; write .jsonl instead") from error
-        if writer is None:
-            writer = pq.ParquetWriter(path, table.schema, compression="zstd")
-        writer.write_table(table)
-        batch.clear()
-
-    for record in records:
-        batch.append(record)
-        if len(batch) == _BATCH:
-            flush()
-    flush()
-    assert writer is not None
-    writer.close()
+    write_parquet(records, path)
 
 
 def _sync(path: Path) -> None:

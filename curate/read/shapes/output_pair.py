@@ -47,7 +47,8 @@ def from_row(row: Row) -> dict[str, Any]:
     """Return a prompt with two plain answers as a task and two outputs."""
     if len(row.candidates) != len(_ANSWERS):
         raise ValueError(f"this shape holds two answers, and there are {len(row.candidates)}")
-    task = mark(row, "read_as") or _TASKS[0]
+    marked = mark(row, "read_as")
+    task = marked if marked in _TASKS else _TASKS[0]
     texts = [only_turn(candidate.messages, "assistant") for candidate in row.candidates]
     data = {task: only_turn(row.prompt, "user")} | dict(zip(_ANSWERS, texts, strict=True))
     return with_extra(data, row)

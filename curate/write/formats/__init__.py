@@ -1,0 +1,32 @@
+"""What trainers and tools ask for beyond the shapes: one module per consumer, found by the tree.
+
+A module has `FORMATS`: names (`CONSUMER_TASK`), each with the kind of rows that it holds and the
+function that turns a row into a record. Extra columns go along where the consumer ignores them and
+stay behind where it would refuse them; the module says which.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from curate.row import Row
+
+
+class Format(NamedTuple):
+    """The kind of rows that a format holds, and how a row is written in it."""
+
+    kind: str
+    from_row: Callable[[Row], dict[str, Any]]
+
+
+@functools.cache
+def formats() -> dict[str, Format]:
+    """Return every format by its name."""
+    found: dict[str, Format] = {}
+    for module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
+        found |= importlib.import_module(f"{__name__}.{module}").FORMATS
+    return found

@@ -1,0 +1,48 @@
+"""Argilla's records, as its `records.from_json` reads them.
+
+Conversations are chat fields; extra columns that are texts, numbers or lists of texts become
+metadata, the rest JSON text there. Scores of ranked answers stand in the metadata too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curate.read.shapes.fields import dumps, extra_columns, turns_of
+from curate.row import KINDS, Row
+from curate.write.formats import Format
+
+
+def _record(row: Row) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    metadata = {name: _plain(value) for name, value in extra_columns(row).items()}
+    for name in KINDS[row.kind]:
+        value = row.fields.get(name)
+        if name == "candidates":
+            for number, candidate in enumerate(row.candidates, 1):
+                fields[f"candidate_{number}"] = turns_of(candidate.messages)
+                metadata |= _known(number, candidate.score, candidate.model)
+        elif isinstance(value, bool):
+            metadata[name] = str(value).lower()
+        elif isinstance(value, float):
+            metadata[name] = value
+        elif value is not None:
+            fields[name] = turns_of(value)
+    record = {"id": row.id, "fields": fields}
+    return record | {"metadata": metadata} if metadata else record
+
+
+def _known(number: int, score: float | None, model: str | None) -> dict[str, Any]:
+    known = {f"candidate_{number}_score": score, f"candidate_{number}_model": model}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    return dumps(value)
+
+
+FORMATS = {f"argilla_{kind}": Format(kind, _record) for kind in KINDS}

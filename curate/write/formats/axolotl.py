@@ -1,0 +1,28 @@
+"""Axolotl's `chat_template` data and its DPO form `chat_template.default`; extra goes along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curate.read.shapes import alpaca, messages
+from curate.read.shapes.fields import turns_of, with_extra
+from curate.row import Row
+from curate.write.formats import Format
+
+
+def _pair(row: Row) -> dict[str, Any]:
+    """Return the prompt as messages, each side as the one message behind it."""
+    out: dict[str, Any] = {"messages": turns_of(row.prompt)}
+    for name in ("chosen", "rejected"):
+        if len(row.fields[name]) != 1:
+            count = len(row.fields[name])
+            raise ValueError(f"the {name} side must be a single turn, and it has {count}")
+        out[name] = turns_of(row.fields[name])[0]
+    return with_extra(out, row)
+
+
+FORMATS = {
+    "axolotl_chat": Format("sft", messages.from_row),
+    "axolotl_alpaca": Format("sft", alpaca.from_row),
+    "axolotl_dpo": Format("preference", _pair),
+}

@@ -1,0 +1,62 @@
+"""LLaMA-Factory's Alpaca and ShareGPT data; extra columns go along.
+
+Its loader skips a ShareGPT row whose turns do not take turns, so such a row is an error here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from curate.read.shapes import alpaca
+from curate.read.shapes.fields import with_extra
+from curate.read.shapes.sharegpt import turns_to
+from curate.row import Message, Row
+from curate.write.formats import Format
+
+_ASKING, _ANSWERING = ("user", "tool"), ("assistant",)
+
+
+def _turns(messages: Sequence[Message], *, answered: bool) -> dict[str, Any]:
+    """Return turns that alternate as the loader demands, the system prompt in its own column."""
+    out: dict[str, Any] = {}
+    if messages and messages[0].role == "system":
+        out["system"], messages = messages[0].content, messages[1:]
+    for index, message in enumerate(messages):
+        allowed = _ANSWERING if index % 2 else _ASKING
+        if message.role not in allowed:
+            raise ValueError(
+                f"turn {index + 1} is the {message.role}'s, and LLaMA-Factory skips rows where it "
+                f"is not the {' or '.join(allowed)}'s"
+            )
+    if not messages or (len(messages) % 2 == 0) != answered:
+        wanted = "an assistant's" if answered else "a user's"
+        raise ValueError(f"the last turn must be {wanted}")
+    return {"conversations": turns_to(messages), **out}
+
+
+def _sharegpt(row: Row) -> dict[str, Any]:
+    return with_extra(_turns(row.messages, answered=True), row)
+
+
+def _ranking(row: Row) -> dict[str, Any]:
+    out = _turns(row.prompt, answered=False)
+    for name in ("chosen", "rejected"):
+        side = row.fields[name]
+        if len(side) != 1 or side[0].role != "assistant":
+            raise ValueError(f"the {name} side must be a single assistant's turn")
+        out[name] = turns_to(side)[0]
+    return with_extra(out, row)
+
+
+def _tagged(row: Row) -> dict[str, Any]:
+    out = _turns(row.prompt + row.completion, answered=True)
+    return with_extra({**out, "kto_tag": row.fields["label"]}, row)
+
+
+FORMATS = {
+    "llamafactory_alpaca": Format("sft", alpaca.from_row),
+    "llamafactory_sharegpt": Format("sft", _sharegpt),
+    "llamafactory_dpo": Format("preference", _ranking),
+    "llamafactory_kto": Format("unpaired", _tagged),
+}

@@ -1,0 +1,58 @@
+"""OpenAI's fine-tuning files: chats, and preferences.
+
+Its check refuses keys that it does not know, so extra columns stay behind, except `tools`,
+`functions` and `parallel_tool_calls`; a message's unknown key is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from curate.read.shapes.fields import extra_columns, mark, turns_of
+from curate.row import Message, Row
+from curate.write.formats import Format
+
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_KEYS = {"role", "content", "name", "weight", "refusal", "tool_calls", "function_call"}
+_TOOLS = ("tools", "functions", "parallel_tool_calls")
+
+
+def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    turns = turns_of(messages)
+    for index, turn in enumerate(turns):
+        if turn["role"] not in _ROLES:
+            allowed = ", ".join(_ROLES)
+            raise ValueError(f"role '{turn['role']}' is unknown to OpenAI; allowed: {allowed}")
+        known = _KEYS | ({"tool_call_id"} if turn["role"] == "tool" else set())
+        unknown = sorted(set(turn) - known)
+        if unknown:
+            raise ValueError(f"messages[{index}] has the key '{unknown[0]}', which OpenAI refuses")
+    return turns
+
+
+def _chat(row: Row) -> dict[str, Any]:
+    messages = row.messages
+    if not messages or messages[-1].role != "assistant":
+        raise ValueError("the last turn must be the assistant's")
+    extra = extra_columns(row)
+    return {"messages": _messages(messages)} | {k: extra[k] for k in _TOOLS if k in extra}
+
+
+def _preference(row: Row) -> dict[str, Any]:
+    beside = mark(row, "read_as")
+    columns = {**extra_columns(row), **(beside if isinstance(beside, dict) else {})}
+    tools = {key: columns[key] for key in _TOOLS if key in columns}
+    out: dict[str, Any] = {"input": {"messages": _messages(row.prompt), **tools}}
+    sides = {"preferred_output": row.chosen, "non_preferred_output": row.rejected}
+    for name, side in sides.items():
+        if len(side) != 1 or side[0].role != "assistant":
+            raise ValueError(f"{name} must be a single assistant's message")
+        out[name] = _messages(side)
+    return out
+
+
+FORMATS = {
+    "openai_chat": Format("sft", _chat),
+    "openai_dpo": Format("preference", _preference),
+}

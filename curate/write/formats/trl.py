@@ -1,0 +1,43 @@
+"""TRL's dataset types, in their conversational form; extra columns go along.
+
+Hugging Face TRL, "Dataset formats and types". The trainers apply the model's own chat template.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curate.read.shapes import messages
+from curate.read.shapes.fields import turns_of, with_extra
+from curate.row import Row
+from curate.write.formats import Format
+
+
+def _prompt(row: Row) -> dict[str, Any]:
+    return with_extra({"prompt": turns_of(row.prompt)}, row)
+
+
+def _pair(row: Row) -> dict[str, Any]:
+    return with_extra({n: turns_of(row.fields[n]) for n in ("prompt", "chosen", "rejected")}, row)
+
+
+def _reward(row: Row) -> dict[str, Any]:
+    """Return the pair with an implicit prompt and, where it is known, the margin."""
+    out: dict[str, Any] = {n: turns_of(row.prompt + row.fields[n]) for n in ("chosen", "rejected")}
+    if row.fields.get("margin") is not None:
+        out["margin"] = row.fields["margin"]
+    return with_extra(out, row)
+
+
+def _unpaired(row: Row) -> dict[str, Any]:
+    sides = {name: turns_of(row.fields[name]) for name in ("prompt", "completion")}
+    return with_extra({**sides, "label": row.fields["label"]}, row)
+
+
+FORMATS = {
+    "trl_sft": Format("sft", messages.from_row),
+    "trl_prompt": Format("prompt", _prompt),
+    "trl_dpo": Format("preference", _pair),
+    "trl_reward": Format("preference", _reward),
+    "trl_kto": Format("unpaired", _unpaired),
+}

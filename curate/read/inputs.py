@@ -260,7 +260,7 @@ def _sniff_lines(pieces: Iterator[bytes], cut: Cut, *, first: bool) -> Iterator[
         yield _overlong(cut)
         return
     for data in pieces:
-        yield from read_lines(data.removeprefix(BOM) if first else data)[0]
+        yield from read_lines(data.removeprefix(BOM) if first else data)
     if cut.broken:
         yield Read(None, cut.broken, b"", 1)
 

@@ -8,7 +8,7 @@ the same bytes, so the choice never shows.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -21,8 +21,8 @@ from curate.read.part import RAW_BYTES, Part, PartRows, Read, Unreadable
 from curate.read.shapes import Columnar
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.fields import dumps
-from curate.read.strict import check_text, describe, read_lines
-from curate.row import KINDS, Record, check_record
+from curate.read.strict import check_text, describe, line_count, read_lines
+from curate.row import KINDS, Record
 
 _NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 
@@ -35,20 +35,24 @@ def read_part(part: Part) -> PartRows:
     if part.form == "long":
         return _rows(part, [part.data], 1)
     if part.form == "batch":
-        records = [Read(record, line=None) for record in part.data.to_pylist()]
-        return _rows(part, records, 0)
+        return _rows(part, map(Read, part.data.to_pylist()), 0)
     data = _bytes(part)
     if part.first and data.startswith(BOM):
         data = data[len(BOM) :]
     fast = None if part.broken else _fast(part, data)
     if fast is not None:
         return fast
-    records, lines = read_lines(data)
-    if part.broken:
-        if records and records[-1].line == lines and not data.endswith(b"\n"):
-            records.pop()
-        records.append(Read(None, part.broken, data[-RAW_BYTES:], lines or 1))
+    lines = line_count(data)
+    records = _broken_off(part, data, lines) if part.broken else read_lines(data)
     return _rows(part, records, lines)
+
+
+def _broken_off(part: Part, data: bytes, lines: int) -> Iterator[Read]:
+    """Yield the whole lines of the last part of a broken file, then where it breaks off."""
+    whole = data[: data.rfind(b"\n") + 1]
+    yield from read_lines(whole)
+    rest = data[len(whole) :]
+    yield Read(None, part.broken, rest[:RAW_BYTES], lines if rest else lines + 1)
 
 
 def raw_lines(part: Part, ordinals: np.ndarray) -> list[memoryview]:
@@ -159,29 +163,28 @@ def _arrow(data: bytes, columns: dict[str, pa.DataType]) -> pa.Table | None:
 # -- record by record -----------------------------------------------------------------------------
 
 
-def _rows(part: Part, records: Sequence[Read], lines: int) -> PartRows:
+def _rows(part: Part, records: Iterable[Read], lines: int) -> PartRows:
     """Convert records one by one; a conversion that fails makes its record unreadable."""
-    form = shape_called(part.shape)
+    to_record, kind = shape_called(part.shape).to_record, shape_called(part.shape).KIND
     good: list[Record] = []
     ordinals: list[int] = []
     unreadable: list[Unreadable] = []
+    ordinal = -1
     for ordinal, read in enumerate(records):
         error, raw = read.error, read.raw
         if error is None:
             try:
-                record = form.to_record(read.record)
-                check_record(record)
                 if not raw:
                     check_text(read.record)
-                good.append(record)
+                good.append(to_record(read.record))
                 ordinals.append(ordinal)
                 continue
             except (ValueError, TypeError, RecursionError) as wrong:
                 error = describe(wrong)
                 raw = raw or _raw(read.record)
         unreadable.append(Unreadable(ordinal, read.line, error, raw))
-    table = _table(part, form.KIND, good)
-    return PartRows(table, np.array(ordinals, np.int64), len(records), lines, unreadable)
+    table = _table(part, kind, good)
+    return PartRows(table, np.array(ordinals, np.int64), ordinal + 1, lines, unreadable)
 
 
 def _raw(record: Any) -> bytes:

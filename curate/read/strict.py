@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from curate.read.part import LINE_BYTES, RAW_BYTES, Read
@@ -12,16 +13,16 @@ from curate.read.part import LINE_BYTES, RAW_BYTES, Read
 MAX_DEPTH = 200
 
 
-def read_lines(data: bytes) -> tuple[list[Read], int]:
-    """Return every non-blank line of `data` as a record or an error, and the number of lines."""
-    lines = data.split(b"\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    out = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            out.append(read_line(line, number))
-    return out, len(lines)
+def read_lines(data: bytes) -> Iterator[Read]:
+    """Yield every non-blank line of `data` as a record or an error."""
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if line and not line.isspace():
+            yield read_line(line, number)
+
+
+def line_count(data: bytes) -> int:
+    """Return the number of lines; a last one may lack its newline."""
+    return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
 
 
 def read_line(line: bytes, number: int) -> Read:

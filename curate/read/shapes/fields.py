@@ -16,12 +16,13 @@ MARKS = ("input_chars", "rationale_chars", "implicit_prompt", "completion_turns"
 
 def extra_of(data: Mapping[str, Any], taken: Sequence[str], **marks: Any) -> str | None:
     """Return every column that is not `taken` (and `marks`) as compact JSON, or `None`."""
-    rest = {key: value for key, value in data.items() if key not in taken}
+    names = [name for name in data if name not in taken]
+    if not names and not marks:
+        return None
     for name in MARKS:
-        if name in rest:
+        if name in names:
             raise ValueError(f"column '{name}' has a name that readers use themselves; rename it")
-    rest |= marks
-    return dumps(rest) if rest else None
+    return dumps({name: data[name] for name in names} | marks)
 
 
 def dumps(value: Any) -> str:

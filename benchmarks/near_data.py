@@ -7,6 +7,7 @@ plain copies (10 %). The same count and seed give the same bytes.
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Iterator
@@ -43,16 +44,19 @@ def real_rows() -> list[tuple[str, str]]:
     data = ROOT.parent / "shared" / "data"
     if data.exists():
         return [row for name, keys in REAL.items() for row in _rows_of(data / name, keys)]
-    shipped = sorted((ROOT / "pipelines").rglob("*.jsonl"))
+    shipped = sorted((ROOT / "pipelines").rglob("*.jsonl.gz"))
     if not shipped:
-        raise SystemExit("no rows to vary: neither ../shared/data nor pipelines/**/*.jsonl is here")
+        raise SystemExit(
+            "no rows to vary: neither ../shared/data nor pipelines/**/*.jsonl.gz is here"
+        )
     keys = ("instruction", "input", "output", "response")
     return [row for path in shipped for row in _rows_of(path, keys)]
 
 
 def _rows_of(path: Path, keys: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    text = path.read_text(encoding="utf-8")
-    lines = text.splitlines() if path.suffix == ".jsonl" else None
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    lines = text.splitlines() if ".jsonl" in path.name else None
     for record in json.loads(text) if lines is None else map(json.loads, lines):
         values = [str(record.get(key) or "") for key in keys]
         if values[-1] or values[0]:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 # Below this size, compiled kernels cost more to load than they save.
 LARGE_BYTES = 8 << 20
+# Up to this size, parts wait for a decision in memory: writing them away takes longer than they do.
+IN_MEMORY_BYTES = 64 << 20
 
 
 def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None = None) -> Result:
@@ -165,7 +167,8 @@ class _Run:
         states: Iterable[PartState] = self._read(local)
         count = estimate_parts(self.opened.total_bytes)
         for segment in cut_at_wholes(self.pipeline.steps):
-            stream = local.run(segment, states, count, hold=segment.cut is not None)
+            spill = segment.cut is not None and self.opened.total_bytes > IN_MEMORY_BYTES
+            stream = local.run(segment, states, count, hold=spill)
             if segment.cut is None:
                 yield from self._counted(stream)
                 return

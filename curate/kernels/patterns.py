@@ -34,6 +34,7 @@ _SAFE_ESCAPES = frozenset("wWdDnrtfv")
 _REPEAT = re.compile(r"\{\d+(?:,\d*)?\}")
 _REPEATED_GROUP = re.compile(r"(?<!\\)\)[*+?{]")
 _EDGES = re.compile(r"\\[bB]|\^")
+_CLASSES = re.compile(r"\\[a-zA-Z]")
 
 
 class Search(NamedTuple):
@@ -135,7 +136,11 @@ def regex_search(pattern: str, *, ignore_case: bool) -> Search:
     # Whether there is a match is the same in both; how many is not where a repeated group can be
     # empty, nor behind an anchor: Arrow searches on in the rest of the text, as if it began there.
     counts = not _REPEATED_GROUP.search(pattern) and not _EDGES.search(pattern)
-    return Search(compiled, screen, counts, False, anchors)
+    # Without classes and edges (and without folded letters) both read any text alike.
+    covers = not _CLASSES.search(pattern)
+    if ignore_case:
+        covers = covers and not any(map(str.isalpha, pattern))
+    return Search(compiled, screen, counts, covers, anchors)
 
 
 def re2_form(pattern: str) -> str | None:

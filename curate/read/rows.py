@@ -87,7 +87,7 @@ def _filled_lines(data: bytes, start: int) -> tuple[np.ndarray, np.ndarray]:
 def _bytes(part: Part) -> bytes:
     if part.form == "lines":
         return bytes(part.data)
-    handle = os.open(part.file, os.O_RDONLY)
+    handle = os.open(part.path, os.O_RDONLY)
     try:
         pieces, offset, left = [], part.offset, part.length
         while left and (piece := os.pread(handle, left, offset)):

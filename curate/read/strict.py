@@ -70,7 +70,7 @@ def _too_deep() -> str:
 def check_text(value: Any) -> None:
     """Raise `ValueError` when a text in `value` holds half of a surrogate pair."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError as error:
         code = ord(error.object[error.start])
         if 0xDC80 <= code <= 0xDCFF:

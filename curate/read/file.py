@@ -1,0 +1,120 @@
+"""One file of an input (or rows in memory): its parts and its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import xxhash
+
+from curate.read.lines import Cut, cut_file, cut_stream, open_stream
+from curate.read.part import PART_BYTES, PART_ROWS, Part, Read
+from curate.read.shapes.fields import dumps
+from curate.read.sniff import overlong, reads_of
+from curate.read.tables import read_parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class File(NamedTuple):
+    """One file of an input, as its user called it (`name`) and where it lies (`path`).
+
+    Rows in memory have no path: `records` is a list of dicts and `Read`s, or a `datasets.Dataset`.
+    """
+
+    input_index: int
+    file_index: int
+    name: str
+    source: str
+    shape: str
+    form: str
+    size: int
+    path: Path = Path()
+    records: Any = None
+
+
+def parts_of(file: File) -> Iterator[Part]:
+    """Yield the parts of a file, in order."""
+    base = Part(file.input_index, file.file_index, file.name, file.source, file.shape, "range")
+    base = base._replace(path=str(file.path))
+    if file.form == ".jsonl":
+        yield from _line_parts(base, cut_file(file.path))
+    elif file.form in (".jsonl.gz", ".jsonl.zst"):
+        with open_stream(file.path) as stream:
+            yield from _line_parts(base._replace(form="lines"), cut_stream(stream))
+    elif file.form in (".parquet", "dataset"):
+        for batch in _batches(file):
+            yield base._replace(form="batch", data=batch)
+    else:
+        for records in _batched(_reads(file)):
+            yield base._replace(form="records", data=records)
+
+
+def _line_parts(base: Part, cuts: Iterable[Cut]) -> Iterator[Part]:
+    for number, cut in enumerate(cuts):
+        if cut.head is not None:
+            yield base._replace(form="long", data=overlong(cut))
+        else:
+            yield base._replace(
+                offset=cut.offset,
+                length=cut.length,
+                data=cut.data,
+                broken=cut.broken,
+                first=number == 0,
+            )
+
+
+def _batches(file: File) -> Iterator[pa.Table]:
+    if file.form == ".parquet":
+        yield from read_parquet(file.path)
+        return
+    # Arrow's own rows: the dataset's index of selected or shuffled rows is respected.
+    dataset = file.records.with_format("arrow")
+    rows = max(1, min(PART_ROWS, PART_BYTES * len(dataset) // max(1, file.size)))
+    for start in range(0, len(dataset), rows):
+        yield dataset[start : start + rows]
+
+
+def _reads(file: File) -> Iterator[Read]:
+    if file.records is None:
+        yield from reads_of(file.path, file.form)
+        return
+    for record in file.records:
+        yield record if isinstance(record, Read) else Read(record)
+
+
+def _batched(reads: Iterator[Read]) -> Iterator[list[Read]]:
+    """Yield records in lists of 16,384, or of 64 MB."""
+    batch: list[Read] = []
+    size = 0
+    for read in reads:
+        batch.append(read)
+        size += read.size
+        if len(batch) == PART_ROWS or size >= PART_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def digest_of(file: File) -> str:
+    """Return the hash of a file's bytes, or of the rows in memory."""
+    state = xxhash.xxh3_128()
+    for piece in _pieces(file):
+        state.update(piece)
+    return state.hexdigest()
+
+
+def _pieces(file: File) -> Iterator[bytes]:
+    if file.form == "dataset":
+        for batch in _batches(file):
+            yield dumps(batch.to_pylist()).encode("utf-8", "surrogatepass")
+    elif file.records is not None:
+        for record in file.records:
+            yield dumps(record).encode("utf-8", "surrogatepass")
+    else:
+        with open(file.path, "rb", buffering=0) as handle:
+            while block := handle.read(8 << 20):
+                yield block

@@ -1,0 +1,104 @@
+"""Inputs that lie elsewhere: standard input, any fsspec URL, and the Hugging Face Hub.
+
+A stream or a remote file is copied to a temporary folder first. That costs its size on disk, and
+buys what every promise about inputs needs: a digest before anything is spent, and parts that can be
+read again. The Hub's datasets are kept and mapped by the `datasets` package itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from curate.errors import InputError, UsageError
+from curate.read.paths import ENDINGS, MAGIC, ending_of
+
+_HUB = re.compile(r"hub://(?P<name>[^:@]+)(?::(?P<config>[^@]+))?(?:@(?P<split>.+))?")
+
+
+def is_remote(where: str) -> bool:
+    """Tell whether `where` is standard input or an address."""
+    return where == "-" or "://" in where
+
+
+def fetch(where: str) -> list[tuple[str, Path]]:
+    """Copy standard input, or the files that a URL names; return their names and copies."""
+    if where == "-":
+        return [("-", _from_stdin())]
+    parts = urlsplit(where)
+    if parts.username or parts.password:
+        # The address itself would end up in run.yaml and in messages.
+        raise UsageError(
+            f"{parts.scheme}://...@{parts.hostname}: an address must not hold credentials; "
+            "give them in the environment, as the file system's package reads them"
+        )
+    return _from_url(where)
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="curate-input-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _from_stdin() -> Path:
+    """Copy standard input and name the copy after its content."""
+    handle, name = tempfile.mkstemp(dir=_folder())
+    with open(handle, "wb") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+    with open(name, "rb") as file:
+        head = file.read(8)
+    ending = next((e for magic, e in MAGIC.items() if head.startswith(magic)), ".jsonl")
+    return Path(name).rename(f"{name}{ending}")
+
+
+def _from_url(where: str) -> list[tuple[str, Path]]:
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(where)
+        found = sorted(system.glob(path)) if any(c in path for c in "*?[") else [path]
+        if len(found) == 1 and system.isdir(found[0]):
+            found = sorted(p for p in system.ls(found[0], detail=False) if ending_of(Path(p)))
+        copies = []
+        for number, remote in enumerate(found):
+            copy = _folder() / f"{len(list(_folder().iterdir()))}-{number}-{Path(remote).name}"
+            system.get_file(remote, str(copy))
+            copies.append((system.unstrip_protocol(remote), copy))
+    except ImportError as error:
+        raise UsageError(f"{where}: {error}") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{where}: no such file") from error
+    except Exception as error:
+        # Every file system has errors of its own, of no common class.
+        raise InputError(f"{where}: cannot be read: {type(error).__name__}: {error}") from error
+    if not copies:
+        raise InputError(f"{where}: no file here ends in one of {', '.join(ENDINGS)}")
+    return copies
+
+
+def load_hub(where: str) -> Any:
+    """Load `hub://org/name[:config][@split]`; without a split, the only one or `train`."""
+    match = _HUB.fullmatch(where)
+    if match is None:
+        raise UsageError(f"{where}: a dataset on the Hub is hub://org/name[:config][@split]")
+    import datasets
+
+    try:
+        found = datasets.load_dataset(match["name"], match["config"], split=match["split"])
+    except Exception as error:
+        # The Hub's client raises errors of many packages.
+        raise InputError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(found, dict):
+        return found
+    if len(found) > 1 and "train" not in found:
+        raise InputError(f"{where}: has the splits {', '.join(found)}; choose one: {where}@SPLIT")
+    return found["train"] if "train" in found else next(iter(found.values()))

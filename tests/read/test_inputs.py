@@ -1,0 +1,222 @@
+"""Inputs of every kind: files, folders, patterns, names, addresses and rows in memory."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from curate.errors import InputError, UsageError
+from curate.read import open_inputs, read_part, remote
+from tests.read.reading import alpaca, lines_of, read_all
+
+CHAT = {"messages": [{"role": "user", "content": "a"}]}
+
+
+def write(path, *records):
+    path.write_bytes(lines_of(*records))
+    return path
+
+
+def test_folders_and_patterns_go_by_the_bytes_of_their_names(tmp_path):
+    for name in ("b", "a", "Z", "\u00e9"):
+        write(tmp_path / f"{name}.jsonl", alpaca(output=name))
+    (tmp_path / "notes.txt").write_text("not read")
+    wanted = ["Z", "a", "b", "\u00e9"]
+    assert [row.response for row in read_all(str(tmp_path)).rows] == wanted
+    assert [row.response for row in read_all(str(tmp_path / "*.jsonl")).rows] == wanted
+    with pytest.raises(InputError, match="no file matches"):
+        open_inputs(str(tmp_path / "*.csv"))
+
+
+def test_named_inputs_keep_their_source_and_order(tmp_path):
+    one = write(tmp_path / "one.jsonl", alpaca(output="1"))
+    two = write(tmp_path / "two.jsonl", {**alpaca(output="2"), **CHAT})
+    opened = open_inputs({"second": str(one), "first": {"path": str(two), "shape": "alpaca"}})
+    assert opened.count == 2
+    assert [(p.input_index, p.source) for p in opened.parts()] == [(0, "second"), (1, "first")]
+    rows = [read_part(part).table for part in opened.parts()]
+    assert [t.column("source").to_pylist() for t in rows] == [["second"], ["first"]]
+
+
+def test_kinds_and_fingerprint_are_known_before_running(tmp_path):
+    one = write(tmp_path / "one.jsonl", alpaca())
+    two = write(tmp_path / "two.jsonl", {"prompt": "a", "chosen": "b", "rejected": "c"})
+    opened = open_inputs({"a": str(one), "b": str(two)})
+    assert opened.kinds() == {"sft", "preference"}
+    assert opened.total_bytes == one.stat().st_size + two.stat().st_size
+    before = opened.fingerprint()
+    assert [(e["input"], e["shape"], len(e["digest"])) for e in before] == [
+        ("a", "alpaca", 32),
+        ("b", "preference", 32),
+    ]
+    write(one, alpaca(output="Hello?"))
+    after = open_inputs({"a": str(one), "b": str(two)}).fingerprint()
+    assert after[0]["digest"] != before[0]["digest"]
+    assert after[1] == before[1]
+
+
+def test_parts_travel_to_other_processes(tmp_path):
+    path = write(tmp_path / "rows.jsonl", alpaca())
+    [part] = open_inputs(str(path)).parts()
+    assert len(pickle.dumps(part)) < 1000
+    assert read_part(pickle.loads(pickle.dumps(part))).table.equals(read_part(part).table)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "no input"),
+        (7, "input 'input' is a int"),
+        ({"a": {"shape": "alpaca"}}, "input 'a' has no path"),
+        ("rows.jsonl", "no such file"),
+        ([1, 2], "holds no record"),
+        ([], "holds no record"),
+        ("https://user:secret@example.com/rows.jsonl", "must not hold credentials"),
+        ("hub://a@b@c:d", "cannot be loaded|is hub://org/name"),
+    ],
+)
+def test_wrong_inputs_are_refused(given, message, monkeypatch):
+    import datasets
+
+    def refuse(*_, **__):
+        raise ConnectionError("offline")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(UsageError, match=message) as caught:
+        open_inputs(given)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_unknown_shape_is_refused(tmp_path):
+    path = write(tmp_path / "rows.jsonl", alpaca())
+    with pytest.raises(UsageError, match=r"unknown shape 'alpacca'; did you mean 'alpaca'\?"):
+        open_inputs(str(path), shape="alpacca")
+
+
+def test_the_shape_is_what_most_first_rows_have(tmp_path):
+    path = write(tmp_path / "rows.jsonl", {"odd": 1}, alpaca(), alpaca())
+    found = read_all(str(path))
+    assert len(found.rows) == 2
+    assert "'instruction' is missing" in found.failed[0][2]
+
+
+def test_a_list_of_dicts():
+    day = datetime.date(2026, 1, 2)
+    found = read_all([alpaca(day=day, n=float("nan")), "text", {"instruction": "a", "output": 1}])
+    assert json.loads(found.rows[0].extra) == {"day": "2026-01-02", "n": None}
+    assert [f[2] for f in found.failed] == [
+        "a row must be a dict, not str",
+        "column 'output' must be a text, found the number 1",
+    ]
+    assert found.failed[0][1] is None
+
+
+def test_a_record_nested_without_end_fails_alone():
+    deep: list = []
+    for _ in range(5000):
+        deep = [deep]
+    found = read_all([alpaca(), alpaca(deep=deep)])
+    assert [f[2] for f in found.failed] == ["nested deeper than 200 levels"]
+
+
+def test_a_lone_surrogate_in_memory_fails_alone():
+    found = read_all([alpaca(), alpaca(output="\ud800")])
+    assert "lone surrogate" in found.failed[0][2]
+    assert len(found.rows) == 1
+
+
+def test_a_data_frame(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([alpaca(score=1), {"instruction": "b", "output": "c"}])
+    rows = read_all(frame).rows
+    assert [row.instruction for row in rows] == ["Say hello.", "b"]
+    assert [json.loads(row.extra) for row in rows] == [{"score": 1.0}, {"score": None}]
+    # Lists come back from Parquet as arrays.
+    pandas.DataFrame([CHAT]).to_parquet(tmp_path / "chat.parquet")
+    [row] = read_all(pandas.read_parquet(tmp_path / "chat.parquet")).rows
+    assert row.messages[0].content == "a"
+
+
+def test_a_dataset_is_read_in_its_own_order():
+    datasets = pytest.importorskip("datasets")
+    records = [alpaca(output=str(n)) for n in range(50)]
+    dataset = datasets.Dataset.from_list(records).shuffle(seed=1).select(range(10))
+    rows = read_all(dataset).rows
+    assert [row.response for row in rows] == dataset["output"]
+    same = open_inputs(dataset).fingerprint()[0]
+    assert same["digest"] == open_inputs(dataset).fingerprint()[0]["digest"]
+    other = datasets.Dataset.from_list(records)
+    assert open_inputs(other).fingerprint()[0]["digest"] != same["digest"]
+
+
+def test_the_hub_goes_through_datasets(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    asked = []
+    data = datasets.Dataset.from_list([alpaca()])
+
+    def load(name, config, split):
+        asked.append((name, config, split))
+        return data if split else datasets.DatasetDict(train=data, test=data)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    opened = open_inputs("hub://org/name:part@test[:10]")
+    assert opened.fingerprint()[0]["file"] == "hub://org/name:part@test[:10]"
+    assert len(read_all("hub://org/name").rows) == 1
+    assert asked == [("org/name", "part", "test[:10]"), ("org/name", None, None)]
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(a=data, b=data)
+    )
+    with pytest.raises(InputError, match="has the splits a, b; choose one"):
+        open_inputs("hub://org/name")
+
+
+def test_an_fsspec_address():
+    fsspec = pytest.importorskip("fsspec")
+    system = fsspec.filesystem("memory")
+    system.pipe(
+        {"/data/b.jsonl": lines_of(alpaca(output="b")), "/data/a.jsonl": lines_of(alpaca())}
+    )
+    for where in ("memory:///data/*.jsonl", "memory:///data"):
+        opened = open_inputs(where)
+        assert [file.name for file in opened.files] == [
+            "memory:///data/a.jsonl",
+            "memory:///data/b.jsonl",
+        ]
+        assert [row.response for row in read_all(where).rows] == ["Hello.", "b"]
+    with pytest.raises(InputError, match="no such file"):
+        open_inputs("memory:///data/c.jsonl")
+    with pytest.raises(UsageError, match="nothing"):
+        open_inputs("nothing://x/a.jsonl")
+
+
+def test_standard_input(tmp_path):
+    code = "from tests.read.reading import read_all; print(len(read_all('-').rows))"
+    for data in (lines_of(alpaca()) * 3, __import__("gzip").compress(lines_of(alpaca()) * 3)):
+        done = subprocess.run(
+            [sys.executable, "-c", code], input=data, capture_output=True, check=True
+        )
+        assert done.stdout.strip() == b"3"
+    assert remote.is_remote("-")
+
+
+def test_parquet_with_large_rows_is_cut_smaller(tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from curate.read import tables
+
+    path = tmp_path / "rows.parquet"
+    table = pa.Table.from_pylist([alpaca(output=f"{n}" * 100) for n in range(1000)])
+    pq.write_table(table, path, row_group_size=300)
+    assert [len(p.data) for p in open_inputs(str(path)).parts()] == [1000]
+    monkeypatch.setattr(tables, "PART_BYTES", 10_000)
+    sizes = [len(p.data) for p in open_inputs(str(path)).parts()]
+    assert sum(sizes) == 1000
+    assert len(set(sizes[:-1])) == 1
+    assert len(sizes) > 5
+    assert [r.response for r in read_all(str(path)).rows] == table.column("output").to_pylist()

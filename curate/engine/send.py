@@ -24,7 +24,7 @@ from curate.models.model import Model
 MAX_TRIES = 5
 MAX_PAUSE_SECONDS = 60.0
 # A refusal by the server is not billed; anything else (a time-out, a broken answer) may have been.
-UNBILLED = ("rate_limit", "server")
+UNBILLED = ("rate_limit", "server", "connect")
 
 
 @dataclass

@@ -23,6 +23,8 @@ from curate.errors import RecipeError
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
 _COMMON = ("model", "identity", "price", "max_concurrency", "base_url", "api_key_env")
+# Modules beside this one that serve several models and are no prefix themselves.
+_SHARED = ("faults", "model", "prices", "wire")
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential|signature|^sig$", re.IGNORECASE)
 
 
@@ -73,7 +75,7 @@ class ModelSpec:
 def prefixes() -> list[str]:
     """Return the prefixes that this version knows: the modules beside this one."""
     found = (module.name for module in pkgutil.iter_modules(curate.models.__path__))
-    return sorted(name for name in found if name != "model")
+    return sorted(name for name in found if name not in _SHARED)
 
 
 def open_model(

@@ -1,0 +1,137 @@
+"""What an error of the openai library or of the connection means for a request.
+
+Temporary: the rate limit, a busy or broken server, a time-out, a lost connection. Permanent: what
+the same request would meet again. Messages quote the server, but never a key.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from curate.errors import ModelError, PermanentFault, TemporaryFault
+
+# What a server may not know, and the field that its refusal then names.
+FEATURES = {
+    "log-probabilities": ("logprobs", "top_logprobs"),
+    "a JSON schema": ("response_format", "json_schema", "guided"),
+    "a seed": ("seed",),
+    "echo": ("echo",),
+    "streaming": ("stream_options", "stream"),
+    "max_tokens": ("max_tokens", "max_completion_tokens"),
+}
+_REFUSED = re.compile(
+    r"not (?:yet )?(?:be )?(?:support|implement|permit|allow)|unsupported|unknown|unrecogni[sz]ed|"
+    r"extra inputs|unexpected",
+    re.IGNORECASE,
+)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_QUOTA = ("insufficient_quota", "billing_hard_limit_reached")
+
+
+def fault_of(error: Exception, where: str) -> ModelError:
+    """Return what `error` means; `where` names model and server for the message."""
+    status = getattr(error, "status_code", None)
+    if status is not None:
+        return _of_status(error, int(status), where)
+    name = type(error).__name__
+    causes = {type(cause).__name__ for cause in (error, error.__cause__) if cause is not None}
+    if any("ConnectTimeout" in one or "ConnectError" in one for one in causes):
+        return TemporaryFault(
+            f"cannot connect to {where}; check that the server runs and that base_url is right",
+            cause="connect",
+        )
+    if any("Timeout" in one for one in causes):
+        return TemporaryFault(f"{where} sent nothing for too long", cause="timeout")
+    return TemporaryFault(f"the connection to {where} was lost ({name})", cause="connection")
+
+
+def _of_status(error: Exception, status: int, where: str) -> ModelError:
+    said = told(error)
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    if status == 429 and not any(word in said for word in _QUOTA):
+        return TemporaryFault(
+            f"{where} limits the rate (429): {said}",
+            cause="rate_limit",
+            retry_after=wait_of(headers),
+        )
+    if status in (408, 504):
+        return TemporaryFault(f"{where} timed out ({status}): {said}", cause="timeout")
+    if status >= 500 or status in (409, 425):
+        return TemporaryFault(
+            f"{where} failed ({status}): {said}", cause="server", retry_after=wait_of(headers)
+        )
+    advice = {
+        401: "; check the key in the variable that 'api_key_env' names",
+        403: "; check what the key may do",
+        404: "; check the model's name and base_url",
+        429: "; the account has no credit left",
+    }.get(status, "")
+    return PermanentFault(f"{where} refused the request ({status}): {said}{advice}")
+
+
+def told(error: Exception) -> str:
+    """Return what the server said, on one short line."""
+    body = getattr(error, "body", None)
+    if isinstance(body, Mapping):
+        detail = body.get("message") or body.get("detail") or body.get("error") or dict(body)
+        code = body.get("code")
+        text = f"{detail} [{code}]" if code else str(detail)
+    else:
+        text = re.sub(r"<[^>]*>", " ", str(body or getattr(error, "message", error)))
+    return " ".join(text.split())[:200] or "no reason given"
+
+
+def lacking(body: Mapping[str, Any], said: str) -> str | None:
+    """Return which feature of a refused request the server does not have, if it says so."""
+    if not _REFUSED.search(said):
+        return None
+    for feature, names in FEATURES.items():
+        if any(name in body for name in names) and any(name in said for name in names):
+            return feature
+    return None
+
+
+def wait_of(headers: Mapping[str, str]) -> float | None:
+    """Return for how many seconds the server asks to be left alone, if it does."""
+    if (given := _number(headers.get("retry-after-ms"))) is not None:
+        return given / 1000
+    after = headers.get("retry-after")
+    if after is not None:
+        if (seconds := _number(after)) is not None:
+            return seconds
+        try:
+            return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
+        except (ValueError, TypeError):
+            return None
+    return spent_until(headers)
+
+
+def spent_until(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until an allowance that is used up comes back, by the rate headers."""
+    waits = [
+        duration(headers.get(f"x-ratelimit-reset-{what}", ""))
+        for what in ("requests", "tokens")
+        if _number(headers.get(f"x-ratelimit-remaining-{what}")) == 0
+    ]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def duration(text: str) -> float | None:
+    """Read `6m0s`, `20ms` or plain seconds."""
+    if (plain := _number(text)) is not None:
+        return plain
+    parts = _DURATION.findall(text)
+    return sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < 1e7 else None

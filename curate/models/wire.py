@@ -1,0 +1,213 @@
+"""The JSON of OpenAI-compatible servers: what is sent for a request, and what a body means.
+
+Nothing here does input or output. A body that does not hold a reply is a `TemporaryFault` named
+"malformed": proxies and overloaded servers send such bodies, and the next try is often right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from curate.ask import Ask, Embed, Likelihood, Reply, Request
+from curate.errors import PermanentFault, TemporaryFault
+
+CHAT, COMPLETION, EMBEDDING = "chat/completions", "completions", "embeddings"
+_SAMPLING = ("temperature", "top_p", "seed")
+
+
+def path_of(request: Request) -> str:
+    """Return the path that answers `request`, below the base URL."""
+    if isinstance(request, Embed):
+        return EMBEDDING
+    if isinstance(request, Likelihood) or (isinstance(request, Ask) and request.prompt is not None):
+        return COMPLETION
+    if isinstance(request, Ask):
+        return CHAT
+    raise PermanentFault(
+        "an OpenAI-compatible server has no reward scores; use an hf: reward model for this step"
+    )
+
+
+def body_of(request: Request, model: str, length_field: str) -> dict[str, Any]:
+    """Return the JSON to send; `length_field` is what the server calls a chat's `max_tokens`."""
+    if isinstance(request, Embed):
+        return {"model": model, "input": list(request.texts), "encoding_format": "float"}
+    if isinstance(request, Likelihood):
+        # One token is written and dropped: some servers refuse none.
+        echo = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
+        return {"model": model, "prompt": request.prompt + request.answer, **echo}
+    assert isinstance(request, Ask)
+    body: dict[str, Any] = {"model": model}
+    if request.prompt is not None:
+        body["prompt"], length_field = request.prompt, "max_tokens"
+        if request.logprobs is not None:
+            body["logprobs"] = request.logprobs
+    else:
+        body["messages"] = request.turns()
+        if request.logprobs is not None:
+            body |= {"logprobs": True, "top_logprobs": request.logprobs}
+    body |= {n: getattr(request, n) for n in _SAMPLING if getattr(request, n) is not None}
+    if request.max_tokens is not None:
+        body[length_field] = request.max_tokens
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.schema is not None:
+        form = {"name": "reply", "schema": dict(request.schema), "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
+    return body
+
+
+def reply_of(request: Request, data: Any) -> Reply:
+    """Return the reply that a server's JSON holds."""
+    if not isinstance(data, dict):
+        raise malformed(f"JSON of type {type(data).__name__} where an object was due")
+    if isinstance(data.get("error"), dict) and not data.get("choices"):
+        raise _error_inside(data["error"])
+    try:
+        if isinstance(request, Embed):
+            return _vectors(request, data)
+        choice = _first_choice(data)
+        if isinstance(request, Likelihood):
+            return _likelihood(request, choice, data)
+        return _text(choice, data)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        detail = f"{type(error).__name__}: {error}"
+        raise malformed(f"a reply without the expected fields ({detail})") from None
+
+
+def malformed(what: str) -> TemporaryFault:
+    """Return the fault for an answer that holds no reply."""
+    return TemporaryFault(f"the server sent {what}", cause="malformed")
+
+
+def _error_inside(error: Mapping[str, Any]) -> TemporaryFault:
+    """Return the fault for an error that came with status 200, as gateways send them."""
+    cause = "rate_limit" if str(error.get("code")) == "429" else "malformed"
+    return TemporaryFault(
+        f"the server sent an error: {str(error.get('message'))[:200]}", cause=cause
+    )
+
+
+def _first_choice(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = data.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise malformed("a reply with no choices in it")
+    return choices[0]
+
+
+def _text(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
+    message = choice.get("message")
+    text = choice["text"] if message is None else message.get("content")
+    reason = choice.get("finish_reason") or "stop"
+    if message is not None and not text and message.get("refusal"):
+        text, reason = message["refusal"], "refusal"
+    if text is None and reason in ("length", "content_filter"):
+        text = ""  # Everything went into hidden reasoning, or a filter took it.
+    if not isinstance(text, str):
+        raise malformed("a reply that holds no text")
+    return Reply(
+        text=text,
+        finish_reason=str(reason),
+        logprobs=_logprobs(choice.get("logprobs")),
+        **_usage(data),
+    )
+
+
+def _usage(data: Mapping[str, Any]) -> dict[str, Any]:
+    usage = data.get("usage") or {}
+    return {
+        "input_tokens": int(usage.get("prompt_tokens") or 0),
+        "output_tokens": int(usage.get("completion_tokens") or 0),
+    }
+
+
+def _logprobs(found: Any) -> tuple[Any, ...]:
+    """Return `{token, logprob, top: {token: logprob}}` for each token, for chat and completion."""
+    if not found:
+        return ()
+    if "content" in found:
+        return tuple(
+            {
+                "token": one["token"],
+                "logprob": one["logprob"],
+                "top": {t["token"]: t["logprob"] for t in one.get("top_logprobs") or ()},
+            }
+            for one in found["content"] or ()
+        )
+    tokens, values = found["tokens"], found["token_logprobs"]
+    tops = found.get("top_logprobs") or [{}] * len(tokens)
+    return tuple(
+        {"token": token, "logprob": value, "top": dict(top or {})}
+        for token, value, top in zip(tokens, values, tops, strict=True)
+    )
+
+
+def _vectors(request: Embed, data: Mapping[str, Any]) -> Reply:
+    rows = sorted(data["data"], key=lambda one: one["index"])
+    if len(rows) != len(request.texts):
+        raise malformed(f"{len(rows)} vectors for {len(request.texts)} texts")
+    vectors = tuple([float(value) for value in row["embedding"]] for row in rows)
+    return Reply(values=vectors, **_usage(data))
+
+
+def _likelihood(request: Likelihood, choice: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
+    """Return the log-probabilities of the answer's tokens out of the echoed prompt."""
+    found = choice.get("logprobs") or {}
+    offsets = found.get("text_offset")
+    whole = request.prompt + request.answer
+    if not offsets or not str(choice.get("text", "")).startswith(whole):
+        raise PermanentFault(
+            "the server does not return log-probabilities of the prompt (echo with logprobs); use "
+            "vllm: or hf:, or a server that echoes"
+        )
+    begin = len(request.prompt)
+    values = tuple(
+        float(value)
+        for offset, token, value in zip(
+            offsets, found["tokens"], found["token_logprobs"], strict=True
+        )
+        if offset + len(token) > begin and offset < len(whole) and value is not None
+    )
+    return Reply(values=values, **_usage(data))
+
+
+class Assembly:
+    """A streamed reply, put together again into what an unstreamed one looks like."""
+
+    def __init__(self, chat: bool) -> None:
+        self._chat, self._texts = chat, list[str]()
+        self._refusal, self._reason = "", None
+        self._logprobs: dict[str, Any] = {}
+        self._usage: Any = None
+        self._began = False
+
+    def add(self, event: Any) -> None:
+        """Take one event's JSON."""
+        if not isinstance(event, dict):
+            raise malformed("a stream whose events are no objects")
+        if isinstance(event.get("error"), dict):
+            raise _error_inside(event["error"])
+        self._usage = event.get("usage") or self._usage
+        for choice in (event.get("choices") or ())[:1]:
+            self._began = True
+            delta = choice.get("delta") or {}
+            self._texts.append((delta.get("content") if self._chat else choice.get("text")) or "")
+            self._refusal += delta.get("refusal") or ""
+            self._reason = choice.get("finish_reason") or self._reason
+            for name, values in (choice.get("logprobs") or {}).items():
+                if isinstance(values, list):
+                    self._logprobs.setdefault(name, []).extend(values)
+
+    def whole(self) -> dict[str, Any]:
+        """Return the reply's JSON, or raise when the stream broke off."""
+        if not self._began or self._reason is None:
+            raise malformed("a stream that ended before its reply did")
+        text = "".join(self._texts)
+        body = (
+            {"message": {"content": text, "refusal": self._refusal}}
+            if self._chat
+            else {"text": text}
+        )
+        choice = {**body, "finish_reason": self._reason, "logprobs": self._logprobs}
+        return {"choices": [choice], "usage": self._usage}

@@ -1,0 +1,334 @@
+"""`openai:` against real servers on loopback: what is sent, what comes back, what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.errors import PermanentFault, RecipeError, TemporaryFault
+from curate.models.model import Price, open_model
+from curate.row import Message
+from tests.engine.asking import driver, one
+
+from . import chaos
+from .chaos import CAUSES, FAULTS, Answer, Handler, Received, Server, as_json, chat, events, refusal
+
+KEY = "sk-planted-0123456789abcdef"
+
+
+def ask_many(server: Server, requests: list[Request], **options: Any) -> list[Any]:
+    """Return each request's reply or error, one after the other."""
+
+    async def run() -> list[Any]:
+        model = open_model({"model": "openai:tiny", "base_url": server.url, **options})
+        found: list[Any] = []
+        for request in requests:
+            try:
+                found.append(await model.answer(request, key="k", attempt=0))
+            except Exception as error:
+                found.append(error)
+        await model.close()
+        return found
+
+    return asyncio.run(run())
+
+
+def ask(handler: Handler, request: Request, **options: Any) -> tuple[Any, Received]:
+    with Server(handler) as server:
+        found = ask_many(server, [request], **options)[0]
+        return found, server.received[0]
+
+
+def hello(**fields: Any) -> Ask:
+    fields.setdefault("max_tokens", 8)
+    return Ask.text("hello", **fields)
+
+
+def test_a_chat_is_sent_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINY_KEY", KEY)
+    schema = {"type": "object", "properties": {"score": {"type": "number"}}}
+    request = hello(
+        system="Be kind.", temperature=0.0, top_p=0.9, seed=7, stop=("END",), schema=schema,
+        logprobs=3,
+    )  # fmt: skip
+    reply, seen = ask(lambda r: chat("hi", tokens=(12, 2)), request, api_key_env="TINY_KEY")
+    assert reply == Reply(text="hi", input_tokens=12, output_tokens=2)
+    assert seen.path == "/v1/chat/completions"
+    assert seen.headers["authorization"] == f"Bearer {KEY}"
+    assert seen.body == {
+        "model": "tiny",
+        "messages": [
+            {"role": "system", "content": "Be kind."},
+            {"role": "user", "content": "hello"},
+        ],
+        "temperature": 0.0,
+        "top_p": 0.9,
+        "seed": 7,
+        "max_tokens": 8,
+        "stop": ["END"],
+        "logprobs": True,
+        "top_logprobs": 3,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "reply", "schema": schema, "strict": True},
+        },
+    }
+
+
+def test_a_raw_completion_goes_without_a_template() -> None:
+    found = {
+        "tokens": [" a", " b"],
+        "token_logprobs": [-0.1, -0.2],
+        "top_logprobs": [{" a": -0.1}, None],
+    }
+    choice = {"text": " a b", "finish_reason": "length", "logprobs": found}
+    answer = as_json({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 2}})
+    request = Ask(prompt="<|user|>", max_tokens=2, logprobs=1)
+    reply, seen = ask(lambda r: answer, request)
+    assert seen.path == "/v1/completions"
+    assert seen.body == {"model": "tiny", "prompt": "<|user|>", "max_tokens": 2, "logprobs": 1}
+    assert (reply.text, reply.finish_reason) == (" a b", "length")
+    assert reply.logprobs == (
+        {"token": " a", "logprob": -0.1, "top": {" a": -0.1}},
+        {"token": " b", "logprob": -0.2, "top": {}},
+    )
+
+
+def test_log_probabilities_of_a_chat() -> None:
+    top = [{"token": "4", "logprob": -0.1}, {"token": "5", "logprob": -2.0}]
+    content = [{"token": "4", "logprob": -0.1, "top_logprobs": top}]
+    reply, _ = ask(lambda r: chat("4", logprobs={"content": content}), hello(logprobs=2))
+    assert reply.logprobs == ({"token": "4", "logprob": -0.1, "top": {"4": -0.1, "5": -2.0}},)
+
+
+def test_embeddings_come_back_in_order() -> None:
+    data = [{"index": 1, "embedding": [3, 4.5]}, {"index": 0, "embedding": [1.0, 2.0]}]
+    answer = as_json({"data": data, "usage": {"prompt_tokens": 6, "total_tokens": 6}})
+    reply, seen = ask(lambda r: answer, Embed(texts=("a", "b")))
+    assert seen.path == "/v1/embeddings"
+    assert seen.body == {"model": "tiny", "input": ["a", "b"], "encoding_format": "float"}
+    assert reply == Reply(values=([1.0, 2.0], [3.0, 4.5]), input_tokens=6)
+    few, _ = ask(lambda r: as_json({"data": data[:1]}), Embed(texts=("a", "b")))
+    assert isinstance(few, TemporaryFault) and "1 vectors for 2 texts" in str(few)
+
+
+def test_the_likelihood_of_an_answer() -> None:
+    found = {
+        "tokens": ["Q", ": two", " and", " two", "!"],
+        "token_logprobs": [None, -1.0, -2.0, -3.0, -9.0],
+        "text_offset": [0, 1, 6, 10, 14],
+    }
+    choice = {"text": "Q: two and two!", "finish_reason": "length", "logprobs": found}
+    request = Likelihood(prompt="Q: two", answer=" and two")
+    reply, seen = ask(lambda r: as_json({"choices": [choice]}), request)
+    assert (seen.body["prompt"], seen.body["echo"]) == ("Q: two and two", True)
+    assert reply.values == (-2.0, -3.0)
+    none, _ = ask(lambda r: as_json({"choices": [{"text": "!"}]}), request)
+    assert isinstance(none, PermanentFault) and "log-probabilities of the prompt" in str(none)
+
+
+def test_a_long_reply_is_streamed_and_only_silence_times_out() -> None:
+    def handler(request: Received) -> Answer:
+        assert request.body["stream_options"] == {"include_usage": True}
+        parts: list[Any] = [
+            {"choices": [{"delta": {"content": f"{n} "}, "finish_reason": None}]} for n in range(8)
+        ]
+        parts.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+        parts.append({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 16}})
+        return events(parts, pieces=10, pause=0.1)
+
+    began = time.monotonic()
+    reply, _ = ask(handler, hello(max_tokens=4096), idle_timeout=0.4)
+    assert time.monotonic() - began > 0.9, "the whole takes longer than the idle time-out"
+    assert reply == Reply(text="0 1 2 3 4 5 6 7 ", input_tokens=3, output_tokens=16)
+
+
+def test_a_stream_that_breaks_off_is_no_reply() -> None:
+    parts = [{"choices": [{"delta": {"content": "half"}, "finish_reason": None}]}]
+    ended, _ = ask(lambda r: events(parts), hello(max_tokens=None))
+    assert isinstance(ended, TemporaryFault) and ended.cause == "malformed"
+    dropped, _ = ask(lambda r: events(parts, cut=20), hello(max_tokens=None))
+    assert isinstance(dropped, TemporaryFault) and dropped.cause == "connection"
+    silent, _ = ask(
+        lambda r: events(parts, pieces=2, pause=1.0), hello(max_tokens=None), idle_timeout=0.2
+    )
+    assert isinstance(silent, TemporaryFault) and silent.cause == "timeout"
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_every_fault_has_its_cause(kind: str) -> None:
+    with Server(lambda r: chaos.fault(kind)) as server:
+        error = ask_many(server, [hello()], idle_timeout=0.3)[0]
+        assert isinstance(error, TemporaryFault)
+        assert error.cause == CAUSES[kind]
+        assert error.retry_after == (0.05 if kind == "429 after" else None)
+        assert len(server.received) == 1, "the library tried again by itself"
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [(400, "refused"), (401, "check the key"), (404, "model's name"), (422, "refused")],
+)
+def test_what_no_second_try_can_save(status: int, advice: str) -> None:
+    error, _ = ask(lambda r: refusal(status, "no such thing"), hello())
+    assert isinstance(error, PermanentFault)
+    assert "no such thing" in str(error) and advice in str(error)
+
+
+def test_an_empty_account_is_not_a_rate_limit() -> None:
+    body = {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}
+    error, _ = ask(lambda r: as_json(body, 429), hello())
+    assert isinstance(error, PermanentFault) and "no credit" in str(error)
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    with Server(lambda r: chat("x")) as server:
+        url = server.url
+    error = asyncio.run(
+        _error(open_model({"model": "openai:tiny", "base_url": url})),
+    )
+    assert isinstance(error, TemporaryFault)
+    assert error.cause == "connect" and url in str(error)
+
+
+async def _error(model: Any) -> Exception | None:
+    try:
+        await model.answer(hello(), key="k", attempt=0)
+    except Exception as error:
+        return error
+    finally:
+        await model.close()
+    return None
+
+
+def test_what_a_server_lacks_is_said_once_and_not_asked_again() -> None:
+    def handler(request: Received) -> Answer:
+        if "logprobs" in request.body:
+            return refusal(400, "logprobs is not supported by this server")
+        return chat("fine")
+
+    with Server(handler) as server:
+        found = ask_many(server, [hello(logprobs=1), hello(logprobs=2), hello()])
+        assert [isinstance(one, PermanentFault) for one in found] == [True, True, False]
+        assert "does not serve log-probabilities" in str(found[1])
+        assert len(server.received) == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
+        ({"retry-after": formatdate(time.time() - 9, usegmt=True)}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2.5s"}, 62.5),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20ms"}, 0.02),
+        ({"x-ratelimit-remaining-tokens": "9", "x-ratelimit-reset-tokens": "20ms"}, None),
+    ],
+)
+def test_the_server_says_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    error, _ = ask(lambda r: refusal(429, "slow", headers=headers), hello())
+    assert error.retry_after == seconds
+
+
+def test_a_used_up_allowance_holds_the_next_request() -> None:
+    spent = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "300ms"}
+    good = chat("ok")
+    with Server(lambda r: Answer(good.body, headers=spent if not r.times else {})) as server:
+        began = time.monotonic()
+        ask_many(server, [hello(), hello()])
+        assert time.monotonic() - began >= 0.29
+
+
+def test_hidden_reasoning_and_refusals_are_replies() -> None:
+    cut, _ = ask(lambda r: chat(None, finish_reason="length"), hello())  # type: ignore[arg-type]
+    assert (cut.text, cut.finish_reason) == ("", "length")
+    message = {"content": None, "refusal": "I will not."}
+    refused, _ = ask(lambda r: chat("", message=message), hello())
+    assert (refused.text, refused.finish_reason) == ("I will not.", "refusal")
+
+
+def test_rewards_are_not_served() -> None:
+    request = Reward(messages=(Message("user", "x"),))
+    with Server(lambda r: chat("x")) as server:
+        error = ask_many(server, [request])[0]
+        assert isinstance(error, PermanentFault) and not server.received
+
+
+def test_a_key_goes_only_where_it_was_meant_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/elsewhere")
+    reply, seen = ask(lambda r: chat("x"), hello())
+    assert reply.text == "x"
+    assert KEY not in str(seen.headers)
+    # OpenAI's own is asked whatever the environment says: two servers must not share replies.
+    assert open_model("openai:gpt-4o-mini").base_url == "https://api.openai.com/v1"  # type: ignore[attr-defined]
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(RecipeError, match="OPENAI_API_KEY holds no key"):
+        open_model("openai:gpt-4o-mini")
+
+
+def test_a_planted_key_is_found_nowhere(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TINY_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+
+    def handler(request: Received) -> Answer:
+        told = request.headers["authorization"]
+        return {
+            "200": chat(f"you sent {told}"),
+            "401": refusal(401, f"wrong key: {told}"),
+            "html": Answer(f"<b>{told}</b>".encode(), 502, content_type="text/html"),
+            "wrong": Answer(told.encode()),
+        }[request.text]
+
+    with Server(handler) as server:
+        spec = {"model": "openai:tiny", "base_url": server.url, "api_key_env": "TINY_KEY"}
+        model = open_model(spec)
+        model.retry_delay = 0.001
+        with driver(tmp_path, model) as opened:
+            outcomes = opened.run([one(text) for text in ("200", "401", "html", "wrong")])
+        assert all(KEY in r.headers["authorization"] for r in server.received)
+    assert outcomes[0].value == "you sent Bearer ***"
+    assert [o.error is None for o in outcomes] == [True, False, False, False]
+    output = capfd.readouterr()
+    told = [str(o) + repr(o.error) for o in outcomes]
+    assert KEY not in "".join([*told, caplog.text, output.out, output.err])
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files and not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def test_prices_come_from_the_table_and_the_recipe_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert open_model("openai:gpt-4o-mini").price == Price(0.15, 0.6)
+    own = {"model": "openai:gpt-4o-mini", "price": {"input": 1, "output": 2}}
+    assert open_model(own).price == Price(1.0, 2.0)
+    elsewhere = {"model": "openai:gpt-4o-mini", "base_url": "http://127.0.0.1:9/v1"}
+    assert open_model(elsewhere).price is None, "another server has its own prices"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "openai:"}, "names no model"),
+        ({"idle_timeout": 0}, "'idle_timeout' is 0"),
+        ({"stream": "yes"}, "'stream' is 'yes'"),
+        ({"length_field": "n"}, "'length_field' is 'n'"),
+        ({"temprature": 0}, "unknown option 'temprature'"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+    spec = {"model": "openai:x", "base_url": "http://127.0.0.1:9/v1", **options}
+    with pytest.raises(RecipeError, match=message):
+        open_model(spec)

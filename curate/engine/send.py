@@ -10,18 +10,22 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from curate.ask import Reply, Request
+from curate.engine.flow import Gate
 from curate.engine.spending import PICO, Refusal, Spending
 from curate.engine.store import Store, StoredReply, find_reply, save_reply
 from curate.errors import PermanentFault, TemporaryFault
 from curate.models.model import Model
 
 MAX_TRIES = 5
+# A rate limit says nothing about the request: giving up early would lose rows of a busy hour. With
+# 70 % of all tries refused, one row in three hundred is given up.
+LIMITED_TRIES = 16
+LONGEST_LIMITED_PAUSE_SECONDS = 8.0
 MAX_PAUSE_SECONDS = 60.0
 # A refusal by the server is not billed; anything else (a time-out, a broken answer) may have been.
 UNBILLED = ("rate_limit", "server", "connect")
@@ -64,14 +68,6 @@ class Flight:
         self.waiters: list[Any] = []
 
 
-class _Gate:
-    """How many attempts one model takes at once, and the flights that wait for a place."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self.busy = limit, 0
-        self.queue: deque[Flight] = deque()
-
-
 class Sender:
     """Carry flights to their replies until told to stop."""
 
@@ -88,8 +84,8 @@ class Sender:
         self._store, self._spending, self._counts = store, spending, counts
         self._landed, self._random = landed, random.Random()
         self._gates = {
-            id(model): _Gate(min(model.max_concurrency, concurrency or model.max_concurrency))
-            for model in models.values()
+            id(model): Gate(min(model.max_concurrency, concurrency or model.max_concurrency), name)
+            for name, model in models.items()
         }
         self.flights: dict[str, Flight] = {}
         self.stopped: BaseException | None = None
@@ -97,8 +93,14 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
+        self._pause_timer: asyncio.TimerHandle | None = None
         self._holding = 0
         self._tight = False
+
+    @property
+    def concurrency(self) -> int:
+        """How many attempts all models together take at once at present."""
+        return sum(max(1, int(gate.allowed)) for gate in self._gates.values())
 
     @property
     def idle(self) -> bool:
@@ -115,11 +117,23 @@ class Sender:
         if self._store.full and self.stopped is None:
             self.stop(self._store.disk_full())
         for gate in self._gates.values():
-            while gate.queue and gate.busy < gate.limit and not (self._tight or self.stopped):
+            while gate.queue and gate.open and not (self._tight or self.stopped):
                 gate.busy += 1
                 task = asyncio.create_task(self._attempt(gate.queue.popleft(), gate))
                 self._tasks.add(task)
                 task.add_done_callback(self._ended)
+            if gate.queue and (pause := gate.wait()) > 0 and not self.stopped:
+                self._wake_in(pause)
+
+    def _wake_in(self, pause: float) -> None:
+        """Look at the gates again when a breaker's pause is over; one timer is enough."""
+        if self._pause_timer is None:
+
+            def over() -> None:
+                self._pause_timer = None
+                self.wake.set()
+
+            self._pause_timer = asyncio.get_running_loop().call_later(pause, over)
 
     def stop(self, reason: BaseException) -> None:
         """Send nothing more; the first reason counts."""
@@ -127,6 +141,8 @@ class Sender:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
         self.wake.set()
 
     async def drain(self) -> None:
@@ -149,7 +165,7 @@ class Sender:
 
     # -- one attempt ------------------------------------------------------------------------------
 
-    async def _attempt(self, flight: Flight, gate: _Gate) -> None:
+    async def _attempt(self, flight: Flight, gate: Gate) -> None:
         self._holding += 1
         try:
             granted = await self._store.commit(lambda connection: self._open(connection, flight))
@@ -176,7 +192,7 @@ class Sender:
     def _take_back(self, connection: sqlite3.Connection, flight: Flight) -> None:
         self._spending.cancel(connection, flight.bound, retry=flight.tries > 0)
 
-    def _refused(self, flight: Flight, gate: _Gate, refusal: Refusal) -> None:
+    def _refused(self, flight: Flight, gate: Gate, refusal: Refusal) -> None:
         """Stop at a ceiling, or wait while attempts under way may still settle for less."""
         gate.queue.appendleft(flight)
         if refusal.final or not self._holding:
@@ -188,13 +204,19 @@ class Sender:
         self._counts.sent += 1
         self._counts.retried += flight.tries > 0
         flight.tries += 1
+        gate = self._gates[id(flight.model)]
+        began = gate.began()
         try:
             reply = await self._ask(flight)
         except TemporaryFault as fault:
+            if away := gate.failed(fault, began):
+                self.stop(away)
             await self._missed(flight, fault, billed=fault.cause not in UNBILLED)
         except Exception as error:
+            gate.failed(error, began)
             await self._missed(flight, error, billed=not isinstance(error, PermanentFault))
         else:
+            gate.answered()
             await self._arrived(flight, reply)
 
     async def _ask(self, flight: Flight) -> Reply:
@@ -244,7 +266,9 @@ class Sender:
 
     @staticmethod
     def _is_last(flight: Flight, error: Exception) -> bool:
-        return flight.tries >= MAX_TRIES or not isinstance(error, TemporaryFault)
+        if not isinstance(error, TemporaryFault):
+            return True
+        return flight.tries >= (LIMITED_TRIES if error.cause == "rate_limit" else MAX_TRIES)
 
     def _give_up(self, flight: Flight, error: Exception) -> None:
         if isinstance(error, TemporaryFault):
@@ -256,6 +280,8 @@ class Sender:
 
     def _again_later(self, flight: Flight, error: Exception) -> None:
         pause = flight.model.retry_delay * 2 ** (flight.tries - 1) * self._random.uniform(0.5, 1.0)
+        if getattr(error, "cause", None) == "rate_limit":
+            pause = min(pause, LONGEST_LIMITED_PAUSE_SECONDS)
         asked = getattr(error, "retry_after", None) or 0.0
         pause = min(max(pause, asked), MAX_PAUSE_SECONDS)
         handle: asyncio.TimerHandle

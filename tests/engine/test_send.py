@@ -62,7 +62,7 @@ def test_temporary_faults_are_tried_again_and_then_given_up(tmp_path: Path) -> N
     def answer(text: str) -> str:
         tries[text] = tries.get(text, 0) + 1
         if text == "never" or tries[text] <= int(text):
-            raise TemporaryFault("busy", cause="rate_limit")
+            raise TemporaryFault("busy", cause="server")
         return text
 
     with driver(tmp_path, Answering(answer)) as opened:
@@ -72,7 +72,19 @@ def test_temporary_faults_are_tried_again_and_then_given_up(tmp_path: Path) -> N
         assert tries == {"0": 1, "2": 3, "4": 5, "never": 5}
         counts = opened.counts
         assert (counts.sent, counts.retried, counts.failed) == (14, 10, 1)
-        assert counts.causes == {"rate_limit": 11}
+        assert counts.causes == {"server": 11}
+
+
+def test_a_rate_limit_is_waited_for_longer(tmp_path: Path) -> None:
+    def answer(text: str) -> str:
+        if len(model.sent) < 12:
+            raise TemporaryFault("busy", cause="rate_limit")
+        return text
+
+    model = Answering(answer)
+    with driver(tmp_path, model) as opened:
+        assert opened.run([one("x")])[0].value == "x"
+    assert len(model.sent) == 12
 
 
 def test_a_server_may_ask_for_a_longer_pause(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_an_unknown_prefix_is_answered_with_those_that_exist() -> None:
     assert {"openai", "scripted"} <= set(prefixes())
     assert not {"model", "wire", "faults", "prices"} & set(prefixes())
     for spec in ("gpt:x", "x", ":x", {"model": "gpt:x"}):
-        with pytest.raises(RecipeError, match=r"model 'judge': unknown prefix .* knows: .*openai.*scripted"):
+        with pytest.raises(RecipeError, match=r"unknown prefix .* knows: .*openai.*scripted"):
             parse_spec(spec, name="judge")
 
 

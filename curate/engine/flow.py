@@ -1,0 +1,109 @@
+"""How many attempts a model takes at once: more while it answers, half when it is overloaded.
+
+A gate opens by time, not by replies: from shut to its full limit takes `RECOVERY_SECONDS` of
+answers, whether one takes 50 ms or 5 s. It is halved at most once for the attempts of one moment:
+a burst of refusals that were all sent before the first one came back is one piece of news.
+
+When nothing but faults comes back the breaker pauses, lets a single attempt through, and pauses
+longer each time that one fails too; a server that stays away ends the run, not its rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from curate.errors import StoppedShort, TemporaryFault
+
+if TYPE_CHECKING:
+    from curate.engine.send import Flight
+
+RECOVERY_SECONDS = 8.0
+# A pause in the answers must not count as time in which the server has shown what it can do.
+LONGEST_STEP_SECONDS = 0.5
+OVERLOAD = ("rate_limit", "server", "timeout", "connect", "connection")
+# So many faults in a row, over so long: of a server that refuses 70 % one run in 100,000 is as
+# long, and a single burst at full concurrency is none.
+BREAK_AFTER, BREAK_SECONDS = 32, 2.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 60.0
+GIVE_UP_AFTER = 6
+
+_log = logging.getLogger(__name__)
+
+
+class Gate:
+    """The places of one model, and the flights that wait for one."""
+
+    def __init__(
+        self, limit: int, name: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin fully open; `name` is what the user calls the model."""
+        self.limit, self.name, self.busy = limit, name, 0
+        self.queue: deque[Flight] = deque()
+        self.allowed = float(limit)
+        self.shut_until = 0.0
+        self._clock = clock
+        self._grown = self._cut = clock()
+        self._answered = self._cut
+        self._faults = self._pauses = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether another attempt may start now."""
+        return self.busy < max(1, int(self.allowed)) and self.wait() <= 0
+
+    def wait(self) -> float:
+        """Return the seconds until the breaker lets an attempt through."""
+        return self.shut_until - self._clock()
+
+    def began(self) -> float:
+        """Return the time that `failed` wants to know of an attempt that starts now."""
+        return self._clock()
+
+    def answered(self) -> None:
+        """Note an answer: the breaker closes, and the gate opens with the time gone by."""
+        now = self._clock()
+        if self._pauses:
+            _log.warning("%s answers again", self.name)
+        self._faults = self._pauses = 0
+        self.shut_until, self._answered = 0.0, now
+        step = min(now - self._grown, LONGEST_STEP_SECONDS)
+        self._grown = now
+        self.allowed = min(float(self.limit), self.allowed + self.limit * step / RECOVERY_SECONDS)
+
+    def failed(self, fault: Exception, began: float) -> StoppedShort | None:
+        """Note a fault of an attempt sent at `began`; return what ends the run, if it is that."""
+        if not isinstance(fault, TemporaryFault):
+            self._faults = 0  # It answers, if only with a refusal of this one request.
+            return None
+        now = self._clock()
+        if fault.cause in OVERLOAD and began >= self._cut:
+            self.allowed = max(1.0, min(self.allowed, max(self.busy, 1)) / 2)
+            self._cut = self._grown = now
+        if not self._faults:
+            self._answered = max(self._answered, began)
+        self._faults += 1
+        long = self._faults >= BREAK_AFTER and now - self._answered >= BREAK_SECONDS
+        if (long or self._pauses) and self.wait() <= 0:
+            return self._break(fault, now)
+        return None
+
+    def _break(self, fault: TemporaryFault, now: float) -> StoppedShort | None:
+        if self._pauses >= GIVE_UP_AFTER:
+            return StoppedShort(
+                f"model '{self.name}' has not answered since {self._faults} attempts; the last "
+                f"one: {fault}. Nothing that was answered is lost: run the same command again when "
+                "the server is back"
+            )
+        pause = min(FIRST_PAUSE_SECONDS * 2**self._pauses, LONGEST_PAUSE_SECONDS)
+        pause = max(pause, min(fault.retry_after or 0.0, LONGEST_PAUSE_SECONDS))
+        self._pauses += 1
+        self.allowed, self.shut_until = 1.0, now + pause
+        _log.warning(
+            "%s failed %d times in a row (%s): pausing for %.0f s",
+            self.name, self._faults, fault, pause,
+        )  # fmt: skip
+        return None

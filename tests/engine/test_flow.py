@@ -1,0 +1,97 @@
+"""The gate: halved by overload, opened by answers, shut by a server that is away."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from curate.engine.flow import BREAK_AFTER, GIVE_UP_AFTER, RECOVERY_SECONDS, Gate
+from curate.errors import PermanentFault, StoppedShort, TemporaryFault
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+BUSY = TemporaryFault("busy", cause="rate_limit")
+
+
+def test_a_burst_of_refusals_halves_once() -> None:
+    gate = Gate(64, "m", clock := Clock())
+    gate.busy = 64
+    began = gate.began()
+    clock.now += 1
+    for _ in range(10):
+        gate.failed(BUSY, began)
+    assert gate.allowed == 32
+    gate.busy = 32
+    gate.failed(BUSY, gate.began())
+    assert gate.allowed == 16
+
+
+@pytest.mark.parametrize("latency", [0.02, 0.4])
+def test_the_full_rate_is_back_within_ten_seconds_of_answers(latency: float) -> None:
+    gate = Gate(64, "m", clock := Clock())
+    for _ in range(10):
+        clock.now += 0.1
+        gate.failed(BUSY, gate.began())
+    assert gate.allowed == 1
+    began = clock.now
+    while gate.allowed < 64:
+        clock.now += latency
+        gate.answered()
+    assert RECOVERY_SECONDS - 0.2 <= clock.now - began < 10
+
+
+def test_a_broken_reply_is_no_overload() -> None:
+    gate = Gate(8, "m", Clock())
+    gate.failed(TemporaryFault("no JSON", cause="malformed"), gate.began())
+    gate.failed(PermanentFault("no such model"), gate.began())
+    assert gate.allowed == 8
+
+
+def test_the_breaker_pauses_says_so_and_ends_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate(8, "judge", clock := Clock())
+    for _ in range(BREAK_AFTER):
+        assert gate.open
+        began = gate.began()
+        clock.now += 0.1
+        assert gate.failed(BUSY, began) is None
+    assert not gate.open and "judge failed 32 times in a row (busy): pausing for 5 s" in caplog.text
+    waits = [gate.wait()]
+    for _ in range(GIVE_UP_AFTER - 1):
+        clock.now += gate.wait()
+        gate.busy = 0
+        assert gate.open
+        gate.busy = 1
+        assert not gate.open, "more than one attempt goes through"
+        assert gate.failed(BUSY, gate.began()) is None
+        waits.append(gate.wait())
+    assert waits == [5, 10, 20, 40, 60, 60]
+    clock.now += 60
+    ended = gate.failed(BUSY, gate.began())
+    assert isinstance(ended, StoppedShort) and "run the same command again" in str(ended)
+
+
+def test_an_answer_closes_the_breaker(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    gate = Gate(8, "judge", clock := Clock())
+    for _ in range(BREAK_AFTER):
+        gate.failed(BUSY, gate.began())
+    assert gate.wait() <= 0, "one burst is no silence"
+    clock.now += 3
+    gate.failed(BUSY, gate.began())
+    assert not gate.open
+    clock.now += 5
+    gate.answered()
+    assert gate.open and "judge answers again" in caplog.text
+    for _ in range(BREAK_AFTER - 1):
+        gate.failed(BUSY, gate.began())
+    assert gate.wait() <= 0

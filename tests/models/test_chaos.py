@@ -1,0 +1,107 @@
+"""`openai:` and the sender together, against servers that fail in every way they know."""
+
+from __future__ import annotations
+
+import random
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.engine.drive import Outcome
+from curate.models.model import open_model
+from tests.engine.asking import driver, one
+
+from . import chaos
+from .chaos import CAUSES, FAULTS, Answer, Received, Server, chat
+
+
+def opened_model(server: Server, **options: Any) -> Any:
+    model = open_model({"model": "openai:tiny", "base_url": server.url, **options})
+    model.retry_delay = 0.0002  # As the real half second, but 2,500 times faster.
+    return model
+
+
+def plan(text: str) -> tuple[str, bool] | None:
+    """Return the fault of a prompt and whether it clears; four prompts of five have none."""
+    chance = random.Random(text)
+    if chance.random() > 0.2:
+        return None
+    return chance.choice(FAULTS), chance.random() > 0.15
+
+
+def handler(request: Received) -> Answer:
+    planned = plan(request.text)
+    if planned and (not planned[1] or request.times < 2):
+        return chaos.fault(planned[0])
+    good = chat(f"re: {request.text}")
+    number = zlib.crc32(request.text.encode())
+    return Answer(good.body, pieces=5, pause=0.02) if number % 50 == 1 else good
+
+
+def right_or_failed(prompts: list[str], outcomes: list[Outcome]) -> None:
+    """Every row is right, or failed with the cause that was planned for it."""
+    words = {"rate_limit": "(429)", "server": "failed (50", "connection": "was lost"}
+    words |= {"malformed": "the server sent", "timeout": "sent nothing"}
+    for text, outcome in zip(prompts, outcomes, strict=True):
+        planned = plan(text)
+        if planned and not planned[1]:
+            assert outcome.error is not None and words[CAUSES[planned[0]]] in str(outcome.error)
+        else:
+            assert outcome.error is None and outcome.value == f"re: {text}"
+
+
+def chaotic(folder: Path, count: int) -> None:
+    prompts = [f"question {n}" for n in range(count)]
+    with Server(handler) as server:
+        model = opened_model(server, idle_timeout=0.5)
+        with driver(folder, model) as opened:
+            outcomes = opened.run([one(text) for text in prompts])
+        right_or_failed(prompts, outcomes)
+        cleared = {text for text in prompts if (p := plan(text)) is None or p[1]}
+        sent = {text: 0 for text in prompts}
+        for request in server.received:
+            sent[request.text] += 1
+        assert {sent[text] for text in cleared if plan(text) is None} == {1}
+        assert {sent[text] for text in cleared if plan(text)} == {3}
+        failed = sum(outcome.error is not None for outcome in outcomes)
+        assert failed == len(prompts) - len(cleared) > 0
+
+
+def test_each_row_is_right_or_failed_with_its_cause(tmp_path: Path) -> None:
+    chaotic(tmp_path, 150)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_five_thousand_rows_survive_a_chaotic_server(tmp_path: Path) -> None:
+    chaotic(tmp_path, 5000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_rows_come_out_while_most_is_refused_and_full_rate_returns(tmp_path: Path) -> None:
+    # Six seconds of refusals in the place of a minute: the gate has long reached its floor.
+    busy_seconds, began = 6.0, time.monotonic()
+    answered: list[float] = []
+    levels: list[tuple[float, int]] = []
+
+    def refuse_most(request: Received) -> Answer:
+        now = time.monotonic() - began
+        levels.append((now, server.busy))
+        number = zlib.crc32(f"{request.text} {request.times}".encode())
+        if now < busy_seconds and number % 10 < 7:
+            return chaos.fault("429")
+        answered.append(now)
+        return Answer(chat("ok").body, delay=0.02)
+
+    with Server(refuse_most) as server, driver(tmp_path, opened_model(server)) as opened:
+        began = time.monotonic()
+        outcomes = opened.run([one(f"q{n}") for n in range(12000)])
+    assert sum(outcome.error is not None for outcome in outcomes) <= 120
+    for second in range(int(busy_seconds)):
+        assert [t for t in answered if second <= t < second + 1], f"nothing in second {second}"
+    back = [t for t, level in levels if t > busy_seconds and level >= 60]
+    assert back and back[0] < busy_seconds + 10

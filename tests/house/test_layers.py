@@ -10,9 +10,9 @@ from tests.house.places import PACKAGE, write_tree
 LAYERS = (
     ("errors", "row"),
     ("ask", "chunk", "data", "recipe"),
-    ("step", "digests", "kernels"),
+    ("step", "digests", "kernels", "prompts"),
     ("steps", "fields", "function"),
-    ("catalog", "prompts", "labels"),
+    ("catalog", "labels"),
     ("check", "parsing", "settings", "recipe_schema"),
     ("pipeline",),
     ("models", "encoders", "read", "report"),

@@ -1,0 +1,220 @@
+"""Prompts as files: what they ask, which variables they take, where they come from.
+
+A prompt is a Markdown file with front matter, found by name among those of the package or by the
+path of the user's own. Its body is a template in a sandbox; rows and replies are only ever its
+values, never templates. The price of strictness: a template that names a variable which its front
+matter does not declare, or the reverse, is refused before anything is asked.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from curate import data
+from curate.errors import RecipeError, UsageError
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+FENCE = "---"
+# What front matter may say: each key with the type of its value; the first four are required.
+KEYS: dict[str, type] = {
+    "name": str,
+    "version": int,
+    "source": str,
+    "variables": list,
+    "optional": list,
+    "system": str,
+    "schema": dict,
+}
+REQUIRED = ("name", "version", "source", "variables")
+
+
+class Rendered(NamedTuple):
+    """The two texts of a request: the user's turn, and the system prompt where there is one."""
+
+    text: str
+    system: str | None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt file, read and checked.
+
+    `variables` must be given to `render`; those in `optional` are `None` where they are not.
+    `schema` is the JSON Schema of the reply that the prompt asks for.
+    """
+
+    name: str
+    version: int
+    source: str
+    variables: tuple[str, ...]
+    body: str
+    path: Path
+    optional: tuple[str, ...] = ()
+    system: str | None = None
+    schema: Mapping[str, Any] | None = None
+
+    def render(self, **values: Any) -> Rendered:
+        """Return the texts with `values` filled in, as they are: nothing in them is evaluated."""
+        self._check_names(values)
+        given = dict.fromkeys(self.optional) | values
+        system = None if self.system is None else self._fill(self.system, given)
+        return Rendered(self._fill(self.body, given), system)
+
+    def _check_names(self, values: Mapping[str, Any]) -> None:
+        missing = [name for name in self.variables if name not in values]
+        unknown = sorted(set(values) - {*self.variables, *self.optional})
+        if missing or unknown:
+            found = f"lacks {missing}" if missing else f"does not take {unknown}"
+            raise UsageError(
+                f"the prompt '{self.name}' ({self.path}) {found}; it takes "
+                f"{list(self.variables)}, optionally {list(self.optional)}"
+            )
+
+    def _fill(self, template: str, values: Mapping[str, Any]) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return _compiled(template).render(values)
+        except (TemplateError, TypeError, ArithmeticError) as error:
+            raise UsageError(
+                f"the prompt '{self.name}' ({self.path}) cannot be filled in: {error}; "
+                "templates see only their variables, and no attribute that leads out of them"
+            ) from error
+
+
+def names() -> dict[str, Path]:
+    """Return the prompts that come with the package, by name."""
+    return {path.stem: path for path in sorted(data.folder("prompts").glob("*.md"))}
+
+
+def find(given: str) -> Path:
+    """Return the file that `given` means: a path ending in `.md`, or the name of a prompt."""
+    path, known = Path(given), names()
+    if path.suffix == ".md":
+        if path.is_file():
+            return path
+    elif given in known:
+        return known[given]
+    raise UsageError(
+        f"there is no prompt '{given}'; give the path of a file that ends in .md, or one of: "
+        f"{', '.join(known) or 'none are installed'}"
+    )
+
+
+def load(given: str) -> Prompt:
+    """Return the prompt at the path `given`, or the package's prompt of that name."""
+    path = find(given)
+    stat = path.stat()
+    # Steps load their prompt for every row: an unchanged file is read once, a changed one again.
+    return _read(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _read(path: Path, modified: int, size: int) -> Prompt:
+    try:
+        return parse(path.read_text(encoding="utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"not UTF-8: {error}; save it as UTF-8", file=str(path)) from error
+
+
+def parse(text: str, path: Path) -> Prompt:
+    """Return the prompt that `text` writes; `path` is named in errors."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    if not lines or lines[0].rstrip() != FENCE:
+        raise RecipeError(
+            f"must begin with front matter between two lines '{FENCE}'", file=str(path)
+        )
+    end = next((n for n, line in enumerate(lines[1:], 1) if line.rstrip() == FENCE), None)
+    if end is None:
+        raise RecipeError(f"front matter is not closed by a line '{FENCE}'", file=str(path))
+    head = _front_matter("\n".join(lines[1:end]), path)
+    body = "\n".join(lines[end + 1 :]).strip("\n")
+    if not body.strip():
+        raise RecipeError("has no text after its front matter", file=str(path), line=end + 1)
+    for key in ("variables", "optional"):
+        head[key] = tuple(head.get(key, ()))
+    prompt = Prompt(**head, body=body, path=path)
+    # Line numbers of the body count from the file's start: leading blank lines were cut.
+    skipped = next(n for n, line in enumerate(lines[end + 1 :]) if line)
+    _check_variables(prompt, end + 1 + skipped)
+    return prompt
+
+
+def _front_matter(text: str, path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        head = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"front matter is not YAML: {error}", file=str(path)) from error
+    if not isinstance(head, dict):
+        raise RecipeError(f"front matter must be a mapping of {list(KEYS)}", file=str(path))
+    for key in REQUIRED:
+        if key not in head:
+            raise RecipeError(f"front matter lacks '{key}'", file=str(path))
+    for key, value in head.items():
+        _check_key(key, value, path)
+    return head
+
+
+def _check_key(key: Any, value: Any, path: Path) -> None:
+    if key not in KEYS:
+        raise RecipeError(
+            f"front matter has the unknown key '{key}'; allowed: {', '.join(KEYS)}", file=str(path)
+        )
+    if type(value) is not KEYS[key]:
+        raise RecipeError(
+            f"front matter's '{key}' is {value!r}; it must be of type {KEYS[key].__name__}",
+            file=str(path),
+        )
+    if isinstance(value, list):
+        wrong = [v for v in value if not (isinstance(v, str) and v.isidentifier())]
+        if wrong:
+            raise RecipeError(f"'{key}' holds {wrong}, which are no names", file=str(path))
+
+
+def _check_variables(prompt: Prompt, offset: int) -> None:
+    """Refuse a template that cannot be parsed, or that uses other variables than declared."""
+    from jinja2 import TemplateSyntaxError, meta
+
+    used: set[str] = set()
+    for template, before in ((prompt.body, offset), (prompt.system or "", 0)):
+        try:
+            used |= meta.find_undeclared_variables(_environment().parse(template))
+        except TemplateSyntaxError as error:
+            line = before + error.lineno if before else None
+            raise RecipeError(
+                f"is no valid template: {error.message}", file=str(prompt.path), line=line
+            ) from error
+    declared = {*prompt.variables, *prompt.optional}
+    if used != declared:
+        raise RecipeError(
+            f"uses the variables {sorted(used)} but declares {sorted(declared)}; "
+            "'variables' and 'optional' together must name exactly those used",
+            file=str(prompt.path),
+        )
+
+
+@functools.cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    # Without `range`, `lipsum` and the others a template can neither loop for long nor hold state.
+    environment.globals.clear()
+    return environment
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(template: str) -> Template:
+    return _environment().from_string(template)

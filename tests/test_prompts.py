@@ -1,0 +1,133 @@
+"""Prompts are read strictly, filled in literally, and rendered as their golden files say."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from curate import prompts
+from curate.errors import RecipeError, UsageError
+
+GOLDEN = Path(__file__).parent / "data" / "prompts"
+# Values of every shipped prompt; "{{ }}" shows that a row is never a template.
+VALUES = {
+    "helpfulness": {"instruction": "Name {{ a }} colour.", "response": "Blue.\n{% if x %}"},
+}
+HEAD = "---\nname: mine\nversion: 1\nsource: me\nvariables: [a]\n"
+
+
+def written(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.md"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_every_shipped_prompt_has_a_golden_file() -> None:
+    assert set(prompts.names()) == set(VALUES)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_rendered_prompt_is_its_golden_file_of_that_version(name: str) -> None:
+    prompt = prompts.load(name)
+    assert prompt.name == name
+    golden = GOLDEN / f"{name}.{prompt.version}.txt"
+    assert prompt.render(**VALUES[name]).text == golden.read_text(encoding="utf-8")
+
+
+def test_an_optional_variable_adds_its_part() -> None:
+    prompt = prompts.load("helpfulness")
+    plain = prompt.render(instruction="i", response="r").text
+    with_reference = prompt.render(instruction="i", response="r", reference="the truth").text
+    part = "[reference answer, known to be good]\nthe truth\n[end of reference answer]\n\n"
+    assert with_reference.replace(part, "") == plain != with_reference
+
+
+def test_a_path_overrides_and_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    given = written(tmp_path, HEAD + "system: 'Be {{ a }}.'\n---\n\nSay {{ a }}!\n")
+    assert prompts.load(given).render(a="{{ a }}") == ("Say {{ a }}!", "Be {{ a }}.")
+    assert prompts.load(given) is prompts.load(given)
+    written(tmp_path, HEAD + "---\nYes {{ a }}!\n")
+    os.utime(given, ns=(1, 1))
+    assert prompts.load(given).render(a="b") == ("Yes b!", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Say {{ a }}", "must begin with front matter"),
+        (HEAD + "Say {{ a }}", "not closed"),
+        (HEAD + "---\n\n", "no text"),
+        ("---\nname: [\n---\n{{ a }}", "not YAML"),
+        ("---\n- 1\n---\n{{ a }}", "must be a mapping"),
+        ("---\nname: x\n---\n{{ a }}", "lacks 'version'"),
+        (HEAD + "colour: red\n---\n{{ a }}", "unknown key 'colour'"),
+        (HEAD.replace("1", "true") + "---\n{{ a }}", "must be of type int"),
+        (HEAD.replace("[a]", "['a b']") + "---\n{{ a }}", "no names"),
+        (HEAD + "---\n{{ a }} {{ b }}", r"uses the variables \['a', 'b'\] but declares \['a'\]"),
+        (HEAD + "---\nnothing", r"uses the variables \[\] but declares"),
+        (HEAD + "---\n\nfine\n{% if a %}\n{{ a }", r"mine\.md:\d+: is no valid template"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        prompts.load(written(tmp_path, text))
+    assert "mine.md" in str(caught.value)
+
+
+def test_a_syntax_error_names_the_line_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        prompts.load(written(tmp_path, HEAD + "---\n\nfine\n{% nonsense %}\n"))
+    assert caught.value.line == 9
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "a.__class__.__mro__",
+        "a.append(1)",
+        "a.nothing",
+        "''.__class__",
+        "'{0.__class__}'.format(a)",
+    ],
+)
+def test_a_template_cannot_leave_the_sandbox(tmp_path: Path, expression: str) -> None:
+    prompt = prompts.load(written(tmp_path, HEAD + "---\n{{ a }}{{ " + expression + " }}"))
+    with pytest.raises(UsageError, match="cannot be filled in"):
+        prompt.render(a=[1])
+
+
+@pytest.mark.parametrize("name", ["range", "lipsum", "cycler", "namespace"])
+def test_a_template_has_no_globals(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RecipeError, match="uses the variables"):
+        prompts.load(written(tmp_path, HEAD + "---\n{{ a }}{{ " + name + "() }}"))
+
+
+def test_a_template_includes_no_file(tmp_path: Path) -> None:
+    prompt = prompts.load(written(tmp_path, HEAD + "---\n{{ a }}{% include 'mine.md' %}"))
+    with pytest.raises(UsageError, match="cannot be filled in"):
+        prompt.render(a="x")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({}, r"lacks \['a'\]"), ({"a": 1, "b": 2}, r"does not take \['b'\]")],
+)
+def test_values_are_exactly_the_variables(
+    tmp_path: Path, values: dict[str, int], message: str
+) -> None:
+    prompt = prompts.load(written(tmp_path, HEAD + "---\n{{ a }}"))
+    with pytest.raises(UsageError, match=message):
+        prompt.render(**values)
+
+
+@pytest.mark.parametrize("given", ["unheard", "unheard.md"])
+def test_an_unknown_prompt_names_those_there_are(given: str) -> None:
+    with pytest.raises(UsageError, match=f"no prompt '{given}'.*helpfulness"):
+        prompts.load(given)
+
+
+def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.md"
+    path.write_bytes(b"---\n\xff")
+    with pytest.raises(RecipeError, match="not UTF-8"):
+        prompts.load(str(path))

@@ -19,6 +19,7 @@ COMMANDS = {
     "filter": "Put rows through one or more steps and write those that are kept.",
     "preview": "Show a few rows before and after each step, side by side.",
     "steps": "List the operators, or describe one.",
+    "models": "List the kinds of models, or check one with live requests.",
     "report": "Show what a run did: its funnel, reasons and spending.",
     "explain": "Tell one row's whole life: where it came from and why it ended as it did.",
     "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",

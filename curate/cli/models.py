@@ -1,0 +1,117 @@
+"""`curate models`: how a recipe names a model, and whether one of them answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from curate.cli.flags import Debug
+
+if TYPE_CHECKING:
+    from curate.models.model import Model
+
+_ABOUT = {
+    "openai": ("openai:MODEL", "any OpenAI-compatible server (base_url, api_key_env)"),
+    "vllm": ("vllm:MODEL", "vLLM's offline engine, in this process"),
+    "hf": ("hf:MODEL", "transformers in this process, on CPU or GPU"),
+    "local": ("local", "the embedded small model; needs no network"),
+    "scripted": ("scripted:FILE", "recorded replies from a JSON Lines file"),
+}
+
+
+def command(
+    check: Annotated[
+        str | None,
+        typer.Option("--check", metavar="MODEL", help="Ask MODEL once, for a few tokens."),
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", help="The server of an openai: model.")
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", help="The variable that holds its key.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """List the kinds of models, or check one with live requests."""
+    from curate.cli.screen import table
+    from curate.models.model import open_model, prefixes
+
+    if check is None:
+        rows = [list(_ABOUT.get(prefix, (f"{prefix}:NAME", ""))) for prefix in prefixes()]
+        typer.echo(table(["model", "what it is"], rows))
+        return
+    given = {"model": check, "base_url": base_url, "api_key_env": api_key_env}
+    spec = {name: value for name, value in given.items() if value is not None}
+    typer.echo(table(["", ""], _checked(open_model(spec))))
+
+
+def _checked(model: Model) -> list[list[str]]:
+    import asyncio
+
+    return asyncio.run(_ask_all(model))
+
+
+async def _ask_all(model: Model) -> list[list[str]]:
+    """Return a line for the plain request, which must work, and one for each capability."""
+    from curate.ask import Ask
+
+    schema = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
+    text = 'Answer with this JSON: {"word": "yes"}'
+    probes = {
+        "log-probabilities": (Ask.text(text, max_tokens=4, logprobs=1), _has_logprobs),
+        "JSON schema": (Ask.text(text, max_tokens=64, schema=schema), _is_object),
+        "raw completion": (Ask(prompt="Once upon", max_tokens=4), lambda reply: True),
+    }
+    try:
+        lines = await _round_trip(model)
+        for name, (request, holds) in probes.items():
+            lines.append([name, await _probe(model, request, holds)])
+        return lines
+    finally:
+        await model.close()
+
+
+async def _round_trip(model: Model) -> list[list[str]]:
+    import time
+
+    from curate.ask import Ask
+
+    began = time.perf_counter()
+    request = Ask.text("Say yes.", max_tokens=16)
+    reply = await model.answer(request, key="check", attempt=0)
+    seconds = time.perf_counter() - began
+    price = model.price
+    per_million = f"${price.input:g} in, ${price.output:g} out per million tokens" if price else (
+        "not known: give 'price: {input: USD, output: USD}' to use --max-cost"
+    )  # fmt: skip
+    return [
+        ["identity", model.identity],
+        ["reply", f"{reply.text[:60]!r} ({reply.finish_reason})"],
+        ["latency", f"{seconds * 1000:.0f} ms"],
+        ["tokens", f"{reply.input_tokens} in, {reply.output_tokens} out"],
+        ["price", per_million],
+    ]
+
+
+async def _probe(model: Model, request: Any, holds: Any) -> str:
+    from curate.errors import ModelError
+
+    try:
+        reply = await model.answer(request, key="check", attempt=0)
+    except ModelError as error:
+        return f"no: {error}"
+    return "yes" if holds(reply) else "no: it was asked for, and the reply came without it"
+
+
+def _has_logprobs(reply: Any) -> bool:
+    return bool(reply.logprobs)
+
+
+def _is_object(reply: Any) -> bool:
+    import json
+
+    try:
+        return isinstance(json.loads(reply.text), dict)
+    except ValueError:
+        return False

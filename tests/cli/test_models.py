@@ -1,0 +1,46 @@
+"""`curate models`: the list, and a live check of a server."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from curate.cli.main import app
+from tests.models.chaos import Answer, Received, Server, chat, refusal
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["models", *arguments])
+    return done.exit_code, done.output
+
+
+def test_the_kinds_are_listed() -> None:
+    code, output = run()
+    assert code == 0
+    assert "openai:MODEL" in output and "scripted:FILE" in output
+
+
+def test_a_check_tells_what_a_server_can() -> None:
+    def handler(request: Received) -> Answer:
+        if "response_format" in request.body:
+            return refusal(400, "response_format is not supported")
+        if "prompt" in request.body:
+            return refusal(404, "no such path")
+        return chat("yes", tokens=(9, 1))
+
+    with Server(handler) as server:
+        code, output = run("--check", "openai:tiny", "--base-url", server.url)
+        assert len(server.received) == 4
+    assert code == 0
+    lines = {line.split("  ")[0].strip(): line for line in output.splitlines()}
+    assert "'yes' (stop)" in lines["reply"] and "9 in, 1 out" in lines["tokens"]
+    assert "not known" in lines["price"] and " ms" in lines["latency"]
+    assert "no:" in lines["log-probabilities"] and "no:" in lines["JSON schema"]
+    assert "no:" in lines["raw completion"]
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_check_of_a_server_that_refuses_fails(status: int) -> None:
+    with Server(lambda r: refusal(status, "sorry")) as server:
+        code, output = run("--check", "openai:tiny", "--base-url", server.url)
+    assert code == 4 and "sorry" in output

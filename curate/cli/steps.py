@@ -59,7 +59,19 @@ def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:
         lines.append(f"source: {step['source']}")
     if step["extra"]:
         lines.append(f"needs:  pip install 'curate-align[{step['extra']}]'")
+    default = next((f["default"] for f in step["fields"] if f["name"] == "prompt"), None)
+    if isinstance(default, str):
+        lines += _prompt(default)
     return "\n".join(lines).rstrip()
+
+
+def _prompt(name: str) -> list[str]:
+    """Return a step's default prompt as its file has it, and where to copy it from."""
+    from curate import prompts
+
+    prompt = prompts.load(name)
+    text = prompt.path.read_text(encoding="utf-8").rstrip()
+    return ["", f"prompt '{name}', from {prompt.path}:", "", text]
 
 
 def _yaml(value: Any) -> str:

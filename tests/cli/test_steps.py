@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from curate.catalog import operators
+from curate import prompts
+from curate.catalog import describe, operators
+from curate.cli.steps import _in_full
 from curate.recipe_schema import recipe_schema
+from curate.row import Row
+from curate.step import Filter, dataclass
 from tests.cli.conftest import Curate
 from tests.cli.test_failures import script
 
@@ -31,6 +35,25 @@ def test_one_step_in_full(ok: Callable[..., str]) -> None:
     said = ok("steps", "near")
     assert said.startswith("near (whole)\n\nDrop every row")
     assert "similarity  0.8" in said
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompted(Filter):
+    """Score a row by a prompt."""
+
+    prompt: str = "helpfulness"
+
+    def score(self, row: Row) -> float:
+        return 0.0
+
+    def keep(self, score: float | None) -> str | None:
+        return None
+
+
+def test_a_step_shows_its_prompt() -> None:
+    said = _in_full(Prompted, describe(Prompted))
+    path = prompts.find("helpfulness")
+    assert said.endswith(f"prompt 'helpfulness', from {path}:\n\n{path.read_text().rstrip()}")
 
 
 def test_the_schema(ok: Callable[..., str]) -> None:

@@ -74,6 +74,7 @@ class Line:
             parts.append(f"{progress.sent:,} sent ({rate:.1f}/s), {progress.replayed:,} replayed")
             parts.append(f"{progress.input_tokens:,} + {progress.output_tokens:,} tokens")
             parts.append(f"${progress.cost_usd:.4f}")
+            parts += [f"{count:,} {cause}" for cause, count in sorted(progress.causes.items())]
         parts.append(f"{clock(now - self.began)} gone")
         if 0 < progress.done < progress.total:
             left = (now - self.phase_began) * (progress.total - progress.done) / progress.done

@@ -61,7 +61,7 @@ class Accounts:
         if self.driver is None:
             return
         counts = self.driver.counts
-        for name in ("sent", "replayed", "input_tokens", "output_tokens", "cost_usd"):
+        for name in ("sent", "replayed", "input_tokens", "output_tokens", "cost_usd", "causes"):
             setattr(progress, name, getattr(counts, name))
 
     def summary(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -12,7 +12,8 @@ class Progress:
     """How far a run is; the engine changes it and calls the listener a few times a second.
 
     `phase` is "reading", a step's label, or "writing". `done` and `total` count parts of the phase
-    (`total` 0: unknown); `rows` counts rows read so far.
+    (`total` 0: unknown); `rows` counts rows read so far,
+    `causes` the attempts that brought no reply.
     """
 
     phase: str = "reading"
@@ -24,6 +25,7 @@ class Progress:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    causes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,3 +54,8 @@ def test_plain_lines_come_seldom_and_on_stderr(
         "reading | 10 rows | 0:10 gone",
         "reading | 20 rows | 0:20 gone",
     ]
+
+
+def test_what_brought_no_reply_is_told_by_cause() -> None:
+    progress = Progress(sent=9, causes={"timeout": 1, "rate_limit": 1200})
+    assert " | 1,200 rate_limit | 1 timeout | " in Line().text(progress)

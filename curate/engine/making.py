@@ -62,7 +62,7 @@ def apply_generate(part: PartRun, step: Generate, driver: Driver | None) -> None
     """Let the step make rows of those that are still in; the part goes on with what results."""
     began = time.perf_counter()
     label = step.title
-    part.reset(part.split())
+    part.compact()
     many = _make_chunks(part, step) if part.large else None
     if many is None:
         results = call_each(step, step.make, part.rows, row_salts(part.rows, step), driver)
@@ -195,16 +195,15 @@ def _finish_making(part: PartRun, made: Making, tally: Tally, label: str) -> Non
     tally.dropped += len(made.dropped)
     for _, drop in made.dropped:
         tally.reasons[drop.reason] += 1
-    staying = part.split()
     if made.dropped:
         part.gone.append(refused_table(made, label))
     if made.rows:
+        staying = part.split()
         labels = score_labels(made.rows)
         staying = pa.concat_tables(
             [staying, table_of(made.rows, labels)], promote_options="default"
         )
-        staying = sort_by_seq(staying)
-    part.reset(staying)
+        part.reset(sort_by_seq(staying))
 
 
 def refused_table(made: Making, label: str) -> pa.Table:

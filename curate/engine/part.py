@@ -41,6 +41,11 @@ class PartRun:
         self._rows: list[Row] | None = None
         self.scores: dict[str, np.ndarray] = {}
 
+    def compact(self) -> None:
+        """Cut out the rows that ended; what was computed on the part stays when none did."""
+        if not self.alive.all():
+            self.reset(self.split())
+
     @property
     def alive(self) -> np.ndarray:
         """A mask of the rows that are still in."""

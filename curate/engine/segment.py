@@ -207,7 +207,7 @@ def _sketches(part: PartRun, segment: Segment, driver: Driver | None) -> pa.Tabl
 
 def _keys(part: PartRun, step: Gather) -> pa.Table:
     """Return the group key of every row; a row whose key fails ends here."""
-    part.reset(part.split())
+    part.compact()
     results = call_each(step, step.key, part.rows, lambda _: "", None)
     book, keys = Book(step.title), []
     for index, key in enumerate(results.values):
@@ -222,7 +222,7 @@ def _keys(part: PartRun, step: Gather) -> pa.Table:
         part.tally(step.title).entered += 1
         part.tally(step.title).failed += 1
     part.write_down(step.title, book.table())
-    part.reset(part.split())
+    part.compact()
     return pa.table({"key": pa.array(keys, pa.string())})
 
 

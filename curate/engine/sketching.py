@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def sketch(part: PartRun, step: Whole, driver: Driver | None) -> pa.Table:
     """Return one sketch per row that is still in; a row whose sketch fails ends here."""
     began = time.perf_counter()
-    part.reset(part.split())
+    part.compact()
     types = {name: arrow_type(text) for name, text in step.sketch_types().items()}
     out = _sketch_chunks(part, step, types) if part.large else None
     if out is None:
@@ -87,4 +87,4 @@ def _fail_sketches(part: PartRun, label: str, results: Results) -> None:
         tally.entered += 1
         tally.failed += 1
     part.write_down(label, book.table())
-    part.reset(part.split())
+    part.compact()

@@ -25,8 +25,9 @@ RECOVERY_SECONDS = 8.0
 # A pause in the answers must not count as time in which the server has shown what it can do.
 LONGEST_STEP_SECONDS = 0.5
 OVERLOAD = ("rate_limit", "server", "timeout", "connect", "connection")
-# So many faults in a row, over so long: of a server that refuses 70 % one run in 100,000 is as
-# long, and a single burst at full concurrency is none.
+# So many requests without one answer between them, over so long: of a server that refuses 70 % one
+# run in 100,000 is as long, and a single burst at full concurrency is none. Tries of one request
+# count once: a few that never get an answer are rows that fail, not a server that is away.
 BREAK_AFTER, BREAK_SECONDS = 32, 2.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 60.0
 GIVE_UP_AFTER = 6
@@ -48,7 +49,8 @@ class Gate:
         self._clock = clock
         self._grown = self._cut = clock()
         self._answered = self._cut
-        self._faults = self._pauses = 0
+        self._failing: set[object] = set()
+        self._pauses = 0
 
     @property
     def open(self) -> bool:
@@ -68,25 +70,29 @@ class Gate:
         now = self._clock()
         if self._pauses:
             _log.warning("%s answers again", self.name)
-        self._faults = self._pauses = 0
+        self._failing.clear()
+        self._pauses = 0
         self.shut_until, self._answered = 0.0, now
         step = min(now - self._grown, LONGEST_STEP_SECONDS)
         self._grown = now
         self.allowed = min(float(self.limit), self.allowed + self.limit * step / RECOVERY_SECONDS)
 
-    def failed(self, fault: Exception, began: float) -> StoppedShort | None:
-        """Note a fault of an attempt sent at `began`; return what ends the run, if it is that."""
+    def failed(self, fault: Exception, began: float, key: str | None = None) -> StoppedShort | None:
+        """Note a fault of an attempt sent at `began`; return what ends the run, if it is that.
+
+        `key` is the request's; without one, every attempt counts as a request of its own.
+        """
         if not isinstance(fault, TemporaryFault):
-            self._faults = 0  # It answers, if only with a refusal of this one request.
+            self._failing.clear()  # It answers, if only with a refusal of this one request.
             return None
         now = self._clock()
         if fault.cause in OVERLOAD and began >= self._cut:
             self.allowed = max(1.0, min(self.allowed, max(self.busy, 1)) / 2)
             self._cut = self._grown = now
-        if not self._faults:
+        if not self._failing:
             self._answered = max(self._answered, began)
-        self._faults += 1
-        long = self._faults >= BREAK_AFTER and now - self._answered >= BREAK_SECONDS
+        self._failing.add(object() if key is None else key)
+        long = len(self._failing) >= BREAK_AFTER and now - self._answered >= BREAK_SECONDS
         if (long or self._pauses) and self.wait() <= 0:
             return self._break(fault, now)
         return None
@@ -94,8 +100,8 @@ class Gate:
     def _break(self, fault: TemporaryFault, now: float) -> StoppedShort | None:
         if self._pauses >= GIVE_UP_AFTER:
             return StoppedShort(
-                f"model '{self.name}' has not answered since {self._faults} attempts; the last "
-                f"one: {fault}. Nothing that was answered is lost: run the same command again when "
+                f"model '{self.name}' has not answered {len(self._failing)} requests in a row; the "
+                f"last one: {fault}. Nothing that was answered is lost: run the same command again when "
                 "the server is back"
             )
         pause = min(FIRST_PAUSE_SECONDS * 2**self._pauses, LONGEST_PAUSE_SECONDS)
@@ -104,6 +110,6 @@ class Gate:
         self.allowed, self.shut_until = 1.0, now + pause
         _log.warning(
             "%s failed %d times in a row (%s): pausing for %.0f s",
-            self.name, self._faults, fault, pause,
+            self.name, len(self._failing), fault, pause,
         )  # fmt: skip
         return None

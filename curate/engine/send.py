@@ -209,7 +209,7 @@ class Sender:
         try:
             reply = await self._ask(flight)
         except TemporaryFault as fault:
-            if away := gate.failed(fault, began):
+            if away := gate.failed(fault, began, flight.key):
                 self.stop(away)
             await self._missed(flight, fault, billed=fault.cause not in UNBILLED)
         except Exception as error:

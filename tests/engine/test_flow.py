@@ -95,3 +95,13 @@ def test_an_answer_closes_the_breaker(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(BREAK_AFTER - 1):
         gate.failed(BUSY, gate.began())
     assert gate.wait() <= 0
+
+
+def test_a_few_requests_that_never_get_an_answer_do_not_trip_the_breaker() -> None:
+    clock = Clock()
+    gate = Gate(8, clock=clock)
+    for number in range(10 * BREAK_AFTER):
+        clock.now += 1.0
+        key = str(number % 3)
+        assert gate.failed(TemporaryFault("no", cause="rate_limit"), gate.began(), key) is None
+        assert gate.wait() <= 0

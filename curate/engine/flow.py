@@ -100,9 +100,9 @@ class Gate:
     def _break(self, fault: TemporaryFault, now: float) -> StoppedShort | None:
         if self._pauses >= GIVE_UP_AFTER:
             return StoppedShort(
-                f"model '{self.name}' has not answered {len(self._failing)} requests in a row; the "
-                f"last one: {fault}. Nothing that was answered is lost: run the same command again when "
-                "the server is back"
+                f"model '{self.name}' has not answered {len(self._failing)} requests in a row; "
+                f"the last fault: {fault}. Nothing that was answered is lost: run the same command "
+                "again when the server is back"
             )
         pause = min(FIRST_PAUSE_SECONDS * 2**self._pauses, LONGEST_PAUSE_SECONDS)
         pause = max(pause, min(fault.retry_after or 0.0, LONGEST_PAUSE_SECONDS))

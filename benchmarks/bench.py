@@ -1,9 +1,9 @@
 """Measure commands side by side, each in a process of its own, and print one table.
 
 A contender is a command whose last line of output is a JSON object. Its `seconds` are the figure
-that counts (the work without start-up); without that key it is the wall time of the whole process.
-The peak memory is the kernel's figure for that process. Peers are installed into a temporary
-folder, never into the environment of the project.
+that counts (the work without start-up, or without checking the answer); without that key it is the
+wall time of the whole process. The peak memory is the kernel's figure for that process. Peers are
+installed into a temporary folder, never into the environment of the project.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ from pathlib import Path
 from typing import Any
 
 WORKPLACE = Path(tempfile.gettempdir()) / "curate-benchmarks"
+# In the environment of a command: the reading of the system-wide clock when it was started.
+STARTED = "BENCHMARK_STARTED"
+INSTALL_SECONDS = 300
+# From this time of the slowest contender on, three runs are measured instead of five.
+SLOW_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Measured:
     peak_mb: float
     result: Mapping[str, Any]
     spread: tuple[float, float] = (0.0, 0.0)
+    wall: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,31 +61,65 @@ def measure(
     env: Mapping[str, str] | None = None,
 ) -> Measured:
     """Run a command `repeats` times after a warm-up, each time in a fresh process."""
-    runs = [_once(command, env) for _ in range(repeats + warm_up)][int(warm_up) :]
+    return _summary([_once(command, env) for _ in range(repeats + warm_up)][int(warm_up) :])
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A command with the name and version that the table shows."""
+
+    name: str
+    version: str
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def side_by_side(contenders: Sequence[Contender], *, repeats: int | None = None) -> list[Measured]:
+    """Run all contenders in turns after a warm-up, so that a busy minute is nobody's alone.
+
+    Without `repeats` it is five turns, or three when the slowest contender takes over five seconds.
+    """
+    first = [_once(one.command, one.env) for one in contenders]
+    slow = max(run.wall for run in first) > SLOW_SECONDS
+    turns = repeats or (3 if slow else 5)
+    runs = [[_once(one.command, one.env) for one in contenders] for _ in range(turns)]
+    return [_summary(of_one) for of_one in zip(*runs, strict=True)]
+
+
+def since_start() -> float:
+    """Return the seconds since the parent started this process, its imports included."""
+    return time.monotonic() - float(os.environ[STARTED])
+
+
+def _summary(runs: Sequence[Measured]) -> Measured:
     times = [run.seconds for run in runs]
     return Measured(
         statistics.median(times),
         max(run.peak_mb for run in runs),
         runs[-1].result,
         (min(times), max(times)),
+        statistics.median(run.wall for run in runs),
     )
 
 
 def _once(command: Sequence[str], env: Mapping[str, str] | None) -> Measured:
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, env={**os.environ, **(env or {})})
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaints:
+        began = time.monotonic()
+        everything = {**os.environ, **(env or {}), STARTED: str(began)}
+        process = subprocess.Popen(command, stdout=output, stderr=complaints, env=everything)
         # Not process.wait(): only wait4 tells what this one child used at most.
         _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
+        wall = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise SystemExit(f"exit {process.returncode} from: {' '.join(command)}")
+            complaints.seek(0)
+            last = complaints.read().decode(errors="replace")[-2000:]
+            raise SystemExit(f"exit {process.returncode} from: {' '.join(command)}\n{last}")
         output.seek(0)
         lines = output.read().decode().splitlines()
     result = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    return Measured(result.get("seconds", wall), usage.ru_maxrss / unit, result)
+    return Measured(result.get("seconds", wall), usage.ru_maxrss / unit, result, wall=wall)
 
 
 def print_table(title: str, lines: Sequence[Line]) -> None:
@@ -94,6 +134,14 @@ def print_table(title: str, lines: Sequence[Line]) -> None:
             f"| {line.name} | {line.version} | {seconds:.3f} | {line.rows / seconds:,.0f} | "
             f"{line.measured.peak_mb:,.0f} | {ratio:.2f} | {line.agrees} | {line.note} |"
         )
+    sys.stdout.flush()
+
+
+def print_goal(what: str, found: float, *, most: float | None = None, least: float = 0.0) -> None:
+    """Print whether a figure is at most `most` (or at least `least`), in words."""
+    met = found <= most if most is not None else found >= least
+    goal = f"at most {most:g}" if most is not None else f"at least {least:g}"
+    print(f"- {'met' if met else '**missed**'}: {what}: {found:.3g} (goal: {goal})")
     sys.stdout.flush()
 
 
@@ -116,6 +164,13 @@ def peers(*requirements: str) -> Path:
     folder = WORKPLACE / f"peers-{key}"
     if not (folder / "complete").exists():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder)]
-        subprocess.run([*command, "--upgrade", *requirements], check=True)
+        try:
+            subprocess.run(
+                [*command, "--upgrade", *requirements],
+                check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS,
+            )  # fmt: skip
+        except subprocess.CalledProcessError as error:
+            error.add_note(error.stderr)
+            raise
         (folder / "complete").touch()
     return folder

@@ -27,6 +27,8 @@ MAX_TRIES = 5
 LIMITED_TRIES = 16
 LONGEST_LIMITED_PAUSE_SECONDS = 8.0
 MAX_PAUSE_SECONDS = 60.0
+# A pause grows 64-fold at most: a server that refuses is asked again within half a minute.
+MOST_DOUBLINGS = 6
 # A refusal by the server is not billed; anything else (a time-out, a broken answer) may have been.
 UNBILLED = ("rate_limit", "server", "connect")
 
@@ -279,7 +281,8 @@ class Sender:
         self._tell(flight)
 
     def _again_later(self, flight: Flight, error: Exception) -> None:
-        pause = flight.model.retry_delay * 2 ** (flight.tries - 1) * self._random.uniform(0.5, 1.0)
+        doublings = min(flight.tries - 1, MOST_DOUBLINGS)
+        pause = flight.model.retry_delay * 2**doublings * self._random.uniform(0.5, 1.0)
         if getattr(error, "cause", None) == "rate_limit":
             pause = min(pause, LONGEST_LIMITED_PAUSE_SECONDS)
         asked = getattr(error, "retry_after", None) or 0.0

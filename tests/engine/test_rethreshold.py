@@ -15,9 +15,9 @@ from .conftest import assert_conserved, run
 from .contract_steps import Fragile, Judge, TwoReplies, numbered
 
 
-def sent(folder: Path) -> int:
+def sent(folder: Path) -> list[str]:
     path = folder / "sent.log"
-    return len(path.read_text().split()) if path.exists() else 0
+    return path.read_text().split() if path.exists() else []
 
 
 @pytest.mark.parametrize("kind", ["list", "path", "reopened"])
@@ -41,9 +41,10 @@ def test_rows_of_every_origin_are_decided_again(kind: str, tmp_path: Path) -> No
 def test_nothing_that_was_scored_is_asked_again(models: dict[str, Any], tmp_path: Path) -> None:
     first = run([Judge(at_least=6.0)], numbered(40, repeat_every=99), tmp_path, models=models)
     never_answered = sum(1 for n in range(40) if n % 53 == 11)
-    before = sent(tmp_path)
+    before = len(sent(tmp_path))
     again = first.rethreshold(judge=2.0)
-    assert sent(tmp_path) - before == 5 * never_answered  # the tries of what never gets a reply
+    # Only what never gets a reply is asked again, several times in vain.
+    assert len(set(sent(tmp_path)[before:])) == never_answered
     assert again.summary["kept"] > first.summary["kept"]
 
 

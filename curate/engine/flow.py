@@ -21,7 +21,7 @@ from curate.errors import StoppedShort, TemporaryFault
 if TYPE_CHECKING:
     from curate.engine.send import Flight
 
-RECOVERY_SECONDS = 8.0
+RECOVERY_SECONDS = 5.0
 # A pause in the answers must not count as time in which the server has shown what it can do.
 LONGEST_STEP_SECONDS = 0.5
 OVERLOAD = ("rate_limit", "server", "timeout", "connect", "connection")

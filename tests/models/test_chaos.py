@@ -95,12 +95,13 @@ def test_rows_come_out_while_most_is_refused_and_full_rate_returns(tmp_path: Pat
         if now < busy_seconds and number % 10 < 7:
             return chaos.fault("429")
         answered.append(now)
-        return Answer(chat("ok").body, delay=0.02)
+        # Slow enough that full concurrency is seen at a rate that any machine can send.
+        return Answer(chat("ok").body, delay=0.4)
 
     with Server(refuse_most) as server, driver(tmp_path, opened_model(server)) as opened:
         began = time.monotonic()
-        outcomes = opened.run([one(f"q{n}") for n in range(12000)])
-    assert sum(outcome.error is not None for outcome in outcomes) <= 120
+        outcomes = opened.run([one(f"q{n}") for n in range(3000)])
+    assert sum(outcome.error is not None for outcome in outcomes) <= 30
     for second in range(int(busy_seconds)):
         assert [t for t in answered if second <= t < second + 1], f"nothing in second {second}"
     back = [t for t, level in levels if t > busy_seconds and level >= 60]

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from curate.errors import UnusableReply
 from curate.row import Message
 
 
@@ -101,6 +102,13 @@ class Reward(Request):
     form: ClassVar[str] = "reward"
 
 
+# Why a reply may end before it is done, and what to do about it.
+_CUT = {
+    "length": ("at max_tokens", "raise max_tokens in the step or the model's mapping, and rerun"),
+    "content_filter": ("by the server's content filter", "change the prompt or the model"),
+}
+
+
 @dataclass(frozen=True)
 class Reply:
     """A model's answer.
@@ -116,6 +124,17 @@ class Reply:
     input_tokens: int = 0
     output_tokens: int = 0
     key: str = field(default="", compare=False)
+
+    def whole(self) -> str:
+        """Return the text, or raise `UnusableReply` when it was cut off before its end."""
+        cut = _CUT.get(self.finish_reason)
+        if cut is None:
+            return self.text
+        raise UnusableReply(
+            f"the reply was cut off {cut[0]} (finish_reason={self.finish_reason}, "
+            f"{self.output_tokens} tokens): {cut[1]}",
+            key=self.key,
+        )
 
     def to_json(self) -> str:
         """Return the reply as the store keeps it."""

@@ -1,0 +1,86 @@
+"""Replies as steps receive them, and the keys under which they are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.ask import Ask, Reply, request_key
+from curate.engine.cursor import Job
+from curate.errors import UnusableReply
+from curate.row import Message
+from tests.engine.asking import Answering, driver
+
+# -- whole replies --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["stop", "refusal", "tool_calls", "eos"])
+def test_a_finished_reply_is_whole(reason: str) -> None:
+    assert Reply(text="yes", finish_reason=reason).whole() == "yes"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), [("length", "raise max_tokens"), ("content_filter", "change the prompt")]
+)
+def test_a_reply_that_was_cut_off_says_what_to_do(reason: str, words: str) -> None:
+    reply = Reply(text="half a", finish_reason=reason, output_tokens=16, key="ab" * 16)
+    with pytest.raises(UnusableReply, match=rf"finish_reason={reason}, 16 tokens.*{words}") as told:
+        reply.whole()
+    assert told.value.key == reply.key
+
+
+def needing(text: str) -> Job:
+    """A job whose step needs the whole reply."""
+
+    def start() -> Any:
+        reply = yield Ask.text(text, max_tokens=16)
+        return reply.whole()
+
+    return Job(start, salt=text)
+
+
+def test_a_cut_off_reply_fails_its_row_is_kept_and_is_asked_again_on_demand(tmp_path: Path) -> None:
+    cut = Reply(text="half a", finish_reason="length", output_tokens=16)
+    model = Answering(lambda text: cut if text == "long" else "whole")
+    for _ in range(2):  # The second run replays both.
+        with driver(tmp_path, model) as opened:
+            failed, fine = opened.run([needing("long"), needing("short")])
+            assert isinstance(failed.error, UnusableReply) and fine.value == "whole"
+            (key,) = failed.keys
+            assert opened.store.get_many([key])[key].reply.text == "half a"
+    assert sorted(model.sent) == ["long", "short"]
+    mended = Answering(lambda text: "whole at last")
+    with driver(tmp_path, mended, retry_failed=True) as opened:
+        outcomes = opened.run([needing("long"), needing("short")])
+    assert [outcome.value for outcome in outcomes] == ["whole at last", "whole"]
+    assert mended.sent == ["long"]
+
+
+# -- keys -----------------------------------------------------------------------------------------
+
+PLAIN = Ask.text("hello")
+OTHER: dict[str, Any] = {
+    "sample": 1,
+    "messages": (Message("user", "hello!"),),
+    "prompt": "hello",
+    "system": "Be kind.",
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "max_tokens": 5,
+    "stop": ("x",),
+    "seed": 1,
+    "schema": {"type": "object"},
+    "logprobs": 1,
+}
+
+
+def test_each_field_that_decides_a_reply_changes_the_key() -> None:
+    fields = {field.name for field in dataclasses.fields(Ask)} - {"model", "share"}
+    assert set(OTHER) == fields, "add the new field to OTHER"
+    keys = [request_key(PLAIN, "id", "")]
+    keys += [request_key(dataclasses.replace(PLAIN, **{n: v}), "id", "") for n, v in OTHER.items()]
+    keys += [request_key(PLAIN, "other id", ""), request_key(PLAIN, "id", "salt")]
+    assert len(set(keys)) == len(keys)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask, Reply, request_key
-from curate.engine.cursor import Job
+from curate.engine.requests.cursor import Job
 from curate.errors import UnusableReply
 from curate.row import Message
 from tests.engine.asking import Answering, driver

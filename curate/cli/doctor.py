@@ -98,7 +98,7 @@ def _store(folder: Path) -> Iterator[Finding]:
     if not (folder / "store.db").is_file():
         yield OK, "store", f"none in {folder} yet"
         return
-    from curate.engine.store import Store
+    from curate.engine.requests.store import Store
     from curate.errors import CurateError
 
     try:

@@ -12,7 +12,7 @@ import typer
 from curate.cli.flags import Debug
 
 if TYPE_CHECKING:
-    from curate.engine.store import Store
+    from curate.engine.requests.store import Store
 
 app = typer.Typer(
     help="Look after the store of replies.",
@@ -91,7 +91,7 @@ def _lines(store: Store) -> Iterator[str]:
 
 def _existing(folder: Path) -> Store:
     """Open the store in `folder`; looking at one that is not there must not make it."""
-    from curate.engine.store import Store
+    from curate.engine.requests.store import Store
     from curate.errors import UsageError
 
     if not (folder / "store.db").is_file():

@@ -10,8 +10,8 @@ from curate.engine.folder import RunFolder
 from curate.engine.options import Progress, RunOptions
 
 if TYPE_CHECKING:
-    from curate.engine.drive import Driver
-    from curate.engine.store import Store
+    from curate.engine.requests.drive import Driver
+    from curate.engine.requests.store import Store
     from curate.pipeline import Pipeline
 
 DEFAULT_STORE = Path(".curate")
@@ -35,9 +35,9 @@ class Accounts:
         """Open the store and the models when `asking`; `stack` closes them."""
         if not asking:
             return cls()
-        from curate.engine.drive import Driver
-        from curate.engine.spending import Spending
-        from curate.engine.store import Store
+        from curate.engine.requests.drive import Driver
+        from curate.engine.requests.spending import Spending
+        from curate.engine.requests.store import Store
         from curate.models.model import open_model
 
         store = stack.enter_context(Store.open(options.store or DEFAULT_STORE))

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from curate.engine.cursor import Job
 from curate.engine.part import describe_error
+from curate.engine.requests.cursor import Job
 from curate.row import Row
 from curate.step import Step
 
 if TYPE_CHECKING:
-    from curate.engine.drive import Driver
+    from curate.engine.requests.drive import Driver
 
 
 @dataclass

@@ -15,7 +15,7 @@ from curate.engine.part import PartRun, describe_error
 from curate.step import Filter, Scored
 
 if TYPE_CHECKING:
-    from curate.engine.drive import Driver
+    from curate.engine.requests.drive import Driver
 
 
 def apply_filter(part: PartRun, step: Filter, driver: Driver | None) -> None:

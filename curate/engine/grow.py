@@ -20,18 +20,18 @@ import numpy as np
 
 from curate.chunk import rows_of, table_of
 from curate.engine.book import Book
-from curate.engine.cursor import Job
 from curate.engine.ledger import DROPPED, FAILED, MADE, USED, Tally
 from curate.engine.making import Making, check_made, refused_table, score_labels
 from curate.engine.part import describe_error, with_ending
+from curate.engine.requests.cursor import Job
 from curate.engine.segment import MadeLead, PartState
 from curate.engine.workspace import load
 from curate.row import Candidate, Message, Record, Row, made_id, seed_of
 from curate.step import Asking, Drop, Grow, Pool
 
 if TYPE_CHECKING:
-    from curate.engine.drive import Driver
-    from curate.engine.store import Store
+    from curate.engine.requests.drive import Driver
+    from curate.engine.requests.store import Store
 
 _ROUND = "round"
 

@@ -24,7 +24,7 @@ from curate.engine.workspace import Workspace, release
 from curate.step import Gather
 
 if TYPE_CHECKING:
-    from curate.engine.drive import Driver
+    from curate.engine.requests.drive import Driver
 
 _Item = TypeVar("_Item")
 _Out = TypeVar("_Out")

@@ -20,7 +20,7 @@ from curate.row import Record, Row, check_record, made_id
 from curate.step import Drop, Generate, Made, Step
 
 if TYPE_CHECKING:
-    from curate.engine.drive import Driver
+    from curate.engine.requests.drive import Driver
 
 MADE_NOTHING = "made nothing"
 

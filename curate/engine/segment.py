@@ -29,7 +29,7 @@ from curate.engine.workspace import Held, Workspace, load
 from curate.step import Filter, Gather, Whole
 
 if TYPE_CHECKING:
-    from curate.engine.drive import Driver
+    from curate.engine.requests.drive import Driver
 
 
 class Lead(Protocol):

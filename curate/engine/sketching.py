@@ -15,7 +15,7 @@ from curate.engine.part import PartRun, describe_error
 from curate.step import Whole
 
 if TYPE_CHECKING:
-    from curate.engine.drive import Driver
+    from curate.engine.requests.drive import Driver
 
 
 def sketch(part: PartRun, step: Whole, driver: Driver | None) -> pa.Table:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from curate.ask import Ask, Reply, Request
-from curate.engine.drive import Driver, Job
-from curate.engine.spending import Spending
-from curate.engine.store import Store
+from curate.engine.requests.drive import Driver, Job
+from curate.engine.requests.spending import Spending
+from curate.engine.requests.store import Store
 from curate.models.model import Price
 
 

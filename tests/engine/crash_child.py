@@ -48,14 +48,14 @@ def die_at(phase: str, call: int, after: bool) -> None:
     import curate.engine.folder
     import curate.engine.publish
     import curate.engine.reading
-    import curate.engine.send
-    import curate.engine.store
+    import curate.engine.requests.send
+    import curate.engine.requests.store
 
     owner: Any
     owner, name = {
         "reading": (curate.engine.reading, "read_part"),
-        "store commit": (curate.engine.send, "save_reply"),
-        "round": (curate.engine.store.Store, "put_value"),
+        "store commit": (curate.engine.requests.send, "save_reply"),
+        "round": (curate.engine.requests.store.Store, "put_value"),
         "writing": (curate.engine.publish, "write_table"),
         "rename": (pathlib.Path, "rename"),
         "replace": (os, "replace"),

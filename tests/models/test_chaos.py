@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from curate.engine.drive import Outcome
+from curate.engine.requests.drive import Outcome
 from curate.models.model import open_model
 from tests.engine.asking import driver, one
 

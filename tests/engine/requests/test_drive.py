@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask, Reply
-from curate.engine.drive import Job
-from curate.engine.schedule import BATCH
-from curate.engine.spending import Spending
-from curate.engine.store import Store
-
-from .asking import Answering, chain, driver, one
+from curate.engine.requests.drive import Job
+from curate.engine.requests.schedule import BATCH
+from curate.engine.requests.spending import Spending
+from curate.engine.requests.store import Store
+from tests.engine.asking import Answering, chain, driver, one
 
 
 def test_outcomes_come_in_the_order_of_the_jobs(tmp_path: Path) -> None:
@@ -69,9 +68,9 @@ CHILD = """
 import sys
 from pathlib import Path
 from curate.ask import Ask
-from curate.engine.drive import Driver, Job
-from curate.engine.spending import Spending
-from curate.engine.store import Store
+from curate.engine.requests.drive import Driver, Job
+from curate.engine.requests.spending import Spending
+from curate.engine.requests.store import Store
 from curate.models.model import open_model
 
 folder, log, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask
-from curate.engine.drive import Job
+from curate.engine.requests.drive import Job
 from curate.errors import (
     PermanentFault,
     StoreError,
     TemporaryFault,
     UnusableReply,
 )
-
-from .asking import Answering, driver, one
+from tests.engine.asking import Answering, driver, one
 
 
 def test_concurrency_bounds_every_model(tmp_path: Path) -> None:

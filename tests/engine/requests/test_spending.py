@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
-from curate.engine.drive import Job
-from curate.engine.spending import (
+from curate.engine.requests.drive import Job
+from curate.engine.requests.spending import (
     PICO,
     Spending,
     cost,
@@ -24,12 +24,11 @@ from curate.engine.spending import (
     prompt_bound,
     usd,
 )
-from curate.engine.store import Store
+from curate.engine.requests.store import Store
 from curate.errors import CeilingReached, PermanentFault, RecipeError, TemporaryFault, UsageError
 from curate.models.model import Price
 from curate.row import Message
-
-from .asking import Answering, driver, one
+from tests.engine.asking import Answering, driver, one
 
 PRICE = Price(input=1.0, output=10.0)
 
@@ -286,9 +285,9 @@ CHILD = """
 import sys
 from pathlib import Path
 from curate.ask import Ask
-from curate.engine.drive import Driver, Job
-from curate.engine.spending import Spending
-from curate.engine.store import Store
+from curate.engine.requests.drive import Driver, Job
+from curate.engine.requests.spending import Spending
+from curate.engine.requests.store import Store
 from curate.errors import CeilingReached
 from curate.models.model import open_model
 

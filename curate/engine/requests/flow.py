@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from curate.errors import StoppedShort, TemporaryFault
 
 if TYPE_CHECKING:
-    from curate.engine.send import Flight
+    from curate.engine.requests.send import Flight
 
 RECOVERY_SECONDS = 5.0
 # A pause in the answers must not count as time in which the server has shown what it can do.

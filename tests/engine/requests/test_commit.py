@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from curate.ask import Ask, Reply
-from curate.engine.commit import BALLAST_BYTES, Committer
-from curate.engine.store import Store, save_reply
+from curate.engine.requests.commit import BALLAST_BYTES, Committer
+from curate.engine.requests.store import Store, save_reply
 from curate.errors import DiskFull, StoreError
-
-from .asking import Answering, driver, one
+from tests.engine.asking import Answering, driver, one
 
 
 @pytest.fixture

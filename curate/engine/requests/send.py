@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curate.ask import Reply, Request
-from curate.engine.flow import Gate
-from curate.engine.spending import PICO, Refusal, Spending
-from curate.engine.store import Store, StoredReply, find_reply, save_reply
+from curate.engine.requests.flow import Gate
+from curate.engine.requests.spending import PICO, Refusal, Spending
+from curate.engine.requests.store import Store, StoredReply, find_reply, save_reply
 from curate.errors import PermanentFault, TemporaryFault
 from curate.models.model import Model
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
-from curate.engine.store import Store
+from curate.engine.requests.store import Store
 from curate.errors import CeilingReached, RecipeError, UsageError
 from curate.models.model import Model, Price
 

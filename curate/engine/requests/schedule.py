@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from curate.ask import Request, request_key
-from curate.engine.cursor import Cursor, Job, Outcome
-from curate.engine.send import Counts, Flight, Sender
-from curate.engine.spending import Spending
-from curate.engine.store import Store, StoredReply
+from curate.engine.requests.cursor import Cursor, Job, Outcome
+from curate.engine.requests.send import Counts, Flight, Sender
+from curate.engine.requests.spending import Spending
+from curate.engine.requests.store import Store, StoredReply
 from curate.errors import RecipeError, UnusableReply
 from curate.models.model import Model, with_defaults
 

@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.ask import Ask
-from curate.engine.drive import Job
+from curate.engine.requests.drive import Job
 from curate.errors import (
     RecipeError,
     UnusableReply,
 )
-
-from .asking import Answering, chain, driver, one
+from tests.engine.asking import Answering, chain, driver, one
 
 
 def test_equal_requests_of_judges_are_sent_once_even_in_flight(tmp_path: Path) -> None:

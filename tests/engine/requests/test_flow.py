@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from curate.engine.flow import BREAK_AFTER, GIVE_UP_AFTER, RECOVERY_SECONDS, Gate
+from curate.engine.requests.flow import BREAK_AFTER, GIVE_UP_AFTER, RECOVERY_SECONDS, Gate
 from curate.errors import PermanentFault, StoppedShort, TemporaryFault
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.ask import Request
-from curate.engine.store import StoredReply
+from curate.engine.requests.store import StoredReply
 from curate.errors import CurateError
 
 

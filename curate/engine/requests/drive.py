@@ -14,11 +14,11 @@ from concurrent.futures import Future, TimeoutError
 from types import TracebackType
 from typing import Any, TypeVar
 
-from curate.engine.cursor import Job, Outcome
-from curate.engine.schedule import Again, Limits, Schedule
-from curate.engine.send import Counts
-from curate.engine.spending import Spending
-from curate.engine.store import Store
+from curate.engine.requests.cursor import Job, Outcome
+from curate.engine.requests.schedule import Again, Limits, Schedule
+from curate.engine.requests.send import Counts
+from curate.engine.requests.spending import Spending
+from curate.engine.requests.store import Store
 from curate.models.model import Model
 
 OPEN_GENERATORS = 1024

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from curate.ask import Ask, Reply
-from curate.engine.store import VERSION, Store, find_reply, save_reply
+from curate.engine.requests.store import VERSION, Store, find_reply, save_reply
 from curate.errors import StoreError
 
 ASK = Ask.text("What is 2 + 2?", temperature=0.0)
@@ -115,7 +115,7 @@ CHILD = """
 import sys, sqlite3
 from pathlib import Path
 from curate.ask import Ask, Reply
-from curate.engine.store import Store, save_reply
+from curate.engine.requests.store import Store, save_reply
 folder, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 with Store.open(folder) as store:
     for number in range(first, first + count):

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from curate.ask import Ask
-from curate.engine.drive import Job
+from curate.engine.requests.drive import Job
 from curate.errors import (
     CurateError,
 )
-
-from .asking import Answering, driver
+from tests.engine.asking import Answering, driver
 
 
 def test_plain_values_and_empty_waves_need_no_model(tmp_path: Path) -> None:

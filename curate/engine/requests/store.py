@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from curate.ask import Reply, Request
-from curate.engine.commit import Committer, Operation, T, disk_full, store_error
+from curate.engine.requests.commit import Committer, Operation, T, disk_full, store_error
 from curate.errors import DiskFull, StoreError
 
 VERSION = 1

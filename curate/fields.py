@@ -2,8 +2,9 @@
 
 Dataclasses check nothing, so the pipeline checks here: a list becomes a tuple, an integer becomes a
 float where a float is meant, a mapping becomes one that hashes. Equal recipes are then equal
-objects, whether they were written in YAML or in Python. Only the annotations that recipes need are
-known: scalars, `Literal`, lists, tuples, mappings, optionals and unions of these.
+objects, whether they were written in YAML or in Python. One text stands for a list of one.
+Only the annotations that recipes need are known: scalars, `Literal`, lists, tuples, mappings,
+optionals and unions of these.
 """
 
 from __future__ import annotations
@@ -190,6 +191,8 @@ def _fit_literal(value: Any, allowed: tuple[Any, ...]) -> Any:
 
 
 def _fit_list(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    if isinstance(value, str) and _lists_texts(arguments):
+        return (value,)
     if not isinstance(value, list | tuple):
         raise ValueError
     if arguments and arguments[-1] is not Ellipsis and len(arguments) > 1:
@@ -197,6 +200,11 @@ def _fit_list(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
             raise ValueError
         return tuple(_fit(item, member) for item, member in zip(value, arguments, strict=True))
     return tuple(_fit(item, arguments[0]) if arguments else freeze(item) for item in value)
+
+
+def _lists_texts(arguments: tuple[Any, ...]) -> bool:
+    """Tell whether a list holds texts, any number of them: one text then stands for itself."""
+    return arguments[:1] == (str,) and arguments[1:] in ((), (Ellipsis,))
 
 
 def _fit_mapping(value: Any, arguments: tuple[Any, ...]) -> FrozenMap:

@@ -117,4 +117,6 @@ def _list_schema(arguments: tuple[Any, ...]) -> dict[str, Any]:
     if len(arguments) > 1 and arguments[-1] is not Ellipsis:
         items = [type_schema(member) for member in arguments]
         return {"type": "array", "prefixItems": items, "minItems": len(items), "items": False}
-    return {"type": "array", "items": type_schema(arguments[0]) if arguments else {}}
+    array = {"type": "array", "items": type_schema(arguments[0]) if arguments else {}}
+    # One text stands for a list of one, as in `fields.fit`.
+    return {"anyOf": [array, {"type": "string"}]} if arguments[:1] == (str,) else array

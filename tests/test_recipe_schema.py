@@ -40,6 +40,13 @@ def test_every_operator_is_in_it() -> None:
     assert all(f'"{name}"' in text for name in operators())
 
 
+def test_one_text_stands_for_a_list_of_one() -> None:
+    data = {"steps": [{"keywords": {"phrases": "as an AI"}}]}
+    VALIDATOR.validate(data)
+    listed = {"steps": [{"keywords": {"phrases": ["as an AI"]}}]}
+    assert Pipeline.from_yaml(yaml.safe_dump(data)) == Pipeline.from_yaml(yaml.safe_dump(listed))
+
+
 WRONG: list[Any] = [
     {},
     {"steps": ["lenght"]},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from curate.errors import RecipeError, UsageError
@@ -28,7 +28,8 @@ def settings_of(texts: Iterable[str]) -> dict[str, Any]:
 def step_of(text: str) -> Step:
     """Return the step that `NAME` or `NAME:key=value,...` describes.
 
-    Only the first colon splits; values are YAML scalars or lists in brackets.
+    Only the first colon splits; values are YAML scalars or lists in brackets, and a list of one
+    text needs none.
 
     Raises:
         UsageError: the step, a field or a value is wrong.
@@ -36,15 +37,29 @@ def step_of(text: str) -> Step:
     from curate.parsing import build
 
     name, _, rest = text.partition(":")
-    values = {}
+    if "=" in name:
+        raise UsageError(
+            f"'{text}' is a field without a step: fields follow their step behind a colon, for "
+            "example length:min=3,on=whole"
+        )
+    values: dict[str, Any] = {}
     for pair in _pairs(rest):
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
-            raise UsageError(f"{name}: fields are key=value, separated by commas; found '{pair}'")
+            raise UsageError(_no_field(name, pair, values))
         if key.strip() in values:
             raise UsageError(f"{name}: '{key.strip()}' is given twice")
         values[key.strip()] = value_of(value, f"{name}:{key.strip()}")
     return build(Document(None), (), name.strip(), values)
+
+
+def _no_field(name: str, found: str, before: Mapping[str, Any]) -> str:
+    """Return the message for what is no `key=value`: perhaps the second item of a list."""
+    said = f"{name}: fields are key=value, separated by commas; found '{found}'"
+    if not before or not found.strip():
+        return said
+    key, value = list(before.items())[-1]
+    return f"{said}; a list stands in brackets: '{name}:{key}=[{value}, {found.strip()}]'"
 
 
 def value_of(text: str, what: str) -> Any:

@@ -15,6 +15,7 @@ from curate.errors import CeilingReached, CurateError, StoppedShort
 
 # Where the flag --debug leaves its mark for the handler, which stands outside the command.
 DEBUG = "curate.debug"
+ERROR = "error:"
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def reported(ctx: Any) -> Iterator[None]:
         yield
         sys.stdout.flush()
     except CurateError as error:
-        _say(ctx, f"error: {error}")
+        _say(ctx, f"{ERROR} {error}")
         if isinstance(error, CeilingReached | StoppedShort):
             say("nothing that was paid for is lost: the same command continues")
         raise SystemExit(error.exit_code) from error
@@ -43,7 +44,7 @@ def reported(ctx: Any) -> Iterator[None]:
         if is_about_arguments(error):
             raise
         said = f"unexpected {type(error).__name__}: {error}"
-        _say(ctx, f"error: {said} (run again with --debug for the traceback)")
+        _say(ctx, f"{ERROR} {said} (run again with --debug for the traceback)")
         raise SystemExit(4) from error
 
 
@@ -69,7 +70,11 @@ def say(text: str) -> None:
     """Write a line for people to stderr; stdout is for results."""
     from curate.row import printable
 
-    typer.echo("\n".join(map(printable, text.split("\n"))), err=True)
+    said = "\n".join(map(printable, text.split("\n")))
+    if said.startswith(ERROR):
+        # Where stderr is no terminal, echo takes the colour away.
+        said = typer.style(ERROR, fg="red", bold=True) + said.removeprefix(ERROR)
+    typer.echo(said, err=True)
 
 
 def _say(ctx: Any, text: str) -> None:

@@ -7,6 +7,7 @@ the names; a test holds them equal to the docstrings.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Annotated, Any
 
 import typer
@@ -114,4 +115,6 @@ def curate(
 
 def main() -> None:
     """Run the command line."""
-    typer.main.get_command(app).main(prog_name="curate")
+    # https://no-color.org: set to anything, it means no colour; otherwise the terminal decides.
+    color = False if os.environ.get("NO_COLOR") else None
+    typer.main.get_command(app).main(prog_name="curate", color=color)

@@ -20,6 +20,7 @@ STEPS = [
     ("keywords:phrases=[don't, I'm sorry]", Keywords(phrases=("don't", "I'm sorry"))),
     ("keywords:pattern='https?://\\S+'", Keywords(pattern="https?://\\S+")),
     ("keywords:pattern=a:b=c", Keywords(pattern="a:b=c")),
+    ("keywords:phrases=as an AI", Keywords(phrases=("as an AI",))),
     ("keywords:phrases=[x],whole_words=false", Keywords(phrases=("x",), whole_words=False)),
 ]
 
@@ -35,6 +36,8 @@ WRONG = [
     ("lenght", "unknown step 'lenght'; did you mean 'length'"),
     ("length:mn=3", "step 'length': unknown field 'mn'; did you mean 'min'"),
     ("length:3", "fields are key=value, separated by commas; found '3'"),
+    ("min=3", "fields follow their step behind a colon, for example length:min=3"),
+    ("charset:scripts=Latin,Greek", r"brackets: 'charset:scripts=\[Latin, Greek\]'"),
     ("length:min=1,min=2", "'min' is given twice"),
     ("length:=1", "found '=1'"),
     ("keywords:pattern=[a", "length|keywords:pattern: not valid YAML.*quote"),

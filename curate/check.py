@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from curate.catalog import unknown
+from curate.credentials import holds_credentials
 from curate.row import RESPONSE_FIELD
 from curate.step import Filter, Step, Whole
 
@@ -18,6 +19,7 @@ def check(pipeline: Pipeline, kinds: Iterable[str] | None) -> None:
 
     Behind a step that makes rows the kinds are unknown and no longer checked.
     """
+    _refuse_secrets(pipeline)
     flowing = None if kinds is None else frozenset(kinds)
     scoring: list[str] = []
     for index, step in enumerate(pipeline.steps):
@@ -26,6 +28,34 @@ def check(pipeline: Pipeline, kinds: Iterable[str] | None) -> None:
             scoring.append(step.title)
         else:
             flowing = None
+
+
+def _refuse_secrets(pipeline: Pipeline) -> None:
+    """Raise before a recipe that holds a secret is written anywhere."""
+    for part in ("inputs", "models", "encoders", "outputs"):
+        given = getattr(pipeline, part) or {}
+        for name, spec in {"": given}.items() if isinstance(given, str) else given.items():
+            values = spec if isinstance(spec, Mapping) else {"": spec}
+            if "api_key" in values:
+                raise pipeline.error(
+                    (part, name, "api_key"),
+                    f"{part}.{name}: a key must not stand in a recipe; put it into an environment "
+                    "variable and name that in 'api_key_env'",
+                )
+            if any(isinstance(v, str) and _is_secret_address(v) for v in values.values()):
+                raise pipeline.error(
+                    (part, name),
+                    f"{part}.{name}: an address must not hold credentials; give them in the "
+                    "environment",
+                )
+
+
+def _is_secret_address(text: str) -> bool:
+    try:
+        return holds_credentials(text)
+    except ValueError:
+        # No valid address: whoever opens it says so.
+        return False
 
 
 class _Checked:

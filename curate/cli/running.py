@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 def start(pipeline: Pipeline, flags: Flags, **options: Any) -> Result:
     """Run `pipeline` as `flags` (and `options`, which win) say, showing progress."""
     from curate.cli.progress import listening
+    from curate.models.model import check_specs
 
     pipeline = flags.applied(pipeline)
     pipeline.check()
+    check_specs(pipeline)
     if flags.save_as is not None:
         save(pipeline, flags.save_as)
     with listening() as listener:

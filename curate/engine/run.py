@@ -31,6 +31,7 @@ from curate.engine.segment import PartState, Settings, total
 from curate.engine.whole import decide
 from curate.engine.workspace import Workspace
 from curate.errors import CurateError, DiskFull, StoppedShort
+from curate.models.model import check_specs
 from curate.read import Inputs, open_inputs
 from curate.result import Result
 from curate.step import Gather, Grow, Step, Whole
@@ -59,6 +60,7 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
     opened = open_inputs(pipeline.inputs if inputs is None else inputs, shape=options.shape)
     pipeline = pipeline.resolved()
     pipeline.check(kinds=opened.kinds())
+    check_specs(pipeline)
     purpose = _purpose(pipeline, opened, options)
     folder = RunFolder(options.run or default_folder(pipeline, purpose))
     try:

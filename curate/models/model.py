@@ -14,18 +14,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import curate.models
 from curate.ask import Ask, Reply, Request
+from curate.credentials import holds_credentials
 from curate.errors import RecipeError
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
 _COMMON = ("model", "identity", "price", "max_concurrency", "base_url", "api_key_env")
 # Modules beside this one that serve several models and are no prefix themselves.
 _SHARED = ("faults", "model", "prices", "wire")
-_SECRET_NAME = re.compile(r"key|token|secret|passw|credential|signature|^sig$", re.IGNORECASE)
 
 
 class Price(NamedTuple):
@@ -92,6 +95,18 @@ def open_model(
     module = importlib.import_module(f"curate.models.{parsed.prefix}")
     opened: Model = module.open_spec(parsed, folder or Path())
     return opened
+
+
+def check_specs(pipeline: Pipeline) -> None:
+    """Raise `RecipeError`, with file and line, for the first model that is not as it must be.
+
+    It opens nothing, so it can come before anything of the recipe is written anywhere.
+    """
+    for name, spec in (pipeline.models or {}).items():
+        try:
+            parse_spec(spec, name=name)
+        except RecipeError as error:
+            raise pipeline.error(("models", name), error.message) from error
 
 
 def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSpec:
@@ -165,12 +180,11 @@ def _checked_url(url: Any, where: str) -> str | None:
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         raise RecipeError(f"{where}'base_url' must start with http:// or https://")
     try:
-        parts = urlsplit(url)
+        parts, secret = urlsplit(url), holds_credentials(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         raise RecipeError(f"{where}'base_url' is no valid URL") from None
-    secret = any(_SECRET_NAME.search(name) for name, _ in parse_qsl(parts.query))
-    if "@" in parts.netloc or secret or parts.fragment:
+    if secret or parts.fragment:
         raise RecipeError(
             f"{where}'base_url' holds credentials; put the key into an environment variable and "
             "name that in 'api_key_env'"

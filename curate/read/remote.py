@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from curate.credentials import holds_credentials
 from curate.errors import InputError, UsageError
 from curate.read.paths import ENDINGS, MAGIC, ending_of
 
@@ -32,11 +33,11 @@ def fetch(where: str) -> list[tuple[str, Path]]:
     """Copy standard input, or the files that a URL names; return their names and copies."""
     if where == "-":
         return [("-", _from_stdin())]
-    parts = urlsplit(where)
-    if parts.username or parts.password:
+    if holds_credentials(where):
         # The address itself would end up in run.yaml and in messages.
+        parts = urlsplit(where)
         raise UsageError(
-            f"{parts.scheme}://...@{parts.hostname}: an address must not hold credentials; "
+            f"{parts.scheme}://{parts.hostname}/...: an address must not hold credentials; "
             "give them in the environment, as the file system's package reads them"
         )
     return _from_url(where)

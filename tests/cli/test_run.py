@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from curate import Pipeline
 from curate.steps import Length
 from tests.cli.conftest import lines_of
@@ -110,3 +112,36 @@ def test_shape_says_how_to_read(curate: Callable[..., Any]) -> None:
     unknown = curate("filter", "rows.jsonl", "length", "-o", "o.jsonl", "--shape", "alpacca")
     assert unknown.exit_code == 2
     assert "alpaca" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "models: {judge: {model: 'openai:x', api_key: hushhush}}",
+        "models: {judge: {model: 'openai:x', base_url: 'https://me:hushhush@host/v1'}}",
+        "encoders: {near: {model: 'openai:x', api_key: hushhush}}",
+        "outputs: {sft: 's3://me:hushhush@bucket/out.jsonl'}",
+        "inputs: 'https://host/rows.jsonl?token=hushhush'",
+    ],
+)
+def test_a_secret_in_a_recipe_is_refused_and_written_nowhere(
+    curate: Callable[..., Any], home: Path, secret: str
+) -> None:
+    head = "" if secret.startswith("inputs") else "inputs: rows.jsonl\n"
+    (home / "leaky.yaml").write_text(f"{head}steps: [length]\n{secret}\n")
+    refused = curate("run", "leaky.yaml", "--run", "r", "--save-as", "saved.yaml")
+    assert refused.exit_code == 2
+    assert "leaky.yaml:" in refused.stderr
+    assert "hushhush" not in refused.stderr
+    written = [p for p in home.rglob("*") if p.is_file() and p.name != "leaky.yaml"]
+    assert not [p for p in written if "hushhush" in p.read_text()]
+
+
+def test_a_model_is_checked_where_no_step_asks_it(curate: Callable[..., Any], home: Path) -> None:
+    (home / "odd.yaml").write_text(
+        "inputs: rows.jsonl\nsteps: [length]\nmodels:\n  judge: {model: 'openai:x', prise: 1}\n"
+    )
+    refused = curate("run", "odd.yaml", "--run", "r")
+    assert refused.exit_code == 2
+    assert "odd.yaml:4: model 'judge': unknown option 'prise'" in refused.stderr
+    assert not (home / "r").exists()

@@ -77,6 +77,7 @@ def test_parts_travel_to_other_processes(tmp_path):
         ([1, 2], "holds no record"),
         ([], "holds no record"),
         ("https://user:secret@example.com/rows.jsonl", "must not hold credentials"),
+        ("https://example.com/rows.jsonl?X-Amz-Signature=secret", "must not hold credentials"),
         ("hub://a@b@c:d", "cannot be loaded|is hub://org/name"),
     ],
 )

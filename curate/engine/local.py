@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 from curate.engine.plan import Segment, asks, is_columnar
 from curate.engine.segment import PartState, Settings, run_segment
 from curate.engine.workspace import Workspace, release
-from curate.step import Gather
+from curate.step import Gather, Whole
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
@@ -30,6 +30,9 @@ _Item = TypeVar("_Item")
 _Out = TypeVar("_Out")
 # Starting two processes and importing the steps there takes about a second and a half.
 _WORTH_PROCESSES = 2.0
+# Parts whose requests are under way at once: while the last slow replies of one are waited for, the
+# next ones keep every place busy.
+ASKING_PARTS = 3
 
 
 def ordered_map(
@@ -58,12 +61,18 @@ class Local:
         self.settings, self.workspace, self.driver = settings, workspace, driver
         self.workers = workers or os.cpu_count() or 1
         self.threads = ThreadPoolExecutor(self.workers, thread_name_prefix="curate")
+        # Beside the other threads: these mostly wait, whatever the number of cores.
+        self._asking = ThreadPoolExecutor(ASKING_PARTS, thread_name_prefix="curate-asking")
         self._processes: ProcessPoolExecutor | None = None
 
     def close(self) -> None:
         """Stop the workers; what they had not begun is dropped."""
         # Whoever interrupts does not want to wait for rows whose results are thrown away.
-        wait = not isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        error = sys.exc_info()[1]
+        wait = not isinstance(error, KeyboardInterrupt)
+        if error is not None and self.driver is not None:
+            self.driver.interrupt()
+        self._asking.shutdown(wait=wait, cancel_futures=True)
         self.threads.shutdown(wait=wait, cancel_futures=True)
         if self._processes is not None:
             self._processes.shutdown(wait=wait, cancel_futures=True)
@@ -77,7 +86,15 @@ class Local:
         memory stays flat while later parts are on their way.
         """
         workspace = self.workspace if hold else None
-        if self._must_be_alone(segment):
+        if self._asks(segment):
+            yield from ordered_map(
+                lambda state: self._one(segment, state, workspace),
+                states,
+                self._asking,
+                ASKING_PARTS,
+            )
+            return
+        if self.workers == 1:
             for state in states:
                 yield self._one(segment, state, workspace)
             return
@@ -103,10 +120,11 @@ class Local:
         release(state.rows)
         return out
 
-    def _must_be_alone(self, segment: Segment) -> bool:
-        """Tell whether one part at a time must run: the driver serves one at a time."""
-        steps = [*segment.steps, *([segment.cut] if segment.cut else [])]
-        return self.workers == 1 or any(asks(step) for step in steps)
+    @staticmethod
+    def _asks(segment: Segment) -> bool:
+        """Tell whether the segment's own work asks; of a cut, only a `Whole`'s sketches are."""
+        sketching = [segment.cut] if isinstance(segment.cut, Whole) else []
+        return any(asks(step) for step in [*segment.steps, *sketching])
 
     def _may_use_processes(self, segment: Segment) -> bool:
         slow = [step for step in segment.steps if not is_columnar(step)]

@@ -54,6 +54,7 @@ class Cursor:
         "_payload",
         "_single",
         "attempts",
+        "ended",
         "faults",
         "generator",
         "index",
@@ -66,8 +67,11 @@ class Cursor:
         "wave",
     )
 
-    def __init__(self, index: int, job: Job) -> None:
-        self.index, self.job = index, job
+    def __init__(
+        self, index: int, job: Job, ended: Callable[[int, Outcome], None] = lambda *_: None
+    ) -> None:
+        """Stand before the start of job number `index`; `ended` is told its outcome."""
+        self.index, self.job, self.ended = index, job, ended
         self.generator: Generator[Any, Any, Any] | None = None
         self.keys: list[str] = []
         self.attempts: list[int] = []

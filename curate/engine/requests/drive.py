@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future, TimeoutError
+from concurrent.futures import CancelledError, Future, wait
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -71,8 +71,12 @@ class Driver:
         self._limits = Limits(
             window or max(LEAST_WINDOW, WINDOW_PER_PLACE * places), open_generators, concurrency
         )
+        self._lock = threading.Lock()
         self._thread: _LoopThread | None = None
-        # A step's own code did not give the loop back after an interrupt.
+        self._schedule: Schedule | None = None
+        self._ran: Future[None]
+        self._running: set[Future[list[Outcome]]] = set()
+        self._counted = 0
         self._stuck = False
 
     def __enter__(self) -> Driver:
@@ -87,7 +91,7 @@ class Driver:
         self.close()
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Return the outcome of every job, in the order of `jobs`.
+        """Return the outcome of every job, in the order of `jobs`. Threads may call it at once.
 
         Raises:
             CeilingReached: a ceiling was reached; what was in flight is committed.
@@ -95,33 +99,76 @@ class Driver:
             StoreError: the store cannot be read or written.
             RecipeError: a step asks a model that is not there, or cannot keep --max-cost.
             KeyboardInterrupt: within two seconds, with what had arrived committed.
+            InterruptedError: another thread closed the driver meanwhile.
         """
         if not jobs:
             return []
-        thread = self._loop_thread()
-        schedule = thread.call(self._schedule(jobs)).result()
-        replayed = self.counts.replayed
-        running = thread.call(schedule.run())
+        thread, schedule = self._begun()
+        running = thread.call(schedule.carry_out(jobs))
+        self._running.add(running)
         try:
             return running.result()
         except KeyboardInterrupt:
-            self._interrupt(thread, schedule, running)
+            self.interrupt()
             raise
+        except CancelledError:
+            raise _interrupted() from None
         finally:
-            self._count_replays(self.counts.replayed - replayed)
+            self._running.discard(running)
+            self._count_replays()
 
     def close(self) -> None:
-        """Close the models and end the thread."""
-        thread = self._loop_thread()
+        """Let calls under way end as after Ctrl-C, close the models and end the thread."""
+        self.interrupt()
+        thread, schedule = self._begun()
         if not self._stuck:
+            thread.loop.call_soon_threadsafe(schedule.close)
+            self._ran.result()
             for model in self.models.values():
                 thread.call(model.close()).result()
         thread.close()
-        self._thread = None
+        self._thread = self._schedule = None
 
-    async def _schedule(self, jobs: Sequence[Job]) -> Schedule:
+    def interrupt(self) -> None:
+        """Stop sending, give replies a moment to arrive, then stop waiting for servers.
+
+        Every call of `run` under way ends with `InterruptedError`.
+        """
+        running = tuple(self._running)
+        if not running:
+            return
+        thread, schedule = self._begun()
+
+        def stop() -> None:
+            schedule.sender.stop(_interrupted())
+            thread.loop.call_later(GRACE_SECONDS, schedule.sender.abandon)
+
+        thread.loop.call_soon_threadsafe(stop)
+        late = wait(running, timeout=INTERRUPT_SECONDS).not_done
+        # A step's own code did not give the loop back: nobody waits for it any longer.
+        self._stuck = self._stuck or bool(late)
+        for one in late:
+            one.cancel()
+
+    def _count_replays(self) -> None:
+        with self._lock:
+            replayed, self._counted = self.counts.replayed - self._counted, self.counts.replayed
+        if replayed and not self.store.full:
+            self.store.commit_now(
+                lambda connection: self.spending.count(connection, replayed=replayed, failed=0)
+            )
+
+    def _begun(self) -> tuple[_LoopThread, Schedule]:
+        """Return the event loop's thread and the schedule in it, started with the first call."""
+        with self._lock:
+            if self._thread is None or self._schedule is None:
+                self._thread = _LoopThread()
+                self._schedule = self._thread.call(self._new_schedule()).result()
+                self._ran = self._thread.call(self._schedule.run())
+            return self._thread, self._schedule
+
+    async def _new_schedule(self) -> Schedule:
         return Schedule(
-            jobs,
             self.store,
             self.models,
             self.spending,
@@ -131,33 +178,9 @@ class Driver:
             self._progress,
         )
 
-    def _interrupt(
-        self, thread: _LoopThread, schedule: Schedule, running: Future[list[Outcome]]
-    ) -> None:
-        """Stop sending, give replies a moment to arrive, then stop waiting for servers."""
 
-        def stop() -> None:
-            schedule.sender.stop(InterruptedError("interrupted"))
-            thread.loop.call_later(GRACE_SECONDS, schedule.sender.abandon)
-
-        thread.loop.call_soon_threadsafe(stop)
-        try:
-            running.result(timeout=INTERRUPT_SECONDS)
-        except InterruptedError:
-            return
-        except TimeoutError:
-            self._stuck = True
-
-    def _count_replays(self, replayed: int) -> None:
-        if replayed and not self.store.full:
-            self.store.commit_now(
-                lambda connection: self.spending.count(connection, replayed=replayed, failed=0)
-            )
-
-    def _loop_thread(self) -> _LoopThread:
-        if self._thread is None:
-            self._thread = _LoopThread()
-        return self._thread
+def _interrupted() -> InterruptedError:
+    return InterruptedError("interrupted; the same command goes on where this one ended")
 
 
 class _LoopThread:

@@ -1,14 +1,15 @@
 """Drive many jobs at once: replay what the store has, ask for the rest, resume what was answered.
 
 Everything here runs in one event loop, so a look into the store and the list of flights never
-disagree. Jobs are started in order, a window of them at a time, and looked up in batches: replaying
-a finished run costs one statement for hundreds of rows.
+disagree. Jobs come in orders, one for each call of the driver; orders follow each other without a
+gap, so that the last slow replies of one leave no place empty. Jobs are started in order, a window
+of them at a time, and looked up in batches: replaying a finished run costs one statement for
+hundreds of rows.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -82,12 +83,27 @@ class Again:
         return found
 
 
+class Order:
+    """The jobs of one call, how many of them have begun and ended, and what came of them."""
+
+    def __init__(self, jobs: Sequence[Job], finished: asyncio.Future[list[Outcome]]) -> None:
+        self.jobs, self.finished = jobs, finished
+        self.begun, self.left = 0, len(jobs)
+        self.outcomes: list[Outcome | None] = [None] * len(jobs)
+
+    def end(self, index: int, outcome: Outcome) -> None:
+        """Note one outcome; the last one finishes the order."""
+        self.outcomes[index] = outcome
+        self.left -= 1
+        if not self.left and not self.finished.done():
+            self.finished.set_result([o for o in self.outcomes if o is not None])
+
+
 class Schedule:
-    """One pass over a sequence of jobs."""
+    """All jobs of a driver, from the first call to the last."""
 
     def __init__(
         self,
-        jobs: Sequence[Job],
         store: Store,
         models: Mapping[str, Model],
         spending: Spending,
@@ -97,46 +113,78 @@ class Schedule:
         progress: Callable[[Counts], None] | None = None,
     ) -> None:
         """Prepare; `run` must be awaited in the event loop that the models live in."""
-        self._jobs, self._store, self._models = jobs, store, models
+        self._store, self._models = store, models
         self._spending, self._counts, self._again = spending, counts, again
         self._limits, self._progress = limits, progress
         self.sender = Sender(store, spending, counts, models, self._landed, limits.concurrency)
-        self._outcomes: list[Outcome | None] = [None] * len(jobs)
+        self._orders: list[Order] = []
+        self._waiting: deque[Order] = deque()
         self._begun = self._ended = self._open = 0
         self._ready: deque[Cursor] = deque()
         self._batch = max(1, min(BATCH, limits.open_generators))
-        self._shown = 0.0
+        self._closed = False
 
-    async def run(self) -> list[Outcome]:
-        """Return the outcome of every job, or raise what stopped the run, once it is drained."""
+    async def carry_out(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Return the outcome of every job, or raise what stopped the driver, once it is drained."""
+        order = Order(jobs, asyncio.get_running_loop().create_future())
+        self._orders.append(order)
+        self._waiting.append(order)
+        self.sender.wake.set()
         try:
-            while self._ended < len(self._jobs) and self.sender.stopped is None:
-                self._advance(self._take())
-                self.sender.launch()
-                await self._pause()
-        except Exception as error:
-            self.sender.stop(error)
-        await self.sender.drain()
-        if self._progress is not None:
-            self._progress(self._counts)
-        if self.sender.stopped is not None:
-            raise self.sender.stopped
-        return [outcome for outcome in self._outcomes if outcome is not None]
+            return await order.finished
+        finally:
+            self._orders.remove(order)
+            self._tell()
+
+    async def run(self) -> None:
+        """Carry out orders until `close`, or until something stops the sender."""
+        told = asyncio.create_task(self._tell_often())
+        while not self._closed:
+            try:
+                if self.sender.stopped is None:
+                    self._advance(self._take())
+                    self.sender.launch()
+            except Exception as error:
+                self.sender.stop(error)
+            if self.sender.stopped is not None:
+                await self.sender.drain()
+                self._refuse(self.sender.stopped)
+            await self._pause()
+        told.cancel()
+
+    def close(self) -> None:
+        """Let `run` end."""
+        self._closed = True
+        self.sender.wake.set()
+
+    def _refuse(self, reason: BaseException) -> None:
+        """Tell all who wait for an order that it will not be carried out."""
+        self._waiting.clear()
+        for order in self._orders:
+            if not order.finished.done():
+                order.finished.set_exception(reason)
 
     async def _pause(self) -> None:
         """Let attempts go on; wait for one of them when there is nothing else to do."""
-        now = time.monotonic()
-        if self._progress is not None and now - self._shown >= PROGRESS_SECONDS:
-            self._shown = now
-            self._progress(self._counts)
-        if self._ready or self._may_begin() or self._ended == len(self._jobs):
+        if self.sender.stopped is None and (self._ready or self._may_begin()):
             await asyncio.sleep(0)
         else:
             await self.sender.wake.wait()
         self.sender.wake.clear()
 
+    async def _tell_often(self) -> None:
+        while self._progress is not None:
+            if self._orders:
+                self._tell()
+            await asyncio.sleep(PROGRESS_SECONDS)
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._counts.busy = self.sender.busy
+            self._progress(self._counts)
+
     def _may_begin(self) -> bool:
-        return self._begun < len(self._jobs) and self._begun - self._ended < self._limits.window
+        return bool(self._waiting) and self._begun - self._ended < self._limits.window
 
     # -- cursors ----------------------------------------------------------------------------------
 
@@ -148,8 +196,12 @@ class Schedule:
             self._open -= cursor.generator is not None
             taken.append(cursor)
         while self._may_begin() and len(taken) < self._batch:
-            taken.append(Cursor(self._begun, self._jobs[self._begun]))
+            order = self._waiting[0]
+            taken.append(Cursor(order.begun, order.jobs[order.begun], order.end))
             self._begun += 1
+            order.begun += 1
+            if order.begun == len(order.jobs):
+                self._waiting.popleft()
         return taken
 
     def _advance(self, batch: list[Cursor]) -> None:
@@ -224,8 +276,8 @@ class Schedule:
             cursor.release()
             self._ready.append(cursor)
             return
-        self._outcomes[cursor.index] = outcome
         self._ended += 1
+        cursor.ended(cursor.index, outcome)
 
     # -- requests ---------------------------------------------------------------------------------
 

@@ -35,7 +35,10 @@ UNBILLED = ("rate_limit", "server", "connect")
 
 @dataclass
 class Counts:
-    """What this process has asked: `sent` counts attempts, `failed` requests that got no reply."""
+    """What this process has asked: `sent` counts attempts, `failed` requests that got no reply.
+
+    `busy` attempts are under way; `causes` counts those that brought no reply.
+    """
 
     sent: int = 0
     replayed: int = 0
@@ -44,6 +47,7 @@ class Counts:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    busy: int = 0
     causes: dict[str, int] = field(default_factory=dict)
 
 
@@ -105,9 +109,9 @@ class Sender:
         return sum(max(1, int(gate.allowed)) for gate in self._gates.values())
 
     @property
-    def idle(self) -> bool:
-        """Whether no attempt is under way."""
-        return not self._tasks
+    def busy(self) -> int:
+        """How many attempts are under way."""
+        return sum(gate.busy for gate in self._gates.values())
 
     def submit(self, flight: Flight) -> None:
         """Queue a flight; `launch` sends it when there is a place."""

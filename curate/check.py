@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.catalog import unknown
@@ -20,6 +21,10 @@ def check(pipeline: Pipeline, kinds: Iterable[str] | None) -> None:
     Behind a step that makes rows the kinds are unknown and no longer checked.
     """
     _refuse_secrets(pipeline)
+    name = pipeline.name
+    # It becomes a folder below runs/.
+    if name is not None and (name in ("", "..") or Path(name).name != name):
+        raise pipeline.error(("name",), f"name is '{name}'; it must be the name of a folder")
     flowing = None if kinds is None else frozenset(kinds)
     scoring: list[str] = []
     for index, step in enumerate(pipeline.steps):

@@ -1,17 +1,25 @@
 """Write a recipe's `outputs`: the kept rows of each kind, where they are wanted besides the run.
 
 They are copies of what the run folder holds, written after it is complete: a run that is stopped in
-between writes them when the same command runs again.
+between writes them when the same command runs again. Where they (and `-o`) may not be written is
+said before the run, not after it has been paid for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from curate.engine.options import RunOptions
+from curate.errors import UsageError
+from curate.read import Inputs
 from curate.result import Result, Rows
-from curate.write import write_rows
+from curate.step import Filter, Whole
+from curate.write import check_target, kind_of, write_rows
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
 
 
 def write_outputs(result: Result, outputs: Mapping[str, Any], shape: str | None) -> None:
@@ -19,7 +27,55 @@ def write_outputs(result: Result, outputs: Mapping[str, Any], shape: str | None)
 
     `shape` holds for outputs that name none; without one, rows leave in their kind's natural shape.
     """
+    for kind, path, own in _targets(outputs):
+        rows = Rows(result.folder / "kept" / kind)
+        write_rows(rows.tables(), path, own or shape)
+
+
+def _targets(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Path, str | None]]:
     for kind, output in outputs.items():
         place = {"path": output} if isinstance(output, str) else output
-        rows = Rows(result.folder / "kept" / kind)
-        write_rows(rows.tables(), Path(place["path"]), place.get("shape") or shape)
+        yield kind, Path(place["path"]), place.get("shape")
+
+
+def check_outputs(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> None:
+    """Raise for an output that could not be written, or that would replace what is read.
+
+    Raises:
+        RecipeError: one of the recipe's `outputs` is wrong.
+        UsageError: the file or the shape that the options ask for is wrong.
+    """
+    wanted = options.output_shape
+    if options.output is not None:
+        _check(options.output, wanted, _kinds_kept(pipeline, opened), opened)
+    elif wanted is not None and not pipeline.outputs:
+        raise UsageError(
+            f"no output is written in the shape '{wanted}': name one in the recipe's `outputs`, or "
+            "export the run afterwards (curate export RUN --as SHAPE -o PATH)"
+        )
+    for kind, path, shape in _targets(pipeline.outputs or {}):
+        try:
+            _check(path, shape or wanted, {kind}, opened)
+        except UsageError as error:
+            raise pipeline.error(("outputs", kind), f"outputs.{kind}: {error}") from error
+
+
+def _check(path: Path, shape: str | None, kinds: set[str] | None, opened: Inputs) -> None:
+    check_target(path, shape)
+    if shape is not None and kinds is not None and kinds != {kind_of(shape)}:
+        raise UsageError(
+            f"the shape '{shape}' holds {kind_of(shape)} rows, and those to be written are "
+            f"{', '.join(sorted(kinds))} rows"
+        )
+    if any(file.path.is_file() and _same(path, file.path) for file in opened.files):
+        raise UsageError(f"{path} is read by this run, and would be replaced; choose another file")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and one.samefile(other)
+
+
+def _kinds_kept(pipeline: Pipeline, opened: Inputs) -> set[str] | None:
+    """Return the kinds of the rows that may be kept, where no step makes rows of other kinds."""
+    plain = all(isinstance(step, Filter | Whole) for step in pipeline.steps)
+    return opened.kinds() if plain else None

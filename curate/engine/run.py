@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from curate.engine.ledger import Tally
 from curate.engine.local import Local, estimate_parts
 from curate.engine.options import Progress, RunOptions
 from curate.engine.output import Output
+from curate.engine.outputs import check_outputs
 from curate.engine.plan import asks, cut_at_wholes
 from curate.engine.posix import no_room, peak_memory_mb
 from curate.engine.publish import Publisher
@@ -30,9 +31,10 @@ from curate.engine.record import card, describe_run
 from curate.engine.segment import PartState, Settings, total
 from curate.engine.whole import decide
 from curate.engine.workspace import Workspace
-from curate.errors import CurateError, DiskFull, StoppedShort
+from curate.errors import CurateError, DiskFull, StoppedShort, UsageError
 from curate.models.model import check_specs
 from curate.read import Inputs, open_inputs
+from curate.read.shapes import shape
 from curate.result import Result
 from curate.step import Gather, Grow, Step, Whole
 
@@ -57,10 +59,12 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
     if isinstance(inputs, str | os.PathLike):
         # A path belongs to the recipe: `run.yaml` then says what was read, and can be run again.
         pipeline, inputs = dataclasses.replace(pipeline, inputs=os.fspath(inputs)), None
+    _check_shapes(pipeline)
     opened = open_inputs(pipeline.inputs if inputs is None else inputs, shape=options.shape)
     pipeline = pipeline.resolved()
     pipeline.check(kinds=opened.kinds())
     check_specs(pipeline)
+    check_outputs(pipeline, opened, options)
     purpose = _purpose(pipeline, opened, options)
     folder = RunFolder(options.run or default_folder(pipeline, purpose))
     try:
@@ -79,6 +83,18 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
                 "and run the same command again, nothing that was paid for is lost"
             ) from error
         raise
+
+
+def _check_shapes(pipeline: Pipeline) -> None:
+    """Raise `RecipeError`, with file and line, when an input names a shape that there is not."""
+    named = pipeline.inputs if isinstance(pipeline.inputs, Mapping) else {}
+    for name, given in named.items():
+        wanted = given.get("shape") if isinstance(given, Mapping) else None
+        try:
+            if wanted is not None:
+                shape(wanted)
+        except UsageError as error:
+            raise pipeline.error(("inputs", name, "shape"), str(error)) from error
 
 
 def default_folder(pipeline: Pipeline, purpose: dict[str, Any]) -> Path:

@@ -63,7 +63,7 @@ def open_inputs(inputs: Any, *, shape: str | None = None) -> Inputs:
         InputError: a file is missing, empty, not what its name says, or of no known shape.
         UsageError: the inputs are none of what can be read.
     """
-    if inputs is None:
+    if inputs is None or (isinstance(inputs, Mapping) and not inputs):
         raise UsageError("no input: give a path, rows, or `inputs:` in the recipe")
     named = _named(inputs)
     files: list[File] = []

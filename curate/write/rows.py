@@ -58,6 +58,13 @@ def write_rows(tables: Iterable[pa.Table], path: str | Path, shape: str | None =
     return counted.count
 
 
+def check_target(path: str | Path, shape: str | None) -> None:
+    """Raise `UsageError` when no file could be written at `path`, or none in this shape."""
+    _writer(Path(path))
+    if shape is not None:
+        kind_of(shape)
+
+
 class _Counted:
     """Count records as they pass."""
 

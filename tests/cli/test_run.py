@@ -145,3 +145,53 @@ def test_a_model_is_checked_where_no_step_asks_it(curate: Callable[..., Any], ho
     assert refused.exit_code == 2
     assert "odd.yaml:4: model 'judge': unknown option 'prise'" in refused.stderr
     assert not (home / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("filter", "rows.jsonl", "length", "-o", "rows.jsonl"), "is read by this run"),
+        (("filter", "*.jsonl", "length", "-o", "./rows.jsonl"), "is read by this run"),
+        (("export", "rows.jsonl", "-o", "rows.jsonl"), "is read by this run"),
+        (("filter", "rows.jsonl", "length", "-o", "out.foo"), "allowed endings"),
+        (("filter", "rows.jsonl", "length", "-o", "out.jsonl", "--as", "nope"), "unknown shape"),
+        (("filter", "rows.jsonl", "length", "-o", "out.jsonl", "--as", "ranked"), "are sft rows"),
+        (("run", "recipe.yaml", "--run", "r", "--as", "messages"), "name one in the recipe's"),
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_an_output_that_cannot_be_is_refused_before_the_run(
+    curate: Callable[..., Any], home: Path, arguments: tuple[str, ...], dry: tuple[str], said: str
+) -> None:
+    before = (home / "rows.jsonl").read_bytes()
+    refused = curate(*arguments, *(dry if arguments[0] != "export" else ()))
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+    assert (home / "rows.jsonl").read_bytes() == before
+    assert sorted(p.name for p in home.iterdir()) == ["recipe.yaml", "rows.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("outputs: {sft: rows.jsonl}", "outputs.sft: rows.jsonl is read by this run"),
+        ("outputs: {sft: out.foo}", "outputs.sft: out.foo: cannot tell its format"),
+        ("outputs: {sft: {path: a.jsonl, shape: hh}}", "outputs.sft: the shape 'hh' holds pref"),
+        ("outputs: {sft: {path: a.jsonl, shap: hh}}", "outputs.sft: unknown key 'shap'; did you"),
+        ("inputs: {a: {path: rows.jsonl, shpe: hh}}", "inputs.a: unknown key 'shpe'; did you"),
+        ("inputs: {a: {path: rows.jsonl, shape: alpacca}}", "unknown shape 'alpacca'; did you"),
+        ("name: ../out", "name is '../out'; it must be the name of a folder"),
+        ("name: ..", "name is '..'"),
+    ],
+)
+def test_a_wrong_place_in_a_recipe_names_its_line(
+    curate: Callable[..., Any], home: Path, line: str, said: str
+) -> None:
+    head = "" if line.startswith("inputs") else "inputs: rows.jsonl\n"
+    (home / "odd.yaml").write_text(f"steps: [length]\n{line}\n{head}")
+    before = (home / "rows.jsonl").read_bytes()
+    refused = curate("run", "odd.yaml")
+    assert refused.exit_code == 2
+    assert f"odd.yaml:2: {said}" in refused.stderr
+    assert (home / "rows.jsonl").read_bytes() == before
+    assert not (home / "runs").exists()

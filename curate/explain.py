@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
+from curate.lookup import SECTIONS, id_of
 from curate.result import as_record, working_columns
-from curate.row import Row
-
-SECTIONS = ("kept", "used", "dropped", "failed")
+from curate.row import Row, printable
 
 
 @dataclass
@@ -33,41 +32,38 @@ class Life:
     parents: list[Life] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        """Return the events in a few lines; `curate explain` tells texts and evidence as well."""
+        lines = [f"row {self.id}, {self.outcome}", f"came from {printable(self.origin)}"]
+        for event in self.events:
+            partner = f", because of {event['partner']}" if event["partner"] else ""
+            lines.append(f"{event['step']}: {said(event)}{partner}")
+        return "\n".join(lines)
 
-def explain(folder: Path, prefix: str) -> Life:
-    """Return the life of the row whose id begins with `prefix`.
+
+def said(event: Mapping[str, Any]) -> str:
+    """Return a ledger line in words: the outcome, the reason and the score."""
+    reason = f": {printable(event['reason'])}" if event["reason"] else ""
+    score = f" (score {event['score']:.6g})" if event["score"] is not None else ""
+    return f"{event['outcome']}{reason}{score}"
+
+
+def explain(folder: Path, row: str) -> Life:
+    """Return the life of one row, by the first digits of its id or as FILE:NUMBER.
 
     Raises:
-        UsageError: no row, or more than one, has such an id.
+        UsageError: no row, or more than one, is meant.
     """
     if not (folder / "report.json").is_file():
         raise UsageError(f"{folder} holds no finished run (no report.json); run its recipe first")
-    wanted = prefix.strip().lower()
-    if not wanted or any(c not in "0123456789abcdef" for c in wanted):
-        raise UsageError(f"'{prefix}' is no row id: give at least its first hexadecimal digits")
-    found = list(_ids_with(folder, wanted))
-    if not found:
-        raise UsageError(f"no row of {folder} has an id that begins with '{prefix}'")
-    if len(found) > 1:
-        some = ", ".join(found[:5])
-        raise UsageError(f"{len(found)} rows begin with '{prefix}' ({some}...): give more digits")
-    return _life(folder, found[0], _recipe(folder))
+    recipe = _recipe(folder)
+    return _life(folder, id_of(folder, row, recipe["inputs"]), recipe)
 
 
 def _recipe(folder: Path) -> dict[str, Any]:
     import yaml
 
     return dict(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
-
-
-def _ids_with(folder: Path, prefix: str) -> Iterator[str]:
-    import pyarrow.parquet as pq
-
-    for section in SECTIONS:
-        for path in sorted((folder / section).rglob("*.parquet")):
-            for value in pq.read_table(path, columns=["id"]).column("id").to_pylist():
-                if value.hex().startswith(prefix):
-                    yield value.hex()
 
 
 def _life(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) -> Life:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from curate.row import printable
 
+# Columns that say nothing where every step has a zero in them.
+_RARE = ("made", "used", "failed")
+_BAR = 20
+_MOST_SHOWN = 5
 
-def render(summary: Mapping[str, Any]) -> str:
+
+class Failure(NamedTuple):
+    """Rows that failed at one step with one error."""
+
+    step: str
+    error: str
+    rows: int
+
+
+def render(summary: Mapping[str, Any], failures: Sequence[Failure] = ()) -> str:
     """Return the funnel, the reasons and the spending of a run as plain text."""
-    lines = [_totals(summary), "", *_funnel(summary), *_reasons(summary), *_unreadable(summary)]
-    requests = summary["requests"]
-    if any(requests.values()):
-        tokens = summary["tokens"]
-        lines += [
-            "",
-            f"requests   {requests['sent']:,} sent, {requests['replayed']:,} replayed, "
-            f"{requests['failed']:,} failed, {requests['retried']:,} retried",
-            f"tokens     {tokens['input']:,} in, {tokens['output']:,} out",
-            f"cost       ${summary['cost_usd']:.4f}",
-        ]
+    lines = [_totals(summary), "", *_funnel(summary), *_reasons(summary)]
+    lines += [*_failures(summary, failures), *_unreadable(summary), *_spending(summary)]
     lines += ["", f"{summary['seconds']:.1f} s, {summary['peak_memory_mb']:,.0f} MB at most"]
     return "\n".join(lines)
 
@@ -32,32 +36,82 @@ def _totals(summary: Mapping[str, Any]) -> str:
 
 
 def _funnel(summary: Mapping[str, Any]) -> list[str]:
-    """Return one line per step: how many came, went on, and ended."""
-    names = ("in", "made", "used", "dropped", "failed", "kept")
-    width = max([4, *(len(step["label"]) for step in summary["steps"])])
-    head = f"{'step':<{width}}" + "".join(f"{name:>10}" for name in names) + f"{'seconds':>10}"
-    rows = [
-        f"{step['label']:<{width}}"
-        + "".join(f"{step[name]:>10,}" for name in names)
-        + f"{step['seconds']:>10.2f}"
-        for step in summary["steps"]
-    ]
-    return [head, *rows]
+    """Return one line per step: how many came, ended and went on, and what share is left."""
+    steps = summary["steps"]
+    rare = [name for name in _RARE if any(step[name] for step in steps)]
+    names = ["in", *(n for n in ("made", "used") if n in rare), "dropped"]
+    names += ["failed", "kept"] if "failed" in rare else ["kept"]
+    # Where rows are made of nothing, or more than were read, the fullest step is the whole.
+    whole = max([summary["in"], *(step["kept"] for step in steps)])
+    cells = [["step", *names, "left", "", "seconds"]]
+    for step in steps:
+        share = step["kept"] / whole if whole else 0.0
+        counts = [f"{step[name]:,}" if step[name] or name not in rare else "-" for name in names]
+        end = [f"{share:.1%}", _bar(share), f"{step['seconds']:.2f}"]
+        cells.append([step["label"], *counts, *end])
+    return _columns(cells, left=(0, len(names) + 2))
+
+
+def _bar(share: float) -> str:
+    """Return `share` as a bar; what is left is never drawn as nothing."""
+    return "█" * (max(1, round(share * _BAR)) if share > 0 else 0)
 
 
 def _reasons(summary: Mapping[str, Any]) -> list[str]:
-    lines = [
-        f"  {count:>8,}  {step['label']}: {printable(reason)}"
+    found = [
+        (step["label"], reason, count)
         for step in summary["steps"]
         for reason, count in step["reasons"].items()
     ]
-    return ["", "dropped because", *lines] if lines else []
+    return ["", "dropped because", *_counted(found, summary["in"])] if found else []
+
+
+def _failures(summary: Mapping[str, Any], failures: Sequence[Failure]) -> list[str]:
+    if not failures:
+        return []
+    rest = len(failures) - _MOST_SHOWN
+    more = [f"  ... and {rest:,} other errors (in failed/)"] if rest > 0 else []
+    return ["", "failed because", *_counted(failures[:_MOST_SHOWN], summary["in"]), *more]
+
+
+def _counted(found: Sequence[tuple[str, str, int]], whole: int) -> list[str]:
+    """Return lines of a count, its share of the rows read, the step and the reason."""
+    cells = [
+        [f"{count:,}", f"{count / whole:.1%}" if whole else "", label, reason]
+        for label, reason, count in found
+    ]
+    return [f"  {line}" for line in _columns(cells, left=(2, 3))]
+
+
+def _columns(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
+    """Return rows as columns, numbers at the right of theirs and those of `left` at the left."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    sides = ["<" if k in left else ">" for k in range(len(widths))]
+    return [
+        "  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, widths, strict=True)).rstrip()
+        for row in cells
+    ]
 
 
 def _unreadable(summary: Mapping[str, Any]) -> list[str]:
     entries = summary["unreadable"]
     if not entries:
         return []
-    shown = [f"  {e['file']}:{e['line']}: {printable(e['error'])}" for e in entries[:5]]
-    more = [f"  ... and {len(entries) - 5:,} more (in failed/)"] if len(entries) > 5 else []
+    shown = [f"  {e['file']}:{e['line']}: {printable(e['error'])}" for e in entries[:_MOST_SHOWN]]
+    rest = len(entries) - _MOST_SHOWN
+    more = [f"  ... and {rest:,} more (in failed/)"] if rest > 0 else []
     return ["", f"unreadable lines: {len(entries):,}", *shown, *more]
+
+
+def _spending(summary: Mapping[str, Any]) -> list[str]:
+    requests, tokens = summary["requests"], summary["tokens"]
+    if not any(requests.values()):
+        return []
+    return [
+        "",
+        f"requests   {requests['sent']:,} sent, {requests['replayed']:,} replayed, "
+        f"{requests['failed']:,} failed, {requests['retried']:,} retried",
+        f"tokens     {tokens['input']:,} in, {tokens['output']:,} out",
+        f"cost       ${summary['cost_usd']:.4f}",
+    ]

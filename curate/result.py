@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
-from curate.report import render
+from curate.report import Failure, render
 from curate.row import FIELD_TYPES, KINDS, Row
 
 if TYPE_CHECKING:
@@ -131,7 +131,23 @@ class Result:
 
     def report(self) -> str:
         """Return the funnel as a text for people."""
-        return render(self.summary)
+        return render(self.summary, self._failures())
+
+    def _failures(self) -> list[Failure]:
+        """Return the errors of failed rows, the most frequent first; unreadable lines have none."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self.summary["failed"]:
+            return []
+        names = ["step", "error"]
+        tables = [pq.read_table(path, columns=names) for path in self.failed.files()]
+        if not tables:
+            return []
+        grouped = pa.concat_tables(tables).group_by(names).aggregate([([], "count_all")])
+        found = [Failure(g["step"], g["error"], g["count_all"]) for g in grouped.to_pylist()]
+        failures = [failure for failure in found if failure.step != "read"]
+        return sorted(failures, key=lambda f: (-f.rows, f.step, f.error))
 
     def explain(self, row: str) -> Life:
         """Return the whole life of the row whose id begins with `row`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +15,12 @@ from curate.cli.flags import Debug
 
 if TYPE_CHECKING:
     from curate.explain import Life
+    from curate.lookup import Examples
 
 # A longer text is cut here unless --full: a life should fit a screen or two.
 MOST_LINES = 12
+# So many digits of an id tell the rows of a usual run apart; where not, `explain` lists them.
+SHORT = 8
 
 
 def command(
@@ -25,20 +28,58 @@ def command(
         Path, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=runs_that_begin)
     ],
     row: Annotated[
-        str, typer.Argument(metavar="ROW", help="A row's id, or its first hexadecimal digits.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="ROW",
+            help="The first digits of its id, or FILE:NUMBER for a record of an input.",
+        ),
+    ] = None,
+    count: Annotated[
+        int, typer.Option("-n", min=1, help="Without ROW: how many rows of each reason.")
+    ] = 3,
     full: Annotated[bool, typer.Option("--full", help="Show texts in full.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Tell one row's whole life: where it came from and why it ended as it did."""
+    """Tell one row's whole life: where it came from and why it ended as it did.
+
+    Without ROW, show a few rows for every reason why rows were dropped or failed.
+    """
     from curate.result import Result
 
-    life = Result.open(run).explain(row)
-    if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(life), indent=1, ensure_ascii=False))
+    result = Result.open(run)
+    if row is None:
+        from curate.lookup import examples
+
+        found = examples(result.folder, result.recipe["labels"], count)
+        data: Any = [dataclasses.asdict(one) for one in found]
+        lines = _shown(found, run)
     else:
-        typer.echo("\n".join(_told(life, 0 if full else MOST_LINES)))
+        life = result.explain(row)
+        data, lines = dataclasses.asdict(life), _told(life, 0 if full else MOST_LINES)
+    typer.echo(
+        json.dumps(data, indent=1, ensure_ascii=False) if as_json else "\n".join(lines).rstrip()
+    )
+
+
+def _shown(found: Sequence[Examples], run: Path) -> Iterator[str]:
+    """Yield the reasons, each with its first rows: question and answer beside each other."""
+    from curate.cli.screen import clipped, width
+    from curate.row import printable
+
+    if not found:
+        yield f"no row of {run} was dropped or failed"
+        return
+    size = (width() - len("  59a20100   | ")) // 2
+    for one in found:
+        # What is dropped or failed is one reason in one line, whatever an exception's text holds.
+        reason = clipped(one.reason, 2 * size)
+        yield f"{printable(one.step)}: {one.count:,} {one.outcome}, {reason}"
+        for row in one.ids:
+            asked, answered = (clipped(text, size) for text in one.texts[row])
+            yield f"  {row[:SHORT]}  {asked:<{size}} | {answered}".rstrip(" |")
+        yield ""
+    yield f"One row's whole life: curate explain {run} {found[0].ids[0][:SHORT]}"
 
 
 def _told(life: Life, most: int) -> Iterator[str]:
@@ -51,8 +92,9 @@ def _told(life: Life, most: int) -> Iterator[str]:
     yield f"row        {life.id}"
     yield f"came from  {printable(life.origin)}"
     yield from _record(life.record, most)
+    size = max([10, *(len(event["step"]) for event in life.events)])
     for event in life.events:
-        yield from _event(event, life, most)
+        yield from _event(event, life, most, size)
     yield f"in the end {life.outcome}" + (
         f"; replaced by {', '.join(life.children)}" if life.children else ""
     )
@@ -95,18 +137,15 @@ def _text(name: str, value: Any, most: int, by: int) -> Iterator[str]:
     yield from (f"{' ' * (by + 2)}{line}" for line in others)
 
 
-def _event(event: Mapping[str, Any], life: Life, most: int) -> Iterator[str]:
+def _event(event: Mapping[str, Any], life: Life, most: int, size: int) -> Iterator[str]:
     """Yield what one step said of the row, and on what evidence."""
-    from curate.row import printable
+    from curate.explain import said
 
     detail = dict(event["detail"] or {})
     asked = detail.pop("asked", ())
-    said = event["outcome"]
-    said += f": {printable(event['reason'])}" if event["reason"] else ""
-    said += f" (score {event['score']:.6g})" if event["score"] is not None else ""
-    yield f"{event['step']:<10} {said}"
-    if detail:
-        yield from _text("because", detail, most, 4)
+    yield f"{event['step']:<{size}} {said(event)}"
+    for name, value in detail.items():
+        yield from _text(name, value, most, 4)
     if event["partner"]:
         yield f"    the kept row {event['partner']}"
         yield from _record(life.partners.get(event["partner"], {}), most, 6)

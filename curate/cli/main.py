@@ -18,7 +18,7 @@ from curate.cli.failures import reported
 COMMANDS = {
     "run": "Run a recipe: read, do every step, write a run folder.",
     "filter": "Put rows through one or more steps and write those that are kept.",
-    "preview": "Show a few rows before and after each step, side by side.",
+    "preview": "Show a few rows, each beside its way through the steps.",
     "steps": "List the operators, or describe one.",
     "models": "List the kinds of models, or check one with live requests.",
     "report": "Show what a run did: its funnel, reasons and spending.",

@@ -1,4 +1,4 @@
-"""`curate preview`: a few rows before and after each step, side by side.
+"""`curate preview`: a few rows, each beside its way through the steps.
 
 A preview is a real run of the first rows, in a folder that is thrown away; replies go to the store
 as always, so the run that follows does not pay for them again.
@@ -7,35 +7,28 @@ as always, so the run that follows does not pay for them again.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from curate.cli.completion import steps_that_begin
+from curate.cli.explain import SHORT
 from curate.cli.flags import Flags, shared_flags
-from curate.cli.screen import side_by_side, width
+from curate.cli.screen import beside, width
+from curate.explain import said
 from curate.row import printable
 
 if TYPE_CHECKING:
+    from curate.explain import Life
     from curate.pipeline import Pipeline
     from curate.result import Result
-    from curate.row import Row
 
 SECTIONS = ("kept", "used", "dropped", "failed")
 ENDS = ("used", "dropped", "failed")
-# A row that never ended stayed beyond every step.
-LAST = 1 << 30
-
-
-class Seen(NamedTuple):
-    """A row of a preview: behind which step it came, at which one it ended, and what was said."""
-
-    row: Row
-    came: int
-    ended: int
-    events: Mapping[str, Mapping[str, Any]]
+MOST_TURNS = 4
 
 
 @shared_flags
@@ -52,7 +45,7 @@ def command(
     *,
     flags: Flags,
 ) -> None:
-    """Show a few rows before and after each step, side by side."""
+    """Show a few rows, each beside its way through the steps."""
     from curate.cli.running import start
 
     pipeline = _pipeline_of(what)
@@ -79,74 +72,78 @@ def _pipeline_of(what: list[str]) -> Pipeline:
 
 
 def _shown(result: Result) -> Iterator[str]:
-    """Yield every step with the rows that reached it."""
+    """Yield every row that was read beside its way through the steps, and how it all ended."""
     labels = [step["label"] for step in result.summary["steps"]]
-    seen = _seen(result, labels)
     for entry in result.summary["unreadable"]:
         yield printable(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}")
-    for index, step in enumerate(result.summary["steps"]):
-        yield from (
-            "",
-            f"== {step['label']}: {step['in']} in, {step['kept']} on ".ljust(width(), "="),
-        )
-        for one in seen:
-            if one.came < index <= one.ended:
-                yield from _before_and_after(one, index, step["label"], seen)
+    rows = [row for name in SECTIONS for row in getattr(result, name) if row.kind]
+    lives = {row.id: result.explain(row.id) for row in sorted(rows, key=lambda row: row.seq)}
+    many = Lives(lives, labels)
+    for life in lives.values():
+        # The only row made of another one is told at the right of that one.
+        if not (life.parents and many.only_child(lives[life.parents[0].id])):
+            yield from many.block(life)
+    ends = Counter(life.outcome for life in lives.values())
+    yield ", ".join(f"{ends[name]} {name}" for name in SECTIONS if ends[name])
 
 
-def _seen(result: Result, labels: list[str]) -> list[Seen]:
-    """Return every row of the run in order, with its ledger lines by label."""
-    lines = _ledger(result, labels)
-    found = []
-    for section in SECTIONS:
-        for row in getattr(result, section):
-            own = lines.get(row.id, {})
-            came = [labels.index(label) for label, e in own.items() if e["outcome"] == "made"]
-            ended = [labels.index(label) for label, e in own.items() if e["outcome"] in ENDS]
-            if row.kind:
-                found.append(Seen(row, min(came, default=-1), min(ended, default=LAST), own))
-    return sorted(found, key=lambda one: one.row.seq)
+class Lives(NamedTuple):
+    """The rows of a preview by id, and the labels of its steps."""
+
+    lives: Mapping[str, Life]
+    labels: Sequence[str]
+
+    def only_child(self, life: Life) -> Life | None:
+        """Return the row that replaced `life`, if it is one."""
+        if life.outcome != "used" or len(life.children) != 1:
+            return None
+        return self.lives.get(life.children[0])
+
+    def block(self, life: Life) -> Iterator[str]:
+        """Yield one row at the left, and at the right what became of it."""
+        yield printable(f"== {life.id[:SHORT]}  {life.origin} ").ljust(width(), "=")
+        right = list(self._way(life, 0))
+        yield beside(list(_record(life.record)), right)
+        yield ""
+
+    def _way(self, life: Life, first: int) -> Iterator[str]:
+        """Yield what each step from `first` on said, as long as the row was there."""
+        said_by = {event["step"]: event for event in life.events}
+        size = max(map(len, self.labels), default=0)
+        for index in range(first, len(self.labels)):
+            label = self.labels[index]
+            event = said_by.get(label)
+            if event is not None and event["outcome"] == "made":
+                continue
+            child = self.only_child(life)
+            if event is None or (event["outcome"] != "used" or child is None):
+                yield f"{label:<{size}}  {'passed' if event is None else said(event)}"
+            else:
+                yield f"{label:<{size}}  becomes"
+                yield from (f"  {line}" for line in _record(child.record))
+                yield from self._way(child, index + 1)
+            if event is not None and event["outcome"] in ENDS:
+                return
 
 
-def _ledger(result: Result, labels: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the ledger lines by row and label; a preview's ledger is a handful of lines."""
-    import pyarrow.parquet as pq
-
-    lines: dict[str, dict[str, dict[str, Any]]] = {}
-    for label in labels:
-        for path in sorted((result.folder / "ledger" / label).glob("*.parquet")):
-            for line in pq.ParquetFile(path).read().to_pylist():
-                own = lines.setdefault(line["row"].hex(), {})
-                # A row that is scored and then dropped has said the most with its last line.
-                own[label] = {**line, "score": line["score"] or own.get(label, {}).get("score")}
-    return lines
+def _record(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a row's turns, each behind its role, and its other fields."""
+    for name, value in record.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            if name != "messages":
+                yield f"[{name}]"
+            yield from _turns(value)
+        elif isinstance(value, str) and value:
+            yield f"{name}: {value}"
 
 
-def _before_and_after(one: Seen, index: int, label: str, seen: list[Seen]) -> Iterator[str]:
-    """Yield one row beside what the step made of it."""
-    event = one.events.get(label)
-    children = [c for c in seen if c.came == index and one.row.id in c.row.parents]
-    after = "\n\n".join(_text(child.row) for child in children)
-    said = "" if event is None or event["outcome"] == "made" else _said(event)
-    right = "\n\n".join(part for part in (said, after) if part) or "(passes)"
-    yield side_by_side(_text(one.row), right)
-    yield "-" * width()
-
-
-def _said(event: Mapping[str, Any]) -> str:
-    reason = f": {event['reason']}" if event["reason"] else ""
-    score = f" (score {event['score']:.6g})" if event["score"] is not None else ""
-    return f"{event['outcome']}{reason}{score}"
-
-
-def _text(row: Row) -> str:
-    """Return a row's turns, each behind its role."""
-    texts = []
-    for name, value in row.fields.items():
-        if isinstance(value, tuple) and value and hasattr(value[0], "role"):
-            texts += [f"{name if row.kind != 'sft' else m.role}: {m.content}" for m in value]
-        elif name == "candidates":
-            texts += [f"{c.score}: {c.messages[-1].content}" for c in value if c.messages]
-        elif value is not None:
-            texts.append(f"{name}: {value}")
-    return "\n".join(texts)
+def _turns(turns: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield messages or candidates; of many, the first and the last ones."""
+    for index, turn in enumerate(turns):
+        if index == 1 and len(turns) > MOST_TURNS:
+            yield f"... {len(turns) - MOST_TURNS:,} more ..."
+        if index == 0 or index > len(turns) - MOST_TURNS:
+            said_last = turn["messages"][-1:] if "messages" in turn else [turn]
+            score = f"{turn['score']} " if turn.get("score") is not None else ""
+            for message in said_last:
+                yield f"{score}{message.get('role', '')}: {message.get('content', '')}"

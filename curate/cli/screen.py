@@ -46,13 +46,19 @@ def wrapped(text: str, size: int, most: int = 0) -> list[str]:
     return lines
 
 
-def side_by_side(left: str, right: str, most: int = 8) -> str:
-    """Return two texts beside each other, each in half of the screen."""
+def beside(left: Sequence[str], right: Sequence[str], most: int = 4) -> str:
+    """Return two columns of texts, each in half of the screen.
+
+    A text at the left takes `most` lines at most; so does one that hangs at the right.
+    """
     size = (width() - 3) // 2
-    pairs = zip_longest(wrapped(left, size, most), wrapped(right, size, most), fillvalue="")
-    return "\n".join(f"{a:<{size}} | {b}".rstrip() for a, b in pairs)
+    sides = [
+        [line for text in texts for line in _hanging(text, size, most)] for texts in (left, right)
+    ]
+    return "\n".join(f"{a:<{size}} | {b}".rstrip() for a, b in zip_longest(*sides, fillvalue=""))
 
 
-def indented(text: str, by: int = 2) -> str:
-    """Return `text` moved to the right."""
-    return textwrap.indent(text, " " * by)
+def _hanging(text: str, size: int, most: int) -> list[str]:
+    """Return `text` in lines below each other, moved to the right as its first line is."""
+    by = len(text) - len(text.lstrip())
+    return [" " * by + line for line in wrapped(text.lstrip(), size - by, most)]

@@ -19,7 +19,7 @@ def test_help_lists_every_command_in_its_own_words(ok: Callable[..., str]) -> No
     for name, said in COMMANDS.items():
         module = importlib.import_module(f"curate.cli.{name}")
         doc = module.app.info.help if hasattr(module, "app") else inspect.getdoc(module.command)
-        assert doc == said
+        assert str(doc).split("\n\n")[0] == said
         assert f"{name} {said}" in text
 
 

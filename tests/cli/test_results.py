@@ -19,7 +19,7 @@ def run(home: Path, ok: Callable[..., str]) -> Result:
 
 
 def test_report_as_text_and_as_data(run: Result, ok: Callable[..., str]) -> None:
-    assert "1  length: fewer than 3 words" in ok("report", "r")
+    assert "  1  25.0%  length  fewer than 3 words" in ok("report", "r").splitlines()
     assert json.loads(ok("report", "r", "--json")) == dict(run.summary)
 
 
@@ -33,6 +33,28 @@ def test_explain_tells_a_life(run: Result, ok: Callable[..., str]) -> None:
     assert told.splitlines()[-1] == "in the end dropped"
     data = json.loads(ok("explain", "r", row, "--json"))
     assert (data["id"], data["outcome"]) == (row, "dropped")
+
+
+def test_explain_finds_a_record_by_its_place(run: Result, ok: Callable[..., str]) -> None:
+    row = next(iter(run.dropped)).id
+    assert ok("explain", "r", "rows.jsonl:2") == ok("explain", "r", row)
+
+
+def test_explain_without_a_row_shows_some_for_every_reason(
+    run: Result, ok: Callable[..., str]
+) -> None:
+    row = next(iter(run.dropped)).id
+    first, second, _, last = ok("explain", "r").splitlines()
+    assert first == "length: 1 dropped, fewer than 3 words"
+    assert second.split() == [row[:8], *["Name", "a", "town.", "|", "Paris."]]
+    assert last == f"One row's whole life: curate explain r {row[:8]}"
+    data = json.loads(ok("explain", "r", "--json"))
+    assert [(one["step"], one["count"], one["ids"]) for one in data] == [("length", 1, [row])]
+
+
+def test_explain_says_where_nothing_went(home: Path, ok: Callable[..., str]) -> None:
+    ok("filter", "rows.jsonl", "length", "-o", "o.jsonl")
+    assert ok("explain", "runs/o") == "no row of runs/o was dropped or failed\n"
 
 
 def test_explain_shows_the_kept_duplicate(home: Path, ok: Callable[..., str]) -> None:
@@ -113,25 +135,53 @@ def test_export_refuses_a_shape_that_does_not_fit(
 
 
 def test_preview_shows_rows_beside_their_fate(ok: Callable[..., str], home: Path) -> None:
-    said = ok("preview", "recipe.yaml", "-n", "2")
-    assert said.startswith("== length: 2 in, 1 on ===")
-    assert "user: Name a colour." in said
-    assert "| dropped: fewer than 3 words (score 1)" in said
+    lines = ok("preview", "recipe.yaml", "-n", "2").splitlines()
+    assert lines[0].split("  ")[1].startswith("rows.jsonl, record 1 ====")
+    assert lines[1].split(" | ") == [f"{'user: Name a colour.':<48}", "length  passed (score 7)"]
+    assert "length  dropped: fewer than 3 words (score 1)" in lines[5]
+    assert lines[-1] == "1 kept, 1 dropped"
     assert not (home / "runs").exists()
 
 
 def test_preview_shows_what_is_made(ok: Callable[..., str], home: Path) -> None:
     row = {"instruction": "Write to jane@acme.org", "output": "Fine."}
     (home / "mail.jsonl").write_text(json.dumps(row) + "\n")
-    said = ok("preview", "mail.jsonl", "pii", "length:min=1")
-    left, right = said.splitlines()[1].split("|")
-    assert left.strip() == "user: Write to jane@acme.org"
-    assert right.strip() == "used"
-    assert "user: Write to [EMAIL]" in said
-    after = said.split("== length")[1]
-    assert "jane@acme.org" not in after
-    assert "passed (score 1)" in after
+    title, *lines, _, ends = ok("preview", "mail.jsonl", "pii", "length:min=2").splitlines()
+    assert title.endswith("=")
+    sides = [[side.rstrip() for side in line.split(" | ")] for line in lines]
+    assert sides == [
+        ["user: Write to jane@acme.org", "pii     becomes"],
+        ["assistant: Fine.", "  user: Write to [EMAIL]"],
+        ["", "  assistant: Fine."],
+        ["", "length  dropped: fewer than 2 words (score 1)"],
+    ]
+    assert ends == "1 used, 1 dropped"
+
+
+def test_preview_shows_both_answers_of_a_pair_behind_a_long_talk(
+    ok: Callable[..., str], home: Path
+) -> None:
+    talk = [{"role": ("user", "assistant")[n % 2], "content": f"turn {n}"} for n in range(7)]
+    row = {"prompt": talk}
+    for name in ("chosen", "rejected"):
+        row[name] = [{"role": "assistant", "content": f"the {name} one"}]
+    (home / "pairs.jsonl").write_text(json.dumps(row) + "\n")
+    said = ok("preview", "pairs.jsonl", "length")
+    left = [line.partition(" |")[0].rstrip() for line in said.splitlines()[1:10]]
+    assert left == [
+        "[prompt]",
+        "user: turn 0",
+        "... 3 more ...",
+        "user: turn 4",
+        "assistant: turn 5",
+        "user: turn 6",
+        "[chosen]",
+        "assistant: the chosen one",
+        "[rejected]",
+    ]
 
 
 def test_preview_needs_no_data(ok: Callable[..., str]) -> None:
-    assert "== length: 5 in, 5 on" in ok("preview", "length:min=1")
+    said = ok("preview", "length:min=1")
+    assert said.count("length  passed") == 5
+    assert said.splitlines()[-1] == "5 kept"

@@ -1,8 +1,8 @@
-"""Columns, cuts and two texts side by side, whatever the texts hold."""
+"""Columns, cuts and two columns of texts, whatever the texts hold."""
 
 import pytest
 
-from curate.cli.screen import clipped, side_by_side, table, width, wrapped
+from curate.cli.screen import beside, clipped, table, width, wrapped
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,10 @@ def test_lines_are_wrapped_and_counted() -> None:
     assert wrapped("a\nb\nc\nd", 4, 3) == ["a", "b", "..."]
 
 
-def test_texts_stand_side_by_side() -> None:
-    assert side_by_side("one two three four five", "x\ny") == (
-        "one two three four  | x\nfive                | y"
+def test_texts_stand_beside_each_other_and_hang_below_themselves() -> None:
+    assert beside(["one two three four five", "six"], ["x", "  to be or not to be"]) == (
+        "one two three four  | x\n"
+        "five                |   to be or not to\n"
+        "six                 |   be"
     )
+    assert beside(["a\nb\nc"], [], most=2) == "a                   |\n...                 |"

@@ -18,6 +18,7 @@ LAYERS = (
     ("models", "encoders", "read", "report"),
     ("write",),
     ("result",),
+    ("lookup",),
     ("engine",),
     ("explain", "rethreshold"),
     ("cli",),

@@ -1,0 +1,182 @@
+"""Find rows of a run: by id, by their place in a file, or as examples of what was refused and why.
+
+Everything is read file by file, and only the columns that are needed: a look at a run of a million
+rows holds one file of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import UsageError
+from curate.result import working_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SECTIONS = ("kept", "used", "dropped", "failed")
+_ENDS = ("dropped", "failed")
+
+
+def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the id of the row that `text` means: the id's first digits, or FILE:NUMBER.
+
+    `inputs` are the files of the run in order, as `run.yaml` lists them; NUMBER counts the records
+    of a file from 1, as `came from` does.
+
+    Raises:
+        UsageError: no row, or more than one, is meant.
+    """
+    file, colon, number = text.strip().rpartition(":")
+    if colon and number.isdecimal():
+        found = list(_ids_at(folder, _places(file, int(number), inputs)))
+    else:
+        found = list(_ids_with(folder, _digits(folder, text)))
+    if not found:
+        raise UsageError(f"no row of {folder} is '{text}'; `curate explain {folder}` shows some")
+    if len(found) > 1:
+        some = ", ".join(found[:5])
+        raise UsageError(f"{len(found):,} rows are '{text}' ({some}...): give more of it")
+    return found[0]
+
+
+def _digits(folder: Path, text: str) -> str:
+    wanted = text.strip().lower()
+    if not wanted or any(c not in "0123456789abcdef" for c in wanted):
+        raise UsageError(
+            f"'{text}' is no row: give the first digits of its id, or FILE:NUMBER for a record of "
+            f"an input; `curate explain {folder}` shows rows of every reason"
+        )
+    return wanted
+
+
+def _places(file: str, number: int, inputs: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    """Return the `seq` of record `number` in every input that is `file`, whole or by its end."""
+    names = list(dict.fromkeys(entry["input"] for entry in inputs))
+    ordinals = dict.fromkeys(names, -1)
+    found = []
+    for entry in inputs:
+        ordinals[entry["input"]] += 1
+        if PurePath(entry["file"]).parts[-len(PurePath(file).parts) :] == PurePath(file).parts:
+            found.append([names.index(entry["input"]), ordinals[entry["input"]], number - 1])
+    if not found:
+        files = ", ".join(entry["file"] for entry in inputs) or "no file"
+        raise UsageError(f"'{file}' is no input of this run; it read {files}")
+    return found
+
+
+def _ids_at(folder: Path, places: Sequence[Sequence[int]]) -> Iterator[str]:
+    import pyarrow.parquet as pq
+
+    for path in _files(folder):
+        table = pq.read_table(path, columns=["id", "seq"])
+        for place in places:
+            for value in table.filter(_is_at(table.column("seq"), place)).column("id"):
+                yield value.as_py().hex()
+
+
+def _is_at(seqs: pa.ChunkedArray, place: Sequence[int]) -> Any:
+    """Return the mask of the rows that were read at `place`; what was made has a longer `seq`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    long = pc.list_value_length(seqs)
+    mask = pc.equal(long, len(place))
+    # A shorter list has no such element to look at.
+    seqs = pc.if_else(mask, seqs, pa.scalar([-1] * len(place), seqs.type))
+    for index, number in enumerate(place):
+        mask = pc.and_(mask, pc.equal(pc.list_element(seqs, index), number))
+    return mask
+
+
+def _ids_with(folder: Path, prefix: str) -> Iterator[str]:
+    import pyarrow.parquet as pq
+
+    for path in _files(folder):
+        for value in pq.read_table(path, columns=["id"]).column("id").to_pylist():
+            if value.hex().startswith(prefix):
+                yield value.hex()
+
+
+def _files(folder: Path, sections: Iterable[str] = SECTIONS) -> Iterator[Path]:
+    for section in sections:
+        yield from sorted((folder / section).rglob("*.parquet"))
+
+
+@dataclass
+class Examples:
+    """The rows that ended at one step for one reason: how many there are, and the first of them.
+
+    `texts` holds the instruction and the response of these by id; of an unreadable line, itself.
+    """
+
+    step: str
+    outcome: str
+    reason: str
+    count: int = 0
+    ids: list[str] = field(default_factory=list)
+    texts: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def examples(folder: Path, labels: Iterable[str], most: int) -> list[Examples]:
+    """Return every reason for which rows were dropped or failed, step by step, with `most` rows."""
+    found: dict[tuple[str, str, str], Examples] = {}
+    for label in ("read", *labels):
+        for path in sorted((folder / "ledger" / label).glob("*.parquet")):
+            _collect(path, label, most, found)
+    texts = _texts(folder, {one for each in found.values() for one in each.ids})
+    for each in found.values():
+        each.texts = {one: texts.get(one, ("", "")) for one in each.ids}
+    return list(found.values())
+
+
+def _collect(
+    path: Path, label: str, most: int, found: dict[tuple[str, str, str], Examples]
+) -> None:
+    """Add the rows that one ledger file says were dropped or failed."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=["row", "outcome", "reason"])
+    ended = table.filter(pc.is_in(table.column("outcome"), pa.array(_ENDS)))
+    counts = ended.group_by(["outcome", "reason"], use_threads=False).aggregate([([], "count_all")])
+    for line in counts.to_pylist():
+        outcome, reason = line["outcome"], line["reason"] or ""
+        each = found.setdefault((label, outcome, reason), Examples(label, outcome, reason))
+        each.count += line["count_all"]
+        if len(each.ids) < most:
+            same = pc.and_(
+                pc.equal(ended.column("outcome"), outcome),
+                pc.equal(pc.fill_null(ended.column("reason"), ""), reason),
+            )
+            rows = ended.filter(same).column("row").slice(0, most - len(each.ids))
+            each.ids += [row.hex() for row in rows.to_pylist()]
+
+
+def _texts(folder: Path, ids: set[str]) -> dict[str, tuple[str, str]]:
+    """Return what to show of rows, by id."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    texts: dict[str, tuple[str, str]] = {}
+    wanted = [bytes.fromhex(one) for one in ids]
+    for path in _files(folder, _ENDS) if ids else ():
+        column = pq.read_table(path, columns=["id"]).column("id")
+        mask = pc.is_in(column, pa.array(wanted, column.type))
+        if pc.any(mask).as_py():
+            texts.update(_shown(pq.ParquetFile(path).read().filter(mask), path.parent.name))
+    return texts
+
+
+def _shown(table: pa.Table, kind: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    from curate.chunk import rows_of
+
+    lines = table.column("raw").to_pylist() if "raw" in table.column_names else [b""] * len(table)
+    for row, line in zip(rows_of(working_columns(table, kind)), lines, strict=True):
+        raw = (line or b"").decode("utf-8", "replace")
+        yield row.id, (row.instruction, row.response) if row.kind else (raw, "")

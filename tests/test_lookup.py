@@ -1,0 +1,100 @@
+"""Rows of a run are found by id, by place, and as examples of every reason."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from curate import Pipeline
+from curate.errors import UsageError
+from curate.lookup import examples, id_of
+from curate.result import Result
+from curate.row import Row
+from curate.steps import Exact, Length, Pii
+
+INPUTS = {"one": "folder/a.jsonl", "many": "more/*.jsonl"}
+
+
+def stumble(row: Row) -> bool:
+    if "bad" in row.whole:
+        raise RuntimeError("a bad word")
+    return True
+
+
+@pytest.fixture
+def result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Result:
+    """A run over three files in which a row is rewritten, and rows end in every way."""
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "folder/a.jsonl": ["yes", "write to jane@acme.org now", "this is kept whole"],
+        "more/a.jsonl": ["a bad word here", "no", "this is kept whole"],
+        "more/b.jsonl": ["the last one there is"],
+    }
+    for name, texts in files.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        lines = [json.dumps({"instruction": "Say it.", "output": text}) for text in texts]
+        Path(name).write_text("\n".join([*lines, '{"broken'] if "b." in name else lines) + "\n")
+    steps = [Length(min=2), stumble, Pii(), Exact()]
+    return Pipeline(steps, inputs=INPUTS).run(run="r", allow_failed=1.0)
+
+
+def texts_at(result: Result, *places: str) -> list[str]:
+    ids = {row.id: row.response for row in (*result.kept, *result.used, *result.dropped)}
+    return [ids[id_of(result.folder, place, result.recipe["inputs"])] for place in places]
+
+
+def test_a_place_is_a_file_and_a_record(result: Result) -> None:
+    places = ("folder/a.jsonl:1", "more/a.jsonl:2", "b.jsonl:1")
+    assert texts_at(result, *places) == ["yes", "no", "the last one there is"]
+
+
+def test_a_rewritten_record_is_found_as_it_was_read(result: Result) -> None:
+    assert texts_at(result, "folder/a.jsonl:2") == ["write to jane@acme.org now"]
+
+
+def test_a_line_that_could_not_be_read_is_found(result: Result) -> None:
+    life = result.explain("b.jsonl:2")
+    assert (life.outcome, life.origin) == ("failed", "more/b.jsonl, line 2")
+
+
+def test_what_is_not_there_or_not_clear_is_said(result: Result) -> None:
+    wrong = {
+        "a.jsonl:1": "2 rows are 'a.jsonl:1'",
+        "b.jsonl:3": "no row of r is 'b.jsonl:3'; `curate explain r` shows some",
+        "c.jsonl:1": "'c.jsonl' is no input of this run; it read folder/a.jsonl, more/a.jsonl",
+        "hello": "'hello' is no row: give the first digits of its id, or FILE:NUMBER",
+        "": "'' is no row",
+    }
+    for text, says in wrong.items():
+        with pytest.raises(UsageError, match=says):
+            id_of(result.folder, text, result.recipe["inputs"])
+
+
+def test_every_reason_has_its_first_rows(result: Result) -> None:
+    found = examples(result.folder, result.recipe["labels"], 1)
+    assert [(one.step, one.outcome, one.count) for one in found] == [
+        ("read", "failed", 1),
+        ("length", "dropped", 2),
+        ("stumble", "failed", 1),
+        ("exact", "dropped", 1),
+    ]
+    shown = [list(one.texts.values()) for one in found]
+    assert shown == [
+        [('{"broken', "")],
+        [("Say it.", "yes")],
+        [("Say it.", "a bad word here")],
+        [("Say it.", "this is kept whole")],
+    ]
+    more = examples(result.folder, result.recipe["labels"], 5)
+    assert [len(one.ids) for one in more] == [1, 2, 1, 1]
+
+
+def test_a_life_prints_as_a_few_lines(result: Result) -> None:
+    life = result.explain("more/a.jsonl:3")
+    kept = id_of(result.folder, "folder/a.jsonl:3", result.recipe["inputs"])
+    assert str(life).splitlines() == [
+        f"row {life.id}, dropped",
+        "came from more/a.jsonl, record 3",
+        "length: passed (score 4)",
+        f"exact: dropped: exact duplicate (score 1), because of {kept}",
+    ]

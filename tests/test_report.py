@@ -1,0 +1,87 @@
+"""The report for people: what each step did, why rows went, and nothing that says nothing."""
+
+from typing import Any
+
+from curate.report import Failure, render
+
+
+def step(label: str, came: int, **ends: int) -> dict[str, Any]:
+    """Return a step of `report.json` through which the rows came that did not end there."""
+    counts = {"made": 0, "used": 0, "dropped": 0, "failed": 0, **ends}
+    kept = came + counts["made"] - counts["used"] - counts["dropped"] - counts["failed"]
+    return {"label": label, "in": came, **counts, "kept": kept, "seconds": 0.5, "reasons": {}}
+
+
+def summary(*steps: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """Return a `report.json` of 1,000 rows that went through `steps`."""
+    totals = {name: sum(s[name] for s in steps) for name in ("made", "used", "dropped", "failed")}
+    return {
+        "in": 1000,
+        **totals,
+        "kept": steps[-1]["kept"],
+        "seconds": 1.0,
+        "peak_memory_mb": 100.0,
+        "steps": list(steps),
+        "requests": dict.fromkeys(("sent", "replayed", "failed", "retried"), 0),
+        "tokens": {"input": 0, "output": 0},
+        "cost_usd": 0.0,
+        "unreadable": [],
+        **others,
+    }
+
+
+def funnel(said: str) -> list[list[str]]:
+    return [line.split() for line in said.split("\n\n")[1].splitlines()]
+
+
+def test_columns_without_a_count_are_left_out() -> None:
+    said = render(summary(step("length", 1000, dropped=250), step("near", 750, dropped=245)))
+    assert said.splitlines()[0] == "1,000 in + 0 made = 505 kept + 0 used + 495 dropped + 0 failed"
+    assert funnel(said) == [
+        ["step", "in", "dropped", "kept", "left", "seconds"],
+        ["length", "1,000", "250", "750", "75.0%", "█" * 15, "0.50"],
+        ["near", "750", "245", "505", "50.5%", "█" * 10, "0.50"],
+    ]
+
+
+def test_rare_counts_have_columns_where_there_are_any() -> None:
+    said = render(summary(step("pii", 1000, made=6, used=6), step("judge", 1000, failed=999)))
+    assert funnel(said) == [
+        ["step", "in", "made", "used", "dropped", "failed", "kept", "left", "seconds"],
+        ["pii", "1,000", "6", "6", "0", "-", "1,000", "100.0%", "█" * 20, "0.50"],
+        ["judge", "1,000", "-", "-", "0", "999", "1", "0.1%", "█", "0.50"],
+    ]
+
+
+def test_rows_made_of_nothing_fill_the_bar() -> None:
+    said = render(summary(step("grow", 0, made=40), step("length", 40, dropped=40), **{"in": 0}))
+    assert [line[-3:] for line in funnel(said)[1:]] == [
+        ["100.0%", "█" * 20, "0.50"],
+        ["0", "0.0%", "0.50"],
+    ]
+
+
+def test_reasons_and_errors_line_up_and_are_escaped() -> None:
+    length = {**step("length", 1000, dropped=39), "reasons": {"fewer than 3 words": 39}}
+    failures = [Failure("judge", f"error {n}\x1b", 961 - n) for n in range(7)]
+    said = render(summary(length, step("judge", 961, failed=961)), failures)
+    _, reasons, errors = (part.splitlines() for part in said.split("\n\n")[1:4])
+    assert reasons == ["dropped because", "  39  3.9%  length  fewer than 3 words"]
+    assert errors[0] == "failed because"
+    assert errors[1] == "  961  96.1%  judge  error 0\\x1b"
+    assert errors[6:] == ["  ... and 2 other errors (in failed/)"]
+
+
+def test_unreadable_lines_are_named_and_counted() -> None:
+    lines = [{"file": "a.jsonl", "line": n, "error": "broken"} for n in range(8)]
+    said = render(summary(step("length", 992), failed=8, unreadable=lines))
+    assert "unreadable lines: 8\n  a.jsonl:0: broken\n" in said
+    assert "  ... and 3 more (in failed/)" in said
+
+
+def test_spending_is_shown_where_requests_were_made() -> None:
+    assert "cost" not in render(summary(step("length", 1000)))
+    requests = {"sent": 1200, "replayed": 0, "failed": 0, "retried": 3}
+    said = render(summary(step("judge", 1000), requests=requests, cost_usd=0.5))
+    assert "requests   1,200 sent, 0 replayed, 0 failed, 3 retried" in said
+    assert "cost       $0.5000" in said

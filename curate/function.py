@@ -61,8 +61,10 @@ class Function(Generate):
             return row if answer else Drop(f"{self.function_name} said no")
         if isinstance(answer, Row | Record | Drop):
             return answer
-        if isinstance(answer, list | tuple) and all(isinstance(a, Record | Drop) for a in answer):
-            return list(answer)
+        if isinstance(answer, list | tuple):
+            found = list(answer)
+            if all(isinstance(item, Row | Record | Drop) for item in found):
+                return found
         raise TypeError(
             f"{self.function_name} returned {_shown(answer)}; it must return {_ALLOWED}"
         )

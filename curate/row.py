@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -48,6 +50,7 @@ WHOLE_FIELDS = {
     "unpaired": ("prompt", "completion"),
 }
 _NOTHING = b"\xff" * 8
+_ID = re.compile("[0-9a-f]{32}")
 
 
 class Message(NamedTuple):
@@ -185,6 +188,15 @@ def check_record(record: Record) -> None:
             raise ValueError(f"a {record.kind} record has no field '{name}'; it has {allowed}")
     for name in KINDS[record.kind]:
         _check_value(name, record.fields.get(name))
+    _check_object("extra", record.extra)
+    for parent in record.parents or ():
+        check_id("a parent", parent)
+
+
+def check_id(what: str, value: Any) -> None:
+    """Raise `ValueError` when `value` is no row id."""
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise ValueError(f"{what} must be a row's id, found {value!r}")
 
 
 def _check_value(name: str, value: Any) -> None:
@@ -192,14 +204,33 @@ def _check_value(name: str, value: Any) -> None:
     if type_ == "messages":
         _check_messages(name, value)
     elif type_ == "candidates":
-        if not isinstance(value, list | tuple):
-            raise TypeError(f"field '{name}' must be a list of candidates")
-        for candidate in value:
-            _check_messages(name, candidate.messages)
-    elif type_ == "number" and not isinstance(value, int | float | None):
-        raise TypeError(f"field '{name}' must be a number or None, not {type(value).__name__}")
-    elif type_ == "flag" and not isinstance(value, bool | None):
+        _check_candidates(name, value)
+    elif type_ == "number":
+        check_number(f"field '{name}'", value)
+    elif not isinstance(value, bool | None):
         raise TypeError(f"field '{name}' must be true, false or None, not {type(value).__name__}")
+
+
+def check_number(what: str, value: Any) -> None:
+    """Raise `TypeError` or `ValueError` when `value` is neither `None` nor a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise TypeError(f"{what} must be a number or None, not {type(value).__name__}")
+    # A whole number beyond a double's range is no score either.
+    if value is not None and not -sys.float_info.max <= value <= sys.float_info.max:
+        raise ValueError(f"{what} must be a finite number")
+
+
+def _check_candidates(name: str, value: Any) -> None:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"field '{name}' must be a list of candidates")
+    for candidate in value:
+        if not isinstance(candidate, Candidate):
+            raise TypeError(f"field '{name}' must hold Candidate, not {type(candidate).__name__}")
+        _check_messages(name, candidate.messages)
+        check_number(f"field '{name}': a score", candidate.score)
+        if not isinstance(candidate.model, str | None):
+            raise TypeError(f"field '{name}': a model must be a text or None")
+        (candidate.model or "").encode()
 
 
 def _check_messages(name: str, value: Any) -> None:
@@ -216,7 +247,23 @@ def _check_messages(name: str, value: Any) -> None:
         if message.role is None or message.content is None:
             raise ValueError(f"field '{name}': a message lacks its role or content")
         # A lone surrogate is no text that a file could hold.
-        message.content.encode()
+        (message.role + message.content).encode()
+        _check_object(f"field '{name}': a message's parts", message.parts)
+
+
+def _check_object(what: str, text: Any) -> None:
+    """Raise when `text` is neither `None` nor the JSON text of an object."""
+    if text is None:
+        return
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be JSON text or None, not {type(text).__name__}")
+    text.encode()
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{what} must be the JSON text of an object: {error}") from error
+    if not isinstance(found, dict):
+        raise TypeError(f"{what} must be the JSON text of an object, not of a list or value")
 
 
 def printable(text: str) -> str:

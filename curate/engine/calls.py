@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.engine.part import describe_error
 from curate.engine.requests.cursor import Job
+from curate.errors import RecipeError
 from curate.row import Row
 from curate.step import Step
 
@@ -62,7 +63,12 @@ def call_each(
             results.values[index] = value
     if jobs:
         if driver is None:
-            raise TypeError(f"step '{step.title}' asks a model where no driver runs")
+            # Nothing tells that such a step asks before its first row is seen.
+            raise RecipeError(
+                "returned a generator, but does not say that it asks a model: write `yield` in the "
+                "method itself if it asks, or return a list",
+                step=step.title,
+            )
         for index, outcome in zip(waiting, driver.run(jobs), strict=True):
             results.asked[index] = outcome.keys
             if outcome.error is not None:

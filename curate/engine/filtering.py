@@ -11,7 +11,7 @@ import numpy as np
 
 from curate.engine.calls import call_each, row_salts
 from curate.engine.ledger import PASSED, dumps
-from curate.engine.part import PartRun, describe_error
+from curate.engine.part import PartRun, check_detail, check_reason, describe_error
 from curate.step import Filter, Scored
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def _score_rows(
             try:
                 score, detail = _as_score(value)
                 values[at] = np.nan if score is None else score
-            except (TypeError, ValueError) as wrong:
-                error = describe_error(wrong)
+            except (TypeError, ValueError, OverflowError) as wrong:
+                error, detail = describe_error(wrong), None
         if error is not None:
             errors[at] = error
         if results.asked.get(index):
@@ -85,6 +85,7 @@ def _as_score(value: Any) -> tuple[float | None, Mapping[str, Any] | None]:
     detail = None
     if isinstance(value, Scored):
         value, detail = value
+        check_detail(detail)
     if value is None:
         return None, detail
     if not isinstance(value, int | float | np.number | np.bool_):
@@ -110,11 +111,13 @@ def _decide(
     for number, score in enumerate(distinct.tolist()):
         try:
             reason = step.keep(None if math.isnan(score) else score)
+            if reason is not None:
+                check_reason(reason)
         except Exception as error:  # the rule itself failed: so do the rows with this score
             for index in candidates[inverse == number].tolist():
                 errors[index] = describe_error(error)
             continue
         if reason is not None:
-            verdicts[number] = reasons.setdefault(str(reason), len(reasons))
+            verdicts[number] = reasons.setdefault(reason, len(reasons))
     codes[candidates] = verdicts[inverse]
     return codes, list(reasons)

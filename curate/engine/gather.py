@@ -152,7 +152,7 @@ def _settle(
     if error is None:
         try:
             items = as_list(value)
-            check_made(items, step)
+            check_made(items, step, [member.row for member in group])
         except (TypeError, ValueError) as wrong:
             error = describe_error(wrong)
     if error is not None:

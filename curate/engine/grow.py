@@ -21,11 +21,13 @@ import numpy as np
 from curate.chunk import rows_of, table_of
 from curate.engine.book import Book
 from curate.engine.ledger import DROPPED, FAILED, MADE, USED, Tally
-from curate.engine.making import Making, check_made, refused_table, score_labels
+from curate.engine.making import Making, as_list, check_made, refused_table, score_labels
 from curate.engine.part import describe_error, with_ending
 from curate.engine.requests.cursor import Job
 from curate.engine.segment import MadeLead, PartState
+from curate.engine.whole import could_not
 from curate.engine.workspace import load
+from curate.errors import CurateError
 from curate.row import Candidate, Message, Record, Row, made_id, seed_of
 from curate.step import Asking, Drop, Grow, Pool
 
@@ -90,6 +92,7 @@ class _Growth:
             drop = Drop("the target was reached before it")
         else:
             drop = self.pool.accept(record, row.id)
+            check_made([] if drop is None else [drop], self.step, ())
         self.tally.made += 1
         self.book.add(row, MADE, parents=row.parents)
         if drop is None:
@@ -135,8 +138,13 @@ def grow(
     """
     began = time.perf_counter()
     rows = [row for state in states for row in rows_of(load(state.rows), run_seed)]
-    growth = _Growth(step, rows, run_seed, source)
-    short = _rounds(growth, driver, store)
+    try:
+        growth = _Growth(step, rows, run_seed, source)
+        short = _rounds(growth, driver, store)
+    except (CurateError, OSError):
+        raise
+    except Exception as error:
+        raise could_not(step, "grow", error) from error
     _leads(growth, states)
     return Grown(time.perf_counter() - began, short)
 
@@ -193,12 +201,21 @@ def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:
         error = None if outcome.error is None else describe_error(outcome.error)
         if error is None:
             try:
-                records = list(outcome.value or ())
-                check_made(records, step)
+                records = _candidates(step, outcome.value)
             except (TypeError, ValueError) as wrong:
                 records, error = [], describe_error(wrong)
         out.append(_Request(sample_ids, records, error))
     return out
+
+
+def _candidates(step: Grow, value: Any) -> list[Record]:
+    """Return what `propose` gave, or raise when it is not a list of records."""
+    records = as_list(value)
+    for record in records:
+        if not isinstance(record, Record):
+            raise TypeError(f"'{step.title}' proposed a {type(record).__name__}, not a record")
+    check_made(records, step, ())
+    return records  # type: ignore[return-value]
 
 
 def _propose(step: Grow, sample: Sequence[Row], seed: int) -> Iterable[Record] | Asking:

@@ -36,7 +36,13 @@ def dumps(value: Mapping[str, Any] | None) -> str | None:
     """Return a detail or note as compact JSON text."""
     if value is None:
         return None
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, as a model's reply may hold one, survives as an escape only.
+        return json.dumps(value, separators=(",", ":"), default=str)
+    return text
 
 
 def lines(

@@ -15,8 +15,14 @@ from curate.engine.book import Book
 from curate.engine.calls import Results, call_each, row_salts
 from curate.engine.ledger import DROPPED, FAILED, MADE, PASSED, USED, Tally
 from curate.engine.order import sort_by_seq
-from curate.engine.part import PartRun, describe_error, with_ending
-from curate.row import Record, Row, check_record, made_id
+from curate.engine.part import (
+    PartRun,
+    check_detail,
+    check_reason,
+    describe_error,
+    with_ending,
+)
+from curate.row import Record, Row, check_id, check_number, check_record, made_id
 from curate.step import Drop, Generate, Made, Step
 
 if TYPE_CHECKING:
@@ -108,7 +114,7 @@ def _settle_parent(
     if error is None:
         try:
             items = as_list(value)
-            check_made(items, step)
+            check_made(items, step, [row])
         except (TypeError, ValueError) as wrong:
             error = describe_error(wrong)
     if error is not None:
@@ -168,15 +174,34 @@ def as_list(value: Any) -> list[Made]:
     raise TypeError(f"make must return records, drops or its row, not {type(value).__name__}")
 
 
-def check_made(items: Sequence[Any], step: Step) -> None:
-    """Raise `TypeError` when a made thing is no record, drop or row, or lacks a field."""
+def check_made(items: Sequence[Any], step: Step, rows: Sequence[Row]) -> None:
+    """Raise `TypeError` or `ValueError` when a made thing is none, or lacks a field.
+
+    `rows` are those that the step was handed: it may return them, but not with other content.
+    """
     for item in items:
+        if isinstance(item, Drop):
+            _check_drop(item)
         record = item.record if isinstance(item, Drop) else item
         if isinstance(record, Record):
             check_record(record)
-        elif not isinstance(item, Row | Drop):
-            name = type(item).__name__
+        elif isinstance(item, Row):
+            if not any(item is row or item == row for row in rows):
+                raise TypeError(
+                    f"'{step.title}' returned a row that is not the one it was given; return "
+                    "row.rewrite(FIELD=...) to change a row"
+                )
+        elif not isinstance(item, Drop) or record is not None:
+            name = type(record).__name__
             raise TypeError(f"'{step.title}' made a {name}; a record, a drop or its row is allowed")
+
+
+def _check_drop(drop: Drop) -> None:
+    check_reason(drop.reason)
+    check_number("a drop's score", drop.score)
+    check_detail(drop.detail)
+    if drop.partner is not None:
+        check_id("a drop's partner", drop.partner)
 
 
 def parent_outcome(row: Row, items: Sequence[Made], *, keep: bool) -> tuple[int, Drop | None]:

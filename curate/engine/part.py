@@ -6,7 +6,8 @@ rows. So six filters cost six passes over their own texts and one copy of the ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -223,5 +224,21 @@ def with_ending(
 
 def describe_error(error: BaseException) -> str:
     """Return a failed row's error: the exception's class and message on one line."""
-    text = " ".join(str(error).split())
+    # Half of a surrogate pair, as a model's reply may hold one, is no text for a file.
+    text = " ".join(str(error).encode("utf-8", "backslashreplace").decode().split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def check_reason(reason: Any) -> None:
+    """Raise `TypeError` or `ValueError` when `reason` is no text that a report can count."""
+    if not isinstance(reason, str):
+        raise TypeError(f"a reason must be a text, not {type(reason).__name__}")
+    if not reason:
+        raise ValueError("a reason must not be empty")
+    reason.encode()
+
+
+def check_detail(detail: Any) -> None:
+    """Raise `TypeError` when `detail` is neither `None` nor a mapping."""
+    if not isinstance(detail, Mapping | None):
+        raise TypeError(f"a detail must be a mapping or None, not {type(detail).__name__}")

@@ -211,9 +211,7 @@ def _keys(part: PartRun, step: Gather) -> pa.Table:
     results = call_each(step, step.key, part.rows, lambda _: "", None)
     book, keys = Book(step.title), []
     for index, key in enumerate(results.values):
-        error = results.errors.get(index)
-        if error is None and not isinstance(key, str):
-            error = describe_error(TypeError(f"a key must be text, not {type(key).__name__}"))
+        error = results.errors.get(index) or _wrong_key(key)
         if error is None:
             keys.append(key)
             continue
@@ -224,6 +222,17 @@ def _keys(part: PartRun, step: Gather) -> pa.Table:
     part.write_down(step.title, book.table())
     part.compact()
     return pa.table({"key": pa.array(keys, pa.string())})
+
+
+def _wrong_key(key: Any) -> str | None:
+    """Say why `key` is none that rows could be grouped by."""
+    if not isinstance(key, str):
+        return describe_error(TypeError(f"a key must be text, not {type(key).__name__}"))
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        return describe_error(error)
+    return None
 
 
 def _summed(old: dict[str, Tally], new: dict[str, Tally]) -> dict[str, Tally]:

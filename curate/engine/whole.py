@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -11,10 +12,11 @@ import pyarrow as pa
 
 from curate.chunk import one_array
 from curate.engine.ledger import dumps
+from curate.engine.part import check_detail, check_reason, describe_error
 from curate.engine.segment import PartState, WholeLead
 from curate.engine.workspace import load, release
 from curate.errors import StoppedShort
-from curate.step import Verdicts, Whole
+from curate.step import Step, Verdicts, Whole
 
 
 def decide(step: Whole, states: Sequence[PartState]) -> float:
@@ -28,10 +30,7 @@ def decide(step: Whole, states: Sequence[PartState]) -> float:
         verdicts = step.decide(positions, sketches)
         _check(verdicts, len(positions))
     except Exception as error:
-        raise StoppedShort(
-            f"step '{step.title}' could not decide ({type(error).__name__}: {error}); nothing was "
-            "published, and every reply is kept: mend the step or its input and run again"
-        ) from error
+        raise could_not(step, "decide", error) from error
     del sketches
     ids = [one_array(load(state.rows).column("id")) for state in states]
     partners = _partner_ids(verdicts, ids)
@@ -44,9 +43,25 @@ def decide(step: Whole, states: Sequence[PartState]) -> float:
     return time.perf_counter() - began
 
 
+def could_not(step: Step, what: str, error: Exception) -> StoppedShort:
+    """Return the error of a run in which a step that sees all rows failed at `what`."""
+    return StoppedShort(
+        f"step '{step.title}' could not {what} ({describe_error(error)}); nothing was published, "
+        "and every reply is kept: mend the step or its input and run again"
+    )
+
+
 def _check(verdicts: Verdicts, count: int) -> None:
     """Raise `ValueError` when verdicts do not fit the rows they speak of."""
     code = np.asarray(verdicts.code)
+    if count and code.dtype.kind not in "iu":
+        raise ValueError(f"code must hold whole numbers, found {code.dtype}")
+    for reason in verdicts.reasons:
+        check_reason(reason)
+    if verdicts.score is not None:
+        verdicts.score = np.asarray(verdicts.score, np.float64)
+    for detail in itertools.chain(verdicts.details or (), verdicts.notes or ()):
+        check_detail(detail)
     for name in ("code", "score", "partner", "details", "notes"):
         value = getattr(verdicts, name)
         if value is not None and len(value) != count:

@@ -28,14 +28,31 @@ if TYPE_CHECKING:
 class Rows:
     """The rows of one outcome, in order; iterating gives `Row` views."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, side: str | None = None) -> None:
+        self.folder, self._side = folder, side
+
+    def split(self, side: str) -> Rows:
+        """Return those rows that the step `split` put on this side: `train` or `test`.
+
+        Raises:
+            UsageError: there is none.
+        """
+        found = Rows(self.folder, side)
+        if not len(found):
+            raise UsageError(
+                f"no row of {self.folder} is marked '{side}': the step `split` marks rows as "
+                "'train' or 'test'; add it to the recipe"
+            )
+        return found
 
     def __len__(self) -> int:
-        """Return the number of rows, from the files' footers."""
+        """Return the number of rows: all of them from the files' footers."""
         import pyarrow.parquet as pq
 
-        return sum(pq.ParquetFile(path).metadata.num_rows for path in self.files())
+        if self._side is None:
+            return sum(pq.ParquetFile(path).metadata.num_rows for path in self.files())
+        notes = (pq.read_table(path, columns=["notes"]) for path in self.files())
+        return sum(sum(_on_side(table, self._side)) for table in notes)
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows, kind by kind."""
@@ -50,10 +67,15 @@ class Rows:
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield one table per file, with the columns that `curate.chunk` describes."""
+        for path in self.files():
+            yield working_columns(self._published(path), path.parent.name)
+
+    def _published(self, path: Path) -> pa.Table:
+        """Return the rows of one file, as it holds them."""
         import pyarrow.parquet as pq
 
-        for path in self.files():
-            yield working_columns(pq.ParquetFile(path).read(), path.parent.name)
+        table = pq.ParquetFile(path).read()
+        return table if self._side is None else table.filter(_on_side(table, self._side))
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return the rows as records: their fields, and the extra columns that came with them."""
@@ -62,9 +84,8 @@ class Rows:
     def to_pandas(self) -> pd.DataFrame:
         """Return the rows' files as one data frame, ids as hexadecimal text."""
         import pandas as pd
-        import pyarrow.parquet as pq
 
-        frames = [readable_ids(pq.ParquetFile(path).read()).to_pandas() for path in self.files()]
+        frames = [readable_ids(self._published(path)).to_pandas() for path in self.files()]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def to_datasets(self) -> datasets.Dataset:
@@ -188,6 +209,20 @@ class Result:
         """Return the folder and the counts."""
         counts = ", ".join(f"{self.summary.get(n)} {n}" for n in ("kept", "dropped", "failed"))
         return f"<Result {self.folder}: {counts}>"
+
+
+def _on_side(table: pa.Table, side: str) -> list[bool]:
+    """Tell of every row whether its notes say that it is on this side of a split."""
+    # Equal notes are read once: a file holds few different ones.
+    column = table.column("notes").to_pylist()
+    said = {
+        text: any(
+            isinstance(note, dict) and note.get("split") == side
+            for note in json.loads(text or "{}").values()
+        )
+        for text in set(column)
+    }
+    return [said[text] for text in column]
 
 
 def readable_ids(table: pa.Table) -> pa.Table:

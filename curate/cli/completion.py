@@ -16,3 +16,17 @@ def runs_that_begin(incomplete: str) -> list[str]:
     """Return the run folders below `runs/` whose paths begin with what was typed."""
     found = (str(path.parent) for path in sorted(Path("runs").glob("*/report.json")))
     return [path for path in found if path.startswith(incomplete)]
+
+
+def shapes_that_begin(incomplete: str) -> list[str]:
+    """Return the shapes of input files whose names begin with what was typed."""
+    from curate.read.shapes import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def formats_that_begin(incomplete: str) -> list[str]:
+    """Return the shapes and formats that rows can be written in, and begin with what was typed."""
+    from curate.write import format_names
+
+    return [name for name in format_names() if name.startswith(incomplete)]

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from curate.cli.completion import runs_that_begin
+from curate.cli.completion import formats_that_begin, runs_that_begin, shapes_that_begin
 from curate.cli.flags import Debug
+from curate.errors import UsageError
 
 MOST_SHOWN = 5
 
@@ -21,25 +22,47 @@ def command(
     ],
     output: Annotated[Path, typer.Option("-o", metavar="PATH", help="The file to write.")],
     kind: Annotated[
-        str | None, typer.Option("--as", metavar="KIND|FORMAT", help="The shape to write.")
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="KIND|FORMAT",
+            help="The shape to write, e.g. trl_dpo or llamafactory_kto (default: the kind's own).",
+            autocompletion=formats_that_begin,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split", metavar="train|test", help="Of a RUN: rows that the step `split` marked so."
+        ),
     ] = None,
     shape: Annotated[
-        str | None, typer.Option("--shape", metavar="SHAPE", help="Read a FILE in this shape.")
+        str | None,
+        typer.Option(
+            "--shape",
+            metavar="SHAPE",
+            help="Read a FILE in this shape.",
+            autocompletion=shapes_that_begin,
+        ),
     ] = None,
     debug: Debug = False,
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
     if (Path(source) / "report.json").is_file():
-        _export_run(Path(source), output, kind)
+        _export_run(Path(source), output, kind, split)
+    elif split is not None:
+        raise UsageError(f"--split takes a run in which rows were split; {source} is none")
     else:
         _export_data(source, output, kind, shape)
 
 
-def _export_run(run: Path, output: Path, kind: str | None) -> None:
+def _export_run(run: Path, output: Path, kind: str | None, split: str | None) -> None:
     from curate.result import Result
     from curate.write import write_rows
 
-    count = write_rows(Result.open(run).kept.tables(), output, kind)
+    kept = Result.open(run).kept
+    rows = kept if split is None else kept.split(split)
+    count = write_rows(rows.tables(), output, kind)
     typer.echo(f"{count:,} rows written to {output}")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer import Option
 
+from curate.cli.completion import formats_that_begin, shapes_that_begin
 from curate.cli.failures import DEBUG
 
 if TYPE_CHECKING:
@@ -89,10 +90,22 @@ class Flags:
         str | None, Option("--model", metavar="MODEL", help="Let this model answer every step.")
     ] = None
     kind: Annotated[
-        str | None, Option("--as", metavar="KIND", help="Write outputs in this shape.")
+        str | None,
+        Option(
+            "--as",
+            metavar="KIND",
+            help="Write outputs in this shape.",
+            autocompletion=formats_that_begin,
+        ),
     ] = None
     shape: Annotated[
-        str | None, Option("--shape", metavar="SHAPE", help="Read inputs in this shape.")
+        str | None,
+        Option(
+            "--shape",
+            metavar="SHAPE",
+            help="Read inputs in this shape.",
+            autocompletion=shapes_that_begin,
+        ),
     ] = None
     save_as: Annotated[
         Path | None,

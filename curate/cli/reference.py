@@ -27,6 +27,7 @@ def pages() -> dict[str, str]:
     return {
         "cli.md": "\n".join(_cli()),
         "steps.md": "\n".join(_steps()),
+        "shapes.md": "\n".join(_shapes()),
         "recipe.schema.json": json.dumps(recipe_schema(), indent=1, ensure_ascii=False) + "\n",
     }
 
@@ -86,6 +87,29 @@ def _step(cls: Any) -> Iterator[str]:
     if step["extra"]:
         yield from (f"Needs `pip install 'curate-align[{step['extra']}]'`.", "")
     yield from (f"Source: {step['source']}", "")
+
+
+def _shapes() -> Iterator[str]:
+    """Yield the page of shapes: those that are read and written, and those only written."""
+    from curate.read.shapes import names, shape
+    from curate.write.formats import by_module
+
+    yield from (NOTE, "# Shapes", "")
+    yield "How a file is told apart and read, and what `--as` writes. Columns that a shape does not"
+    yield "know travel along. A file is recognised by its first records; `--shape` overrides that."
+    yield from ("", "## Read and written", "", "| shape | rows | |", "|---|---|---|")
+    for name in names():
+        found = shape(name)
+        yield f"| `{name}` | {found.KIND} | {_first_line(found)} |"
+    yield from ("", "## Written for trainers and tools", "")
+    for module, formats in by_module().items():
+        yield from (inspect.cleandoc(module.__doc__ or ""), "", "| format | rows |", "|---|---|")
+        yield from (f"| `{name}` | {form.kind} |" for name, form in formats.items())
+        yield ""
+
+
+def _first_line(found: Any) -> str:
+    return (inspect.getdoc(found) or "").partition("\n")[0].replace("|", "\\|")
 
 
 def _field(field: Mapping[str, Any]) -> str:

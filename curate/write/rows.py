@@ -107,17 +107,31 @@ def kind_of(name: str) -> str:
     return _format(NATURAL.get(name, name)).kind
 
 
+def format_names() -> list[str]:
+    """Return the names of every shape and format that rows can leave in."""
+    return sorted([*formats(), *shape_names()])
+
+
 @functools.cache
 def _format(name: str) -> Format:
     if name in formats():
         return formats()[name]
     if name not in shape_names():
-        known = sorted([*formats(), *shape_names()])
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else "."
-        raise UsageError(f"unknown shape '{name}'{hint} Known: {', '.join(known)}")
+        raise UsageError(_unknown(name))
     form = shape_called(name)
     return Format(form.KIND, form.from_row)
+
+
+def _unknown(name: str) -> str:
+    """Return the message for a name that is no shape: a consumer's alone has one for each task."""
+    known = format_names()
+    meant = [one for one in known if one.startswith(f"{name}_")]
+    if meant:
+        tasks = ", ".join(f"{one} ({kind_of(one)} rows)" for one in meant)
+        return f"'{name}' is no shape by itself; choose one of {tasks}"
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return f"unknown shape '{name}'{hint} Known: {', '.join(known)}"
 
 
 def _writer(path: Path) -> Callable[[Iterable[Mapping[str, Any]], Path], None]:

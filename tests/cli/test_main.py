@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +85,30 @@ def test_help_imports_no_command(process: Curate) -> None:
     )
     done: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("steps nea", ["near"]),
+        ("filter x.jsonl lang", ["language"]),
+        ("export runs/a --as trl_d", ["trl_dpo"]),
+        ("run a.yaml --shape share", ["sharegpt", "sharegpt_preference"]),
+        ("report runs/fi", ["runs/first"]),
+    ],
+)
+def test_the_tab_key_offers_names(
+    typed: str, offered: list[str], home: Path, environment: dict[str, str]
+) -> None:
+    (home / "runs" / "first").mkdir(parents=True)
+    (home / "runs" / "first" / "report.json").touch()
+    words = f"curate {typed}"
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-c", "from curate.cli.main import main; main()"],
+        env={**environment, **asked, "_CURATE_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == offered

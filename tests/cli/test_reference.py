@@ -7,9 +7,10 @@ import pytest
 from curate.catalog import operators
 from curate.cli.main import COMMANDS
 from curate.cli.reference import FOLDER, pages, write
+from curate.write import format_names, kind_of
 
 
-@pytest.mark.parametrize("name", ["cli.md", "steps.md", "recipe.schema.json"])
+@pytest.mark.parametrize("name", ["cli.md", "steps.md", "shapes.md", "recipe.schema.json"])
 def test_the_reference_is_up_to_date(name: str) -> None:
     written = (FOLDER / name).read_text(encoding="utf-8")
     assert written == pages()[name], "run: python -m curate.cli.reference"
@@ -24,6 +25,8 @@ def test_it_names_every_command_and_step(tmp_path: Path) -> None:
     steps = (tmp_path / "steps.md").read_text()
     own = [name for name, op in operators().items() if op.distribution == "curate-align"]
     assert all(f"\n### {name}\n" in steps for name in own)
+    shapes = (tmp_path / "shapes.md").read_text()
+    assert all(f"\n| `{name}` | {kind_of(name)} |" in shapes for name in format_names())
 
 
 def test_pages_do_not_depend_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,24 @@ def test_export_refuses_a_shape_that_does_not_fit(
     assert not (home / "p.jsonl").exists()
 
 
+def test_export_writes_either_side_of_a_split(
+    ok: Callable[..., str], curate: Callable[..., Any], home: Path
+) -> None:
+    ok("filter", "rows.jsonl", "split:count=1,similarity=null", "-o", "o.jsonl")
+    assert ok("export", "runs/o", "--split", "train", "-o", "a.jsonl").startswith("3 rows")
+    assert ok("export", "runs/o", "--split", "test", "-o", "b.jsonl").startswith("1 rows")
+    sides = [*lines_of(home / "a.jsonl"), *lines_of(home / "b.jsonl")]
+    ok("export", "runs/o", "-o", "all.jsonl")
+    assert sorted(map(str, sides)) == sorted(map(str, lines_of(home / "all.jsonl")))
+    kept = Result.open("runs/o").kept
+    assert kept.split("test").to_list() == [next(iter(kept.split("test").to_datasets()))]
+    assert [len(kept.split(side).to_pandas()) for side in ("train", "test")] == [3, 1]
+    done = curate("export", "runs/o", "--split", "dev", "-o", "c.jsonl")
+    assert (done.exit_code, "no row of runs/o/kept is marked 'dev'" in done.stderr) == (2, True)
+    done = curate("export", "rows.jsonl", "--split", "test", "-o", "c.jsonl")
+    assert (done.exit_code, "--split takes a run" in done.stderr) == (2, True)
+
+
 def test_preview_shows_rows_beside_their_fate(ok: Callable[..., str], home: Path) -> None:
     lines = ok("preview", "recipe.yaml", "-n", "2").splitlines()
     assert lines[0].split("  ")[1].startswith("rows.jsonl, record 1 ====")

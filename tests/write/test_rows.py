@@ -164,3 +164,8 @@ def test_a_kind_stands_for_its_natural_shape():
     assert as_shape(row("sft"), "sft") == as_shape(row("sft"), "messages")
     assert kind_of("sft") == kind_of("trl_sft") == "sft"
     assert kind_of("hh") == "preference"
+
+
+def test_a_consumer_alone_is_answered_with_its_tasks() -> None:
+    with pytest.raises(UsageError, match=r"choose one of trl_dpo \(preference rows\), trl_kto"):
+        kind_of("trl")

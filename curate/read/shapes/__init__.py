@@ -69,6 +69,7 @@ def guess(records: Sequence[Mapping[str, Any]], file: str) -> str:
             "with --shape SHAPE, or `shape:` in the recipe"
         )
     raise InputError(
-        f"{file}: its columns ({columns}) fit no shape; name one with --shape SHAPE, or rename the "
-        f"columns. Known shapes: {', '.join(names())}"
+        f"{file}: its columns ({columns}) fit no shape; rename them, for example to messages, "
+        "instruction and output, prompt and completion, or prompt, chosen and rejected; or name a "
+        f"shape with --shape SHAPE. Known shapes: {', '.join(names())}"
     )

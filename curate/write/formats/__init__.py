@@ -11,6 +11,7 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from curate.row import Row
@@ -26,7 +27,11 @@ class Format(NamedTuple):
 @functools.cache
 def formats() -> dict[str, Format]:
     """Return every format by its name."""
-    found: dict[str, Format] = {}
-    for module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
-        found |= importlib.import_module(f"{__name__}.{module}").FORMATS
-    return found
+    return {name: form for own in by_module().values() for name, form in own.items()}
+
+
+def by_module() -> dict[ModuleType, dict[str, Format]]:
+    """Return the formats of every consumer's module."""
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return {module: dict(module.FORMATS) for module in modules}

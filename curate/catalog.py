@@ -85,7 +85,27 @@ def find(name: str) -> type[Step]:
             f"step '{name}' of {operator.distribution} needs the module '{error.name}', which is "
             "not installed"
         ) from error
+    except Exception as error:  # a third party's module may fail in any way
+        raise RecipeError(
+            f"step '{name}' of {operator.distribution} cannot be imported from {operator.module}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     return _class_in(module, operator)
+
+
+def usable() -> tuple[list[type[Step]], list[RecipeError]]:
+    """Return the class of every operator that can be imported, and what is wrong with the others.
+
+    One broken distribution must not hide the operators of all the others.
+    """
+    found: list[type[Step]] = []
+    problems: list[RecipeError] = []
+    for name in operators():
+        try:
+            found.append(find(name))
+        except RecipeError as error:
+            problems.append(error)
+    return found, problems
 
 
 def _class_in(module: Any, operator: Operator) -> type[Step]:

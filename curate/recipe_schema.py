@@ -39,7 +39,7 @@ _SOURCE = {
 
 def recipe_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe with every operator that is installed."""
-    steps = [_step_schemas(catalog.find(name)) for name in catalog.operators()]
+    steps = [_step_schemas(cls) for cls in catalog.usable()[0]]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A curate recipe",

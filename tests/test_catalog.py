@@ -99,6 +99,19 @@ def test_a_file_that_needs_what_is_not_installed(tree: Path) -> None:
         catalog.find("needy")
 
 
+def test_a_file_that_cannot_be_imported_hides_no_other(tree: Path) -> None:
+    before, _ = catalog.usable()
+    (tree / "raising.py").write_text("1 / 0\n")
+    (tree / "unreadable.py").write_text("def (\n")
+    found, problems = catalog.usable()
+    assert found == before
+    assert [str(problem).split(" of ")[0] for problem in problems] == [
+        "step 'raising'",
+        "step 'unreadable'",
+    ]
+    assert "ZeroDivisionError: division by zero" in str(problems[0])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Told(Filter):
     """Drop what was told.

@@ -72,15 +72,11 @@ def _extras() -> Iterator[Finding]:
 
 def _operators() -> Iterator[Finding]:
     from curate import catalog
-    from curate.errors import CurateError
 
-    names = list(catalog.operators())
-    for name in names:
-        try:
-            catalog.find(name)
-        except (CurateError, ImportError) as error:
-            yield BROKEN, f"step {name}", str(error)
-    yield OK, "steps", f"{len(names)} operators"
+    found, problems = catalog.usable()
+    for problem in problems:
+        yield BROKEN, "steps", str(problem)
+    yield OK, "steps", f"{len(found)} operators"
 
 
 def _machine() -> Iterator[Finding]:

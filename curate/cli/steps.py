@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from curate.cli.completion import steps_that_begin
+from curate.cli.failures import say
 from curate.cli.flags import Debug
 
 
@@ -32,12 +33,14 @@ def command(
     if schema:
         typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
         return
-    names = [name] if name is not None else list(catalog.operators())
-    found = [catalog.describe(catalog.find(one)) for one in names]
+    classes, problems = ([catalog.find(name)], []) if name is not None else catalog.usable()
+    for problem in problems:
+        say(f"left out: {problem}")
+    found = [catalog.describe(cls) for cls in classes]
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
     elif name is not None:
-        typer.echo(_in_full(catalog.find(name), found[0]))
+        typer.echo(_in_full(classes[0], found[0]))
     else:
         rows = [[step["name"], step["kind"], step["summary"]] for step in found]
         typer.echo(table(["step", "kind", "what it does"], rows))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from curate import prompts
+from curate import catalog, prompts
 from curate.catalog import describe, operators
 from curate.cli.steps import _in_full
 from curate.recipe_schema import recipe_schema
@@ -20,6 +20,19 @@ from tests.cli.test_failures import script
 def test_steps_lists_every_operator(ok: Callable[..., str]) -> None:
     listed = [line.split()[0] for line in ok("steps").splitlines()[1:]]
     assert listed == list(operators())
+
+
+def test_a_broken_step_hides_no_other(
+    curate: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = catalog.Operator("broken", "surely_not_here", "others", "Broken", "somebody-else")
+    every = {"broken": broken, **operators()}
+    monkeypatch.setattr(catalog, "operators", lambda: every)
+    done = curate("steps", "--json")
+    assert done.exit_code == 0
+    assert [step["name"] for step in json.loads(done.stdout)] == list(every)[1:]
+    assert "left out: step 'broken' of somebody-else needs the module" in done.stderr
+    assert curate("doctor").exit_code == 4
 
 
 def test_steps_as_data(ok: Callable[..., str]) -> None:

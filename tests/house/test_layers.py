@@ -22,6 +22,7 @@ LAYERS = (
     ("engine",),
     ("explain", "rethreshold"),
     ("cli",),
+    ("__main__",),
 )
 # Where a lower layer opens a higher one for the user's convenience, each by one import inside one
 # function: `pipeline.run` starts the engine, `result.explain` reads the ledger, and

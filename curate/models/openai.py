@@ -51,6 +51,7 @@ class OpenAI:
         self._length_field = str(spec.options.get("length_field", home_field))
         self._key = key
         self._client: Any = None
+        self._raw: Any = None
         self._lacks: dict[str, str] = {}
         self._held_until = 0.0
 
@@ -89,15 +90,17 @@ class OpenAI:
         return request.max_tokens is None or request.max_tokens > WHOLE_TOKENS
 
     async def _fetched(self, path: str, body: Mapping[str, Any]) -> Any:
-        raw = await self._resource(path).with_raw_response.create(**_arguments(path, body))
-        response = raw.http_response
+        # Not the library's typed methods: checking and copying each message and each field of the
+        # reply takes as long as everything else together.
+        response = await self._client.post(f"/{path}", body=body, cast_to=self._raw)
         self._note(response.headers)
         return self._parsed(response.content)
 
     async def _streamed(self, path: str, body: Mapping[str, Any]) -> Any:
         assembly = Assembly(chat=path == CHAT)
         body = {**body, "stream": True, "stream_options": {"include_usage": True}}
-        create = self._resource(path).with_streaming_response.create
+        resource = self._client.chat.completions if path == CHAT else self._client.completions
+        create = resource.with_streaming_response.create
         async with create(**_arguments(path, body)) as response:
             self._note(response.headers)
             if "event-stream" not in response.headers.get("content-type", ""):
@@ -116,27 +119,23 @@ class OpenAI:
             head = content[:80].decode("utf-8", "replace")
             raise malformed(f"no JSON: {' '.join(head.split())!r}") from None
 
-    def _resource(self, path: str) -> Any:
-        client = self._client
-        if path == EMBEDDING:
-            return client.embeddings
-        return client.chat.completions if path == CHAT else client.completions
-
     def _connect(self) -> Any:
         import openai
 
         timeout = openai.Timeout(self._idle, connect=CONNECT_SECONDS)
-        # The library was built on httpx or httpx2; a connection for each place, all kept open.
+        # The library was built on httpx or httpx2; its classes are those the library took.
         loaded = (sys.modules.get(name) for name in ("httpx2", "httpx"))
         httpx: Any = next(m for m in loaded if m and m.Timeout is openai.Timeout)
+        self._raw = httpx.Response
+        # A connection for each place, all kept open. aiohttp: httpx's own pool looks at every
+        # connection for every request, which halves the rate at 64 of them.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=self.max_concurrency)
-        http = openai.DefaultAsyncHttpxClient(timeout=timeout, limits=limits)
         return openai.AsyncOpenAI(
             api_key=self._key or "none",
             base_url=self.base_url,
             max_retries=0,
             timeout=timeout,
-            http_client=http,
+            http_client=openai.DefaultAioHttpClient(timeout=timeout, limits=limits),
         )
 
     # -- what the server told ---------------------------------------------------------------------
@@ -174,10 +173,9 @@ class OpenAI:
 
 def _arguments(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the library's arguments; what it need not look at goes past its typed checks."""
-    named = {CHAT: "messages", EMBEDDING: "input"}.get(path, "prompt")
     extra = {name: value for name, value in body.items() if name not in ("model", "stream")}
-    found = {"model": body["model"], named: [], "extra_body": extra}
-    return {**found, "stream": True} if body.get("stream") else found
+    named = "messages" if path == CHAT else "prompt"
+    return {"model": body["model"], named: [], "stream": True, "extra_body": extra}
 
 
 def open_spec(spec: ModelSpec, folder: Path) -> OpenAI:

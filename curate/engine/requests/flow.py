@@ -10,6 +10,7 @@ longer each time that one fails too; a server that stays away ends the run, not 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import deque
@@ -36,14 +37,20 @@ _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """The places of one model, and the flights that wait for one."""
+    """The places of one model, the flights that wait in line, and the attempts that are ready.
+
+    An attempt is `begun` when its reservation is on the way to the store, and takes a place only
+    then: some are made ready ahead, so that no place is empty while a commit is flushed.
+    """
 
     def __init__(
         self, limit: int, name: str = "", clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Begin fully open; `name` is what the user calls the model."""
-        self.limit, self.name, self.busy = limit, name, 0
+        self.limit, self.name = limit, name
+        self.busy = self.begun = 0
         self.queue: deque[Flight] = deque()
+        self._ready: deque[asyncio.Future[bool]] = deque()
         self.allowed = float(limit)
         self.shut_until = 0.0
         self._clock = clock
@@ -53,9 +60,47 @@ class Gate:
         self._pauses = 0
 
     @property
+    def places(self) -> int:
+        """How many attempts the server is given at once at present."""
+        return max(1, int(self.allowed))
+
+    @property
     def open(self) -> bool:
-        """Whether another attempt may start now."""
-        return self.busy < max(1, int(self.allowed)) and self.wait() <= 0
+        """Whether another attempt may be made ready now."""
+        return self.begun < self.places + max(1, self.places // 2) and self.wait() <= 0
+
+    @property
+    def admits(self) -> bool:
+        """Whether an attempt that is ready may be sent now."""
+        return self.busy < self.places and self.wait() <= 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something would be sent if it might."""
+        return bool(self.queue or self._ready)
+
+    async def enter(self) -> bool:
+        """Wait for a place and take it; `False` when the gate was shut for good meanwhile."""
+        ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._ready.append(ready)
+        self.admit()
+        return await ready
+
+    def leave(self) -> None:
+        """Give the place back, to the next attempt that is ready."""
+        self.busy -= 1
+        self.admit()
+
+    def admit(self) -> None:
+        """Let attempts that are ready take the places there are."""
+        while self._ready and self.admits:
+            self.busy += 1
+            self._ready.popleft().set_result(True)
+
+    def shut(self) -> None:
+        """Send away the attempts that are ready."""
+        while self._ready:
+            self._ready.popleft().set_result(False)
 
     def wait(self) -> float:
         """Return the seconds until the breaker lets an attempt through."""

@@ -2,7 +2,8 @@
 
 A flight is one request on its way to one durable reply; whoever asks the same meanwhile waits for
 the same flight. Each attempt reserves its upper bound, asks, and commits reply and bill in one
-transaction. A pause between tries holds no place, so that a few slow ones do not stop the others.
+transaction. Only what waits for the server holds a place: neither a commit nor a pause between
+tries does, so that a slow disk or a few slow requests do not stop the others.
 """
 
 from __future__ import annotations
@@ -124,11 +125,12 @@ class Sender:
             self.stop(self._store.disk_full())
         for gate in self._gates.values():
             while gate.queue and gate.open and not (self._tight or self.stopped):
-                gate.busy += 1
+                gate.begun += 1
                 task = asyncio.create_task(self._attempt(gate.queue.popleft(), gate))
                 self._tasks.add(task)
                 task.add_done_callback(self._ended)
-            if gate.queue and (pause := gate.wait()) > 0 and not self.stopped:
+            gate.admit()
+            if gate.waiting and (pause := gate.wait()) > 0 and not self.stopped:
                 self._wake_in(pause)
 
     def _wake_in(self, pause: float) -> None:
@@ -149,6 +151,8 @@ class Sender:
         self._timers.clear()
         if self._pause_timer is not None:
             self._pause_timer.cancel()
+        for gate in self._gates.values():
+            gate.shut()
         self.wake.set()
 
     async def drain(self) -> None:
@@ -173,18 +177,19 @@ class Sender:
 
     async def _attempt(self, flight: Flight, gate: Gate) -> None:
         self._holding += 1
+        granted: StoredReply | Refusal | None = None
         try:
             granted = await self._store.commit(lambda connection: self._open(connection, flight))
             if isinstance(granted, StoredReply):
                 self._counts.replayed += 1
                 self._land(flight, granted.reply, granted.attempt)
-            elif granted is None and self.stopped is None:
-                await self._send(flight)
+            elif granted is None and self.stopped is None and await gate.enter():
+                await self._send(flight, gate)
             elif granted is None:
                 await self._store.commit(lambda connection: self._take_back(connection, flight))
         finally:
             self._holding -= 1
-            gate.busy -= 1
+            gate.begun -= 1
         if isinstance(granted, Refusal):
             self._refused(flight, gate, granted)
         else:
@@ -206,31 +211,30 @@ class Sender:
         else:
             self._tight = True
 
-    async def _send(self, flight: Flight) -> None:
+    async def _send(self, flight: Flight, gate: Gate) -> None:
         self._counts.sent += 1
         self._counts.retried += flight.tries > 0
         flight.tries += 1
-        gate = self._gates[id(flight.model)]
         began = gate.began()
-        try:
-            reply = await self._ask(flight)
-        except TemporaryFault as fault:
-            if away := gate.failed(fault, began, flight.key):
-                self.stop(away)
-            await self._missed(flight, fault, billed=fault.cause not in UNBILLED)
-        except Exception as error:
-            gate.failed(error, began)
-            await self._missed(flight, error, billed=not isinstance(error, PermanentFault))
-        else:
+        answer = await self._ask(flight)
+        if isinstance(answer, Reply):
             gate.answered()
-            await self._arrived(flight, reply)
+        elif away := gate.failed(answer, began, flight.key):
+            self.stop(away)
+        gate.leave()
+        if isinstance(answer, Reply):
+            await self._arrived(flight, answer)
+        else:
+            await self._missed(flight, answer)
 
-    async def _ask(self, flight: Flight) -> Reply:
+    async def _ask(self, flight: Flight) -> Reply | Exception:
         task = asyncio.current_task()
         assert task is not None
         self._asking.add(task)
         try:
             return await flight.model.answer(flight.request, key=flight.key, attempt=flight.attempt)
+        except Exception as error:
+            return error
         finally:
             self._asking.discard(task)
 
@@ -251,9 +255,10 @@ class Sender:
             self.stop(overshoot)
         self._land(flight, stored.reply, stored.attempt)
 
-    async def _missed(self, flight: Flight, error: Exception, *, billed: bool) -> None:
+    async def _missed(self, flight: Flight, error: Exception) -> None:
         """Settle an attempt that brought no reply, then try again or give the request up."""
-        bill, last = flight.bound if billed else 0, self._is_last(flight, error)
+        bill = flight.bound if _may_be_billed(error) else 0
+        last = self._is_last(flight, error)
 
         def settle(connection: sqlite3.Connection) -> None:
             self._spending.settle(connection, flight.bound, bill)
@@ -308,3 +313,9 @@ class Sender:
     def _tell(self, flight: Flight) -> None:
         del self.flights[flight.key]
         self._landed(flight)
+
+
+def _may_be_billed(error: Exception) -> bool:
+    if isinstance(error, TemporaryFault):
+        return error.cause not in UNBILLED
+    return not isinstance(error, PermanentFault)

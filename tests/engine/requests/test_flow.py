@@ -60,18 +60,18 @@ def test_a_broken_reply_is_no_overload() -> None:
 def test_the_breaker_pauses_says_so_and_ends_the_run(caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate(8, "judge", clock := Clock())
     for _ in range(BREAK_AFTER):
-        assert gate.open
+        assert gate.admits
         began = gate.began()
         clock.now += 0.1
         assert gate.failed(BUSY, began) is None
-    assert not gate.open and "judge failed 32 times in a row (busy): pausing for 5 s" in caplog.text
+    assert not gate.admits and "judge failed 32 times in a row (busy): pausing for 5 s" in caplog.text
     waits = [gate.wait()]
     for _ in range(GIVE_UP_AFTER - 1):
         clock.now += gate.wait()
         gate.busy = 0
-        assert gate.open
+        assert gate.admits
         gate.busy = 1
-        assert not gate.open, "more than one attempt goes through"
+        assert not gate.admits, "more than one attempt goes through"
         assert gate.failed(BUSY, gate.began()) is None
         waits.append(gate.wait())
     assert waits == [5, 10, 20, 40, 60, 60]
@@ -88,10 +88,10 @@ def test_an_answer_closes_the_breaker(caplog: pytest.LogCaptureFixture) -> None:
     assert gate.wait() <= 0, "one burst is no silence"
     clock.now += 3
     gate.failed(BUSY, gate.began())
-    assert not gate.open
+    assert not gate.admits
     clock.now += 5
     gate.answered()
-    assert gate.open and "judge answers again" in caplog.text
+    assert gate.admits and "judge answers again" in caplog.text
     for _ in range(BREAK_AFTER - 1):
         gate.failed(BUSY, gate.began())
     assert gate.wait() <= 0

@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a pipeline before anything is read or asked."""
+"""What can be known to be wrong with a pipeline before any row is read or any model asked."""
 
 from __future__ import annotations
 
@@ -70,9 +70,13 @@ class _Checked:
         self.pipeline, self.index, self.step = pipeline, index, step
 
     def go(self, scoring: list[str], flowing: frozenset[str] | None) -> None:
-        """Check names, then kinds."""
+        """Check names, then what the step needs, then kinds."""
         self._scores(scoring)
         self._models()
+        try:
+            self.step.prepare()
+        except ValueError as error:
+            self._fail(str(error))
         if flowing:
             self._kinds(flowing)
 

@@ -141,6 +141,12 @@ class Step:
     def check(self) -> None:
         """Raise `ValueError` when fields contradict each other; types are checked before this."""
 
+    def prepare(self) -> None:
+        """Raise `ValueError` when what the step needs beside its fields (a file) cannot be used.
+
+        It is called before a run, where `check` is also called when a recipe is only looked at.
+        """
+
     def reads_scores(self) -> tuple[str, ...]:
         """Return the labels of earlier steps whose scores this one reads (its `by=`)."""
         by = getattr(self, "by", None)

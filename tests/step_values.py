@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from hypothesis import strategies as st
 
 from curate import catalog
-from curate.fields import FieldProblem, checked, types_of
+from curate.fields import checked, types_of
 from curate.step import Step
 
 # A file of questions, for steps whose fields name files.
@@ -51,7 +51,7 @@ def with_file(value: Any) -> Any:
 
 @st.composite
 def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
-    """Return a step whose own check accepts it, with some of its fields given."""
+    """Return a step that its own checks accept, with some of its fields given."""
     cls = catalog.find(draw(st.sampled_from(list(names or catalog.operators()))))
     hints = types_of(cls)
     fields = [item.name for item in dataclasses.fields(cls) if item.name != "label"]
@@ -63,7 +63,9 @@ def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
     for chosen in (wanted, *fewest):
         for pool in (values, files):
             try:
-                return checked(cls(**{name: pool[name] for name in chosen}))
-            except (FieldProblem, TypeError):
+                step = checked(cls(**{name: pool[name] for name in chosen}))
+                step.prepare()
+                return step
+            except (ValueError, TypeError):
                 continue
     raise AssertionError(f"no values are accepted by {cls.name}: {values}")

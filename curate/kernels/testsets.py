@@ -13,6 +13,7 @@ import io
 import json
 import math
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -100,10 +101,16 @@ def read_items(spec: str, field: str | None = None) -> Iterator[Item]:
         yield Item(name, place, normal_words(text))
 
 
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ValueError(f"test set {path} cannot be read: {error}") from error
+
+
 def _questions(path: Path, field: str | None) -> Iterator[str]:
-    ending = path.name.removesuffix(".gz").rpartition(".")[2]
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    ending, text = path.name.removesuffix(".gz").rpartition(".")[2], _text(path)
     if ending == "tsv":  # FLAN: no header, no quoting, literal \n
         for line in filter(None, text.split("\n")):
             yield line.split("\t")[0].replace("\\n", "\n")
@@ -112,16 +119,27 @@ def _questions(path: Path, field: str | None) -> Iterator[str]:
     if ending == "csv":
         records = csv.DictReader(io.StringIO(text))
     elif ending == "json":
-        records = json.loads(text)
+        found = _parsed(text, str(path))
+        records = found if isinstance(found, list) else [found]
     else:
-        records = (json.loads(line) for line in text.split("\n") if line.strip())
+        lines = enumerate(text.split("\n"), 1)
+        records = (_parsed(line, f"{path}:{number}") for number, line in lines if line.strip())
     for number, record in enumerate(records, 1):
         yield _question(record, field, f"{path}, item {number}")
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{where}: broken JSON: {error}") from error
 
 
 def _question(record: Any, field: str | None, where: str) -> str:
     if isinstance(record, str):
         return record
+    if not isinstance(record, dict):
+        raise ValueError(f"{where}: an item must be an object or a text, found {record!r:.40}")
     names = [field] if field else QUESTION_FIELDS
     for name in names:
         if name in record:

@@ -35,18 +35,23 @@ class Contamination(Filter):
     source: ClassVar[str] = "Brown et al. 2020 (GPT-3), arXiv 2005.14165, appendix C: 13-grams"
 
     def check(self) -> None:
-        """Reject a step without test sets, or with files that cannot be read."""
+        """Reject a step without test sets, or with files of no known format."""
         if not self.against:
             raise ValueError("against lists no test set; give files, as in [gsm8k=test.jsonl]")
         if self.n < 1:
             raise ValueError(f"n is a number of words, at least 1, not {self.n}")
         for spec in self.against:
             _, path = set_path(spec)
-            if not path.is_file():
-                raise ValueError(f"test set {path} is not a file")
             if not path.name.removesuffix(".gz").endswith(FORMATS):
                 allowed = ", ".join(FORMATS)
                 raise ValueError(f"test set {path}: its name must end in {allowed} (or .gz)")
+
+    def prepare(self) -> None:
+        """Read the test sets, or reject one that is not there or cannot be read."""
+        for spec in self.against:
+            _, path = set_path(spec)
+            if not path.is_file():
+                raise ValueError(f"test set {path} is not a file")
         self.index()
 
     def index(self) -> TestIndex:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from curate import Pipeline
 from curate.chunk import Chunk, table_of
+from curate.errors import RecipeError
 from curate.kernels.testsets import Item, TestIndex, normal_words, read_items
 from curate.steps.filters.contamination import Contamination
 
@@ -158,10 +160,31 @@ def test_rules():
     [
         ({}, "against lists no test set"),
         ({"against": ("x",), "n": 0}, "at least 1, not 0"),
-        ({"against": ("nowhere.jsonl",)}, "nowhere.jsonl is not a file"),
         ({"against": (__file__,)}, r"must end in .jsonl"),
     ],
 )
 def test_wrong_fields_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         Contamination(**fields).check()
+
+
+def test_a_recipe_is_opened_without_its_test_sets(tmp_path):
+    pipeline = Pipeline.from_yaml("steps: [contamination: {against: [nowhere.jsonl]}]")
+    with pytest.raises(RecipeError, match=r"'contamination': test set nowhere.jsonl is not"):
+        pipeline.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'{"question": "x"}\n{"question": \n', "a.jsonl:2: broken JSON"),
+        ("b.jsonl.gz", gzip.compress(b"x" * 99)[:-9], "b.jsonl.gz cannot be read"),
+        ("c.jsonl.gz", b"no gzip", "c.jsonl.gz cannot be read"),
+        ("d.csv", b"question\n\xff\n", "d.csv cannot be read"),
+        ("e.json", b"[1, 2]", "e.json, item 1: an item must be an object or a text"),
+    ],
+)
+def test_a_broken_test_set_is_refused_before_the_run(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RecipeError, match=message):
+        Pipeline([Contamination(against=(str(tmp_path / name),))]).check()

@@ -168,30 +168,51 @@ def _texts(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
 
 def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]:
     """Yield the comparison as text."""
-    from curate.cli.screen import clipped, table, width
+    from curate.cli.screen import table
 
+    names = (str(first), str(second))
     rows = [[name, f"{a:,}", f"{b:,}", f"{b - a:+,}"] for name, (a, b) in found["counts"].items()]
-    yield table(["", str(first), str(second), "change"], rows)
+    yield table(["", *names, "change"], [row for row in rows if row[1:3] != ["0", "0"]])
     if found["reasons"]:
         yield from ("", "reasons that differ")
         yield table(
-            ["step", "reason", "first", "second"],
-            [[r["step"], r["reason"], *(f"{c:,}" for c in r["counts"])] for r in found["reasons"]],
+            ["  step", "reason", *names, "change"],
+            [
+                [f"  {r['step']}", r["reason"], f"{a:,}", f"{b:,}", f"{b - a:+,}"]
+                for r in found["reasons"]
+                for a, b in [r["counts"]]
+            ],
         )
     if found["recipe"]:
-        yield from ("", "recipe", *map(_plain, found["recipe"]))
+        yield from ("", "recipe", *(f"  {_plain(line)}" for line in found["recipe"]))
     yield ""
     if not found["moves"]:
         yield "every row ended the same way in both runs"
         return
     yield "rows that ended differently"
+    yield from _moved(found, second)
+
+
+def _moved(found: Mapping[str, Any], second: Path) -> Iterator[str]:
+    """Yield how many rows moved from where to where, and some of them, a line each."""
+    from curate.cli.explain import SHORT
+    from curate.cli.screen import clipped, table, width
+
     for move in found["moves"]:
-        yield f"{move['rows']:>10,}  {_end(move['from'])} -> {_end(move['to'])}"
+        yield f"  {move['rows']:,} {_end(move['from'])} -> {_end(move['to'])}"
+    if not found["rows"]:
+        return
+    cells = [
+        [f"  {m.row[:SHORT]}", f"{_end(m.before)} -> {_end(m.after)}", m.why] for m in found["rows"]
+    ]
+    lines = [f"{line}  " for line in table(["  row", "", "why"], cells).splitlines()]
+    size = max(map(len, lines))
     yield ""
-    for moved in found["rows"]:
-        why = f" ({_plain(moved.why)})" if moved.why else ""
-        yield f"{moved.row}  {_end(moved.before)} -> {_end(moved.after)}{why}"
-        yield f"    {clipped(moved.text, width() - 4)}"
+    for line, text in zip(lines, ["text", *(m.text for m in found["rows"])], strict=True):
+        yield (f"{line:<{size}}" + clipped(text, max(20, width() - size))).rstrip()
+    rest = sum(move["rows"] for move in found["moves"]) - len(found["rows"])
+    if rest:
+        yield f"  ... and {rest:,} more (-n shows more; curate explain {second} ROW tells why)"
 
 
 def _plain(text: str) -> str:

@@ -64,7 +64,8 @@ class Flags:
         Option("--max-requests", min=0, metavar="N", help="Never send more in this run folder."),
     ] = None
     dry_run: Annotated[
-        bool, Option("--dry-run", help="Check everything and show the plan; read and send nothing.")
+        bool,
+        Option("--dry-run", help="Check everything, print the plan (JSON where piped)."),
     ] = False
     workers: Annotated[
         int | None, Option("--workers", min=1, metavar="N", help="Threads or processes at most.")

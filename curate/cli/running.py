@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +45,20 @@ def save(pipeline: Pipeline, path: Path) -> None:
 def finish(result: Result, flags: Flags, output: Path | None = None) -> None:
     """Print what the run did, and leave with its exit code."""
     if flags.dry_run:
-        typer.echo(json.dumps(result.summary, indent=2, ensure_ascii=False))
+        # A person reads the plan, a program parses it.
+        people = sys.stdout.isatty()
+        typer.echo(
+            plan(result.summary)
+            if people
+            else json.dumps(result.summary, indent=2, ensure_ascii=False)
+        )
         return
     typer.echo(result.report())
     typer.echo(f"\nrun        {result.folder}")
     if output is not None:
         typer.echo(f"kept rows  {output}")
+    if result.summary["dropped"] or result.summary["failed"]:
+        typer.echo(f"reasons    curate explain {result.folder}")
     code = result.exit_code
     if result.message:
         say(result.message)
@@ -56,7 +66,30 @@ def finish(result: Result, flags: Flags, output: Path | None = None) -> None:
         failed = result.summary["failed"]
         say(
             f"{failed:,} rows failed, more than --allow-failed {flags.allow_failed:g} allows; "
-            f"see {result.folder}/failed and `curate explain {result.folder} ROW`"
+            f"`curate explain {result.folder}` shows some, {result.folder}/failed holds them"
         )
     if code:
         raise typer.Exit(code)
+
+
+def plan(summary: Mapping[str, Any]) -> str:
+    """Return the plan of a dry run as text for people."""
+    from curate.cli.screen import table
+
+    inputs = [
+        [f"  {entry['input']}", entry["file"], entry["shape"], f"{entry['size']:,} bytes"]
+        for entry in summary["inputs"]
+    ]
+    steps = [
+        [
+            f"  {number}",
+            step["label"],
+            step["name"] if step["name"] != step["label"] else "",
+            "asks a model" if step["asks"] else "",
+        ]
+        for number, step in enumerate(summary["steps"], 1)
+    ]
+    parts = [f"would read {' and '.join(summary['kinds'])} rows of"]
+    parts += [table([], inputs) if inputs else "  rows in memory", "would do"]
+    parts += [table([], steps), "nothing was read beyond the first records, and nothing was sent"]
+    return "\n".join(parts)

@@ -19,9 +19,9 @@ def width() -> int:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as left-aligned columns below `head`."""
-    cells = [[printable(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
+    """Return rows as left-aligned columns below `head`, if there is one."""
+    cells = [[printable(cell) for cell in row] for row in ([head] if head else []) + list(rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (
         "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)) for row in cells
     )

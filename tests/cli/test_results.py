@@ -97,9 +97,15 @@ def test_compare_names_what_changed(run: Result, ok: Callable[..., str]) -> None
     assert "+    min: 8" in found["recipe"]
     told = ok("compare", "r", "s")
     moved = next(row.id for row in run.kept if "Red" in row.whole)
-    assert f"{moved}  kept -> dropped (length: fewer than 8 words)" in told
+    lines = [line.split("  ") for line in told.splitlines()]
+    row = ["", moved[:8], "kept -> dropped", "length: fewer than 8 words"]
+    assert next(line[:4] for line in lines if moved[:8] in line) == row
     assert "Name a colour. Red is a colour" in told
-    assert "kept -> absent" in told
+    assert "  1 kept -> absent" in told
+    assert "made" not in told
+    one = ok("compare", "r", "s", "-n", "1")
+    assert "... and 1 more (-n shows more" in one
+    assert "... and" not in told
 
 
 def test_compare_says_when_nothing_changed(run: Result, ok: Callable[..., str]) -> None:

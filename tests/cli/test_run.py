@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from curate import Pipeline
+from curate.cli.running import plan
 from curate.steps import Length
 from tests.cli.conftest import lines_of
 
@@ -21,7 +22,7 @@ def test_a_recipe_is_run(ok: Callable[..., str], home: Path) -> None:
     said = ok("run", "recipe.yaml", "-o", "here")
     assert "4 in + 0 made = 3 kept + 0 used + 1 dropped + 0 failed" in said
     assert "fewer than 3 words" in said
-    assert said.endswith("run        here\n")
+    assert said.endswith("run        here\nreasons    curate explain here\n")
     assert report(home / "here")["kept"] == 3
 
 
@@ -58,6 +59,20 @@ def test_dry_run_writes_nothing(ok: Callable[..., str], home: Path) -> None:
     assert plan["steps"] == [{"label": "length", "name": "length", "asks": False}]
     assert not (home / "out.jsonl").exists()
     assert sorted(p.name for p in home.iterdir() if p.name != "runs") == before
+
+
+def test_a_plan_reads_as_a_text_too() -> None:
+    files = [{"input": "a", "file": "rows.jsonl", "shape": "alpaca", "size": 1234}]
+    steps = [
+        {"label": "length", "name": "length", "asks": False},
+        {"label": "quality", "name": "judge", "asks": True},
+    ]
+    said = plan({"inputs": files, "kinds": ["sft"], "steps": steps}).splitlines()
+    assert said[:2] == ["would read sft rows of", "  a  rows.jsonl  alpaca  1,234 bytes"]
+    assert [line.split() for line in said[3:5]] == [
+        ["1", "length"],
+        ["2", "quality", "judge", "asks", "a", "model"],
+    ]
 
 
 def test_what_was_typed_can_be_saved_and_run_again(ok: Callable[..., str], home: Path) -> None:

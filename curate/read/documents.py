@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,8 @@ def read_document(path: Path) -> Iterator[Read]:
         try:
             if window.peek() == "[":
                 window.at += 1
-                yield from _elements(window)
-                if window.peek():
+                whole = yield from _elements(window)
+                if whole and window.peek():
                     raise _BrokenError("more text behind the end of the JSON array")
             else:
                 while window.peek():
@@ -91,19 +91,25 @@ def read_document(path: Path) -> Iterator[Read]:
             yield Read(None, str(error), window.raw(), window.line())
 
 
-def _elements(window: _Window) -> Iterator[Read]:
+def _elements(window: _Window) -> Generator[Read, None, bool]:
+    """Yield the elements of an array; return whether it could be read to its end."""
     if window.peek() == "]":
         window.at += 1
-        return
+        return True
     while True:
-        yield _value(window)
+        value = _value(window)
         following = window.peek()
+        if following not in (",", "]") and value.error is not None:
+            # An element whose brackets do not match took others with it: one break, one failure.
+            yield value._replace(error=f"{value.error}; the array cannot be read beyond it")
+            return False
+        yield value
         if following not in (",", "]"):
             found = f"'{following}'" if following else "the end of the file"
             raise _BrokenError(f"the array breaks off here: found {found} where , or ] must stand")
         window.at += 1
         if following == "]":
-            return
+            return True
 
 
 def _value(window: _Window) -> Read:

@@ -227,6 +227,17 @@ def test_a_bad_element_of_an_array_fails_alone(tmp_path, bad, message):
     assert raw == bad.encode()[: part_module.RAW_BYTES]
 
 
+@pytest.mark.parametrize("bad", ['{"m": [1, 2}', '{"m": "a}', '{"m": {"n": 1}'])
+def test_an_element_that_is_never_closed_counts_one(tmp_path, bad):
+    good = json.dumps(alpaca())
+    path = tmp_path / "rows.json"
+    path.write_text(f"[{good},\n{bad},\n{good}]")
+    found = read_all(str(path))
+    assert len(found.rows) == 1
+    [(ordinal, line, _, _)] = found.failed
+    assert (ordinal, line) == (1, 2)
+
+
 def test_invalid_utf8_in_an_array_fails_its_element(tmp_path):
     path = tmp_path / "rows.json"
     good = json.dumps(alpaca()).encode()

@@ -16,7 +16,7 @@ from curate.cli.flags import Debug
 # Below this, a run of a few million rows may not fit.
 LITTLE_ROOM = 2 << 30
 SHOWN = ("curate-align", "numpy", "pyarrow", "numba", "pandas", "datasets", "openai", "torch")
-OK, LOOK, BROKEN = "ok", "look", "broken"
+OK, OFF, LOOK, BROKEN = "ok", "off", "look", "broken"
 Finding = tuple[str, str, str]
 
 
@@ -67,7 +67,7 @@ def _extras() -> Iterator[Finding]:
     for name, packages in wanted.items():
         absent = [package for package in packages if _version(package) is None]
         said = f"needs {', '.join(absent)}: pip install 'curate-align[{name}]'"
-        yield OK, f"extra {name}", said if absent else "installed"
+        yield OFF if absent else OK, f"extra {name}", said if absent else "installed"
 
 
 def _operators() -> Iterator[Finding]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # A log that is read later needs few lines; a terminal wants to see that something moves.
 PLAIN_SECONDS = 10.0
+BAR = 10
 Listener = Callable[["Progress"], None]
 
 
@@ -46,11 +47,18 @@ def _plain(line: Line) -> Listener:
 def _live() -> Iterator[Listener]:
     from rich.console import Console
     from rich.live import Live
+    from rich.spinner import Spinner
     from rich.text import Text
 
+    def text(said: str) -> Text:
+        # A line that the terminal folded could not be drawn over.
+        return Text(said, no_wrap=True, overflow="ellipsis")
+
     line = Line()
-    with Live(console=Console(stderr=True), transient=True, refresh_per_second=8) as live:
-        yield lambda progress: live.update(Text(line.text(progress)))
+    # It turns while a long first part says nothing yet.
+    spinner = Spinner("line", text("reading"))
+    with Live(spinner, console=Console(stderr=True), transient=True, refresh_per_second=8):
+        yield lambda progress: spinner.update(text=text(line.text(progress)))
 
 
 class Line:
@@ -67,7 +75,8 @@ class Line:
             self.phase, self.phase_began = progress.phase, now
         parts = [progress.phase]
         if progress.total:
-            parts.append(f"{min(1.0, progress.done / progress.total):.0%}")
+            share = min(1.0, progress.done / progress.total)
+            parts.append(f"{'█' * round(share * BAR):░<{BAR}} {share:.0%}")
         parts.append(f"{progress.rows:,} rows")
         if progress.sent or progress.replayed:
             rate = progress.sent / max(now - self.began, 1e-9)
@@ -75,7 +84,7 @@ class Line:
             parts.append(f"{progress.input_tokens:,} + {progress.output_tokens:,} tokens")
             parts.append(f"${progress.cost_usd:.4f}")
             parts += [f"{count:,} {cause}" for cause, count in sorted(progress.causes.items())]
-        parts.append(f"{clock(now - self.began)} gone")
+        parts.append(f"{clock(now - self.began)} elapsed")
         if 0 < progress.done < progress.total:
             left = (now - self.phase_began) * (progress.total - progress.done) / progress.done
             parts.append(f"{clock(left)} left")

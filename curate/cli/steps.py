@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +27,6 @@ def command(
     import json
 
     from curate import catalog
-    from curate.cli.screen import table
     from curate.recipe_schema import recipe_schema
 
     if schema:
@@ -42,8 +41,25 @@ def command(
     elif name is not None:
         typer.echo(_in_full(classes[0], found[0]))
     else:
-        rows = [[step["name"], step["kind"], step["summary"]] for step in found]
-        typer.echo(table(["step", "kind", "what it does"], rows))
+        typer.echo("\n".join(_by_family(found)))
+
+
+def _by_family(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the steps in their families, each with what it does."""
+    from curate import catalog
+    from curate.cli.screen import width, wrapped
+
+    families = {step["name"]: catalog.operators()[step["name"]].family for step in steps}
+    size = max(map(len, families), default=0)
+    for family in sorted(set(families.values())):
+        yield family
+        for step in steps:
+            if families[step["name"]] == family:
+                first, *rest = wrapped(step["summary"], width() - size - 4)
+                yield f"  {step['name']:<{size}}  {first}"
+                yield from (f"{'':<{size + 4}}{line}" for line in rest)
+        yield ""
+    yield "`curate steps NAME` shows one with its fields"
 
 
 def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:

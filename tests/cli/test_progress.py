@@ -26,14 +26,14 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_the_line_says_how_far_how_fast_and_how_long(time: Clock) -> None:
     line = Line()
-    assert line.text(Progress("reading", rows=1200)) == "reading | 1,200 rows | 0:00 gone"
+    assert line.text(Progress("reading", rows=1200)) == "reading | 1,200 rows | 0:00 elapsed"
     time.now += 60
-    assert line.text(Progress("judge", 0, 4, 2000)).startswith("judge | 0% | 2,000 rows")
+    assert line.text(Progress("judge", 0, 4, 2000)).startswith("judge | ░░░░░░░░░░ 0% | 2,000 rows")
     time.now += 30
     said = line.text(Progress("judge", 1, 4, 2000, 45, 5, 1000, 20, 0.5))
     assert said == (
-        "judge | 25% | 2,000 rows | 45 sent (0.5/s), 5 replayed | 1,000 + 20 tokens | $0.5000 | "
-        "1:30 gone | 1:30 left"
+        "judge | ██░░░░░░░░ 25% | 2,000 rows | 45 sent (0.5/s), 5 replayed | 1,000 + 20 tokens | "
+        "$0.5000 | 1:30 elapsed | 1:30 left"
     )
 
 
@@ -51,8 +51,8 @@ def test_plain_lines_come_seldom_and_on_stderr(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.splitlines() == [
-        "reading | 10 rows | 0:10 gone",
-        "reading | 20 rows | 0:20 gone",
+        "reading | 10 rows | 0:10 elapsed",
+        "reading | 20 rows | 0:20 elapsed",
     ]
 
 

@@ -78,8 +78,17 @@ class Rows:
         return table if self._side is None else table.filter(_on_side(table, self._side))
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Return the rows as records: their fields, and the extra columns that came with them."""
-        return [as_record(row) for row in self]
+        """Return the rows as records: their fields, and the extra columns that came with them.
+
+        Failed ones say at which step and why; an unreadable line is its file, line and raw text.
+        """
+        from curate.chunk import rows_of
+
+        return [
+            {**as_record(row), **failure}
+            for table in self.tables()
+            for row, failure in zip(rows_of(table), _failures(table), strict=True)
+        ]
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the rows' files as one data frame, ids as hexadecimal text."""
@@ -223,6 +232,19 @@ def _on_side(table: pa.Table, side: str) -> list[bool]:
         for text in set(column)
     }
     return [said[text] for text in column]
+
+
+def _failures(table: pa.Table) -> list[dict[str, Any]]:
+    """Return how each row of a table failed: nothing, where it holds no failed rows."""
+    names = [
+        name for name in ("step", "error", "file", "line", "raw") if name in table.schema.names
+    ]
+    found = []
+    for line in table.select(names).to_pylist():
+        if line.get("raw") is not None:
+            line["raw"] = line["raw"].decode("utf-8", "replace")
+        found.append({name: value for name, value in line.items() if value is not None})
+    return found
 
 
 def readable_ids(table: pa.Table) -> pa.Table:

@@ -31,7 +31,10 @@ def rethreshold(result: Result, rules: Mapping[str, Any], inputs: Any) -> Result
     for label in rules:
         if label not in labels:
             raise UsageError(f"no step is labelled '{label}'; this run has {', '.join(labels)}")
-    steps = [_changed(step, rules.get(step.title)) for step in pipeline.steps]
+    steps = [
+        _changed(step, rules[step.title]) if step.title in rules else step
+        for step in pipeline.steps
+    ]
     text = json.dumps(rules, sort_keys=True, default=str)
     name = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
     folder = RunFolder(result.folder.with_name(f"{result.folder.name}-{name}"))
@@ -49,9 +52,7 @@ def rethreshold(result: Result, rules: Mapping[str, Any], inputs: Any) -> Result
 
 
 def _changed(step: Step, change: Any) -> Step:
-    """Return `step` with other rules."""
-    if change is None:
-        return step
+    """Return `step` with other rules; `None` as a rule drops nothing."""
     rules = step.rules()
     if not isinstance(change, Mapping):
         set_rules = [name for name in rules if getattr(step, name) is not None]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curate.errors import UsageError
+
 
 @dataclass
 class Progress:
@@ -53,3 +55,14 @@ class RunOptions:
     output: Path | None = None
     output_shape: str | None = None
     progress: Callable[[Progress], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what the command line would refuse: Python can give any value."""
+        for name, least in (("limit", 0), ("workers", 1), ("chunk_rows", 1), ("concurrency", 1)):
+            value = getattr(self, name)
+            optional = name != "chunk_rows" and value is None
+            if not optional and (not isinstance(value, int) or value < least):
+                raise UsageError(f"{name} is {value!r}; it must be a whole number from {least} on")
+        share = self.allow_failed
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise UsageError(f"allow_failed is {share!r}; it must be a share from 0 to 1")

@@ -13,6 +13,8 @@ from curate.read.shapes.fields import plain
 from curate.read.sniff import SNIFFED
 from curate.read.strict import check_depth, describe
 
+_ALLOWED = "give a path, a list of dicts, a pandas DataFrame or a datasets.Dataset"
+
 
 def open_memory(
     index: int, source: str, given: Any, wanted: str | None, name: str = "memory"
@@ -28,22 +30,20 @@ def open_memory(
         size = sum(len(str(r)) for r in records[:100]) * max(1, len(records) // 100)
     seen = [record for record in first if isinstance(record, Mapping)]
     if not seen:
-        raise InputError(f"input '{source}' holds no record (a dict) among its first rows")
+        why = first[0].error if len(first) else "it is empty"
+        raise InputError(f"input '{source}' holds no record ({why}); {_ALLOWED}")
     found = wanted or guess(seen, f"input '{source}'")
     shape(found)
     return File(index, 0, name, source, found, form, size, records=records)
 
 
 def _records(source: str, given: Any) -> Iterable[Any]:
-    if hasattr(given, "to_dict") and hasattr(given, "iloc"):
+    if hasattr(given, "to_dict") and hasattr(given, "columns") and hasattr(given, "iloc"):
         records: Iterable[Any] = given.to_dict(orient="records")
         return records
     if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
         return given
-    raise UsageError(
-        f"input '{source}' is a {type(given).__name__}; give a path, a list of dicts, a pandas "
-        "DataFrame or a datasets.Dataset"
-    )
+    raise UsageError(f"input '{source}' is a {type(given).__name__}; {_ALLOWED}")
 
 
 def _settled(record: Any) -> Any:

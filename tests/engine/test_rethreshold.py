@@ -57,6 +57,14 @@ def test_the_ceiling_counts_both_runs(models: dict[str, Any], tmp_path: Path) ->
         first.rethreshold(judge=0.0)
 
 
+def test_a_rule_can_be_taken_away(tmp_path: Path) -> None:
+    from curate.steps.filters.length import Length
+
+    first = run([Length(min=50)], numbered(10), tmp_path)
+    again = first.rethreshold(length=None)
+    assert (first.summary["kept"], again.summary["kept"]) == (0, 10)
+
+
 def test_a_wrong_rule_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     first = run([Fragile()], numbered(9), tmp_path)
     with pytest.raises(UsageError, match="no step is labelled 'fragil'"):

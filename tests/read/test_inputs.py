@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from curate.errors import InputError, UsageError
@@ -75,8 +76,9 @@ def test_parts_travel_to_other_processes(tmp_path):
         (7, "input 'input' is a int"),
         ({"a": {"shape": "alpaca"}}, "input 'a' has no path"),
         ("rows.jsonl", "no such file"),
-        ([1, 2], "holds no record"),
-        ([], "holds no record"),
+        ([1, 2], "holds no record .a row must be a dict, not int.; give a path, a list of dicts"),
+        ([], "holds no record .it is empty."),
+        (pd.Series(["a"]), "holds no record .a row must be a dict, not str."),
         ("https://user:secret@example.com/rows.jsonl", "must not hold credentials"),
         ("https://example.com/rows.jsonl?X-Amz-Signature=secret", "must not hold credentials"),
         ("hub://a@b@c:d", "cannot be loaded|is hub://org/name"),

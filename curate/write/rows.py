@@ -99,7 +99,10 @@ def as_shape(row: Row, name: str) -> dict[str, Any]:
     try:
         return form.from_row(row)
     except ValueError as error:
-        raise UsageError(f"row {row.id} does not fit the shape '{name}': {error}") from error
+        raise UsageError(
+            f"row {row.id} does not fit the shape '{name}': {error}; choose another shape, or drop "
+            "such rows first"
+        ) from error
 
 
 def kind_of(name: str) -> str:

@@ -1,5 +1,6 @@
 """`STEP:key=value,...` and `PATH=VALUE` as people write them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -50,6 +51,13 @@ WRONG = [
 def test_what_is_wrong_is_said(text: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         step_of(text)
+
+
+def test_a_field_given_as_an_option_is_told_its_form(curate: Callable[..., Any]) -> None:
+    wrong = curate("filter", "rows.jsonl", "length", "--min", "3", "-o", "o.jsonl")
+    assert wrong.exit_code == 2
+    assert "--min; a field of a step follows it behind a colon" in wrong.stderr
+    assert "colon" not in curate("report", "r", "--min").stderr
 
 
 def test_settings_are_yaml() -> None:

@@ -9,6 +9,7 @@ tests change every field in turn and expect a new key.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -35,15 +36,15 @@ class Request:
 
     def content(self) -> dict[str, Any]:
         """Return everything that decides the reply, as JSON data, without the model's identity."""
-        skipped = ("model", "share")
-        return {
-            "form": self.form,
-            **{
-                f.name: getattr(self, f.name)
-                for f in dataclasses.fields(self)
-                if f.name not in skipped
-            },
-        }
+        names = _deciding(type(self))  # type: ignore[arg-type]  # A class is hashable.
+        return {"form": self.form, **{name: getattr(self, name) for name in names}}
+
+
+@functools.cache
+def _deciding(form: type[Any]) -> tuple[str, ...]:
+    """Return the fields of a form of request that decide its reply."""
+    names = (field.name for field in dataclasses.fields(form))
+    return tuple(name for name in names if name not in ("model", "share"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +139,7 @@ class Reply:
 
     def to_json(self) -> str:
         """Return the reply as the store keeps it."""
-        data = dataclasses.asdict(self)
-        del data["key"]
+        data = {name: value for name, value in vars(self).items() if name != "key"}
         return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
     @classmethod

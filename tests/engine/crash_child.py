@@ -54,7 +54,7 @@ def die_at(phase: str, call: int, after: bool) -> None:
     owner: Any
     owner, name = {
         "reading": (curate.engine.reading, "read_part"),
-        "store commit": (curate.engine.requests.send, "save_reply"),
+        "store commit": (curate.engine.requests.send, "save_replies"),
         "round": (curate.engine.requests.store.Store, "put_value"),
         "writing": (curate.engine.publish, "write_table"),
         "rename": (pathlib.Path, "rename"),

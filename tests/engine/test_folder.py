@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from curate.engine.folder import RunFolder
-from curate.errors import UsageError
+from curate.errors import StoppedShort, UsageError
 from curate.result import Result
 
 from .conftest import fingerprint, run
@@ -69,3 +69,9 @@ def test_the_report_has_what_the_contract_says(tmp_path: Path) -> None:
 def test_an_unfinished_run_is_no_result(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run"):
         Result.open(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StoppedShort, match=r"file/run/.state: Not a directory; see that"):
+        run([], numbered(2), tmp_path, run=tmp_path / "file" / "run")

@@ -13,14 +13,15 @@ import queue
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from curate.errors import DiskFull, StoreError
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Operation = Callable[[sqlite3.Connection], T]
 
 # Room for the replies of several hundred requests in flight, a few pages of the log each.
@@ -228,3 +229,47 @@ def _deliver(writes: list[_Write]) -> None:
 def _answer_all(writes: list[_Write]) -> None:
     for write in writes:
         write.answer()
+
+
+class Grouped(Generic[Item, T]):
+    """Hand what piles up during one commit to the next one, as a single operation on a list."""
+
+    def __init__(
+        self,
+        commit: Callable[[Operation[list[T]]], Awaitable[list[T]]],
+        operation: Callable[[sqlite3.Connection, list[Item]], list[T]],
+    ) -> None:
+        """Take the store's `commit`, and the operation on items that returns a result for each."""
+        self._commit, self._operation = commit, operation
+        self._waiting: list[tuple[Item, asyncio.Future[T]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: Item) -> T:
+        """Return the result of one item once it is durable."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work())
+        return await future
+
+    async def _work(self) -> None:
+        while self._waiting:
+            taken, self._waiting = self._waiting, []
+            if not await self._try(taken, alone=len(taken) == 1):
+                # One bad item must not take its neighbours' paid replies with it.
+                for one in taken:
+                    await self._try([one], alone=True)
+        self._task = None
+
+    async def _try(self, taken: list[tuple[Item, asyncio.Future[T]]], *, alone: bool) -> bool:
+        items = [item for item, _ in taken]
+        try:
+            results = await self._commit(lambda connection: self._operation(connection, items))
+        except Exception as error:
+            if alone and not taken[0][1].done():
+                taken[0][1].set_exception(error)
+            return alone
+        for (_, future), result in zip(taken, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+        return True

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curate.ask import Reply, Request
+from curate.engine.requests.commit import Grouped
 from curate.engine.requests.flow import Gate
 from curate.engine.requests.spending import PICO, Refusal, Spending
-from curate.engine.requests.store import Store, StoredReply, find_reply, save_reply
+from curate.engine.requests.store import Paid, Store, StoredReply, find_replies, save_replies
 from curate.errors import PermanentFault, TemporaryFault
 from curate.models.model import Model
 
@@ -94,6 +95,8 @@ class Sender:
             id(model): Gate(min(model.max_concurrency, concurrency or model.max_concurrency), name)
             for name, model in models.items()
         }
+        self._opening = Grouped(store.commit, self._open)
+        self._keeping = Grouped(store.commit, self._keep)
         self.flights: dict[str, Flight] = {}
         self.stopped: BaseException | None = None
         self.wake = asyncio.Event()
@@ -179,7 +182,7 @@ class Sender:
         self._holding += 1
         granted: StoredReply | Refusal | None = None
         try:
-            granted = await self._store.commit(lambda connection: self._open(connection, flight))
+            granted = await self._opening(flight)
             if isinstance(granted, StoredReply):
                 self._counts.replayed += 1
                 self._land(flight, granted.reply, granted.attempt)
@@ -195,10 +198,15 @@ class Sender:
         else:
             self._tight = False
 
-    def _open(self, connection: sqlite3.Connection, flight: Flight) -> StoredReply | Refusal | None:
+    def _open(
+        self, connection: sqlite3.Connection, flights: list[Flight]
+    ) -> list[StoredReply | Refusal | None]:
         """Reserve, inside a transaction, unless another process has stored the reply meanwhile."""
-        stored = find_reply(connection, flight.key, flight.attempt)
-        return stored or self._spending.reserve(connection, flight.bound, retry=flight.tries > 0)
+        stored = find_replies(connection, {flight.key: flight.attempt for flight in flights})
+        absent = [flight for flight in flights if flight.key not in stored]
+        attempts = [(flight.bound, flight.tries > 0) for flight in absent]
+        refusals = iter(self._spending.reserve(connection, attempts))
+        return [stored[f.key] if f.key in stored else next(refusals) for f in flights]
 
     def _take_back(self, connection: sqlite3.Connection, flight: Flight) -> None:
         self._spending.cancel(connection, flight.bound, retry=flight.tries > 0)
@@ -239,21 +247,23 @@ class Sender:
             self._asking.discard(task)
 
     async def _arrived(self, flight: Flight, reply: Reply) -> None:
-        def save(connection: sqlite3.Connection) -> tuple[StoredReply, int]:
-            model = flight.model
-            bill = self._spending.settle_reply(connection, flight.bound, reply, model.price)
-            stored = save_reply(
-                connection, flight.key, flight.attempt, reply, flight.request, model.identity
-            )
-            return stored, bill
-
-        stored, bill = await self._store.commit(save)
+        stored, bill = await self._keeping((flight, reply))
         self._counts.input_tokens += reply.input_tokens
         self._counts.output_tokens += reply.output_tokens
         self._counts.cost_usd += bill / PICO
         if overshoot := self._spending.overshoot(flight.bound, bill):
             self.stop(overshoot)
         self._land(flight, stored.reply, stored.attempt)
+
+    def _keep(
+        self, connection: sqlite3.Connection, answered: list[tuple[Flight, Reply]]
+    ) -> list[tuple[StoredReply, int]]:
+        """Store replies and settle their bills, inside one transaction."""
+        bills = self._spending.settle_replies(
+            connection, [(flight.bound, reply, flight.model.price) for flight, reply in answered]
+        )
+        paid = [Paid(f.key, f.attempt, reply, f.request, f.model.identity) for f, reply in answered]
+        return list(zip(save_replies(connection, paid), bills, strict=True))
 
     async def _missed(self, flight: Flight, error: Exception) -> None:
         """Settle an attempt that brought no reply, then try again or give the request up."""

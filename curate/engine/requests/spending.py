@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,15 +100,33 @@ class Spending:
             longest = 0
         return cost(model.price, prompt_bound(request), longest)
 
-    def reserve(self, connection: sqlite3.Connection, bound: int, *, retry: bool) -> Refusal | None:
-        """Count an attempt and its bound, inside a transaction, or say which ceiling bars it."""
+    def reserve(
+        self, connection: sqlite3.Connection, attempts: Sequence[tuple[int, bool]]
+    ) -> list[Refusal | None]:
+        """Count attempts, inside a transaction, or say which ceiling bars each one.
+
+        Args:
+            connection: the transaction.
+            attempts: the bound of each, and whether it is another try of the same request.
+        """
         sql = "SELECT sent, settled, reserved FROM spending WHERE run = ?"
         sent, settled, reserved = connection.execute(sql, (self.run_id,)).fetchone()
+        before, retried, answers = (sent, reserved), 0, list[Refusal | None]()
+        for bound, retry in attempts:
+            refusal = self._refusal(sent, settled, reserved, bound)
+            answers.append(refusal)
+            if refusal is None:
+                sent, reserved, retried = sent + 1, reserved + bound, retried + retry
+        sent, reserved = sent - before[0], reserved - before[1]
+        if sent:
+            self._add(connection, sent=sent, retried=retried, reserved=reserved)
+        return answers
+
+    def _refusal(self, sent: int, settled: int, reserved: int, bound: int) -> Refusal | None:
         if self.max_requests is not None and sent >= self.max_requests:
             return Refusal(_out_of_requests(self.max_requests, sent), final=True)
         if self._ceiling is not None and settled + reserved + bound > self._ceiling:
             return Refusal(self._out_of_money(settled, reserved, bound), final=False)
-        self._add(connection, sent=1, retried=int(retry), reserved=bound)
         return None
 
     def cancel(self, connection: sqlite3.Connection, bound: int, *, retry: bool) -> None:
@@ -118,21 +137,24 @@ class Spending:
         """Replace the reservation of an attempt that brought no reply by its bill."""
         self._add(connection, reserved=-bound, settled=bill)
 
-    def settle_reply(
-        self, connection: sqlite3.Connection, bound: int, reply: Reply, price: Price | None
-    ) -> int:
-        """Replace the reservation of an attempt by the bill for its reply, and return the bill."""
-        tokens = _clamp(reply.input_tokens), _clamp(reply.output_tokens)
-        # A server that reports no usage is not free: what was reserved counts.
-        bill = cost(price, *tokens) if any(tokens) else bound
+    def settle_replies(
+        self, connection: sqlite3.Connection, replies: Sequence[tuple[int, Reply, Price | None]]
+    ) -> list[int]:
+        """Replace reservations by the bills for the replies, and return the bills."""
+        bills, tokens = list[int](), [0, 0]
+        for bound, reply, price in replies:
+            used = _clamp(reply.input_tokens), _clamp(reply.output_tokens)
+            # A server that reports no usage is not free: what was reserved counts.
+            bills.append(cost(price, *used) if any(used) else bound)
+            tokens = [tokens[0] + used[0], tokens[1] + used[1]]
         self._add(
             connection,
-            reserved=-bound,
-            settled=bill,
+            reserved=-sum(bound for bound, _, _ in replies),
+            settled=sum(bills),
             input_tokens=tokens[0],
             output_tokens=tokens[1],
         )
-        return bill
+        return bills
 
     def overshoot(self, bound: int, bill: int) -> CeilingReached | None:
         """Return the error that ends a run whose server billed more than was reserved."""

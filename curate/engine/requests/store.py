@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ VERSION = 1
 BUSY_SECONDS = 60.0
 # SQLite compiled with old defaults takes 999 parameters in one statement.
 _LOOKUP = 900
+_ROWS = 200
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
     key BLOB NOT NULL, attempt INTEGER NOT NULL, reply TEXT NOT NULL, stored_at INTEGER NOT NULL
@@ -232,39 +233,64 @@ class Store:
             yield from self.read(f"SELECT {what} WHERE key IN ({marks})", part)
 
 
-def save_reply(
-    connection: sqlite3.Connection,
-    key: str,
-    attempt: int,
-    reply: Reply,
-    request: Request,
-    model: str,
-) -> StoredReply:
-    """Insert a reply inside a transaction; where another process was first, return its reply.
+class Paid(NamedTuple):
+    """A reply on its way into the store, with what was asked and of whom."""
+
+    key: str
+    attempt: int
+    reply: Reply
+    request: Request
+    model: str
+
+
+def save_replies(connection: sqlite3.Connection, paid: Sequence[Paid]) -> list[StoredReply]:
+    """Insert replies inside a transaction; where another process was first, return its reply.
 
     What comes back has been through JSON like every replay, so that a step never sees a tuple now
     and a list the next time.
     """
-    blob, text = bytes.fromhex(key), reply.to_json()
-    sql = "INSERT OR IGNORE INTO replies (key, attempt, reply, stored_at) VALUES (?, ?, ?, ?)"
-    values = (blob, attempt, text, int(time.time()))
-    if not connection.execute(sql, values).rowcount:
-        stored = find_reply(connection, key, attempt)
-        assert stored is not None  # the unique index has just refused a second one
-        return stored
-    sql = "INSERT OR IGNORE INTO requests (key, model, content) VALUES (?, ?, ?)"
-    connection.execute(sql, (blob, model, _pack(request.content())))
-    return StoredReply(attempt, Reply.from_json(text, key))
+    now, stored = int(time.time()), list[StoredReply]()
+    # One statement for many rows: each costs a wait for the interpreter's lock.
+    for part in _parts(paid):
+        texts = [one.reply.to_json() for one in part]
+        keys = [bytes.fromhex(one.key) for one in part]
+        rows = [(k, one.attempt, t, now) for k, one, t in zip(keys, part, texts, strict=True)]
+        into = "replies (key, attempt, reply, stored_at)"
+        new = _insert(connection, into, rows) == len(part)
+        asked = [(k, o.model, _pack(o.request.content())) for k, o in zip(keys, part, strict=True)]
+        _insert(connection, "requests (key, model, content)", asked)
+        older = {} if new else find_replies(connection, {o.key: o.attempt for o in part})
+        for one, text in zip(part, texts, strict=True):
+            mine = StoredReply(one.attempt, Reply.from_json(text, one.key))
+            stored.append(older.get(one.key, mine))
+    return stored
 
 
-def find_reply(connection: sqlite3.Connection, key: str, at_least: int) -> StoredReply | None:
-    """Return the newest attempt of `key` from `at_least` on, inside a transaction."""
-    sql = (
-        "SELECT attempt, reply FROM replies WHERE key = ? AND attempt >= ? "
-        "ORDER BY attempt DESC LIMIT 1"
-    )
-    row = connection.execute(sql, (bytes.fromhex(key), at_least)).fetchone()
-    return StoredReply(row[0], Reply.from_json(row[1], key)) if row else None
+def find_replies(
+    connection: sqlite3.Connection, at_least: Mapping[str, int]
+) -> dict[str, StoredReply]:
+    """Return the newest attempt of each key from a given one on, inside a transaction."""
+    found: dict[str, StoredReply] = {}
+    for part in _parts(list(at_least)):
+        marks = ",".join("?" * len(part))
+        sql = f"SELECT key, attempt, reply FROM replies WHERE key IN ({marks}) ORDER BY attempt"
+        for blob, attempt, text in connection.execute(sql, [bytes.fromhex(key) for key in part]):
+            key = blob.hex()
+            if attempt >= at_least[key]:
+                found[key] = StoredReply(attempt, Reply.from_json(text, key))
+    return found
+
+
+def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert rows in one statement and return how many were new."""
+    row = "(" + ",".join("?" * len(rows[0])) + ")"
+    sql = f"INSERT OR IGNORE INTO {into} VALUES {','.join([row] * len(rows))}"
+    return connection.execute(sql, [value for one in rows for value in one]).rowcount
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), _ROWS):
+        yield items[start : start + _ROWS]
 
 
 def _pack(content: dict[str, Any]) -> bytes:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from curate.ask import Ask, Reply
-from curate.engine.requests.commit import BALLAST_BYTES, Committer
-from curate.engine.requests.store import Store, save_reply
+from curate.engine.requests.commit import BALLAST_BYTES, Committer, Grouped
+from curate.engine.requests.store import Paid, Store, save_replies
 from curate.errors import DiskFull, StoreError
 from tests.engine.asking import Answering, driver, one
 
@@ -74,7 +74,9 @@ def test_a_bad_operation_does_not_take_its_neighbours_along(tmp_path: Path) -> N
     async def write(store: Store) -> list[object]:
         def save(number: int) -> object:
             key, reply = f"{number:032x}", Reply(text="paid")
-            return store.commit(lambda c: save_reply(c, key, 0, reply, Ask.text("x"), "m"))
+            return store.commit(
+                lambda c: save_replies(c, [Paid(key, 0, reply, Ask.text("x"), "m")])[0]
+            )
 
         bad = store.commit(lambda c: c.execute("INSERT INTO nowhere VALUES (1)"))
         overflow = store.commit(lambda c: c.execute("SELECT ?", (1 << 70,)))
@@ -87,6 +89,30 @@ def test_a_bad_operation_does_not_take_its_neighbours_along(tmp_path: Path) -> N
         assert isinstance(results[1], StoreError)
         assert isinstance(results[3], OverflowError)
         assert len(store.get_many(f"{n:032x}" for n in (1, 2, 3))) == 3
+
+
+def test_a_bad_item_of_a_group_is_alone_with_its_error(tmp_path: Path) -> None:
+    groups: list[list[int]] = []
+
+    def operate(connection: sqlite3.Connection, items: list[int]) -> list[int]:
+        groups.append(items)
+        if 3 in items:
+            raise ZeroDivisionError
+        return [10 * item for item in items]
+
+    async def all_of(store: Store) -> list[object]:
+        grouped = Grouped(store.commit, operate)
+        first = asyncio.create_task(grouped(0))
+        await asyncio.sleep(0)
+        rest = (grouped(n) for n in range(1, 6))
+        return await asyncio.gather(first, *rest, return_exceptions=True)
+
+    with Store.open(tmp_path) as store:
+        results = asyncio.run(all_of(store))
+    assert isinstance(results.pop(3), ZeroDivisionError)
+    assert results == [0, 10, 20, 40, 50]
+    # What waited for the first commit came together, and alone only after it had failed together.
+    assert groups == [[0], [1, 2, 3, 4, 5], [1], [2], [3], [4], [5]]
 
 
 def test_no_room_for_the_ballast_stops_before_anything_is_sent(small_disk: Path) -> None:

@@ -64,7 +64,9 @@ def test_the_breaker_pauses_says_so_and_ends_the_run(caplog: pytest.LogCaptureFi
         began = gate.began()
         clock.now += 0.1
         assert gate.failed(BUSY, began) is None
-    assert not gate.admits and "judge failed 32 times in a row (busy): pausing for 5 s" in caplog.text
+    assert (
+        not gate.admits and "judge failed 32 times in a row (busy): pausing for 5 s" in caplog.text
+    )
     waits = [gate.wait()]
     for _ in range(GIVE_UP_AFTER - 1):
         clock.now += gate.wait()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from curate.ask import Ask, Reply
-from curate.engine.requests.store import VERSION, Store, find_reply, save_reply
+from curate.engine.requests.store import VERSION, Paid, Store, find_replies, save_replies
 from curate.errors import StoreError
 
 ASK = Ask.text("What is 2 + 2?", temperature=0.0)
@@ -24,14 +24,16 @@ def key(number: int) -> str:
 def put(store: Store, number: int, attempt: int, text: str) -> str:
     """Store a reply and return the text that the store answers with."""
     reply = Reply(text=text)
-    stored = store.commit_now(lambda c: save_reply(c, key(number), attempt, reply, ASK, "m"))
-    return stored.reply.text
+    stored = store.commit_now(
+        lambda c: save_replies(c, [Paid(key(number), attempt, reply, ASK, "m")])
+    )
+    return stored[0].reply.text
 
 
 def test_replies_come_back_with_everything_in_them(tmp_path: Path) -> None:
     reply = Reply("ü\ud800", "length", (1.5, [2]), ({"token": "a"},), 7, 9)
     with Store.open(tmp_path) as store:
-        store.commit_now(lambda c: save_reply(c, key(1), 0, reply, ASK, "judge"))
+        store.commit_now(lambda c: save_replies(c, [Paid(key(1), 0, reply, ASK, "judge")]))
         assert store.get_many([key(1), key(2)]) == {key(1): (0, reply)}
         assert store.get_many([key(1)])[key(1)].reply.key == key(1)
         request = store.requests([key(1)])[key(1)]
@@ -44,7 +46,7 @@ def test_the_newest_attempt_is_replayed(tmp_path: Path) -> None:
         for attempt, text in ((1, "second"), (0, "first"), (2, "third")):
             put(store, 1, attempt, text)
         assert store.get_many([key(1)])[key(1)] == (2, Reply(text="third"))
-        assert store.commit_now(lambda c: find_reply(c, key(1), 3)) is None
+        assert store.commit_now(lambda c: find_replies(c, {key(1): 3})) == {}
         assert [e.attempt for e in store.exchanges()] == [1, 0, 2]
         assert store.compact() == 2
         assert [(e.attempt, e.reply.text) for e in store.exchanges()] == [(2, "third")]
@@ -56,14 +58,21 @@ def test_the_first_durable_reply_wins(tmp_path: Path) -> None:
         assert put(other, 1, 0, "second") == "first"
 
 
+def test_in_a_group_only_what_is_new_is_written(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        put(store, 3, 0, "first")
+        paid = [Paid(key(n), 0, Reply(text="second"), ASK, "m") for n in range(6)]
+        stored = store.commit_now(lambda c: save_replies(c, paid))
+        assert [s.reply.text for s in stored] == ["second"] * 3 + ["first"] + ["second"] * 2
+        assert [s.reply.key for s in stored] == [key(n) for n in range(6)]
+        assert store.stats()["replies"] == store.stats()["requests"] == 6
+
+
 def test_many_keys_are_found_in_one_call(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
-
-        def save(connection: sqlite3.Connection) -> None:
-            for number in range(5000):
-                save_reply(connection, key(number), 0, Reply(text=str(number)), ASK, "m")
-
-        store.commit_now(save)
+        paid = [Paid(key(n), 0, Reply(text=str(n)), ASK, "m") for n in range(5000)]
+        stored = store.commit_now(lambda c: save_replies(c, paid))
+        assert [s.reply.text for s in stored] == [str(n) for n in range(5000)]
         found = store.get_many(key(n) for n in range(0, 6000, 2))
         assert {k: s.reply.text for k, s in found.items()} == {
             key(n): str(n) for n in range(0, 5000, 2)
@@ -115,13 +124,13 @@ CHILD = """
 import sys, sqlite3
 from pathlib import Path
 from curate.ask import Ask, Reply
-from curate.engine.requests.store import Store, save_reply
+from curate.engine.requests.store import Paid, Store, save_replies
 folder, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 with Store.open(folder) as store:
     for number in range(first, first + count):
         key = f"{number:032x}"
         reply = Reply(text=str(number))
-        store.commit_now(lambda c: save_reply(c, key, 0, reply, Ask.text("x"), "m"))
+        store.commit_now(lambda c: save_replies(c, [Paid(key, 0, reply, Ask.text("x"), "m")]))
         print(number, flush=True)
 """
 

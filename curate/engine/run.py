@@ -82,6 +82,11 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
                 f"no room left on the disk ({folder.path} or the store): {error}; free some room "
                 "and run the same command again, nothing that was paid for is lost"
             ) from error
+        if isinstance(error, OSError):
+            raise StoppedShort(
+                f"{error.filename or folder.path}: {error.strerror or error}; see that the folder "
+                "can be written and the file be read, and run the same command again"
+            ) from error
         raise
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.errors import UsageError
+from curate.errors import InputError, UsageError
 from curate.read.file import File, digest_of, parts_of
 from curate.read.memory import open_memory
 from curate.read.part import Part
@@ -89,11 +89,16 @@ def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]
     if address.startswith("hub://"):
         dataset = load_hub(address)
         return [open_memory(index, source, dataset, wanted, name=address)]
-    found = fetch(address) if is_remote(address) else [(str(p), p) for p in expand(address)]
-    return [
-        _open_file(index, number, name, path, source, wanted)
-        for number, (name, path) in enumerate(found)
-    ]
+    try:
+        found = fetch(address) if is_remote(address) else [(str(p), p) for p in expand(address)]
+        return [
+            _open_file(index, number, name, path, source, wanted)
+            for number, (name, path) in enumerate(found)
+        ]
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or address}: cannot be read: {error.strerror}"
+        ) from error
 
 
 def _open_file(

@@ -96,6 +96,12 @@ def test_wrong_inputs_are_refused(given, message, monkeypatch):
     assert "secret" not in str(caught.value)
 
 
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"folder.jsonl: cannot be read: Is a directory"):
+        open_inputs(f"{tmp_path}/*.jsonl")
+
+
 def test_an_unknown_shape_is_refused(tmp_path):
     path = write(tmp_path / "rows.jsonl", alpaca())
     with pytest.raises(UsageError, match=r"unknown shape 'alpacca'; did you mean 'alpaca'\?"):

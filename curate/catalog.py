@@ -77,7 +77,8 @@ def find(name: str) -> type[Step]:
     """
     operator = operators().get(name)
     if operator is None:
-        raise RecipeError(unknown("step", name, operators()))
+        own = "; a step of your own must be installed: docs/how-to/add-a-step.md shows how"
+        raise RecipeError(unknown("step", name, operators()) + own)
     try:
         module = importlib.import_module(operator.module)
     except ModuleNotFoundError as error:

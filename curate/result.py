@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.explain import Life
+    from curate.lookup import Examples
     from curate.pipeline import Pipeline
 
 
@@ -184,6 +185,12 @@ class Result:
         from curate.explain import explain
 
         return explain(self.folder, row)
+
+    def examples(self, most: int = 3) -> list[Examples]:
+        """Return every reason for which rows were dropped or failed, with `most` rows of each."""
+        from curate.lookup import examples
+
+        return examples(self.folder, self.recipe["labels"], most)
 
     @cached_property
     def recipe(self) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from curate import Pipeline
 from curate.errors import UsageError
-from curate.lookup import examples, id_of
+from curate.lookup import id_of
 from curate.result import Result
 from curate.row import Row
 from curate.steps import Exact, Length, Pii
@@ -71,7 +71,7 @@ def test_what_is_not_there_or_not_clear_is_said(result: Result) -> None:
 
 
 def test_every_reason_has_its_first_rows(result: Result) -> None:
-    found = examples(result.folder, result.recipe["labels"], 1)
+    found = result.examples(1)
     assert [(one.step, one.outcome, one.count) for one in found] == [
         ("read", "failed", 1),
         ("length", "dropped", 2),
@@ -85,7 +85,7 @@ def test_every_reason_has_its_first_rows(result: Result) -> None:
         [("Say it.", "a bad word here")],
         [("Say it.", "this is kept whole")],
     ]
-    more = examples(result.folder, result.recipe["labels"], 5)
+    more = result.examples(5)
     assert [len(one.ids) for one in more] == [1, 2, 1, 1]
 
 

@@ -49,9 +49,7 @@ def command(
 
     result = Result.open(run)
     if row is None:
-        from curate.lookup import examples
-
-        found = examples(result.folder, result.recipe["labels"], count)
+        found = result.examples(count)
         data: Any = [dataclasses.asdict(one) for one in found]
         lines = _shown(found, run)
     else:

@@ -9,7 +9,7 @@ from tests.house.places import PACKAGE, write_tree
 # names on one line do not import each other.
 LAYERS = (
     ("errors", "row", "credentials"),
-    ("ask", "chunk", "data", "recipe"),
+    ("ask", "chunk", "data", "recipe", "trees"),
     ("step", "digests", "kernels", "prompts"),
     ("steps", "fields", "function"),
     ("catalog", "labels"),
@@ -30,6 +30,7 @@ LAYERS = (
 DOORS = {
     ("curate.pipeline", "curate.engine"),
     ("curate.result", "curate.explain"),
+    ("curate.result", "curate.lookup"),
     ("curate.result", "curate.rethreshold"),
     ("curate.steps", "curate.catalog"),
 }

@@ -291,12 +291,3 @@ def _offsets(values: Sequence[Any]) -> pa.Array:
     np.cumsum([len(v) if v is not None else 0 for v in values], out=ends[1:])
     mask = np.array([v is None for v in values] + [False], bool)
     return pa.array(ends, pa.int32(), mask=mask) if mask.any() else pa.array(ends, pa.int32())
-
-
-def with_fields(table: pa.Table) -> pa.Table:
-    """Return `table` with every field column present, in the fixed order, null where absent."""
-    n = table.num_rows
-    for name, type_ in FIELDS.items():
-        if name not in table.column_names:
-            table = table.append_column(name, pa.nulls(n, type_))
-    return table

@@ -8,8 +8,7 @@
     ├── CeilingReached          --max-cost or --max-requests            exit 3
     ├── StoppedShort            the run cannot go on                    exit 4
     │   ├── DiskFull            no room for the store or the run folder
-    │   ├── StoreError          the store cannot be read or written
-    │   └── TargetUnreachable   a `Grow` step cannot reach its target
+    │   └── StoreError          the store cannot be read or written
     └── ModelError              one request failed
         ├── TemporaryFault      ... worth another try (429, 5xx, time-out)
         ├── UnusableReply       ... a reply came and was paid, but no step can use it
@@ -75,10 +74,6 @@ class DiskFull(StoppedShort):
 
 class StoreError(StoppedShort):
     """Stop because the store cannot be read or written."""
-
-
-class TargetUnreachable(StoppedShort):
-    """Stop because a `Grow` step's model only repeats itself; what was made is published."""
 
 
 class ModelError(CurateError):

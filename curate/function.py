@@ -18,7 +18,6 @@ from curate.errors import UsageError
 from curate.row import Record, Row
 from curate.step import Asking, Drop, Generate, Made
 
-Answer = bool | Made | Iterable[Made]
 RowFunction = Callable[[Row], Any]
 _ALLOWED = "True (keep), False (drop), a Record, a Drop, the row, or a list of these"
 

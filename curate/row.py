@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple
 
 import xxhash
 
-Kind = Literal["prompt", "sft", "preference", "ranked", "unpaired"]
 On = Literal["instruction", "response", "whole"]
 
 # The typed fields of every record kind, in the order in which ids hash and files hold them.

@@ -7,7 +7,6 @@ rows are handed to the writer as one contiguous chunk for the same reason.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,8 +56,3 @@ def _walk(name: str, type_: pa.DataType, out: list[str]) -> None:
         _walk(f"{name}.list.element", type_.value_type, out)
     else:
         out.append(name)
-
-
-def read_tables(folder: Path) -> list[Path]:
-    """Return the Parquet files of a folder in order; none when there is no folder."""
-    return sorted(folder.glob("*.parquet")) if os.path.isdir(folder) else []

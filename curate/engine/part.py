@@ -40,7 +40,6 @@ class PartRun:
         self.errors: dict[int, str] = {}
         self._chunks: list[Chunk] | None = None
         self._rows: list[Row] | None = None
-        self.scores: dict[str, np.ndarray] = {}
 
     def compact(self) -> None:
         """Cut out the rows that ended; what was computed on the part stays when none did."""
@@ -101,12 +100,11 @@ class PartRun:
         errors: dict[int, str],
         details: dict[int, str],
         partners: pa.Array | None = None,
-        always: np.ndarray | None = None,
     ) -> None:
         """Record a step's verdicts on the rows at `reached` (indexes into the part).
 
         `values` (float64, NaN for none) and `codes` (index into `reasons`, -1 to keep) are aligned
-        with the part; `partners` with `reached`. `always` marks further rows that get a line.
+        with the part; `partners` with `reached`.
         """
         outcome = np.where(codes[reached] >= 0, DROPPED, PASSED).astype(np.int8)
         if errors:
@@ -119,8 +117,6 @@ class PartRun:
         self._keep_scores(label, score)
         self._tally(label, outcome, codes[reached], reasons)
         told = (outcome != PASSED) | ~np.isnan(values[reached])
-        if always is not None:
-            told |= always[reached]
         if details:
             told |= np.isin(reached, np.fromiter(details, np.int64, len(details)))
         where = reached[told]

@@ -40,7 +40,6 @@ class Reading:
     def __init__(self, inputs: Inputs, limit: int | None) -> None:
         self.inputs, self.limit = inputs, limit
         self.count = 0
-        self.bytes_read = 0
         self.unreadable: list[dict[str, Any]] = []
         self.parts: list[Part] = []
         self._bases: list[int] = []

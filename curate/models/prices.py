@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from curate.models.model import Price
 
 TABLE = Path(__file__).with_name("prices.json")
-LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def known_price(model: str, base_url: str | None = None) -> Price | None:

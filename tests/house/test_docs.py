@@ -13,6 +13,9 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
+# A module, and behind it in brackets the functions to look for.
+MODULE = re.compile(r"`((?:curate|tests)/[\w/]+\.py)`(?: \(([^)]*)\))?")
+
 
 def dead_links(page: Path) -> list[str]:
     """Return the relative links of `page` that lead nowhere."""
@@ -29,6 +32,32 @@ def test_a_dead_link_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("[a](page.md) [b](gone.md#x) [c](https://example.org/x)")
     assert dead_links(page) == ["gone.md"]
+
+
+def missing_modules(page: Path) -> list[str]:
+    """Return the modules and functions that `page` names and that are not there."""
+    missing = []
+    for path, names in MODULE.findall(page.read_text(encoding="utf-8")):
+        module = ROOT / path
+        if not module.exists():
+            missing.append(path)
+            continue
+        text = module.read_text(encoding="utf-8") if module.is_file() else ""
+        missing += [n for n in re.findall(r"`(\w+)`", names) if f"def {n}(" not in text]
+    return missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_that_are_named_are_there(page: Path) -> None:
+    assert missing_modules(page) == []
+
+
+def test_a_missing_module_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "`curate/gone.py` and `curate/errors.py` (`gone`) and `curate/fields.py` (`fit`)"
+    )
+    assert missing_modules(page) == ["curate/gone.py", "gone"]
 
 
 @pytest.mark.slow

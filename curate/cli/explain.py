@@ -62,7 +62,7 @@ def command(
 
 def _shown(found: Sequence[Examples], run: Path) -> Iterator[str]:
     """Yield the reasons, each with its first rows: question and answer beside each other."""
-    from curate.cli.screen import clipped, width
+    from curate.cli.screen import clipped, squeezed, width
     from curate.row import printable
 
     if not found:
@@ -74,7 +74,7 @@ def _shown(found: Sequence[Examples], run: Path) -> Iterator[str]:
         reason = clipped(one.reason, 2 * size)
         yield f"{printable(one.step)}: {one.count:,} {one.outcome}, {reason}"
         for row in one.ids:
-            asked, answered = (clipped(text, size) for text in one.texts[row])
+            asked, answered = (squeezed(text, size) for text in one.texts[row])
             yield f"  {row[:SHORT]}  {asked:<{size}} | {answered}".rstrip(" |")
         yield ""
     yield f"One row's whole life: curate explain {run} {found[0].ids[0][:SHORT]}"

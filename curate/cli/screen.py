@@ -34,6 +34,16 @@ def clipped(text: str, size: int) -> str:
     return line if len(line) <= size else line[: max(0, size - 3)] + "..."
 
 
+def squeezed(text: str, size: int) -> str:
+    """Return the beginning and the end of `text`, in whole words and one line of `size` at most."""
+    line = printable(" ".join(text.split()))
+    if len(line) <= size:
+        return line
+    end = max(1, size // 2 - 5)
+    first, last = line[: size - end - 5], line[-end:]
+    return f"{first.rpartition(' ')[0] or first} ... {last.partition(' ')[2] or last}"
+
+
 def wrapped(text: str, size: int, most: int = 0) -> list[str]:
     """Return `text` in lines of `size` characters, `most` of them at most (0: all)."""
     lines = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate.cli.screen import beside, clipped, table, width, wrapped
+from curate.cli.screen import beside, clipped, squeezed, table, width, wrapped
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,13 @@ def test_a_text_is_cut_to_one_line() -> None:
     assert clipped("two\nlines  here", 20) == "two lines here"
     assert clipped("much too long for this", 10) == "much to..."
     assert clipped("\x07", 10) == "\\x07"
+
+
+def test_a_text_is_squeezed_to_its_beginning_and_end() -> None:
+    assert squeezed("two\nlines  here", 20) == "two lines here"
+    assert squeezed("abcdefghijklmnopqrstuvwxyz", 20) == "abcdefghij ... vwxyz"
+    assert len(squeezed("x" * 99, 41)) == 41
+    assert squeezed("one two three four five six seven", 24) == "one two ... seven"
 
 
 def test_lines_are_wrapped_and_counted() -> None:

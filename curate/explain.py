@@ -18,14 +18,16 @@ from curate.row import Row, printable
 class Life:
     """One row's life. `events` are its ledger lines in the order of steps.
 
-    `partners` are the rows that its events name, `exchanges` the requests behind them with their
-    replies, by key; `parents` and `children` are lives and ids of the rows before and after it.
+    `notes` are what steps remarked on it, by label; `partners` the rows that its events name,
+    `exchanges` the requests behind them with their replies, by key; `parents` and `children` are
+    lives and ids of the rows before and after it.
     """
 
     id: str
     outcome: str
     origin: str
     record: Mapping[str, Any]
+    notes: Mapping[str, Any] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     partners: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     exchanges: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -75,6 +77,7 @@ def _life(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) 
         outcome=section,
         origin=_origin(row, place, recipe),
         record=as_record(row) if row.kind else {"raw": place.get("raw")},
+        notes=json.loads(row.notes) if row.notes else {},
         events=list(_events(folder, row_id, labels)),
     )
     for event in life.events:

@@ -93,6 +93,8 @@ def _told(life: Life, most: int) -> Iterator[str]:
     size = max([10, *(len(event["step"]) for event in life.events)])
     for event in life.events:
         yield from _event(event, life, most, size)
+        for name, value in (life.notes.get(event["step"]) or {}).items():
+            yield from _text(name, value, most, 4)
     yield f"in the end {life.outcome}" + (
         f"; replaced by {', '.join(life.children)}" if life.children else ""
     )

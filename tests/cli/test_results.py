@@ -150,6 +150,8 @@ def test_export_writes_either_side_of_a_split(
     ok("export", "runs/o", "-o", "all.jsonl")
     assert sorted(map(str, sides)) == sorted(map(str, lines_of(home / "all.jsonl")))
     kept = Result.open("runs/o").kept
+    held_out = next(iter(kept.split("test"))).id
+    assert "split      passed (score 1)\n    split: test\n" in ok("explain", "runs/o", held_out)
     assert kept.split("test").to_list() == [next(iter(kept.split("test").to_datasets()))]
     assert [len(kept.split(side).to_pandas()) for side in ("train", "test")] == [3, 1]
     done = curate("export", "runs/o", "--split", "dev", "-o", "c.jsonl")

@@ -2,10 +2,11 @@
 
 Its loader skips a ShareGPT row whose turns do not take turns, so such a row is an error here.
 
-A file is declared in its `dataset_info.json`: as `{"NAME": {"file_name": "FILE"}}` for Alpaca; for the
-others with `"formatting": "sharegpt"` as well, and with `"columns": {"messages": "conversations"}`, to
-which belong `"chosen": "chosen", "rejected": "rejected"` and beside it `"ranking": true` for dpo,
-`"kto_tag": "kto_tag"` for kto, and `"system": "system"` where rows have a system prompt.
+A file is declared in its `dataset_info.json`: as `{"NAME": {"file_name": "FILE"}}` for Alpaca; for
+the others with `"formatting": "sharegpt"` as well, and with `"columns": {"messages":
+"conversations"}`. To the columns belong `"chosen": "chosen", "rejected": "rejected"` for dpo (and
+beside them `"ranking": true`), `"kto_tag": "kto_tag"` for kto, and `"system": "system"` where rows
+have a system prompt.
 """
 
 from __future__ import annotations

@@ -27,3 +27,16 @@ def test_failed_rows_say_why(tmp_path: Path) -> None:
     assert "raw" not in stumbled
     [kept] = result.kept.to_list()
     assert set(kept) == {"messages"}
+
+
+def test_an_unreadable_row_of_a_table_has_its_number(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count = 20_000
+    answers: list[str | None] = ["b"] * count
+    answers[2] = answers[17_000] = None
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"instruction": ["a"] * count, "output": answers}), path)
+    result = Pipeline([]).run(path, run=tmp_path / "run", allow_failed=1)
+    assert [entry["line"] for entry in result.summary["unreadable"]] == [3, 17_001]

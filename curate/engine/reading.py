@@ -107,7 +107,11 @@ class Reading:
         self, state: PartState, part: Part, unreadable: list[Unreadable], ids: np.ndarray
     ) -> None:
         """Make failed rows of lines that hold no row."""
-        numbers = [None if u.line is None else u.line + self._line for u in unreadable]
+        # Where a file has no lines (Parquet, rows in memory), the number of the row stands for it.
+        numbers = [
+            u.ordinal + self._ordinal + 1 if u.line is None else u.line + self._line
+            for u in unreadable
+        ]
         errors = [u.error for u in unreadable]
         seqs = self._seqs(part, np.array([u.ordinal for u in unreadable], np.int64))
         table = pa.table(

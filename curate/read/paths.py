@@ -18,6 +18,9 @@ MAGIC = {b"\x1f\x8b": ".jsonl.gz", b"\x28\xb5\x2f\xfd": ".jsonl.zst", b"PAR1": "
 
 def expand(where: str) -> list[Path]:
     """Return the files that a path, a folder or a pattern names, in the order of their bytes."""
+    if not where.strip():
+        # An unset variable of the shell must not mean the working folder.
+        raise InputError("the input's path is empty; give a file, a folder or a pattern")
     where = shipped(where)
     path = Path(where)
     if path.is_dir():

@@ -73,6 +73,7 @@ def test_parts_travel_to_other_processes(tmp_path):
     [
         (None, "no input"),
         ({}, "no input"),
+        ("", "path is empty"),
         (7, "input 'input' is a int"),
         ({"a": {"shape": "alpaca"}}, "input 'a' has no path"),
         ("rows.jsonl", "no such file"),

@@ -40,6 +40,7 @@ def command(
     """Compare two runs: counts, reasons, and the rows that ended differently."""
     import json
 
+    from curate.cli.screen import headed
     from curate.result import Result
 
     runs = (Result.open(first), Result.open(second))
@@ -47,7 +48,7 @@ def command(
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False, default=Moved._asdict))
     else:
-        typer.echo("\n".join(_lines(found, first, second)))
+        typer.echo(headed("\n".join(_lines(found, first, second))))
 
 
 def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def command(
 
     Without ROW, show a few rows for every reason why rows were dropped or failed.
     """
+    from curate.cli.screen import headed
     from curate.result import Result
 
     result = Result.open(run)
@@ -55,9 +56,11 @@ def command(
     else:
         life = result.explain(row)
         data, lines = dataclasses.asdict(life), _told(life, 0 if full else MOST_LINES)
-    typer.echo(
-        json.dumps(data, indent=1, ensure_ascii=False) if as_json else "\n".join(lines).rstrip()
-    )
+    if as_json:
+        typer.echo(json.dumps(data, indent=1, ensure_ascii=False))
+        return
+    said = "\n".join(lines).rstrip()
+    typer.echo(headed(said) if row is None else said)
 
 
 def _shown(found: Sequence[Examples], run: Path) -> Iterator[str]:

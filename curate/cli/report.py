@@ -21,10 +21,11 @@ def command(
     """Show what a run did: its funnel, reasons and spending."""
     import json
 
+    from curate.cli.screen import headed
     from curate.result import Result
 
     result = Result.open(run)
     if as_json:
         typer.echo(json.dumps(result.summary, indent=1, ensure_ascii=False))
     else:
-        typer.echo(result.report())
+        typer.echo(headed(result.report()))

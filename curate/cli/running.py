@@ -12,6 +12,7 @@ import typer
 
 from curate.cli.failures import say
 from curate.cli.flags import Flags
+from curate.cli.screen import headed, table
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def finish(result: Result, flags: Flags, output: Path | None = None) -> None:
             else json.dumps(result.summary, indent=2, ensure_ascii=False)
         )
         return
-    typer.echo(result.report())
+    typer.echo(headed(result.report()))
     typer.echo(f"\nrun        {result.folder}")
     if output is not None:
         typer.echo(f"kept rows  {output}")
@@ -74,8 +75,6 @@ def finish(result: Result, flags: Flags, output: Path | None = None) -> None:
 
 def plan(summary: Mapping[str, Any]) -> str:
     """Return the plan of a dry run as text for people."""
-    from curate.cli.screen import table
-
     inputs = [
         [f"  {entry['input']}", entry["file"], entry["shape"], f"{entry['size']:,} bytes"]
         for entry in summary["inputs"]

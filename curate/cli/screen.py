@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
 
+import typer
+
 from curate.row import printable
 
 
@@ -26,6 +28,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)) for row in cells
     )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def headed(text: str) -> str:
+    """Return `text` with the first line, and the first one of every paragraph of several, in bold.
+
+    Where the output is no terminal, echo takes that away.
+    """
+    first, *paragraphs = text.split("\n\n")
+    parts = [_bold(first), *(_bold(p) if "\n" in p else p for p in paragraphs)]
+    return "\n\n".join(parts)
+
+
+def _bold(paragraph: str) -> str:
+    head, newline, rest = paragraph.partition("\n")
+    return typer.style(head, bold=True) + newline + rest
 
 
 def clipped(text: str, size: int) -> str:

@@ -27,6 +27,7 @@ def command(
     import json
 
     from curate import catalog
+    from curate.cli.screen import headed
     from curate.recipe_schema import recipe_schema
 
     if schema:
@@ -41,7 +42,7 @@ def command(
     elif name is not None:
         typer.echo(_in_full(classes[0], found[0]))
     else:
-        typer.echo("\n".join(_by_family(found)))
+        typer.echo(headed("\n".join(_by_family(found))))
 
 
 def _by_family(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:

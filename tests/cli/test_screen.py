@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate.cli.screen import beside, clipped, squeezed, table, width, wrapped
+from curate.cli.screen import beside, clipped, headed, squeezed, table, width, wrapped
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +20,12 @@ def test_width_follows_the_terminal_within_reason(monkeypatch: pytest.MonkeyPatc
 
 def test_columns_line_up_and_escape() -> None:
     assert table(["a", "bb"], [["xxx", "y"], ["\x1b", ""]]) == "a     bb\nxxx   y\n\\x1b"
+
+
+def test_the_head_of_every_paragraph_is_bold() -> None:
+    bold, plain = "\x1b[1m", "\x1b[0m"
+    said = headed("sum\n\nhead\n  line\n  line\n\n1 s")
+    assert said == f"{bold}sum{plain}\n\n{bold}head{plain}\n  line\n  line\n\n1 s"
 
 
 def test_a_text_is_cut_to_one_line() -> None:

@@ -48,7 +48,8 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
-    if (Path(source) / "report.json").is_file():
+    # A run that has not finished is a run, too: it says so.
+    if any((Path(source) / name).exists() for name in ("report.json", ".state")):
         _export_run(Path(source), output, kind, split)
     elif split is not None:
         raise UsageError(f"--split takes a run in which rows were split; {source} is none")

@@ -33,53 +33,48 @@ class Results:
 
 def call_each(
     step: Step,
-    work: Callable[..., Any],
+    work: Callable[[Any], Any],
     items: Sequence[Any],
     salts: Callable[[int], str],
     driver: Driver | None,
 ) -> Results:
     """Call `work` on each item; generators go to the driver, which answers what they yield."""
     results = Results([None] * len(items))
-    jobs: list[Job] = []
-    waiting: list[int] = []
+    jobs: dict[int, Job] = {}
     shares = bool(getattr(step, "shares_replies", False))
     for index, item in enumerate(items):
         try:
-            value = work(*item) if isinstance(item, Arguments) else work(item)
+            value = work(item)
         except Exception as error:  # one row's failure, whatever it is
             results.errors[index] = describe_error(error)
             continue
         if isinstance(value, GeneratorType):
             # Closed at once: the driver starts each row when its turn comes.
             value.close()
-            start = (
-                functools.partial(work, *item)
-                if isinstance(item, Arguments)
-                else functools.partial(work, item)
-            )
-            jobs.append(Job(start=start, salt=salts(index), shares=shares))
-            waiting.append(index)
+            start = functools.partial(work, item)
+            jobs[index] = Job(start=start, salt=salts(index), shares=shares)
         else:
             results.values[index] = value
     if jobs:
-        if driver is None:
-            # Nothing tells that such a step asks before its first row is seen.
-            raise RecipeError(
-                "returned a generator, but does not say that it asks a model: write `yield` in the "
-                "method itself if it asks, or return a list",
-                step=step.title,
-            )
-        for index, outcome in zip(waiting, driver.run(jobs), strict=True):
-            results.asked[index] = outcome.keys
-            if outcome.error is not None:
-                results.errors[index] = describe_error(outcome.error)
-            else:
-                results.values[index] = outcome.value
+        _answer(step, jobs, driver, results)
     return results
 
 
-class Arguments(tuple[Any, ...]):
-    """Several arguments of one call."""
+def _answer(step: Step, jobs: dict[int, Job], driver: Driver | None, results: Results) -> None:
+    """Let the driver run the jobs, and note what came of each."""
+    if driver is None:
+        # Nothing tells that such a step asks before its first row is seen.
+        raise RecipeError(
+            "returned a generator, but does not say that it asks a model: write `yield` in the "
+            "method itself if it asks, or return a list",
+            step=step.title,
+        )
+    for index, outcome in zip(jobs, driver.run(list(jobs.values())), strict=True):
+        results.asked[index] = outcome.keys
+        if outcome.error is not None:
+            results.errors[index] = describe_error(outcome.error)
+        else:
+            results.values[index] = outcome.value
 
 
 def row_salts(rows: Sequence[Row], step: Step) -> Callable[[int], str]:

@@ -131,6 +131,15 @@ def test_export_of_data_names_what_it_could_not_read(
     assert len(lines_of(home / "b.jsonl")) == 4
 
 
+def test_export_of_an_unfinished_run_says_so(
+    run: Result, curate: Callable[..., Any], home: Path
+) -> None:
+    (run.folder / "report.json").unlink()
+    refused = curate("export", "r", "-o", "a.jsonl")
+    assert refused.exit_code == 2
+    assert "a run that has not finished" in refused.stderr
+
+
 def test_export_refuses_a_shape_that_does_not_fit(
     run: Result, curate: Callable[..., Any], home: Path
 ) -> None:

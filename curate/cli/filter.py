@@ -17,7 +17,7 @@ def command(
     steps: Annotated[
         list[str],
         typer.Argument(
-            metavar="STEP[:key=value,...]...",
+            metavar="STEP[:key=value,...]",
             help="Steps with their fields, e.g. length:min=3,on=whole.",
             autocompletion=steps_that_begin,
         ),

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from curate.cli.failures import reported
 
@@ -61,6 +62,15 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
 
 
+class Command(TyperCommand):
+    """A command whose usage line is plain: what is in brackets may be left out, all else not."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line, without braces around what must be given."""
+        pieces = super().collect_usage_pieces(ctx)
+        return [re.sub(r"^\{(.*)\}(\.*)$", r"\1\2", piece) for piece in pieces]
+
+
 def load(name: str) -> Any:
     """Return the command `name`, built from its module."""
     module = importlib.import_module(f"curate.cli.{name}")
@@ -68,7 +78,7 @@ def load(name: str) -> Any:
         command = typer.main.get_command(module.app)
     else:
         single = new_app()
-        single.command(name)(module.command)
+        single.command(name, cls=Command)(module.command)
         command = typer.main.get_command(single)
     command.name = name
     return command

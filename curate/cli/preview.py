@@ -36,7 +36,7 @@ def command(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="RECIPE|STEP[:key=value,...]...",
+            metavar="RECIPE|[INPUT] STEP[:key=value,...]",
             help="A recipe, or an optional INPUT followed by steps.",
             autocompletion=steps_that_begin,
         ),

@@ -15,7 +15,11 @@ from curate.cli.flags import Debug
 def command(
     name: Annotated[
         str | None,
-        typer.Argument(help="One operator, described in full.", autocompletion=steps_that_begin),
+        typer.Argument(
+            metavar="NAME",
+            help="One operator, described in full.",
+            autocompletion=steps_that_begin,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     schema: Annotated[

@@ -24,6 +24,15 @@ def test_help_lists_every_command_in_its_own_words(ok: Callable[..., str]) -> No
         assert f"{name} {said}" in text
 
 
+def test_the_usage_has_brackets_around_what_may_be_left_out(ok: Callable[..., str]) -> None:
+    usages = {name: ok(name, "--help").splitlines()[0] for name in ("filter", "explain", "steps")}
+    assert usages == {
+        "filter": "Usage: curate filter [OPTIONS] INPUT STEP[:key=value,...]...",
+        "explain": "Usage: curate explain [OPTIONS] RUN [ROW]",
+        "steps": "Usage: curate steps [OPTIONS] [NAME]",
+    }
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_flag_has_help(name: str, ok: Callable[..., str]) -> None:
     from curate.cli.main import load

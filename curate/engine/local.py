@@ -7,10 +7,7 @@ are spawned (a fork after threads have run can hang) and get paths, not tables.
 
 from __future__ import annotations
 
-import importlib.util
-import multiprocessing
 import os
-import pickle
 import sys
 import time
 from collections import deque
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from curate.engine.plan import Segment, asks, is_columnar
 from curate.engine.segment import PartState, Settings, run_segment
+from curate.engine.workers import can_travel, worker_pool
 from curate.engine.workspace import Workspace, release
 from curate.step import Gather, Whole
 
@@ -136,8 +134,7 @@ class Local:
 
     def _on_processes(self, segment: Segment, states: Iterator[PartState]) -> Iterator[PartState]:
         if self._processes is None:
-            context = multiprocessing.get_context("spawn")
-            self._processes = ProcessPoolExecutor(self.workers, mp_context=context)
+            self._processes = worker_pool(self.workers)
 
         def submitted() -> Iterator[tuple[Segment, PartState, Settings, str]]:
             for state in states:
@@ -159,24 +156,6 @@ def _in_process(job: tuple[Segment, PartState, Settings, str]) -> PartState:
     out = run_segment(segment, state, settings, workspace=Workspace(Path(folder)))
     release(state.rows)
     return out
-
-
-def can_travel(segment: Segment) -> bool:
-    """Tell whether a spawned process could load the segment's steps."""
-    try:
-        pickle.dumps(segment)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
-    return all(_is_importable(type(step).__module__) for step in segment.steps)
-
-
-def _is_importable(module: str) -> bool:
-    if module == "__main__" or module not in sys.modules:
-        return False
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def estimate_parts(total_bytes: int, part_bytes: int = 8 << 20) -> int:

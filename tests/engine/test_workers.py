@@ -1,0 +1,76 @@
+"""Worker processes: they never run the user's script again, and take only what they can import."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curate.engine.plan import Segment
+from curate.engine.workers import can_travel
+from curate.function import from_function
+from curate.row import Row
+from curate.steps.dedup.exact import Exact
+from curate.steps.filters.length import Length
+
+STEP = """
+import os
+from dataclasses import dataclass
+from curate.step import Filter
+
+@dataclass(frozen=True, kw_only=True)
+class Where(Filter):
+    def score(self, row):
+        return float(os.getpid())
+
+    def keep(self, score):
+        return None
+"""
+SCRIPT = """
+import sys
+import curate.engine.local
+import curate.engine.run
+from curate import Pipeline
+from own_steps import Where
+
+print("begun")
+curate.engine.run.LARGE_BYTES = 0
+curate.engine.local._WORTH_PROCESSES = -1.0
+
+def keep(row):
+    return True
+
+rows = [{"instruction": str(n), "output": "x"} for n in range(40_000)]
+steps = [keep, Where()] if sys.argv[1] == "function" else [Where()]
+result = Pipeline(steps).run(rows, run=sys.argv[1], workers=2)
+places = {row.scores["where"] for row in result.kept}
+print(result.summary["kept"], "in several" if len(places) > 1 else "in one")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("steps", "places"), [("class", "in several"), ("function", "in one")])
+def test_a_script_without_a_guard_is_run_once(tmp_path: Path, steps: str, places: str) -> None:
+    (tmp_path / "own_steps.py").write_text(STEP)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "script.py", steps],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n") == ["begun", f"40000 {places}", ""]
+
+
+def of_this_module(row: Row) -> bool:
+    return True
+
+
+def test_what_can_be_imported_travels(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert can_travel(Segment((Length(min=1),), Exact()))
+    assert can_travel(Segment((from_function(of_this_module),), None))
+    assert not can_travel(Segment((from_function(lambda row: True),), None))
+    monkeypatch.setattr(of_this_module, "__module__", "__main__")
+    assert not can_travel(Segment((from_function(of_this_module),), None))

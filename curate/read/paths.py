@@ -35,10 +35,17 @@ def expand(where: str) -> list[Path]:
         if matches:
             return [Path(match) for match in matches]
         raise InputError(f"{where}: no file matches")
-    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, siblings, 1)
-    hint = f"; did you mean {path.parent / near[0]}?" if near else ""
-    raise InputError(f"{where}: no such file{hint}")
+    raise InputError(f"{where}: no such file{_hint(path)}")
+
+
+def _hint(path: Path) -> str:
+    """Return what may have been meant by a path at which there is nothing."""
+    if not path.parent.is_dir():
+        return f"; there is no folder {path.parent}"
+    names = {p.name.lower(): p.name for p in sorted(path.parent.iterdir())}
+    # Equal endings alone make names similar; the usual 0.6 would name any file.
+    near = difflib.get_close_matches(path.name.lower(), names, 1, 0.75)
+    return f"; did you mean {path.parent / names[near[0]]}?" if near else ""
 
 
 def ending_of(path: Path) -> str | None:

@@ -68,6 +68,20 @@ def test_parts_travel_to_other_processes(tmp_path):
     assert read_part(pickle.loads(pickle.dumps(part))).table.equals(read_part(part).table)
 
 
+def test_a_file_that_is_not_there_is_answered_with_a_like_one_only(tmp_path):
+    write(tmp_path / "ShareGPT.jsonl", alpaca())
+    found = {}
+    for name in ("sharegtp.jsonl", "other.jsonl", "no/rows.jsonl"):
+        with pytest.raises(InputError) as caught:
+            open_inputs(str(tmp_path / name))
+        found[name] = str(caught.value).partition(": no such file")[2]
+    assert found == {
+        "sharegtp.jsonl": f"; did you mean {tmp_path / 'ShareGPT.jsonl'}?",
+        "other.jsonl": "",
+        "no/rows.jsonl": f"; there is no folder {tmp_path / 'no'}",
+    }
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -315,9 +315,8 @@ def _messages_bytes(messages: Sequence[Message]) -> bytes:
     return struct.pack("<q", len(turns)) + b"".join(turns)
 
 
-def digest(data: bytes | memoryview) -> bytes:
-    """Return the 128-bit content hash that ids are made of (XXH3, seed 0)."""
-    return xxhash.xxh3_128_digest(data)
+# The 128-bit content hash that ids are made of (XXH3, seed 0), of bytes or a view of bytes.
+digest = xxhash.xxh3_128_digest
 
 
 def occurrence_id(content: bytes, occurrence: int) -> bytes:

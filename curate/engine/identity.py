@@ -32,8 +32,9 @@ class Occurrences:
         if not len(packed):
             return packed
         numbers = self.number(packed.view(np.uint64)[::2])
-        for index in np.flatnonzero(numbers).tolist():
-            packed[index] = np.void(occurrence_id(digests[index], int(numbers[index])))
+        again = np.flatnonzero(numbers)
+        own = map(occurrence_id, map(digests.__getitem__, again.tolist()), numbers[again].tolist())
+        packed[again] = np.frombuffer(b"".join(own), packed.dtype)
         return packed
 
     def number(self, keys: np.ndarray) -> np.ndarray:

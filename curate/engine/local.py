@@ -153,7 +153,14 @@ def _in_process(job: tuple[Segment, PartState, Settings, str]) -> PartState:
     from pathlib import Path
 
     segment, state, settings, folder = job
-    out = run_segment(segment, state, settings, workspace=Workspace(Path(folder)))
+    workspace = Workspace(Path(folder))
+    out = run_segment(segment, state, settings, workspace=workspace)
+    out.ledger = [
+        page
+        if isinstance(page.held, os.PathLike)
+        else page._replace(held=workspace.hold(page.held))
+        for page in out.ledger
+    ]
     release(state.rows)
     return out
 

@@ -7,6 +7,8 @@ it was: nothing is lost, and nothing is spent on writing it anew.
 from __future__ import annotations
 
 import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,8 @@ from curate.result import Rows
 from curate.row import Row
 from curate.write import NATURAL, as_shape, kind_of, write_rows
 
+_MOST_WAITING = 2
+
 
 class Output:
     """The output file of a run; it appears when the run is done."""
@@ -41,6 +45,9 @@ class Output:
         self._partial = path.with_name(f"{path.name}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self._partial, "wb") if self.verbatim else None  # noqa: SIM115
+        # One thread, so that parts follow each other; the part after is on its way meanwhile.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="curate-output")
+        self._writing: deque[Future[None]] = deque()
 
     @classmethod
     def open(cls, options: RunOptions, reading: Reading, fresh: Path) -> Output | None:
@@ -54,18 +61,25 @@ class Output:
         if self._file is None:
             return
         table = load(state.rows)
-        if not table.num_rows:
-            return
+        if table.num_rows:
+            self._writing.append(self._writer.submit(self._append, table, state.number))
+        while len(self._writing) > _MOST_WAITING:
+            self._writing.popleft().result()
+
+    def _append(self, table: pa.Table, number: int) -> None:
         came = self._unchanged(table)
+        pieces: list[bytes | memoryview] = []
         # Rows that came and rows that were made take turns; each turn is written as one piece.
         turns = np.split(np.arange(len(came)), np.flatnonzero(np.diff(came)) + 1)
         for turn in turns:
             rows = table.slice(int(turn[0]), len(turn))
             if came[turn[0]]:
-                local = self._reading.local_ordinals(state.number, _ordinals(rows))
-                self._file.writelines(raw_lines(self._reading.parts[state.number], local))
+                local = self._reading.local_ordinals(number, _ordinals(rows))
+                pieces += raw_lines(self._reading.parts[number], local)
             else:
-                self._file.writelines(self._line(row) for row in rows_of(rows))
+                pieces += (self._line(row) for row in rows_of(rows))
+        assert self._file is not None
+        self._file.write(b"".join(pieces))
 
     def _line(self, row: Row) -> bytes:
         """Return a made row as a line in the output's shape."""
@@ -91,6 +105,9 @@ class Output:
                 for_kind = for_kind if kinds <= {kind_of(for_kind)} else None
             write_rows(tables, self.path, for_kind)
             return
+        while self._writing:
+            self._writing.popleft().result()
+        self._writer.shutdown()
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -99,6 +116,7 @@ class Output:
 
     def discard(self) -> None:
         """Leave nothing behind of a run that stopped."""
+        self._writer.shutdown(wait=True, cancel_futures=True)
         if self._file is not None and not self._file.closed:
             self._file.close()
             self._partial.unlink(missing_ok=True)

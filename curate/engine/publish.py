@@ -8,7 +8,7 @@ the whole run is done.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -106,16 +106,26 @@ class Publisher:
         self._add_rows(PASSED, load(state.rows))
         gone = [load(held) for held in state.gone]
         for outcome in (USED, DROPPED, FAILED):
-            tables = [t.filter(pc.equal(t.column("outcome"), outcome)) for t in gone]
-            tables = [t for t in tables if t.num_rows]
+            tables = [t for t in (_ended_as(outcome, table) for table in gone) if t.num_rows]
             if tables:
                 whole = pa.concat_tables(tables, promote_options="default")
                 self._add_rows(outcome, sort_by_seq(whole))
-        for page in state.ledger:
-            lines = load(page.held)
-            for label, start, count in page.steps:
-                self._cutter("ledger", label).add(lines.slice(start, count))
-        _release_all([state.rows, *state.gone, *(page.held for page in state.ledger)])
+        _release_all([state.rows, *state.gone])
+
+    def written_down(self, states: Iterable[PartState]) -> Iterator[PartState]:
+        """Write the ledger lines of each part that passes by.
+
+        The lines of a step all come from one segment, in the order of parts: they need not wait for
+        what later segments say of the rows.
+        """
+        for state in states:
+            for page in state.ledger:
+                lines = load(page.held)
+                for label, start, count in page.steps:
+                    self._cutter("ledger", label).add(lines.slice(start, count))
+                release(page.held)
+            state.ledger = []
+            yield state
 
     def _add_rows(self, outcome: int, table: pa.Table) -> None:
         if not table.num_rows:
@@ -139,6 +149,14 @@ class Publisher:
     def close(self) -> None:
         """Stop writing."""
         self._disk.shutdown(wait=True, cancel_futures=True)
+
+
+def _ended_as(outcome: int, table: pa.Table) -> pa.Table:
+    """Return the rows that ended as `outcome`; mostly that is all of them or none."""
+    mask = np.asarray(one_array(table.column("outcome"))) == outcome
+    if mask.all():
+        return table
+    return table.filter(pa.array(mask)) if mask.any() else table.slice(0, 0)
 
 
 def _release_all(held: Iterable[Held]) -> None:

@@ -175,7 +175,7 @@ class _Run:
             output = Output.open(self.options, self.reading, self.folder.fresh)
             if output is not None:
                 stack.callback(output.discard)
-            for state in self._through(local):
+            for state in self._through(local, publisher):
                 if output is not None:
                     output.add(state)
                 publisher.add(state)
@@ -185,19 +185,20 @@ class _Run:
     def _labels(self) -> list[str]:
         return [step.title for step in self.pipeline.steps]
 
-    def _through(self, local: Local) -> Iterable[PartState]:
-        """Yield every part behind the last segment, in order."""
+    def _through(self, local: Local, publisher: Publisher) -> Iterable[PartState]:
+        """Yield every part behind the last segment, in order; ledger lines leave at once."""
         states: Iterable[PartState] = self._read(local)
         count = estimate_parts(self.opened.total_bytes)
         for segment in cut_at_wholes(self.pipeline.steps):
             spill = segment.cut is not None and self.opened.total_bytes > IN_MEMORY_BYTES
-            stream = local.run(segment, states, count, hold=spill)
+            stream = publisher.written_down(local.run(segment, states, count, hold=spill))
             if segment.cut is None:
                 yield from self._counted(stream)
                 return
             done = list(self._watched(stream, segment.cut.title))
-            # Arrow keeps freed memory for its next tables; the decision needs it more.
-            pa.default_memory_pool().release_unused()
+            if spill:
+                # Arrow keeps freed memory for its next tables; the decision needs it more.
+                pa.default_memory_pool().release_unused()
             seconds = self._cut(segment.cut, done)
             self.tallies.setdefault(segment.cut.title, Tally()).seconds += seconds
             states, count = done, len(done)

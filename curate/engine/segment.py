@@ -116,21 +116,16 @@ class Page(NamedTuple):
     steps: tuple[tuple[str, int, int], ...]
 
     @classmethod
-    def of(
-        cls, ledger: Mapping[str, Sequence[pa.Table]], hold: Callable[[pa.Table], Held]
-    ) -> list[Page]:
+    def of(cls, ledger: Mapping[str, Sequence[pa.Table]]) -> list[Page]:
         """Return the lines of all steps as one page, or none; one file costs less than many."""
-        if not ledger:
-            return []
-        tables: list[pa.Table] = []
+        tables = [table for lines in ledger.values() for table in lines]
         steps: list[tuple[str, int, int]] = []
         start = 0
         for label, lines in ledger.items():
             count = sum(table.num_rows for table in lines)
             steps.append((label, start, count))
-            tables.extend(lines)
             start += count
-        return [cls(hold(pa.concat_tables(tables)), tuple(steps))]
+        return [cls(pa.concat_tables(tables), tuple(steps))] if tables else []
 
 
 @dataclass
@@ -187,7 +182,7 @@ def run_segment(
         rows=hold(alive),
         sketches=None if sketches is None else hold(sketches),
         gone=[*state.gone, *(hold(table) for table in part.gone)],
-        ledger=[*state.ledger, *(Page.of(part.ledger, hold))],
+        ledger=[*state.ledger, *Page.of(part.ledger)],
         tallies=_summed(state.tallies, part.tallies),
         seconds=time.perf_counter() - began,
     )

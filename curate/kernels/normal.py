@@ -7,7 +7,6 @@ in rare cases, and a row must be equal to another or not, whichever path looked 
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 import string
 import sys
@@ -18,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
+
+from curate.digests import digests_between
 
 _SPACE = re.compile(r"\s+")
 # Python's white space within ASCII; RE2's own `\s` lacks five of these characters.
@@ -86,8 +87,6 @@ def text_digests(texts: pa.StringArray) -> pa.FixedSizeBinaryArray:
     if not len(texts) or data is None:
         return pa.nulls(len(texts), pa.binary(16))
     offsets = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    view, places = memoryview(data), offsets.tolist()
-    digest = xxhash.xxh3_128_digest
-    joined = b"".join([digest(view[a:b]) for a, b in itertools.pairwise(places)])
+    joined = b"".join(digests_between(offsets.tolist(), memoryview(data)))
     hashes = pa.Array.from_buffers(pa.binary(16), len(texts), [None, pa.py_buffer(joined)])
     return pc.if_else(pa.array(np.diff(offsets) > 0), hashes, pa.scalar(None, pa.binary(16)))

@@ -1,4 +1,4 @@
-"""What an error of the openai library or of the connection means for a request.
+"""What a server's refusal or an error of the connection means for a request.
 
 Temporary: the rate limit, a busy or broken server, a time-out, a lost connection. Permanent: what
 the same request would meet again. Messages quote the server, but never a key.
@@ -6,6 +6,7 @@ the same request would meet again. Messages quote the server, but never a key.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -33,26 +34,35 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached")
 
 
+class Refusal(Exception):
+    """An answer with an error status."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        """Keep the answer; `said` is what it says on one short line."""
+        super().__init__(f"status {status}")
+        self.status, self.headers = status, headers
+        self.said = _said(content)
+
+
 def fault_of(error: Exception, where: str) -> ModelError:
     """Return what `error` means; `where` names model and server for the message."""
-    status = getattr(error, "status_code", None)
-    if status is not None:
-        return _of_status(error, int(status), where)
-    name = type(error).__name__
-    causes = {type(cause).__name__ for cause in (error, error.__cause__) if cause is not None}
-    if any("ConnectTimeout" in one or "ConnectError" in one for one in causes):
+    if isinstance(error, Refusal):
+        return _of_refusal(error, where)
+    names = " ".join(cls.__name__ for cls in type(error).__mro__)
+    if "ConnectionTimeout" in names or "ConnectorError" in names:
         return TemporaryFault(
             f"cannot connect to {where}; check that the server runs and that base_url is right",
             cause="connect",
         )
-    if any("Timeout" in one for one in causes):
+    if "Timeout" in names:
         return TemporaryFault(f"{where} sent nothing for too long", cause="timeout")
-    return TemporaryFault(f"the connection to {where} was lost ({name})", cause="connection")
+    return TemporaryFault(
+        f"the connection to {where} was lost ({type(error).__name__})", cause="connection"
+    )
 
 
-def _of_status(error: Exception, status: int, where: str) -> ModelError:
-    said = told(error)
-    headers = getattr(getattr(error, "response", None), "headers", {})
+def _of_refusal(refusal: Refusal, where: str) -> ModelError:
+    status, said, headers = refusal.status, refusal.said, refusal.headers
     if status == 429 and not any(word in said for word in _QUOTA):
         return TemporaryFault(
             f"{where} limits the rate (429): {said}",
@@ -74,15 +84,22 @@ def _of_status(error: Exception, status: int, where: str) -> ModelError:
     return PermanentFault(f"{where} refused the request ({status}): {said}{advice}")
 
 
-def told(error: Exception) -> str:
+def _said(content: bytes) -> str:
     """Return what the server said, on one short line."""
-    body = getattr(error, "body", None)
+    text = content.decode("utf-8", "replace")
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        body = None
+    # OpenAI puts the details under "error"; other servers have them at the top.
+    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
+        body = body["error"]
     if isinstance(body, Mapping):
         detail = body.get("message") or body.get("detail") or body.get("error") or dict(body)
         code = body.get("code")
         text = f"{detail} [{code}]" if code else str(detail)
     else:
-        text = re.sub(r"<[^>]*>", " ", str(body or getattr(error, "message", error)))
+        text = re.sub(r"<[^>]*>", " ", text)
     return " ".join(text.split())[:200] or "no reason given"
 
 

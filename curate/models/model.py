@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
 _COMMON = ("model", "identity", "price", "max_concurrency", "base_url", "api_key_env")
 # Modules beside this one that serve several models and are no prefix themselves.
-_SHARED = ("faults", "model", "prices", "wire")
+_SHARED = ("connection", "faults", "model", "prices", "wire")
 
 
 class Price(NamedTuple):

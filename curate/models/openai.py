@@ -1,9 +1,9 @@
-"""`openai:MODEL`: any OpenAI-compatible server, by the openai library.
+"""`openai:MODEL`: any server that speaks OpenAI's protocol.
 
 `base_url` names the server (OpenAI's own by default), `api_key_env` the variable that holds the
 key. Without `api_key_env` only OpenAI itself is sent `OPENAI_API_KEY`: another server never sees a
-key that was not meant for it. The library's own retries are off: each attempt is reserved and
-counted by the engine. A long reply is streamed, so that only silence times out, not its length.
+key that was not meant for it. There are no retries here: each attempt is reserved and counted by
+the engine. A long reply is streamed, so that only silence times out, not its length.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate.ask import Ask, Reply, Request
 from curate.errors import ModelError, PermanentFault, RecipeError
-from curate.models.faults import FEATURES, fault_of, lacking, spent_until, told
+from curate.models.faults import FEATURES, Refusal, fault_of, lacking, spent_until
 from curate.models.model import ModelSpec
 from curate.models.prices import known_price
 from curate.models.wire import CHAT, EMBEDDING, Assembly, body_of, malformed, path_of, reply_of
+
+if TYPE_CHECKING:
+    from curate.models.connection import Connection
 
 OPTIONS = ("idle_timeout", "stream", "length_field")
 HOME = "https://api.openai.com/v1"
 MAX_CONCURRENCY = 64
 IDLE_SECONDS = 300.0
-CONNECT_SECONDS = 10.0
 # A reply of at most so many tokens is fetched in one piece: at 4 tokens a second it still comes
 # within `IDLE_SECONDS`, and streaming costs a parse for every token.
 WHOLE_TOKENS = 1024
@@ -50,8 +51,7 @@ class OpenAI:
         home_field = "max_tokens" if spec.base_url else "max_completion_tokens"
         self._length_field = str(spec.options.get("length_field", home_field))
         self._key = key
-        self._client: Any = None
-        self._raw: Any = None
+        self._connection: Connection | None = None
         self._lacks: dict[str, str] = {}
         self._held_until = 0.0
 
@@ -60,25 +60,23 @@ class OpenAI:
         path = path_of(request)
         body = body_of(request, self.name, self._length_field)
         self._refuse_what_lacks(body)
-        if self._client is None:
-            self._client = self._connect()
         if (pause := self._held_until - time.monotonic()) > 0:
             await asyncio.sleep(pause)
         try:
             fetch = self._streamed if self._streams(request, path) else self._fetched
-            data = await fetch(path, body)
+            data = await fetch(self._connected(), path, body)
         except ModelError:
             raise
         except Exception as error:
-            # Neither the library's message nor its chain is kept: they may quote headers.
+            # Neither the error's own message nor its chain is kept: they may quote headers.
             raise self._fault(error, body) from None
         return reply_of(request, data)
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.close()
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.close()
 
     # -- the wire ---------------------------------------------------------------------------------
 
@@ -89,25 +87,29 @@ class OpenAI:
             return self._stream
         return request.max_tokens is None or request.max_tokens > WHOLE_TOKENS
 
-    async def _fetched(self, path: str, body: Mapping[str, Any]) -> Any:
-        # Not the library's typed methods: checking and copying each message and each field of the
-        # reply takes as long as everything else together.
-        response = await self._client.post(f"/{path}", body=body, cast_to=self._raw)
-        self._note(response.headers)
-        return self._parsed(response.content)
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            from curate.models.connection import Connection
 
-    async def _streamed(self, path: str, body: Mapping[str, Any]) -> Any:
+            headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+            self._connection = Connection(self.base_url, headers, self._idle)
+        return self._connection
+
+    async def _fetched(self, connection: Connection, path: str, body: Mapping[str, Any]) -> Any:
+        headers, content = await connection.post(path, body)
+        self._note(headers)
+        return self._parsed(content)
+
+    async def _streamed(self, connection: Connection, path: str, body: Mapping[str, Any]) -> Any:
         assembly = Assembly(chat=path == CHAT)
         body = {**body, "stream": True, "stream_options": {"include_usage": True}}
-        resource = self._client.chat.completions if path == CHAT else self._client.completions
-        create = resource.with_streaming_response.create
-        async with create(**_arguments(path, body)) as response:
+        async with connection.stream(path, body) as response:
             self._note(response.headers)
             if "event-stream" not in response.headers.get("content-type", ""):
                 return self._parsed(await response.read())  # It answered in one piece.
-            async for line in response.iter_lines():
-                if line.startswith("data:") and (event := line[5:].strip()) != "[DONE]":
-                    assembly.add(self._parsed(event.encode()))
+            async for line in response.content:
+                if line.startswith(b"data:") and (event := line[5:].strip()) != b"[DONE]":
+                    assembly.add(self._parsed(event))
         return json.loads(self._masked(json.dumps(assembly.whole())))
 
     def _parsed(self, content: bytes) -> Any:
@@ -119,25 +121,6 @@ class OpenAI:
             head = content[:80].decode("utf-8", "replace")
             raise malformed(f"no JSON: {' '.join(head.split())!r}") from None
 
-    def _connect(self) -> Any:
-        import openai
-
-        timeout = openai.Timeout(self._idle, connect=CONNECT_SECONDS)
-        # The library was built on httpx or httpx2; its classes are those the library took.
-        loaded = (sys.modules.get(name) for name in ("httpx2", "httpx"))
-        httpx: Any = next(m for m in loaded if m and m.Timeout is openai.Timeout)
-        self._raw = httpx.Response
-        # A connection for each place, all kept open. aiohttp: httpx's own pool looks at every
-        # connection for every request, which halves the rate at 64 of them.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=self.max_concurrency)
-        return openai.AsyncOpenAI(
-            api_key=self._key or "none",
-            base_url=self.base_url,
-            max_retries=0,
-            timeout=timeout,
-            http_client=openai.DefaultAioHttpClient(timeout=timeout, limits=limits),
-        )
-
     # -- what the server told ---------------------------------------------------------------------
 
     def _note(self, headers: Mapping[str, str]) -> None:
@@ -148,10 +131,11 @@ class OpenAI:
 
     def _fault(self, error: Exception, body: Mapping[str, Any]) -> ModelError:
         fault = fault_of(error, f"{self.name} at {self.base_url}")
-        said = told(error)
-        if isinstance(fault, PermanentFault) and (feature := lacking(body, said)):
-            self._lacks[feature] = self._masked(said)
-            return self._without(feature)
+        if isinstance(error, Refusal) and isinstance(fault, PermanentFault):
+            feature = lacking(body, error.said)
+            if feature is not None:
+                self._lacks[feature] = self._masked(error.said)
+                return self._without(feature)
         # The class and its cause stay; only the text may hold what a server quoted of the key.
         fault.args = (self._masked(str(fault)),)
         return fault
@@ -169,13 +153,6 @@ class OpenAI:
 
     def _masked(self, text: str) -> str:
         return text.replace(self._key, _MASK) if self._key else text
-
-
-def _arguments(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the library's arguments; what it need not look at goes past its typed checks."""
-    extra = {name: value for name, value in body.items() if name not in ("model", "stream")}
-    named = "messages" if path == CHAT else "prompt"
-    return {"model": body["model"], named: [], "stream": True, "extra_body": extra}
 
 
 def open_spec(spec: ModelSpec, folder: Path) -> OpenAI:

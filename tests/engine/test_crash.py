@@ -23,10 +23,10 @@ CHILD = Path(__file__).with_name("crash_child.py")
 ROWS = 150
 # How many calls of each phase an undisturbed run makes at least: instants are drawn below that.
 PHASES = {
-    "asking": {"reading": 1, "store commit": 150, "writing": 10, "rename": 5, "replace": 3},
+    "asking": {"reading": 1, "store commit": 40, "writing": 10, "rename": 5, "replace": 3},
     "growing": {
         "reading": 1,
-        "store commit": 40,
+        "store commit": 10,
         "round": 8,
         "writing": 3,
         "rename": 5,

@@ -126,7 +126,7 @@ class Server:
         self._seen: Counter[str] = Counter()
         self.received: list[Received] = []
         self.succeeded: Counter[str] = Counter()
-        self.busy = self.most_busy = 0
+        self.busy = self.most_busy = self.connections = 0
         self.port = 0
 
     @property
@@ -157,6 +157,7 @@ class Server:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         with contextlib.suppress(
             asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError
         ):

@@ -104,7 +104,7 @@ class Sender:
         self._asking: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self._pause_timer: asyncio.TimerHandle | None = None
-        self._holding = 0
+        self._holding = self._attempts_ended = 0
         self._tight = False
 
     @property
@@ -180,7 +180,7 @@ class Sender:
 
     async def _attempt(self, flight: Flight, gate: Gate) -> None:
         self._holding += 1
-        granted: StoredReply | Refusal | None = None
+        ended, granted = self._attempts_ended, None
         try:
             granted = await self._opening(flight)
             if isinstance(granted, StoredReply):
@@ -194,9 +194,10 @@ class Sender:
             self._holding -= 1
             gate.begun -= 1
         if isinstance(granted, Refusal):
-            self._refused(flight, gate, granted)
+            self._refused(flight, gate, granted, ended)
         else:
             self._tight = False
+            self._attempts_ended += 1
 
     def _open(
         self, connection: sqlite3.Connection, flights: list[Flight]
@@ -211,13 +212,16 @@ class Sender:
     def _take_back(self, connection: sqlite3.Connection, flight: Flight) -> None:
         self._spending.cancel(connection, flight.bound, retry=flight.tries > 0)
 
-    def _refused(self, flight: Flight, gate: Gate, refusal: Refusal) -> None:
-        """Stop at a ceiling, or wait while attempts under way may still settle for less."""
+    def _refused(self, flight: Flight, gate: Gate, refusal: Refusal, ended: int) -> None:
+        """Stop at a ceiling, or wait while attempts under way may still settle for less.
+
+        `ended` is how many had settled when the flight asked: more now, and there may be room.
+        """
         gate.queue.appendleft(flight)
-        if refusal.final or not self._holding:
+        if refusal.final or not (self._holding or ended < self._attempts_ended):
             self.stop(refusal.error)
         else:
-            self._tight = True
+            self._tight = self._holding > 0
 
     async def _send(self, flight: Flight, gate: Gate) -> None:
         self._counts.sent += 1

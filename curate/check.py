@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from curate.catalog import unknown
 from curate.credentials import holds_credentials
 from curate.row import RESPONSE_FIELD
-from curate.step import Filter, Step, Whole
+from curate.step import Filter, Generate, Step, Whole
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check(pipeline: Pipeline, kinds: Iterable[str] | None) -> None:
     """Raise `RecipeError` for the first step of a resolved pipeline that cannot work.
 
-    Behind a step that makes rows the kinds are unknown and no longer checked.
+    Behind a step that makes rows and does not say of which kinds, they are no longer checked.
     """
     _refuse_secrets(pipeline)
     name = pipeline.name
@@ -31,6 +31,8 @@ def check(pipeline: Pipeline, kinds: Iterable[str] | None) -> None:
         _Checked(pipeline, index, step).go(scoring, flowing)
         if isinstance(step, Filter | Whole):
             scoring.append(step.title)
+        elif isinstance(step, Generate) and flowing is not None:
+            flowing = step.kinds_made(flowing)
         else:
             flowing = None
 

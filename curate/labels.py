@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from curate.errors import RecipeError
 from curate.step import Step
 
-# The reader and the unfolding of conversation trees write ledgers of their own under these names.
+# The names of the reader's ledger, and of the step that runs unasked where conversation trees are
+# read; no other step may be called so.
 RESERVED = ("read", "expand")
 _LABEL = re.compile(r"[^\W\d][\w-]*")
 ErrorAt = Callable[..., RecipeError]
@@ -24,7 +25,7 @@ def labelled(steps: Sequence[Step], error: ErrorAt) -> tuple[Step, ...]:
     out = []
     for step in steps:
         if step.label is None:
-            title = _free(step.title, taken)
+            title = _free(step, taken)
             taken.add(title.casefold())
             step = step if title == step.title else dataclasses.replace(step, label=title)
         out.append(step)
@@ -45,7 +46,7 @@ def _given(steps: Sequence[Step], error: ErrorAt) -> set[str]:
                 f"the label '{label}' is not allowed: letters, digits, - and _, a letter first",
                 step=step.name,
             )
-        if label.casefold() in RESERVED:
+        if label.casefold() in RESERVED and label != step.name:
             raise error(path, f"the label '{label}' is reserved; choose another", step=step.name)
         if label.casefold() in taken:
             raise error(path, f"the label '{label}' is there twice; choose another", step=step.name)
@@ -53,8 +54,9 @@ def _given(steps: Sequence[Step], error: ErrorAt) -> set[str]:
     return taken
 
 
-def _free(name: str, taken: set[str]) -> str:
-    if name.casefold() not in taken and name not in RESERVED:
+def _free(step: Step, taken: set[str]) -> str:
+    name = step.title
+    if name.casefold() not in taken and (name not in RESERVED or name == step.name):
         return name
     number = 2
     while f"{name}_{number}".casefold() in taken:

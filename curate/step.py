@@ -197,6 +197,10 @@ class Generate(Step):
         """Return records, drops, or `row` itself unchanged (it passes); nothing drops it."""
         raise NotImplementedError
 
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str] | None:
+        """Return the record kinds behind this step, given those before it; `None`: unknown."""
+        return None
+
     def make_many(self, chunk: Chunk) -> list[list[Made]] | None:
         """Return what `make` would for every row of a large chunk; `None`: not vectorised.
 

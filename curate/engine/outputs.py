@@ -15,7 +15,7 @@ from curate.engine.options import RunOptions
 from curate.errors import UsageError
 from curate.read import Inputs
 from curate.result import Result, Rows
-from curate.step import Filter, Whole
+from curate.step import Filter, Generate, Whole
 from curate.write import check_target, kind_of, write_rows
 
 if TYPE_CHECKING:
@@ -76,6 +76,11 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _kinds_kept(pipeline: Pipeline, opened: Inputs) -> set[str] | None:
-    """Return the kinds of the rows that may be kept, where no step makes rows of other kinds."""
-    plain = all(isinstance(step, Filter | Whole) for step in pipeline.steps)
-    return opened.kinds() if plain else None
+    """Return the kinds of the rows that may be kept, where every step says what it makes."""
+    kinds: frozenset[str] | None = frozenset(opened.kinds())
+    for step in pipeline.steps:
+        if isinstance(step, Generate) and kinds is not None:
+            kinds = step.kinds_made(kinds)
+        elif not isinstance(step, Filter | Whole):
+            return None
+    return None if kinds is None else set(kinds)

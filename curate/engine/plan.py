@@ -6,11 +6,20 @@ A segment is rows to rows, part by part, in any order of arrival. What follows i
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from curate.read import Inputs
+from curate.read.shapes import shape
 from curate.step import Filter, Gather, Generate, Grow, Step, Whole
+from curate.steps.generate.expand import Expand
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
+
+_TREES = "oasst"
 
 
 class Segment(NamedTuple):
@@ -18,6 +27,19 @@ class Segment(NamedTuple):
 
     steps: tuple[Filter | Generate, ...]
     cut: Whole | Gather | Grow | None
+
+
+def with_expand(pipeline: Pipeline, opened: Inputs) -> tuple[Pipeline, set[str]]:
+    """Return the pipeline with `expand` first, where trees are read and it names no such step.
+
+    The kinds beside it are those of the rows that reach the first step which the user wrote.
+    """
+    trees = any(file.shape == _TREES for file in opened.files)
+    if not trees or any(isinstance(step, Expand) for step in pipeline.steps):
+        return pipeline, opened.kinds()
+    others = {shape(file.shape).KIND for file in opened.files if file.shape != _TREES}
+    made = Expand().kinds_made(frozenset(["prompt"]))
+    return dataclasses.replace(pipeline, steps=(Expand(), *pipeline.steps)), others | made
 
 
 def cut_at_wholes(steps: Sequence[Step]) -> list[Segment]:

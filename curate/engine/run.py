@@ -23,7 +23,7 @@ from curate.engine.local import Local, estimate_parts
 from curate.engine.options import Progress, RunOptions
 from curate.engine.output import Output
 from curate.engine.outputs import check_outputs
-from curate.engine.plan import asks, cut_at_wholes
+from curate.engine.plan import asks, cut_at_wholes, with_expand
 from curate.engine.posix import no_room, peak_memory_mb
 from curate.engine.publish import Publisher
 from curate.engine.reading import Reading
@@ -62,7 +62,10 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
     _check_shapes(pipeline)
     opened = open_inputs(pipeline.inputs if inputs is None else inputs, shape=options.shape)
     pipeline = pipeline.resolved()
-    pipeline.check(kinds=opened.kinds())
+    whole, kinds = with_expand(pipeline, opened)
+    # Before the step that nobody wrote is in: errors name the lines of those that somebody did.
+    pipeline.check(kinds)
+    pipeline = whole
     check_specs(pipeline)
     check_outputs(pipeline, opened, options)
     purpose = _purpose(pipeline, opened, options)

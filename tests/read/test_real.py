@@ -10,7 +10,6 @@ import pytest
 
 from curate.errors import InputError
 from curate.read import open_inputs
-from curate.read.shapes import oasst
 from curate.read.shapes import shape as shape_called
 from tests.read.reading import read_all
 
@@ -108,32 +107,6 @@ def test_a_file_of_no_shape_names_its_columns(name):
     with pytest.raises(InputError, match=r"its columns \(.+\) fit no shape; .*--shape") as caught:
         read_all(str(DATA / name))
     assert caught.value.exit_code == 2
-
-
-def test_oasst_trees_make_conversations_and_rankings():
-    rows = read_all(str(DATA / "oasst/en_100_tree.jsonl")).rows
-    rankings = [record for row in rows for record in oasst.rankings(row.extra)]
-    # 212 groups and 754 pairs, as the README of the data counts them.
-    assert len(rankings) == 212
-    sizes = [len(record.fields["candidates"]) for record in rankings]
-    assert sum(size * (size - 1) // 2 for size in sizes) == 754
-    conversations = [record for row in rows for record in oasst.conversations(row.extra)]
-    assert all(r.fields["messages"][-1].role == "assistant" for r in conversations)
-    assert len({r.fields["messages"] for r in conversations}) == len(conversations)
-    assert all(
-        turns[i].role != turns[i + 1].role
-        for r in conversations
-        for turns in [r.fields["messages"]]
-        for i in range(len(turns) - 1)
-    )
-    assert len(conversations) == sum(last_answers(json.loads(row.extra)["prompt"]) for row in rows)
-
-
-def last_answers(node):
-    """Count the assistant's messages that no further answer follows."""
-    if node["role"] == "assistant":
-        return sum(map(last_answers, node["replies"])) or 1
-    return sum(map(last_answers, node["replies"]))
 
 
 def test_pandalm_ties_are_equal():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from curate.catalog import summary_of
 from curate.engine.options import RunOptions
 from curate.read import Inputs
 from curate.report import render
@@ -62,18 +64,39 @@ def _versions() -> dict[str, str]:
 
 
 def card(pipeline: Pipeline, opened: Inputs, summary: Mapping[str, Any]) -> str:
-    """Return the dataset card: what went in, what each step did, how to look further."""
-    name = pipeline.name or "dataset"
+    """Return the dataset card: what went in, what each step did and why, how to do it again."""
+    files = opened.fingerprint()
     sources = "\n".join(
         f"- `{entry['file']}` ({entry['shape']}, {entry['size']:,} bytes, "
         f"xxh3-128 `{entry['digest']}`)"
-        for entry in opened.fingerprint()
+        for entry in files
     )
     configs = [{"config_name": "default", "data_files": "kept/*/*.parquet"}]
     head = yaml.safe_dump({"tags": ["curate"], "configs": configs}, sort_keys=False)
+    recipe = pipeline.to_yaml(partial=True).rstrip()
     return (
-        f"---\n{head}---\n\n# {name}\n\nMade by [curate](https://pypi.org/project/curate-align/): "
-        f"every row of `kept/`, `used/`, `dropped/` and `failed/` is explained in `ledger/`.\n\n"
-        f"## Sources\n\n{sources}\n\n## Funnel\n\n```\n{render(summary)}\n```\n\n"
-        "## Recipe\n\nThe resolved recipe, versions and seeds are in `run.yaml`.\n"
+        f"---\n{head}---\n\n# {pipeline.name or _title(files)}\n\n"
+        "Made by [curate](https://pypi.org/project/curate-align/): every row of `kept/`, `used/`, "
+        "`dropped/` and `failed/` is explained in `ledger/`.\n\n"
+        f"## Sources\n\n{sources or 'Rows in memory.'}\n\n## Steps\n\n{_steps(pipeline)}\n\n"
+        f"## Funnel\n\n```text\n{render(summary)}\n```\n\n"
+        f"## Recipe\n\n```yaml\n{recipe}\n```\n\n"
+        "Versions, seed and fingerprints are in `run.yaml`.\n"
     )
+
+
+def _title(files: Sequence[Mapping[str, Any]]) -> str:
+    """Return a name for what has none: the files that it was made from, if they are few."""
+    names = [PurePath(entry["file"]).name for entry in files]
+    if not names:
+        return "A dataset"
+    return f"Made from {' and '.join(names)}" if len(names) < 3 else f"Made from {len(names)} files"
+
+
+def _steps(pipeline: Pipeline) -> str:
+    """Return a table of the steps: what each does, and whose method it is."""
+    cells = [
+        [f"`{step.title}`", summary_of(type(step)), type(step).source] for step in pipeline.steps
+    ]
+    rows = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells]
+    return "\n".join(["| step | what it does | method |", "|---|---|---|", *rows])

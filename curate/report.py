@@ -98,7 +98,8 @@ def _unreadable(summary: Mapping[str, Any]) -> list[str]:
     entries = summary["unreadable"]
     if not entries:
         return []
-    shown = [f"  {e['file']}:{e['line']}: {printable(e['error'])}" for e in entries[:_MOST_SHOWN]]
+    lines = (f"{e['file']}:{e['line']}: {e['error']}" for e in entries[:_MOST_SHOWN])
+    shown = [f"  {printable(line)}" for line in lines]
     rest = len(entries) - _MOST_SHOWN
     more = [f"  ... and {rest:,} more (in failed/)"] if rest > 0 else []
     return ["", f"unreadable lines: {len(entries):,}", *shown, *more]

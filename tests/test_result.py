@@ -5,6 +5,7 @@ from pathlib import Path
 
 from curate import Pipeline
 from curate.row import Row
+from curate.step import Drop
 
 
 def test_failed_rows_say_why(tmp_path: Path) -> None:
@@ -40,3 +41,14 @@ def test_an_unreadable_row_of_a_table_has_its_number(tmp_path: Path) -> None:
     pq.write_table(pa.table({"instruction": ["a"] * count, "output": answers}), path)
     result = Pipeline([]).run(path, run=tmp_path / "run", allow_failed=1)
     assert [entry["line"] for entry in result.summary["unreadable"]] == [3, 17_001]
+
+
+def test_no_control_character_reaches_report_or_card(tmp_path: Path) -> None:
+    path = tmp_path / "in\x1b[31m.jsonl"
+    path.write_text('{"instruction": "a", "output": "b"}\n{"\x1b": \n')
+    result = Pipeline([lambda row: Drop("red \x1b[31m")]).run(
+        path, run=tmp_path / "run", allow_failed=1
+    )
+    texts = [result.report(), (result.folder / "README.md").read_text()]
+    assert all("red \\x1b[31m" in text and "in\\x1b[31m.jsonl" in text for text in texts)
+    assert not any("\x1b" in text for text in texts)

@@ -15,6 +15,7 @@ from curate.catalog import summary_of
 from curate.engine.options import RunOptions
 from curate.read import Inputs
 from curate.report import render
+from curate.row import printable
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
@@ -67,7 +68,7 @@ def card(pipeline: Pipeline, opened: Inputs, summary: Mapping[str, Any]) -> str:
     """Return the dataset card: what went in, what each step did and why, how to do it again."""
     files = opened.fingerprint()
     sources = "\n".join(
-        f"- `{entry['file']}` ({entry['shape']}, {entry['size']:,} bytes, "
+        f"- `{printable(entry['file'])}` ({entry['shape']}, {entry['size']:,} bytes, "
         f"xxh3-128 `{entry['digest']}`)"
         for entry in files
     )
@@ -87,7 +88,7 @@ def card(pipeline: Pipeline, opened: Inputs, summary: Mapping[str, Any]) -> str:
 
 def _title(files: Sequence[Mapping[str, Any]]) -> str:
     """Return a name for what has none: the files that it was made from, if they are few."""
-    names = [PurePath(entry["file"]).name for entry in files]
+    names = [printable(PurePath(entry["file"]).name) for entry in files]
     if not names:
         return "A dataset"
     return f"Made from {' and '.join(names)}" if len(names) < 3 else f"Made from {len(names)} files"

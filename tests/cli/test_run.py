@@ -171,6 +171,7 @@ def test_a_model_is_checked_where_no_step_asks_it(curate: Callable[..., Any], ho
         (("filter", "rows.jsonl", "length", "-o", "out.foo"), "allowed endings"),
         (("filter", "rows.jsonl", "length", "-o", "out.jsonl", "--as", "nope"), "unknown shape"),
         (("filter", "rows.jsonl", "length", "-o", "out.jsonl", "--as", "ranked"), "are sft rows"),
+        (("filter", "rows.jsonl", "pii", "-o", "out.jsonl", "--as", "ranked"), "are sft rows"),
         (("run", "recipe.yaml", "--run", "r", "--as", "messages"), "name one in the recipe's"),
     ],
 )

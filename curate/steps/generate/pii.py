@@ -40,6 +40,10 @@ class Pii(Generate):
         if not self.find:
             raise ValueError(f"find names nothing; allowed are {', '.join(KINDS)}")
 
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """A masked row is of its parent's kind."""
+        return kinds
+
     def make(self, row: Row) -> Made:
         """Return the masked row, a drop, or the row itself."""
         found = [

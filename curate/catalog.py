@@ -77,8 +77,10 @@ def find(name: str) -> type[Step]:
     """
     operator = operators().get(name)
     if operator is None:
-        own = "; a step of your own must be installed: docs/how-to/add-a-step.md shows how"
-        raise RecipeError(unknown("step", name, operators()) + own)
+        said = unknown("step", name, operators())
+        if "did you mean" not in said:
+            said += "; a step of your own must be installed: docs/how-to/add-a-step.md shows how"
+        raise RecipeError(said)
     try:
         module = importlib.import_module(operator.module)
     except ModuleNotFoundError as error:

@@ -35,14 +35,28 @@ def pipeline_parts(document: Document) -> dict[str, Any]:
             raise document.error((key,), catalog.unknown("part of a recipe", key, KEYS))
     if not isinstance(data.get("steps"), list):
         found = f", found {_what(data['steps'])}" if "steps" in data else ""
-        raise document.error(("steps",), f"`steps` must be a list of steps{found}")
+        raise document.error(
+            ("steps",), f"`steps` must be a list of steps, each behind '- '{found}"
+        )
     parts = {key: _part(document, key, value) for key, value in data.items() if key != "steps"}
     parts["steps"] = [_step(document, index, item) for index, item in enumerate(data["steps"])]
     return {key: value for key, value in parts.items() if value is not None}
 
 
 def _what(value: Any) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}" if value else shown(value)
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(value, list) else shown(value)
+
+
+# What a part of a recipe looks like, for messages.
+_EXAMPLES = {
+    "models": "{judge: 'openai:NAME'}",
+    "encoders": "{small: NAME}",
+    "outputs": "{sft: out.jsonl}",
+}
 
 
 def _part(document: Document, key: str, value: Any) -> Any:
@@ -54,7 +68,10 @@ def _part(document: Document, key: str, value: Any) -> Any:
     if key == "inputs":
         return _inputs(document, value)
     if not isinstance(value, Mapping):
-        raise document.error((key,), f"`{key}` must be a mapping, found {_what(value)}")
+        raise document.error(
+            (key,),
+            f"`{key}` must be a mapping, for example {_EXAMPLES[key]}; found {_what(value)}",
+        )
     if key == "outputs":
         return _outputs(document, value)
     for name, model in value.items():
@@ -77,8 +94,8 @@ def _inputs(document: Document, value: Any) -> Any:
     if not isinstance(value, Mapping):
         raise document.error(
             ("inputs",),
-            f"`inputs` must be a path, or a mapping of names to paths or to {{path, shape, ...}}, "
-            f"found {_what(value)}",
+            "`inputs` must be a path, or a mapping of names to paths or to {path, shape, ...}, for "
+            f"example {{first: a.jsonl, second: b.jsonl}}; found {_what(value)}",
         )
     for name, source in value.items():
         path = source.get("path") if isinstance(source, Mapping) else source
@@ -136,7 +153,9 @@ def _step(document: Document, index: int, item: Any) -> Step:
     name, values = next(iter(item.items()))
     if values is not None and not isinstance(values, Mapping):
         raise document.error(
-            path, f"the fields of a step are a mapping, found {shown(values)}", step=name
+            path,
+            f"the fields of a step are a mapping, as in {{min: 3}}; found {shown(values)}",
+            step=name,
         )
     return build(document, (*path, name), name, values or {})
 

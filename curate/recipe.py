@@ -105,6 +105,8 @@ def _without_bom(text: str, file: str) -> str:
 def _yaml_error(error: yaml.MarkedYAMLError, file: str) -> RecipeError:
     mark = error.problem_mark or error.context_mark
     message = " ".join(part for part in (error.context, error.problem) if part)
+    if "'\\t'" in message:
+        message += " (YAML is indented with blanks, not with tabs)"
     return RecipeError(f"not valid YAML: {message}", file=file, line=mark.line + 1 if mark else 1)
 
 

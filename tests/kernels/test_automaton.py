@@ -16,7 +16,10 @@ LETTERS = ["I", "i", "\u0130", "\u0131", "\u017f", "\u212a", "s", "S", "c", "k",
 WORDS = ["can't", "don’t", "as", "an", "AI", "ai", "抱歉,我", "é", "\U0001f600", "\0", ""]
 SPACES = [" ", "\n", "\t", "\u3000", "\xa0", "\x1c", "\x85", "\u2003"]
 PIECES = st.sampled_from([*LETTERS, *WORDS, *SPACES])
+# Short texts of any characters, and those in ASCII (which are read four at a time) of any length.
+ASCII = st.sampled_from([*"IisSckKabx", "can't", "as", "an", "AI", "\n", " ", "\x1c", "z" * 250])
 TEXTS = st.lists(st.lists(PIECES, max_size=12).map("".join), min_size=1, max_size=20)
+TEXTS |= st.lists(st.lists(ASCII, max_size=12).map("".join), min_size=1, max_size=20)
 
 
 @pytest.mark.parametrize("ignore_case", [False, True])

@@ -62,10 +62,11 @@ def driver(
     max_requests: int | None = None,
     **options: Any,
 ) -> Iterator[Driver]:
-    """Open a store and a driver over one model."""
+    """Open a store and a driver over one model, or over several by their names."""
+    models = model if isinstance(model, dict) else {"model": model}
     with Store.open(folder / "store") as store:
         spending = Spending(store, run_id, max_cost=max_cost, max_requests=max_requests)
-        with Driver(store, {"model": model}, spending=spending, **options) as opened:
+        with Driver(store, models, spending=spending, **options) as opened:
             yield opened
 
 

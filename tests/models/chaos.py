@@ -149,6 +149,12 @@ class Server:
         self._thread.join(10)
         self._loop.close()
 
+    def forget(self) -> None:
+        """Forget what was received, as if it had been started anew."""
+        self._seen.clear()
+        self.succeeded.clear()
+        self.received.clear()
+
     async def _cancel(self) -> None:
         self._server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}

@@ -53,12 +53,16 @@ def right_or_failed(prompts: list[str], outcomes: list[Outcome]) -> None:
             assert outcome.error is None and outcome.value == f"re: {text}"
 
 
-def chaotic(folder: Path, count: int) -> None:
+def chaotic(folder: Path, count: int, gates: int = 1) -> None:
+    """Ask everything, through so many models: a quarter of all attempts fail, which keeps one
+    model's concurrency at the floor, and most of the time would be spent waiting for hangs.
+    """
     prompts = [f"question {n}" for n in range(count)]
     with Server(handler) as server:
-        model = opened_model(server, idle_timeout=0.5)
-        with driver(folder, model) as opened:
-            outcomes = opened.run([one(text) for text in prompts])
+        models = {f"model {n}": opened_model(server, idle_timeout=0.5) for n in range(gates)}
+        jobs = [one(text, model=f"model {n % gates}") for n, text in enumerate(prompts)]
+        with driver(folder, models) as opened:
+            outcomes = opened.run(jobs)
         right_or_failed(prompts, outcomes)
         cleared = {text for text in prompts if (p := plan(text)) is None or p[1]}
         sent = {text: 0 for text in prompts}
@@ -71,13 +75,13 @@ def chaotic(folder: Path, count: int) -> None:
 
 
 def test_each_row_is_right_or_failed_with_its_cause(tmp_path: Path) -> None:
-    chaotic(tmp_path, 150)
+    chaotic(tmp_path, 150, gates=8)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_five_thousand_rows_survive_a_chaotic_server(tmp_path: Path) -> None:
-    chaotic(tmp_path, 5000)
+    chaotic(tmp_path, 5000, gates=16)
 
 
 @pytest.mark.slow
@@ -100,8 +104,8 @@ def test_rows_come_out_while_most_is_refused_and_full_rate_returns(tmp_path: Pat
 
     with Server(refuse_most) as server, driver(tmp_path, opened_model(server)) as opened:
         began = time.monotonic()
-        outcomes = opened.run([one(f"q{n}") for n in range(3000)])
-    assert sum(outcome.error is not None for outcome in outcomes) <= 30
+        outcomes = opened.run([one(f"q{n}") for n in range(1500)])
+    assert sum(outcome.error is not None for outcome in outcomes) <= 15
     for second in range(int(busy_seconds)):
         assert [t for t in answered if second <= t < second + 1], f"nothing in second {second}"
     back = [t for t, level in levels if t > busy_seconds and level >= 60]

@@ -185,11 +185,7 @@ def lanes_kernel(
             three = np.int64(table[three + classes[data[c + step]]])
             four = np.int64(table[four + classes[data[d + step]]])
         state[:] = one, two, three, four
-        for lane in range(4):
-            if row[lane] >= 0:
-                at[lane] += steps
-            else:
-                state[lane] = 0
+        at += np.where(row >= 0, steps, 0)
 
 
 @njit(nogil=True, cache=True)

@@ -10,7 +10,8 @@ from tests.house.places import PACKAGE, write_tree
 LAYERS = (
     ("errors", "row", "credentials"),
     ("ask", "chunk", "data", "recipe", "trees"),
-    ("step", "digests", "kernels", "prompts"),
+    ("digests",),
+    ("step", "kernels", "prompts"),
     ("steps", "fields", "function"),
     ("catalog", "labels"),
     ("check", "parsing", "settings", "recipe_schema"),

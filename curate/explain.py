@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
-from curate.lookup import SECTIONS, id_of
+from curate.lookup import id_of
+from curate.report import ENDINGS
 from curate.result import as_record, working_columns
 from curate.row import Row, printable
 
@@ -100,7 +101,7 @@ def _find(folder: Path, row_id: str) -> tuple[str, Row, dict[str, Any]]:
 
     from curate.chunk import rows_of
 
-    for section in SECTIONS:
+    for section in ENDINGS:
         for path in sorted((folder / section).rglob("*.parquet")):
             ids = pq.read_table(path, columns=["id"]).column("id")
             at = pc.index(ids, pa.scalar(bytes.fromhex(row_id), ids.type)).as_py()

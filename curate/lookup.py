@@ -12,12 +12,12 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
+from curate.report import ENDINGS
 from curate.result import working_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SECTIONS = ("kept", "used", "dropped", "failed")
 _ENDS = ("dropped", "failed")
 
 
@@ -101,7 +101,7 @@ def _ids_with(folder: Path, prefix: str) -> Iterator[str]:
                 yield value.hex()
 
 
-def _files(folder: Path, sections: Iterable[str] = SECTIONS) -> Iterator[Path]:
+def _files(folder: Path, sections: Iterable[str] = ENDINGS) -> Iterator[Path]:
     for section in sections:
         yield from sorted((folder / section).rglob("*.parquet"))
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from curate.row import printable
 
+# How every row ends; a run folder has a folder of each name.
+ENDINGS = ("kept", "used", "dropped", "failed")
 # Columns that say nothing where every step has a zero in them.
 _RARE = ("made", "used", "failed")
 _BAR = 20
@@ -30,7 +32,7 @@ def render(summary: Mapping[str, Any], failures: Sequence[Failure] = ()) -> str:
 
 
 def _totals(summary: Mapping[str, Any]) -> str:
-    names = ("in", "made", "kept", "used", "dropped", "failed")
+    names = ("in", "made", *ENDINGS)
     counts = [f"{summary[name]:,} {name}" for name in names]
     return " + ".join(counts[:2]) + " = " + " + ".join(counts[2:])
 

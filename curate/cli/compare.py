@@ -10,14 +10,14 @@ import typer
 
 from curate.cli.completion import runs_that_begin
 from curate.cli.flags import Debug
+from curate.report import ENDINGS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.result import Result
 
-SECTIONS = ("kept", "used", "dropped", "failed")
-COUNTS = ("in", "made", *SECTIONS)
+COUNTS = ("in", "made", *ENDINGS)
 
 
 class Moved(NamedTuple):
@@ -104,7 +104,7 @@ def _endings(run: Result, name: str) -> pa.Table:
 
     schema = pa.schema([("id", pa.binary()), (name, pa.string())])
     tables = [schema.empty_table()]
-    for section in SECTIONS:
+    for section in ENDINGS:
         for path in getattr(run, section).files():
             ids = pq.read_table(path, columns=["id"]).column("id").cast(pa.binary())
             ends = pa.array([section] * len(ids), pa.string())
@@ -159,7 +159,7 @@ def _texts(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
     from curate.chunk import rows_of
 
     texts = {}
-    for section in SECTIONS if ids else ():
+    for section in ENDINGS if ids else ():
         for table in getattr(run, section).tables():
             hits = table.filter(pc.is_in(table["id"], pa.array(ids, table["id"].type)))
             for row in rows_of(hits):

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from curate.cli.flags import Debug
+from curate.engine.options import DEFAULT_STORE
 
 # Below this, a run of a few million rows may not fit.
 LITTLE_ROOM = 2 << 30
@@ -23,7 +24,7 @@ Finding = tuple[str, str, str]
 def command(
     store: Annotated[
         Path, typer.Option("--store", metavar="DIR", help="The folder of stored replies.")
-    ] = Path(".curate"),
+    ] = DEFAULT_STORE,
     debug: Debug = False,
 ) -> None:
     """Check the installation, the machine and the store."""

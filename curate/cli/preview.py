@@ -19,6 +19,7 @@ from curate.cli.explain import SHORT
 from curate.cli.flags import Flags, shared_flags
 from curate.cli.screen import beside, width
 from curate.explain import said
+from curate.report import ENDINGS
 from curate.row import printable
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from curate.pipeline import Pipeline
     from curate.result import Result
 
-SECTIONS = ("kept", "used", "dropped", "failed")
 ENDS = ("used", "dropped", "failed")
 MOST_TURNS = 4
 
@@ -76,7 +76,7 @@ def _shown(result: Result) -> Iterator[str]:
     labels = [step["label"] for step in result.summary["steps"]]
     for entry in result.summary["unreadable"]:
         yield printable(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}")
-    rows = [row for name in SECTIONS for row in getattr(result, name) if row.kind]
+    rows = [row for name in ENDINGS for row in getattr(result, name) if row.kind]
     lives = {row.id: result.explain(row.id) for row in sorted(rows, key=lambda row: row.seq)}
     many = Lives(lives, labels)
     for life in lives.values():
@@ -84,7 +84,7 @@ def _shown(result: Result) -> Iterator[str]:
         if not (life.parents and many.only_child(lives[life.parents[0].id])):
             yield from many.block(life)
     ends = Counter(life.outcome for life in lives.values())
-    yield ", ".join(f"{ends[name]} {name}" for name in SECTIONS if ends[name])
+    yield ", ".join(f"{ends[name]} {name}" for name in ENDINGS if ends[name])
 
 
 class Lives(NamedTuple):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curate.cli.flags import Debug
+from curate.engine.options import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from curate.engine.requests.store import Store
@@ -23,12 +24,11 @@ app = typer.Typer(
 Folder = Annotated[
     Path, typer.Option("--store", metavar="DIR", help="The folder of stored replies.")
 ]
-DEFAULT = Path(".curate")
 
 
 @app.command()
 def stats(
-    store: Folder = DEFAULT,
+    store: Folder = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -42,7 +42,7 @@ def stats(
 
 
 @app.command()
-def gc(store: Folder = DEFAULT, debug: Debug = False) -> None:
+def gc(store: Folder = DEFAULT_STORE, debug: Debug = False) -> None:
     """Delete replies that a newer attempt replaced, and give their room back."""
     with _existing(store) as opened:
         before = opened.stats()["bytes"]
@@ -57,7 +57,7 @@ def export(
     output: Annotated[
         Path | None, typer.Option("-o", metavar="FILE.jsonl", help="The file (default: stdout).")
     ] = None,
-    store: Folder = DEFAULT,
+    store: Folder = DEFAULT_STORE,
     debug: Debug = False,
 ) -> None:
     """Write every request with its reply as a line of JSON, oldest first."""

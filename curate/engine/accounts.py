@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.engine.folder import RunFolder
-from curate.engine.options import Progress, RunOptions
+from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
     from curate.engine.requests.store import Store
     from curate.pipeline import Pipeline
-
-DEFAULT_STORE = Path(".curate")
 
 
 class Accounts:

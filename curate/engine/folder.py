@@ -15,8 +15,9 @@ from typing import Any
 
 from curate.engine.posix import FolderLock, sync, write_atomically
 from curate.errors import UsageError
+from curate.report import ENDINGS
 
-SECTIONS = ("kept", "used", "dropped", "failed", "ledger")
+SECTIONS = (*ENDINGS, "ledger")
 _TEXTS = ("run.yaml", "README.md")
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from curate.errors import UsageError
 
+# One store per project folder.
+DEFAULT_STORE = Path(".curate")
+
 
 @dataclass
 class Progress:

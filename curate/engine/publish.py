@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.chunk import FIELDS, SCORE, TAIL, one_array
+from curate.engine.folder import SECTIONS
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
 from curate.engine.order import sort_by_seq
 from curate.engine.parquet import FILE_ROWS, write_table
@@ -25,7 +26,7 @@ from curate.engine.segment import PartState
 from curate.engine.workspace import Held, load, release
 from curate.row import KINDS
 
-SECTIONS = {PASSED: "kept", USED: "used", DROPPED: "dropped"}
+_ENDINGS = {PASSED: "kept", USED: "used", DROPPED: "dropped"}
 _MOST_WAITING = 4
 
 
@@ -91,7 +92,7 @@ class Publisher:
         self._folder, self._labels, self._pool = folder, tuple(labels), pool
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="curate-disk")
         self._cutters: dict[str, Cutter] = {}
-        for name in ("kept", "used", "dropped", "failed", "ledger"):
+        for name in SECTIONS:
             (folder / name).mkdir(parents=True)
         self.counts: dict[str, int] = {}
 
@@ -130,7 +131,7 @@ class Publisher:
     def _add_rows(self, outcome: int, table: pa.Table) -> None:
         if not table.num_rows:
             return
-        name = SECTIONS.get(outcome, "failed")
+        name = _ENDINGS.get(outcome, "failed")
         self.counts[name] = self.counts.get(name, 0) + table.num_rows
         if outcome == FAILED:
             self._cutter("failed").add(failed_columns(table, self._labels))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from curate.catalog import summary_of
-from curate.engine.options import RunOptions
+from curate.engine.options import DEFAULT_STORE, RunOptions
 from curate.read import Inputs
 from curate.report import render
 from curate.row import printable
@@ -34,7 +34,7 @@ def describe_run(pipeline: Pipeline, opened: Inputs, options: RunOptions, began:
             "limit": options.limit,
             "max_cost": options.max_cost,
             "max_requests": options.max_requests,
-            "store": str((options.store or _default_store()).absolute()),
+            "store": str((options.store or DEFAULT_STORE).absolute()),
             "shape": options.shape,
         },
         "versions": {"python": platform.python_version(), **_versions()},
@@ -42,12 +42,6 @@ def describe_run(pipeline: Pipeline, opened: Inputs, options: RunOptions, began:
         "ended": _stamp(time.time()),
     }
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-
-
-def _default_store() -> Any:
-    from curate.engine.accounts import DEFAULT_STORE
-
-    return DEFAULT_STORE
 
 
 def _stamp(seconds: float) -> str:

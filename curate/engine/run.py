@@ -35,6 +35,7 @@ from curate.errors import CurateError, DiskFull, StoppedShort, UsageError
 from curate.models.model import check_specs
 from curate.read import Inputs, open_inputs
 from curate.read.shapes import shape
+from curate.report import ENDINGS
 from curate.result import Result
 from curate.step import Gather, Grow, Step, Whole
 
@@ -261,9 +262,7 @@ class _Run:
         )
 
     def _summary(self, publisher: Publisher) -> dict[str, Any]:
-        counts = {
-            name: publisher.counts.get(name, 0) for name in ("kept", "used", "dropped", "failed")
-        }
+        counts = {name: publisher.counts.get(name, 0) for name in ENDINGS}
         made = sum(tally.made for tally in self.tallies.values())
         if self.reading.count + made != sum(counts.values()):
             raise StoppedShort(

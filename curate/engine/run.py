@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 LARGE_BYTES = 8 << 20
 # Up to this size, parts wait for a decision in memory: writing them away takes longer than they do.
 IN_MEMORY_BYTES = 64 << 20
+# What may change between two executions of one folder: cost and speed of a model, not its replies.
+DECIDES_NO_REPLY = (
+    "price", "max_concurrency", "requests_per_minute", "tokens_per_minute", "idle_timeout", "stream",
+)  # fmt: skip
 
 
 def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None = None) -> Result:
@@ -117,7 +121,7 @@ def default_folder(pipeline: Pipeline, purpose: dict[str, Any]) -> Path:
 def _purpose(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[str, Any]:
     """Return what a run folder is for; another purpose needs another folder."""
     models = {
-        name: {k: v for k, v in spec.items() if k not in ("price", "max_concurrency")}
+        name: {k: v for k, v in spec.items() if k not in DECIDES_NO_REPLY}
         if isinstance(spec, dict)
         else spec
         for name, spec in {**(pipeline.models or {}), **(pipeline.encoders or {})}.items()

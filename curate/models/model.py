@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from curate.pipeline import Pipeline
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
-_COMMON = ("model", "identity", "price", "max_concurrency", "base_url", "api_key_env")
+RATES = ("requests_per_minute", "tokens_per_minute")
+_COMMON = ("model", "identity", "price", "max_concurrency", *RATES, "base_url", "api_key_env")
 # Modules beside this one that serve several models and are no prefix themselves.
 _SHARED = ("connection", "faults", "model", "prices", "wire")
 
@@ -43,6 +44,7 @@ class Model(Protocol):
 
     `identity` is part of every key. `defaults` are the sampling values for fields left at `None`.
     `retry_delay` is the pause in seconds before a second try; it doubles with each further one.
+    A model may also have `requests_per_minute` and `tokens_per_minute`, `None` for no limit.
     """
 
     identity: str
@@ -69,6 +71,8 @@ class ModelSpec:
     identity: str
     price: Price | None = None
     max_concurrency: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
     base_url: str | None = None
     api_key_env: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -133,6 +137,8 @@ def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSp
         identity=_identity(values, base_url, where),
         price=_price(values.get("price"), where),
         max_concurrency=_concurrency(values.get("max_concurrency"), where),
+        requests_per_minute=_rate("requests_per_minute", values, where),
+        tokens_per_minute=_rate("tokens_per_minute", values, where),
         base_url=values.get("base_url"),
         api_key_env=values.get("api_key_env"),
         defaults=_sampling(values, where),
@@ -217,6 +223,13 @@ def _concurrency(value: Any, where: str) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
     raise RecipeError(f"{where}'max_concurrency' is {value!r}; it must be a whole number from 1 on")
+
+
+def _rate(name: str, values: Mapping[str, Any], where: str) -> float | None:
+    value = values.get(name)
+    if value is None or (_is_number(value) and 1 <= value < 1e12):
+        return value
+    raise RecipeError(f"{where}'{name}' is {value!r}; it must be a number from 1 on")
 
 
 def _sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:

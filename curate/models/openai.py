@@ -44,6 +44,8 @@ class OpenAI:
         self.identity, self.defaults = spec.identity, spec.defaults
         self.price = spec.price or known_price(spec.name, spec.base_url)
         self.max_concurrency = spec.max_concurrency or MAX_CONCURRENCY
+        self.requests_per_minute = spec.requests_per_minute
+        self.tokens_per_minute = spec.tokens_per_minute
         self.retry_delay = 0.5
         self.name, self.base_url = spec.name, spec.base_url or HOME
         self._idle = float(spec.options.get("idle_timeout", IDLE_SECONDS))

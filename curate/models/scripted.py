@@ -103,6 +103,8 @@ class Scripted:
     def __init__(self, spec: ModelSpec, lines: list[Line], folder: Path) -> None:
         self.identity, self.price, self.defaults = spec.identity, spec.price, spec.defaults
         self.max_concurrency = spec.max_concurrency or 64
+        self.requests_per_minute = spec.requests_per_minute
+        self.tokens_per_minute = spec.tokens_per_minute
         self.retry_delay = 0.001
         # Not the whole path: the text of a failed row must not depend on where the file lies.
         self._file, self._lines = Path(spec.name).name, _Index(lines)

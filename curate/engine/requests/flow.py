@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from curate.errors import StoppedShort, TemporaryFault
 
 if TYPE_CHECKING:
+    from curate.engine.requests.rate import Rate
     from curate.engine.requests.send import Flight
 
 RECOVERY_SECONDS = 5.0
@@ -44,13 +45,18 @@ class Gate:
     """
 
     def __init__(
-        self, limit: int, name: str = "", clock: Callable[[], float] = time.monotonic
+        self,
+        limit: int,
+        name: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        rate: Rate | None = None,
     ) -> None:
-        """Begin fully open; `name` is what the user calls the model."""
+        """Begin fully open; `name` is what the user calls the model, `rate` what it may be sent."""
         self.limit, self.name = limit, name
         self.busy = self.begun = 0
         self.queue: deque[Flight] = deque()
-        self._ready: deque[asyncio.Future[bool]] = deque()
+        self.rate = rate
+        self._ready: deque[tuple[asyncio.Future[bool], int]] = deque()
         self.allowed = float(limit)
         self.shut_until = 0.0
         self._clock = clock
@@ -67,7 +73,10 @@ class Gate:
     @property
     def open(self) -> bool:
         """Whether another attempt may be made ready now."""
-        return self.begun < self.places + max(1, self.places // 2) and self.wait() <= 0
+        ahead = max(1, self.places // 2)
+        if self.rate is not None and len(self._ready) >= min(ahead, self.rate.ahead):
+            return False
+        return self.begun < self.places + ahead and self._pause() <= 0
 
     @property
     def admits(self) -> bool:
@@ -79,10 +88,13 @@ class Gate:
         """Whether something would be sent if it might."""
         return bool(self.queue or self._ready)
 
-    async def enter(self) -> bool:
-        """Wait for a place and take it; `False` when the gate was shut for good meanwhile."""
+    async def enter(self, tokens: int = 0) -> bool:
+        """Wait for a place and take it; `False` when the gate was shut for good meanwhile.
+
+        `tokens` is about how many the attempt will use.
+        """
         ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._ready.append(ready)
+        self._ready.append((ready, tokens))
         self.admit()
         return await ready
 
@@ -94,16 +106,25 @@ class Gate:
     def admit(self) -> None:
         """Let attempts that are ready take the places there are."""
         while self._ready and self.admits:
+            ready, tokens = self._ready.popleft()
             self.busy += 1
-            self._ready.popleft().set_result(True)
+            if self.rate is not None:
+                self.rate.take(tokens)
+            ready.set_result(True)
 
     def shut(self) -> None:
         """Send away the attempts that are ready."""
         while self._ready:
-            self._ready.popleft().set_result(False)
+            self._ready.popleft()[0].set_result(False)
 
     def wait(self) -> float:
-        """Return the seconds until the breaker lets an attempt through."""
+        """Return the seconds until the breaker and the rate let an attempt through."""
+        pause = self._pause()
+        if self.rate is None or not self._ready:
+            return pause
+        return max(pause, self.rate.wait(self._ready[0][1]))
+
+    def _pause(self) -> float:
         return self.shut_until - self._clock()
 
     def began(self) -> float:
@@ -138,7 +159,7 @@ class Gate:
             self._answered = max(self._answered, began)
         self._failing.add(object() if key is None else key)
         long = len(self._failing) >= BREAK_AFTER and now - self._answered >= BREAK_SECONDS
-        if (long or self._pauses) and self.wait() <= 0:
+        if (long or self._pauses) and self._pause() <= 0:
             return self._break(fault, now)
         return None
 

@@ -18,7 +18,8 @@ from typing import Any
 from curate.ask import Reply, Request
 from curate.engine.requests.commit import Grouped
 from curate.engine.requests.flow import Gate
-from curate.engine.requests.spending import PICO, Refusal, Spending
+from curate.engine.requests.rate import Rate, expected_tokens
+from curate.engine.requests.spending import PICO, Refusal, Spending, bill_of
 from curate.engine.requests.store import Paid, Store, StoredReply, find_replies, save_replies
 from curate.errors import PermanentFault, TemporaryFault
 from curate.models.model import Model
@@ -29,6 +30,8 @@ MAX_TRIES = 5
 LIMITED_TRIES = 16
 LONGEST_LIMITED_PAUSE_SECONDS = 8.0
 MAX_PAUSE_SECONDS = 60.0
+# A server that asks to be left alone for longer is asked again all the same.
+LONGEST_ASKED_SECONDS = 600.0
 # A pause grows 64-fold at most: a server that refuses is asked again within half a minute.
 MOST_DOUBLINGS = 6
 # A refusal by the server is not billed; anything else (a time-out, a broken answer) may have been.
@@ -92,7 +95,11 @@ class Sender:
         self._store, self._spending, self._counts = store, spending, counts
         self._landed, self._random = landed, random.Random()
         self._gates = {
-            id(model): Gate(min(model.max_concurrency, concurrency or model.max_concurrency), name)
+            id(model): Gate(
+                min(model.max_concurrency, concurrency or model.max_concurrency),
+                name,
+                rate=Rate.of(model),
+            )
             for name, model in models.items()
         }
         self._opening = Grouped(store.commit, self._open)
@@ -137,14 +144,18 @@ class Sender:
                 self._wake_in(pause)
 
     def _wake_in(self, pause: float) -> None:
-        """Look at the gates again when a breaker's pause is over; one timer is enough."""
-        if self._pause_timer is None:
+        """Look at the gates again when the first pause of one is over."""
+        loop = asyncio.get_running_loop()
+        if self._pause_timer is not None:
+            if self._pause_timer.when() <= loop.time() + pause:
+                return
+            self._pause_timer.cancel()
 
-            def over() -> None:
-                self._pause_timer = None
-                self.wake.set()
+        def over() -> None:
+            self._pause_timer = None
+            self.wake.set()
 
-            self._pause_timer = asyncio.get_running_loop().call_later(pause, over)
+        self._pause_timer = loop.call_later(pause, over)
 
     def stop(self, reason: BaseException) -> None:
         """Send nothing more; the first reason counts."""
@@ -186,7 +197,7 @@ class Sender:
             if isinstance(granted, StoredReply):
                 self._counts.replayed += 1
                 self._land(flight, granted.reply, granted.attempt)
-            elif granted is None and self.stopped is None and await gate.enter():
+            elif granted is None and self.stopped is None and await self._enter(flight, gate):
                 await self._send(flight, gate)
             elif granted is None:
                 await self._store.commit(lambda connection: self._take_back(connection, flight))
@@ -198,6 +209,10 @@ class Sender:
         else:
             self._tight = False
             self._attempts_ended += 1
+
+    @staticmethod
+    async def _enter(flight: Flight, gate: Gate) -> bool:
+        return await gate.enter(expected_tokens(flight.request) if gate.rate else 0)
 
     def _open(
         self, connection: sqlite3.Connection, flights: list[Flight]
@@ -231,6 +246,7 @@ class Sender:
         answer = await self._ask(flight)
         if isinstance(answer, Reply):
             gate.answered()
+            self._look_at_the_bill(flight, answer, gate)
         elif away := gate.failed(answer, began, flight.key):
             self.stop(away)
         gate.leave()
@@ -238,6 +254,15 @@ class Sender:
             await self._arrived(flight, answer)
         else:
             await self._missed(flight, answer)
+
+    def _look_at_the_bill(self, flight: Flight, reply: Reply, gate: Gate) -> None:
+        """Stop at once when a server bills too much; correct what the rate assumed."""
+        bill = bill_of(flight.bound, reply, flight.model.price)
+        if overshoot := self._spending.overshoot(flight.bound, bill):
+            self.stop(overshoot)
+        if gate.rate is not None:
+            used = reply.input_tokens + reply.output_tokens
+            gate.rate.correct(expected_tokens(flight.request), used)
 
     async def _ask(self, flight: Flight) -> Reply | Exception:
         task = asyncio.current_task()
@@ -255,8 +280,6 @@ class Sender:
         self._counts.input_tokens += reply.input_tokens
         self._counts.output_tokens += reply.output_tokens
         self._counts.cost_usd += bill / PICO
-        if overshoot := self._spending.overshoot(flight.bound, bill):
-            self.stop(overshoot)
         self._land(flight, stored.reply, stored.attempt)
 
     def _keep(
@@ -309,7 +332,7 @@ class Sender:
         if getattr(error, "cause", None) == "rate_limit":
             pause = min(pause, LONGEST_LIMITED_PAUSE_SECONDS)
         asked = getattr(error, "retry_after", None) or 0.0
-        pause = min(max(pause, asked), MAX_PAUSE_SECONDS)
+        pause = max(min(pause, MAX_PAUSE_SECONDS), min(asked, LONGEST_ASKED_SECONDS))
         handle: asyncio.TimerHandle
 
         def requeue() -> None:

@@ -144,8 +144,7 @@ class Spending:
         bills, tokens = list[int](), [0, 0]
         for bound, reply, price in replies:
             used = _clamp(reply.input_tokens), _clamp(reply.output_tokens)
-            # A server that reports no usage is not free: what was reserved counts.
-            bills.append(cost(price, *used) if any(used) else bound)
+            bills.append(bill_of(bound, reply, price))
             tokens = [tokens[0] + used[0], tokens[1] + used[1]]
         self._add(
             connection,
@@ -213,6 +212,13 @@ def cost(price: Price | None, input_tokens: int, output_tokens: int) -> int:
     return min(total, _MOST_COST)
 
 
+def bill_of(bound: int, reply: Reply, price: Price | None) -> int:
+    """Return what a reply costs whose request had reserved `bound`."""
+    used = _clamp(reply.input_tokens), _clamp(reply.output_tokens)
+    # A server that reports no usage is not free: what was reserved counts.
+    return cost(price, *used) if any(used) else bound
+
+
 def _clamp(tokens: int) -> int:
     """Return a server's token count within what the store's integers can add up."""
     return min(max(tokens, 0), _MOST_TOKENS)
@@ -233,10 +239,13 @@ def output_bound(request: Request) -> int | None:
 
 def prompt_bound(request: Request) -> int:
     """Return an upper bound of the prompt's tokens."""
-    texts = _prompt_texts(request)
-    return sum(
-        len(text.encode("utf-8", "surrogatepass")) + TOKENS_PER_MESSAGE for text in texts
-    ) + (TOKENS_PER_REQUEST)
+    around = len(_prompt_texts(request)) * TOKENS_PER_MESSAGE + TOKENS_PER_REQUEST
+    return prompt_bytes(request) + around
+
+
+def prompt_bytes(request: Request) -> int:
+    """Return the length of the prompt's texts in UTF-8."""
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in _prompt_texts(request))
 
 
 def _prompt_texts(request: Request) -> list[str]:

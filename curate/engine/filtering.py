@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curate.chunk import Chunk
 from curate.engine.calls import call_each, row_salts
 from curate.engine.ledger import PASSED, dumps
 from curate.engine.part import PartRun, check_detail, check_reason, describe_error
@@ -43,17 +44,25 @@ def apply_filter(part: PartRun, step: Filter, driver: Driver | None) -> None:
 
 def _score_chunks(part: PartRun, step: Filter) -> tuple[np.ndarray, dict[int, str]] | None:
     """Score whole chunks, the rows that ended included: cutting them out would cost more."""
-    values, details, start = [], {}, 0
-    for chunk in part.chunks:
+    details: list[Sequence[Mapping[str, Any] | None]] = []
+
+    def scored(chunk: Chunk) -> np.ndarray | None:
         scores = step.score_many(chunk)
         if scores is None:
             return None
-        values.append(np.asarray(scores.values, np.float64))
-        for offset, detail in enumerate(scores.details or ()):
+        details.append(scores.details or ())
+        return np.asarray(scores.values, np.float64)
+
+    values = part.by_chunk(scored)
+    if values is None:
+        return None
+    told, start = {}, 0
+    for own, scores in zip(details, values, strict=True):
+        for offset, detail in enumerate(own):
             if detail is not None:
-                details[start + offset] = dumps(detail) or ""
-        start += len(chunk)
-    return (np.concatenate(values) if values else np.zeros(0)), details
+                told[start + offset] = dumps(detail) or ""
+        start += len(scores)
+    return (np.concatenate(values) if values else np.zeros(0)), told
 
 
 def _score_rows(

@@ -89,13 +89,8 @@ def apply_generate(part: PartRun, step: Generate, driver: Driver | None) -> None
 
 
 def _make_chunks(part: PartRun, step: Generate) -> list[Any] | None:
-    out: list[Any] = []
-    for chunk in part.chunks:
-        made = step.make_many(chunk)
-        if made is None:
-            return None
-        out.extend(made)
-    return out
+    found = part.by_chunk(step.make_many)
+    return None if found is None else [made for chunk in found for made in chunk]
 
 
 def _settle_parent(

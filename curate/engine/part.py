@@ -6,7 +6,7 @@ rows. So six filters cost six passes over their own texts and one copy of the ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,23 @@ class PartRun:
         if self._rows is None:
             self._rows = [row for chunk in self.chunks for row in chunk.rows()]
         return self._rows
+
+    def by_chunk(self, work: Callable[[Chunk], Sized | None]) -> list[Any] | None:
+        """Return what a step's vectorised form gives for each chunk, or `None`: go row by row.
+
+        So it is where a step has no such form, and where its form breaks on a chunk: row by row,
+        only the row that it broke on fails.
+        """
+        out = []
+        for chunk in self.chunks:
+            try:
+                found = work(chunk)
+                if found is None or len(found) != len(chunk):
+                    return None
+            except Exception:
+                return None
+            out.append(found)
+        return out
 
     def tally(self, label: str) -> Tally:
         """Return the numbers of the step `label`."""

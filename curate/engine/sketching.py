@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from curate.chunk import one_array
+from curate.chunk import Chunk, one_array
 from curate.engine.book import Book
 from curate.engine.calls import Results, call_each, row_salts
 from curate.engine.ledger import FAILED
@@ -40,15 +40,17 @@ def arrow_type(text: str) -> pa.DataType:
 
 
 def _sketch_chunks(part: PartRun, step: Whole, types: dict[str, pa.DataType]) -> pa.Table | None:
-    tables = []
-    for chunk in part.chunks:
+    def sketched(chunk: Chunk) -> pa.Table | None:
         columns = step.sketch_many(chunk)
         if columns is None:
             return None
         arrays = [one_array(columns[name]).cast(type_) for name, type_ in types.items()]
-        tables.append(pa.table(arrays, names=list(types)))
-    schema = pa.schema(list(types.items()))
-    return pa.concat_tables(tables) if tables else schema.empty_table()
+        return pa.table(arrays, names=list(types))
+
+    tables = part.by_chunk(sketched)
+    if tables is None:
+        return None
+    return pa.concat_tables(tables) if tables else pa.schema(list(types.items())).empty_table()
 
 
 def _sketch_rows(

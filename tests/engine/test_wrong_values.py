@@ -10,9 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curate.chunk import Chunk
 from curate.errors import RecipeError, StoppedShort
 from curate.row import Candidate, Message, Record, Row
-from curate.step import Drop, Filter, Gather, Grow, Scored, Verdicts, Whole
+from curate.step import (
+    Drop,
+    Filter,
+    Gather,
+    Generate,
+    Grow,
+    Scored,
+    Scores,
+    Verdicts,
+    Whole,
+)
 
 from .conftest import assert_conserved, run
 from .contract_steps import numbered
@@ -229,3 +240,67 @@ def test_a_generator_where_no_model_is_asked_is_named(tmp_path: Path) -> None:
             return (made() for _ in range(2))
 
         run([lazy], numbered(2), tmp_path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brittle(Filter):
+    """Break on a whole chunk for one row of it."""
+
+    what: str = "raises"
+
+    def score(self, row: Row) -> float:
+        if "question 3" in row.instruction:
+            raise ValueError("a brittle row")
+        return 1.0
+
+    def score_many(self, chunk: Chunk) -> Scores | None:
+        if self.what == "raises":
+            raise ValueError("a brittle chunk")
+        return Scores(np.ones(len(chunk) + 1))
+
+    def keep(self, score: float | None) -> None:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrittleMaker(Generate):
+    """Break on a whole chunk for one row of it."""
+
+    def make(self, row: Row) -> Row:
+        if "question 3" in row.instruction:
+            raise ValueError("a brittle row")
+        return row
+
+    def make_many(self, chunk: Chunk) -> Any:
+        raise ValueError("a brittle chunk")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrittleSketch(Whole):
+    """Break on a whole chunk for one row of it."""
+
+    def sketch_types(self) -> dict[str, str]:
+        return {"n": "int64"}
+
+    def sketch(self, row: Row) -> dict[str, Any]:
+        if "question 3" in row.instruction:
+            raise ValueError("a brittle row")
+        return {"n": 1}
+
+    def sketch_many(self, chunk: Chunk) -> Any:
+        return {"n": chunk.texts("whole")}
+
+    def decide(self, positions: np.ndarray, sketches: Any) -> Verdicts:
+        return Verdicts(code=np.full(len(positions), -1))
+
+
+@pytest.mark.parametrize(
+    "step", [Brittle(), Brittle(what="counts wrongly"), BrittleMaker(), BrittleSketch()]
+)
+def test_a_vectorised_form_that_breaks_fails_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Any
+) -> None:
+    monkeypatch.setattr("curate.engine.run.LARGE_BYTES", 0)
+    result = run([step], numbered(8), tmp_path, chunk_rows=3)
+    assert (result.summary["failed"], result.summary["kept"]) == (1, 7)
+    assert_conserved(result)

@@ -26,8 +26,15 @@ def command(
     from curate.cli.running import finish, start
     from curate.errors import UsageError
     from curate.pipeline import Pipeline
+    from curate.read.paths import ending_of
 
     if folder is not None and flags.run is not None and folder != flags.run:
         raise UsageError(f"-o {folder} and --run {flags.run} name two run folders; give one")
+    where = folder or flags.run
+    if where is not None and ending_of(where):
+        raise UsageError(
+            f"{where} would be the run's folder, not a file; for a file of the kept rows name it in "
+            f"the recipe's `outputs`, or write it afterwards: curate export RUN -o {where}"
+        )
     pipeline = Pipeline.from_yaml(data.recipe(recipe))
-    finish(start(pipeline, flags, run=folder or flags.run), flags)
+    finish(start(pipeline, flags, run=where), flags)

@@ -187,6 +187,13 @@ def test_an_output_that_cannot_be_is_refused_before_the_run(
     assert sorted(p.name for p in home.iterdir()) == ["recipe.yaml", "rows.jsonl"]
 
 
+def test_a_run_folder_is_not_taken_for_a_file(curate: Callable[..., Any], home: Path) -> None:
+    refused = curate("run", "recipe.yaml", "-o", "clean.jsonl")
+    assert refused.exit_code == 2
+    assert "curate export RUN -o clean.jsonl" in refused.stderr
+    assert not (home / "clean.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -33,8 +33,8 @@ def command(
     where = folder or flags.run
     if where is not None and ending_of(where):
         raise UsageError(
-            f"{where} would be the run's folder, not a file; for a file of the kept rows name it in "
-            f"the recipe's `outputs`, or write it afterwards: curate export RUN -o {where}"
+            f"{where} would be the run's folder, not a file; name a file of the kept rows in the "
+            f"recipe's `outputs`, or write it afterwards: curate export RUN -o {where}"
         )
     pipeline = Pipeline.from_yaml(data.recipe(recipe))
     finish(start(pipeline, flags, run=where), flags)

@@ -100,6 +100,9 @@ _OWNERS = {
     "sharegpt": "lm-sys/FastChat",
     "oasst": "LAION-AI/Open-Assistant",
     "gsm8k": "openai/grade-school-math",
+    "humaneval": "openai/human-eval",
+    "llmbar": "princeton-nlp/LLMBar",
+    "mt_bench": "lm-sys/FastChat",
 }
 
 

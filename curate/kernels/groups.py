@@ -7,7 +7,7 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from curate.row import Row, seed_of
+from curate.row import Row, digest, seed_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 
 def group_of(row: Row, per: str | None) -> str:
-    """Return the group of a row: by `source`, `kind`, the label of a score, or a key of `extra`."""
+    """Return a row's group: by `source`, `kind`, `instruction`, a score's label or a column."""
     if per is None:
         return ""
     if per in ("source", "kind"):
         return str(getattr(row, per) or "")
+    if per == "instruction":
+        return _text_name(row.instruction)
     if per in row.scores:
         return _group_name(row.scores[per])
     return _extra_value(row.extra, per)
@@ -38,10 +40,32 @@ def groups_of(chunk: Chunk, per: str | None) -> pa.Array:
         return pa.array([""] * len(chunk), pa.string())
     if per in ("source", "kind"):
         return pc.fill_null(chunk.column(per).cast(pa.string()), "")
+    if per == "instruction":
+        return pa.array(map(_text_name, chunk.texts("instruction").to_pylist()), pa.string())
     if SCORE + per in chunk.table.column_names:
         return pa.array(map(_group_name, chunk.column(SCORE + per).to_pylist()), pa.string())
     extras = chunk.column("extra").to_pylist()
     return pa.array([_extra_value(extra, per) for extra in extras], pa.string())
+
+
+def check_groups(groups: pa.ChunkedArray, per: str | None) -> None:
+    """Raise `ValueError` when no row has the score or the column that `per` names.
+
+    All rows would be one group, and a misspelt name could cost all but a few of them.
+    """
+    import pyarrow.compute as pc
+
+    if per in (None, "source", "kind") or not len(groups):
+        return
+    if not pc.any(pc.not_equal(groups, "")).as_py():
+        raise ValueError(
+            f"no row has a column or a score '{per}'; per may also be source, kind or instruction"
+        )
+
+
+def _text_name(text: str) -> str:
+    """Return a short name of a text: groups are held together, texts may be long."""
+    return digest(text.encode("utf-8", "surrogatepass")).hex() if text else ""
 
 
 def _extra_value(extra: str | None, key: str) -> str:

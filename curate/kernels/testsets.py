@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from curate.data import shipped
+
 _WORD = re.compile(r"\w+")
 # Where the common benchmarks keep their questions, the most telling name first.
 QUESTION_FIELDS = (
@@ -90,7 +92,7 @@ test_index.__test__ = False  # type: ignore[attr-defined]
 def set_path(spec: str) -> tuple[str, Path]:
     """Return the name and the file of a test set."""
     name, _, path = spec.rpartition("=")
-    file = Path(path)
+    file = Path(shipped(path))
     return name or file.name.split(".")[0], file
 
 

@@ -1,4 +1,4 @@
-"""Cut the example data of the quickstart from its sources, so that anyone can check what was taken.
+"""Cut the example data of the recipes from its sources, so that anyone can check what was taken.
 
     python pipelines/data/make.py SOURCES [OUT]
 
@@ -9,6 +9,7 @@ copied unchanged in wording; only their shape is made plain, and every row names
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -58,7 +59,62 @@ def math(sources: Path) -> Iterator[dict[str, Any]]:
         yield {"prompt": row["question"], "completion": row["answer"], "origin": "gsm8k/train"}
 
 
-FILES = {"tasks": tasks, "gpteacher": gpteacher, "chat": chat, "math": math}
+def pairs(sources: Path) -> Iterator[dict[str, Any]]:
+    """Yield pairs: of OASST replies that people ranked, and LLMBar's with people's verdicts."""
+    for tree in _lines(sources / "oasst" / "en_100_tree.jsonl"):
+        for pair in _ranked_pairs(tree["prompt"], []):
+            yield pair | {"origin": "oasst/en_100_tree"}
+    bar = json.loads((sources / "llmbar" / "natural" / "dataset.json").read_text())
+    for row in bar:
+        better, worse = (row[f"output_{n}"] for n in (row["label"], 3 - row["label"]))
+        yield {
+            "prompt": [_turn("prompter", row["input"])],
+            "chosen": [_turn("assistant", better)],
+            "rejected": [_turn("assistant", worse)],
+            "origin": "llmbar/natural",
+        }
+
+
+def test_gsm8k(sources: Path) -> Iterator[dict[str, Any]]:
+    """Yield the questions of GSM8K's test part, without the answers."""
+    for row in _lines(sources / "gsm8k" / "test.jsonl"):
+        yield {"question": row["question"], "origin": "gsm8k/test"}
+
+
+def test_humaneval(sources: Path) -> Iterator[dict[str, Any]]:
+    """Yield the prompts of HumanEval, without solutions and tests."""
+    with gzip.open(sources / "humaneval" / "HumanEval.jsonl.gz", "rt", encoding="utf-8") as file:
+        for row in map(json.loads, file):
+            yield {"prompt": row["prompt"], "origin": "humaneval/HumanEval"}
+
+
+def test_mt_bench(sources: Path) -> Iterator[dict[str, Any]]:
+    """Yield the questions of MT-Bench, both turns."""
+    for row in _lines(sources / "mt_bench" / "question.jsonl"):
+        yield {"turns": row["turns"], "origin": "mt_bench/question"}
+
+
+def test_self_instruct(sources: Path) -> Iterator[dict[str, Any]]:
+    """Yield the tasks by which Self-Instruct was evaluated, as a model is asked them."""
+    for task in _lines(sources / "self-instruct" / "user_oriented_instructions.jsonl"):
+        given = (task["instruction"], task["instances"][0]["input"])
+        yield {
+            "prompt": "\n\n".join(filter(None, given)),
+            "origin": "self-instruct/user_oriented_instructions",
+        }
+
+
+FILES = {
+    "tasks": tasks,
+    "gpteacher": gpteacher,
+    "chat": chat,
+    "math": math,
+    "pairs": pairs,
+    "test_gsm8k": test_gsm8k,
+    "test_humaneval": test_humaneval,
+    "test_mt_bench": test_mt_bench,
+    "test_self_instruct": test_self_instruct,
+}
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -78,6 +134,24 @@ def _best_path(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
         # An unranked reply comes after every ranked one.
         best = min(replies, key=lambda r: r["rank"] if r.get("rank") is not None else len(replies))
         yield from _best_path(best)
+
+
+def _ranked_pairs(
+    message: dict[str, Any], before: list[dict[str, str]]
+) -> Iterator[dict[str, Any]]:
+    """Yield every two ranked answers of a tree, the better one chosen, with what led to them."""
+    prompt = [*before, _turn(message["role"], message["text"])]
+    replies = message.get("replies") or []
+    answers = [r for r in replies if r["role"] == "assistant" and r.get("rank") is not None]
+    answers.sort(key=lambda r: r["rank"])
+    for better, worse in itertools.combinations(answers, 2):
+        yield {
+            "prompt": prompt,
+            "chosen": [_turn("assistant", better["text"])],
+            "rejected": [_turn("assistant", worse["text"])],
+        }
+    for reply in replies:
+        yield from _ranked_pairs(reply, prompt)
 
 
 def write(rows: Iterable[dict[str, Any]], path: Path) -> None:

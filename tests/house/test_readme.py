@@ -1,4 +1,4 @@
-"""README and tutorial tell the truth: their blocks are run, and what they show is printed."""
+"""The pages tell the truth: their blocks are run, and what they show is printed."""
 
 import os
 import re
@@ -12,7 +12,13 @@ import pytest
 from tests.house.blocks import Block, blocks
 from tests.house.places import ROOT
 
-PAGES = [p for p in (ROOT / "README.md", ROOT / "docs" / "tutorial.md") if p.is_file()]
+HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+# Blocks of `sh` are only shown: they need a key, a server or an hour.
+PAGES = [
+    p
+    for p in (ROOT / "README.md", ROOT / "docs" / "tutorial.md", *HOW_TO)
+    if p.is_file() and "```bash\n" in p.read_text("utf-8")
+]
 # What differs from run to run: times, memory, rates; the funnel ends its lines with seconds.
 MEASURED = re.compile(r"\d[\d,.]*\s*(?:s|ms|MB|GB|rows/s)\b|(?<=\s)\d+\.\d\d$")
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.groups import draw_of, first_of_groups, group_of, group_sizes, groups_of
+from curate.kernels.groups import (
+    check_groups,
+    draw_of,
+    first_of_groups,
+    group_of,
+    group_sizes,
+    groups_of,
+)
 from curate.row import Row
 from curate.step import Verdicts, Whole, rule
 
@@ -22,11 +29,11 @@ if TYPE_CHECKING:
 class Balance(Whole):
     """Cap how many rows each value of a column may have.
 
-    `per` is `source`, `kind`, the label of a score, or a key of the extra columns. `cap` keeps at
-    most so many rows of every value; `times` keeps at most that multiple of the rarest value's
-    rows (1 makes all equal, rounded down). Which rows stay is drawn from their own seeds, as in
-    `sample`, or with `by` goes by the highest score of an earlier step. The score is the size of
-    the row's group.
+    `per` is `source`, `kind`, `instruction` (equal ones), the label of a score, or an extra column;
+    rows without a value are one group. `cap` keeps at most so many rows of every value; `times`
+    keeps at most that multiple of the rarest value's rows (1 makes all equal, rounded down). Which
+    rows stay is drawn from their own seeds, as in `sample`, or with `by` goes by the highest score
+    of an earlier step. The score is the size of the row's group.
     """
 
     per: str | None = None
@@ -39,7 +46,7 @@ class Balance(Whole):
     def check(self) -> None:
         """Reject a step without a column, or with two limits."""
         if not self.per:
-            raise ValueError("per must name source, kind, a score's label or a key of extra")
+            raise ValueError("per must name source, kind, instruction, a score or an extra column")
         if self.cap is not None and self.times is not None:
             raise ValueError("give cap or times, not both")
         if self.cap is not None and self.cap < 0:
@@ -79,6 +86,7 @@ class Balance(Whole):
         import numpy as np
 
         group = sketches.column("group")
+        check_groups(group, self.per)
         sizes = group_sizes(group)
         cap = self.cap
         if self.times is not None and len(sizes):

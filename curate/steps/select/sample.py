@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.groups import check_amount, draw_of, first_of_groups, group_of, groups_of
+from curate.kernels.groups import (
+    check_amount,
+    check_groups,
+    draw_of,
+    first_of_groups,
+    group_of,
+    groups_of,
+)
 from curate.row import Row
 from curate.step import Verdicts, Whole, rule
 
@@ -23,7 +30,8 @@ class Sample(Whole):
     Every row draws a number from its own seed (row id, step label, run seed), whatever the order
     and whichever other rows there are; the rows with the lowest numbers stay. A larger `count`
     keeps the rows of a smaller one. `share` is rounded down, at least one row; `per` samples within
-    each group: `source`, `kind`, the label of a score, or a key of the extra columns.
+    each group: `source`, `kind`, `instruction` (equal ones), the label of a score, or an extra
+    column.
     """
 
     per: str | None = None
@@ -56,6 +64,7 @@ class Sample(Whole):
         """Keep the lowest draws of each group."""
         import numpy as np
 
+        check_groups(sketches.column("group"), self.per)
         draw = np.asarray(sketches.column("draw").to_numpy())
         first = first_of_groups(sketches.column("group"), draw, self.count, self.share)
         return Verdicts(np.where(first, -1, 0), ("not in the sample",), score=draw)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.groups import check_amount, first_of_groups, group_of, groups_of
+from curate.kernels.groups import check_amount, check_groups, first_of_groups, group_of, groups_of
 from curate.row import Row
 from curate.step import Verdicts, Whole, rule
 
@@ -21,9 +21,9 @@ class Top(Whole):
     """Keep the rows whose score by an earlier step is highest, overall or in each group.
 
     `by` is that step's label. `count` keeps so many rows, `share` that part of them (rounded down,
-    at least one); `per` does so within each group: `source`, `kind`, the label of a score, or a key
-    of the extra columns. Ties go to the earlier row; a row without a score comes last. `lowest`
-    keeps the lowest scores instead.
+    at least one); `per` does so within each group: `source`, `kind`, `instruction` (equal
+    ones), the label of a score, or an extra column. Ties go to the earlier row; a row without a
+    score comes last. `lowest` keeps the lowest scores instead.
     """
 
     by: str | None = None
@@ -64,6 +64,7 @@ class Top(Whole):
         import numpy as np
         import pyarrow as pa
 
+        check_groups(sketches.column("group"), self.per)
         score = np.asarray(sketches.column("score").cast(pa.float64()).to_numpy())
         order = score if self.lowest else -score
         first = first_of_groups(sketches.column("group"), order, self.count, self.share)

@@ -72,5 +72,18 @@ def test_contradictory_fields_are_refused(fields, message):
         Balance(**fields).check()
 
 
+def test_equal_instructions_are_a_group(conversation, decide):
+    rows = [conversation(q, a) for q, a in (("x", "1"), ("y", "2"), ("x", "3"), ("x ", "4"))]
+    verdicts = decide(Balance(per="instruction", cap=1), rows)
+    assert verdicts.score.tolist() == [2, 1, 2, 1]
+    assert [code < 0 for code in verdicts.code.tolist()].count(False) == 1
+
+
+def test_a_column_that_no_row_has_is_refused(conversation, decide):
+    rows = rows_of_sources(conversation, "aab")
+    with pytest.raises(ValueError, match="no row has a column or a score 'orgin'"):
+        decide(Balance(per="orgin", cap=1), rows)
+
+
 def test_no_rows_are_no_trouble(decide):
     assert len(decide(Balance(per="source", times=1), []).code) == 0

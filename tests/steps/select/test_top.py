@@ -66,6 +66,7 @@ def test_the_verdict_carries_score_and_reason(make_row, conversation, decide):
             [1, 2, 4],
         ),
         ("kind", {}, [4]),
+        ("instruction", {}, [0, 1, 2, 3, 4]),
         ("quality", {}, [0, 1, 2, 3, 4]),
     ],
 )

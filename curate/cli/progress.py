@@ -74,19 +74,29 @@ class Line:
         if progress.phase != self.phase:
             self.phase, self.phase_began = progress.phase, now
         parts = [progress.phase]
-        if progress.total:
-            share = min(1.0, progress.done / progress.total)
+        done, total = progress.done, progress.total
+        if not total and progress.answered < progress.asking:
+            # Nothing else is known while models are asked.
+            done, total = progress.answered, progress.asking
+            parts.append(f"{done:,} of {total:,} rows answered")
+        if total:
+            share = min(1.0, done / total)
             parts.append(f"{'█' * round(share * BAR):░<{BAR}} {share:.0%}")
         parts.append(f"{progress.rows:,} rows")
         if progress.sent or progress.replayed:
             rate = progress.sent / max(now - self.began, 1e-9)
             parts.append(f"{progress.sent:,} sent ({rate:.1f}/s), {progress.replayed:,} replayed")
-            parts.append(f"{progress.input_tokens:,} + {progress.output_tokens:,} tokens")
+            speed = progress.output_tokens / max(now - self.began, 1e-9)
+            parts.append(
+                f"{progress.input_tokens:,} + {progress.output_tokens:,} tokens ({speed:.1f}/s)"
+            )
             parts.append(f"${progress.cost_usd:.4f}")
+            if progress.busy:
+                parts.append(f"{progress.busy:,} at once")
             parts += [f"{count:,} {cause}" for cause, count in sorted(progress.causes.items())]
         parts.append(f"{clock(now - self.began)} elapsed")
-        if 0 < progress.done < progress.total:
-            left = (now - self.phase_began) * (progress.total - progress.done) / progress.done
+        if 0 < done < total:
+            left = (now - self.phase_began) * (total - done) / done
             parts.append(f"{clock(left)} left")
         return " | ".join(parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
     from curate.engine.requests.store import Store
     from curate.pipeline import Pipeline
+
+SHOWN = (
+    "sent", "replayed", "input_tokens", "output_tokens", "cost_usd", "causes", "asking", "answered",
+    "busy",
+)  # fmt: skip
 
 
 class Accounts:
@@ -28,8 +34,12 @@ class Accounts:
         folder: RunFolder,
         asking: bool,
         stack: ExitStack,
+        listener: Callable[[object], None] | None = None,
     ) -> Accounts:
-        """Open the store and the models when `asking`; `stack` closes them."""
+        """Open the store and the models when `asking`; `stack` closes them.
+
+        `listener` is called a few times a second while models are asked, from another thread.
+        """
         if not asking:
             return cls()
         from curate.engine.requests.drive import Driver
@@ -49,6 +59,7 @@ class Accounts:
             spending=spending,
             retry_failed=options.retry_failed,
             concurrency=options.concurrency,
+            progress=listener,
         )
         stack.callback(driver.close)
         return cls(store, driver)
@@ -58,7 +69,7 @@ class Accounts:
         if self.driver is None:
             return
         counts = self.driver.counts
-        for name in ("sent", "replayed", "input_tokens", "output_tokens", "cost_usd", "causes"):
+        for name in SHOWN:
             setattr(progress, name, getattr(counts, name))
 
     def summary(self) -> dict[str, Any]:

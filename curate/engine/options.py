@@ -17,8 +17,9 @@ class Progress:
     """How far a run is; the engine changes it and calls the listener a few times a second.
 
     `phase` is "reading", a step's label, or "writing". `done` and `total` count parts of the phase
-    (`total` 0: unknown); `rows` counts rows read so far,
-    `causes` the attempts that brought no reply.
+    (`total` 0: unknown); `rows` counts rows read so far, `causes` the attempts that brought no
+    reply. Of `asking` rows that were given to models `answered` are done; `busy` attempts are under
+    way at this moment.
     """
 
     phase: str = "reading"
@@ -31,6 +32,9 @@ class Progress:
     output_tokens: int = 0
     cost_usd: float = 0.0
     causes: dict[str, int] = field(default_factory=dict)
+    asking: int = 0
+    answered: int = 0
+    busy: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

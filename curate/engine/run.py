@@ -32,7 +32,7 @@ from curate.engine.segment import PartState, Settings, total
 from curate.engine.whole import decide
 from curate.engine.workspace import Workspace
 from curate.errors import CurateError, DiskFull, StoppedShort, UsageError
-from curate.models.model import check_specs
+from curate.models.model import RATES, check_specs
 from curate.read import Inputs, open_inputs
 from curate.read.shapes import shape
 from curate.report import ENDINGS
@@ -47,9 +47,7 @@ LARGE_BYTES = 8 << 20
 # Up to this size, parts wait for a decision in memory: writing them away takes longer than they do.
 IN_MEMORY_BYTES = 64 << 20
 # What may change between two executions of one folder: cost and speed of a model, not its replies.
-DECIDES_NO_REPLY = (
-    "price", "max_concurrency", "requests_per_minute", "tokens_per_minute", "idle_timeout", "stream",
-)  # fmt: skip
+DECIDES_NO_REPLY = ("price", "max_concurrency", *RATES, "idle_timeout", "stream")
 
 
 def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None = None) -> Result:
@@ -170,7 +168,9 @@ class _Run:
         with ExitStack() as stack:
             stack.callback(workspace.close)
             asking = any(asks(step) or isinstance(step, Grow) for step in self.pipeline.steps)
-            self.accounts = Accounts.open(self.pipeline, self.options, self.folder, asking, stack)
+            self.accounts = Accounts.open(
+                self.pipeline, self.options, self.folder, asking, stack, lambda _: self._listen()
+            )
             settings = Settings(
                 run_seed=self.pipeline.seed,
                 large=self.opened.total_bytes >= LARGE_BYTES,
@@ -245,6 +245,10 @@ class _Run:
 
     def _tell(self, phase: str, done: int, parts: int) -> None:
         self.progress.phase, self.progress.done, self.progress.total = phase, done, parts
+        self._listen()
+
+    def _listen(self) -> None:
+        """Show how far the run is; called from the driver's thread, too."""
         if self.options.progress is not None:
             self.accounts.show(self.progress)
             self.options.progress(self.progress)

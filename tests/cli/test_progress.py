@@ -32,7 +32,8 @@ def test_the_line_says_how_far_how_fast_and_how_long(time: Clock) -> None:
     time.now += 30
     said = line.text(Progress("judge", 1, 4, 2000, 45, 5, 1000, 20, 0.5))
     assert said == (
-        "judge | ██░░░░░░░░ 25% | 2,000 rows | 45 sent (0.5/s), 5 replayed | 1,000 + 20 tokens | "
+        "judge | ██░░░░░░░░ 25% | 2,000 rows | 45 sent (0.5/s), 5 replayed | "
+        "1,000 + 20 tokens (0.2/s) | "
         "$0.5000 | 1:30 elapsed | 1:30 left"
     )
 
@@ -59,3 +60,13 @@ def test_plain_lines_come_seldom_and_on_stderr(
 def test_what_brought_no_reply_is_told_by_cause() -> None:
     progress = Progress(sent=9, causes={"timeout": 1, "rate_limit": 1200})
     assert " | 1,200 rate_limit | 1 timeout | " in Line().text(progress)
+
+
+def test_while_models_are_asked_the_rows_tell_how_long(time: Clock) -> None:
+    line = Line()
+    line.text(Progress("reading"))
+    time.now += 10
+    asked = Progress("reading", rows=500, sent=150, asking=400, answered=100, busy=64)
+    said = line.text(asked)
+    assert said.startswith("reading | 100 of 400 rows answered | ██░░░░░░░░ 25% | 500 rows | 150 ")
+    assert "| 64 at once | 0:10 elapsed | 0:30 left" in said

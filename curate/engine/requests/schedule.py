@@ -127,6 +127,7 @@ class Schedule:
     async def carry_out(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Return the outcome of every job, or raise what stopped the driver, once it is drained."""
         order = Order(jobs, asyncio.get_running_loop().create_future())
+        self._counts.asking += len(jobs)
         self._orders.append(order)
         self._waiting.append(order)
         self.sender.wake.set()
@@ -277,6 +278,7 @@ class Schedule:
             self._ready.append(cursor)
             return
         self._ended += 1
+        self._counts.answered += 1
         cursor.ended(cursor.index, outcome)
 
     # -- requests ---------------------------------------------------------------------------------

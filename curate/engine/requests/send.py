@@ -42,7 +42,8 @@ UNBILLED = ("rate_limit", "server", "connect")
 class Counts:
     """What this process has asked: `sent` counts attempts, `failed` requests that got no reply.
 
-    `busy` attempts are under way; `causes` counts those that brought no reply.
+    `asking` jobs were given to the driver, `answered` of them are done. `busy` attempts are under
+    way; `causes` counts those that brought no reply.
     """
 
     sent: int = 0
@@ -52,6 +53,8 @@ class Counts:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    asking: int = 0
+    answered: int = 0
     busy: int = 0
     causes: dict[str, int] = field(default_factory=dict)
 

@@ -13,12 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, TypeVar
 
 from curate.engine.plan import Segment, asks, is_columnar
 from curate.engine.segment import PartState, Settings, run_segment
 from curate.engine.workers import can_travel, worker_pool
 from curate.engine.workspace import Workspace, release
+from curate.errors import StoppedShort
 from curate.step import Gather, Whole
 
 if TYPE_CHECKING:
@@ -145,7 +147,13 @@ class Local:
                 ]
                 yield segment, state, self.settings, str(self.workspace.folder)
 
-        yield from ordered_map(_in_process, submitted(), self._processes, self.workers + 1)
+        try:
+            yield from ordered_map(_in_process, submitted(), self._processes, self.workers + 1)
+        except BrokenProcessPool as error:
+            raise StoppedShort(
+                "a worker process ended abruptly, which happens when memory runs out; run the same "
+                "command again with fewer of them (--workers 1)"
+            ) from error
 
 
 def _in_process(job: tuple[Segment, PartState, Settings, str]) -> PartState:

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from curate.cli.failures import reported
+from curate.cli.lean import leave_pandas_out
 
 COMMANDS = {
     "run": "Run a recipe: read, do every step, write a run folder.",
@@ -29,6 +30,7 @@ COMMANDS = {
     "store": "Look after the store of replies.",
     "doctor": "Check the installation, the machine and the store.",
 }
+_ON_TABLES = ("run", "filter", "preview", "explain", "compare", "export")
 
 
 class Commands(TyperGroup):
@@ -64,6 +66,12 @@ class Commands(TyperGroup):
 
 class Command(TyperCommand):
     """A command whose usage line is plain: what is in brackets may be left out, all else not."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, without pandas where it works on tables."""
+        if ctx.info_name in _ON_TABLES:
+            leave_pandas_out()
+        return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words of the usage line, without braces around what must be given."""

@@ -99,10 +99,24 @@ class Rows:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def to_datasets(self) -> datasets.Dataset:
-        """Return the records as a `datasets.Dataset`."""
-        import datasets
+        """Return the records as a `datasets.Dataset` with the columns of all of them.
 
-        return datasets.Dataset.from_list(self.to_list())
+        Raises:
+            UsageError: a column holds values of several types, which a table cannot.
+        """
+        import datasets
+        import pyarrow as pa
+
+        records = self.to_list()
+        # Not `from_list`, which takes the first record's columns and drops all others.
+        names = dict.fromkeys(name for record in records for name in record)
+        columns = {name: [record.get(name) for record in records] for name in names}
+        try:
+            return datasets.Dataset.from_dict(columns)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise UsageError(
+                f"a column holds values of several types ({error}); take to_list() instead"
+            ) from error
 
     def __repr__(self) -> str:
         """Return the number of rows and where they are."""

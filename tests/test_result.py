@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from curate import Pipeline
+from curate.errors import UsageError
 from curate.row import Row
 from curate.step import Drop
 
@@ -52,3 +55,17 @@ def test_no_control_character_reaches_report_or_card(tmp_path: Path) -> None:
     texts = [result.report(), (result.folder / "README.md").read_text()]
     assert all("red \\x1b[31m" in text and "in\\x1b[31m.jsonl" in text for text in texts)
     assert not any("\x1b" in text for text in texts)
+
+
+def test_a_dataset_has_the_columns_of_all_rows(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "a", "output": "b"},
+        {"instruction": "c", "output": "d", "topic": "sea", "odd": 1},
+    ]
+    kept = Pipeline([]).run(rows, run=tmp_path / "run").kept
+    assert kept.to_datasets()["topic"][:] == [None, "sea"]
+    assert set(kept.to_pandas().columns) >= {"messages", "extra"}
+    rows.append({"instruction": "e", "output": "f", "odd": "text"})
+    mixed = Pipeline([]).run(rows, run=tmp_path / "mixed").kept
+    with pytest.raises(UsageError, match="take to_list"):
+        mixed.to_datasets()

@@ -37,7 +37,7 @@ READ = {
     "deep_unknown.jsonl": (GOOD + with_output(b'"b", "z": ' + DEEP) + GOOD, 3, [2]),
     "deep_first.jsonl": (b'{"z": ' + DEEP + b"}\n" + GOOD, 2, [1]),
     "deep_open.jsonl": (GOOD + b"[" * 20_000 + b"\n" + GOOD, 3, [2]),
-    "broken.json": (b"[" + GOOD + b', {"instruction": , ' + GOOD + b"]", 3, [2, 3]),
+    "broken.json": (b"[" + GOOD + b', {"instruction": , ' + GOOD + b"]", 2, [2]),
     "widths.csv": (HEADER + b"a,b,c d\na,b\na,b,c,d\nz,,\xff\nlast,,one\n", 5, [3, 4, 5]),
 }
 REFUSED = {

@@ -147,7 +147,11 @@ def _reasons(step: Step, rows: list[Row]) -> list[str]:
         kept = [step.keep(score.value) for score in found]
         return [reason for reason in kept if reason is not None]
     if isinstance(step, Whole):
-        verdicts = decided(step, rows)
+        try:
+            verdicts = decided(step, rows)
+        except ValueError:
+            # It cannot decide about such rows: the run would stop, and nothing is dropped.
+            return []
         return [verdicts.reasons[code] for code in verdicts.code if code >= 0]
     made = found.values() if isinstance(found, dict) else found
     flat = [one for many in made for one in (many if isinstance(many, list) else [many])]

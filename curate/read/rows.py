@@ -1,30 +1,27 @@
 """Read one part: columns at once where the part is plain and regular, else record by record.
 
-The fast path holds only if Arrow finds exactly the shape's columns, a row for each non-blank line
-and nothing that strict JSON would refuse; otherwise the part is read again line by line. Both give
-the same bytes, so the choice never shows.
+Both ways give the same bytes, so the choice never shows.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.json as pj
 
 from curate.chunk import field_array
+from curate.read.columns import lines_at_once, table_at_once
 from curate.read.lines import BOM
 from curate.read.part import RAW_BYTES, Part, PartRows, Read, Unreadable
-from curate.read.shapes import Columnar
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.fields import dumps
 from curate.read.strict import check_text, describe, line_count, read_lines
 from curate.row import KINDS, Record
 
-_NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
+_NEWLINE, _OPEN = b"\n{"
 
 
 def read_part(part: Part) -> PartRows:
@@ -35,11 +32,12 @@ def read_part(part: Part) -> PartRows:
     if part.form == "long":
         return _rows(part, [part.data], 1)
     if part.form == "batch":
-        return _rows(part, map(Read, part.data.to_pylist()), 0)
+        fast = table_at_once(part, part.data)
+        return fast or _rows(part, map(Read, part.data.to_pylist()), 0)
     data = _bytes(part)
     if part.first and data.startswith(BOM):
         data = data[len(BOM) :]
-    fast = None if part.broken else _fast(part, data)
+    fast = None if part.broken else lines_at_once(part, data)
     if fast is not None:
         return fast
     lines = line_count(data)
@@ -96,68 +94,6 @@ def _bytes(part: Part) -> bytes:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     finally:
         os.close(handle)
-
-
-# -- whole columns --------------------------------------------------------------------------------
-
-
-def _fast(part: Part, data: bytes) -> PartRows | None:
-    if not hasattr(shape_called(part.shape), "to_columns"):
-        return None
-    form = cast(Columnar, shape_called(part.shape))
-    count = _plain_lines(data)
-    if count is None:
-        return None
-    table = _arrow(data, form.columns())
-    if table is None or table.num_rows != count:
-        return None
-    fields = form.to_columns(table)
-    if fields is None:
-        return None
-    try:
-        fields.validate(full=True)
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        return None
-    head = {
-        "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
-        "kind": pa.repeat(pa.scalar(form.KIND, pa.string()), count),
-    }
-    table = pa.table({**head, **{name: fields.column(name) for name in fields.column_names}})
-    return PartRows(table, np.arange(count, dtype=np.int64), count, count, [])
-
-
-def _plain_lines(data: bytes) -> int | None:
-    """Return the number of lines, or `None` where one may be no object from brace to brace."""
-    if not data:
-        return None
-    view = np.frombuffer(data, np.uint8)
-    newlines = np.flatnonzero(view[:-1] == _NEWLINE)
-    last = len(view) - 1 if view[-1] != _NEWLINE else len(view) - 2
-    ends = np.append(newlines - 1, last)
-    ends -= view[ends] == _RETURN
-    # Arrow takes objects across lines and several on one. Where every line begins and ends with a
-    # brace it cannot have crossed one: inside an object or a list, } and { never follow each other.
-    whole = bool((view[ends] == _CLOSE).all() and (view[newlines + 1] == _OPEN).all())
-    return len(ends) if whole and view[0] == _OPEN else None
-
-
-def _arrow(data: bytes, columns: dict[str, pa.DataType]) -> pa.Table | None:
-    """Return the lines as columns, or `None` where Arrow finds anything beside texts.
-
-    With every column declared a text and no other allowed, Arrow refuses what strict JSON would
-    (NaN, numbers, duplicate keys, lone surrogates, raw control characters) and never descends into
-    deep nesting, which crashes its type inference. Left to check: two objects on a line, bad UTF-8.
-    """
-    try:
-        return pj.read_json(
-            pa.BufferReader(data),
-            read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
-            parse_options=pj.ParseOptions(
-                explicit_schema=pa.schema(list(columns.items())), unexpected_field_behavior="error"
-            ),
-        )
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
-        return None
 
 
 # -- record by record -----------------------------------------------------------------------------

@@ -6,10 +6,12 @@ import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import InputError
-from curate.read import open_inputs
+from curate.errors import CurateError, InputError
+from curate.read import open_inputs, read_part, rows
 from curate.read.shapes import shape as shape_called
 from tests.read.reading import read_all
 
@@ -46,6 +48,8 @@ FILES = [
     # Six rows hold a response that is no text.
     ("pandalm/testset-v1.json", "pandalm", 999, 6),
     ("llmbar/natural/dataset.json", "output_pair", 100, 0),
+    ("llmbar/natural/GPT-4/result.json", "output_pair", 100, 0),
+    ("llmbar/natural/ChatGPT/result.json", "output_pair", 100, 0),
     ("alpaca_eval/alpaca-7b/annotations.json", "output_pair", 805, 0),
     ("magpie/example_instructions_5res_armorm.json", "responses", 5, 0),
 ]
@@ -59,28 +63,27 @@ def test_a_real_file_reads_whole_and_goes_back(name, shape, count, unreadable):
     assert found.records == count
     assert len(found.failed) == unreadable
     form = shape_called(shape)
-    for row, source in zip(found.rows, records_of(name, found), strict=True):
+    failed = {f[0] for f in found.failed}
+    sources = [record for n, record in enumerate(records_of(name)) if n not in failed]
+    for row, source in zip(found.rows, sources, strict=True):
         assert without_nulls(form.from_row(row)) == without_nulls(source), row
 
 
-def records_of(name, found):
-    """The file's own records, read by nothing of ours; rows that failed are left out."""
+def records_of(name):
+    """Return the file's own records, read by nothing of ours."""
     path = DATA / name
     if name.startswith("flan"):
         columns = ("question", "answer", "rationale")
-        records = [
+        return [
             dict(zip(columns, line.replace("\\n", "\n").split("\t"), strict=True))
             for line in path.read_text(encoding="utf-8").split("\n")
             if line
         ]
-    elif name.endswith(".json"):
-        records = json.loads(path.read_bytes())
-    else:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if name.endswith(".gz") else data
-        records = [json.loads(line) for line in data.split(b"\n") if line.strip()]
-    failed = {f[0] for f in found.failed}
-    return [record for number, record in enumerate(records) if number not in failed]
+    if name.endswith(".json"):
+        return json.loads(path.read_bytes())
+    data = path.read_bytes()
+    data = gzip.decompress(data) if name.endswith(".gz") else data
+    return [json.loads(line) for line in data.split(b"\n") if line.strip()]
 
 
 def without_nulls(value):
@@ -93,20 +96,76 @@ def without_nulls(value):
     return [without_nulls(v) for v in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "flan/flan_collection_info.csv",
-        "alpaca_eval/leaderboard.csv",
-        "decontaminator/rephrase_gsm8k.jsonl",
-        "mt_bench/question.jsonl",
-        "gsm8k/example_model_solutions.jsonl",
-    ],
-)
+# Statistics, items of test sets, prompts of several turns: no rows of any kind.
+NO_SHAPE = [
+    "flan/flan_collection_info.csv",
+    "alpaca_eval/leaderboard.csv",
+    "alpaca_eval/length_controlled_v1.csv",
+    "decontaminator/rephrase_gsm8k.jsonl",
+    "decontaminator/humaneval_python_rephrased.jsonl",
+    "gsm8k/example_model_solutions.jsonl",
+    "llmbar/natural/GPT-4/statistics.json",
+    "llmbar/natural/ChatGPT/statistics.json",
+    "mt_bench/question.jsonl",
+]
+# A list of numbers, and a text.
+NO_RECORDS = ["alpaca_eval/derived_instruction_difficulty_805.json", "README.md"]
+
+
+def test_no_file_is_left_out():
+    found = {path.relative_to(DATA).as_posix() for path in DATA.rglob("*") if path.is_file()}
+    assert found == {name for name, *_ in FILES} | {*NO_SHAPE, *NO_RECORDS}
+
+
+@pytest.mark.parametrize("name", NO_SHAPE)
 def test_a_file_of_no_shape_names_its_columns(name):
     with pytest.raises(InputError, match=r"its columns \(.+\) fit no shape; .*--shape") as caught:
         read_all(str(DATA / name))
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", NO_RECORDS)
+def test_a_file_without_records_is_refused(name):
+    with pytest.raises(CurateError, match=r"not one readable row|allowed endings") as caught:
+        read_all(str(DATA / name))
+    assert caught.value.exit_code == 2
+
+
+# What of the real rows is regular enough to be read by whole columns.
+BY_COLUMNS = {"alpaca", "alpaca_response", "sharegpt"}
+# Its lines differ in their keys.
+UNEVEN = ("gpteacher/toolformer_7673.json", "jsonl")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@pytest.mark.parametrize(("name", "shape"), [(n, s) for n, s, _, bad in FILES if not bad])
+def test_whole_columns_give_what_single_records_give(name, shape, form, tmp_path):
+    """Hold the fast path to the strict one, with every real row as JSON lines and as a table."""
+    records = records_of(name)
+    path = tmp_path / f"rows.{form}"
+    if form == "jsonl":
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        path.write_text("".join(lines), encoding="utf-8")
+    else:
+        try:
+            pq.write_table(pa.Table.from_pylist(records), path)
+        except pa.ArrowException:
+            pytest.skip("its columns hold values of several types, as no table can")
+    parts = list(open_inputs(str(path), shape=shape).parts())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "lines_at_once", lambda part, data: None)
+        patch.setattr(rows, "table_at_once", lambda part, table: None)
+        strict = [read_part(part) for part in parts]
+    for part, wanted in zip(parts, strict, strict=True):
+        assert read_part(part).table.equals(wanted.table)
+    at_once = [fast_of(part) is not None for part in parts]
+    assert all(at_once) == (shape in BY_COLUMNS and (name, form) != UNEVEN)
+
+
+def fast_of(part):
+    if part.form == "batch":
+        return rows.table_at_once(part, part.data)
+    return rows.lines_at_once(part, Path(part.path).read_bytes()[part.offset :][: part.length])
 
 
 def test_pandalm_ties_are_equal():

@@ -1,7 +1,8 @@
 """The shapes of records in the wild: one module per shape, found by the tree.
 
 A module has `KIND`, `detect(record)`, `to_record(data)` and `from_row(row)`; it may have
-`COLUMNS` and `to_columns(table)`, the same conversion for whole columns.
+`columns()` and `to_columns(table)`, the same conversion for whole columns. Both take the same
+columns, and all others are extra; where one of `CLOSER` is there, only `to_record` will do.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from curate.row import Record, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+# Modules of this package that are no shape but serve several.
+_SHARED = ("fields", "turns")
 
 
 class Shape(Protocol):
@@ -39,7 +44,8 @@ class Columnar(Shape, Protocol):
 @functools.cache
 def names() -> tuple[str, ...]:
     """Return the names of all shapes."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "fields"))
+    found = (m.name for m in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in found if name not in _SHARED))
 
 
 def shape(name: str) -> Shape:

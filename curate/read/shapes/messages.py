@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from curate.read.shapes.fields import extra_of, messages_of, turns_of, with_extra
+from curate.read.shapes.turns import turn_lists
 from curate.row import Record, Row
 
 if TYPE_CHECKING:
@@ -43,23 +44,10 @@ def columns() -> dict[str, pa.DataType]:
 
 def to_columns(table: pa.Table) -> pa.Table | None:
     """Return `messages` and `extra` as columns, or `None` where a row needs a closer look."""
-    import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    from curate.chunk import MESSAGE, one_array
-
-    column = one_array(table.column("messages"))
-    turns = column.flatten()
-    roles, contents = turns.field("role"), turns.field("content")
-    lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0))
-    if column.null_count or turns.null_count or roles.null_count or contents.null_count:
+    turns = turn_lists(table.column("messages"), "role", "content")
+    if turns is None:
         return None
-    if not lengths.all():
-        return None
-    struct = pa.StructArray.from_arrays(
-        [roles, contents, pa.nulls(len(turns), pa.string())], fields=list(MESSAGE)
-    )
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    messages = pa.ListArray.from_arrays(pa.array(offsets), struct)
+    messages = turns.messages(turns.names, pa.nulls(len(turns.names), pa.string()))
     return pa.table({"messages": messages, "extra": pa.nulls(len(table), pa.string())})

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate.read.shapes.fields import dumps, extra_of, kind_of, mark, with_extra
+from curate.read.shapes.turns import turn_lists
 from curate.row import Message, Record, Row
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 KIND = "sft"
+# Where there is such a column, whole columns are not enough.
+CLOSER = ("system",)
 _COLUMNS = ("conversations", "conversation", "items")
 _KEYS = (("from", "value"), ("role", "content"))
 # The first name of a role is the one that is written.
@@ -68,6 +74,31 @@ def from_row(row: Row) -> dict[str, Any]:
     keys = dialect.get("keys", _KEYS[0])
     out[dialect.get("column", _COLUMNS[0])] = turns_to(messages, keys)
     return with_extra(out, row)
+
+
+def columns() -> dict[str, pa.DataType]:
+    """Return the column of the vectorised form, in the plain dialect."""
+    import pyarrow as pa
+
+    turn = pa.struct([(key, pa.string()) for key in _KEYS[0]])
+    return {_COLUMNS[0]: pa.list_(turn)}
+
+
+def to_columns(table: pa.Table) -> pa.Table | None:
+    """Return `messages` and `extra` as columns, or `None` where a row needs a closer look."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    turns = turn_lists(table.column(_COLUMNS[0]), *_KEYS[0])
+    if turns is None:
+        return None
+    known = pc.index_in(turns.names, pa.array(_ROLES))
+    if known.null_count:
+        return None
+    roles = pa.array(_ROLES.values()).take(known)
+    parts = [None if n == _NAMES[r][0] else dumps({"from": n}) for n, r in _ROLES.items()]
+    messages = turns.messages(roles, pa.array(parts, pa.string()).take(known))
+    return pa.table({"messages": messages, "extra": pa.nulls(len(table), pa.string())})
 
 
 def _column(data: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,197 @@
+"""Read a part as whole columns, where it is regular: what `rows` would give, byte for byte.
+
+Of JSON lines, Arrow must find exactly the shape's columns, a row for each line and nothing that
+strict JSON would refuse; other members are split off before. A table's batch must have the shape's
+columns with their types. `None` means that the part wants a closer look, record by record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from curate.chunk import one_array
+from curate.read.members import split_lines
+from curate.read.part import Part, PartRows
+from curate.read.shapes import Columnar
+from curate.read.shapes import shape as shape_called
+from curate.read.shapes.fields import MARKS, dumps
+
+_NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
+
+
+def lines_at_once(part: Part, data: bytes) -> PartRows | None:
+    """Return the rows of JSON lines."""
+    form = _columnar(part)
+    count = _plain_lines(data)
+    if form is None or count is None:
+        return None
+    columns = form.columns()
+    table, extra = _arrow(data, columns), None
+    if table is None:
+        # Most often it refused a column that the shape does not have.
+        split = split_lines(data, count, columns)
+        if split is None or not _plainly_extra(form, split.names):
+            return None
+        table, extra = _arrow(split.lines, columns), split.extra
+    if table is None or table.num_rows != count:
+        return None
+    return _part_rows(part, form, table, extra)
+
+
+def table_at_once(part: Part, table: pa.Table) -> PartRows | None:
+    """Return the rows of a table's batch."""
+    form = _columnar(part)
+    if form is None or _is_broken(table):
+        return None
+    columns = form.columns()
+    given = {name: _fitting(table, name, type_) for name, type_ in columns.items()}
+    others = [name for name in table.column_names if name not in columns]
+    fits = all(column is not None for column in given.values())
+    if not fits or not _plainly_extra(form, others):
+        return None
+    return _part_rows(part, form, pa.table(given), _extra(table, others))
+
+
+def _columnar(part: Part) -> Columnar | None:
+    form = shape_called(part.shape)
+    return cast(Columnar, form) if hasattr(form, "to_columns") else None
+
+
+def _plainly_extra(form: Columnar, names: Iterable[str]) -> bool:
+    """Tell whether columns of these names are extra to a shape, and nothing else."""
+    refused = (*MARKS, *getattr(form, "CLOSER", ()))
+    return not any(name in refused for name in names)
+
+
+def _part_rows(
+    part: Part, form: Columnar, table: pa.Table, extra: pa.Array | None
+) -> PartRows | None:
+    """Convert a shape's columns, and join what the shape marks to the other columns' text."""
+    fields = form.to_columns(table)
+    if fields is None or _is_broken(fields):
+        return None
+    count = table.num_rows
+    columns = {
+        "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
+        "kind": pa.repeat(pa.scalar(form.KIND, pa.string()), count),
+        **{name: fields.column(name) for name in fields.column_names},
+    }
+    if extra is not None:
+        columns["extra"] = _with_marks(extra, one_array(columns["extra"]))
+    lines = count if part.form != "batch" else 0
+    return PartRows(pa.table(columns), np.arange(count, dtype=np.int64), count, lines, [])
+
+
+def _is_broken(table: pa.Table) -> bool:
+    """Tell whether a table holds texts that are no UTF-8."""
+    try:
+        table.validate(full=True)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return True
+    return False
+
+
+def _with_marks(extra: pa.Array, marks: pa.Array) -> pa.Array:
+    """Return objects as JSON text with the members of `marks` behind their own."""
+    if marks.null_count == len(marks):
+        return extra
+    opened = pc.utf8_slice_codeunits(extra, 0, -1)
+    both = pc.binary_join_element_wise(opened, pc.utf8_slice_codeunits(marks, 1), ",")
+    return pc.coalesce(both, extra)
+
+
+# -- JSON lines -----------------------------------------------------------------------------------
+
+
+def _plain_lines(data: bytes) -> int | None:
+    """Return the number of lines, or `None` where one may be no object from brace to brace."""
+    if not data:
+        return None
+    view = np.frombuffer(data, np.uint8)
+    newlines = np.flatnonzero(view[:-1] == _NEWLINE)
+    last = len(view) - 1 if view[-1] != _NEWLINE else len(view) - 2
+    ends = np.append(newlines - 1, last)
+    ends -= view[ends] == _RETURN
+    # Arrow takes objects across lines and several on one. Where every line begins and ends with a
+    # brace it cannot have crossed one: inside an object or a list, } and { never follow each other.
+    whole = bool((view[ends] == _CLOSE).all() and (view[newlines + 1] == _OPEN).all())
+    return len(ends) if whole and view[0] == _OPEN else None
+
+
+def _arrow(data: bytes | pa.Buffer, columns: dict[str, pa.DataType]) -> pa.Table | None:
+    """Return the lines as columns, or `None` where Arrow finds anything beside texts.
+
+    With every column declared a text and no other allowed, Arrow refuses what strict JSON would
+    (NaN, numbers, duplicate keys, lone surrogates, raw control characters) and never descends into
+    deep nesting, which crashes its type inference. Left to check: two objects on a line, bad UTF-8.
+    """
+    try:
+        return pj.read_json(
+            pa.BufferReader(data),
+            read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
+            parse_options=pj.ParseOptions(
+                explicit_schema=pa.schema(list(columns.items())), unexpected_field_behavior="error"
+            ),
+        )
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
+        return None
+
+
+# -- batches of tables ----------------------------------------------------------------------------
+
+
+def _fitting(table: pa.Table, name: str, wanted: pa.DataType) -> pa.Array | None:
+    """Return a column in the type that the shape reads, or `None` where it holds something else."""
+    if name not in table.column_names:
+        return pa.nulls(table.num_rows, wanted)
+    column = one_array(table.column(name))
+    if pa.types.is_string(wanted):
+        return _text_column(column)
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        return None
+    turns = column.flatten()
+    if column.null_count or turns.null_count or not pa.types.is_struct(turns.type):
+        return None
+    fields = {field.name: turns.field(i) for i, field in enumerate(turns.type)}
+    if len(fields) != turns.type.num_fields:
+        return None
+    inner = [fields.pop(field.name, None) for field in wanted.value_type]
+    texts = [None if one is None else _text_column(one) for one in inner]
+    # A key that is null says the same as no key.
+    if any(text is None for text in texts) or any(
+        rest.null_count < len(rest) for rest in fields.values()
+    ):
+        return None
+    lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    struct = pa.StructArray.from_arrays(texts, fields=list(wanted.value_type))
+    return pa.ListArray.from_arrays(offsets, struct)
+
+
+def _text_column(column: pa.Array) -> pa.Array | None:
+    """Return a column of texts as such, whatever Arrow type holds them."""
+    type_ = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    is_text = pa.types.is_string(type_) or pa.types.is_large_string(type_)
+    return column.cast(pa.string()) if is_text or pa.types.is_null(type_) else None
+
+
+def _extra(table: pa.Table, names: Iterable[str]) -> pa.Array | None:
+    """Return some columns as the text of one JSON object a row, or `None` without columns."""
+    pieces: list[pa.Array | str] = []
+    for name in names:
+        texts = _json_texts(one_array(table.column(name)))
+        pieces += ["," if pieces else "{", dumps(name) + ":", texts]
+    return pc.binary_join_element_wise(*pieces, "}", "") if pieces else None
+
+
+def _json_texts(column: pa.Array) -> pa.Array:
+    """Return every value of a column as JSON text."""
+    if pa.types.is_integer(column.type):
+        return pc.fill_null(column.cast(pa.string()), "null")
+    return pa.array([dumps(value) for value in column.to_pylist()], pa.string())

@@ -1,11 +1,15 @@
-"""Keep pandas out of a command that has no use for it: a seventh of a second, and 45 MB.
+"""What a command may do to its own process, and a library may not: set pyarrow up to be frugal.
 
 The first array that pyarrow makes from Python values imports pandas, to know its types when it sees
-them. A command makes arrays of its own values only; whatever does want pandas still finds it.
+them: a seventh of a second, and 45 MB. A command makes arrays of its own values only; whatever does
+want pandas still finds it. Of pyarrow's allocators jemalloc hands freed memory back soonest: a
+million rows through ten filters peak at 590 MB, with the default (mimalloc) at 640.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,14 +24,17 @@ class _WithoutPandas:
             raise ModuleNotFoundError(name)
 
 
-def leave_pandas_out() -> None:
-    """Let pyarrow look for pandas now, once, and not find it."""
+def set_up_pyarrow() -> None:
+    """Import pyarrow without pandas and choose its allocator, unless somebody has before."""
     if "pandas" in sys.modules or "pyarrow.lib" in sys.modules:
         return
-    sys.meta_path.insert(0, _WithoutPandas)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _WithoutPandas)
     try:
         import pyarrow as pa
 
         pa.array([None])
     finally:
-        sys.meta_path.remove(_WithoutPandas)  # type: ignore[arg-type]
+        sys.meta_path.remove(_WithoutPandas)
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        with contextlib.suppress(NotImplementedError):  # not in every build
+            pa.set_memory_pool(pa.jemalloc_memory_pool())

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from curate.cli.failures import reported
-from curate.cli.lean import leave_pandas_out
+from curate.cli.lean import set_up_pyarrow
 
 COMMANDS = {
     "run": "Run a recipe: read, do every step, write a run folder.",
@@ -68,9 +68,9 @@ class Command(TyperCommand):
     """A command whose usage line is plain: what is in brackets may be left out, all else not."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, without pandas where it works on tables."""
+        """Run the command; where it works on tables, with pyarrow set up for that."""
         if ctx.info_name in _ON_TABLES:
-            leave_pandas_out()
+            set_up_pyarrow()
         return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:

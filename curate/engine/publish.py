@@ -27,26 +27,55 @@ from curate.engine.workspace import Held, load, release
 from curate.row import KINDS
 
 _ENDINGS = {PASSED: "kept", USED: "used", DROPPED: "dropped"}
+# Files being encoded at once, over all folders: each holds its rows until then.
 _MOST_WAITING = 4
+
+
+class Files:
+    """The files on their way to the disk: encoded on a pool, made durable by a thread of its own."""
+
+    def __init__(self, pool: Executor) -> None:
+        self._pool = pool
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="curate-disk")
+        self._writing: deque[Future[Path]] = deque()
+        self._syncing: deque[Future[None]] = deque()
+
+    def write(self, table: pa.Table, path: Path) -> None:
+        """Begin to write a file; wait first while many are under way."""
+        self._writing.append(self._pool.submit(_write, table, path))
+        while len(self._writing) > _MOST_WAITING:
+            self._make_durable()
+
+    def _make_durable(self) -> None:
+        # The disk's time is not the encoder's: a thread of its own waits for it.
+        written = self._writing.popleft().result()
+        self._syncing.append(self._disk.submit(sync, written))
+
+    def finish(self) -> None:
+        """Wait for every file."""
+        while self._writing:
+            self._make_durable()
+        while self._syncing:
+            self._syncing.popleft().result()
+
+    def close(self) -> None:
+        """Stop writing."""
+        self._disk.shutdown(wait=True, cancel_futures=True)
 
 
 class Cutter:
     """Re-cut a stream of tables into numbered files of 16,384 rows."""
 
-    def __init__(self, folder: Path, pool: Executor, disk: Executor) -> None:
-        self._folder, self._pool, self._disk = folder, pool, disk
+    def __init__(self, folder: Path, files: Files) -> None:
+        self._folder, self._files = folder, files
         self._tables: list[pa.Table] = []
-        self._rows = self._files = 0
-        self._writing: deque[Future[Path]] = deque()
-        self._syncing: deque[Future[None]] = deque()
+        self._rows = self._cut = 0
         folder.mkdir(parents=True, exist_ok=True)
-        self.total = 0
 
     def add(self, table: pa.Table) -> None:
         """Take the next rows."""
         if not table.num_rows:
             return
-        self.total += table.num_rows
         self._tables.append(table)
         self._rows += table.num_rows
         if self._rows >= FILE_ROWS:
@@ -58,26 +87,14 @@ class Cutter:
             self._tables, self._rows = ([rest] if rest.num_rows else []), rest.num_rows
 
     def _write(self, table: pa.Table) -> None:
-        path = self._folder / f"part-{self._files:05d}.parquet"
-        self._files += 1
-        self._writing.append(self._pool.submit(_write, table, path))
-        while len(self._writing) > _MOST_WAITING:
-            self._make_durable()
-
-    def _make_durable(self) -> None:
-        # The disk's time is not the encoder's: a thread of its own waits for it.
-        written = self._writing.popleft().result()
-        self._syncing.append(self._disk.submit(sync, written))
+        self._files.write(table, self._folder / f"part-{self._cut:05d}.parquet")
+        self._cut += 1
 
     def finish(self) -> None:
-        """Write what is left and wait for every file."""
+        """Write what is left."""
         if self._tables:
             self._write(pa.concat_tables(self._tables))
             self._tables = []
-        while self._writing:
-            self._make_durable()
-        while self._syncing:
-            self._syncing.popleft().result()
 
 
 def _write(table: pa.Table, path: Path) -> Path:
@@ -89,8 +106,7 @@ class Publisher:
     """Take finished parts in order and write a run's files below `folder`."""
 
     def __init__(self, folder: Path, labels: Sequence[str], pool: Executor) -> None:
-        self._folder, self._labels, self._pool = folder, tuple(labels), pool
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="curate-disk")
+        self._folder, self._labels, self._files = folder, tuple(labels), Files(pool)
         self._cutters: dict[str, Cutter] = {}
         for name in SECTIONS:
             (folder / name).mkdir(parents=True)
@@ -99,7 +115,7 @@ class Publisher:
     def _cutter(self, *names: str) -> Cutter:
         key = "/".join(names)
         if key not in self._cutters:
-            self._cutters[key] = Cutter(self._folder.joinpath(*names), self._pool, self._disk)
+            self._cutters[key] = Cutter(self._folder.joinpath(*names), self._files)
         return self._cutters[key]
 
     def add(self, state: PartState) -> None:
@@ -146,10 +162,11 @@ class Publisher:
         """Wait for every file."""
         for cutter in self._cutters.values():
             cutter.finish()
+        self._files.finish()
 
     def close(self) -> None:
         """Stop writing."""
-        self._disk.shutdown(wait=True, cancel_futures=True)
+        self._files.close()
 
 
 def _ended_as(outcome: int, table: pa.Table) -> pa.Table:

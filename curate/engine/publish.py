@@ -32,7 +32,7 @@ _MOST_WAITING = 4
 
 
 class Files:
-    """The files on their way to the disk: encoded on a pool, made durable by a thread of its own."""
+    """The files on their way to the disk: encoded on a pool, made durable by one more thread."""
 
     def __init__(self, pool: Executor) -> None:
         self._pool = pool

@@ -117,4 +117,20 @@ def _spending(summary: Mapping[str, Any]) -> list[str]:
         f"{requests['failed']:,} failed, {requests['retried']:,} retried",
         f"tokens     {tokens['input']:,} in, {tokens['output']:,} out",
         f"cost       ${summary['cost_usd']:.4f}",
+        *_estimate(summary.get("estimate")),
     ]
+
+
+def _estimate(estimate: Mapping[str, Any] | None) -> list[str]:
+    """Say what this execution was expected to ask, and how far that was off."""
+    if not estimate or not estimate["actual"]["requests"]:
+        return []
+    off = estimate["off"]
+    parts = [f"{estimate['requests']:,} requests ({_percent(off['requests'])})"]
+    if estimate["cost_usd"] is not None:
+        parts.append(f"${estimate['cost_usd']:.4f} ({_percent(off['cost_usd'])})")
+    return [f"estimate   {', '.join(parts)}"]
+
+
+def _percent(off: float | None) -> str:
+    return "nothing was expected" if off is None else f"off by {off:+.0%}"

@@ -90,5 +90,22 @@ def plan(summary: Mapping[str, Any]) -> str:
     ]
     parts = [f"would read {' and '.join(summary['kinds'])} rows of"]
     parts += [table([], inputs) if inputs else "  rows in memory", "would do"]
-    parts += [table([], steps), "nothing was read beyond the first records, and nothing was sent"]
+    parts += [table([], steps)]
+    if "estimate" in summary:
+        parts.append(expected(summary["estimate"]))
+        return "\n".join([*parts, "nothing was sent"])
+    parts.append("nothing was read beyond the first records, and nothing was sent")
     return "\n".join(parts)
+
+
+def expected(estimate: Mapping[str, Any]) -> str:
+    """Return what a run would ask, and for how much, in a line."""
+    price = estimate["cost_usd"]
+    money = "for a price that is not known" if price is None else f"for about ${price:.4g}"
+    end = f", as far as step '{estimate['ends_at']}'" if estimate["ends_at"] else ""
+    return (
+        f"would ask about {estimate['requests']:,} requests (the store has "
+        f"{estimate['replayed']:,} more), {estimate['input_tokens']:,} + "
+        f"{estimate['output_tokens']:,} tokens, {money}{end}; "
+        f"from a sample of {estimate['sampled_rows']:,} rows"
+    )

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from curate.engine.accounts import Accounts
+from curate.engine.estimate import Estimate, compared, estimate
 from curate.engine.folder import RunFolder
 from curate.engine.gather import gather
 from curate.engine.grow import grow
 from curate.engine.ledger import Tally
 from curate.engine.local import Local, estimate_parts
-from curate.engine.options import Progress, RunOptions
+from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
 from curate.engine.output import Output
 from curate.engine.outputs import check_outputs
 from curate.engine.plan import asks, cut_at_wholes, with_expand
@@ -75,7 +77,7 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
     folder = RunFolder(options.run or default_folder(pipeline, purpose))
     try:
         if options.dry_run:
-            return Result(folder.path, _plan_summary(pipeline, opened))
+            return Result(folder.path, _plan_summary(pipeline, opened, options))
         with folder.lock():
             folder.claim(purpose, replace=options.replace)
             return _Run(pipeline, opened, options, folder, inputs).go()
@@ -133,13 +135,27 @@ def _purpose(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[st
     }
 
 
-def _plan_summary(pipeline: Pipeline, opened: Inputs) -> dict[str, Any]:
-    return {
+def _plan_summary(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[str, Any]:
+    summary = {
         "dry_run": True,
         "inputs": opened.fingerprint(),
         "kinds": sorted(opened.kinds()),
         "steps": [{"label": s.title, "name": s.name, "asks": asks(s)} for s in pipeline.steps],
     }
+    if any(asks(step) for step in pipeline.steps):
+        summary["estimate"] = _expected(pipeline, opened, options)
+    return summary
+
+
+def _expected(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[str, Any]:
+    """Read all rows to count them, and return what they would ask, from a sample."""
+    reading = Reading(opened, options.limit)
+    found = Estimate()
+    with ThreadPoolExecutor(options.workers or os.cpu_count()) as pool:
+        for number, state in enumerate(reading.states(pool, 2)):
+            if number == 0:
+                found = estimate(pipeline, state, options.store or DEFAULT_STORE)
+    return found.scaled(reading.count)
 
 
 class _Run:
@@ -160,6 +176,7 @@ class _Run:
         self.reading = Reading(opened, options.limit)
         self.tallies: dict[str, Tally] = {}
         self.short: str | None = None
+        self.expected: Estimate | None = None
 
     def go(self) -> Result:
         """Run, publish, and return the result."""
@@ -213,6 +230,8 @@ class _Run:
 
     def _read(self, local: Local) -> Iterable[PartState]:
         for state in self.reading.states(local.threads, local.workers + 1):
+            if self.expected is None and self.accounts.driver is not None:
+                self.expected = estimate(self.pipeline, state, self.options.store or DEFAULT_STORE)
             self.progress.rows = self.reading.count
             yield state
 
@@ -289,5 +308,13 @@ class _Run:
             "peak_memory_mb": round(peak_memory_mb(), 1),
             "steps": steps,
             **self.accounts.summary(),
+            **self._compared(),
             "unreadable": self.reading.unreadable,
         }
+
+    def _compared(self) -> dict[str, Any]:
+        """Return what was expected of this execution, and how far that was off."""
+        if self.expected is None or self.accounts.driver is None:
+            return {}
+        expected, counts = self.expected.scaled(self.reading.count), self.accounts.driver.counts
+        return {"estimate": compared(expected, counts.sent, counts.cost_usd)}

@@ -1,0 +1,214 @@
+"""What a run will ask and what that costs, from a sample of its rows and what the store has.
+
+Sampled rows of the first part go through the steps; what a step would ask is measured, looked up in
+the store, and not sent. Where a reply is missing a filter lets its row pass, and a step that makes
+rows is given a text of the expected length, so that the steps behind it have something to ask
+about. A step that needs all rows is passed over; behind one that makes rows of groups or of a pool
+nothing can be known, and the estimate says that it ends there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from curate.ask import Ask, Reply, Request, request_key
+from curate.engine.plan import Segment, asks, cut_at_wholes
+from curate.engine.requests.cursor import Job, Outcome
+from curate.engine.requests.rate import BYTES_PER_TOKEN
+from curate.engine.requests.spending import PICO, cost, output_bound, prompt_bytes
+from curate.engine.requests.store import Store
+from curate.engine.segment import PartState, Settings, run_segment
+from curate.engine.workspace import load
+from curate.models.model import Price, parse_spec, with_defaults
+from curate.models.prices import known_price
+from curate.step import Gather, Grow
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
+
+SAMPLE_ROWS = 256
+# A job that has asked so often for nothing the store has is not followed any further.
+MOST_WAVES = 16
+# What a reply without max_tokens is taken for.
+USUAL_TOKENS = 256
+# From so many stored replies on, their mean length stands for the others.
+ENOUGH_REPLIES = 8
+
+
+@dataclass
+class Estimate:
+    """What the sampled rows ask. `ends_at` is the step behind which nothing is known."""
+
+    rows: int = 0
+    requests: int = 0
+    stored: int = 0
+    input_tokens: float = 0.0
+    output_tokens: float = 0.0
+    cost: float | None = 0.0
+    ends_at: str | None = None
+
+    def scaled(self, rows: int) -> dict[str, Any]:
+        """Return the figures for so many rows, as JSON data."""
+        factor = rows / self.rows if self.rows else 0.0
+        return {
+            "requests": round(self.requests * factor),
+            "replayed": round(self.stored * factor),
+            "input_tokens": round(self.input_tokens * factor),
+            "output_tokens": round(self.output_tokens * factor),
+            "cost_usd": None if self.cost is None else round(self.cost * factor / PICO, 6),
+            "sampled_rows": self.rows,
+            "ends_at": self.ends_at,
+        }
+
+
+def estimate(pipeline: Pipeline, first: PartState, store_folder: Path) -> Estimate:
+    """Return what rows sampled evenly from the first part ask for."""
+    table = load(first.rows)
+    count = min(SAMPLE_ROWS, table.num_rows)
+    rows = np.linspace(0, max(0, table.num_rows - 1), count).astype(np.int64)
+    state = PartState(0, table.take(rows))
+    settings = Settings(run_seed=pipeline.seed, large=False, chunk_rows=SAMPLE_ROWS)
+    with contextlib.ExitStack() as stack:
+        # No store is made for an estimate.
+        there = (store_folder / "store.db").exists()
+        store = stack.enter_context(Store.open(store_folder)) if there else None
+        asker = _Sampler(pipeline, store)
+        ends_at = _through(pipeline, state, settings, asker)
+    found = asker.total()
+    found.rows, found.ends_at = count, ends_at
+    return found
+
+
+def _through(
+    pipeline: Pipeline, state: PartState, settings: Settings, asker: _Sampler
+) -> str | None:
+    """Take the sample through the steps; return the step that it cannot pass."""
+    for segment in cut_at_wholes(pipeline.steps):
+        driver: Any = asker
+        state = run_segment(Segment(segment.steps, None), state, settings, driver=driver)
+        cut = segment.cut
+        if isinstance(cut, Gather | Grow):
+            return cut.title
+        if cut is not None and asks(cut):
+            # Its sketches ask; without their replies the rows would fail, so they go on as before.
+            run_segment(Segment((), cut), PartState(0, state.rows), settings, driver=driver)
+    return None
+
+
+class _Known(NamedTuple):
+    """What a request's key and price need of a model; nothing is opened for an estimate."""
+
+    identity: str
+    defaults: Mapping[str, Any]
+    price: Price | None
+
+
+@dataclass
+class _Asked:
+    """The requests to one model: prompt bytes and longest replies of those that are missing."""
+
+    prompts: list[int] = field(default_factory=list)
+    longest: list[int] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+
+
+class _Sampler:
+    """Answer jobs as a driver does, from the store alone, and note what they ask."""
+
+    def __init__(self, pipeline: Pipeline, store: Store | None) -> None:
+        self._store, self._models = store, dict[str, _Known]()
+        for name, spec in {**(pipeline.models or {}), **(pipeline.encoders or {})}.items():
+            parsed = parse_spec(spec, name=name)
+            price = parsed.price
+            if price is None and parsed.prefix == "openai":
+                price = known_price(parsed.name, parsed.base_url)
+            self._models[name] = _Known(parsed.identity, parsed.defaults, price)
+        self._asked: dict[str, _Asked] = defaultdict(_Asked)
+        self._seen: set[str] = set()
+
+    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Return an outcome for each job; one that cannot be known is `None` and no failure."""
+        return [self._follow(job) for job in jobs]
+
+    def total(self) -> Estimate:
+        """Return everything asked so far."""
+        found = Estimate()
+        for name, asked in self._asked.items():
+            count = len(asked.prompts)
+            prompts = sum(asked.prompts) / BYTES_PER_TOKEN
+            outputs = float(sum(asked.longest))
+            if len(asked.replies) >= ENOUGH_REPLIES:
+                outputs = count * sum(r.output_tokens for r in asked.replies) / len(asked.replies)
+            found.requests += count
+            found.stored += len(asked.replies)
+            found.input_tokens += prompts
+            found.output_tokens += outputs
+            price = self._models[name].price
+            if count and (price is None or found.cost is None):
+                found.cost = None
+            elif found.cost is not None:
+                found.cost += cost(price, round(prompts), round(outputs))
+        return found
+
+    def _follow(self, job: Job) -> Outcome:
+        try:
+            value = job.start()
+            if not inspect.isgenerator(value):
+                return Outcome(value)
+            payload: Any = None
+            yielded: Any
+            for _ in range(MOST_WAVES):
+                yielded = value.send(payload)
+                wave = [yielded] if isinstance(yielded, Request) else list(yielded)
+                replies = [self._reply(request, job) for request in wave]
+                if None in replies:
+                    break
+                payload = replies[0] if isinstance(yielded, Request) else replies
+            value.close()
+        except StopIteration as stop:
+            return Outcome(stop.value)
+        except Exception:
+            # A text that stands for a reply need not be one that the step can read.
+            return Outcome()
+        return Outcome()
+
+    def _reply(self, request: Request, job: Job) -> Reply | None:
+        """Note a request; return its stored reply, or a stand-in where rows are made."""
+        name = request.model or next(iter(self._models))
+        model = self._models[name]
+        shares = job.shares if request.share is None else request.share
+        request = with_defaults(request, model.defaults)
+        key = request_key(request, model.identity, "" if shares else job.salt)
+        stored = self._store.get_many([key]) if self._store is not None else {}
+        longest = output_bound(request)
+        longest = USUAL_TOKENS if longest is None else longest
+        if key not in self._seen:
+            self._seen.add(key)
+            if key in stored:
+                self._asked[name].replies.append(stored[key].reply)
+            else:
+                self._asked[name].prompts.append(prompt_bytes(request))
+                self._asked[name].longest.append(longest)
+        if key in stored:
+            return stored[key].reply
+        if shares or not isinstance(request, Ask) or request.schema is not None:
+            return None
+        return Reply(text=("word " * max(1, longest))[: longest * BYTES_PER_TOKEN].strip())
+
+
+def compared(expected: dict[str, Any], sent: int, cost_usd: float) -> dict[str, Any]:
+    """Return an estimate with how far it was off: 0.1 says that a tenth more came."""
+    actual = {"requests": sent, "cost_usd": cost_usd}
+    off = {
+        name: round(value / expected[name] - 1, 4) if expected[name] else None
+        for name, value in actual.items()
+    }
+    return {**expected, "actual": actual, "off": off}

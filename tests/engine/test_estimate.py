@@ -1,0 +1,101 @@
+"""Estimates: what would be asked, minus what the store has, and how far off that was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.engine.estimate import SAMPLE_ROWS
+
+from .conftest import run
+from .contract_steps import Couples, Judge, Modulo, TwoReplies, write_script
+
+PRICE = {"input": 1.0, "output": 10.0}
+USAGE = {"input_tokens": 7, "output_tokens": 4}
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> dict[str, Any]:
+    judge = write_script(tmp_path / "j.jsonl", [{"when": {}, "reply": "7", "usage": USAGE}])
+    writer = write_script(tmp_path / "w.jsonl", [{"when": {}, "reply": "word", "usage": USAGE}])
+    return {
+        "judge": {"model": f"scripted:{judge}", "price": PRICE},
+        "writer": {"model": f"scripted:{writer}", "price": PRICE},
+    }
+
+
+def distinct(count: int) -> list[dict[str, str]]:
+    """Numbered rows, none of which repeats another."""
+    return [{"instruction": f"question {n}", "output": f"answer {n}"} for n in range(count)]
+
+
+def planned(steps: list[Any], rows: Any, folder: Path, **options: Any) -> dict[str, Any]:
+    found: dict[str, Any] = run(steps, rows, folder, dry_run=True, **options).summary["estimate"]
+    return found
+
+
+def test_a_plan_counts_requests_tokens_and_cost(tmp_path: Path, models: dict[str, Any]) -> None:
+    rows = [{"instruction": "q", "input": "", "output": f"answer {n:06}"} for n in range(1000)]
+    expected = planned([Judge()], rows, tmp_path, models=models)
+    prompt = len("Rate this: answer 000000") / 4
+    assert expected == {
+        "requests": 1000,
+        "replayed": 0,
+        "input_tokens": 1000 * prompt,
+        "output_tokens": 8000,
+        "cost_usd": pytest.approx((1000 * prompt * 1 + 8000 * 10) / 1e6),
+        "sampled_rows": SAMPLE_ROWS,
+        "ends_at": None,
+    }
+    assert not (tmp_path / "store").exists() and not (tmp_path / "run").exists()
+
+
+def test_what_the_store_has_is_not_counted_again(tmp_path: Path, models: dict[str, Any]) -> None:
+    rows = distinct(240)
+    run([Judge()], rows[::2], tmp_path, models=models)
+    expected = planned([Judge()], rows, tmp_path, models=models, run=tmp_path / "other")
+    assert (expected["requests"], expected["replayed"]) == (120, 120)
+    # The replies that are there say how long one is; max_tokens is twice that.
+    assert expected["output_tokens"] == 120 * USAGE["output_tokens"]
+
+
+def test_rows_that_cheap_steps_drop_are_not_counted(tmp_path: Path, models: dict[str, Any]) -> None:
+    expected = planned([short, Judge()], distinct(200), tmp_path, models=models)
+    assert expected["requests"] == 10
+
+
+def short(row: Any) -> bool:
+    return len(row.instruction) < len("question 10")
+
+
+def test_steps_behind_the_first_that_asks_are_counted(
+    tmp_path: Path, models: dict[str, Any]
+) -> None:
+    steps = [Judge(), TwoReplies(), Couples(groups=5)]
+    expected = planned(steps, distinct(100), tmp_path, models=models)
+    assert (expected["requests"], expected["ends_at"]) == (100 + 200, "couples")
+    beyond = planned([Modulo(divisor=3), Judge()], distinct(100), tmp_path, models=models)
+    assert (beyond["requests"], beyond["ends_at"]) == (100, None)
+
+
+def test_a_price_that_is_not_known_is_told(tmp_path: Path, models: dict[str, Any]) -> None:
+    del models["judge"]["price"]
+    assert planned([Judge()], distinct(20), tmp_path, models=models)["cost_usd"] is None
+
+
+def test_the_report_says_how_far_the_estimate_was_off(
+    tmp_path: Path, models: dict[str, Any]
+) -> None:
+    rows = distinct(300)
+    expected = planned([Judge()], rows, tmp_path, models=models)
+    result = run([Judge()], rows, tmp_path, models=models)
+    told = json.loads((tmp_path / "run" / "report.json").read_text())["estimate"]
+    assert {name: told[name] for name in expected} == expected
+    assert told["actual"]["requests"] == 300 and told["off"]["requests"] == 0.0
+    actual = 300 * (7 * 1 + 4 * 10) / 1e6
+    assert told["actual"]["cost_usd"] == pytest.approx(actual)
+    assert told["off"]["cost_usd"] == pytest.approx(actual / expected["cost_usd"] - 1, abs=1e-3)
+    assert "estimate" in str(result.report())

@@ -78,11 +78,14 @@ def apply_generate(part: PartRun, step: Generate, driver: Driver | None) -> None
     tally = part.tally(label)
     tally.entered += part.table.num_rows
     book = Book(label)
-    for index, value in enumerate(results.values):
-        error = results.errors.get(index)
-        if error is None and many is not None and not value:
+    rows = part.rows if many is None else [None] * len(results.values)
+    for index, (row, value) in enumerate(zip(rows, results.values, strict=True)):
+        error, asked = results.errors.get(index), results.asked.get(index)
+        # Most rows simply pass: the step gave back the very row, or a whole chunk's without change.
+        passes = value is row if many is None else not value
+        if error is None and passes and not asked:
             continue
-        _settle_parent(part, step, index, value, error, results.asked.get(index), made, book)
+        _settle_parent(part, step, index, value, error, asked, made, book)
     part.write_down(label, book.table())
     _finish_making(part, made, tally, label)
     tally.seconds += time.perf_counter() - began

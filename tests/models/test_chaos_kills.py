@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from curate.engine.requests.spending import Spending
@@ -81,3 +83,37 @@ def test_twenty_kills_change_no_byte_and_ask_nothing_answered_again(tmp_path: Pa
         tally = Spending(store, run_id, max_cost=5.0).tally()
         assert tally.sent >= len(server.received)
         assert tally.cost_usd + tally.reserved_usd <= 5.0
+
+
+def test_a_planted_key_is_in_no_file_and_no_output(tmp_path: Path) -> None:
+    key = "sk-planted-fedcba9876543210"
+
+    def leaky(request: Received) -> Answer:
+        told = request.headers["authorization"]
+        kind = number_in(request.text) % 5
+        if kind == 0:
+            return chat(f"5 {told}") if "Rate" not in request.text else chat("5")
+        return {
+            1: chaos.refusal(401, f"wrong key: {told}", headers={"x-echo": told}),
+            2: Answer(f"<b>{told}</b>".encode(), 502, content_type="text/html"),
+            3: Answer(told.encode()),
+            4: chat(told),
+        }[kind]
+
+    with Server(leaky) as server:
+        command = [sys.executable, str(CHILD), str(tmp_path), server.url, "25"]
+        done = subprocess.run(
+            command, env={**os.environ, "PLANTED_KEY": key}, capture_output=True, timeout=60
+        )
+        assert done.returncode == 1, done.stderr
+        assert all(key in request.headers["authorization"] for request in server.received)
+    assert key.encode() not in done.stdout + done.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"report.json", "run.yaml", "store.db"} <= {path.name for path in files}
+    assert not [path for path in files if key.encode() in path.read_bytes()]
+    # Parquet is compressed, and so are the requests in the store: look inside, too.
+    texts = [str(pq.read_table(path).to_pylist()) for path in tmp_path.rglob("*.parquet")]
+    with Store.open(tmp_path / "store") as store:
+        texts += [str(exchange) for exchange in store.exchanges()]
+    assert len(texts) > 10 and "***" in "".join(texts)
+    assert key not in "".join(texts)

@@ -162,7 +162,9 @@ def test_the_ceiling_on_requests_counts_attempts_of_all_processes(tmp_path: Path
         assert opened.run(jobs)[0].value == "0"
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize(
+    "seed", [*range(40), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(40, 200))]
+)
 def test_settled_and_reserved_never_pass_the_ceiling(seed: int, tmp_path: Path) -> None:
     dice = random.Random(seed)
     bound = cost(PRICE, prompt_bound(Ask.text("xxx")), 16) / PICO

@@ -78,12 +78,12 @@ class Local:
             self._processes.shutdown(wait=wait, cancel_futures=True)
 
     def run(
-        self, segment: Segment, states: Iterable[PartState], parts: int, *, hold: bool
+        self, segment: Segment, states: Iterable[PartState], parts: Callable[[], int], *, hold: bool
     ) -> Iterator[PartState]:
         """Yield each part's state behind `segment`, in order.
 
-        `parts` is an estimate of how many there are; with `hold`, tables are written away so that
-        memory stays flat while later parts are on their way.
+        `parts` estimates how many there are, the better the more has been read; with `hold`, tables
+        are written away so that memory stays flat while later parts are on their way.
         """
         workspace = self.workspace if hold else None
         if self._asks(segment):
@@ -105,7 +105,7 @@ class Local:
                 return
             began = time.perf_counter()
             yield self._one(segment, first, workspace)
-            if (time.perf_counter() - began) * (parts - 1) > _WORTH_PROCESSES:
+            if (time.perf_counter() - began) * (parts() - 1) > _WORTH_PROCESSES:
                 yield from self._on_processes(segment, stream)
                 return
         yield from ordered_map(
@@ -171,8 +171,3 @@ def _in_process(job: tuple[Segment, PartState, Settings, str]) -> PartState:
     ]
     release(state.rows)
     return out
-
-
-def estimate_parts(total_bytes: int, part_bytes: int = 8 << 20) -> int:
-    """Return about how many parts an input of this size has."""
-    return max(1, total_bytes // part_bytes)

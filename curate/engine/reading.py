@@ -25,6 +25,8 @@ from curate.read import Inputs, Part, PartRows, Unreadable, read_part
 from curate.row import digest
 
 READ = "read"
+# Of 16,384 rows of instruction data, for parts of files that cannot be cut by bytes.
+_USUAL_PART_BYTES = 8 << 20
 
 
 class _Parsed(NamedTuple):
@@ -55,6 +57,12 @@ class Reading:
                 break
             yield self._identified(parsed)
         self._check_files()
+
+    def expected_parts(self) -> int:
+        """Return about how many parts there are, going by the size of those read so far."""
+        sizes = [part.length for part in self.parts if part.length]
+        size = sum(sizes) // len(sizes) if sizes else _USUAL_PART_BYTES
+        return max(1, self.inputs.total_bytes // max(1, size))
 
     def local_ordinals(self, part: int, ordinals: np.ndarray) -> np.ndarray:
         """Return a file's record numbers as numbers within one part."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,10 @@ from curate.engine.estimate import Estimate, compared, estimate
 from curate.engine.folder import RunFolder
 from curate.engine.gather import gather
 from curate.engine.grow import grow
+from curate.engine.kept_file import KeptFile
 from curate.engine.ledger import Tally
-from curate.engine.local import Local, estimate_parts
+from curate.engine.local import Local
 from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
-from curate.engine.output import Output
 from curate.engine.outputs import check_outputs
 from curate.engine.plan import asks, cut_at_wholes, with_expand
 from curate.engine.posix import no_room, peak_memory_mb
@@ -197,7 +198,7 @@ class _Run:
             stack.callback(local.close)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
-            output = Output.open(self.options, self.reading, self.folder.fresh)
+            output = KeptFile.open(self.options, self.reading, self.folder.fresh)
             if output is not None:
                 stack.callback(output.discard)
             for state in self._through(local, publisher):
@@ -213,7 +214,7 @@ class _Run:
     def _through(self, local: Local, publisher: Publisher) -> Iterable[PartState]:
         """Yield every part behind the last segment, in order; ledger lines leave at once."""
         states: Iterable[PartState] = self._read(local)
-        count = estimate_parts(self.opened.total_bytes)
+        count = self.reading.expected_parts
         for segment in cut_at_wholes(self.pipeline.steps):
             spill = segment.cut is not None and self.opened.total_bytes > IN_MEMORY_BYTES
             stream = publisher.written_down(local.run(segment, states, count, hold=spill))
@@ -226,7 +227,7 @@ class _Run:
                 pa.default_memory_pool().release_unused()
             seconds = self._cut(segment.cut, done)
             self.tallies.setdefault(segment.cut.title, Tally()).seconds += seconds
-            states, count = done, len(done)
+            states, count = done, partial(len, done)
 
     def _read(self, local: Local) -> Iterable[PartState]:
         for state in self.reading.states(local.threads, local.workers + 1):
@@ -272,7 +273,7 @@ class _Run:
             self.accounts.show(self.progress)
             self.options.progress(self.progress)
 
-    def _publish(self, publisher: Publisher, output: Output | None) -> Result:
+    def _publish(self, publisher: Publisher, output: KeptFile | None) -> Result:
         """Move the results in, the report last."""
         summary = self._summary(publisher)
         texts = {

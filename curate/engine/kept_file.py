@@ -30,7 +30,7 @@ from curate.write import NATURAL, as_shape, kind_of, write_rows
 _MOST_WAITING = 2
 
 
-class Output:
+class KeptFile:
     """The output file of a run; it appears when the run is done."""
 
     def __init__(self, path: Path, shape: str | None, reading: Reading, fresh: Path) -> None:
@@ -50,7 +50,7 @@ class Output:
         self._writing: deque[Future[None]] = deque()
 
     @classmethod
-    def open(cls, options: RunOptions, reading: Reading, fresh: Path) -> Output | None:
+    def open(cls, options: RunOptions, reading: Reading, fresh: Path) -> KeptFile | None:
         """Return the output that the options ask for, if any."""
         if options.output is None:
             return None

@@ -29,7 +29,10 @@ SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
 RATES = ("requests_per_minute", "tokens_per_minute")
 _COMMON = ("model", "identity", "price", "max_concurrency", *RATES, "base_url", "api_key_env")
 # Modules beside this one that serve several models and are no prefix themselves.
-_SHARED = ("connection", "faults", "model", "prices", "wire")
+_SHARED = (
+    "connection", "embedding", "faults", "model", "prices", "sampling", "transformer", "wire",
+    "worker",
+)  # fmt: skip
 
 
 class Price(NamedTuple):

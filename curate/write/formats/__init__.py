@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from curate.row import Row
+from curate.read.shapes.fields import turns_of
+from curate.row import Message, Row
 
 
 class Format(NamedTuple):
@@ -22,6 +23,11 @@ class Format(NamedTuple):
 
     kind: str
     from_row: Callable[[Row], dict[str, Any]]
+
+
+def chat_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return messages as chat data, without what a ShareGPT dialect calls its speakers."""
+    return [{k: v for k, v in turn.items() if k != "from"} for turn in turns_of(messages)]
 
 
 @functools.cache

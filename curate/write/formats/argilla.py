@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from curate.read.shapes.fields import dumps, extra_columns, turns_of
+from curate.read.shapes.fields import dumps, extra_columns
 from curate.row import KINDS, Row
-from curate.write.formats import Format
+from curate.write.formats import Format, chat_of
 
 
 def _record(row: Row) -> dict[str, Any]:
@@ -20,14 +20,14 @@ def _record(row: Row) -> dict[str, Any]:
         value = row.fields.get(name)
         if name == "candidates":
             for number, candidate in enumerate(row.candidates, 1):
-                fields[f"candidate_{number}"] = turns_of(candidate.messages)
+                fields[f"candidate_{number}"] = chat_of(candidate.messages)
                 metadata |= _known(number, candidate.score, candidate.model)
         elif isinstance(value, bool):
             metadata[name] = str(value).lower()
         elif isinstance(value, float):
             metadata[name] = value
         elif value is not None:
-            fields[name] = turns_of(value)
+            fields[name] = chat_of(value)
     record = {"id": row.id, "fields": fields}
     return record | {"metadata": metadata} if metadata else record
 

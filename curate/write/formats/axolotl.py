@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from curate.read.shapes import alpaca, messages
-from curate.read.shapes.fields import turns_of, with_extra
+from curate.read.shapes import alpaca
+from curate.read.shapes.fields import with_extra
 from curate.row import Row
-from curate.write.formats import Format
+from curate.write.formats import Format, chat_of
+
+
+def _chat(row: Row) -> dict[str, Any]:
+    return with_extra({"messages": chat_of(row.messages)}, row)
 
 
 def _pair(row: Row) -> dict[str, Any]:
     """Return the prompt as messages, each side as the one message behind it."""
-    out: dict[str, Any] = {"messages": turns_of(row.prompt)}
+    out: dict[str, Any] = {"messages": chat_of(row.prompt)}
     for name in ("chosen", "rejected"):
         if len(row.fields[name]) != 1:
             count = len(row.fields[name])
             raise ValueError(f"the {name} side must be a single turn, and it has {count}")
-        out[name] = turns_of(row.fields[name])[0]
+        out[name] = chat_of(row.fields[name])[0]
     return with_extra(out, row)
 
 
 FORMATS = {
-    "axolotl_chat": Format("sft", messages.from_row),
+    "axolotl_chat": Format("sft", _chat),
     "axolotl_alpaca": Format("sft", alpaca.from_row),
     "axolotl_dpo": Format("preference", _pair),
 }

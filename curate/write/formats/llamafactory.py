@@ -16,7 +16,7 @@ from typing import Any
 
 from curate.read.shapes import alpaca
 from curate.read.shapes.fields import with_extra
-from curate.read.shapes.sharegpt import turns_to
+from curate.read.shapes.sharegpt import turns_to, written_name
 from curate.row import Message, Row
 from curate.write.formats import Format
 
@@ -38,7 +38,16 @@ def _turns(messages: Sequence[Message], *, answered: bool) -> dict[str, Any]:
     if not messages or (len(messages) % 2 == 0) != answered:
         wanted = "an assistant's" if answered else "a user's"
         raise ValueError(f"the last turn must be {wanted}")
-    return {"conversations": turns_to(messages), **out}
+    return {"conversations": _named(messages), **out}
+
+
+def _named(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return turns by its speakers' names: it skips rows with those of other dialects."""
+    turns = turns_to(messages)
+    for turn, message in zip(turns, messages, strict=True):
+        if turn["from"] != "function_call":
+            turn["from"] = written_name(message.role, ("from", "value"))
+    return turns
 
 
 def _sharegpt(row: Row) -> dict[str, Any]:
@@ -51,7 +60,7 @@ def _ranking(row: Row) -> dict[str, Any]:
         side = row.fields[name]
         if len(side) != 1 or side[0].role != "assistant":
             raise ValueError(f"the {name} side must be a single assistant's turn")
-        out[name] = turns_to(side)[0]
+        out[name] = _named(side)[0]
     return with_extra(out, row)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from curate.read.shapes.fields import extra_columns, mark, turns_of
+from curate.read.shapes.fields import extra_columns, mark
 from curate.row import Message, Row
-from curate.write.formats import Format
+from curate.write.formats import Format, chat_of
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _KEYS = {"role", "content", "name", "weight", "refusal", "tool_calls", "function_call"}
@@ -19,7 +19,7 @@ _TOOLS = ("tools", "functions", "parallel_tool_calls")
 
 
 def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    turns = turns_of(messages)
+    turns = chat_of(messages)
     for index, turn in enumerate(turns):
         if turn["role"] not in _ROLES:
             allowed = ", ".join(_ROLES)

@@ -7,35 +7,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from curate.read.shapes import messages
-from curate.read.shapes.fields import turns_of, with_extra
+from curate.read.shapes.fields import with_extra
 from curate.row import Row
-from curate.write.formats import Format
+from curate.write.formats import Format, chat_of
+
+
+def _chat(row: Row) -> dict[str, Any]:
+    return with_extra({"messages": chat_of(row.messages)}, row)
 
 
 def _prompt(row: Row) -> dict[str, Any]:
-    return with_extra({"prompt": turns_of(row.prompt)}, row)
+    return with_extra({"prompt": chat_of(row.prompt)}, row)
 
 
 def _pair(row: Row) -> dict[str, Any]:
-    return with_extra({n: turns_of(row.fields[n]) for n in ("prompt", "chosen", "rejected")}, row)
+    return with_extra({n: chat_of(row.fields[n]) for n in ("prompt", "chosen", "rejected")}, row)
 
 
 def _reward(row: Row) -> dict[str, Any]:
     """Return the pair with an implicit prompt and, where it is known, the margin."""
-    out: dict[str, Any] = {n: turns_of(row.prompt + row.fields[n]) for n in ("chosen", "rejected")}
+    out: dict[str, Any] = {n: chat_of(row.prompt + row.fields[n]) for n in ("chosen", "rejected")}
     if row.fields.get("margin") is not None:
         out["margin"] = row.fields["margin"]
     return with_extra(out, row)
 
 
 def _unpaired(row: Row) -> dict[str, Any]:
-    sides = {name: turns_of(row.fields[name]) for name in ("prompt", "completion")}
+    sides = {name: chat_of(row.fields[name]) for name in ("prompt", "completion")}
     return with_extra({**sides, "label": row.fields["label"]}, row)
 
 
 FORMATS = {
-    "trl_sft": Format("sft", messages.from_row),
+    "trl_sft": Format("sft", _chat),
     "trl_prompt": Format("prompt", _prompt),
     "trl_dpo": Format("preference", _pair),
     "trl_reward": Format("preference", _reward),

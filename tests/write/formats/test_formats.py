@@ -118,16 +118,12 @@ def test_datasets_loads_every_format_without_a_warning(tmp_path, name, ending):
     assert "warn" not in done.stderr.lower()
 
 
-def test_trl_takes_its_kinds():
-    data_utils = pytest.importorskip("trl.data_utils", reason="the train extra is not installed")
-    for name in ("trl_sft", "trl_prompt", "trl_dpo", "trl_reward", "trl_kto"):
-        assert data_utils.is_conversational(as_shape(example(name), name)), name
-    reward = as_shape(example("trl_reward"), "trl_reward")
-    parted = data_utils.extract_prompt(reward)
-    pair = as_shape(example("trl_dpo"), "trl_dpo")
-    assert {k: parted[k] for k in ("prompt", "chosen", "rejected")} == {
-        k: pair[k] for k in ("prompt", "chosen", "rejected")
-    }
+@pytest.mark.parametrize("name", ["trl_sft", "axolotl_chat", "openai_chat", "argilla_sft"])
+def test_a_dialects_names_of_speakers_stay_behind(name):
+    turns = [Message("user", "q", '{"from":"user"}'), Message("assistant", "a", '{"from":"bing"}')]
+    record = as_shape(row("sft", messages=tuple(turns)), name)
+    turns = record.get("fields", record)["messages"]
+    assert turns == [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
 
 
 def test_openai_keeps_tools_and_leaves_other_columns_behind():

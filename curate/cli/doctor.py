@@ -16,7 +16,7 @@ from curate.engine.options import DEFAULT_STORE
 
 # Below this, a run of a few million rows may not fit.
 LITTLE_ROOM = 2 << 30
-SHOWN = ("curate-align", "numpy", "pyarrow", "numba", "pandas", "datasets", "openai", "torch")
+SHOWN = ("curate-align", "numpy", "pyarrow", "numba", "pandas", "datasets", "aiohttp", "torch")
 OK, OFF, LOOK, BROKEN = "ok", "off", "look", "broken"
 Finding = tuple[str, str, str]
 

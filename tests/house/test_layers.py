@@ -11,7 +11,7 @@ LAYERS = (
     ("errors", "row", "credentials"),
     ("ask", "chunk", "data", "recipe", "trees"),
     ("digests",),
-    ("step", "kernels", "prompts"),
+    ("step", "kernels", "prompts", "replies"),
     ("steps", "fields", "function"),
     ("catalog", "labels"),
     ("check", "parsing", "settings", "recipe_schema"),

@@ -1,0 +1,55 @@
+"""A reply's lines without their dress: fences, bullets, emphasis, Unicode variants of ASCII."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# Full-width forms (U+FF01 to U+FF5E) and hyphens mean their ASCII twins. The en dash stays: it is
+# as often "to" as it is a minus. NFKC would be wrong here: it turns "4½" into "41⁄2".
+_PLAIN = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
+    0x2010: "-",
+    0x2011: "-",
+    0x2012: "-",
+    0x2212: "-",
+    0x00A0: " ",
+    0x202F: " ",
+    0x2014: "—",
+    0x2015: "—",
+    0x201C: '"',
+    0x201D: '"',
+    0x2018: "'",
+    0x2019: "'",
+}
+_FENCE = re.compile(r"(?m)^\s*(?:```|~~~)[\w-]*\s*$")
+_LEAD = re.compile(r"^(?:#+\s+|[-*•]\s+)+")
+_EMPHASIS = re.compile(r"\*\*|__|`")
+_MARK = re.compile(r"\[\[(.*?)\]\]")
+
+
+def plain(text: str) -> str:
+    """Return `text` with one form for each character that has several."""
+    return text.translate(_PLAIN)
+
+
+def lines(text: str) -> Iterator[str]:
+    """Yield the lines that say something, without fences, bullets, emphasis and `[[ ]]`."""
+    for line in _FENCE.sub("", plain(text)).splitlines():
+        line = _LEAD.sub("", line.strip())
+        line = _MARK.sub(r"\1", _EMPHASIS.sub("", line)).strip(" \t*")
+        if line:
+            yield line
+
+
+def marks(text: str) -> list[str]:
+    """Return what stands in double brackets, the form that MT-bench asks of its judges.
+
+    Zheng et al. 2023, arXiv 2306.05685.
+    """
+    return [mark.strip() for mark in _MARK.findall(plain(text))]
+
+
+def shown(text: str) -> str:
+    """Return the beginning and the end of a reply on one line, for a message."""
+    flat = " ".join(text.split())
+    return repr(flat if len(flat) <= 120 else f"{flat[:60]} ... {flat[-50:]}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.ask import Ask
+from curate.ask import Ask, Reply, Request
 from curate.engine.requests.drive import Job
 from curate.errors import (
     RecipeError,
@@ -195,3 +197,42 @@ def test_released_generators_are_closed_and_few_stay_open(tmp_path: Path) -> Non
     # Five that wait, and a batch of as many in hand.
     assert most <= 10
     assert starts > 150
+
+
+def test_waiting_jobs_hold_little_and_only_a_window_of_them(tmp_path: Path) -> None:
+    def waiting(count: int, folder: Path) -> tuple[int, int]:
+        """Return the memory and the flights while `count` jobs wait for a model."""
+        peak = flights = 0
+
+        async def answer(request: Request, *, key: str, attempt: int) -> Reply:
+            nonlocal peak, flights
+            sender = opened._schedule.sender  # type: ignore[union-attr]
+            while not peak and len(sender.flights) < 300:
+                await asyncio.sleep(0.005)
+            if not peak:
+                peak = tracemalloc.get_traced_memory()[0]
+                # Nothing is answered until here: whatever begins beyond the window is seen.
+                await asyncio.sleep(0.05)
+                flights = len(sender.flights)
+            return Reply("ok")
+
+        model = Answering(max_concurrency=256)
+        model.answer = answer  # type: ignore[method-assign]
+        # One job many times: the caller's own list must not be what is measured.
+        jobs = [one("prompt " * 100)] * count
+        tracemalloc.start()
+        try:
+            with driver(folder, model, window=300, open_generators=50) as opened:
+                assert len(opened.run([distinct(job, n) for n, job in enumerate(jobs)])) == count
+        finally:
+            tracemalloc.stop()
+        return peak, flights
+
+    few, many = (waiting(n, tmp_path / str(n)) for n in (500, 3000))
+    assert few[1] == many[1] == 300
+    # What remains of a waiting job is the caller's own object and a place in a list.
+    assert (many[0] - few[0]) / 2500 < 1500
+
+
+def distinct(job: Job, number: int) -> Job:
+    return Job(job.start, salt=str(number))

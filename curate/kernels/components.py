@@ -3,6 +3,9 @@
 Dropping duplicates needs each row's nearest kept row; splitting needs more, since two rows may be
 alike and yet have different nearest rows. So every pair that can reach the threshold is looked at,
 found by the prefix filter (see `kernels.jaccard`), unless a chain of others links it already.
+
+This module holds the plain-Python path, enough for some thousand texts, and the choice between it
+and `kernels.components_join`, the compiled path. Both give the same groups.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from curate.kernels.jaccard import prefix_length, threshold_of
+from curate.kernels.jaccard import SMALL, prefix_length, threshold_of
 
 
 class Links:
@@ -39,15 +42,27 @@ class Links:
 
 def link_equal(links: Links, keys: np.ndarray) -> None:
     """Join the places with equal keys; key 0 is no key."""
-    first: dict[int, int] = {}
-    for place, key in enumerate(keys.tolist()):
-        if key:
-            links.join(first.setdefault(key, place), place)
+    _, first, where = np.unique(keys, return_index=True, return_inverse=True)
+    earliest = first[where]
+    for place in np.flatnonzero((earliest != np.arange(len(keys))) & (keys != 0)).tolist():
+        links.join(int(earliest[place]), place)
 
 
 def link_similar(links: Links, sets: pa.ChunkedArray, similarity: float) -> None:
-    """Join the places whose sets (sorted uint64) reach a Jaccard similarity."""
+    """Join the places whose sets (sorted uint64) reach a Jaccard similarity; empty ones never."""
     threshold = threshold_of(similarity)
+    if sum(len(part.flatten()) for part in sets.chunks) < SMALL:
+        link_similar_small(links, sets, threshold)
+        return
+    from curate.kernels.components_join import link_similar_large
+
+    parents = np.array(links.parents, np.int64)
+    link_similar_large(parents, sets, threshold)
+    links.parents = parents.tolist()
+
+
+def link_similar_small(links: Links, sets: pa.ChunkedArray, threshold: Fraction) -> None:
+    """Do the work of `link_similar` without compiled code."""
     members = [values for part in sets.chunks for values in _values(part)]
     flat = np.concatenate([*members, np.zeros(0, np.uint64)])
     distinct, where, counts = np.unique(flat, return_inverse=True, return_counts=True)

@@ -21,7 +21,7 @@ from curate.engine.requests.flow import Gate
 from curate.engine.requests.rate import Rate, expected_tokens
 from curate.engine.requests.spending import PICO, Refusal, Spending, bill_of
 from curate.engine.requests.store import Paid, Store, StoredReply, find_replies, save_replies
-from curate.errors import PermanentFault, TemporaryFault
+from curate.errors import PermanentFault, StoppedShort, TemporaryFault, UsageError
 from curate.models.model import Model
 
 MAX_TRIES = 5
@@ -250,6 +250,8 @@ class Sender:
         if isinstance(answer, Reply):
             gate.answered()
             self._look_at_the_bill(flight, answer, gate)
+        elif isinstance(answer, UsageError | StoppedShort):
+            self.stop(answer)  # The model itself cannot be used: no row is to blame.
         elif away := gate.failed(answer, began, flight.key):
             self.stop(away)
         gate.leave()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 
 import pytest
 
@@ -48,6 +49,25 @@ def test_the_full_rate_is_back_within_ten_seconds_of_answers(latency: float) -> 
         clock.now += latency
         gate.answered()
     assert RECOVERY_SECONDS - 0.2 <= clock.now - began < 10
+
+
+def level(share: float, latency: float = 0.05) -> float:
+    """Return the mean concurrency of a minute of which a share of attempts is refused."""
+    gate, dice, levels = Gate(64, "m", clock := Clock()), random.Random(3), []
+    while clock.now < 160:
+        gate.busy = gate.places
+        began = gate.began()
+        clock.now += latency
+        for _ in range(gate.busy):
+            gate.failed(BUSY, began) if dice.random() < share else gate.answered()
+        levels.append(gate.allowed)
+    return sum(levels) / len(levels)
+
+
+def test_a_few_errors_cost_few_places_and_many_cost_most() -> None:
+    assert level(0.005) > 50
+    assert level(0.02) > 20 and level(0.02, latency=1.0) > 50
+    assert level(0.25) < 6 and level(0.7) < 2
 
 
 def test_a_broken_reply_is_no_overload() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import json
 import pickle
 import subprocess
@@ -219,9 +220,58 @@ def test_an_fsspec_address():
         open_inputs("nothing://x/a.jsonl")
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "json", "csv", "parquet"])
+def test_a_file_address_gives_what_its_path_gives(tmp_path, ending):
+    pytest.importorskip("fsspec")
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    for name in "ba":
+        records = [alpaca(output=f"{name}{n}") for n in range(3)]
+        if ending == "parquet":
+            pd.DataFrame(records).to_parquet(folder / f"{name}.{ending}")
+        elif ending == "csv":
+            pd.DataFrame(records).to_csv(folder / f"{name}.{ending}", index=False)
+        else:
+            text = json.dumps(records).encode() if ending == "json" else lines_of(*records)
+            packed = gzip.compress(text) if ending.endswith("gz") else text
+            (folder / f"{name}.{ending}").write_bytes(packed)
+    want = read_all(str(folder)).table
+    assert want.num_rows == 6
+    for where in (f"file://{folder}", f"file://{folder}/*.{ending}"):
+        assert read_all(where).table.equals(want)
+
+
+def test_many_files_are_one_input(tmp_path):
+    for number in range(300):
+        write(tmp_path / f"{number}.jsonl", alpaca(instruction=f"do {number}"))
+    found = read_all(str(tmp_path / "*.jsonl"))
+    by_bytes = sorted(map(str, range(300)), key=lambda name: f"{name}.jsonl".encode())
+    assert [row.instruction for row in found.rows] == [f"do {name}" for name in by_bytes]
+    parts = open_inputs(str(tmp_path / "*.jsonl")).parts()
+    assert [part.file_index for part in parts] == list(range(300))
+
+
+def test_a_dataset_in_a_folder_is_read_as_one_of_the_hub(tmp_path, monkeypatch):
+    """No name is patched here: `datasets` itself loads a folder of files, offline."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write(folder / "train.jsonl", *(alpaca(output=f"train {n}") for n in range(20)))
+    write(folder / "test.jsonl", *(alpaca(output=f"test {n}") for n in range(5)))
+    address = f"hub://{folder}"
+    assert [row.response for row in read_all(address).rows] == [f"train {n}" for n in range(20)]
+    assert [row.response for row in read_all(f"{address}@test").rows][-1] == "test 4"
+    assert len(read_all(f"{address}@train[:7]").rows) == 7
+    with pytest.raises(InputError, match="cannot be loaded"):
+        open_inputs(f"{address}@dev")
+
+
 def test_standard_input(tmp_path):
     code = "from tests.read.reading import read_all; print(len(read_all('-').rows))"
-    for data in (lines_of(alpaca()) * 3, __import__("gzip").compress(lines_of(alpaca()) * 3)):
+    plain = lines_of(alpaca()) * 3
+    array = json.dumps([alpaca()] * 3, indent=1).encode()
+    for data in (plain, gzip.compress(plain), array):
         done = subprocess.run(
             [sys.executable, "-c", code], input=data, capture_output=True, check=True
         )

@@ -11,7 +11,7 @@ from curate.row import printable
 ENDINGS = ("kept", "used", "dropped", "failed")
 # Columns that say nothing where every step has a zero in them.
 _RARE = ("made", "used", "failed")
-_BAR = 20
+_BAR = 14
 _MOST_SHOWN = 5
 
 

@@ -39,8 +39,8 @@ def test_columns_without_a_count_are_left_out() -> None:
     assert said.splitlines()[0] == "1,000 in + 0 made = 505 kept + 0 used + 495 dropped + 0 failed"
     assert funnel(said) == [
         ["step", "in", "dropped", "kept", "left", "seconds"],
-        ["length", "1,000", "250", "750", "75.0%", "█" * 15, "0.50"],
-        ["near", "750", "245", "505", "50.5%", "█" * 10, "0.50"],
+        ["length", "1,000", "250", "750", "75.0%", "█" * 10, "0.50"],
+        ["near", "750", "245", "505", "50.5%", "█" * 7, "0.50"],
     ]
 
 
@@ -48,7 +48,7 @@ def test_rare_counts_have_columns_where_there_are_any() -> None:
     said = render(summary(step("pii", 1000, made=6, used=6), step("judge", 1000, failed=999)))
     assert funnel(said) == [
         ["step", "in", "made", "used", "dropped", "failed", "kept", "left", "seconds"],
-        ["pii", "1,000", "6", "6", "0", "-", "1,000", "100.0%", "█" * 20, "0.50"],
+        ["pii", "1,000", "6", "6", "0", "-", "1,000", "100.0%", "█" * 14, "0.50"],
         ["judge", "1,000", "-", "-", "0", "999", "1", "0.1%", "█", "0.50"],
     ]
 
@@ -56,7 +56,7 @@ def test_rare_counts_have_columns_where_there_are_any() -> None:
 def test_rows_made_of_nothing_fill_the_bar() -> None:
     said = render(summary(step("grow", 0, made=40), step("length", 40, dropped=40), **{"in": 0}))
     assert [line[-3:] for line in funnel(said)[1:]] == [
-        ["100.0%", "█" * 20, "0.50"],
+        ["100.0%", "█" * 14, "0.50"],
         ["0", "0.0%", "0.50"],
     ]
 

@@ -132,6 +132,8 @@ def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSp
             f"{', '.join(prefixes())}"
         )
     options = _own_options(prefix, values, where)
+    if "of" in options:  # A model that asks another one.
+        parse_spec(options["of"], name=name)
     _check_environment_name(values.get("api_key_env"), where)
     base_url = _checked_url(values.get("base_url"), where)
     return ModelSpec(

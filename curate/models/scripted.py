@@ -10,11 +10,15 @@ Each line says when it applies and what it answers; the first line that matches 
 (equal as a whole) and `key`; `{}` matches everything. `sample` and `attempt` narrow a line further;
 a list of replies is numbered by sample. A fault clears after `times` tries of one request within
 this process (`null`: never), and then gives the line's own reply, or what the next line says.
+
+A first line `{"model": {"identity": ..., "defaults": {...}}}`, which `record:` writes, says whose
+replies these are: requests then get the keys that they had when they were recorded.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import heapq
 import json
 import os
@@ -45,6 +49,7 @@ _LINE = (
     "fault",
     "times",
     "retry_after",
+    "message",
 )
 _WHEN = ("contains", "messages", "prompt", "key")
 _SHUFFLE_SECONDS = 0.004
@@ -68,6 +73,7 @@ class Line:
     fault: str | None = None
     times: int | None = None
     retry_after: float | None = None
+    message: str | None = None
 
     @property
     def answers(self) -> bool:
@@ -212,7 +218,7 @@ def _canonical(turns: list[dict[str, str]]) -> str:
 
 
 def _fault(line: Line, file: str) -> Exception:
-    message = f"{line.fault} (scripted by {file}:{line.number})"
+    message = line.message or f"{line.fault} (scripted by {file}:{line.number})"
     if line.fault == "permanent":
         return PermanentFault(message)
     return TemporaryFault(message, cause=line.fault or "error", retry_after=line.retry_after)
@@ -230,12 +236,38 @@ def open_spec(spec: ModelSpec, folder: Path) -> Scripted:
             f"cannot read the scripted replies '{spec.name}' ({error.strerror}); write "
             "scripted:FILE with the name of a JSON Lines file"
         ) from None
+    texts = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if head := _recorded(texts[0]):
+        spec, texts[0] = _as_recorded(spec, head), b""
     lines = [
-        _parse(text, spec.name, number)
-        for number, text in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
-        if text.strip()
+        _parse(text, spec.name, number) for number, text in enumerate(texts, 1) if text.strip()
     ]
     return Scripted(spec, lines, folder)
+
+
+def identity_line(identity: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first line of a recording."""
+    return {"model": {"identity": identity, "defaults": dict(defaults)}}
+
+
+def _recorded(text: bytes) -> dict[str, Any] | None:
+    """Return what a recording's first line says, or `None` for any other line."""
+    try:
+        head = json.loads(text)["model"]
+        identity_line(head["identity"], head["defaults"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return dict(head)
+
+
+def _as_recorded(spec: ModelSpec, head: Mapping[str, Any]) -> ModelSpec:
+    """Return `spec` with the recorded model's identity and sampling where it names none itself."""
+    defaults = {**head["defaults"], **spec.defaults}
+    if "stop" in defaults:
+        defaults["stop"] = tuple(defaults["stop"])
+    named = spec.identity != f"scripted:{spec.name}"
+    identity = spec.identity if named else str(head["identity"])
+    return dataclasses.replace(spec, identity=identity, defaults=defaults)
 
 
 def _parse(text: bytes, file: str, number: int) -> Line:
@@ -263,7 +295,7 @@ def _checked(data: Any, number: int) -> Line:
     _typed(data, ("sample", "attempt", "times"), (int,), "a whole number or null")
     _typed(data, ("delay", "retry_after"), (int, float), "a number of seconds")
     _typed(data, ("values", "logprobs"), (list,), "a list")
-    _typed(data, ("finish_reason",), (str,), "a text")
+    _typed(data, ("finish_reason", "message"), (str,), "a text")
     _typed(usage, tuple(usage), (int,), "a whole number")
     return Line(
         number=number,
@@ -280,6 +312,7 @@ def _checked(data: Any, number: int) -> Line:
         fault=fault,
         times=data.get("times"),
         retry_after=data.get("retry_after"),
+        message=data.get("message"),
     )
 
 

@@ -1,0 +1,147 @@
+"""`record:FILE`: ask another model, and write its replies down as a file for `scripted:`.
+
+    judge: {model: "record:replies.jsonl", of: {model: "openai:NAME", api_key_env: VARIABLE}}
+
+A run with `scripted:FILE` in that place then gives the same outputs and sends nothing: whoever gets
+recipe, input and file can follow it without a key. A reply is on disk before it is used, and one
+that the file has is not asked for again, so a killed recording continues. What was refused, or
+never answered, is written down in the fault's words; the latter is asked again next time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from curate.ask import Reply, Request
+from curate.errors import PermanentFault, RecipeError, TemporaryFault
+from curate.models.model import RATES, Model, ModelSpec, open_model
+from curate.models.scripted import FAULTS, identity_line
+
+OPTIONS = ("of",)
+Place = tuple[str, int]
+
+
+class Record:
+    """Another model, with everything that it answers appended to a file."""
+
+    def __init__(self, spec: ModelSpec, inner: Model, path: Path) -> None:
+        """Read what an earlier recording left in the file, and open it to append."""
+        own = f"record:{spec.name}"
+        self.identity = inner.identity if spec.identity == own else spec.identity
+        self.defaults = {**inner.defaults, **spec.defaults}
+        self.price = spec.price or inner.price
+        self.max_concurrency = spec.max_concurrency or inner.max_concurrency
+        self.retry_delay = inner.retry_delay
+        for rate in RATES:
+            setattr(self, rate, getattr(spec, rate) or getattr(inner, rate, None))
+        self._inner = inner
+        self._unanswered: dict[Place, TemporaryFault] = {}
+        head = identity_line(self.identity, self.defaults)
+        found = _read(path, head)
+        self._known = {(line["when"]["key"], line["attempt"]): line for line in found}
+        made = path.with_name(path.name + ".tmp")
+        made.write_bytes(b"".join(map(_encoded, [head, *found])))
+        made.replace(path)
+        self._file: int | None = os.open(path, os.O_WRONLY | os.O_APPEND)
+
+    async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
+        """Return the reply on file, or the other model's once it is on disk."""
+        if known := self._known.get((key, attempt)):
+            return _replayed(known)
+        try:
+            reply = await self._inner.answer(request, key=key, attempt=attempt)
+        except PermanentFault as error:
+            self._append(_of_fault((key, attempt), "permanent", str(error)))
+            raise
+        except TemporaryFault as error:
+            self._unanswered[key, attempt] = error
+            raise
+        self._unanswered.pop((key, attempt), None)
+        self._append({"when": {"key": key}, "attempt": attempt, **_of_reply(reply)})
+        return reply
+
+    async def close(self) -> None:
+        """Close the file and the other model."""
+        if self._file is not None:
+            for place, fault in self._unanswered.items():
+                cause = fault.cause if fault.cause in FAULTS else "server"
+                self._append(_of_fault(place, cause, str(fault)))
+            os.close(self._file)
+            self._file = None
+        await self._inner.close()
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        assert self._file is not None
+        os.write(self._file, _encoded(line))
+        os.fsync(self._file)
+
+
+def open_spec(spec: ModelSpec, folder: Path) -> Record:
+    """Return the recorder that `spec` describes; a relative file starts at `folder`."""
+    if not spec.name or "of" not in spec.options:
+        raise RecipeError(
+            "'record:' needs a file and the model to ask; write "
+            "{model: 'record:FILE', of: PREFIX:NAME}"
+        )
+    path = folder / spec.name
+    inner = open_model(spec.options["of"], folder=folder)
+    try:
+        return Record(spec, inner, path)
+    except OSError as error:
+        raise RecipeError(
+            f"cannot record to '{spec.name}' ({error.strerror}); name a file that can be written"
+        ) from None
+
+
+def _read(path: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what an earlier recording of the same model settled.
+
+    A line that a kill cut off is left out, and so is a fault that may have cleared by now.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    if not lines:
+        return []
+    if lines[0] + b"\n" != _encoded(head):
+        raise RecipeError(
+            f"'{path.name}' is no recording of this model with this sampling; name another file, "
+            "or remove it"
+        )
+    found = (json.loads(line) for line in lines[1:])
+    return [line for line in found if line.get("fault") in (None, "permanent")]
+
+
+def _of_fault(place: Place, cause: str, message: str) -> dict[str, Any]:
+    key, attempt = place
+    where = {"when": {"key": key}, "attempt": attempt}
+    return {**where, "fault": cause, "times": None, "message": message}
+
+
+def _encoded(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _of_reply(reply: Reply) -> dict[str, Any]:
+    line: dict[str, Any] = {"reply": reply.text, "finish_reason": reply.finish_reason}
+    if reply.values:
+        line["values"] = list(reply.values)
+    if reply.logprobs:
+        line["logprobs"] = list(reply.logprobs)
+    used = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
+    return {**line, "usage": used}
+
+
+def _replayed(line: Mapping[str, Any]) -> Reply:
+    if "fault" in line:
+        raise PermanentFault(line["message"])
+    return Reply(
+        text=line["reply"],
+        finish_reason=line["finish_reason"],
+        values=tuple(line.get("values", ())),
+        logprobs=tuple(line.get("logprobs", ())),
+        **line["usage"],
+    )

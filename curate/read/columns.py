@@ -7,7 +7,7 @@ columns with their types. `None` means that the part wants a closer look, record
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import numpy as np
@@ -17,7 +17,7 @@ import pyarrow.json as pj
 
 from curate.chunk import one_array
 from curate.read.members import split_lines
-from curate.read.part import Part, PartRows
+from curate.read.part import Part, PartRows, Read
 from curate.read.shapes import Columnar
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.fields import MARKS, dumps
@@ -58,6 +58,31 @@ def table_at_once(part: Part, table: pa.Table) -> PartRows | None:
     return _part_rows(part, form, pa.table(given), _extra(table, others))
 
 
+def records_at_once(part: Part, reads: Sequence[Read]) -> PartRows | None:
+    """Return the rows of records that all have the same columns, with texts for the shape's."""
+    form = _columnar(part)
+    if form is None or not reads or any(read.error is not None for read in reads):
+        return None
+    columns, names = form.columns(), list(reads[0].record)
+    records = [read.record for read in reads]
+    others = [name for name in names if name not in columns]
+    # Lists of turns are left alone: Arrow would pass over keys that it was not told of.
+    if not all(map(pa.types.is_string, columns.values())) or not _plainly_extra(form, others):
+        return None
+    if any(list(record) != names for record in records):
+        return None
+    given = {name: [record.get(name) for record in records] for name in columns}
+    if any(set(map(type, column)) - {str, type(None)} for column in given.values()):
+        return None
+    try:
+        cells = [(name, [dumps(record[name]) for record in records]) for name in others]
+        extra = _objects((name, pa.array(texts, pa.string())) for name, texts in cells)
+        table = pa.table({n: pa.array(column, pa.string()) for n, column in given.items()})
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return _part_rows(part, form, table, extra)
+
+
 def _columnar(part: Part) -> Columnar | None:
     form = shape_called(part.shape)
     return cast(Columnar, form) if hasattr(form, "to_columns") else None
@@ -84,7 +109,7 @@ def _part_rows(
     }
     if extra is not None:
         columns["extra"] = _with_marks(extra, one_array(columns["extra"]))
-    lines = count if part.form != "batch" else 0
+    lines = count if part.form in ("range", "lines") else 0
     return PartRows(pa.table(columns), np.arange(count, dtype=np.int64), count, lines, [])
 
 
@@ -183,9 +208,13 @@ def _text_column(column: pa.Array) -> pa.Array | None:
 
 def _extra(table: pa.Table, names: Iterable[str]) -> pa.Array | None:
     """Return some columns as the text of one JSON object a row, or `None` without columns."""
+    return _objects((name, _json_texts(one_array(table.column(name)))) for name in names)
+
+
+def _objects(members: Iterable[tuple[str, pa.Array]]) -> pa.Array | None:
+    """Return JSON objects with these members, each a name and the texts of its values."""
     pieces: list[pa.Array | str] = []
-    for name in names:
-        texts = _json_texts(one_array(table.column(name)))
+    for name, texts in members:
         pieces += ["," if pieces else "{", dumps(name) + ":", texts]
     return pc.binary_join_element_wise(*pieces, "}", "") if pieces else None
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import field_array
-from curate.read.columns import lines_at_once, table_at_once
+from curate.read.columns import lines_at_once, records_at_once, table_at_once
 from curate.read.lines import BOM
 from curate.read.part import RAW_BYTES, Part, PartRows, Read, Unreadable
 from curate.read.shapes import shape as shape_called
@@ -28,7 +28,7 @@ def read_part(part: Part) -> PartRows:
     """Return the rows of `part`; what cannot be read comes back with its place and reason."""
     if part.form == "records":
         # Their lines are already those of the file.
-        return _rows(part, part.data, 0)
+        return records_at_once(part, part.data) or _rows(part, part.data, 0)
     if part.form == "long":
         return _rows(part, [part.data], 1)
     if part.form == "batch":

@@ -61,13 +61,16 @@ def _record(header: Sequence[str], row: list[str], delimiter: str, line: int) ->
     except UnicodeEncodeError as error:
         byte = ord(text[error.start]) & 0xFF
         return Read(None, f"invalid UTF-8 (0x{byte:02x})", raw, line, len(text))
-    record = {name: _cell(name, value) for name, value in zip(header, row, strict=True)}
+    record: dict[str, Any] = dict(zip(header, row, strict=True))
+    for name in _LISTS:
+        if name in record:
+            record[name] = _list_or_text(record[name])
     return Read(record, None, raw, line, len(text))
 
 
-def _cell(name: str, value: str) -> Any:
-    """Return a cell's text, or the list of objects that its column must hold."""
-    if name in _LISTS and value.startswith("[{"):
+def _list_or_text(value: str) -> Any:
+    """Return the list of objects that a cell holds, or its text."""
+    if value.startswith("[{"):
         try:
             return parse(value)
         except (ValueError, RecursionError):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.read import read_part, rows
-from curate.read.part import Part
+from curate.read.part import Part, Read
 from tests.read.reading import alpaca, lines_of, read_all
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -98,11 +98,12 @@ def parts(draw, records):
     return out
 
 
-def both_ways(data: bytes | pa.Table, shape: str) -> bool:
+def both_ways(data: bytes | pa.Table | list[Read], shape: str) -> bool:
     """Hold the fast path to what the strict one gives; tell whether it was taken."""
-    form = "lines" if isinstance(data, bytes) else "batch"
-    part = Part(0, 0, "memory", "input", shape, form, data=data)
-    fast = (rows.lines_at_once if form == "lines" else rows.table_at_once)(part, data)
+    ways = {bytes: "lines", pa.Table: "batch", list: "records"}
+    part = Part(0, 0, "memory", "input", shape, ways[type(data)], data=data)
+    at_once = {"lines": "lines_at_once", "batch": "table_at_once", "records": "records_at_once"}
+    fast = getattr(rows, at_once[part.form])(part, data)
     if fast is None:
         return False
     strict = strictly(part)
@@ -118,6 +119,7 @@ def strictly(part: Part):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "lines_at_once", lambda part, data: None)
         patch.setattr(rows, "table_at_once", lambda part, table: None)
+        patch.setattr(rows, "records_at_once", lambda part, reads: None)
         return read_part(part)
 
 
@@ -273,3 +275,33 @@ def test_an_ordinary_table_takes_the_fast_path():
     assert both_ways(table, "alpaca")
     chat = pa.array([[{"role": "user", "content": "q", "name": None}]], pa.list_(_turn))
     assert both_ways(pa.table({"messages": chat, "x": [0.5]}), "messages")
+
+
+surrogates = st.text(max_size=3)
+kept_alike = st.fixed_dictionaries(
+    {"id": values, "instruction": texts, "tags": values, "input": texts, "output": texts}
+)
+in_memory = st.one_of(
+    kept_alike,
+    kept_alike,
+    kept_alike,
+    kept_alike,
+    tasks,
+    st.fixed_dictionaries({"id": surrogates, "instruction": surrogates, "output": st.binary()}),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(in_memory, min_size=1, max_size=4), st.booleans())
+def test_both_paths_read_records_alike(records, from_a_file):
+    reads = [Read(r, raw=repr(r).encode("utf-8", "replace") * from_a_file) for r in records]
+    both_ways(reads, "alpaca")
+
+
+def test_ordinary_records_take_the_fast_path():
+    reads = [Read({"id": n, **alpaca(), "tags": [{"a": n / 3}]}, line=n + 1) for n in range(3)]
+    assert both_ways(reads, "alpaca")
+    assert not both_ways([*reads, Read(alpaca())], "alpaca")
+    assert not both_ways([Read(alpaca(output=b"bytes"))], "alpaca")
+    assert not both_ways([Read(alpaca(output="half \ud800"))], "alpaca")
+    assert not both_ways([Read(alpaca() | {"id": "half \ud800"})], "alpaca")

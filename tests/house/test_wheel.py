@@ -53,6 +53,7 @@ def test_it_carries_recipes_data_and_licences(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     data = "curate/_data/pipelines"
     assert {f"{data}/quickstart.yaml", f"{data}/data/LICENSES.md", "curate/py.typed"} <= names
+    assert {f"{data}/{path.name}" for path in (ROOT / "pipelines").glob("*.yaml")} <= names
     for path in (ROOT / "pipelines" / "data").glob("*.jsonl.gz"):
         assert f"{data}/data/{path.name}" in names
     for path in (ROOT / "curate").rglob("*"):

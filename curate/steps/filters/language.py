@@ -30,10 +30,10 @@ class Language(Filter):
     `min` is 0.3, since the model spreads its belief (0.5 would lose 4 % of plain English). Another
     language that is likelier is named in the detail. A text without a letter has no score and is
     kept. Texts of one or two words, and code without English words, are often taken for something
-    else.
+    else; so all turns are read, not only the last answer.
     """
 
-    on: On = "response"
+    on: On = "whole"
     languages: tuple[str, ...] = ("en",)
     min: float | None = rule(0.3)
 

@@ -43,7 +43,7 @@ def test_several_languages_add_up(conversation, scores_of):
 
 def test_nothing_to_read_has_no_score(conversation, scores_of):
     rows = [conversation("q", text) for text in ("", "1 + 1 = 2", "\x00\n")]
-    assert scores_of(Language(), rows) == [None, None, None]
+    assert scores_of(Language(on="response"), rows) == [None, None, None]
     assert Language().keep(None) is None
 
 

@@ -96,11 +96,14 @@ class _Checked:
                 )
 
     def _models(self) -> None:
-        for field, part in (("model", "models"), ("encoder", "encoders")):
-            name = getattr(self.step, field, None)
+        read = self.step.reads_models()
+        for field, part in (("model", "models"), ("models", "models"), ("encoder", "encoders")):
+            given = getattr(self.step, field, None)
             known = getattr(self.pipeline, part) or {}
-            if isinstance(name, str) and name in self.step.reads_models() and name not in known:
-                self._fail(f"{unknown(field, name, known)}; add it to the recipe's `{part}`", field)
+            for name in (given,) if isinstance(given, str) else given or ():
+                if name in read and name not in known:
+                    said = unknown(part.removesuffix("s"), name, known)
+                    self._fail(f"{said}; add it to the recipe's `{part}`", field)
 
     def _kinds(self, flowing: frozenset[str]) -> None:
         refused = sorted(flowing - set(self.step.kinds))

@@ -11,7 +11,17 @@ from curate.errors import RecipeError, UsageError
 GOLDEN = Path(__file__).parent / "data" / "prompts"
 # Values of every shipped prompt; "{{ }}" shows that a row is never a template.
 VALUES = {
-    "helpfulness": {"instruction": "Name {{ a }} colour.", "response": "Blue.\n{% if x %}"},
+    "helpfulness": {
+        "instruction": "Name {{ a }} colour.",
+        "response": "Blue.\n{% if x %}",
+        "mark": "0badcafe",
+    },
+    "helpfulness_brief": {"instruction": "Name {{ a }} colour.", "response": "Blue.\n{% if x %}"},
+    "four_aspects": {
+        "conversation": "user: Name {{ a }} colour.",
+        "response": "Blue.\n{% if x %}",
+        "mark": "0badcafe",
+    },
 }
 HEAD = "---\nname: mine\nversion: 1\nsource: me\nvariables: [a]\n"
 
@@ -36,9 +46,11 @@ def test_a_rendered_prompt_is_its_golden_file_of_that_version(name: str) -> None
 
 def test_an_optional_variable_adds_its_part() -> None:
     prompt = prompts.load("helpfulness")
-    plain = prompt.render(instruction="i", response="r").text
-    with_reference = prompt.render(instruction="i", response="r", reference="the truth").text
-    part = "[reference answer, known to be good]\nthe truth\n[end of reference answer]\n\n"
+    plain = prompt.render(instruction="i", response="r", mark="m").text
+    with_reference = prompt.render(
+        instruction="i", response="r", mark="m", reference="the truth"
+    ).text
+    part = "[reference answer, known to be good m]\nthe truth\n[end of reference answer m]\n\n"
     assert with_reference.replace(part, "") == plain != with_reference
 
 

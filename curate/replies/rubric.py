@@ -1,0 +1,78 @@
+"""The marks that a rubric asks for, and how a reply gives them: as an object, or in plain lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from curate.errors import RecipeError
+from curate.prompts import Prompt
+from curate.replies.numbers import SCORE_NAMES, number_in
+from curate.replies.objects import object_in
+from curate.replies.schema import check_schema, check_value
+
+
+class Scale(NamedTuple):
+    """What a mark may be."""
+
+    low: float
+    high: float
+    whole: bool
+
+    @property
+    def one_digit(self) -> bool:
+        """Whether every mark is a single digit."""
+        return self.whole and self.low >= 0 and self.high <= 9
+
+
+def scales_of(prompt: Prompt) -> dict[str, Scale]:
+    """Return the marks that the prompt's schema asks for: its required numbers, with their scales.
+
+    Raises:
+        RecipeError: the schema asks for no mark, or says more than is checked.
+    """
+    schema = prompt.schema
+    if schema is None:
+        raise _wrong(prompt, "has no 'schema', so nothing says which marks it asks for")
+    try:
+        check_schema(schema)
+    except ValueError as error:
+        raise _wrong(prompt, f"has a schema that cannot be checked: {error}") from error
+    required, found = schema.get("required", ()), {}
+    for name, one in schema.get("properties", {}).items():
+        if one.get("type") not in ("integer", "number") or name not in required:
+            continue
+        if not {"minimum", "maximum"} <= one.keys() or one["minimum"] >= one["maximum"]:
+            raise _wrong(prompt, f"must give '{name}' a minimum and a higher maximum")
+        found[name] = Scale(one["minimum"], one["maximum"], one["type"] == "integer")
+    if not found:
+        raise _wrong(prompt, "requires no number in its schema, so it asks for no mark")
+    return found
+
+
+def marks_in(text: str, prompt: Prompt, scales: Mapping[str, Scale]) -> dict[str, Any]:
+    """Return the marks of a reply, and whatever else its schema asks for.
+
+    A reply without braces may give its marks in lines ("Accuracy: 4"); the whole of it is then the
+    rationale.
+
+    Raises:
+        ValueError: the marks cannot be read for certain.
+    """
+    schema = prompt.schema or {}
+    if "{" in text:
+        found: dict[str, Any] = object_in(text, schema)
+        return found
+    alone = SCORE_NAMES if len(scales) == 1 else ()
+    marks: dict[str, Any] = {"rationale": text.strip()}
+    for name, scale in scales.items():
+        spoken = name.replace("_", " ")
+        marks[name] = number_in(text, scale.low, scale.high, (name, spoken, *alone))
+        check_value(marks[name], schema["properties"][name], f"'{name}'")
+    return marks
+
+
+def _wrong(prompt: Prompt, problem: str) -> RecipeError:
+    return RecipeError(
+        f"the prompt '{prompt.name}' {problem}; see prompts/helpfulness.md", file=str(prompt.path)
+    )

@@ -1,0 +1,115 @@
+"""Answer prompts with one or several models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from curate.ask import Ask, Reply
+from curate.errors import UnusableReply
+from curate.row import Candidate, Message, Record, Row
+from curate.step import Asking, Generate
+
+Turns = tuple[Message, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Respond(Generate):
+    """Answer a row's prompt, several times or with several models where that is asked for.
+
+    `models` are names in the recipe's `models`, one or several; each gives `samples` answers. `to`
+    says what becomes of them: `sft`, one conversation for each answer, or `ranked`, one row with
+    all answers as candidates, still without scores. By default one answer makes `sft` and several
+    make `ranked`. The prompt of a conversation is everything before its last answer, which is
+    replaced. `system` is sent where a row has no system turn of its own; it does not become part of
+    the row. `temperature`, `top_p` and `max_tokens` go before those of the model. An answer that is
+    empty, or was cut off at `max_tokens`, fails the row.
+    """
+
+    models: tuple[str, ...] = ()
+    samples: int = 1
+    to: Literal["sft", "ranked"] | None = None
+    system: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+
+    source: ClassVar[str] = "common; e.g. Cui et al. 2023 (UltraFeedback), arXiv 2310.01377"
+
+    def check(self) -> None:
+        """Reject a step that asks nobody, asks twice alike, or asks for nothing."""
+        if not self.models:
+            raise ValueError("models must name one or several of the recipe's models")
+        if len(set(self.models)) < len(self.models):
+            raise ValueError("models names one twice; samples says how often each one answers")
+        for name in ("samples", "max_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be 1 or more")
+        if self.temperature is not None and self.temperature < 0:
+            raise ValueError(f"temperature is {self.temperature:g}; it must be 0 or more")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p:g}; it must be above 0 and at most 1")
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError("at temperature 0 all samples are one answer; raise it, or ask once")
+
+    def reads_models(self) -> tuple[str, ...]:
+        """Return the names of all models that answer."""
+        return self.models
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """All rows become conversations, or all become ranked answers."""
+        made = frozenset({self._kind()})
+        return made | kinds if self.keep_parent else made
+
+    def make(self, row: Row) -> Asking:
+        """Ask every model for its answers and make rows of them."""
+        prompt = prompt_of(row)
+        own = any(turn.role == "system" for turn in prompt)
+        asks = [
+            Ask(
+                model=model,
+                sample=sample,
+                messages=prompt,
+                system=None if own else self.system,
+                temperature=self.temperature,
+                top_p=self.top_p,
+                max_tokens=self.max_tokens,
+            )
+            for model in self.models
+            for sample in range(self.samples)
+        ]
+        replies: list[Reply] = yield asks
+        answers = [(Message("assistant", _text(reply)),) for reply in replies]
+        if self._kind() == "sft":
+            return [Record("sft", {"messages": (*prompt, *turns)}, row.extra) for turns in answers]
+        candidates = tuple(
+            Candidate(turns, None, ask.model) for turns, ask in zip(answers, asks, strict=True)
+        )
+        return Record("ranked", {"prompt": prompt, "candidates": candidates}, row.extra)
+
+    def _kind(self) -> str:
+        return self.to or ("ranked" if len(self.models) * self.samples > 1 else "sft")
+
+
+def prompt_of(row: Row) -> Turns:
+    """Return the turns to answer: the prompt, or a conversation before its last answer.
+
+    Raises:
+        ValueError: there is nothing to answer, or it holds more than text.
+    """
+    turns = row.messages if row.kind == "sft" else row.prompt
+    if row.kind == "sft" and turns and turns[-1].role == "assistant":
+        turns = turns[:-1]
+    if not turns or turns[-1].role == "assistant":
+        raise ValueError("the row has no prompt to answer: its last turn must not be an answer")
+    if any(turn.parts for turn in turns):
+        raise ValueError("the prompt has tool calls or media, and only texts can be sent")
+    return tuple(turns)
+
+
+def _text(reply: Reply) -> str:
+    text = reply.whole()
+    if not text.strip():
+        raise UnusableReply("the answer is empty", key=reply.key)
+    return text

@@ -1,0 +1,1 @@
+"""Steps that score rows by asking a model."""

@@ -1,0 +1,185 @@
+"""Score rows by a rubric: a prompt file that a model answers with marks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from curate import prompts
+from curate.ask import Ask, Reply
+from curate.errors import CurateError, UsageError
+from curate.prompts import Prompt
+from curate.replies import SCORE_NAMES
+from curate.replies.expected import TOP, expected_score
+from curate.replies.objects import ask_until
+from curate.replies.rubric import Scale, marks_in, scales_of
+from curate.row import RESPONSE_FIELD, Message, Row
+from curate.step import Asking, Filter, Scored, rule
+
+# What a rubric may show of a row; `mark` closes its markers so that no text of a row can.
+SHOWN = ("instruction", "response", "conversation", "reference", "mark")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rubric(Filter):
+    """Score each answer by a rubric that a model fills in.
+
+    `prompt` is the name of a prompt or the path of your own; its schema says which marks are asked
+    for, and on which scale. `model` is a name in the recipe's `models`. The score is the mark
+    `dimension`, or the mean of all marks; every mark and the rationale stand in the ledger, where
+    `curate explain` shows them. `reference` names the column with a known good answer; a row that
+    has none is judged without. `structured` lets the server hold the reply to the schema, where it
+    can. `expectation` takes the mean over the probabilities of the score's tokens (G-Eval), for
+    marks of one digit and models that return log-probabilities. `repairs` says how often an
+    unusable reply is asked for again before the row fails. `temperature` and `max_tokens` go before
+    those of the model. Rows that score below `at_least` are dropped.
+    """
+
+    model: str | None = None
+    prompt: str = "helpfulness"
+    dimension: str | None = None
+    reference: str | None = None
+    structured: bool = False
+    expectation: bool = False
+    repairs: int = 1
+    temperature: float | None = 0.0
+    max_tokens: int | None = None
+    at_least: float | None = rule(None)
+
+    source: ClassVar[str] = (
+        "Liu et al. 2023 (G-Eval), arXiv 2303.16634; Zheng et al. 2023, 2306.05685"
+    )
+    kinds: ClassVar[tuple[str, ...]] = tuple(RESPONSE_FIELD)
+
+    def check(self) -> None:
+        """Reject a step that asks nobody, and limits that nothing can meet."""
+        if not self.model:
+            raise ValueError("model must name one of the recipe's models")
+        if self.repairs < 0:
+            raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
+        if self.temperature is not None and self.temperature < 0:
+            raise ValueError(f"temperature is {self.temperature:g}; it must be 0 or more")
+
+    def prepare(self) -> None:
+        """Read the prompt and reject one that this step cannot fill in or read replies to."""
+        try:
+            prompt = prompts.load(self.prompt)
+            scales = scales_of(prompt)
+        except CurateError as error:
+            raise ValueError(str(error)) from error
+        _check_variables(prompt, self.reference)
+        if self.dimension is not None and self.dimension not in scales:
+            raise ValueError(f"dimension is '{self.dimension}'; {self.prompt} has {list(scales)}")
+        if self.expectation and not all(scale.one_digit for scale in scales.values()):
+            listed = ", ".join(
+                f"{name} {one.low:g} to {one.high:g}" for name, one in scales.items()
+            )
+            raise ValueError(
+                f"expectation needs whole marks from 0 to 9; {self.prompt} has {listed}: choose "
+                "another prompt, as four_aspects, or leave expectation out"
+            )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Add the prompt's text: a changed file is another rubric under the same name."""
+        try:
+            text = prompts.find(self.prompt).read_bytes()
+        except (UsageError, OSError):
+            return super().fingerprint()
+        return {**super().fingerprint(), "prompt_text": hashlib.blake2b(text).hexdigest()[:32]}
+
+    def score(self, row: Row) -> Asking:
+        """Show the model the row, and read its marks."""
+        prompt = prompts.load(self.prompt)
+        scales = scales_of(prompt)
+        filled = prompt.render(**_values(prompt, row, self.reference))
+        ask = Ask.text(
+            filled.text,
+            model=self.model,
+            system=filled.system,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            schema=prompt.schema if self.structured else None,
+            logprobs=TOP if self.expectation else None,
+        )
+        found, reply = yield from ask_until(
+            ask, lambda text: marks_in(text, prompt, scales), repairs=self.repairs
+        )
+        marks = {name: float(found[name]) for name in scales}
+        detail = dict(found)
+        if self.expectation:
+            marks = self._expected(reply, marks, scales, detail)
+        return Scored(self._overall(marks), detail)
+
+    def _expected(
+        self,
+        reply: Reply,
+        marks: Mapping[str, float],
+        scales: Mapping[str, Scale],
+        detail: dict[str, Any],
+    ) -> dict[str, float]:
+        """Return the expectation of each mark; what was written stays in `detail`."""
+        names = SCORE_NAMES if len(scales) == 1 else ()
+        found = {
+            name: expected_score(reply, name, value, scales[name].low, scales[name].high, names)
+            for name, value in marks.items()
+        }
+        detail["expected"] = {name: one._asdict() for name, one in found.items()}
+        return {name: one.value for name, one in found.items()}
+
+    def _overall(self, marks: Mapping[str, float]) -> float:
+        if self.dimension is not None:
+            return marks[self.dimension]
+        return sum(marks.values()) / len(marks)
+
+    def keep(self, score: float | None) -> str | None:
+        """Compare with `at_least`."""
+        if score is not None and self.at_least is not None and score < self.at_least:
+            return f"rated below {self.at_least:g}"
+        return None
+
+
+def _check_variables(prompt: Prompt, reference: str | None) -> None:
+    unknown = [name for name in (*prompt.variables, *prompt.optional) if name not in SHOWN]
+    if unknown:
+        raise ValueError(
+            f"the prompt '{prompt.name}' takes {unknown}; a rubric is given {', '.join(SHOWN)}"
+        )
+    if reference is None and "reference" in prompt.variables:
+        raise ValueError(f"the prompt '{prompt.name}' needs `reference`, the name of a column")
+    if reference is not None and "reference" not in (*prompt.variables, *prompt.optional):
+        raise ValueError(f"the prompt '{prompt.name}' shows no reference; leave `reference` out")
+
+
+def _values(prompt: Prompt, row: Row, reference: str | None) -> dict[str, str]:
+    """Return what the prompt shows of a row."""
+    texts = {"instruction": row.instruction, "response": row.response}
+    texts["conversation"] = _conversation(row)
+    if reference is not None and (known := _column(row, reference)) is not None:
+        texts["reference"] = known
+    elif "reference" in prompt.variables:
+        raise ValueError(f"the row has no reference answer in its column '{reference}'")
+    # Whoever writes a row cannot know the digest of a text that holds it.
+    digest = hashlib.blake2b("\x1f".join(texts.values()).encode(), digest_size=4)
+    texts["mark"] = digest.hexdigest()
+    wanted = (*prompt.variables, *prompt.optional)
+    return {name: text for name, text in texts.items() if name in wanted}
+
+
+def _conversation(row: Row) -> str:
+    """Return all turns before the answer that is scored, each behind its role."""
+    turns: tuple[Message, ...] = row.messages if row.kind == "sft" else row.prompt
+    if row.kind == "sft":
+        last = max((n for n, turn in enumerate(turns) if turn.role == "assistant"), default=None)
+        turns = turns[:last]
+    return "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns)
+
+
+def _column(row: Row, name: str) -> str | None:
+    """Return the text of a row's extra column, where it has one."""
+    found = json.loads(row.extra or "{}").get(name)
+    return found if isinstance(found, str) and found.strip() else None

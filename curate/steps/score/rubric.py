@@ -33,7 +33,9 @@ class Rubric(Filter):
     `curate explain` shows them. `reference` names the column with a known good answer; a row that
     has none is judged without. `structured` lets the server hold the reply to the schema, where it
     can. `expectation` takes the mean over the probabilities of the score's tokens (G-Eval), for
-    marks of one digit and models that return log-probabilities. `repairs` says how often an
+    marks of one digit and models that return log-probabilities. `complete` sends the prompt as raw
+    text, to be completed up to the end of its line: small models go on where they would not obey,
+    and there is nothing to repair. `repairs` says how often an
     unusable reply is asked for again before the row fails. `temperature` and `max_tokens` go before
     those of the model. Rows that score below `at_least` are dropped.
     """
@@ -44,6 +46,7 @@ class Rubric(Filter):
     reference: str | None = None
     structured: bool = False
     expectation: bool = False
+    complete: bool = False
     repairs: int = 1
     temperature: float | None = 0.0
     max_tokens: int | None = None
@@ -60,6 +63,8 @@ class Rubric(Filter):
             raise ValueError("model must name one of the recipe's models")
         if self.repairs < 0:
             raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
+        if self.complete and self.structured:
+            raise ValueError("complete goes up to the end of a line; structured needs a chat")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
         if self.temperature is not None and self.temperature < 0:
@@ -75,6 +80,8 @@ class Rubric(Filter):
         _check_variables(prompt, self.reference)
         if self.dimension is not None and self.dimension not in scales:
             raise ValueError(f"dimension is '{self.dimension}'; {self.prompt} has {list(scales)}")
+        if self.complete and prompt.system is not None:
+            raise ValueError(f"complete sends no system prompt, but {self.prompt} has one")
         if self.expectation and not all(scale.one_digit for scale in scales.values()):
             listed = ", ".join(
                 f"{name} {one.low:g} to {one.high:g}" for name, one in scales.items()
@@ -97,9 +104,11 @@ class Rubric(Filter):
         prompt = prompts.load(self.prompt)
         scales = scales_of(prompt)
         filled = prompt.render(**_values(prompt, row, self.reference))
-        ask = Ask.text(
-            filled.text,
+        ask = Ask(
             model=self.model,
+            messages=() if self.complete else (Message("user", filled.text),),
+            prompt=filled.text if self.complete else None,
+            stop=("\n",) if self.complete else (),
             system=filled.system,
             temperature=self.temperature,
             max_tokens=self.max_tokens,

@@ -95,6 +95,17 @@ def test_the_schema_goes_to_a_server_only_when_asked(conversation):
     assert asked.schema["required"] == ["rationale", "score"]
 
 
+def test_a_prompt_can_be_completed_up_to_the_end_of_its_line(conversation):
+    step = Rubric(model="judge", prompt="helpfulness_brief", complete=True)
+    found, asked = scored(step, conversation("Why?", "Because."), " 4")
+    assert found.value == 4
+    assert asked[0].messages == ()
+    assert asked[0].prompt.endswith("Answer: Because.\nScore:")
+    assert asked[0].stop == ("\n",)
+    with pytest.raises(UnusableReply):
+        scored(step, conversation("Why?", "Because."), " good")
+
+
 def test_at_least_decides_and_is_no_part_of_the_score():
     step = Rubric(model="judge", at_least=6)
     assert (step.keep(6), step.keep(5.99)) == (None, "rated below 6")

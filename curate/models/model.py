@@ -30,8 +30,8 @@ RATES = ("requests_per_minute", "tokens_per_minute")
 _COMMON = ("model", "identity", "price", "max_concurrency", *RATES, "base_url", "api_key_env")
 # Modules beside this one that serve several models and are no prefix themselves.
 _SHARED = (
-    "connection", "embedding", "faults", "model", "prices", "sampling", "transformer", "wire",
-    "worker",
+    "connection", "embedding", "faults", "model", "prices", "sampling", "tokens", "transformer",
+    "wire", "worker",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import transformers
 from curate.ask import Ask, Likelihood, Reply, Reward
 from curate.errors import PermanentFault, StoppedShort
 from curate.models.sampling import Draft, Drafting, Ended
+from curate.models.tokens import answer_tokens, prompt_tokens
 from curate.models.worker import Backend, Waiting
 
 # What a batch may hold together, padding included: its attention grows with it.
@@ -110,10 +111,15 @@ class Writer:
         """Tokenise the request; refuse what the model cannot do."""
         request = waiting.request
         if isinstance(request, Ask):
-            tokens = self.prompt_tokens(request)
+            if request.schema is not None:
+                raise PermanentFault(
+                    "transformers cannot hold a reply to a JSON schema; leave the schema out, or "
+                    "use vllm: or a server that serves it"
+                )
+            tokens = prompt_tokens(self.tokenizer, request)
             more = request.max_tokens or 0
         elif isinstance(request, Likelihood):
-            tokens, waiting.answer = self.answer_tokens(request)
+            tokens, waiting.answer = answer_tokens(self.tokenizer, request)
             more = 0
         else:
             raise PermanentFault("a language model gives no reward; name a sequence classifier")
@@ -125,39 +131,6 @@ class Writer:
                 "filter long rows (length) or use a model with a longer context"
             )
         waiting.tokens, waiting.size = tuple(tokens), len(tokens) + more
-
-    def prompt_tokens(self, request: Ask) -> list[int]:
-        """Return the token ids of a chat, by the model's own template, or of a raw prompt."""
-        if request.schema is not None:
-            raise PermanentFault(
-                "transformers cannot hold a reply to a JSON schema; leave the schema out, or use "
-                "vllm: or a server that serves it"
-            )
-        if request.prompt is not None:
-            return list(self.tokenizer(request.prompt)["input_ids"])
-        if not self.tokenizer.chat_template:
-            raise PermanentFault(
-                "the model has no chat template; use an instruct model, or a step with raw prompts"
-            )
-        made = self.tokenizer.apply_chat_template(
-            request.turns(), add_generation_prompt=True, tokenize=True, return_dict=True
-        )
-        return list(made["input_ids"])
-
-    def answer_tokens(self, request: Likelihood) -> tuple[list[int], int]:
-        """Return all token ids, and how many at the end belong to the answer.
-
-        The text is tokenised whole, as a server does; a token that holds the last characters of the
-        prompt and the first of the answer counts as the answer's.
-        """
-        whole = request.prompt + request.answer
-        made = self.tokenizer(whole, return_offsets_mapping=True)
-        ends = [end for _, end in made["offset_mapping"]]
-        begin = next((n for n, end in enumerate(ends) if end > len(request.prompt)), len(ends))
-        while len(ends) > begin and ends[-1] == 0:  # A closing token that the text does not hold.
-            ends.pop()
-        # The first token of all has nothing before it that would make it likely or not.
-        return list(made["input_ids"][: len(ends)]), len(ends) - max(begin, 1)
 
     def run(self, batch: Sequence[Waiting]) -> None:
         """Settle a batch of one form, in parts that fit the budget of tokens."""

@@ -1,0 +1,162 @@
+"""vLLM, for real: in process and as a server it is the same model. `make test-vllm` runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.ask import Ask, Embed, Likelihood, Reply, Request
+from curate.errors import MissingExtra, PermanentFault, RecipeError
+from curate.models.model import open_model
+
+# The folder of a small instruct model; the Makefile's target sets it.
+MODEL = os.environ.get("CURATE_VLLM_MODEL")
+REAL = [
+    pytest.mark.slow,
+    pytest.mark.real,
+    pytest.mark.skipif(
+        find_spec("vllm") is None or not MODEL, reason="vLLM has its own set-up: make test-vllm"
+    ),
+]
+LIMITS = {"max_model_len": 1024, "max_num_seqs": 64}
+TURN = Ask.text("Name three colours.", temperature=0, max_tokens=16, logprobs=2)
+FIXED = Likelihood(prompt="The capital of France is", answer=" Paris, and it lies on the Seine.")
+WORD = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 20}},
+        "required": ["word"], "additionalProperties": False}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def inside() -> Iterator[Any]:
+    options = {**LIMITS, "dtype": "bfloat16", "enforce_eager": True}
+    model = open_model({"model": f"vllm:{MODEL}", **options})
+    yield model
+    asyncio.run(model.close())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL)]
+    command += ["--served-model-name", "m", "--port", str(port), "--host", "127.0.0.1"]
+    command += ["--dtype", "bfloat16", "--enforce-eager"]
+    command += [f"--{name.replace('_', '-')}={value}" for name, value in LIMITS.items()]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        while not _up(f"{url}/health"):
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.5)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _up(url: str) -> bool:
+    try:
+        return bool(urllib.request.urlopen(url, timeout=2).status == 200)
+    except OSError:
+        return False
+
+
+def answers(model: Any, *requests: Request) -> list[Any]:
+    async def ask_all() -> list[Any]:
+        asked = [model.answer(one, key=str(n), attempt=0) for n, one in enumerate(requests)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(ask_all())
+
+
+class TestBothWays:
+    pytestmark = REAL
+
+    def test_the_same_prompt_token_ids(self, inside: Any, server: str) -> None:
+        (reply,) = answers(inside, TURN)
+        body = {"model": "m", "messages": TURN.turns()}
+        request = urllib.request.Request(
+            f"{server}/tokenize", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        theirs = json.load(urllib.request.urlopen(request))["tokens"]
+        engine = inside._worker._backend
+        from curate.models.tokens import prompt_tokens
+
+        assert prompt_tokens(engine.tokenizer, TURN) == theirs
+        assert reply.input_tokens == len(theirs)
+
+    def test_the_same_log_probabilities(self, inside: Any, server: str) -> None:
+        (own,) = answers(inside, FIXED)
+
+        async def outside() -> Reply:
+            model = open_model({"model": "openai:m", "base_url": f"{server}/v1"})
+            try:
+                return await model.answer(FIXED, key="k", attempt=0)
+            finally:
+                await model.close()
+
+        theirs = asyncio.run(outside()).values
+        print(f"\nlargest difference: {max(map(abs, map(float.__sub__, own.values, theirs))):.4f}")
+        assert own.values == pytest.approx(theirs, abs=0.05)
+        assert len(theirs) > 5
+
+    def test_structure_and_raw_completion(self, inside: Any, server: str) -> None:
+        asks = (
+            Ask.text("Answer with a JSON word.", schema=WORD, max_tokens=40, temperature=0),
+            Ask(prompt="Once upon a time", max_tokens=8, temperature=0),
+        )
+
+        async def outside() -> list[Reply]:
+            model = open_model({"model": "openai:m", "base_url": f"{server}/v1"})
+            try:
+                return [await model.answer(ask, key="k", attempt=0) for ask in asks]
+            finally:
+                await model.close()
+
+        for structured, raw in (answers(inside, *asks), asyncio.run(outside())):
+            assert set(json.loads(structured.text)) == {"word"}
+            assert raw.text.strip()
+            assert raw.output_tokens == 8
+
+    def test_what_it_cannot_do_fails_alone(self, inside: Any) -> None:
+        long, vector, fine = answers(inside, Ask(prompt="x " * 2000), Embed(texts=("a",)), TURN)
+        assert isinstance(long, PermanentFault)
+        assert isinstance(vector, PermanentFault)
+        assert len(fine.logprobs) == fine.output_tokens
+        assert all(len(token["top"]) >= 2 for token in fine.logprobs)
+
+    def test_a_seed_repeats_a_sample(self, inside: Any) -> None:
+        asks = [Ask(prompt="It", temperature=1.0, max_tokens=12, seed=s) for s in (1, 1, 2)]
+        first, again, other = (reply.text for reply in answers(inside, *asks))
+        assert first == again != other
+
+    def test_throughput(self, inside: Any) -> None:
+        asks = [Ask.text(f"Write about {n}.", temperature=1.0, max_tokens=64) for n in range(64)]
+        began = time.perf_counter()
+        replies = answers(inside, *asks)
+        rate = sum(reply.output_tokens for reply in replies) / (time.perf_counter() - began)
+        print(f"\nvllm in process: {rate:.0f} tokens/s over {len(asks)} prompts")
+        assert rate > 0
+
+
+def test_a_missing_package_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.models.hf.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="environment of its own"):
+        open_model("vllm:a/b")
+
+
+def test_it_needs_a_name(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="names no model"):
+        open_model("vllm:", folder=tmp_path)

@@ -65,7 +65,7 @@ class Occurrences:
     def _grow(self, need: int) -> None:
         size = len(self._keys)
         while need > _MAX_LOAD * size:
-            size *= 4
+            size *= 2
         filled = self._counts > 0
         keys, counts = self._keys[filled], self._counts[filled]
         self._keys, self._counts = np.zeros(size, np.uint64), np.zeros(size, np.uint32)

@@ -2,9 +2,11 @@
 
 The first array that pyarrow makes from Python values imports pandas, to know its types when it sees
 them: a seventh of a second, and 45 MB. A command makes arrays of its own values only; whatever does
-want pandas still finds it. Of pyarrow's allocators jemalloc hands freed memory back soonest, above all
-when told to keep it for a moment only: a million rows through ten filters peak at 590 MB, with the
-default (mimalloc) at 640 to 670, in the same time.
+want pandas still finds it.
+
+Of pyarrow's allocators jemalloc hands freed memory back soonest, above all when told to keep it for
+a moment only: a million rows through ten filters peak at 590 MB, with the default (mimalloc) at 640
+to 670, in the same time.
 """
 
 from __future__ import annotations

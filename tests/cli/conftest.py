@@ -99,6 +99,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with `rows.jsonl` and a recipe, which is also the working folder."""
+    # Whatever the terminal is in which the tests run.
+    monkeypatch.setenv("COLUMNS", "100")
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     (tmp_path / "rows.jsonl").write_text(lines)
     (tmp_path / "recipe.yaml").write_text("inputs: rows.jsonl\nsteps:\n- length:\n    min: 3\n")

@@ -37,7 +37,7 @@ def main() -> int:
         self.retry_delay = 0.0002
 
     OpenAI.__init__ = quick  # type: ignore[method-assign,assignment]
-    spec = {"model": "openai:tiny", "base_url": url, "idle_timeout": 1.5, "max_concurrency": 16}
+    spec = {"model": "openai:tiny", "base_url": url, "idle_timeout": 0.8, "max_concurrency": 16}
     spec |= {"price": {"input": 1.0, "output": 2.0}, "api_key_env": "PLANTED_KEY"}
     spec = spec if "PLANTED_KEY" in os.environ else {**spec, "api_key_env": None}
     pipeline = Pipeline([Judge(at_least=2.0), Respond()], models={"judge": spec, "writer": spec})

@@ -82,7 +82,7 @@ def test_each_row_is_right_or_failed_with_its_cause(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_five_thousand_rows_survive_a_chaotic_server(tmp_path: Path) -> None:
     # So many requests at once keep a busy machine from answering for longer than half a second.
-    chaotic(tmp_path, 5000, gates=16, idle=3.0)
+    chaotic(tmp_path, 5000, gates=16, idle=2.0)
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def values_of(type_: Any) -> st.SearchStrategy[Any]:
     if origin in (list, tuple, Sequence):
         if len(arguments) > 1 and arguments[-1] is not Ellipsis:
             return st.tuples(*map(values_of, arguments))
-        return st.lists(values_of(arguments[0]), min_size=1, max_size=3)
+        return st.lists(values_of(arguments[0]), min_size=1, max_size=3, unique_by=repr)
     raise AssertionError(f"no values for {type_}: teach tests/step_values.py this annotation")
 
 

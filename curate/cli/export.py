@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -20,7 +20,16 @@ def command(
         str,
         typer.Argument(metavar="RUN|FILE", help="A run, or data.", autocompletion=runs_that_begin),
     ],
-    output: Annotated[Path, typer.Option("-o", metavar="PATH", help="The file to write.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            metavar="PATH",
+            # Text, not a `Path`, which would lose the slash at the end of a folder.
+            help="The file to write, or a folder (no suffix, or a slash at its end) for Parquet "
+            "shards named as on the Hugging Face Hub: train-00000-of-00004.parquet.",
+        ),
+    ],
     kind: Annotated[
         str | None,
         typer.Option(
@@ -36,6 +45,15 @@ def command(
             "--split", metavar="train|test", help="Of a RUN: rows that the step `split` marked so."
         ),
     ] = None,
+    shard_rows: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-rows",
+            metavar="N",
+            min=1,
+            help="Rows in a shard, of a folder (default: 100,000).",
+        ),
+    ] = None,
     shape: Annotated[
         str | None,
         typer.Option(
@@ -48,37 +66,69 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
+    target = _target(output, split, shard_rows)
     # A run that has not finished is a run, too: it says so.
     if any((Path(source) / name).exists() for name in ("report.json", ".state")):
-        _export_run(Path(source), output, kind, split)
+        _export_run(Path(source), target, kind, split)
     elif split is not None:
         raise UsageError(f"--split takes a run in which rows were split; {source} is none")
     else:
-        _export_data(source, output, kind, shape)
+        _export_data(source, target, kind, shape)
 
 
-def _export_run(run: Path, output: Path, kind: str | None, split: str | None) -> None:
+class _Target(NamedTuple):
+    """Where rows go: one file, or a folder of shards (`shard_rows` is then set)."""
+
+    path: Path
+    split: str
+    shard_rows: int | None
+
+
+def _target(output: str, split: str | None, shard_rows: int | None) -> _Target:
+    from curate.write import SHARD_ROWS, check_folder, is_folder
+
+    if is_folder(output):
+        check_folder(output)
+        return _Target(Path(output), split or "train", shard_rows or SHARD_ROWS)
+    if shard_rows is not None:
+        raise UsageError(
+            f"--shard-rows takes a folder, and {output} is one file; leave the option out, or name "
+            f"a folder: -o {Path(output).stem}/"
+        )
+    return _Target(Path(output), split or "train", None)
+
+
+def _export_run(run: Path, target: _Target, kind: str | None, split: str | None) -> None:
     from curate.result import Result
-    from curate.write import write_rows
+    from curate.write import write_rows, write_shards
 
     kept = Result.open(run).kept
     rows = kept if split is None else kept.split(split)
-    count = write_rows(rows.tables(), output, kind)
-    typer.echo(f"{count:,} rows written to {output}")
+    path, name, size = target
+    if size is None:
+        count = write_rows(rows.tables(), path, kind)
+    else:
+        count = write_shards(rows.tables(), path, kind, rows=size, split=name)
+    typer.echo(f"{count:,} rows written to {path}")
 
 
-def _export_data(source: str, output: Path, kind: str | None, shape: str | None) -> None:
+def _export_data(source: str, target: _Target, kind: str | None, shape: str | None) -> None:
     """Send data through a recipe without steps, so that unreadable lines are counted and named."""
     from curate.cli.failures import say
     from curate.pipeline import Pipeline
+    from curate.write import cut
 
+    path, name, size = target
     with tempfile.TemporaryDirectory(prefix="curate-export-") as folder:
+        whole = path if size is None else Path(folder) / "whole.parquet"
         result = Pipeline([], inputs=source).run(
-            run=Path(folder) / "run", output=output, output_shape=kind, shape=shape
+            run=Path(folder) / "run", output=whole, output_shape=kind, shape=shape
         )
-    typer.echo(f"{result.summary['kept']:,} rows written to {output}")
+        if size is not None:
+            cut(whole, path, rows=size, split=name)
+    typer.echo(f"{result.summary['kept']:,} rows written to {path}")
     for entry in result.summary["unreadable"][:MOST_SHOWN]:
         say(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}")
     if result.exit_code:
-        say(f"{result.summary['failed']:,} lines could not be read and are not in {output}")
+        say(f"{result.summary['failed']:,} lines could not be read and are not in {path}")
         raise typer.Exit(result.exit_code)

@@ -1,5 +1,18 @@
 """Writers: rows leave in the shapes that trainers and tools read."""
 
 from curate.write.rows import NATURAL, as_shape, check_target, format_names, kind_of, write_rows
+from curate.write.shards import SHARD_ROWS, check_folder, cut, is_folder, write_shards
 
-__all__ = ["NATURAL", "as_shape", "check_target", "format_names", "kind_of", "write_rows"]
+__all__ = [
+    "NATURAL",
+    "SHARD_ROWS",
+    "as_shape",
+    "check_folder",
+    "check_target",
+    "cut",
+    "format_names",
+    "is_folder",
+    "kind_of",
+    "write_rows",
+    "write_shards",
+]

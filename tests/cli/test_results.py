@@ -169,6 +169,36 @@ def test_export_writes_either_side_of_a_split(
     assert (done.exit_code, "--split takes a run" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("source", ["r", "rows.jsonl"])
+def test_export_writes_shards_into_a_folder(
+    run: Result, ok: Callable[..., str], home: Path, source: str
+) -> None:
+    said = ok("export", source, "-o", "v1.0/", "--as", "messages", "--shard-rows", "2")
+    assert said == f"{3 if source == 'r' else 4} rows written to v1.0\n"
+    names = sorted(path.name for path in (home / "v1.0").iterdir())
+    assert names == ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
+    ok("export", source, "-o", "whole.jsonl", "--as", "messages")
+    ok("export", "v1.0/*.parquet", "-o", "back.jsonl", "--as", "messages")
+    assert lines_of(home / "back.jsonl") == lines_of(home / "whole.jsonl")
+
+
+def test_export_names_shards_after_their_split(ok: Callable[..., str], home: Path) -> None:
+    ok("filter", "rows.jsonl", "split:count=1,similarity=null", "-o", "o.jsonl")
+    ok("export", "runs/o", "--split", "test", "-o", "data/test")
+    assert [path.name for path in (home / "data" / "test").iterdir()] == [
+        "test-00000-of-00001.parquet"
+    ]
+
+
+def test_export_refuses_shards_where_they_cannot_go(
+    run: Result, curate: Callable[..., Any], home: Path
+) -> None:
+    done = curate("export", "r", "-o", "a.parquet", "--shard-rows", "2")
+    assert (done.exit_code, "--shard-rows takes a folder" in done.stderr) == (2, True)
+    done = curate("export", "rows.jsonl", "-o", "r")
+    assert (done.exit_code, "the folder r is not empty" in done.stderr) == (2, True)
+
+
 def test_preview_shows_rows_beside_their_fate(ok: Callable[..., str], home: Path) -> None:
     lines = ok("preview", "recipe.yaml", "-n", "2").splitlines()
     assert lines[0].split("  ")[1].startswith("rows.jsonl, record 1 ====")

@@ -1,4 +1,4 @@
-"""Argilla's records, as its `records.from_json` reads them.
+"""Argilla's records, as its `records.from_json` reads them: export to `.json`, one array.
 
 Conversations are chat fields; extra columns that are texts, numbers or lists of texts become
 metadata, the rest JSON text there. Scores of ranked answers stand in the metadata too.

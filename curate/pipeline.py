@@ -191,6 +191,9 @@ class Pipeline:
         `inputs` is a path, a list of dicts, a pandas DataFrame or a `datasets.Dataset`; `options`
         are those of `curate.engine.options.RunOptions` (`run`, `store`, `limit`, `max_cost`, ...).
         """
+        from curate.pandas_later import leave_pandas_for_later
+
+        leave_pandas_for_later()
         from curate.engine.options import RunOptions
         from curate.engine.outputs import write_outputs
         from curate.engine.run import execute

@@ -8,7 +8,7 @@ from tests.house.places import PACKAGE, write_tree
 # Lowest first. A name stands for the module or the folder `curate.NAME` with everything in it;
 # names on one line do not import each other.
 LAYERS = (
-    ("errors", "row", "credentials"),
+    ("errors", "row", "credentials", "pandas_later"),
     ("ask", "chunk", "data", "recipe", "trees"),
     ("digests",),
     ("step", "kernels", "prompts"),

@@ -106,6 +106,8 @@ def _once(command: Sequence[str], env: Mapping[str, str] | None) -> Measured:
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaints:
         began = time.monotonic()
         everything = {**os.environ, **(env or {}), STARTED: str(began)}
+        # Peers were compiled when they were installed; a checkout is by its first run, the warm-up.
+        everything.pop("PYTHONDONTWRITEBYTECODE", None)
         process = subprocess.Popen(command, stdout=output, stderr=complaints, env=everything)
         # Not process.wait(): only wait4 tells what this one child used at most.
         _, status, usage = os.wait4(process.pid, 0)

@@ -117,6 +117,13 @@ def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     )
 
 
+def vectors(sketches: pa.Table, name: str) -> np.ndarray:
+    """Return a column of embeddings as a float32 matrix with a line for each row, not copied."""
+    column = one_array(sketches.column(name))
+    flat: np.ndarray = column.flatten().to_numpy()
+    return flat.reshape(len(column), column.type.list_size)
+
+
 def _text_of_kind(chunk: Chunk, kind: str, on: On) -> pa.StringArray:
     if on == "whole":
         return _whole(chunk, kind)

@@ -1,10 +1,14 @@
-"""Labels: the one name by which a step is found in ledgers, reports, `by=` and settings."""
+"""Names that a recipe may leave open: the labels of its steps, and the encoder that they ask.
+
+A label is the one name by which a step is found in ledgers, reports, `by=` and settings.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from curate.errors import RecipeError
 from curate.step import Step
@@ -13,6 +17,8 @@ from curate.step import Step
 # read; no other step may be called so.
 RESERVED = ("read", "expand")
 _LABEL = re.compile(r"[^\W\d][\w-]*")
+# What a recipe without encoders gets, under the name that its steps then have.
+DEFAULT_ENCODER = {"minilm": "hf:sentence-transformers/all-MiniLM-L6-v2"}
 ErrorAt = Callable[..., RecipeError]
 
 
@@ -30,6 +36,34 @@ def labelled(steps: Sequence[Step], error: ErrorAt) -> tuple[Step, ...]:
             step = step if title == step.title else dataclasses.replace(step, label=title)
         out.append(step)
     return tuple(out)
+
+
+def with_encoders(
+    steps: Sequence[Step], encoders: Mapping[str, Any] | None, error: ErrorAt
+) -> tuple[tuple[Step, ...], Mapping[str, Any] | None]:
+    """Return `steps` with an encoder for each that needs one and names none, and the encoders.
+
+    It is the recipe's only one, or the default where the recipe has none.
+    """
+    bare = [i for i, step in enumerate(steps) if _lacks_encoder(step)]
+    if not bare:
+        return tuple(steps), encoders
+    encoders = encoders or DEFAULT_ENCODER
+    if len(encoders) > 1:
+        step = steps[bare[0]]
+        raise error(
+            ("steps", bare[0], step.name),
+            f"encoder is not set, and the recipe has several: {', '.join(encoders)}; name one",
+            step=step.title,
+        )
+    name = next(iter(encoders))
+    given: dict[str, Any] = {"encoder": name}
+    filled = (dataclasses.replace(s, **given) if i in bare else s for i, s in enumerate(steps))
+    return tuple(filled), encoders
+
+
+def _lacks_encoder(step: Step) -> bool:
+    return step.embeds() and getattr(step, "encoder", "") is None
 
 
 def _given(steps: Sequence[Step], error: ErrorAt) -> set[str]:

@@ -19,7 +19,7 @@ from curate.check import check
 from curate.errors import MissingExtra, RecipeError
 from curate.fields import FieldProblem, FrozenMap, checked, fit, freeze, plain, shown
 from curate.function import Function, from_function
-from curate.labels import labelled
+from curate.labels import labelled, with_encoders
 from curate.step import Step
 
 if TYPE_CHECKING:
@@ -150,9 +150,11 @@ class Pipeline:
     # -- before a run ------------------------------------------------------------------------------
 
     def resolved(self) -> Pipeline:
-        """Return the pipeline with a label on every step that needs one to be told apart."""
+        """Return the pipeline with what was left open filled in: labels, and encoders."""
         steps = labelled(self.steps, self.error)
-        return self if steps == self.steps else dataclasses.replace(self, steps=steps)
+        steps, encoders = with_encoders(steps, self.encoders, self.error)
+        given: dict[str, Any] = {"steps": steps, "encoders": encoders}
+        return self if steps == self.steps else dataclasses.replace(self, **given)
 
     def check(self, kinds: Iterable[str] | None = None) -> None:
         """Raise `RecipeError` for whatever can be known to be wrong before anything is read.

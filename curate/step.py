@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from curate.chunk import Chunk
 
 Asking = Generator[Yielded, Any, Any]
+# The type of a sketch column in which a `Whole` gives a text and gets its vector.
+EMBEDDING = "embedding"
 
 
 def snake_case(name: str) -> str:
@@ -157,6 +159,10 @@ class Step:
         names = (getattr(self, "model", None), getattr(self, "encoder", None))
         return tuple(name for name in names if isinstance(name, str))
 
+    def embeds(self) -> bool:
+        """Tell whether the step asks its `encoder`; then one left at `None` is filled in."""
+        return False
+
 
 def _default(item: dataclasses.Field[Any]) -> Any:
     if item.default_factory is not dataclasses.MISSING:
@@ -217,8 +223,16 @@ class Whole(Step):
     shares_replies: ClassVar[bool] = True
 
     def sketch_types(self) -> dict[str, str]:
-        """Return the columns of a sketch and their Arrow types (`float64`, `list<uint64>` ...)."""
+        """Return the columns of a sketch and their Arrow types (`float64`, `list<uint64>` ...).
+
+        In a column of the type `embedding` a sketch gives a text, and `decide` finds the vector
+        that the step's `encoder` makes of it: float32, a line of zeros for an empty text or `None`.
+        """
         raise NotImplementedError
+
+    def embeds(self) -> bool:
+        """Tell whether a column of the sketch holds texts that become vectors."""
+        return EMBEDDING in self.sketch_types().values()
 
     def sketch(self, row: Row) -> dict[str, Any] | Asking:
         """Return one row's sketch, a value per column of `sketch_types`."""
@@ -232,7 +246,7 @@ class Whole(Step):
         """Return verdicts on all rows, in source order; rows whose sketch failed are absent.
 
         `positions`: int64, the rows' places in the step's input; `sketches`: a table with one row
-        for each of them.
+        for each of them (`curate.chunk.vectors` reads a column of embeddings as a matrix).
         """
         raise NotImplementedError
 

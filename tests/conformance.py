@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+import pyarrow as pa
+
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
 from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest, occurrence_id
-from curate.step import Asking, Drop, Filter, Gather, Generate, Grow, Scored, Step, Whole
+from curate.step import EMBEDDING, Asking, Drop, Filter, Gather, Generate, Grow, Scored, Step, Whole
 
+# The dimension of made-up vectors.
+WIDTH = 8
 # Texts that steps stumble over: empty, short, long, repeated, personal, foreign, odd.
 TEXTS = (
     "",
@@ -88,14 +92,28 @@ class Driver:
         self.asked.append(request)
         random = Random(json.dumps(request.content(), sort_keys=True))
         if isinstance(request, Embed):
-            vectors = tuple(tuple(random.gauss(0, 1) for _ in range(8)) for _ in request.texts)
-            return Reply(values=vectors)
+            return Reply(values=tuple(map(_vector, request.texts)))
         if isinstance(request, Likelihood):
             return Reply(values=tuple(-random.random() for _ in request.answer.split()))
         if isinstance(request, Reward):
             return Reply(values=(random.gauss(0, 1),))
         assert isinstance(request, Ask)
         return Reply(text=f"{random.randint(1, 5)}\nA made-up reply.")
+
+
+def embedded(step: Whole, sketches: pa.Table) -> pa.Table:
+    """Return sketches as `decide` gets them: texts have become vectors, empty ones zeros."""
+    for place, (name, type_) in enumerate(step.sketch_types().items()):
+        if type_ == EMBEDDING:
+            lines = [_vector(text or "") for text in sketches.column(name).to_pylist()]
+            column = pa.array(lines, pa.list_(pa.float32(), WIDTH))
+            sketches = sketches.set_column(place, name, column)
+    return sketches
+
+
+def _vector(text: str) -> list[float]:
+    random = Random(text)
+    return [random.gauss(0, 1) if text.strip() else 0.0 for _ in range(WIDTH)]
 
 
 def made_by(answer: Any, row: Row | None) -> list[Any]:

@@ -19,7 +19,16 @@ from curate.chunk import Chunk, table_of
 from curate.engine.sketching import arrow_type
 from curate.row import KINDS, Record, Row
 from curate.step import Drop, Filter, Generate, Step, Verdicts, Whole
-from tests.conformance import Driver, made_by, outcome, reworded, rows_of_kind, same, scored
+from tests.conformance import (
+    Driver,
+    embedded,
+    made_by,
+    outcome,
+    reworded,
+    rows_of_kind,
+    same,
+    scored,
+)
 from tests.step_values import steps
 
 NAMES = list(catalog.operators())
@@ -163,7 +172,7 @@ def decided(step: Whole, rows: list[Row]) -> Verdicts:
     """Return the verdicts on `rows`, once they are seen to be sound and the same twice."""
     import numpy as np
 
-    sketches = _sketches(step, outcome(step, rows, Driver()))
+    sketches = embedded(step, _sketches(step, outcome(step, rows, Driver())))
     positions = np.arange(len(rows), dtype=np.int64)
     one, two = step.decide(positions, sketches), step.decide(positions, sketches)
     for field in ("code", "score", "partner", "details", "notes"):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from curate.chunk import Chunk, one_array
 from curate.engine.book import Book
-from curate.engine.calls import Results, call_each, row_salts
+from curate.engine.calls import call_each, row_salts
+from curate.engine.embedding import embed
 from curate.engine.ledger import FAILED
 from curate.engine.part import PartRun, describe_error
-from curate.step import Whole
+from curate.step import EMBEDDING, Whole
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
@@ -23,15 +26,20 @@ def sketch(part: PartRun, step: Whole, driver: Driver | None) -> pa.Table:
     began = time.perf_counter()
     part.compact()
     types = {name: arrow_type(text) for name, text in step.sketch_types().items()}
-    out = _sketch_chunks(part, step, types) if part.large else None
+    # Texts are taken from columns in small runs, too: no kernel has to be compiled for that.
+    out = _sketch_chunks(part, step, types) if part.large or step.embeds() else None
     if out is None:
         out = _sketch_rows(part, step, types, driver)
+    if step.embeds():
+        out = _with_vectors(part, step, out, driver)
     part.tally(step.title).seconds += time.perf_counter() - began
     return out
 
 
 def arrow_type(text: str) -> pa.DataType:
     """Return the Arrow type that a step's `sketch_types` names."""
+    if text == EMBEDDING:
+        return pa.string()
     if text.startswith("list<"):
         return pa.list_(arrow_type(text[5:-1]))
     if text.startswith("binary") and text[6:].isdigit():
@@ -67,7 +75,7 @@ def _sketch_rows(
             good.append(value)
         except (pa.ArrowException, TypeError, ValueError, OverflowError, KeyError) as wrong:
             results.errors[index] = describe_error(wrong)
-    _fail_sketches(part, step.title, results)
+    _fail_sketches(part, step.title, results.errors)
     return pa.Table.from_pylist(good, schema=schema)
 
 
@@ -80,9 +88,20 @@ def _check_sketch(value: Any, types: dict[str, pa.DataType]) -> None:
             pa.scalar(entry, type_)
 
 
-def _fail_sketches(part: PartRun, label: str, results: Results) -> None:
+def _with_vectors(part: PartRun, step: Whole, table: pa.Table, driver: Driver | None) -> pa.Table:
+    """Replace texts by vectors; a row whose text has none ends here."""
+    assert driver is not None, "a step that embeds asks"
+    table, errors = embed(step, table, driver)
+    if errors:
+        good = np.setdiff1d(np.arange(table.num_rows), np.fromiter(errors, np.int64))
+        table = table.take(good)
+    _fail_sketches(part, step.title, errors)
+    return table
+
+
+def _fail_sketches(part: PartRun, label: str, errors: Mapping[int, str]) -> None:
     tally, book = part.tally(label), Book(label)
-    for index, error in sorted(results.errors.items()):
+    for index, error in sorted(errors.items()):
         part.mark(index, FAILED, label, error)
         book.add(part.rows[index], FAILED, error)
         # The row entered the step; the others are counted when it decides.

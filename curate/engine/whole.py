@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import one_array
+from curate.engine.embedding import matrices
 from curate.engine.ledger import dumps
 from curate.engine.part import check_detail, check_reason, describe_error
 from curate.engine.segment import PartState, WholeLead
@@ -25,6 +26,8 @@ def decide(step: Whole, states: Sequence[PartState]) -> float:
     sketches = pa.concat_tables(
         [load(state.sketches) for state in states if state.sketches is not None]
     )
+    if step.embeds():
+        sketches = matrices(step, sketches)
     positions = np.arange(sketches.num_rows, dtype=np.int64)
     try:
         verdicts = step.decide(positions, sketches)

@@ -37,6 +37,7 @@ class Draft:
     logprobs: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
     finish: str | None = None
     text: str = ""
+    settled: bool = False
 
     @classmethod
     def of(cls, waiting: Waiting, tokenizer: Any, defaults: Any, ends: set[int]) -> Draft:
@@ -118,6 +119,12 @@ class Draft:
     def _decoded(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
+    def settle(self) -> None:
+        """Hand over the reply, once: a short one need not wait for the longest of its batch."""
+        if not self.settled:
+            self.settled = True
+            self.waiting.settle(self.reply())
+
     def reply(self) -> Reply:
         """Return what is written; a draft that ran into the end of the context was cut off."""
         if self.finish is None:
@@ -171,12 +178,15 @@ class Drafting(LogitsProcessor):
 
 
 class Ended(StoppingCriteria):
-    """End a row with its draft, and all of them when nobody waits any longer."""
+    """End a row with its draft, hand its reply over, and end all when nobody waits any longer."""
 
     def __init__(self, drafts: Sequence[Draft]) -> None:
         self._drafts = drafts
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **given: Any) -> torch.Tensor:
         """Tell for each row whether it is done."""
+        for draft in self._drafts:
+            if draft.finish is not None:
+                draft.settle()
         done = [draft.finish is not None or draft.waiting.given_up for draft in self._drafts]
         return torch.tensor(done, device=input_ids.device)

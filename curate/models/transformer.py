@@ -160,7 +160,7 @@ class Writer:
             stopping_criteria=transformers.StoppingCriteriaList([Ended(drafts)]),
         )
         for draft in drafts:
-            draft.waiting.settle(draft.reply())
+            draft.settle()
 
     def _weigh(self, batch: Sequence[Waiting]) -> None:
         keep = max(one.answer for one in batch) + 1

@@ -20,8 +20,12 @@ from curate.errors import CurateError, PermanentFault, StoppedShort
 
 # How long the first request of a batch waits for others: much less than a batch takes.
 GATHER_SECONDS = 0.02
-# A thread inside a computation sees that it must end at its next token.
-CLOSE_SECONDS = 5.0
+# A thread inside a computation sees that it must end at its next token; one that reads weights does
+# not, and whoever pressed Ctrl-C does not wait for it.
+CLOSE_SECONDS = 0.5
+# One model loads at a time: transformers is half imported for a second thread that imports it
+# meanwhile.
+_LOADING = threading.Lock()
 
 
 @dataclass(eq=False)
@@ -41,8 +45,8 @@ class Waiting:
 
     @property
     def given_up(self) -> bool:
-        """Whether nobody wants the answer any longer."""
-        return self.closed.is_set() or self.future.cancelled()
+        """Whether nobody wants the answer any longer: it is there, or the command was stopped."""
+        return self.closed.is_set() or self.future.done()
 
     def settle(self, answer: Reply | Exception) -> None:
         """Hand over the reply or the error, from whichever thread."""
@@ -145,13 +149,14 @@ class Worker:
         try:
             self._loaded().run(batch)
         except Exception as error:
-            if len(batch) > 1 and is_memory(error):
-                half = len(batch) // 2
+            left = [one for one in batch if not one.given_up]
+            if len(left) > 1 and is_memory(error):
+                half = len(left) // 2
                 self._batch_size = min(self._batch_size, half)
-                self._run(batch[:half])
-                self._run(batch[half:])
+                self._run(left[:half])
+                self._run(left[half:])
                 return
-            for one in batch:
+            for one in left:
                 one.settle(self._failure(error))
 
     def _failure(self, error: Exception) -> Exception:
@@ -167,7 +172,8 @@ class Worker:
             raise self._broken
         if self._backend is None:
             try:
-                self._backend = self._load()
+                with _LOADING:
+                    self._backend = self._load()
             except Exception as error:
                 self._broken = self._not_loaded(error)
                 raise self._broken from None

@@ -14,45 +14,22 @@ from curate.errors import MissingExtra, PermanentFault, RecipeError, StoppedShor
 from curate.models import hf
 from curate.models.model import open_model
 from curate.row import Message
+from tests.models.tiny import save_tiny
 
 CONTEXT = 256
-TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}<assistant>"
 TEXTS = ["a", "the quick brown fox", "Grüße ☃", "one two three four five six seven", "x y"]
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-layer Llama with random weights and a tokenizer of bytes."""
-    return _save(tmp_path_factory.mktemp("writer"), "LlamaForCausalLM")
+    return save_tiny(tmp_path_factory.mktemp("writer"), "LlamaForCausalLM", CONTEXT)
 
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _save(tmp_path_factory.mktemp("reward"), "LlamaForSequenceClassification", num_labels=1)
-
-
-def _save(folder: Path, kind: str, **extra: Any) -> Path:
-    import torch
-    import transformers
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {piece: number for number, piece in enumerate(["<pad>", "<end>", *alphabet])}
-    plain = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    plain.decoder = decoders.ByteLevel()
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=plain, pad_token="<pad>", eos_token="<end>", chat_template=TEMPLATE
-    )
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=len(vocabulary), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=CONTEXT,
-        initializer_range=0.4, pad_token_id=0, bos_token_id=None, eos_token_id=1, **extra,
-    )  # fmt: skip
-    getattr(transformers, kind)(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    folder = tmp_path_factory.mktemp("reward")
+    return save_tiny(folder, "LlamaForSequenceClassification", CONTEXT, num_labels=1)
 
 
 def answers(folder: Path, *requests: Request, **options: Any) -> list[Any]:
@@ -160,6 +137,40 @@ def test_a_reply_ends_before_its_stop_text(tiny: Path) -> None:
     assert (cut.text, cut.finish_reason) == (whole.text[: whole.text.index(stop)], "stop")
     assert cut.output_tokens < whole.output_tokens
     assert len("".join(t["token"] for t in cut.logprobs)) >= len(cut.text)
+
+
+@pytest.mark.slow
+def test_a_short_reply_does_not_wait_for_the_longest_of_its_batch(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    from curate.models.sampling import Drafting
+
+    choose, first = Drafting.__call__, threading.Event()
+
+    def held(self: Drafting, ids: Any, scores: Any) -> Any:
+        """Go on behind the third token only when the short reply has been received."""
+        assert ids.shape[1] < 3 + len("short") or first.wait(60)
+        return choose(self, ids, scores)
+
+    async def ask_both() -> tuple[Reply, Reply]:
+        model = open_model({"model": f"hf:{tiny}", "threads": 1})
+        asks = [Ask(prompt="short", temperature=1.0, max_tokens=n) for n in (1, 40)]
+        tasks = [
+            asyncio.create_task(model.answer(one, key=str(n), attempt=0))
+            for n, one in enumerate(asks)
+        ]
+        short = await tasks[0]
+        first.set()
+        long = await tasks[1]
+        await model.close()
+        return short, long
+
+    monkeypatch.setattr(Drafting, "__call__", held)
+    short, long = asyncio.run(ask_both())
+    assert short.output_tokens == 1
+    assert long.output_tokens > 1
 
 
 @pytest.mark.slow

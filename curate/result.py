@@ -314,25 +314,17 @@ def _kinds_by_fields(table: pa.Table) -> list[str]:
 
 def as_record(row: Row) -> dict[str, Any]:
     """Return a row as plain data: its fields, then its extra columns."""
+    from curate.read.shapes.fields import extra_columns, turns_of
+
     record: dict[str, Any] = {}
     for name in KINDS.get(row.kind, ()):
         value = row.fields[name]
         if FIELD_TYPES[name] == "messages":
-            value = [as_turn(message) for message in value]
+            value = turns_of(value)
         elif name == "candidates":
             value = [
-                {"messages": [as_turn(m) for m in c.messages], "score": c.score, "model": c.model}
+                {"messages": turns_of(c.messages), "score": c.score, "model": c.model}
                 for c in value
             ]
         record[name] = value
-    extra = json.loads(row.extra) if row.extra else {}
-    extra.pop("input_chars", None)
-    return {**record, **{k: v for k, v in extra.items() if k not in record}}
-
-
-def as_turn(message: Any) -> dict[str, Any]:
-    """Return a message as chat data: role, content, and its tool or media parts."""
-    turn = {"role": message.role, "content": message.content}
-    if message.parts:
-        turn.update(json.loads(message.parts))
-    return turn
+    return {**record, **{k: v for k, v in extra_columns(row).items() if k not in record}}

@@ -9,6 +9,7 @@ from curate import Pipeline
 from curate.errors import UsageError
 from curate.row import Row
 from curate.step import Drop
+from curate.steps import Pii
 
 
 def test_failed_rows_say_why(tmp_path: Path) -> None:
@@ -69,3 +70,19 @@ def test_a_dataset_has_the_columns_of_all_rows(tmp_path: Path) -> None:
     mixed = Pipeline([]).run(rows, run=tmp_path / "mixed").kept
     with pytest.raises(UsageError, match="take to_list"):
         mixed.to_datasets()
+
+
+def test_rows_as_a_list_are_as_a_step_left_them_and_read_again(tmp_path: Path) -> None:
+    image = {"type": "image_url", "image_url": {"url": "a.png"}}
+    said = [{"type": "text", "text": "I am ann.lee@proton.me"}, image]
+    turn = {"role": "user", "content": said}
+    sides = {n: [turn, {"role": "assistant", "content": n}] for n in ("chosen", "rejected")}
+    result = Pipeline([Pii()]).run([sides | {"lot": 1}], run=tmp_path / "run")
+    (record,) = result.kept.to_list()
+    assert record["prompt"] == [
+        {"role": "user", "content": [{"type": "text", "text": "I am [EMAIL]"}, image]}
+    ]
+    # What readers leave in `extra` for the way back is no column: it would be refused as one.
+    assert set(record) == {"prompt", "chosen", "rejected", "margin", "p_chosen", "lot"}
+    again = Pipeline([Pii()]).run([record], run=tmp_path / "again")
+    assert again.kept.to_list() == [record]

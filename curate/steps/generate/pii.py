@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -60,12 +61,25 @@ class Pii(Generate):
         return row.rewrite(**_rewritten(row, self._mask))
 
     def _mask(self, turns: Turns) -> Turns:
-        return tuple(
-            turn._replace(
-                content=mask_personal(turn.content, find_personal(turn.content, self.find))
-            )
-            for turn in turns
-        )
+        return tuple(map(self._masked_turn, turns))
+
+    def _masked_turn(self, turn: Message) -> Message:
+        """Mask a turn, also in the parts that its text came in: they travel beside it."""
+        content = self._masked(turn.content)
+        beside = json.loads(turn.parts) if turn.parts else {}
+        came = beside.get("content")
+        if not isinstance(came, list):
+            return turn._replace(content=content)
+        own = [{**p, "text": self._masked(p["text"])} if _is_text(p) else p for p in came]
+        if "\n".join(part["text"] for part in own if _is_text(part)) != content:
+            # Something was found across two parts, so they become one.
+            own = [{"type": "text", "text": content}, *(p for p in came if not _is_text(p))]
+        beside["content"] = own
+        parts = json.dumps(beside, ensure_ascii=False, separators=(",", ":"))
+        return turn._replace(content=content, parts=parts)
+
+    def _masked(self, text: str) -> str:
+        return mask_personal(text, find_personal(text, self.find))
 
     def make_many(self, chunk: Chunk) -> list[list[Made]]:
         """Let RE2 pick the rows that can hold anything, and make those one by one."""
@@ -88,6 +102,10 @@ class Pii(Generate):
             made = self.make(row)
             out[index] = [] if made is row else [made]
         return out
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
 def _contents(messages: Any) -> Any:

@@ -1,3 +1,4 @@
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from curate.chunk import Chunk, table_of
 from curate.kernels.personal import KINDS, SCREENS, find_personal, luhn, mod_97
+from curate.read.shapes.fields import messages_of, turns_of
 from curate.row import Candidate, Message
 from curate.step import Drop
 from curate.steps.generate.pii import Pii
@@ -112,6 +114,26 @@ def test_masks_all_answers_of_other_kinds(make_row):
     ranked = {"prompt": prompt, "candidates": (Candidate(leak, 0.5, "m"),)}
     made = Pii().make(make_row("ranked", ranked))
     assert made.fields["candidates"] == (Candidate(masked, 0.5, "m"),)
+
+
+@pytest.mark.parametrize(
+    ("texts", "left"),
+    [
+        (["to ann.lee@proton.me", "and 8.8.8.8"], ["to [EMAIL]", "and [IP]"]),
+        # A key may begin in one part and end in another.
+        ([f"-----{mark} RSA PRIVATE KEY-----" for mark in ("BEGIN", "END")], ["[KEY]"]),
+    ],
+)
+def test_masks_the_parts_that_a_text_came_in(conversation, texts, left):
+    image = {"type": "image_url", "image_url": {"url": "a.png"}}
+    came = [{"type": "text", "text": text} for text in texts]
+    turn = messages_of([{"role": "user", "content": [*came, image], "name": "ann"}], "messages")
+    row = conversation("", "")._replace(fields={"messages": turn})
+    (masked,) = Pii().make(row).fields["messages"]
+    assert masked.content == "\n".join(left)
+    parts = [{"type": "text", "text": text} for text in left]
+    assert json.loads(masked.parts) == {"content": [*parts, image], "name": "ann"}
+    assert turns_of([masked])[0]["content"] == [*parts, image]
 
 
 def test_drop_counts_and_names_the_first_kind(conversation):

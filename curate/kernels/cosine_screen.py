@@ -1,0 +1,177 @@
+"""Fast products of unit vectors, which say what pairs are worth a float64 cosine.
+
+A screen multiplies blocks of unit vectors in low precision and returns every pair whose product
+reaches the threshold less the screen's `margin`, a bound of its error: it may name too many pairs,
+never too few. So it decides nothing, and which screen is used changes no verdict. With native
+bfloat16 products a processor goes through four times the pairs of a float32 product.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+from numba import njit
+
+from curate.kernels.directions import unit
+
+# From this many vectors on, bfloat16 products save more than it takes to load torch.
+LOAD_TORCH = 32_768
+_FLOAT32, _BFLOAT16 = 2.0**-24, 2.0**-8  # unit roundoff
+
+
+class Screen(Protocol):
+    """A way to multiply blocks of unit vectors."""
+
+    def margin(self, width: int) -> float:
+        """Return a bound of the error of a product of unit vectors of `width` numbers."""
+        ...
+
+    def empty(self, count: int, width: int) -> Any:
+        """Return room for `count` prepared vectors, which slices and takes slices."""
+        ...
+
+    def prepare(self, vectors: np.ndarray, lengths: np.ndarray) -> Any:
+        """Return vectors as the screen multiplies them."""
+        ...
+
+    def reaching(self, left: Any, right: Any, at_least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs of lines whose product is `at_least`, in the order of the lines."""
+        ...
+
+    def workers(self) -> Any:
+        """Return a context that gives an executor for calls of `reaching`."""
+        ...
+
+
+class FloatScreen:
+    """Products in float32, by the BLAS that numpy brings."""
+
+    def margin(self, width: int) -> float:
+        """Return the bound: each number rounded once, then `width` roundings of sums."""
+        return 2 * (width + 4) * _FLOAT32
+
+    def empty(self, count: int, width: int) -> np.ndarray:
+        """Return room in float32."""
+        return np.empty((count, width), np.float32)
+
+    def prepare(self, vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Return float32 unit vectors."""
+        return unit(vectors, lengths)
+
+    def reaching(
+        self, left: np.ndarray, right: np.ndarray, at_least: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs that reach `at_least`."""
+        return _pairs(left @ right.T, np.nextafter(np.float32(at_least), np.float32(-2)))
+
+    @contextmanager
+    def workers(self) -> Iterator[ThreadPoolExecutor]:
+        """Give a thread for each core, each with its own product on one thread of BLAS."""
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1), ThreadPoolExecutor(_cores()) as pool:
+            yield pool
+
+
+class HalfScreen:
+    """Products in bfloat16 with float32 sums, by torch, on processors that have them."""
+
+    def margin(self, width: int) -> float:
+        """Return the bound: both factors and the product rounded to bfloat16, sums to float32."""
+        return 3 * _BFLOAT16 + _BFLOAT16**2 + 4 * (width + 4) * _FLOAT32
+
+    def empty(self, count: int, width: int) -> Any:
+        """Return room in bfloat16."""
+        import torch
+
+        return torch.empty((count, width), dtype=torch.bfloat16)
+
+    def prepare(self, vectors: np.ndarray, lengths: np.ndarray) -> Any:
+        """Return bfloat16 unit vectors."""
+        import torch
+
+        return torch.from_numpy(unit(vectors, lengths)).bfloat16()
+
+    def reaching(self, left: Any, right: Any, at_least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs that reach `at_least`; it must be positive."""
+        import torch
+
+        with torch.inference_mode():
+            product = (left @ right.T).view(torch.int16).numpy()
+        # As whole numbers, the bits of positive bfloat16 numbers keep their order.
+        bits = np.float32(at_least).view(np.int32) >> 16
+        return _pairs(product, np.int16(bits))
+
+    @contextmanager
+    def workers(self) -> Iterator[ThreadPoolExecutor]:
+        """Give a thread for each core, each with its own product on one thread of torch."""
+        import torch
+
+        before = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(
+                _cores(), initializer=torch.set_num_threads, initargs=(1,)
+            ) as pool:
+                yield pool
+        finally:
+            torch.set_num_threads(before)
+
+
+def screen_for(count: int, at_least: float) -> Screen:
+    """Return the fastest screen here for `count` vectors."""
+    half = HalfScreen()
+    loaded = "torch" in sys.modules
+    # Below its margin a product in bfloat16 could be negative, and tells nothing.
+    if at_least <= 0.05 or not (loaded or count >= LOAD_TORCH) or not _half_is_native():
+        return FloatScreen()
+    return half
+
+
+def _half_is_native() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    found = capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _pairs(product: np.ndarray, least: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lines and columns of all entries that are at least `least`."""
+    room = 4096
+    while True:
+        lines, columns = np.empty(room, np.int32), np.empty(room, np.int32)
+        count = _scan(product, least, lines, columns)
+        if count <= room:
+            return lines[:count], columns[:count]
+        room = count
+
+
+@njit(nogil=True, cache=True)
+def _scan(product: np.ndarray, least: Any, lines: np.ndarray, columns: np.ndarray) -> Any:
+    """Write down the entries that reach `least` as far as there is room; return how many."""
+    count = 0
+    for line in range(product.shape[0]):
+        entries = product[line]
+        hit = False
+        for column in range(len(entries)):  # without a branch: this one is vectorised
+            hit |= entries[column] >= least
+        if not hit:
+            continue
+        for column in range(len(entries)):
+            if entries[column] >= least:
+                if count < len(lines):
+                    lines[count], columns[count] = line, column
+                count += 1
+    return count

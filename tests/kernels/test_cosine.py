@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.kernels import cosine_join
+from curate.kernels.cosine_join import neighbours
+from curate.kernels.cosine_screen import FloatScreen, HalfScreen
+from curate.kernels.cosine_walk import walk_neighbours, walk_searching
+from curate.kernels.directions import Directions, check_similarity, cosines_between
+
+
+def clustered(seed, count, width=12, groups=6, spread=0.3):
+    """Vectors around a few centres, some equal, some zero, of any length."""
+    random = np.random.default_rng(seed)
+    centres = random.standard_normal((groups, width))
+    vectors = centres[random.integers(0, groups, count)]
+    vectors = vectors + spread * random.standard_normal((count, width))
+    vectors *= random.uniform(0.1, 30, (count, 1))
+    equal = random.random(count) < 0.2
+    vectors[equal] = vectors[random.integers(0, max(count, 1), int(equal.sum()))]
+    vectors[random.random(count) < 0.05] = 0
+    return vectors.astype(np.float32)
+
+
+def naive_cosine(one, other):
+    """The definition: exact products, and an exact sum rounded once."""
+    dot = math.fsum(float(a) * float(b) for a, b in zip(one, other, strict=True))
+    lengths = [math.sqrt(math.fsum(float(a) ** 2 for a in v)) for v in (one, other)]
+    return dot / (lengths[0] * lengths[1])
+
+
+def naive_walk(own, order, similarity):
+    """The definition of the walk, over all pairs."""
+    count = len(own)
+    partner, score, kept = np.full(count, -1), np.full(count, np.nan), []
+    for line in order:
+        if own.lengths[line] == 0:
+            continue
+        cosines = own.cosines(np.full(len(kept), line), np.array(kept, np.int64))
+        close = [(-c, k) for c, k in zip(cosines, kept, strict=True) if c >= similarity]
+        if close:
+            score[line], partner[line] = -min(close)[0], min(close)[1]
+        else:
+            kept.append(int(line))
+    return partner, score
+
+
+def same(one, other):
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, other, strict=True))
+
+
+# -- cosines --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1, 5, 32, 33, 384])
+def test_a_cosine_is_that_of_exact_arithmetic_up_to_its_last_digits(width):
+    vectors = np.random.default_rng(width).standard_normal((6, width)).astype(np.float32)
+    own = Directions.of(vectors)
+    left, right = np.triu_indices(6, 1)
+    expected = [naive_cosine(vectors[a], vectors[b]) for a, b in zip(left, right, strict=True)]
+    assert np.allclose(own.cosines(left, right), expected, rtol=0, atol=1e-14)
+    assert own.cosines(left, right).tolist() == own.cosines(right, left).tolist()
+
+
+def test_the_order_of_summation_is_pinned():
+    # These numbers lose digits in every other order: a faster one must not slip in.
+    line = np.array([[1e8, 1.0, -1e8, 1.0] * 16 + [3.0] * 5], np.float32)
+    own, ones = Directions.of(line), Directions.of(np.ones((1, 69), np.float32))
+    lanes = np.zeros(32)
+    for start in range(0, 69, 32):
+        part = line[0, start : start + 32].astype(np.float64)
+        lanes[: len(part)] += part
+    while len(lanes) > 1:
+        lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
+    expected = lanes[0] / (own.lengths[0] * ones.lengths[0])
+    zero = np.zeros(1, np.int64)
+    assert cosines_between(own, zero, ones, zero).tolist() == [expected]
+
+
+def test_equal_vectors_have_the_cosine_one_and_zeros_have_none():
+    vectors = np.array([[0.1, 0.2, 0.7], [0.1, 0.2, 0.7], [0, 0, 0], [-0.0, 0, 0]], np.float32)
+    own = Directions.of(vectors)
+    assert own.first.tolist() == [0, 0, 2, 2]
+    assert own.distinct().tolist() == [0]
+    assert own.cosines(np.array([0]), np.array([1])).tolist() == [1.0]
+    assert np.isnan(own.cosines(np.array([0, 2]), np.array([2, 3]))).all()
+
+
+def test_vectors_that_are_not_finite_are_refused():
+    for wrong in (np.nan, np.inf):
+        vectors = np.ones((3, 2), np.float32)
+        vectors[1, 1] = wrong
+        with pytest.raises(ValueError, match="vector 1 holds a NaN or an infinity"):
+            Directions.of(vectors)
+    with pytest.raises(ValueError, match="must be a matrix"):
+        Directions.of(np.ones(3, np.float32))
+
+
+def test_a_cosine_outside_its_range_is_refused():
+    for wrong in (0.0, -0.5, 1.01, math.nan):
+        with pytest.raises(ValueError, match="above 0 and at most 1"):
+            check_similarity(wrong)
+
+
+# -- the join -------------------------------------------------------------------------------------
+
+
+SCREENS = [FloatScreen(), HalfScreen()]
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 90), block=st.sampled_from([1, 7, 64]))
+@settings(max_examples=25, deadline=None)
+def test_all_pairs_are_found_whatever_the_blocks_and_the_screen(screen, seed, count, block):
+    own = Directions.of(clustered(seed, count))
+    lines = own.distinct()
+    a, b = np.triu_indices(len(lines), 1)
+    cosines = own.cosines(lines[a], lines[b])
+    # A threshold that some pair meets exactly, where there is one.
+    at_least = float(np.quantile(cosines, 0.9, method="nearest")) if len(a) else 0.9
+    at_least = min(max(at_least, 0.06), 1.0)
+    found = neighbours(own, at_least, block=block, screen=screen)
+    assert found.lines.tolist() == lines.tolist()
+    heads = np.repeat(np.arange(len(lines)), np.diff(found.starts))
+    upper = heads < found.others
+    enough = cosines >= at_least
+    assert heads[upper].tolist() == a[enough].tolist()
+    assert found.others[upper].tolist() == b[enough].tolist()
+    assert found.cosines[upper].tolist() == cosines[enough].tolist()
+    for line in range(len(lines)):
+        own_others = found.others[found.starts[line] : found.starts[line + 1]]
+        assert (np.diff(own_others) > 0).all()
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_no_product_of_a_screen_is_further_off_than_its_margin(screen):
+    random = np.random.default_rng(3)
+    near = random.standard_normal((1, 384)) + 0.4 * random.standard_normal((200, 384))
+    own = Directions.of(near.astype(np.float32))
+    prepared = screen.prepare(own.vectors, own.lengths)
+    left, right = np.triu_indices(200, 1)
+    cosines = own.cosines(left, right)
+    for at_least in np.quantile(cosines, [0.01, 0.5, 0.99]):
+        named = screen.reaching(prepared, prepared, at_least - screen.margin(384))
+        names = set(zip(*(side.tolist() for side in named), strict=True))
+        enough = cosines >= at_least
+        assert names >= set(zip(left[enough].tolist(), right[enough].tolist(), strict=True))
+
+
+def test_more_pairs_than_first_room_are_all_written_down():
+    own = Directions.of(clustered(1, 400, groups=1, spread=0.01))
+    found = neighbours(own, 0.5)
+    count = len(own.distinct())
+    assert found.pairs == count * (count - 1) // 2 > 4096
+
+
+def test_pairs_above_the_budget_are_not_held(monkeypatch):
+    monkeypatch.setattr(cosine_join, "_WAVE", 2)
+    own = Directions.of(clustered(1, 200, groups=1, spread=0.01))
+    count = len(own.distinct())
+    needed = cosine_join.BYTES_PER_PAIR * count * (count - 1) // 2
+    assert neighbours(own, 0.5, budget=needed - 1, block=16) is None
+    assert neighbours(own, 0.5, budget=needed, block=16) is not None
+
+
+# -- the walk -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(0, 90),
+    block=st.sampled_from([1, 8, 1024]),
+    similarity=st.sampled_from([0.3, 0.8, 0.95, 1.0]),
+)
+@settings(max_examples=25, deadline=None)
+def test_both_walks_are_the_definition(screen, seed, count, block, similarity):
+    own = Directions.of(clustered(seed, count))
+    order = np.random.default_rng(seed).permutation(count)
+    expected = naive_walk(own, order, similarity)
+    found = neighbours(own, similarity, screen=screen)
+    assert same(walk_neighbours(own, found, order, similarity), expected)
+    assert same(walk_searching(own, order, similarity, block=block, screen=screen), expected)
+    # Neighbours that reach further down decide the same.
+    further = neighbours(own, similarity / 2 + 0.06, screen=FloatScreen())
+    if similarity / 2 + 0.06 <= similarity:
+        assert same(walk_neighbours(own, further, order, similarity), expected)
+
+
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 60))
+@settings(max_examples=25, deadline=None)
+def test_kept_vectors_are_apart_and_every_dropped_one_has_its_witness(seed, count):
+    own = Directions.of(clustered(seed, count))
+    partner, score = walk_searching(own, np.arange(count), 0.9)
+    kept = np.flatnonzero((partner < 0) & (own.lengths > 0))
+    a, b = np.triu_indices(len(kept), 1)
+    assert (own.cosines(kept[a], kept[b]) < 0.9).all()
+    dropped = np.flatnonzero(partner >= 0)
+    assert np.isin(partner[dropped], kept).all()
+    assert (own.cosines(dropped, partner[dropped]) == score[dropped]).all()
+    assert (score[dropped] >= 0.9).all()
+
+
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 60))
+@settings(max_examples=20, deadline=None)
+def test_shuffled_lines_under_one_total_order_keep_the_same_set(seed, count):
+    random = np.random.default_rng(seed)
+    vectors, rank, shuffle = clustered(seed, count), random.permutation(count), None
+    shuffle = random.permutation(count)
+    partner, _ = walk_searching(Directions.of(vectors), np.argsort(rank), 0.9)
+    moved, _ = walk_searching(Directions.of(vectors[shuffle]), np.argsort(rank[shuffle]), 0.9)
+    assert set(np.flatnonzero(partner < 0)) == set(shuffle[np.flatnonzero(moved < 0)])
+
+
+@pytest.mark.parametrize(
+    ("vectors", "partner"),
+    [
+        (np.zeros((0, 4)), []),
+        (np.zeros((0, 1)), []),
+        (np.ones((1, 4)), [-1]),
+        (np.ones((5, 4)), [-1, 0, 0, 0, 0]),
+        (np.zeros((5, 4)), [-1] * 5),
+        (np.eye(5), [-1] * 5),
+        (np.array([[0, 0], [1, 0], [0, 0], [2, 0]]), [-1, -1, -1, 1]),
+    ],
+    ids=["empty", "no text", "one", "all equal", "all zero", "all apart", "zeros between"],
+)
+def test_the_ends_of_the_scale(vectors, partner):
+    own = Directions.of(vectors.astype(np.float32))
+    order = np.arange(len(vectors))
+    assert walk_searching(own, order, 0.9).partner.tolist() == partner
+    found = neighbours(own, 0.9)
+    assert walk_neighbours(own, found, order, 0.9).partner.tolist() == partner

@@ -116,6 +116,7 @@ class Reply:
 
     `text` for an `Ask`; `values` holds numbers for the other forms (a vector per text, token
     log-probabilities, one reward). `input_tokens` and `output_tokens` are the server's own usage.
+    `cut` numbers the texts of an `Embed` of which the encoder read only the beginning.
     """
 
     text: str = ""
@@ -124,6 +125,7 @@ class Reply:
     logprobs: tuple[Any, ...] = ()
     input_tokens: int = 0
     output_tokens: int = 0
+    cut: tuple[int, ...] = ()
     key: str = field(default="", compare=False)
 
     def whole(self) -> str:
@@ -139,14 +141,15 @@ class Reply:
 
     def to_json(self) -> str:
         """Return the reply as the store keeps it."""
-        data = {name: value for name, value in vars(self).items() if name != "key"}
+        own = vars(self).items()
+        data = {name: value for name, value in own if name != "key" and (name != "cut" or value)}
         return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str, key: str = "") -> Reply:
         """Read a reply back from `to_json`."""
         data = json.loads(text)
-        data["values"], data["logprobs"] = tuple(data["values"]), tuple(data["logprobs"])
+        data |= {name: tuple(data.get(name, ())) for name in ("values", "logprobs", "cut")}
         return cls(**data, key=key)
 
 

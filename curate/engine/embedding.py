@@ -1,24 +1,32 @@
-"""Turn the texts in a `Whole`'s embedding columns into vectors: each distinct text once."""
+"""Turn the texts in a `Whole`'s embedding columns into vectors: each distinct text once.
+
+While parts are on their way a column holds places in the store, eight bytes a row. When the step
+decides, the vectors are gathered into one matrix: in memory, or above a budget in a mapped file.
+"""
 
 from __future__ import annotations
 
-import functools
+import os
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from curate.ask import Embed
 from curate.chunk import one_array
 from curate.engine.part import describe_error
-from curate.engine.requests.cursor import Job
-from curate.step import EMBEDDING, Asking, Whole
+from curate.engine.requests.vectors import MISSING
+from curate.step import EMBEDDING, Whole
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
+    from curate.engine.requests.vectors import Vectors
 
-VECTOR = pa.list_(pa.float32())
+# Above this size a matrix lies in a file, whose pages the system may take back.
+IN_MEMORY_BYTES = 256 << 20
+_STORE = b"store"
 
 
 def embedding_columns(step: Whole) -> list[str]:
@@ -27,51 +35,62 @@ def embedding_columns(step: Whole) -> list[str]:
 
 
 def embed(step: Whole, table: pa.Table, driver: Driver) -> tuple[pa.Table, dict[int, str]]:
-    """Return sketches with vectors for texts (null for an empty one), and errors by row."""
+    """Return sketches with the places of vectors for texts, and errors by row."""
     errors: dict[int, str] = {}
     for name in embedding_columns(step):
-        column = one_array(table.column(name)).dictionary_encode()
-        found, failed = _vectors(step, column.dictionary.to_pylist(), driver)
-        codes = column.indices.to_pylist()
-        for row, code in enumerate(codes):
-            if code is not None and code in failed:
-                errors.setdefault(row, failed[code])
-        vectors = pa.array(found, VECTOR).take(column.indices)
-        table = table.set_column(table.column_names.index(name), name, vectors)
+        column = one_array(one_array(table.column(name)).dictionary_encode())
+        texts = column.dictionary.to_pylist()
+        places, failed, folder = _places(step, texts, driver)
+        codes = np.asarray(column.indices.fill_null(len(texts)))
+        for row in np.flatnonzero(np.isin(codes, list(failed))).tolist():
+            errors.setdefault(row, failed[codes[row]])
+        # The column itself says where its vectors are: it may be written away meanwhile.
+        where = {_STORE: os.fsencode(folder)}
+        field = pa.field(name, pa.int64(), metadata=where)
+        index = table.column_names.index(name)
+        table = table.set_column(index, field, pa.array(np.append(places, MISSING)[codes]))
     return table, errors
 
 
-def _vectors(
+def _places(
     step: Whole, texts: Sequence[str], driver: Driver
-) -> tuple[list[list[float] | None], dict[int, str]]:
-    wanted = [code for code, text in enumerate(texts) if text.strip()]
-    model = getattr(step, "encoder", None)
-    jobs = [Job(functools.partial(_ask, texts[code], model), shares=True) for code in wanted]
-    found: list[list[float] | None] = [None] * len(texts)
-    failed: dict[int, str] = {}
-    for code, outcome in zip(wanted, driver.run(jobs), strict=True):
-        if outcome.error is not None:
-            failed[code] = describe_error(outcome.error)
-        elif outcome.value is not None and not np.isfinite(outcome.value).all():
-            failed[code] = "the encoder gave a vector that is not finite"
-        else:
-            found[code] = outcome.value
-    return found, failed
+) -> tuple[np.ndarray, dict[int, str], Path]:
+    """Return the place of each text's vector, errors, and the store's folder.
 
-
-def _ask(text: str, model: str | None) -> Asking:
-    reply = yield Embed(texts=(text,), model=model)
-    return reply.values[0]
+    A text of white space has no vector and is not asked for.
+    """
+    wanted = [number for number, text in enumerate(texts) if text.strip()]
+    found = driver.embed(getattr(step, "encoder", None), [texts[n] for n in wanted])
+    places = np.full(len(texts), MISSING, np.int64)
+    places[wanted] = found.places
+    failed = {wanted[n]: describe_error(error) for n, error in found.errors.items()}
+    return places, failed, found.folder
 
 
 def matrices(step: Whole, sketches: pa.Table) -> pa.Table:
     """Return sketches whose vectors lie in one matrix a column, with zeros for empty texts."""
-    for name in embedding_columns(step):
-        column = one_array(sketches.column(name))
-        lengths = set(column.value_lengths().drop_null().to_pylist())
-        width = max(lengths, default=1)
-        matrix = np.zeros((len(column), width), np.float32)
-        matrix[np.asarray(column.is_valid())] = column.flatten().to_numpy().reshape(-1, width)
-        array = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), width)
-        sketches = sketches.set_column(sketches.column_names.index(name), name, array)
+    from curate.engine.requests.store import Store
+
+    for index, name in enumerate(sketches.column_names):
+        if name in embedding_columns(step):
+            places = one_array(sketches.column(name)).to_numpy()
+            folder = Path(os.fsdecode(sketches.field(name).metadata[_STORE]))
+            with Store.open(folder) as store:
+                column = _matrix(places, store.vectors)
+            sketches = sketches.set_column(index, name, column)
     return sketches
+
+
+def _matrix(places: np.ndarray, vectors: Vectors) -> pa.FixedSizeListArray:
+    width = vectors.width(places)
+    if len(places) * width * 4 <= IN_MEMORY_BYTES:
+        flat = pa.array(vectors.read(places, width).ravel())
+    else:
+        # A file without a name: it goes when the last one who has it mapped goes, however.
+        with tempfile.TemporaryFile(dir=vectors.folder) as file:
+            for block in vectors.blocks(places):
+                block.tofile(file)
+            file.flush()
+            mapped = np.memmap(file, np.float32, mode="r")
+        flat = pa.array(mapped)
+    return pa.FixedSizeListArray.from_arrays(flat, width)

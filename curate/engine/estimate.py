@@ -19,15 +19,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from curate.ask import Ask, Reply, Request, request_key
+from curate.ask import Ask, Embed, Reply, Request, request_key
 from curate.engine.plan import Segment, asks, cut_at_wholes
+from curate.engine.requests import keep
 from curate.engine.requests.cursor import Job, Outcome
+from curate.engine.requests.embed import Found
 from curate.engine.requests.rate import BYTES_PER_TOKEN
 from curate.engine.requests.spending import PICO, cost, output_bound, prompt_bytes
 from curate.engine.requests.store import Store
+from curate.engine.requests.vectors import MISSING, vector_keys
 from curate.engine.segment import PartState, Settings, run_segment
 from curate.engine.workspace import load
-from curate.models.model import Price, parse_spec, with_defaults
+from curate.models.model import Price, embed_texts_of, identity_of, parse_spec, with_defaults
 from curate.models.prices import known_price
 from curate.step import Gather, Grow
 
@@ -48,7 +51,7 @@ class Estimate:
     """What the sampled rows ask. `ends_at` is the step behind which nothing is known."""
 
     rows: int = 0
-    requests: int = 0
+    requests: float = 0.0
     stored: int = 0
     input_tokens: float = 0.0
     output_tokens: float = 0.0
@@ -59,7 +62,7 @@ class Estimate:
         """Return the figures for so many rows, as JSON data."""
         factor = rows / self.rows if self.rows else 0.0
         return {
-            "requests": round(self.requests * factor),
+            "requests": max(round(self.requests * factor), int(self.requests > 0)),
             "replayed": round(self.stored * factor),
             "input_tokens": round(self.input_tokens * factor),
             "output_tokens": round(self.output_tokens * factor),
@@ -109,6 +112,7 @@ class _Known(NamedTuple):
     identity: str
     defaults: Mapping[str, Any]
     price: Price | None
+    embed_texts: int
 
 
 @dataclass
@@ -118,6 +122,9 @@ class _Asked:
     prompts: list[int] = field(default_factory=list)
     longest: list[int] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
+    # Requests for vectors, a text each, and how many such texts one request holds.
+    texts: int = 0
+    together: int = 1
 
 
 class _Sampler:
@@ -130,7 +137,9 @@ class _Sampler:
             price = parsed.price
             if price is None and parsed.prefix == "openai":
                 price = known_price(parsed.name, parsed.base_url)
-            self._models[name] = _Known(parsed.identity, parsed.defaults, price)
+            self._models[name] = _Known(
+                identity_of(parsed), parsed.defaults, price, embed_texts_of(parsed)
+            )
         self._asked: dict[str, _Asked] = defaultdict(_Asked)
         self._seen: set[str] = set()
 
@@ -147,7 +156,7 @@ class _Sampler:
             outputs = float(sum(asked.longest))
             if len(asked.replies) >= ENOUGH_REPLIES:
                 outputs = count * sum(r.output_tokens for r in asked.replies) / len(asked.replies)
-            found.requests += count
+            found.requests += count - asked.texts + asked.texts / asked.together
             found.stored += len(asked.replies)
             found.input_tokens += prompts
             found.output_tokens += outputs
@@ -157,6 +166,25 @@ class _Sampler:
             elif found.cost is not None:
                 found.cost += cost(price, round(prompts), round(outputs))
         return found
+
+    def embed(self, name: str | None, texts: Sequence[str]) -> Found:
+        """Note the texts that have no vector yet; none is made, and none is missed."""
+        named = name or next(iter(self._models))
+        model, asked = self._models[named], self._asked[named]
+        wanted = with_defaults(Embed(texts=tuple(texts)), model.defaults)
+        assert isinstance(wanted, Embed)
+        keys = vector_keys(model.identity, wanted.texts)
+        places = np.zeros(len(keys), np.int64)
+        if self._store is not None:
+            places = self._store.vectors.find(keys)
+        asked.together = model.embed_texts
+        for number in np.flatnonzero(places == MISSING).tolist():
+            if (key := keys[number].hex()) not in self._seen:
+                self._seen.add(key)
+                asked.texts += 1
+                asked.prompts.append(len(wanted.texts[number].encode()))
+                asked.longest.append(0)
+        return Found(np.zeros(len(keys), np.int64), Path(), {})
 
     def _follow(self, job: Job) -> Outcome:
         try:
@@ -187,7 +215,8 @@ class _Sampler:
         shares = job.shares if request.share is None else request.share
         request = with_defaults(request, model.defaults)
         key = request_key(request, model.identity, "" if shares else job.salt)
-        stored = self._store.get_many([key]) if self._store is not None else {}
+        wanted = {key: keep.Wanted(request, model.identity)}
+        stored = keep.find(self._store, wanted) if self._store is not None else {}
         longest = output_bound(request)
         longest = USUAL_TOKENS if longest is None else longest
         if key not in self._seen:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import curate.models
-from curate.ask import Ask, Reply, Request
+from curate.ask import Ask, Embed, Reply, Request
 from curate.credentials import holds_credentials
 from curate.errors import RecipeError
 
@@ -47,7 +47,8 @@ class Model(Protocol):
 
     `identity` is part of every key. `defaults` are the sampling values for fields left at `None`.
     `retry_delay` is the pause in seconds before a second try; it doubles with each further one.
-    A model may also have `requests_per_minute` and `tokens_per_minute`, `None` for no limit.
+    A model may also have `requests_per_minute` and `tokens_per_minute`, `None` for no limit, and
+    `embed_texts`, how many texts it takes in one `Embed` (one, where it does not say).
     """
 
     identity: str
@@ -104,6 +105,19 @@ def open_model(
     return opened
 
 
+def identity_of(spec: ModelSpec, folder: Path | None = None) -> str:
+    """Return the identity that the opened model will have; nothing is opened for it."""
+    module = importlib.import_module(f"curate.models.{spec.prefix}")
+    own = getattr(module, "identity_of", None)
+    return str(own(spec, folder or Path())) if own else spec.identity
+
+
+def embed_texts_of(spec: ModelSpec) -> int:
+    """Return how many texts the opened model takes in one `Embed`."""
+    module = importlib.import_module(f"curate.models.{spec.prefix}")
+    return int(spec.options.get("batch_size", getattr(module, "EMBED_TEXTS", 1)))
+
+
 def check_specs(pipeline: Pipeline) -> None:
     """Raise `RecipeError`, with file and line, for the first model that is not as it must be.
 
@@ -152,11 +166,18 @@ def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSp
 
 
 def with_defaults(request: Request, defaults: Mapping[str, Any]) -> Request:
-    """Return `request` with sampling fields left at `None` taken from the model's defaults."""
-    if not defaults or not isinstance(request, Ask):
+    """Return `request` with sampling fields left at `None` taken from the model's defaults.
+
+    An encoder's `prefix` goes before each text.
+    """
+    if isinstance(request, Embed) and (prefix := defaults.get("prefix")):
+        return dataclasses.replace(request, texts=tuple(prefix + text for text in request.texts))
+    if not isinstance(request, Ask):
         return request
     missing = {
-        name: value for name, value in defaults.items() if getattr(request, name) in (None, ())
+        name: value
+        for name, value in defaults.items()
+        if name in SAMPLING and getattr(request, name) in (None, ())
     }
     return dataclasses.replace(request, **missing) if missing else request
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.ask import Request
+from curate.engine.requests.keep import NO_VECTOR
 from curate.engine.requests.store import StoredReply
-from curate.errors import CurateError
+from curate.errors import CurateError, UnusableReply
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,10 @@ class Cursor:
                 return None
             assert self.generator is not None
             payload, self._payload = self._payload, None
-            yielded = self.generator.send(payload)
+            if isinstance(payload, Exception):
+                yielded = self.generator.throw(payload)
+            else:
+                yielded = self.generator.send(payload)
         except StopIteration as stop:
             self._ended(stop.value, None)
             return None
@@ -147,6 +151,9 @@ class Cursor:
         self.position = end
         given = [replies[key].reply for key in self.wave]
         self._payload = given[0] if self._single else given
+        for reply in given:
+            if reply.finish_reason == NO_VECTOR:
+                self._payload = _no_vector(reply.key)
 
     def last_wave(self) -> dict[str, int]:
         """Return the attempt of each reply that the step was given last."""
@@ -176,6 +183,14 @@ class Cursor:
         if self.position < len(self.keys):
             value, error = None, _changed()
         self.outcome = Outcome(value, error, tuple(self.keys))
+
+
+def _no_vector(key: str) -> UnusableReply:
+    return UnusableReply(
+        "the encoder gave a vector with values that are not finite: look at what it makes of this "
+        "text, then run again with --retry-failed",
+        key=key,
+    )
 
 
 def _changed() -> CurateError:

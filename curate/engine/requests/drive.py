@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from curate.engine.requests.cursor import Job, Outcome
+from curate.engine.requests.embed import Found, embed
 from curate.engine.requests.schedule import Again, Limits, Schedule
 from curate.engine.requests.send import Counts
 from curate.engine.requests.spending import Spending
@@ -71,6 +72,8 @@ class Driver:
         self._limits = Limits(
             window or max(LEAST_WINDOW, WINDOW_PER_PLACE * places), open_generators, concurrency
         )
+        # Held by whoever looks for many vectors at once.
+        self.embedding = threading.Lock()
         self._lock = threading.Lock()
         self._thread: _LoopThread | None = None
         self._schedule: Schedule | None = None
@@ -116,6 +119,13 @@ class Driver:
         finally:
             self._running.discard(running)
             self._count_replays()
+
+    def embed(self, name: str | None, texts: Sequence[str]) -> Found:
+        """Return where the store has the vector of each text, made by the encoder called `name`.
+
+        It raises what `run` raises.
+        """
+        return embed(self, name, texts)
 
     def close(self) -> None:
         """Let calls under way end as after Ctrl-C, close the models and end the thread."""

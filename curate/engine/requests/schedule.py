@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from curate.ask import Request, request_key
+from curate.ask import Embed, Request, request_key
+from curate.engine.requests import keep
 from curate.engine.requests.cursor import Cursor, Job, Outcome
 from curate.engine.requests.send import Counts, Flight, Sender
 from curate.engine.requests.spending import Spending
@@ -284,27 +285,24 @@ class Schedule:
     # -- requests ---------------------------------------------------------------------------------
 
     def _asked(self, request: Request, job: Job) -> Asked:
-        model = self._model(request.model)
-        shares = job.shares if request.share is None else request.share
+        model = model_named(self._models, request.model)
+        # A vector is that of its text, whoever asks.
+        shares = isinstance(request, Embed) or (
+            job.shares if request.share is None else request.share
+        )
         request = with_defaults(request, model.defaults)
         return Asked(
             request_key(request, model.identity, "" if shares else job.salt), request, model
         )
 
-    def _model(self, name: str | None) -> Model:
-        if name is None and len(self._models) == 1:
-            return next(iter(self._models.values()))
-        if name is not None and name in self._models:
-            return self._models[name]
-        known = ", ".join(sorted(self._models)) or "none"
-        asked = f"the model '{name}'" if name else "a model without naming one"
-        raise RecipeError(f"a step asks {asked}; the recipe's models and encoders are: {known}")
-
     def _look_up(self, asked: list[Asked]) -> dict[str, StoredReply]:
         """Return what the store has; a flight that is about to land is waited for instead."""
-        keys = {a.key for a in asked if a.key not in self.sender.flights}
-        found = self._store.get_many(keys)
-        return {k: stored for k, stored in found.items() if stored.attempt >= self._again.least(k)}
+        wanted = {
+            a.key: keep.Wanted(a.request, a.model.identity, self._again.least(a.key))
+            for a in asked
+            if a.key not in self.sender.flights
+        }
+        return keep.find(self._store, wanted)
 
     def _flight(self, asked: Asked) -> Flight:
         """Return the flight under way for a request, or a new one."""
@@ -332,3 +330,14 @@ class Schedule:
             cursor.missing -= 1
             if not cursor.missing:
                 self._ready.append(cursor)
+
+
+def model_named(models: Mapping[str, Model], name: str | None) -> Model:
+    """Return the model that a request names; where there is only one, none need be named."""
+    if name is None and len(models) == 1:
+        return next(iter(models.values()))
+    if name is not None and name in models:
+        return models[name]
+    known = ", ".join(sorted(models)) or "none"
+    asked = f"the model '{name}'" if name else "a model without naming one"
+    raise RecipeError(f"a step asks {asked}; the recipe's models and encoders are: {known}")

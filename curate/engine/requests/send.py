@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curate.ask import Reply, Request
+from curate.engine.requests import keep
 from curate.engine.requests.commit import Grouped
 from curate.engine.requests.flow import Gate
 from curate.engine.requests.rate import Rate, expected_tokens
 from curate.engine.requests.spending import PICO, Refusal, Spending, bill_of
-from curate.engine.requests.store import Paid, Store, StoredReply, find_replies, save_replies
+from curate.engine.requests.store import Paid, Store, StoredReply
 from curate.errors import PermanentFault, StoppedShort, TemporaryFault, UsageError
 from curate.models.model import Model
 
@@ -43,7 +44,7 @@ class Counts:
     """What this process has asked: `sent` counts attempts, `failed` requests that got no reply.
 
     `asking` jobs were given to the driver, `answered` of them are done. `busy` attempts are under
-    way; `causes` counts those that brought no reply.
+    way; `causes` counts those that brought no reply. Of `texts` that had no vector `encoded` have.
     """
 
     sent: int = 0
@@ -57,6 +58,8 @@ class Counts:
     answered: int = 0
     busy: int = 0
     causes: dict[str, int] = field(default_factory=dict)
+    texts: int = 0
+    encoded: int = 0
 
 
 class Flight:
@@ -221,7 +224,8 @@ class Sender:
         self, connection: sqlite3.Connection, flights: list[Flight]
     ) -> list[StoredReply | Refusal | None]:
         """Reserve, inside a transaction, unless another process has stored the reply meanwhile."""
-        stored = find_replies(connection, {flight.key: flight.attempt for flight in flights})
+        wanted = {f.key: keep.Wanted(f.request, f.model.identity, f.attempt) for f in flights}
+        stored = keep.find(self._store, wanted, connection)
         absent = [flight for flight in flights if flight.key not in stored]
         attempts = [(flight.bound, flight.tries > 0) for flight in absent]
         refusals = iter(self._spending.reserve(connection, attempts))
@@ -295,7 +299,7 @@ class Sender:
             connection, [(flight.bound, reply, flight.model.price) for flight, reply in answered]
         )
         paid = [Paid(f.key, f.attempt, reply, f.request, f.model.identity) for f, reply in answered]
-        return list(zip(save_replies(connection, paid), bills, strict=True))
+        return list(zip(keep.save(self._store, connection, paid), bills, strict=True))
 
     async def _missed(self, flight: Flight, error: Exception) -> None:
         """Settle an attempt that brought no reply, then try again or give the request up."""

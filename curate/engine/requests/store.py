@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 
 from curate.ask import Reply, Request
 from curate.engine.requests.commit import Committer, Operation, T, disk_full, store_error
+from curate.engine.requests.vectors import SCHEMA as VECTORS_SCHEMA
+from curate.engine.requests.vectors import Vectors
 from curate.errors import DiskFull, StoreError
 
-VERSION = 1
+VERSION = 2
 BUSY_SECONDS = 60.0
 # SQLite compiled with old defaults takes 999 parameters in one statement.
 _LOOKUP = 900
@@ -77,6 +79,7 @@ class Store:
         self.folder = folder
         self._reader, self._lock = reader, threading.Lock()
         self._committer: Committer | None = None
+        self.vectors = Vectors(folder, self.read)
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -116,6 +119,7 @@ class Store:
                 self._committer.close()
                 self._committer = None
             self._reader.close()
+            self.vectors.close()
 
     # -- replies ------------------------------------------------------------------------------
 
@@ -180,17 +184,22 @@ class Store:
         return self._writer().commit_now(operation)
 
     def compact(self) -> int:
-        """Delete replies that a newer attempt replaced, and return how many there were."""
+        """Delete replies that a newer attempt replaced, and return how many there were.
+
+        The vectors of each encoder move into one file, without what killed processes left there.
+        """
         sql = (
             "DELETE FROM replies WHERE attempt < "
             "(SELECT MAX(attempt) FROM replies AS newer WHERE newer.key = replies.key)"
         )
         deleted = self.commit_now(lambda connection: connection.execute(sql).rowcount)
+        for path in self.commit_now(self.vectors.compact):
+            path.unlink(missing_ok=True)
         self.read("VACUUM")
         return deleted
 
     def stats(self) -> dict[str, int]:
-        """Return how much the store holds: replies, requests, small values, runs and bytes."""
+        """Return how much the store holds: replies, requests, small values, vectors, bytes."""
         counts = {
             name: int(self.read(f"SELECT COUNT(*) FROM {table}")[0][0])
             for name, table in (
@@ -201,8 +210,9 @@ class Store:
             )
         }
         files = (self.folder / f"store.db{end}" for end in ("", "-wal"))
-        counts["bytes"] = sum(path.stat().st_size for path in files if path.exists())
-        return counts
+        size = sum(path.stat().st_size for path in files if path.exists())
+        vectors = self.vectors.stats()
+        return {**counts, "vectors": vectors["vectors"], "bytes": size + vectors["bytes"]}
 
     def _writer(self) -> Committer:
         # Made at the first write, so that those who only read need no room on the disk.
@@ -317,14 +327,16 @@ def _prepare(connection: sqlite3.Connection, folder: Path) -> None:
     try:
         _switch_to_wal(connection)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, VERSION):
+        if version > VERSION:
             raise StoreError(
                 f"the store in {folder} has format {version}, this version of curate reads "
                 f"{VERSION}: choose another with --store, or use the curate that made it"
             )
-        if version == 0:
+        if version < VERSION:
+            # Every version so far added tables and changed none.
             connection.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
+                f"BEGIN IMMEDIATE; {_SCHEMA} {VECTORS_SCHEMA} "
+                f"PRAGMA user_version = {VERSION}; COMMIT;"
             )
     except sqlite3.Error as error:
         raise store_error(error, folder) from error

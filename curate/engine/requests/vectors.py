@@ -1,0 +1,352 @@
+"""Vectors: lines of float32 in files that are mapped, found by encoder and text.
+
+A process appends to segments of its own, one for each encoder, so that two of them never write one
+file. A line is on the disk before the transaction that names it is committed: what a killed process
+leaves behind the last named line is never read, and `curate store gc` cuts it off. A line of a
+thousand numbers takes four thousand bytes; as JSON in SQLite it took five times that, and a
+thousand times as long to read.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import mmap
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from curate.engine.posix import sync
+from curate.errors import StoppedShort, StoreError
+
+Rows = list[tuple[Any, ...]]
+Execute = Callable[[str, Sequence[Any]], Rows]
+# A place is a segment, a line in it, and whether the encoder read only the beginning of the text.
+# Zero stands for no vector yet, -1 and below for an encoder's answers that were none.
+MISSING = 0
+_SEGMENT, _LINE = 33, 1
+_LINES = (1 << (_SEGMENT - _LINE)) - 1
+_SEGMENTS = (1 << 30) - 1
+# SQLite compiled with old defaults takes 999 parameters in one statement.
+_LOOKUP, _ROWS = 900, 400
+# So many lines are gathered at a time, and the pages that were read for them given back.
+_BLOCK = 16_384
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS segments (
+    id INTEGER PRIMARY KEY, encoder TEXT NOT NULL, width INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS vectors (key BLOB NOT NULL UNIQUE, place INTEGER NOT NULL);
+"""
+
+
+class Segment(NamedTuple):
+    """A file of lines, each of `width` numbers."""
+
+    number: int
+    encoder: str
+    width: int
+
+    def path(self, folder: Path) -> Path:
+        """Return its file: in a folder for the encoder, which has a short name of its own."""
+        return folder / _salt(self.encoder).hex()[:16] / f"{self.number}.f32"
+
+
+class Encoded(NamedTuple):
+    """What an encoder made of texts: a vector for each, and whether it read the whole text."""
+
+    keys: Sequence[bytes]
+    vectors: Sequence[Any]
+    cut: Sequence[bool]
+    attempt: int
+
+
+def vector_keys(encoder: str, texts: Sequence[str]) -> list[bytes]:
+    """Return the keys of texts: 16 bytes over the encoder's identity and the text."""
+    salt, hashed = _salt(encoder), hashlib.blake2b
+    return [hashed(text.encode(), digest_size=16, salt=salt).digest() for text in texts]
+
+
+@functools.cache
+def _salt(encoder: str) -> bytes:
+    return hashlib.blake2b(encoder.encode(), digest_size=16).digest()
+
+
+def is_cut(places: np.ndarray) -> np.ndarray:
+    """Tell which places hold vectors of texts that were too long for the encoder."""
+    return np.asarray((places > 0) & (places & 1 == 1))
+
+
+class Vectors:
+    """The vectors of one store. Reading is for all threads, writing inside its transactions."""
+
+    def __init__(self, folder: Path, execute: Execute) -> None:
+        """Take the store's folder and its reading connection; nothing is opened yet."""
+        self.folder, self._execute = folder / "vectors", execute
+        self._lock = threading.Lock()
+        self._known: dict[int, Segment] = {}
+        self._maps: dict[int, tuple[mmap.mmap, np.ndarray]] = {}
+        self._own: dict[str, _Writer] = {}
+
+    def close(self) -> None:
+        """Close the files that are written."""
+        for writer in self._own.values():
+            writer.close()
+        self._own.clear()
+        self._maps.clear()
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def find(
+        self, keys: Sequence[bytes], connection: sqlite3.Connection | None = None
+    ) -> np.ndarray:
+        """Return the place of each key, `MISSING` where there is none."""
+        execute = self._execute if connection is None else _inside(connection)
+        found: dict[bytes, int] = {}
+        for part in _parts(keys, _LOOKUP):
+            marks = ",".join("?" * len(part))
+            found.update(execute(f"SELECT key, place FROM vectors WHERE key IN ({marks})", part))
+        return np.fromiter((found.get(key, MISSING) for key in keys), np.int64, len(keys))
+
+    def width(self, places: np.ndarray) -> int:
+        """Return the dimension of the vectors at `places`; 1 where there are none."""
+        there = places[places > 0]
+        return self._segment(int(there[0] >> _SEGMENT)).width if len(there) else 1
+
+    def read(self, places: np.ndarray, width: int | None = None) -> np.ndarray:
+        """Return the vectors at `places` as a matrix; a line of zeros where there is none."""
+        out = np.zeros((len(places), width or self.width(places)), np.float32)
+        for number in np.unique(places[places > 0] >> _SEGMENT).tolist():
+            mine = np.flatnonzero(places >> _SEGMENT == number)
+            lines = (places[mine] >> _LINE) & _LINES
+            out[mine] = self._mapped(number, int(lines.max()) + 1)[lines]
+        return out
+
+    def blocks(self, places: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the lines of `read` in blocks, and give the pages of the files back in between."""
+        width = self.width(places)
+        for start in range(0, len(places), _BLOCK):
+            yield self.read(places[start : start + _BLOCK], width)
+            self._let_go()
+
+    def _segment(self, number: int) -> Segment:
+        if number not in self._known:
+            sql = "SELECT id, encoder, width FROM segments WHERE id = ?"
+            (row,) = self._execute(sql, (number,))
+            self._known[number] = Segment(*row)
+        return self._known[number]
+
+    def _mapped(self, number: int, lines: int) -> np.ndarray:
+        """Return a segment as a matrix with at least so many lines; it may have grown."""
+        with self._lock:
+            found = self._maps.get(number)
+            if found is None or len(found[1]) < lines:
+                found = self._maps[number] = self._map(self._segment(number))
+            matrix = found[1]
+            if len(matrix) < lines:
+                raise self._damaged(number, f"has {len(matrix)} lines where {lines} were written")
+            return matrix
+
+    def _map(self, segment: Segment) -> tuple[mmap.mmap, np.ndarray]:
+        try:
+            with segment.path(self.folder).open("rb") as file:
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise self._damaged(segment.number, f"cannot be read ({error})") from error
+        lines = len(data) // (4 * segment.width)
+        flat = np.frombuffer(data, np.float32, lines * segment.width)
+        return data, flat.reshape(lines, segment.width)
+
+    def _damaged(self, number: int, what: str) -> StoreError:
+        path = self._segment(number).path(self.folder)
+        return StoreError(
+            f"{path} {what}; if 'curate store gc' ran meanwhile, run the same command again, else "
+            f"choose another store with --store, or delete {self.folder} and run 'curate store gc' "
+            "(its texts will be encoded again)"
+        )
+
+    def _let_go(self) -> None:
+        if not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        with self._lock:
+            for data, _ in self._maps.values():
+                data.madvise(mmap.MADV_DONTNEED)
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def save(self, connection: sqlite3.Connection, encoder: str, encoded: Encoded) -> np.ndarray:
+        """Store vectors inside a transaction; return the places of the keys from now on.
+
+        Where another process was first, its vector stays, unless it was none.
+        """
+        matrix = _matrix(encoder, encoded.vectors)
+        places = self.find(encoded.keys, connection)
+        # The last of equal keys stands for all of them.
+        new = {encoded.keys[i]: i for i in np.flatnonzero(places <= 0).tolist()}
+        sound = [i for i in new.values() if np.isfinite(matrix[i]).all()]
+        named = {key: -1 - encoded.attempt for key in new}
+        if sound:
+            writer = self._writer(connection, encoder, matrix.shape[1])
+            first = writer.append(matrix[sound])
+            for line, i in enumerate(sound, first):
+                head = writer.segment.number << _SEGMENT | line << _LINE
+                named[encoded.keys[i]] = head | bool(encoded.cut[i])
+        _name(connection, list(named.items()))
+        return self.find(encoded.keys, connection)
+
+    def _writer(self, connection: sqlite3.Connection, encoder: str, width: int) -> _Writer:
+        """Return this process's segment for `encoder`, made in this transaction if need be."""
+        _check_width(connection, encoder, width)
+        writer = self._own.get(encoder)
+        if writer is not None and writer.is_known(connection):
+            return writer
+        if writer is not None:
+            writer.close()
+        # By chance, not counted: after a rollback two processes would have the same number.
+        segment = Segment(1 + secrets.randbelow(_SEGMENTS), encoder, width)
+        connection.execute("INSERT INTO segments (id, encoder, width) VALUES (?, ?, ?)", segment)
+        self._own[encoder] = _Writer(segment, self.folder)
+        # The reading connection does not see it before the commit.
+        self._known[segment.number] = segment
+        return self._own[encoder]
+
+    # -- looking after them -----------------------------------------------------------------------
+
+    def compact(self, connection: sqlite3.Connection) -> list[Path]:
+        """Put the vectors of each encoder into one segment; return the files to delete after it.
+
+        No other process can be writing meanwhile: it waits for this transaction.
+        """
+        by_encoder: dict[tuple[str, int], list[Segment]] = {}
+        for segment in _segments(connection):
+            if segment.path(self.folder).is_file():
+                by_encoder.setdefault(segment[1:], []).append(segment)
+            else:
+                _forget(connection, segment)
+        for segments in by_encoder.values():
+            self._merge(connection, segments)
+        named = {segment.path(self.folder) for segment in _segments(connection)}
+        return [path for path in self.folder.glob("*/*.f32") if path not in named]
+
+    def _merge(self, connection: sqlite3.Connection, segments: Sequence[Segment]) -> None:
+        _, encoder, width = segments[0]
+        marks = ",".join(str(segment.number) for segment in segments)
+        sql = f"SELECT key, place FROM vectors WHERE place >> {_SEGMENT} IN ({marks}) ORDER BY 2"
+        rows = connection.execute(sql).fetchall()
+        size = sum(segment.path(self.folder).stat().st_size for segment in segments)
+        if rows and len(segments) == 1 and size == 4 * width * len(rows):
+            return
+        connection.execute(f"DELETE FROM segments WHERE id IN ({marks})")
+        if writer := self._own.pop(encoder, None):
+            writer.close()
+        places, line = np.array([place for _, place in rows], np.int64), 0
+        for block in self.blocks(places) if rows else ():
+            writer = self._writer(connection, encoder, width)
+            first = writer.segment.number << _SEGMENT
+            line = writer.append(block)
+            moved = [
+                (first | (line + n) << _LINE | (place & 1), key)
+                for n, (key, place) in enumerate(rows[line : line + len(block)])
+            ]
+            connection.executemany("UPDATE vectors SET place = ? WHERE key = ?", moved)
+
+    def stats(self) -> dict[str, int]:
+        """Return how many vectors there are, and the bytes of their files."""
+        sql = "SELECT COUNT(*) FROM vectors WHERE place > 0"
+        files = self.folder.glob("*/*.f32")
+        return {
+            "vectors": int(self._execute(sql, ())[0][0]),
+            "bytes": sum(path.stat().st_size for path in files),
+        }
+
+
+class _Writer:
+    """A segment that this process appends to."""
+
+    def __init__(self, segment: Segment, folder: Path) -> None:
+        self.segment, self._lines = segment, 0
+        path = segment.path(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        for place in (path.parent, folder, folder.parent):
+            sync(place)
+
+    def append(self, matrix: np.ndarray) -> int:
+        """Write lines, durably; return the number of the first one."""
+        first, data = self._lines, memoryview(matrix.tobytes())
+        at = first * 4 * self.segment.width
+        while data:
+            written = os.pwrite(self._file, data, at)
+            at, data = at + written, data[written:]
+        os.fsync(self._file)
+        self._lines = first + len(matrix)
+        return first
+
+    def is_known(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether the transaction that made the segment was committed, or is this one."""
+        sql = "SELECT 1 FROM segments WHERE id = ? AND encoder = ?"
+        found = connection.execute(sql, (self.segment.number, self.segment.encoder))
+        return found.fetchone() is not None
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def _matrix(encoder: str, vectors: Sequence[Any]) -> np.ndarray:
+    """Return vectors as a matrix, or raise when they are not of one length."""
+    widths = sorted({len(vector) for vector in vectors})
+    if len(widths) != 1 or not widths[0]:
+        found = " and ".join(map(str, widths)) or "no"
+        raise StoppedShort(
+            f"encoder {encoder} gave vectors of {found} numbers; they must have one length. See "
+            "what answers there, and run the same command again"
+        )
+    return np.array(list(vectors), np.float32).reshape(len(vectors), widths[0])
+
+
+def _check_width(connection: sqlite3.Connection, encoder: str, width: int) -> None:
+    sql = "SELECT width FROM segments WHERE encoder = ? LIMIT 1"
+    row = connection.execute(sql, (encoder,)).fetchone()
+    if row is not None and row[0] != width:
+        raise StoppedShort(
+            f"encoder {encoder} gave vectors of {width} numbers, but those in the store have "
+            f"{row[0]}: another model answers under its name. Give it an 'identity: NAME' of its "
+            "own in the recipe's encoders, and run again"
+        )
+
+
+def _name(connection: sqlite3.Connection, places: Sequence[tuple[bytes, int]]) -> None:
+    """Let keys name places, unless they name vectors already."""
+    for part in _parts(places, _ROWS):
+        rows = ",".join(["(?,?)"] * len(part))
+        connection.execute(
+            f"INSERT INTO vectors (key, place) VALUES {rows} "
+            "ON CONFLICT (key) DO UPDATE SET place = excluded.place WHERE place <= 0",
+            [value for one in part for value in one],
+        )
+
+
+def _segments(connection: sqlite3.Connection) -> list[Segment]:
+    rows = connection.execute("SELECT id, encoder, width FROM segments").fetchall()
+    return [Segment(*row) for row in rows]
+
+
+def _forget(connection: sqlite3.Connection, segment: Segment) -> None:
+    """Let the texts of a segment whose file is gone be encoded again."""
+    number = (segment.number,)
+    connection.execute(f"DELETE FROM vectors WHERE place >> {_SEGMENT} = ?", number)
+    connection.execute("DELETE FROM segments WHERE id = ?", number)
+
+
+def _inside(connection: sqlite3.Connection) -> Execute:
+    return lambda sql, parameters: connection.execute(sql, parameters).fetchall()
+
+
+def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

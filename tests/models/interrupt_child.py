@@ -1,8 +1,7 @@
-"""Run `curate ARGUMENTS` with a model in this process that is slow, and says what it does.
+"""Run `curate ARGUMENTS`, and say what a model in this process does: "loading", "writing".
 
-Each token takes `CURATE_TEST_TOKEN_SECONDS`. "writing" is printed once a reply has been handed
-over while others of its batch are still being written; "loading" with the weights' loading, which
-then takes `CURATE_TEST_LOAD_SECONDS`.
+"writing" is printed with the first reply that is handed over. With hf: and local, each token takes
+`CURATE_TEST_TOKEN_SECONDS` and loading `CURATE_TEST_LOAD_SECONDS`.
 """
 
 from __future__ import annotations
@@ -11,22 +10,20 @@ import os
 import time
 from typing import Any
 
+from curate.ask import Reply
 from curate.cli.main import main
 from curate.models import transformer
 from curate.models.sampling import Drafting
+from curate.models.worker import Waiting
 
 TOKEN = float(os.environ.get("CURATE_TEST_TOKEN_SECONDS", "0"))
 LOAD = float(os.environ.get("CURATE_TEST_LOAD_SECONDS", "0"))
-choose, load = Drafting.__call__, transformer.load_transformer
+choose, load, settle = Drafting.__call__, transformer.load_transformer, Waiting.settle
 said: list[str] = []
 
 
 def slow(self: Drafting, *given: Any) -> Any:
     time.sleep(TOKEN)
-    settled = sum(draft.waiting.future.done() for draft in self._drafts)
-    if not said and 0 < settled < len(self._drafts):
-        said.append("writing")
-        print("writing", flush=True)
     return choose(self, *given)
 
 
@@ -36,8 +33,16 @@ def slow_load(*given: Any) -> Any:
     return load(*given)
 
 
+def telling(self: Waiting, answer: Reply | Exception) -> None:
+    settle(self, answer)
+    if isinstance(answer, Reply) and not said:
+        said.append("writing")
+        print("writing", flush=True)
+
+
 Drafting.__call__ = slow  # type: ignore[method-assign]
 transformer.load_transformer = slow_load
+Waiting.settle = telling  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     main()

@@ -20,6 +20,7 @@ import pytest
 from curate.ask import Ask, Embed, Likelihood, Reply, Request
 from curate.errors import MissingExtra, PermanentFault, RecipeError
 from curate.models.model import open_model
+from tests.models.interrupts import check_an_interrupted_batch, recipe
 
 # The folder of a small instruct model; the Makefile's target sets it.
 MODEL = os.environ.get("CURATE_VLLM_MODEL")
@@ -149,6 +150,11 @@ class TestBothWays:
         rate = sum(reply.output_tokens for reply in replies) / (time.perf_counter() - began)
         print(f"\nvllm in process: {rate:.0f} tokens/s over {len(asks)} prompts")
         assert rate > 0
+
+    def test_ctrl_c_ends_it_and_the_same_command_continues(self, tmp_path: Path) -> None:
+        options = {**LIMITS, "dtype": "bfloat16", "enforce_eager": True, "temperature": 1.0}
+        command = recipe(tmp_path, 300, model=f"vllm:{MODEL}", **options)
+        check_an_interrupted_batch(command, tmp_path)
 
 
 def test_a_missing_package_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

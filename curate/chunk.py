@@ -9,7 +9,9 @@ float64 column `score:LABEL` for each step that scored.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,8 @@ _ARROW = {
 FIELDS: dict[str, pa.DataType] = {name: _ARROW[type_] for name, type_ in FIELD_TYPES.items()}
 HEAD: dict[str, pa.DataType] = {"id": ID, "seq": SEQ, "source": pa.string(), "kind": pa.string()}
 TAIL: dict[str, pa.DataType] = {"extra": pa.string(), "parents": pa.list_(ID), "notes": pa.string()}
+# In the metadata of a column of embeddings: the folder of the store that has the vectors.
+STORE_FOLDER = b"store"
 SCORE = "score:"
 
 
@@ -122,6 +126,16 @@ def vectors(sketches: pa.Table, name: str) -> np.ndarray:
     column = one_array(sketches.column(name))
     flat: np.ndarray = column.flatten().to_numpy()
     return flat.reshape(len(column), column.type.list_size)
+
+
+def vector_folder(sketches: pa.Table, name: str) -> Path | None:
+    """Return the folder of the store that a column of embeddings came from, if it is known.
+
+    What a step derives from vectors at some cost (neighbours) may be kept there, in a file named
+    after its content.
+    """
+    found = (sketches.field(name).metadata or {}).get(STORE_FOLDER)
+    return None if found is None else Path(os.fsdecode(found))
 
 
 def _text_of_kind(chunk: Chunk, kind: str, on: On) -> pa.StringArray:

@@ -25,7 +25,7 @@ class Failure(NamedTuple):
 
 def render(summary: Mapping[str, Any], failures: Sequence[Failure] = ()) -> str:
     """Return the funnel, the reasons and the spending of a run as plain text."""
-    lines = [_totals(summary), "", *_funnel(summary), *_reasons(summary)]
+    lines = [_totals(summary), "", *_funnel(summary), *_reasons(summary), *_remarks(summary)]
     lines += [*_failures(summary, failures), *_unreadable(summary), *_spending(summary)]
     lines += ["", f"{summary['seconds']:.1f} s, {summary['peak_memory_mb']:,.0f} MB at most"]
     return "\n".join(lines)
@@ -66,6 +66,15 @@ def _reasons(summary: Mapping[str, Any]) -> list[str]:
         for reason, count in step["reasons"].items()
     ]
     return ["", "dropped because", *_counted(found, summary["in"])] if found else []
+
+
+def _remarks(summary: Mapping[str, Any]) -> list[str]:
+    found = [
+        f"  {printable(step['label'])}: {printable(remark)}"
+        for step in summary["steps"]
+        for remark in step.get("remarks", ())
+    ]
+    return ["", "steps remark", *found] if found else []
 
 
 def _failures(summary: Mapping[str, Any], failures: Sequence[Failure]) -> list[str]:

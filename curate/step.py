@@ -84,7 +84,8 @@ class Verdicts:
 
     `code`: index into `reasons`, or -1 where the row is kept. `partner`: index into `positions` of
     the row *kept by this step* that explains the drop, or -1. `score`: float64, NaN for none.
-    `details` and `notes` hold JSON data per row; notes travel with the row.
+    `details` and `notes` hold JSON data per row; notes travel with the row. `remarks` are sentences
+    about the decision as a whole (a recall that was measured), for the report.
     """
 
     code: np.ndarray
@@ -93,6 +94,7 @@ class Verdicts:
     partner: np.ndarray | None = None
     details: Sequence[Mapping[str, Any] | None] | None = None
     notes: Sequence[Mapping[str, Any] | None] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(rule, field))

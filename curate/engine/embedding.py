@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from curate.chunk import one_array
+from curate.chunk import STORE_FOLDER, one_array
 from curate.engine.part import describe_error
 from curate.engine.requests.vectors import MISSING
 from curate.step import EMBEDDING, Whole
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 # Above this size a matrix lies in a file, whose pages the system may take back.
 IN_MEMORY_BYTES = 256 << 20
-_STORE = b"store"
 
 
 def embedding_columns(step: Whole) -> list[str]:
@@ -45,7 +44,7 @@ def embed(step: Whole, table: pa.Table, driver: Driver) -> tuple[pa.Table, dict[
         for row in np.flatnonzero(np.isin(codes, list(failed))).tolist():
             errors.setdefault(row, failed[codes[row]])
         # The column itself says where its vectors are: it may be written away meanwhile.
-        where = {_STORE: os.fsencode(folder)}
+        where = {STORE_FOLDER: os.fsencode(folder)}
         field = pa.field(name, pa.int64(), metadata=where)
         index = table.column_names.index(name)
         table = table.set_column(index, field, pa.array(np.append(places, MISSING)[codes]))
@@ -74,10 +73,12 @@ def matrices(step: Whole, sketches: pa.Table) -> pa.Table:
     for index, name in enumerate(sketches.column_names):
         if name in embedding_columns(step):
             places = one_array(sketches.column(name)).to_numpy()
-            folder = Path(os.fsdecode(sketches.field(name).metadata[_STORE]))
+            folder = Path(os.fsdecode(sketches.field(name).metadata[STORE_FOLDER]))
             with Store.open(folder) as store:
                 column = _matrix(places, store.vectors)
-            sketches = sketches.set_column(index, name, column)
+            where = {STORE_FOLDER: os.fsencode(folder)}
+            field = pa.field(name, column.type, metadata=where)
+            sketches = sketches.set_column(index, field, column)
     return sketches
 
 

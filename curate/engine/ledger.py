@@ -85,6 +85,7 @@ class Tally:
     failed: int = 0
     seconds: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
+    remarks: tuple[str, ...] = ()
 
     @property
     def kept(self) -> int:
@@ -96,6 +97,7 @@ class Tally:
         for name in ("entered", "made", "used", "dropped", "failed", "seconds"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.reasons.update(other.reasons)
+        self.remarks += tuple(text for text in other.remarks if text not in self.remarks)
 
     def to_json(self, label: str, name: str) -> dict[str, Any]:
         """Return the entry of `report.json`."""
@@ -110,4 +112,5 @@ class Tally:
             "failed": self.failed,
             "reasons": dict(sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))),
             "seconds": round(self.seconds, 3),
+            **({"remarks": list(self.remarks)} if self.remarks else {}),
         }

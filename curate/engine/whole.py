@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from curate.chunk import one_array
 from curate.engine.embedding import matrices
-from curate.engine.ledger import dumps
+from curate.engine.ledger import Tally, dumps
 from curate.engine.part import check_detail, check_reason, describe_error
 from curate.engine.segment import PartState, WholeLead
 from curate.engine.workspace import load, release
@@ -38,6 +38,8 @@ def decide(step: Whole, states: Sequence[PartState]) -> float:
     ids = [one_array(load(state.rows).column("id")) for state in states]
     partners = _partner_ids(verdicts, ids)
     start = 0
+    if states:
+        states[0].tallies.setdefault(step.title, Tally()).remarks += verdicts.remarks
     for state, own in zip(states, ids, strict=True):
         state.lead = _slice(step, verdicts, partners, start, start + len(own))
         start += len(own)

@@ -81,12 +81,6 @@ def unit(vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return directions
 
 
-def check_similarity(similarity: float, name: str = "similarity") -> None:
-    """Raise `ValueError` unless a cosine can be asked for."""
-    if not 0 < similarity <= 1:
-        raise ValueError(f"{name} is {similarity}; a cosine must be above 0 and at most 1")
-
-
 def _first_equals(vectors: np.ndarray) -> np.ndarray:
     """Return for every line the first line with the same numbers."""
     from xxhash import xxh3_128_digest

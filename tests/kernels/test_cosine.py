@@ -11,7 +11,7 @@ from curate.kernels import cosine_join
 from curate.kernels.cosine_join import neighbours
 from curate.kernels.cosine_screen import FloatScreen, HalfScreen
 from curate.kernels.cosine_walk import walk_neighbours, walk_searching
-from curate.kernels.directions import Directions, check_similarity, cosines_between
+from curate.kernels.directions import Directions, cosines_between
 
 
 def clustered(seed, count, width=12, groups=6, spread=0.3):
@@ -99,12 +99,6 @@ def test_vectors_that_are_not_finite_are_refused():
             Directions.of(vectors)
     with pytest.raises(ValueError, match="must be a matrix"):
         Directions.of(np.ones(3, np.float32))
-
-
-def test_a_cosine_outside_its_range_is_refused():
-    for wrong in (0.0, -0.5, 1.01, math.nan):
-        with pytest.raises(ValueError, match="above 0 and at most 1"):
-            check_similarity(wrong)
 
 
 # -- the join -------------------------------------------------------------------------------------

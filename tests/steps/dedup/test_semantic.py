@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate.chunk import Chunk, table_of
+from curate.kernels import cosine_kept
+from curate.pipeline import Pipeline
+from curate.row import Message, Row
+from curate.steps.dedup.semantic import Semantic
+
+# Directions in a plane, by text: the cosine of two is that of the difference of their angles.
+ANGLES = {"north": 0, "nearly north": 10, "more or less north": 20, "east": 90, "south": 180}
+
+
+def rows_of(texts, scores=None):
+    return [
+        Row(
+            f"{i:032x}", (0, 0, i), "sft",
+            {"messages": (Message("user", text), Message("assistant", "yes"))},
+            scores={} if scores is None else {"judge": scores[i]},
+        )
+        for i, text in enumerate(texts)
+    ]  # fmt: skip
+
+
+def direction(text):
+    angle = math.radians(ANGLES.get(text, 0))
+    return [math.cos(angle), math.sin(angle)] if text.strip() else [0.0, 0.0]
+
+
+def decide(step, rows):
+    sketches = [step.sketch(row) for row in rows]
+    columns = {
+        "vector": pa.array([direction(s["vector"]) for s in sketches], pa.list_(pa.float32(), 2)),
+        "length": pa.array([s["length"] for s in sketches], pa.int64()),
+        "score": pa.array([s["score"] for s in sketches], pa.float64()),
+    }
+    return step.decide(np.arange(len(rows)), pa.table(columns))
+
+
+def cosine(degrees):
+    return math.cos(math.radians(degrees))
+
+
+def test_a_duplicate_names_its_witness_and_their_cosine():
+    rows = rows_of(["east", "north", "south", "nearly north", "east"])
+    verdicts = decide(Semantic(on="instruction", similarity=0.95), rows)
+    assert verdicts.code.tolist() == [-1, -1, -1, 0, 0]
+    assert verdicts.partner.tolist() == [-1, -1, -1, 1, 0]
+    assert verdicts.score[3:] == pytest.approx([cosine(10), 1.0], abs=1e-7)
+    assert verdicts.score[4] == 1.0
+    assert verdicts.reasons == ("semantic duplicate",)
+
+
+def test_rows_are_compared_with_kept_ones_only():
+    step = Semantic(on="instruction", similarity=cosine(15))
+    verdicts = decide(step, rows_of(["north", "nearly north", "more or less north"]))
+    assert verdicts.partner.tolist() == [-1, 0, -1]
+
+
+def test_empty_texts_take_no_part():
+    verdicts = decide(Semantic(on="instruction"), rows_of(["", "", " ", "north", ""]))
+    assert verdicts.code.tolist() == [-1] * 5
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"),
+    [
+        (Semantic(keep="first"), 0),
+        (Semantic(keep="longest"), 2),
+        (Semantic(keep="best", by="judge"), 1),
+        (Semantic(keep="best", by="judge", lowest=True), 3),
+    ],
+)
+def test_whom_it_keeps(step, kept):
+    rows = rows_of(["north", "n", "nearly north", "nrth", "n"], [None, 9.0, 2.0, 1.0, 9.0])
+    assert np.flatnonzero(decide(step, rows).code < 0).tolist() == [kept]
+
+
+def test_chunks_are_sketched_as_rows_are():
+    rows = rows_of(["north", "", "east"], [1.0, None, 3.0])
+    for step in (Semantic(by="judge"), Semantic(on="response")):
+        many = pa.table(step.sketch_many(Chunk(table_of(rows, ["judge"])))).to_pylist()
+        assert many == [step.sketch(row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (Semantic(similarity=90), "similarity is 90; a cosine must be above 0"),
+        (Semantic(floor=0), "floor is 0; a cosine"),
+        (Semantic(similarity=math.nan), "a cosine must be"),
+        (Semantic(keep="best"), "name the step whose score decides"),
+    ],
+)
+def test_contradictions_are_refused(step, message):
+    with pytest.raises(ValueError, match=message):
+        step.check()
+
+
+def test_rules_are_no_part_of_the_fingerprint_and_the_floor_is():
+    same = Semantic(similarity=0.95, keep="longest", lowest=True)
+    assert same.fingerprint() == Semantic().fingerprint()
+    assert Semantic(floor=0.7).fingerprint() != Semantic().fingerprint()
+
+
+# -- through the engine ---------------------------------------------------------------------------
+
+
+TEXTS = ["north", "east", "nearly north", "more or less north", "", "north"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs a step on rows of directions, and the texts it had encoded."""
+    rows = [{"instruction": text, "output": str(n)} for n, text in enumerate(TEXTS)]
+    lines = [
+        {"when": {"contains": text}, "values": [direction(text)]}
+        for text in sorted(ANGLES, key=len, reverse=True)
+    ]
+    file, log, runs = tmp_path / "vectors.jsonl", tmp_path / "sent.log", []
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    encoders = {"e": {"model": f"scripted:{file}", "log": str(log)}}
+
+    def run(step):
+        runs.append(step)
+        pipeline = Pipeline([step], encoders=encoders)
+        folder = tmp_path / f"run{len(runs)}"
+        return pipeline.run(rows, run=folder, store=tmp_path / "store"), log.read_text()
+
+    return run
+
+
+def kept_texts(result):
+    return [row["messages"][0]["content"] for row in result.kept.to_list()]
+
+
+def test_a_changed_threshold_embeds_and_searches_nothing(run, monkeypatch):
+    strict, sent = run(Semantic(on="instruction", similarity=0.98))
+    assert kept_texts(strict) == ["north", "east", "more or less north", ""]
+
+    def refuse(*_, **__):
+        raise AssertionError("searched")
+
+    monkeypatch.setattr(cosine_kept, "neighbours", refuse)
+    monkeypatch.setattr(cosine_kept, "walk_searching", refuse)
+    loose, sent_then = run(Semantic(on="instruction", similarity=0.9))
+    assert kept_texts(loose) == ["north", "east", ""]
+    assert sent_then == sent
+    assert "remarks" not in loose.summary["steps"][0]
+    other, sent_then = run(Semantic(on="instruction", keep="longest"))
+    assert kept_texts(other) == ["east", "more or less north", ""]
+    assert sent_then == sent
+
+
+def test_a_threshold_below_the_floor_is_told_in_the_report(run):
+    result, _ = run(Semantic(on="instruction", similarity=0.7))
+    (remark,) = result.summary["steps"][0]["remarks"]
+    assert "0.7 is below floor 0.8" in remark
+    assert remark in result.report()
+
+
+def test_the_witness_is_written_to_the_ledger(run):
+    result, _ = run(Semantic(on="instruction", similarity=0.98))
+    north, *_ = result.kept
+    dropped = list(result.dropped)
+    assert [row.instruction for row in dropped] == ["nearly north", "north"]
+    for row, score in zip(dropped, (cosine(10), 1.0), strict=True):
+        (event,) = result.explain(row.id).events
+        assert (event["partner"], event["score"]) == (north.id, pytest.approx(score, abs=1e-7))

@@ -30,7 +30,15 @@ from curate.engine.requests.store import Store
 from curate.engine.requests.vectors import MISSING, vector_keys
 from curate.engine.segment import PartState, Settings, run_segment
 from curate.engine.workspace import load
-from curate.models.model import Price, embed_texts_of, identity_of, parse_spec, with_defaults
+from curate.models.model import (
+    Price,
+    embed_identity_of,
+    embed_texts_of,
+    identity_for,
+    identity_of,
+    parse_spec,
+    with_defaults,
+)
 from curate.models.prices import known_price
 from curate.step import Gather, Grow
 
@@ -110,6 +118,7 @@ class _Known(NamedTuple):
     """What a request's key and price need of a model; nothing is opened for an estimate."""
 
     identity: str
+    embed_identity: str
     defaults: Mapping[str, Any]
     price: Price | None
     embed_texts: int
@@ -138,7 +147,11 @@ class _Sampler:
             if price is None and parsed.prefix == "openai":
                 price = known_price(parsed.name, parsed.base_url)
             self._models[name] = _Known(
-                identity_of(parsed), parsed.defaults, price, embed_texts_of(parsed)
+                identity_of(parsed),
+                embed_identity_of(parsed),
+                parsed.defaults,
+                price,
+                embed_texts_of(parsed),
             )
         self._asked: dict[str, _Asked] = defaultdict(_Asked)
         self._seen: set[str] = set()
@@ -173,7 +186,7 @@ class _Sampler:
         model, asked = self._models[named], self._asked[named]
         wanted = with_defaults(Embed(texts=tuple(texts)), model.defaults)
         assert isinstance(wanted, Embed)
-        keys = vector_keys(model.identity, wanted.texts)
+        keys = vector_keys(model.embed_identity, wanted.texts)
         places = np.zeros(len(keys), np.int64)
         if self._store is not None:
             places = self._store.vectors.find(keys)
@@ -215,7 +228,7 @@ class _Sampler:
         shares = job.shares if request.share is None else request.share
         request = with_defaults(request, model.defaults)
         key = request_key(request, model.identity, "" if shares else job.salt)
-        wanted = {key: keep.Wanted(request, model.identity)}
+        wanted = {key: keep.Wanted(request, identity_for(model, request))}
         stored = keep.find(self._store, wanted) if self._store is not None else {}
         longest = output_bound(request)
         longest = USUAL_TOKENS if longest is None else longest

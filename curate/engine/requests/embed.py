@@ -20,7 +20,7 @@ from curate.engine.requests.cursor import Job
 from curate.engine.requests.schedule import model_named
 from curate.engine.requests.vectors import MISSING, vector_keys
 from curate.errors import PermanentFault
-from curate.models.model import Model, with_defaults
+from curate.models.model import Model, identity_for, with_defaults
 from curate.step import Asking
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def embed(driver: Driver, name: str | None, texts: Sequence[str]) -> Found:
     model = model_named(driver.models, name)
     asked = with_defaults(Embed(texts=tuple(texts)), model.defaults)
     assert isinstance(asked, Embed)
-    keys, vectors = vector_keys(model.identity, asked.texts), driver.store.vectors
+    keys = vector_keys(identity_for(model, asked), asked.texts)
+    vectors = driver.store.vectors
     # One after the other, so that a text in two of them is asked for once.
     with driver.embedding:
         places = vectors.find(keys)

@@ -21,7 +21,7 @@ from curate.engine.requests.send import Counts, Flight, Sender
 from curate.engine.requests.spending import Spending
 from curate.engine.requests.store import Store, StoredReply
 from curate.errors import RecipeError, UnusableReply
-from curate.models.model import Model, with_defaults
+from curate.models.model import Model, identity_for, with_defaults
 
 BATCH = 512
 PROGRESS_SECONDS = 0.2
@@ -298,7 +298,9 @@ class Schedule:
     def _look_up(self, asked: list[Asked]) -> dict[str, StoredReply]:
         """Return what the store has; a flight that is about to land is waited for instead."""
         wanted = {
-            a.key: keep.Wanted(a.request, a.model.identity, self._again.least(a.key))
+            a.key: keep.Wanted(
+                a.request, identity_for(a.model, a.request), self._again.least(a.key)
+            )
             for a in asked
             if a.key not in self.sender.flights
         }

@@ -23,7 +23,7 @@ from curate.engine.requests.rate import Rate, expected_tokens
 from curate.engine.requests.spending import PICO, Refusal, Spending, bill_of
 from curate.engine.requests.store import Paid, Store, StoredReply
 from curate.errors import PermanentFault, StoppedShort, TemporaryFault, UsageError
-from curate.models.model import Model
+from curate.models.model import Model, identity_for
 
 MAX_TRIES = 5
 # A rate limit says nothing about the request: giving up early would lose rows of a busy hour. With
@@ -224,7 +224,7 @@ class Sender:
         self, connection: sqlite3.Connection, flights: list[Flight]
     ) -> list[StoredReply | Refusal | None]:
         """Reserve, inside a transaction, unless another process has stored the reply meanwhile."""
-        wanted = {f.key: keep.Wanted(f.request, f.model.identity, f.attempt) for f in flights}
+        wanted = {f.key: keep.Wanted(f.request, _owner(f), f.attempt) for f in flights}
         stored = keep.find(self._store, wanted, connection)
         absent = [flight for flight in flights if flight.key not in stored]
         attempts = [(flight.bound, flight.tries > 0) for flight in absent]
@@ -298,7 +298,7 @@ class Sender:
         bills = self._spending.settle_replies(
             connection, [(flight.bound, reply, flight.model.price) for flight, reply in answered]
         )
-        paid = [Paid(f.key, f.attempt, reply, f.request, f.model.identity) for f, reply in answered]
+        paid = [Paid(f.key, f.attempt, reply, f.request, _owner(f)) for f, reply in answered]
         return list(zip(keep.save(self._store, connection, paid), bills, strict=True))
 
     async def _missed(self, flight: Flight, error: Exception) -> None:
@@ -359,6 +359,10 @@ class Sender:
     def _tell(self, flight: Flight) -> None:
         del self.flights[flight.key]
         self._landed(flight)
+
+
+def _owner(flight: Flight) -> str:
+    return identity_for(flight.model, flight.request)
 
 
 def _may_be_billed(error: Exception) -> bool:

@@ -31,7 +31,7 @@ slow: $(DEV)
 # Exported files in their consumers' own loaders. LLaMA-Factory and Axolotl come without what they
 # need to train, Argilla without its server: the parts that read a file need none of it.
 consumers: $(DEV)
-	$(PIP) install -q -c constraints.txt argilla==2.8.0 requests addict
+	$(PIP) install -q -c constraints.txt argilla==2.8.0 requests addict peft
 	$(PIP) install -q --no-deps llamafactory==0.9.5 axolotl==0.19.0
 	$(BIN)/pytest tests/write/formats
 

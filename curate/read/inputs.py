@@ -105,6 +105,6 @@ def _open_file(
     index: int, number: int, name: str, path: Path, source: str, wanted: str | None
 ) -> File:
     form = form_of(path)
-    found = wanted or guess(first_records(path, form), name)
+    found = wanted or guess(first_records(path, form, name), name)
     shape(found)
     return File(index, number, name, source, found, form, path.stat().st_size, path)

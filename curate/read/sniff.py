@@ -18,8 +18,8 @@ SNIFFED = 20
 _HEAD = 1 << 20
 
 
-def first_records(path: Path, form: str) -> list[Mapping[str, Any]]:
-    """Return the first readable records, or raise when there is none."""
+def first_records(path: Path, form: str, name: str) -> list[Mapping[str, Any]]:
+    """Return the first readable records of the file that its user calls `name`, or raise."""
     found: list[Mapping[str, Any]] = []
     first_error = None
     with contextlib.closing(reads_of(path, form)) as reads:
@@ -31,7 +31,7 @@ def first_records(path: Path, form: str) -> list[Mapping[str, Any]]:
             if len(found) == SNIFFED or (found and number >= SNIFFED):
                 break
     if not found:
-        raise InputError(f"{path}: not one readable row; {first_error or 'it holds no record'}")
+        raise InputError(f"{name}: not one readable row; {first_error or 'it holds no record'}")
     return found
 
 

@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 
-# Columns of records that hold lists; a table can only hold them as JSON text.
-_LISTS = ("messages", "conversations", "prompt", "completion", "chosen", "rejected", "candidates")
+# Columns of records that hold lists, and those that may: a table can only hold them as JSON text.
+_LISTS = (
+    *("messages", "conversations", "conversation", "items"),
+    *("candidates", "completions", "responses", "instances"),
+)
+_LISTS_OR_TEXTS = ("prompt", "completion", "chosen", "rejected")
+# Columns of records that hold numbers or flags, and how flags are written (by pandas, too).
+_NUMBERS = ("margin", "p_chosen", "preference", "annotator1", "annotator2", "annotator3", "label")
+_FLAGS = {"true": True, "True": True, "false": False, "False": False}
 _HEADER_CHARS = 40
 _FLAN = ("question", "answer", "rationale")
 
@@ -62,20 +69,37 @@ def _record(header: Sequence[str], row: list[str], delimiter: str, line: int) ->
         byte = ord(text[error.start]) & 0xFF
         return Read(None, f"invalid UTF-8 (0x{byte:02x})", raw, line, len(text))
     record: dict[str, Any] = dict(zip(header, row, strict=True))
-    for name in _LISTS:
-        if name in record:
-            record[name] = _list_or_text(record[name])
+    for names, typed in ((_LISTS, _list), (_LISTS_OR_TEXTS, _list_or_text), (_NUMBERS, _number)):
+        for name in names:
+            if name in record:
+                record[name] = typed(record[name])
     return Read(record, None, raw, line, len(text))
 
 
-def _list_or_text(value: str) -> Any:
-    """Return the list of objects that a cell holds, or its text."""
-    if value.startswith("[{"):
+def _list(value: str) -> Any:
+    """Return the list that a cell holds, or its text."""
+    if value.lstrip().startswith("["):
         try:
             return parse(value)
         except (ValueError, RecursionError):
             return value
     return value
+
+
+def _list_or_text(value: str) -> Any:
+    """Return the list of objects that a cell holds, or its text: a prompt may begin with `[`."""
+    return _list(value) if value.startswith("[{") else value
+
+
+def _number(value: str) -> Any:
+    """Return the number or flag that a cell holds, nothing of an empty one, else its text."""
+    if value in _FLAGS or not value:
+        return _FLAGS.get(value)
+    try:
+        number = parse(value)
+    except (ValueError, RecursionError):
+        return value
+    return number if isinstance(number, int | float) else value
 
 
 def is_flan(head: str) -> bool:
@@ -100,6 +124,7 @@ def read_parquet(path: Path) -> Iterator[pa.Table]:
 
     try:
         with pq.ParquetFile(path) as file:
+            _header(path, file.schema_arrow.names)
             yield from _recut(file, _rows_a_part(file.metadata))
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file: {error}") from error

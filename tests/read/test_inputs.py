@@ -6,6 +6,7 @@ import datetime
 import gzip
 import json
 import pickle
+import re
 import subprocess
 import sys
 
@@ -295,3 +296,10 @@ def test_parquet_with_large_rows_is_cut_smaller(tmp_path, monkeypatch):
     assert len(set(sizes[:-1])) == 1
     assert len(sizes) > 5
     assert [r.response for r in read_all(str(path)).rows] == table.column("output").to_pylist()
+
+
+def test_a_file_without_rows_is_called_as_its_user_calls_it(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("no row\n")
+    address = f"file://{tmp_path}/rows.jsonl"
+    with pytest.raises(InputError, match=rf"^{re.escape(address)}: not one readable row"):
+        open_inputs(address)

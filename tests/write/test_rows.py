@@ -22,8 +22,6 @@ ENDINGS = ["jsonl", "jsonl.gz", "jsonl.zst", "json", "parquet", "csv", "tsv"]
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_every_kind_goes_through_every_format(tmp_path, kind, ending):
-    if kind in ("ranked", "unpaired") and ending in ("csv", "tsv"):
-        pytest.skip("a table of texts holds no scores and no labels")
     path = tmp_path / f"rows.{ending}"
     rows = [row(kind, n) for n in range(3)]
     assert write_rows([table(*rows[:2]), table(rows[2])], path) == 3
@@ -88,12 +86,34 @@ def test_a_row_that_does_not_fit_leaves_no_file(tmp_path, ending):
         ("oasst", row("prompt"), "carries no tree"),
         ("flan", row("sft"), "where the rationale ends"),
         ("pandalm", row("ranked", candidates=()), "two answers, and there are 0"),
+        ("pandalm", row("ranked"), "scores or models are not those of its votes"),
+        ("output_pair", row("ranked"), "scores or models are not those of its verdict"),
+        ("ranked", row("ranked", extra='{"candidates":[{"cost":1}]}'), "1 candidates were read"),
+        ("ranked", row("ranked", extra='{"candidates":3}'), "'candidates' would be lost"),
+        *(
+            (name, row("preference", prompt=()), "its two sides do not begin alike")
+            for name in ("trl_dpo", "axolotl_dpo", "openai_dpo")
+        ),
         ("alpacca", row("sft"), "did you mean 'alpaca'"),
     ],
 )
 def test_a_loss_is_an_error_that_names_it(shape, odd, message):
     with pytest.raises(UsageError, match=message):
         as_shape(odd, shape)
+
+
+def test_sides_that_do_not_begin_alike_can_be_read_again(tmp_path):
+    sides = {"chosen": USER + GOOD, "rejected": (Message("user", "Else?"), *BAD)}
+    pair = row("preference", prompt=(), **sides)
+    write_rows([table(pair)], tmp_path / "rows.jsonl")
+    [back] = read_all(str(tmp_path / "rows.jsonl")).rows
+    assert dict(back.fields) == dict(pair.fields)
+
+
+@pytest.mark.parametrize("name", ["trl_dpo", "trl_reward", "llamafactory_dpo", "axolotl_dpo"])
+def test_what_is_known_of_a_pair_goes_along(name):
+    record = as_shape(row("preference", margin=0.5, p_chosen=0.25), name)
+    assert (record["margin"], record["p_chosen"]) == (0.5, 0.25)
 
 
 def test_a_rewritten_text_takes_the_place_of_the_parts_it_came_from():

@@ -80,9 +80,12 @@ def number_of(data: Mapping[str, Any], name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"column '{name}' must be a number, found {kind_of(value)}")
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:
         raise ValueError(f"column '{name}' holds a number out of range") from None
+    if number != value:
+        raise ValueError(f"column '{name}' holds {value}, which no float64 holds exactly")
+    return number
 
 
 def messages_of(value: Any, name: str) -> tuple[Message, ...]:
@@ -202,6 +205,11 @@ def plain_side(messages: Sequence[Message], role: str) -> Any:
     if len(messages) == 1 and messages[0].role == role and messages[0].parts is None:
         return messages[0].content
     return turns_of(messages)
+
+
+def judged(row: Row) -> tuple[float | str | None, ...]:
+    """Return the scores of a row's candidates, then their models."""
+    return (*(c.score for c in row.candidates), *(c.model for c in row.candidates))
 
 
 def extra_columns(row: Row) -> dict[str, Any]:

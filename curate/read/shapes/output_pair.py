@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curate.read.shapes.fields import extra_of, mark, number_of, only_turn, text_of, with_extra
+from curate.read.shapes.fields import (
+    extra_columns,
+    extra_of,
+    judged,
+    mark,
+    number_of,
+    only_turn,
+    text_of,
+    with_extra,
+)
 from curate.row import Candidate, Message, Record, Row
 
 KIND = "ranked"
@@ -25,22 +34,26 @@ def detect(data: Mapping[str, Any]) -> bool:
 def to_record(data: Mapping[str, Any]) -> Record:
     """Return both outputs; the verdict's score is shared between them."""
     task = next((name for name in _TASKS if name in data), _TASKS[0])
-    verdict = next((v for name in _VERDICTS if (v := number_of(data, name)) is not None), None)
-    if verdict is not None and not 1 <= verdict <= 2:
-        verdict = None
-    scores = (None, None) if verdict is None else (2 - verdict, verdict - 1)
+    answers = zip(_ANSWERS, _scores(data), _models(data), strict=True)
     candidates = tuple(
-        Candidate((Message("assistant", text_of(data, name)),), score, _model(data, name))
-        for name, score in zip(_ANSWERS, scores, strict=True)
+        Candidate((Message("assistant", text_of(data, name)),), score, model)
+        for name, score, model in answers
     )
     fields = {"prompt": (Message("user", text_of(data, task)),), "candidates": candidates}
     marks = {} if task == _TASKS[0] else {"read_as": task}
     return Record(KIND, fields, extra_of(data, (task, *_ANSWERS), **marks))
 
 
-def _model(data: Mapping[str, Any], name: str) -> str | None:
-    model = data.get(name.replace("output", "generator"))
-    return model if isinstance(model, str) else None
+def _scores(data: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    verdict = next((v for name in _VERDICTS if (v := number_of(data, name)) is not None), None)
+    if verdict is None or not 1 <= verdict <= 2:
+        return None, None
+    return 2 - verdict, verdict - 1
+
+
+def _models(data: Mapping[str, Any]) -> tuple[str | None, ...]:
+    named = [data.get(name.replace("output", "generator")) for name in _ANSWERS]
+    return tuple(model if isinstance(model, str) else None for model in named)
 
 
 def from_row(row: Row) -> dict[str, Any]:
@@ -50,5 +63,8 @@ def from_row(row: Row) -> dict[str, Any]:
     marked = mark(row, "read_as")
     task = marked if marked in _TASKS else _TASKS[0]
     texts = [only_turn(candidate.messages, "assistant") for candidate in row.candidates]
+    known = extra_columns(row)
+    if (*_scores(known), *_models(known)) != judged(row):
+        raise ValueError("its answers' scores or models are not those of its verdict; use 'ranked'")
     data = {task: only_turn(row.prompt, "user")} | dict(zip(_ANSWERS, texts, strict=True))
     return with_extra(data, row)

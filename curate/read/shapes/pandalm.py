@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.read.shapes.alpaca import joined, parted
-from curate.read.shapes.fields import extra_of, kind_of, only_turn, text_of, with_extra
+from curate.read.shapes.fields import (
+    extra_columns,
+    extra_of,
+    judged,
+    kind_of,
+    only_turn,
+    text_of,
+    with_extra,
+)
 from curate.row import Candidate, Message, Record, Row
 
 KIND = "ranked"
@@ -60,5 +68,8 @@ def from_row(row: Row) -> dict[str, Any]:
         raise ValueError(f"this shape holds two answers, and there are {len(row.candidates)}")
     instruction, material = parted(row, only_turn(row.prompt, "user"))
     texts = [only_turn(candidate.messages, "assistant") for candidate in row.candidates]
+    known = extra_columns(row)
+    if (*_scores(known), *_models(known)) != judged(row):
+        raise ValueError("its answers' scores or models are not those of its votes; use 'ranked'")
     task = {"instruction": instruction, "input": material}
     return with_extra(task | dict(zip(_ANSWERS, texts, strict=True)), row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.read.shapes.fields import (
@@ -52,21 +52,33 @@ def _parted(data: Mapping[str, Any]) -> dict[str, tuple[Message, ...]]:
 
 
 def _is_binarized(data: Mapping[str, Any]) -> bool:
-    """Tell whether a prompt only repeats the first turn of both sides (UltraFeedback binarized)."""
+    """Tell whether a prompt only repeats what both sides ask first (UltraFeedback binarized)."""
     sides = [data.get(name) for name in _SIDES]
-    firsts = [side[0] for side in sides if isinstance(side, list) and len(side) > 1]
-    return len(firsts) == len(_SIDES) and all(
-        isinstance(turn, Mapping) and turn.get("content") == data["prompt"] for turn in firsts
+    return all(
+        isinstance(side, list)
+        and len(side) > 1
+        and isinstance(turn := side[_asking(side)], Mapping)
+        and turn.get("content") == data["prompt"]
+        for side in sides
     )
+
+
+def _asking(turns: Sequence[Any]) -> int:
+    """Return the place of the first turn that is no system prompt."""
+    first = turns[0]
+    role = first.get("role") if isinstance(first, Mapping) else getattr(first, "role", None)
+    return int(role == "system" and len(turns) > 1)
 
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return the pair as it was read: texts where all sides are single plain turns."""
     out: dict[str, Any]
-    if implicit := mark(row, "implicit_prompt"):
+    implicit = mark(row, "implicit_prompt")
+    # Sides that do not begin alike have no prompt, and an empty one could not be read.
+    if implicit or not row.prompt:
         out = {name: turns_of(row.prompt + row.fields[name]) for name in _SIDES}
         if implicit == "repeated" and row.prompt:
-            out["prompt"] = row.prompt[0].content
+            out["prompt"] = row.prompt[_asking(row.prompt)].content
     else:
         out = sides_from(row, _ROLES)
     numbers = {n: row.fields[n] for n in _NUMBERS if row.fields.get(n) is not None}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.read.shapes.fields import extra_of, mark, sides_of, turns_of, with_extra
+from curate.read.shapes.unpaired import is_label
 from curate.row import Record, Row
 
 KIND = "sft"
@@ -14,7 +15,7 @@ _ROLES = {"prompt": "user", "completion": "assistant"}
 
 def detect(data: Mapping[str, Any]) -> bool:
     """Tell whether a record has a prompt and a completion, and no label."""
-    return "prompt" in data and "completion" in data and not isinstance(data.get("label"), bool)
+    return "prompt" in data and "completion" in data and not is_label(data.get("label"))
 
 
 def to_record(data: Mapping[str, Any]) -> Record:

@@ -1,4 +1,7 @@
-"""A prompt with scored answers: `candidates`, each with messages, score and model."""
+"""A prompt with scored answers: `candidates`, each with messages, score and model.
+
+What else a candidate says of itself stays in `extra`, in a list as long as the candidates.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from curate.row import Candidate, Record, Row
 
 KIND = "ranked"
 _ROLES = {"prompt": "user"}
+_LIST, _KEYS = "candidates", ("messages", "score", "model")
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -33,8 +37,10 @@ def to_record(data: Mapping[str, Any]) -> Record:
         raise ValueError(f"column 'candidates' must be a list of answers, found {kind_of(given)}")
     candidates = tuple(_candidate(entry, index) for index, entry in enumerate(given))
     sides, marks = sides_of(data, _ROLES)
-    fields = {**sides, "candidates": candidates}
-    return Record(KIND, fields, extra_of(data, ("prompt", "candidates"), **marks))
+    rest = [{key: v for key, v in entry.items() if key not in _KEYS} for entry in given]
+    taken = ("prompt",) if any(rest) else ("prompt", _LIST)
+    fields = {**sides, _LIST: candidates}
+    return Record(KIND, fields, extra_of({**data, _LIST: rest}, taken, **marks))
 
 
 def _candidate(entry: Any, index: int) -> Candidate:
@@ -48,8 +54,21 @@ def _candidate(entry: Any, index: int) -> Candidate:
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return prompt and candidates with the extra columns."""
+    out = with_extra(sides_from(row, _ROLES), row)
+    beside = _beside(out.pop(_LIST, None), len(row.candidates))
     candidates = [
-        {"messages": turns_of(c.messages), "score": c.score, "model": c.model}
-        for c in row.candidates
+        {"messages": turns_of(c.messages), "score": c.score, "model": c.model, **more}
+        for c, more in zip(row.candidates, beside, strict=True)
     ]
-    return with_extra({**sides_from(row, _ROLES), "candidates": candidates}, row)
+    return {"prompt": out.pop("prompt"), _LIST: candidates, **out}
+
+
+def _beside(kept: Any, count: int) -> list[dict[str, Any]]:
+    """Return what `extra` keeps of each candidate beside its own keys."""
+    if kept is None:
+        return [{} for _ in range(count)]
+    if not isinstance(kept, list) or not all(isinstance(entry, dict) for entry in kept):
+        raise ValueError(f"its extra column '{_LIST}' would be lost: the shape has one as well")
+    if len(kept) != count:
+        raise ValueError(f"{len(kept)} candidates were read, and {count} are left")
+    return kept

@@ -108,7 +108,9 @@ def _column(data: Mapping[str, Any]) -> str | None:
 def _keys(turn: Any) -> tuple[str, str] | None:
     if not isinstance(turn, Mapping):
         return None
-    return next((keys for keys in _KEYS if all(key in turn for key in keys)), None)
+    # Tables give every turn the keys of all others: what is null is not there.
+    there = [keys for keys in _KEYS if all(key in turn for key in keys)]
+    return next((keys for keys in there if turn[keys[0]] is not None), next(iter(there), None))
 
 
 def turns_from(turns: Any, column: str) -> tuple[tuple[Message, ...], tuple[str, str]]:
@@ -132,6 +134,11 @@ def _message(turn: Any, keys: tuple[str, str], where: str) -> Message:
     if not isinstance(value, str):
         raise ValueError(f"{where}.{keys[1]} must be a text, found {kind_of(value)}")
     rest = {k: v for k, v in turn.items() if k not in keys and v is not None}
+    twice = next((key for key in ("from", "role", "content") if key in rest), None)
+    if twice is not None:
+        raise ValueError(
+            f"{where} has '{twice}' beside '{keys[0]}' and '{keys[1]}'; leave one of them out"
+        )
     if name != written_name(role, keys):
         rest["from"] = name
     return Message(role, value, dumps(rest) if rest else None)

@@ -107,10 +107,10 @@ class Split(Whole):
 
 
 def _prompt_key(text: str) -> int:
-    """Return a hash of the words of an instruction, or 0 where it has none."""
+    """Return a hash of the words of an instruction (else of its signs), or 0 where it is blank."""
     from curate.kernels.testsets import normal_words
 
-    tokens = normal_words(text)
+    tokens = normal_words(text) or tuple(text.split())
     return seed_of(*tokens) if tokens else 0
 
 

@@ -30,6 +30,18 @@ def chat_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return [{k: v for k, v in turn.items() if k != "from"} for turn in turns_of(messages)]
 
 
+def judgement_of(row: Row) -> dict[str, float]:
+    """Return what is known of a pair beside its texts: its margin, and `p_chosen`."""
+    numbers = {name: row.fields.get(name) for name in ("margin", "p_chosen")}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def check_prompt(row: Row) -> None:
+    """Raise `ValueError` for a pair without a prompt: its answers answer different questions."""
+    if not row.prompt:
+        raise ValueError("it has no prompt, because its two sides do not begin alike")
+
+
 @functools.cache
 def formats() -> dict[str, Format]:
     """Return every format by its name."""

@@ -7,7 +7,7 @@ from typing import Any
 from curate.read.shapes import alpaca
 from curate.read.shapes.fields import with_extra
 from curate.row import Row
-from curate.write.formats import Format, chat_of
+from curate.write.formats import Format, chat_of, check_prompt, judgement_of
 
 
 def _chat(row: Row) -> dict[str, Any]:
@@ -16,13 +16,14 @@ def _chat(row: Row) -> dict[str, Any]:
 
 def _pair(row: Row) -> dict[str, Any]:
     """Return the prompt as messages, each side as the one message behind it."""
+    check_prompt(row)
     out: dict[str, Any] = {"messages": chat_of(row.prompt)}
     for name in ("chosen", "rejected"):
         if len(row.fields[name]) != 1:
             count = len(row.fields[name])
             raise ValueError(f"the {name} side must be a single turn, and it has {count}")
         out[name] = chat_of(row.fields[name])[0]
-    return with_extra(out, row)
+    return with_extra(out | judgement_of(row), row)
 
 
 FORMATS = {

@@ -18,7 +18,7 @@ from curate.read.shapes import alpaca
 from curate.read.shapes.fields import with_extra
 from curate.read.shapes.sharegpt import turns_to, written_name
 from curate.row import Message, Row
-from curate.write.formats import Format
+from curate.write.formats import Format, judgement_of
 
 _ASKING, _ANSWERING = ("user", "tool"), ("assistant",)
 
@@ -61,7 +61,7 @@ def _ranking(row: Row) -> dict[str, Any]:
         if len(side) != 1 or side[0].role != "assistant":
             raise ValueError(f"the {name} side must be a single assistant's turn")
         out[name] = _named(side)[0]
-    return with_extra(out, row)
+    return with_extra(out | judgement_of(row), row)
 
 
 def _tagged(row: Row) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """OpenAI's fine-tuning files: chats, and preferences.
 
-Its check refuses keys that it does not know, so extra columns stay behind, except `tools`,
-`functions` and `parallel_tool_calls`; a message's unknown key is an error.
+Its check refuses keys that it does not know, so extra columns and a pair's margin stay behind,
+except `tools`, `functions` and `parallel_tool_calls`; a message's unknown key is an error.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.read.shapes.fields import extra_columns, mark
 from curate.row import Message, Row
-from curate.write.formats import Format, chat_of
+from curate.write.formats import Format, chat_of, check_prompt
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _KEYS = {"role", "content", "name", "weight", "refusal", "tool_calls", "function_call"}
@@ -40,6 +40,7 @@ def _chat(row: Row) -> dict[str, Any]:
 
 
 def _preference(row: Row) -> dict[str, Any]:
+    check_prompt(row)
     beside = mark(row, "read_as")
     columns = {**extra_columns(row), **(beside if isinstance(beside, dict) else {})}
     tools = {key: columns[key] for key in _TOOLS if key in columns}

@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.read.shapes.fields import with_extra
 from curate.row import Row
-from curate.write.formats import Format, chat_of
+from curate.write.formats import Format, chat_of, check_prompt, judgement_of
 
 
 def _chat(row: Row) -> dict[str, Any]:
@@ -21,15 +21,15 @@ def _prompt(row: Row) -> dict[str, Any]:
 
 
 def _pair(row: Row) -> dict[str, Any]:
-    return with_extra({n: chat_of(row.fields[n]) for n in ("prompt", "chosen", "rejected")}, row)
+    check_prompt(row)
+    sides = {n: chat_of(row.fields[n]) for n in ("prompt", "chosen", "rejected")}
+    return with_extra(sides | judgement_of(row), row)
 
 
 def _reward(row: Row) -> dict[str, Any]:
     """Return the pair with an implicit prompt and, where it is known, the margin."""
-    out: dict[str, Any] = {n: chat_of(row.prompt + row.fields[n]) for n in ("chosen", "rejected")}
-    if row.fields.get("margin") is not None:
-        out["margin"] = row.fields["margin"]
-    return with_extra(out, row)
+    sides = {n: chat_of(row.prompt + row.fields[n]) for n in ("chosen", "rejected")}
+    return with_extra(sides | judgement_of(row), row)
 
 
 def _unpaired(row: Row) -> dict[str, Any]:

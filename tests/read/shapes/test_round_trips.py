@@ -93,8 +93,9 @@ transcripts = st.lists(st.tuples(st.sampled_from(["Human", "Assistant"]), said),
 @st.composite
 def binarized(draw):
     """UltraFeedback binarized: the prompt stands in a column and at the head of both sides."""
-    prompt = draw(texts)
-    sides = {n: [{"role": "user", "content": prompt}, draw(answer)] for n in ("chosen", "rejected")}
+    prompt, system = draw(texts), draw(st.lists(turn("system"), max_size=1))
+    head = [*system, {"role": "user", "content": prompt}]
+    sides = {name: [*head, draw(answer)] for name in ("chosen", "rejected")}
     return draw(extras) | {"prompt": prompt} | sides
 
 
@@ -171,7 +172,10 @@ SHAPES = {
     "ranked": with_extra(
         prompt=st.one_of(texts, messages),
         candidates=st.lists(
-            st.fixed_dictionaries({"messages": ended(answer), "score": numbers, "model": texts}),
+            st.fixed_dictionaries(
+                {"messages": ended(answer), "score": numbers, "model": texts},
+                optional={"cost": numbers, "judges": st.lists(texts)},
+            ),
             min_size=1,
             max_size=3,
         ),

@@ -65,6 +65,11 @@ def test_similarity_can_be_left_out(conversation, decide):
     assert sides(decide(Split(share=0.5, similarity=None), rows)).count("test") == 10
 
 
+def test_equal_prompts_without_words_stay_together(conversation, decide):
+    rows = [conversation("\U0001f44d ?" if n % 2 else "\U0001f44d  ?", f"a{n}") for n in range(20)]
+    assert sides(decide(Split(share=0.5), rows)).count("test") == 0
+
+
 def test_order_of_unlinked_rows_does_not_matter(conversation, decide):
     rows = [conversation(f"question {n}", f"answer number {n}") for n in range(40)]
     step = Split(count=9, similarity=None)

@@ -41,7 +41,11 @@ def real_rows(kind: str) -> list[Row]:
         fields.append({"messages": (Message("system", "Be brief."), *messages(talks[0]))})
     else:
         fields = [
-            {name: messages(record[name]) for name in ("prompt", "chosen", "rejected")}
+            {
+                **{name: messages(record[name]) for name in ("prompt", "chosen", "rejected")},
+                "margin": 0.5,
+                "p_chosen": 0.25,
+            }
             for record in records("pairs")
         ]
     if kind == "prompt":

@@ -51,7 +51,8 @@ def _deciding(form: type[Any]) -> tuple[str, ...]:
 class Ask(Request):
     """Ask for a text: a chat (`messages`, plus `system`) or a raw completion (`prompt`).
 
-    Sampling fields left at `None` take the model mapping's value, then the server's default.
+    Sampling fields left at `None` take the model mapping's value, then the server's default. The
+    reply is held to `schema` where the model can do that; whoever asks checks it in any case.
     """
 
     messages: tuple[Message, ...] = ()

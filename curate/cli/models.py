@@ -55,14 +55,19 @@ def _checked(model: Model) -> list[list[str]]:
 
 async def _ask_all(model: Model) -> list[list[str]]:
     """Return a line for the plain request, which must work, and one for each capability."""
-    from curate.ask import Ask
+    from curate.ask import Ask, Likelihood
 
-    schema = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
-    text = 'Answer with this JSON: {"word": "yes"}'
+    schema = {
+        "type": "object",
+        "properties": {"word": {"type": "string", "maxLength": 8}},
+        "required": ["word"],
+    }
     probes = {
-        "log-probabilities": (Ask.text(text, max_tokens=4, logprobs=1), _has_logprobs),
-        "JSON schema": (Ask.text(text, max_tokens=64, schema=schema), _is_object),
+        "log-probabilities": (Ask.text("Say yes.", max_tokens=4, logprobs=1), _has_logprobs),
+        # Nothing in the words asks for JSON: what comes as an object was held to the schema.
+        "JSON schema": (Ask.text("Say yes.", max_tokens=64, schema=schema), _is_object),
         "raw completion": (Ask(prompt="Once upon", max_tokens=4), lambda reply: True),
+        "likelihood": (Likelihood(prompt="Once upon", answer=" a time"), _has_values),
     }
     try:
         lines = await _round_trip(model)
@@ -107,6 +112,10 @@ async def _probe(model: Model, request: Any, holds: Any) -> str:
 
 def _has_logprobs(reply: Any) -> bool:
     return bool(reply.logprobs)
+
+
+def _has_values(reply: Any) -> bool:
+    return bool(reply.values)
 
 
 def _is_object(reply: Any) -> bool:

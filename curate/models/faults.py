@@ -15,10 +15,11 @@ from typing import Any
 
 from curate.errors import ModelError, PermanentFault, TemporaryFault
 
+SCHEMA = "a JSON schema"
 # What a server may not know, and the field that its refusal then names.
 FEATURES = {
     "log-probabilities": ("logprobs", "top_logprobs"),
-    "a JSON schema": ("response_format", "json_schema", "guided"),
+    SCHEMA: ("response_format", "json_schema", "guided"),
     "a seed": ("seed",),
     "echo": ("echo",),
     "streaming": ("stream_options", "stream"),
@@ -26,11 +27,13 @@ FEATURES = {
 }
 _REFUSED = re.compile(
     r"not (?:yet )?(?:be )?(?:support|implement|permit|allow)|unsupported|unknown|unrecogni[sz]ed|"
-    r"extra inputs|unexpected",
+    r"extra inputs|unexpected|validation error",
     re.IGNORECASE,
 )
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# Of aiohttp, and of the HTTP client that the openai library brings.
+_NOT_CONNECTED = ("ConnectionTimeout", "ConnectorError", "ConnectTimeout", "ConnectError")
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached")
 
 
@@ -49,7 +52,7 @@ def fault_of(error: Exception, where: str) -> ModelError:
     if isinstance(error, Refusal):
         return _of_refusal(error, where)
     names = " ".join(cls.__name__ for cls in type(error).__mro__)
-    if "ConnectionTimeout" in names or "ConnectorError" in names:
+    if any(name in names for name in _NOT_CONNECTED):
         return TemporaryFault(
             f"cannot connect to {where}; check that the server runs and that base_url is right",
             cause="connect",
@@ -71,7 +74,9 @@ def _of_refusal(refusal: Refusal, where: str) -> ModelError:
         )
     if status in (408, 504):
         return TemporaryFault(f"{where} timed out ({status}): {said}", cause="timeout")
-    if status >= 500 or status in (409, 425):
+    # llama.cpp's Python server answers 500 to a field that it does not know.
+    refused = status == 500 and "validation error" in said
+    if (status >= 500 and not refused) or status in (409, 425):
         return TemporaryFault(
             f"{where} failed ({status}): {said}", cause="server", retry_after=wait_of(headers)
         )

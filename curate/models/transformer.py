@@ -108,14 +108,12 @@ class Writer:
         self._defaults, model.generation_config = model.generation_config, _GenerationConfig()
 
     def measure(self, waiting: Waiting) -> None:
-        """Tokenise the request; refuse what the model cannot do."""
+        """Tokenise the request; refuse what the model cannot do.
+
+        A schema is left to whoever asked, who checks the reply in any case.
+        """
         request = waiting.request
         if isinstance(request, Ask):
-            if request.schema is not None:
-                raise PermanentFault(
-                    "transformers cannot hold a reply to a JSON schema; leave the schema out, or "
-                    "use vllm: or a server that serves it"
-                )
             tokens = prompt_tokens(self.tokenizer, request)
             more = request.max_tokens or 0
         elif isinstance(request, Likelihood):

@@ -30,13 +30,14 @@ def test_a_check_tells_what_a_server_can() -> None:
 
     with Server(handler) as server:
         code, output = run("--check", "openai:tiny", "--base-url", server.url)
-        assert len(server.received) == 4
+        assert len(server.received) == 5
     assert code == 0
     lines = {line.split("  ")[0].strip(): line for line in output.splitlines()}
     assert "'yes' (stop)" in lines["reply"] and "9 in, 1 out" in lines["tokens"]
     assert "not known" in lines["price"] and " ms" in lines["latency"]
     assert "no:" in lines["log-probabilities"] and "no:" in lines["JSON schema"]
-    assert "no:" in lines["raw completion"]
+    assert "no:" in lines["raw completion"] and "no:" in lines["likelihood"]
+    assert "its replies are checked here" in lines["JSON schema"]
 
 
 @pytest.mark.parametrize("status", [401, 500])

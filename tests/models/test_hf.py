@@ -205,11 +205,10 @@ def test_a_classifier_scores_conversations(judge: Path) -> None:
 @pytest.mark.slow
 def test_what_a_model_cannot_do_fails_the_request_alone(tiny: Path, judge: Path) -> None:
     long, empty = Ask(prompt="x" * (CONTEXT + 1)), Ask(prompt="")
-    schema = Ask.text("x", schema={"type": "object"})
     reward = Reward(messages=(Message("user", "x"),))
     fine = Ask(prompt="x" * (CONTEXT - 4), temperature=0)
-    *wrong, right = answers(tiny, long, empty, schema, reward, fine)
-    for error, said in zip(wrong, ["reads 256 at most", "empty", "schema", "reward"], strict=True):
+    *wrong, right = answers(tiny, long, empty, reward, fine)
+    for error, said in zip(wrong, ["reads 256 at most", "empty", "reward"], strict=True):
         assert isinstance(error, PermanentFault)
         assert said in str(error)
     assert isinstance(right, Reply)

@@ -134,6 +134,48 @@ def test_the_likelihood_of_an_answer() -> None:
     assert isinstance(none, PermanentFault) and "log-probabilities of the prompt" in str(none)
 
 
+# What llama-cpp-python 0.3.36 answered: each token has the chances of the one behind it.
+SHIFTED = {
+    "text_offset": [0, 3, 11, 14, 21, 24, 30],
+    "token_logprobs": [None, -9.600, -10.462, -11.226, -11.795, -8.453, -18.181],
+    "tokens": ["The", " capital", " of", " France", " is", " Paris", "."],
+    "top_logprobs": [
+        None,
+        {" of": -0.412, " capital": -9.6},
+        {" the": -1.988, " of": -10.462},
+        {" is": -0.432, " France": -11.226},
+        {" Paris": -0.264, " is": -11.795},
+        {".": -0.376, " Paris": -8.453},
+        {"\n": -0.981, ".": -18.181},
+    ],
+}
+# The same text where each token has its own chances; the last one is the one that was written.
+IN_PLACE = {
+    **SHIFTED,
+    "token_logprobs": [None, -5.0, -0.412, -4.1, -0.432, -0.264, -0.376],
+    "top_logprobs": [None, {" of": -5.0}, {" of": -0.412}, {" the": -1.988, " France": -4.1},
+                     {" is": -0.432}, {" Paris": -0.264}, {".": -0.376}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("written", ["\n", ""])
+def test_likelihoods_of_the_wrong_tokens_are_refused(written: str) -> None:
+    whole = "The capital of France is Paris."
+    request = Likelihood(prompt="The capital of France is", answer=" Paris.")
+    text = whole + written
+
+    def answer(found: dict[str, Any]) -> Any:
+        choice = {"text": text, "logprobs": found, "finish_reason": "length"}
+        return ask(lambda r: as_json({"choices": [choice], "usage": {}}), request)[0]
+
+    end = {"<end>": -0.1, ".": -18.181} if not written else SHIFTED["top_logprobs"][-1]  # type: ignore[index]
+    shifted = {**SHIFTED, "top_logprobs": [*SHIFTED["top_logprobs"][:-1], end]}  # type: ignore[index]
+    refused = answer(shifted)
+    assert isinstance(refused, PermanentFault)
+    assert "shifted by one token" in str(refused)
+    assert answer(IN_PLACE).values == (-0.264, -0.376)
+
+
 def test_a_long_reply_is_streamed_and_only_silence_times_out() -> None:
     def handler(request: Received) -> Answer:
         assert request.body["stream_options"] == {"include_usage": True}
@@ -219,6 +261,39 @@ def test_what_a_server_lacks_is_said_once_and_not_asked_again() -> None:
         assert [isinstance(one, PermanentFault) for one in found] == [True, True, False]
         assert "does not serve log-probabilities" in str(found[1])
         assert len(server.received) == 2
+
+
+# What llama-cpp-python 0.3.36 answers to a schema, with status 500.
+NO_SCHEMA = (
+    "1 validation error:\n  {'type': 'literal_error', 'loc': ('body', 'response_format', 'type'), "
+    "'msg': \"Input should be 'text' or 'json_object'\", 'input': 'json_schema'}"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(500, NO_SCHEMA), (400, "response_format is not supported"), (422, "Extra inputs: guided")],
+)
+def test_a_server_without_schemas_is_asked_without(status: int, message: str) -> None:
+    def handler(request: Received) -> Answer:
+        if "response_format" in request.body:
+            return refusal(status, message.replace("guided", "guided, are not allowed"))
+        return chat('{"word": "yes"}')
+
+    asks = [hello(schema={"type": "object"}) for _ in range(3)]
+    with Server(handler) as server:
+        first, *others = ask_many(server, asks)
+        assert len(server.received) == 3
+    assert isinstance(first, TemporaryFault)
+    assert "does not serve a JSON schema" in str(first)
+    assert [reply.text for reply in others] == ['{"word": "yes"}'] * 2
+
+
+def test_another_error_500_is_tried_again_alike() -> None:
+    with Server(lambda r: refusal(500, "out of order: response_format")) as server:
+        found = ask_many(server, [hello(schema={"type": "object"})] * 2)
+        assert all("response_format" in request.body for request in server.received)
+    assert [one.cause for one in found] == ["server", "server"]
 
 
 @pytest.mark.parametrize(

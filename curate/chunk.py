@@ -47,6 +47,8 @@ HEAD: dict[str, pa.DataType] = {"id": ID, "seq": SEQ, "source": pa.string(), "ki
 TAIL: dict[str, pa.DataType] = {"extra": pa.string(), "parents": pa.list_(ID), "notes": pa.string()}
 # In the metadata of a column of embeddings: the folder of the store that has the vectors.
 STORE_FOLDER = b"store"
+# The column that says where a row comes from with which a `Whole` compares its own.
+ORIGIN = "origin"
 SCORE = "score:"
 
 

@@ -236,6 +236,15 @@ class Whole(Step):
         """Tell whether a column of the sketch holds texts that become vectors."""
         return EMBEDDING in self.sketch_types().values()
 
+    def compares_with(self) -> str | None:
+        """Return the dataset (its `against`) whose rows are sketched, too, for `decide`.
+
+        Their sketches then stand behind those of the step's own rows, which `positions` counts, and
+        a column `origin` names file and record of each.
+        """
+        against = getattr(self, "against", None)
+        return against if isinstance(against, str) else None
+
     def sketch(self, row: Row) -> dict[str, Any] | Asking:
         """Return one row's sketch, a value per column of `sketch_types`."""
         raise NotImplementedError

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from curate.engine.accounts import Accounts
+from curate.engine.against import dataset_against, sketches_against
 from curate.engine.estimate import Estimate, compared, estimate
 from curate.engine.folder import RunFolder
 from curate.engine.gather import gather
@@ -127,8 +128,10 @@ def _purpose(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[st
         else spec
         for name, spec in {**(pipeline.models or {}), **(pipeline.encoders or {})}.items()
     }
+    others = [found.fingerprint() for s in pipeline.steps if (found := dataset_against(s))]
     return {
         "inputs": opened.fingerprint(),
+        **({"against": others} if others else {}),
         "limit": options.limit,
         "steps": [[step.title, step.name, step.version, step.fields()] for step in pipeline.steps],
         "models": models,
@@ -189,12 +192,7 @@ class _Run:
             self.accounts = Accounts.open(
                 self.pipeline, self.options, self.folder, asking, stack, lambda _: self._listen()
             )
-            settings = Settings(
-                run_seed=self.pipeline.seed,
-                large=self.opened.total_bytes >= LARGE_BYTES,
-                chunk_rows=self.options.chunk_rows,
-            )
-            local = Local(settings, workspace, self.accounts.driver, self.options.workers)
+            local = Local(self._settings(), workspace, self.accounts.driver, self.options.workers)
             stack.callback(local.close)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
@@ -207,6 +205,13 @@ class _Run:
                 publisher.add(state)
             publisher.finish()
             return self._publish(publisher, output)
+
+    def _settings(self) -> Settings:
+        return Settings(
+            run_seed=self.pipeline.seed,
+            large=self.opened.total_bytes >= LARGE_BYTES,
+            chunk_rows=self.options.chunk_rows,
+        )
 
     def _labels(self) -> list[str]:
         return [step.title for step in self.pipeline.steps]
@@ -241,7 +246,8 @@ class _Run:
         self._tell(step.title, 0, 0)
         seed = self.pipeline.seed
         if isinstance(step, Whole):
-            return decide(step, states)
+            settings = self._settings()
+            return decide(step, states, sketches_against(step, settings, self.accounts.driver))
         if isinstance(step, Gather):
             return gather(step, states, self.accounts.driver, seed)
         assert isinstance(step, Grow)

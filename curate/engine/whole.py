@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from curate.chunk import one_array
+from curate.chunk import ORIGIN, one_array
 from curate.engine.embedding import matrices
 from curate.engine.ledger import Tally, dumps
 from curate.engine.part import check_detail, check_reason, describe_error
@@ -20,15 +20,21 @@ from curate.errors import StoppedShort
 from curate.step import Step, Verdicts, Whole
 
 
-def decide(step: Whole, states: Sequence[PartState]) -> float:
-    """Set every part's lead to the verdicts of `step`; return the seconds it took."""
+def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = None) -> float:
+    """Set every part's lead to the verdicts of `step`; return the seconds it took.
+
+    `others` are the sketches of the rows that it compares with.
+    """
     began = time.perf_counter()
     sketches = pa.concat_tables(
         [load(state.sketches) for state in states if state.sketches is not None]
     )
+    positions = np.arange(sketches.num_rows, dtype=np.int64)
+    if others is not None:
+        nowhere = pa.nulls(sketches.num_rows, pa.string())
+        sketches = pa.concat_tables([sketches.append_column(ORIGIN, nowhere), others])
     if step.embeds():
         sketches = matrices(step, sketches)
-    positions = np.arange(sketches.num_rows, dtype=np.int64)
     try:
         verdicts = step.decide(positions, sketches)
         _check(verdicts, len(positions))

@@ -1,0 +1,96 @@
+"""Sketch the rows of the dataset that a `Whole` compares its own rows with.
+
+They are read as inputs are and sketched as rows are, but they are no rows of the run: nothing is
+decided on them, and a line of them that cannot be read stops the run, for a row that equals it
+would be kept unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.chunk import ORIGIN, one_array
+from curate.data import shipped
+from curate.engine.part import PartRun
+from curate.engine.reading import Reading
+from curate.engine.segment import PartState, Settings
+from curate.engine.sketching import sketch
+from curate.engine.workspace import load
+from curate.errors import StoppedShort
+from curate.read import Inputs, open_inputs
+from curate.step import Step, Whole
+
+if TYPE_CHECKING:
+    from curate.engine.requests.drive import Driver
+
+
+def dataset_against(step: Step) -> Inputs | None:
+    """Open the dataset that `step` compares with, if it names one."""
+    path = step.compares_with() if isinstance(step, Whole) else None
+    return None if path is None else open_inputs(shipped(path))
+
+
+def sketches_against(step: Whole, settings: Settings, driver: Driver | None) -> pa.Table | None:
+    """Return the sketches of the rows that `step` compares with, and the origin of each."""
+    opened = dataset_against(step)
+    if opened is None:
+        return None
+    names = [file.name for file in opened.files]
+    tables = [
+        sketched.append_column(ORIGIN, _origins(seqs, names))
+        for sketched, seqs in _sketched(step, opened, settings, driver)
+    ]
+    return pa.concat_tables(tables)
+
+
+def _sketched(
+    step: Whole, opened: Inputs, settings: Settings, driver: Driver | None
+) -> Iterator[tuple[pa.Table, pa.ListArray]]:
+    reading = Reading(opened, None)
+    with ThreadPoolExecutor(2) as pool:
+        for state in reading.states(pool, 2):
+            _check_read(step, reading)
+            yield _sketch(step, state, settings, driver)
+
+
+def _sketch(
+    step: Whole, state: PartState, settings: Settings, driver: Driver | None
+) -> tuple[pa.Table, pa.ListArray]:
+    part = PartRun(
+        load(state.rows),
+        run_seed=settings.run_seed,
+        large=settings.large,
+        chunk_rows=settings.chunk_rows,
+    )
+    seqs = one_array(part.table.column("seq"))
+    found = sketch(part, step, driver)
+    if found.num_rows != len(seqs):
+        reasons = part.ledger[step.title][0].column("reason")
+        raise StoppedShort(
+            f"step '{step.title}': {len(seqs) - found.num_rows} rows of against cannot be compared "
+            f"({reasons[0].as_py()}); mend them, or the encoder, and run the same command again"
+        )
+    return found, seqs
+
+
+def _check_read(step: Whole, reading: Reading) -> None:
+    if reading.unreadable:
+        first = reading.unreadable[0]
+        raise StoppedShort(
+            f"step '{step.title}': {first['file']}:{first['line']} of against cannot be read "
+            f"({first['error']}); mend or delete the line and run the same command again"
+        )
+
+
+def _origins(seqs: pa.ListArray, names: list[str]) -> pa.Array:
+    """Return `file:record` for every row, counted from 1."""
+    flat = seqs.flatten()
+    files = flat.take(pa.array(range(1, len(flat), 3), pa.int64()))
+    records = flat.take(pa.array(range(2, len(flat), 3), pa.int64()))
+    numbers = pc.cast(pc.add(records, 1), pa.string())
+    return pc.binary_join_element_wise(pa.array(names).take(files), numbers, ":")

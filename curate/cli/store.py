@@ -1,4 +1,4 @@
-"""`curate store`: what the durable memory of replies holds."""
+"""`curate store`: what the durable memory of replies and vectors holds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Count what the store holds: replies, requests, small values, runs, bytes."""
+    """Count what the store holds: replies, requests, small values, runs, vectors, bytes."""
     with _existing(store) as opened:
         numbers = opened.stats()
     if as_json:
@@ -43,7 +43,7 @@ def stats(
 
 @app.command()
 def gc(store: Folder = DEFAULT_STORE, debug: Debug = False) -> None:
-    """Delete replies that a newer attempt replaced, and give their room back."""
+    """Give back the room of replies that a newer attempt replaced, and of torn vector files."""
     with _existing(store) as opened:
         before = opened.stats()["bytes"]
         deleted = opened.compact()

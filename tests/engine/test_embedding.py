@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,9 +15,12 @@ import pytest
 from curate import Pipeline
 from curate.ask import Embed
 from curate.chunk import Chunk, vectors
+from curate.engine import embedding
+from curate.errors import CeilingReached, StoppedShort
 from curate.row import Row
 from curate.step import Asking, Verdicts, Whole, dataclass
 from tests.engine.conftest import assert_conserved
+from tests.models.chaos import Answer, Received, Server, as_json, refusal
 
 SEEN: list[np.ndarray] = []
 
@@ -157,3 +162,160 @@ def test_no_rows_are_no_error(encoder: dict[str, str], tmp_path: Path) -> None:
     )
     assert result.summary["kept"] == 0
     assert SEEN[0].shape == (0, 1)
+
+
+def test_a_large_matrix_lies_in_a_file(
+    encoder: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SEEN.clear()
+    pipeline = Pipeline([SameVector(columns=True)], encoders={"e": encoder})
+    pipeline.run(rows((*TEXTS, "")), run=tmp_path / "run", store=tmp_path / "store")
+    monkeypatch.setattr(embedding, "IN_MEMORY_BYTES", 0)
+    pipeline.run(rows((*TEXTS, "")), run=tmp_path / "again", store=tmp_path / "store")
+    assert np.array_equal(SEEN[0], SEEN[1])
+    left = {path.suffix for path in (tmp_path / "store" / "vectors").rglob("*") if path.is_file()}
+    assert left == {".f32"}
+
+
+# -- a server that embeds -------------------------------------------------------------------------
+
+
+def numbers(text: str) -> list[float]:
+    """Return a vector of a text, the same one each time."""
+    return [float(len(text)), float(sum(text.encode()) % 997)]
+
+
+class Embeddings:
+    """What an embedding server does, with the texts that it was asked for."""
+
+    def __init__(self) -> None:
+        self.texts: list[list[str]] = []
+        self.broken: set[str] = set()
+        self.refused: set[str] = set()
+        self.width = 2
+
+    def __call__(self, received: Received) -> Answer:
+        texts = received.body["input"]
+        self.texts.append(texts)
+        if self.refused & set(texts):
+            return refusal(400, "too long for this model")
+        lines = [[*numbers(text), 0.5][: self.width] for text in texts]
+        for line, text in zip(lines, texts, strict=True):
+            if text in self.broken:
+                line[0] = math.nan
+        data = [{"index": n, "embedding": line} for n, line in enumerate(lines)]
+        return as_json({"data": data, "usage": {"prompt_tokens": 7 * len(texts)}})
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[Embeddings, dict[str, Any]]]:
+    embeddings = Embeddings()
+    with Server(embeddings) as server:
+        yield embeddings, {"model": "openai:tiny", "base_url": server.url, "batch_size": 8}
+
+
+MANY = tuple(f"text {'x' * (number % 7)}{number}" for number in range(50))
+
+
+def over(
+    encoder: dict[str, Any], folder: Path, texts: tuple[str, ...] = MANY, **options: Any
+) -> Any:
+    """Run one embedding step over texts; every run has a folder of its own."""
+    pipeline = Pipeline([SameVector(columns=True)], encoders={"e": encoder})
+    run = options.pop("run", f"run{len(list(folder.iterdir()))}")
+    return pipeline.run(
+        rows(texts), run=folder / run, store=folder / "store", allow_failed=1.0, **options
+    )
+
+
+def test_texts_are_sent_in_batches_and_once(
+    served: tuple[Embeddings, dict[str, Any]], tmp_path: Path
+) -> None:
+    embeddings, encoder = served
+    SEEN.clear()
+    result = over(encoder, tmp_path, MANY * 3, chunk_rows=16)
+    assert SEEN[0].tolist() == [numbers(text) for text in MANY * 3]
+    assert sorted(text for texts in embeddings.texts for text in texts) == sorted(MANY)
+    assert max(map(len, embeddings.texts)) == 8
+    assert result.summary["requests"]["sent"] == len(embeddings.texts) == 7
+    assert result.summary["tokens"]["input"] == 7 * 50
+    over(encoder, tmp_path)
+    assert len(embeddings.texts) == 7, "another run, the same vectors"
+
+
+def test_a_refused_text_takes_no_other_with_it(
+    served: tuple[Embeddings, dict[str, Any]], tmp_path: Path
+) -> None:
+    embeddings, encoder = served
+    SEEN.clear()
+    embeddings.refused = {MANY[3], MANY[40]}
+    result = over(encoder, tmp_path)
+    assert result.summary["failed"] == 2
+    assert all("too long for this model" in row["error"] for row in result.failed.to_list())
+    assert SEEN[0].tolist() == [numbers(t) for t in MANY if t not in embeddings.refused]
+    assert_conserved(result)
+
+
+def test_no_number_fails_its_rows_until_they_are_asked_again(
+    served: tuple[Embeddings, dict[str, Any]], tmp_path: Path
+) -> None:
+    embeddings, encoder = served
+    embeddings.broken = {MANY[3]}
+    texts = (*MANY, MANY[3])
+    assert over(encoder, tmp_path, texts, run="one").summary["failed"] == 2
+    asked = len(embeddings.texts)
+    again = over(encoder, tmp_path, texts, run="one")
+    assert (again.summary["failed"], len(embeddings.texts)) == (2, asked), "it was paid for"
+    over(encoder, tmp_path, texts, run="one", retry_failed=True)
+    assert embeddings.texts[asked:] == [[MANY[3]]], "only that one, and once"
+    embeddings.broken = set()
+    mended = over(encoder, tmp_path, texts, run="one", retry_failed=True)
+    assert mended.summary["failed"] == 0
+    assert embeddings.texts[asked:] == [[MANY[3]], [MANY[3]]]
+    assert SEEN[-1][3].tolist() == numbers(MANY[3])
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_another_dimension_stops_the_run_and_says_so(
+    width: int, served: tuple[Embeddings, dict[str, Any]], tmp_path: Path
+) -> None:
+    embeddings, encoder = served
+    over(encoder, tmp_path)
+    embeddings.width = width
+    with pytest.raises(StoppedShort, match=f"of {width} numbers.*identity: NAME"):
+        over(encoder, tmp_path, ("new",))
+    over({**encoder, "identity": "new model"}, tmp_path, ("new",))
+    assert SEEN[-1].shape == (1, width)
+
+
+def test_a_prefix_goes_before_each_text_and_has_vectors_of_its_own(
+    served: tuple[Embeddings, dict[str, Any]], tmp_path: Path
+) -> None:
+    embeddings, encoder = served
+    over(encoder, tmp_path, ("a",))
+    over({**encoder, "prefix": "query: "}, tmp_path, ("a", ""))
+    assert embeddings.texts == [["a"], ["query: a"]]
+    assert SEEN[-1].tolist() == [numbers("query: a"), [0, 0]]
+
+
+def test_a_ceiling_stops_between_batches(
+    served: tuple[Embeddings, dict[str, Any]], tmp_path: Path
+) -> None:
+    embeddings, encoder = served
+    with pytest.raises(CeilingReached):
+        over(encoder, tmp_path, run="one", max_requests=3)
+    assert len(embeddings.texts) == 3
+    over(encoder, tmp_path, run="one")
+    assert sorted(text for texts in embeddings.texts for text in texts) == sorted(MANY)
+
+
+def test_what_will_be_asked_is_known_before(
+    served: tuple[Embeddings, dict[str, Any]], tmp_path: Path
+) -> None:
+    _, encoder = served
+    asked = over(encoder, tmp_path, dry_run=True).summary["estimate"]
+    assert asked["requests"] == 6, "50 texts, 8 at once"
+    over(encoder, tmp_path, MANY[:49])
+    assert over(encoder, tmp_path, dry_run=True).summary["estimate"]["requests"] == 1
+    over(encoder, tmp_path)
+    assert over(encoder, tmp_path, dry_run=True).summary["estimate"]["requests"] == 0

@@ -69,7 +69,10 @@ class Encoded(NamedTuple):
 def vector_keys(encoder: str, texts: Sequence[str]) -> list[bytes]:
     """Return the keys of texts: 16 bytes over the encoder's identity and the text."""
     salt, hashed = _salt(encoder), hashlib.blake2b
-    return [hashed(text.encode(), digest_size=16, salt=salt).digest() for text in texts]
+    return [
+        hashed(text.encode("utf-8", "surrogatepass"), digest_size=16, salt=salt).digest()
+        for text in texts
+    ]
 
 
 @functools.cache

@@ -19,11 +19,19 @@ LONE_RANGES = (
 )
 _LONE = "".join(f"{chr(first)}-{chr(last)}" for first, last in LONE_RANGES)
 _WORD = re.compile(f"[{_LONE}]|[^\\s{_LONE}]+")
+# For Python and RE2 alike: such a character, and the same between spaces.
+LONE, BETWEEN_SPACES = f"([{_LONE}])", r" \1 "
+_LONE_ONE = re.compile(LONE)
 
 
 def stands_alone(character: str) -> bool:
     """Tell whether a character is a word of its own, written without spaces around it."""
     return any(first <= ord(character) <= last for first, last in LONE_RANGES)
+
+
+def spaced(text: str) -> str:
+    """Return `text` with spaces around every character that is a word of its own."""
+    return text if text.isascii() else _LONE_ONE.sub(BETWEEN_SPACES, text)
 
 
 def words(text: str) -> list[str]:

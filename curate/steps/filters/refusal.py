@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Refusal(Filter):
     """Drop rows whose answer refuses to answer.
 
-    The score is the number of refusing phrases (a list of some fifty, English and Chinese, in
+    The score is the number of refusing phrases (a list of some sixty, English and Chinese, in
     `kernels/phrases.json`; `more` adds to it). An answer that quotes a refusal counts too, and one
     that refuses in other words does not: a judge sees more. Above `max` (0) a row is dropped.
     """
@@ -27,6 +27,7 @@ class Refusal(Filter):
     more: tuple[str, ...] = ()
     max: int | None = rule(0)
 
+    version: ClassVar[int] = 2
     source: ClassVar[str] = (
         "phrase lists of the kind used to clean ShareGPT (Chiang et al. 2023, Vicuna)"
     )

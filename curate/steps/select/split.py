@@ -22,7 +22,8 @@ class Split(Whole):
 
     No row is dropped: the note `split` travels with each. Rows are linked when their instructions
     hold the same words (lower-cased `\w+`), or when the sets of `shingle` words of their texts
-    `on` reach Jaccard's `similarity` (`null`: only equal instructions), also through other rows.
+    `on` reach Jaccard's `similarity` (`null`: only equal instructions), also through other rows; a
+    Chinese or Japanese character is a word there.
     Whole groups, drawn from their first row's own seed, make up the test side: at most `share` of
     the rows (0.02), or `count`. The score is 1 for a test row.
     """
@@ -33,6 +34,7 @@ class Split(Whole):
     share: float | None = rule(0.02)
     count: int | None = rule(None)
 
+    version: ClassVar[int] = 2
     source: ClassVar[str] = "Xu et al. 2024 (Magpie), arXiv 2406.08464: 2 % held out; groups ours"
 
     def check(self) -> None:
@@ -55,10 +57,11 @@ class Split(Whole):
     def sketch(self, row: Row) -> dict[str, Any]:
         """Hash one row."""
         from curate.kernels.shingles import shingle_set
+        from curate.kernels.words import spaced
 
         return {
             "prompt": _prompt_key(row.instruction),
-            "shingles": shingle_set(row.text(self.on), self.shingle),
+            "shingles": shingle_set(spaced(row.text(self.on)), self.shingle),
             "draw": draw_of(row.id, self.title, row.run_seed),
         }
 
@@ -67,15 +70,18 @@ class Split(Whole):
         if not chunk.large:
             return None
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         from curate.kernels.shingle_column import shingle_column
+        from curate.kernels.words import BETWEEN_SPACES, LONE
 
+        texts = pc.replace_substring_regex(chunk.texts(self.on), LONE, BETWEEN_SPACES)
         prompts = [_prompt_key(text) for text in chunk.texts("instruction").to_pylist()]
         ids = chunk.column("id").to_pylist()
         draws = [draw_of(row_id.hex(), self.title, chunk.run_seed) for row_id in ids]
         return {
             "prompt": pa.array(prompts, pa.uint64()),
-            "shingles": shingle_column(chunk.texts(self.on), self.shingle),
+            "shingles": shingle_column(texts, self.shingle),
             "draw": pa.array(draws, pa.float64()),
         }
 

@@ -12,6 +12,8 @@ from curate.steps.filters.refusal import Refusal
         ("I\u2019m sorry, but I can\u2019t assist with this.", 1),
         ("I AM SORRY, but I cannot do it", 1),
         ("抱歉,我无法回答这个问题。", 1),
+        ("很抱歉\uff0c我无法回答这个问题。", 1),
+        ("对不起\uff0c我不能这么做。", 1),
         ("You cannot provide a refund twice.", 0),
         ("Sorry seems to be the hardest word", 0),
         ("", 0),

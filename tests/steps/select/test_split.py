@@ -3,6 +3,7 @@ import random
 
 import pytest
 
+from curate.chunk import Chunk, table_of
 from curate.kernels.shingles import shingle_set
 from curate.kernels.testsets import normal_words
 from curate.steps.select.split import Split
@@ -63,6 +64,27 @@ def test_similarity_can_be_left_out(conversation, decide):
     rows = [conversation(f"prompt {n}", text) for n in range(20)]
     assert sides(decide(Split(share=0.5), rows)).count("test") == 0
     assert sides(decide(Split(share=0.5, similarity=None), rows)).count("test") == 10
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_near_duplicates_written_without_spaces_stay_together(conversation, large):
+    dice = random.Random(3)
+    rows = []
+    for n in range(40):
+        text = "".join(chr(dice.randrange(0x4E00, 0x5E00)) for _ in range(60))
+        rows += [
+            conversation(f"{n}", text),
+            conversation(f"{n} again", f"{text[:30]}的{text[31:]}"),
+        ]
+    step = Split(share=0.4, on="response")
+    sketches = step.sketch_many(Chunk(table_of(rows), large=large))
+    if sketches is None:
+        sketches = [step.sketch(row)["shingles"].tolist() for row in rows]
+    else:
+        sketches = sketches["shingles"].to_pylist()
+    for one, other in zip(sketches[::2], sketches[1::2], strict=True):
+        shared = len({*one} & {*other})
+        assert shared >= 0.8 * len({*one} | {*other})
 
 
 def test_equal_prompts_without_words_stay_together(conversation, decide):

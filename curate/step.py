@@ -97,6 +97,14 @@ class Verdicts:
     remarks: tuple[str, ...] = ()
 
 
+class Decider(Protocol):
+    """A `Whole` that decides on rows as they come, in source order."""
+
+    def decide(self, sketches: pa.Table) -> Verdicts:
+        """Return verdicts on the next rows; a `partner` counts from the first row of all."""
+        ...
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(rule, field))
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -260,6 +268,14 @@ class Whole(Step):
         for each of them (`curate.chunk.vectors` reads a column of embeddings as a matrix).
         """
         raise NotImplementedError
+
+    def decider(self) -> Decider | None:
+        """Return what decides on rows as they come, or `None`: only the whole dataset tells.
+
+        It is for rules under which a row's fate depends on rows before it alone. Such a step waits
+        for nothing and holds no rows back; its verdicts must be those of `decide`.
+        """
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

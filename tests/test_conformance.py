@@ -1,6 +1,7 @@
 """Every operator in the tree keeps the contract; an operator added tomorrow is held to it, too."""
 
 import inspect
+import itertools
 import os
 import re
 import subprocess
@@ -18,7 +19,7 @@ from curate import Pipeline, catalog
 from curate.chunk import Chunk, table_of
 from curate.engine.sketching import arrow_type
 from curate.row import KINDS, Record, Row
-from curate.step import Drop, Filter, Generate, Step, Verdicts, Whole
+from curate.step import Decider, Drop, Filter, Generate, Step, Verdicts, Whole
 from tests.conformance import (
     Driver,
     embedded,
@@ -183,7 +184,37 @@ def decided(step: Whole, rows: list[Row]) -> Verdicts:
             assert partner < 0 or (code >= 0 and one.code[partner] < 0), "a partner is kept"
     empty = step.decide(positions[:0], sketches.slice(0, 0))
     assert len(empty.code) == 0
+    decider = step.decider()
+    if decider is not None:
+        assert decided_as_they_come(decider, sketches) == decided_at_once(one, len(rows))
     return one
+
+
+def decided_at_once(verdicts: Verdicts, count: int) -> list[tuple[Any, ...]]:
+    """Return reason, score, partner, detail and note of every row."""
+    nothing = [None] * count
+    return [
+        (verdicts.reasons[code] if code >= 0 else None, repr(float(score or 0)), *rest)
+        for code, score, *rest in zip(
+            verdicts.code.tolist(),
+            nothing if verdicts.score is None else verdicts.score.tolist(),
+            nothing if verdicts.partner is None else verdicts.partner.tolist(),
+            verdicts.details or nothing,
+            verdicts.notes or nothing,
+            strict=True,
+        )
+    ]
+
+
+def decided_as_they_come(decider: Decider, sketches: Any) -> list[tuple[Any, ...]]:
+    """Return the same of rows that come in pieces of none to three."""
+    out: list[tuple[Any, ...]] = []
+    for size in itertools.cycle((1, 0, 3)):
+        piece = sketches.slice(len(out), size)
+        out += decided_at_once(decider.decide(piece), piece.num_rows)
+        if len(out) == sketches.num_rows:
+            return out
+    raise AssertionError("unreachable")
 
 
 @any_operator

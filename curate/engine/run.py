@@ -33,7 +33,7 @@ from curate.engine.publish import Publisher
 from curate.engine.reading import Reading
 from curate.engine.record import card, describe_run
 from curate.engine.segment import PartState, Settings, total
-from curate.engine.whole import decide
+from curate.engine.whole import decide, decide_as_they_come, decides_as_they_come
 from curate.engine.workspace import Workspace
 from curate.errors import CurateError, DiskFull, StoppedShort, UsageError
 from curate.models.model import RATES, check_specs
@@ -51,7 +51,7 @@ LARGE_BYTES = 8 << 20
 # Up to this size, parts wait for a decision in memory: writing them away takes longer than they do.
 IN_MEMORY_BYTES = 64 << 20
 # What may change between two executions of one folder: cost and speed of a model, not its replies.
-DECIDES_NO_REPLY = ("price", "max_concurrency", *RATES, "idle_timeout", "stream")
+DECIDES_NO_REPLY = ("price", "max_concurrency", *RATES, "idle_timeout", "stream", "batch")
 
 
 def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None = None) -> Result:
@@ -221,11 +221,16 @@ class _Run:
         states: Iterable[PartState] = self._read(local)
         count = self.reading.expected_parts
         for segment in cut_at_wholes(self.pipeline.steps):
-            spill = segment.cut is not None and self.opened.total_bytes > IN_MEMORY_BYTES
+            waits = segment.cut is not None and not decides_as_they_come(segment.cut)
+            spill = waits and self.opened.total_bytes > IN_MEMORY_BYTES
             stream = publisher.written_down(local.run(segment, states, count, hold=spill))
             if segment.cut is None:
                 yield from self._counted(stream)
                 return
+            if not waits:
+                assert isinstance(segment.cut, Whole)
+                states = decide_as_they_come(segment.cut, stream)
+                continue
             done = list(self._watched(stream, segment.cut.title))
             if spill:
                 # Arrow keeps freed memory for its next tables; the decision needs it more.

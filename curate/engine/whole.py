@@ -1,11 +1,11 @@
-"""Decide a `Whole` on the sketches of all parts, and hand each part its verdicts."""
+"""Let a `Whole` decide: on the sketches of all parts, or on the parts as they come."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from curate.engine.part import check_detail, check_reason, describe_error
 from curate.engine.segment import PartState, WholeLead
 from curate.engine.workspace import load, release
 from curate.errors import StoppedShort
+from curate.kernels.growing import Growing
 from curate.step import Step, Verdicts, Whole
 
 
@@ -37,12 +38,12 @@ def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = N
         sketches = matrices(step, sketches)
     try:
         verdicts = step.decide(positions, sketches)
-        _check(verdicts, len(positions))
+        _check(verdicts, len(positions), _Seen())
     except Exception as error:
         raise could_not(step, "decide", error) from error
     del sketches
     ids = [one_array(load(state.rows).column("id")) for state in states]
-    partners = _partner_ids(verdicts, ids)
+    partners = _partner_ids(verdicts, pa.chunked_array(ids, pa.binary(16)))
     start = 0
     if states:
         states[0].tallies.setdefault(step.title, Tally()).remarks += verdicts.remarks
@@ -54,6 +55,58 @@ def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = N
     return time.perf_counter() - began
 
 
+def decides_as_they_come(step: Step | None) -> bool:
+    """Tell whether the parts need not wait for each other at `step`."""
+    return isinstance(step, Whole) and not step.embeds() and step.decider() is not None
+
+
+def decide_as_they_come(step: Whole, states: Iterable[PartState]) -> Iterator[PartState]:
+    """Set the lead of each part that passes by."""
+    decider, seen = step.decider(), _Seen()
+    assert decider is not None
+    for state in states:
+        began = time.perf_counter()
+        assert state.sketches is not None
+        try:
+            verdicts = decider.decide(load(state.sketches))
+            _check(verdicts, load(state.sketches).num_rows, seen)
+        except Exception as error:
+            raise could_not(step, "decide", error) from error
+        seen.add(one_array(load(state.rows).column("id")), np.asarray(verdicts.code) < 0)
+        state.lead = _slice(step, verdicts, _partner_ids(verdicts, seen.ids), 0, len(verdicts.code))
+        release(state.sketches)
+        state.sketches = None
+        state.tallies.setdefault(step.title, Tally()).seconds += time.perf_counter() - began
+        yield state
+
+
+class _Seen:
+    """The ids of the rows that a step decided on before, and whether it kept them."""
+
+    def __init__(self) -> None:
+        self._ids, self._kept = Growing("V16"), Growing(np.bool_)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def ids(self) -> pa.FixedSizeBinaryArray:
+        """The ids as an array that holds until more come."""
+        data = pa.py_buffer(self._ids.values)
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(self._ids), [None, data])
+
+    @property
+    def kept(self) -> np.ndarray:
+        """A mask of those that were kept."""
+        return self._kept.values
+
+    def add(self, ids: pa.FixedSizeBinaryArray, kept: np.ndarray) -> None:
+        """Take the next rows."""
+        values = np.frombuffer(ids.buffers()[1], "V16") if len(ids) else np.empty(0, "V16")
+        self._ids.extend(values[ids.offset : ids.offset + len(ids)])
+        self._kept.extend(kept)
+
+
 def could_not(step: Step, what: str, error: Exception) -> StoppedShort:
     """Return the error of a run in which a step that sees all rows failed at `what`."""
     return StoppedShort(
@@ -62,8 +115,8 @@ def could_not(step: Step, what: str, error: Exception) -> StoppedShort:
     )
 
 
-def _check(verdicts: Verdicts, count: int) -> None:
-    """Raise `ValueError` when verdicts do not fit the rows they speak of."""
+def _check(verdicts: Verdicts, count: int, before: _Seen) -> None:
+    """Raise `ValueError` when verdicts do not fit the `count` rows they speak of."""
     code = np.asarray(verdicts.code)
     if count and code.dtype.kind not in "iu":
         raise ValueError(f"code must hold whole numbers, found {code.dtype}")
@@ -81,17 +134,18 @@ def _check(verdicts: Verdicts, count: int) -> None:
         raise ValueError(f"code must lie between -1 and {len(verdicts.reasons) - 1}")
     if verdicts.partner is not None:
         partner = np.asarray(verdicts.partner)
-        named = partner[partner >= 0]
-        if (named >= count).any() or (code[named] >= 0).any():
+        earlier = partner[(partner >= 0) & (partner < len(before))]
+        named = partner[partner >= len(before)] - len(before)
+        unkept = (named >= count).any() or (code[named] >= 0).any()
+        if unkept or not before.kept[earlier].all():
             raise ValueError("a partner must be a row that the step itself keeps")
 
 
-def _partner_ids(verdicts: Verdicts, ids: Sequence[pa.Array]) -> pa.Array | None:
+def _partner_ids(verdicts: Verdicts, ids: pa.Array | pa.ChunkedArray) -> pa.Array | None:
     if verdicts.partner is None:
         return None
     partner = np.asarray(verdicts.partner, np.int64)
-    every = pa.chunked_array(ids, pa.binary(16))
-    return one_array(every.take(pa.array(partner, mask=partner < 0)))
+    return one_array(ids.take(pa.array(partner, mask=partner < 0)))
 
 
 def _slice(

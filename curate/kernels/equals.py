@@ -1,10 +1,13 @@
-"""Groups of equal 128-bit hashes, by sorting them."""
+"""Groups of equal 128-bit hashes: by sorting them, or as they come."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from curate.kernels.growing import Growing
+from curate.kernels.key_table import KeyTable
 
 
 def first_of_equals(hashes: pa.ChunkedArray, order: np.ndarray) -> np.ndarray:
@@ -42,3 +45,43 @@ def _repeats(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     starts = np.ones(len(at), bool)
     starts[1:] = (words[at[1:]] != words[at[:-1]]).any(axis=1)
     return at, at[np.flatnonzero(starts)][np.cumsum(starts) - 1]
+
+
+class EqualsSoFar:
+    """Hashes as they come, each with the first of its equals; some 33 bytes for a different one.
+
+    Hashes are told apart by their first half; those few that share it with another one and are not
+    equal to it stand in a dictionary.
+    """
+
+    def __init__(self) -> None:
+        self._table, self._rows = KeyTable(), 0
+        # By the number of a first half: who had it first, and that one's second half.
+        self._heads, self._seconds = Growing(np.int64), Growing(np.uint64)
+        self._others: dict[bytes, int] = {}
+
+    def first_of(self, hashes: pa.Array) -> np.ndarray:
+        """Return for each of the next rows its first equal among all rows so far, or -1.
+
+        `hashes` is an array of `binary(16)`; rows whose hash is null have no equals.
+        """
+        out = np.full(len(hashes), -1, np.int64)
+        where = np.flatnonzero(np.asarray(pc.is_valid(hashes)))
+        if not len(where):
+            self._rows += len(hashes)
+            return out
+        words = np.frombuffer(hashes.buffers()[1], np.uint64).reshape(-1, 2)
+        words = words[hashes.offset : hashes.offset + len(hashes)][where]
+        groups = self._table.add(words[:, 0])
+        heads = groups.order[groups.starts[groups.fresh]]
+        self._heads.extend(where[heads] + self._rows)
+        self._seconds.extend(words[heads, 1])
+        number = np.empty(len(words), np.int64)
+        number[groups.order] = np.repeat(groups.numbers, groups.sizes)
+        first = self._heads.values[number]
+        for place in np.flatnonzero(self._seconds.values[number] != words[:, 1]).tolist():
+            row = int(where[place]) + self._rows
+            first[place] = self._others.setdefault(words[place].tobytes(), row)
+        out[where] = np.where(first == where + self._rows, -1, first)
+        self._rows += len(hashes)
+        return out

@@ -83,17 +83,41 @@ class Exact(Whole):
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Keep the most wanted row of every group of equals."""
-        import numpy as np
-
         from curate.kernels.equals import first_of_equals
         from curate.kernels.walk import walk_order_of
 
         order = walk_order_of(self.keep, sketches, lowest=self.lowest)
         partner = first_of_equals(sketches.column("hash"), order)
-        dropped = partner >= 0
-        return Verdicts(
-            code=np.where(dropped, 0, -1),
-            reasons=("exact duplicate",),
-            score=np.where(dropped, 1.0, np.nan),
-            partner=partner,
-        )
+        return _verdicts(partner)
+
+    def decider(self) -> _FirstOnes | None:
+        """Decide on rows as they come where the first one stays."""
+        return _FirstOnes() if self.keep == "first" else None
+
+
+class _FirstOnes:
+    """Keep the first row of every group of equals, as they come."""
+
+    def __init__(self) -> None:
+        from curate.kernels.equals import EqualsSoFar
+
+        self._equals = EqualsSoFar()
+
+    def decide(self, sketches: pa.Table) -> Verdicts:
+        """Drop those of the next rows whose equal has come before."""
+        from curate.chunk import one_array
+
+        return _verdicts(self._equals.first_of(one_array(sketches.column("hash"))))
+
+
+def _verdicts(partner: np.ndarray) -> Verdicts:
+    """Drop whoever has a partner."""
+    import numpy as np
+
+    dropped = partner >= 0
+    return Verdicts(
+        code=np.where(dropped, 0, -1),
+        reasons=("exact duplicate",),
+        score=np.where(dropped, 1.0, np.nan),
+        partner=partner,
+    )

@@ -65,6 +65,13 @@ def _is_secret_address(text: str) -> bool:
         return False
 
 
+# What to do with rows that have no answer, or several, before a step that wants one.
+_ADVICE = {
+    "prompt": "let respond answer the prompts before it",
+    "ranked": "a ranked row has several answers: give each a row of its own (respond with to: sft)",
+}
+
+
 class _Checked:
     """One step and its place, while it is looked at."""
 
@@ -108,9 +115,11 @@ class _Checked:
     def _kinds(self, flowing: frozenset[str]) -> None:
         refused = sorted(flowing - set(self.step.kinds))
         if refused:
-            self._fail(
-                f"takes {', '.join(self.step.kinds)} rows, but {', '.join(refused)} rows reach it"
-            )
+            wants_one = set(self.step.kinds) <= set(RESPONSE_FIELD)
+            advice = [_ADVICE[kind] for kind in refused if wants_one and kind in _ADVICE]
+            taken = ", ".join(self.step.kinds)
+            said = f"takes {taken} rows, but {', '.join(refused)} rows reach it"
+            self._fail("; ".join([said, *advice]))
         bare = sorted(kind for kind in flowing if kind not in RESPONSE_FIELD)
         if getattr(self.step, "on", None) == "response" and bare:
             self._fail(

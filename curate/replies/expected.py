@@ -2,8 +2,9 @@
 
 G-Eval (Liu et al. 2023, arXiv 2303.16634) weighs each score by the probability of its token; the
 sum is divided by the mass that lies on the scale, as in RLAIF (Lee et al. 2023, arXiv 2309.00267).
-A score must be a single digit: some tokenizers split "10", and then the probability of "1" says
-nothing certain.
+On a scale up to 10, a tokenizer may split "10": then the probability of "1" is that of both scores.
+What the model was likely to write behind a "1" tells them apart, where it wrote one. Elsewhere "1"
+is left out while it hardly counts; beyond that the written score stands, and says so.
 """
 
 from __future__ import annotations
@@ -18,13 +19,28 @@ from curate.errors import UnusableReply
 
 # OpenAI's most; other servers allow fewer, and say so.
 TOP = 20
+HIGHEST = 10
+# The share of a "1" that may be left out: that moves a score by a tenth at most, which is the share
+# times the length of the scale.
+NEGLIGIBLE = 0.01
+AMBIGUOUS = '"1" may begin "10" here, so that the written score stands'
+
+Top = Mapping[str, float]
 
 
 class Expected(NamedTuple):
-    """An expected score, and how much probability lay on the scale's tokens together."""
+    """An expected score, and how much probability lay on the scale's tokens together.
+
+    `plain` says why it is the score that was written, where it is that.
+    """
 
     value: float
     mass: float
+    plain: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the ledger keeps of it."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 def expected_score(
@@ -32,48 +48,83 @@ def expected_score(
 ) -> Expected:
     """Return the expectation of the score `name`, which the reply states as `written`."""
     try:
-        top = _top_of_score(reply, (name, *names), f"{written:g}")
+        top, behind = _tops_of_score(reply, (name, *names), f"{written:g}")
+        return expectation(top, low, high, written, behind)
     except ValueError as error:
         raise UnusableReply(f"no expected score: {error}", key=reply.key) from error
-    return expectation(top, low, high)
 
 
-def expectation(top: Mapping[str, float], low: float, high: float) -> Expected:
-    """Return the mean of the scale's whole numbers under log-probabilities of tokens."""
-    chances: dict[int, float] = {}
-    for token, value in top.items():
-        # Tokens that differ only in the space before them are the same score.
-        digit = token.strip()
-        if digit.isascii() and digit.isdigit() and low <= int(digit) <= high:
-            chances[int(digit)] = chances.get(int(digit), 0.0) + math.exp(value)
-    mass = math.fsum(chances.values())
+def expectation(
+    top: Top, low: float, high: float, written: float = 0.0, behind: Top | None = None
+) -> Expected:
+    """Return the mean of the scale's whole numbers under log-probabilities of tokens.
+
+    `behind` are those at the next place, where a "1" was `written` at the first one.
+    """
+    chances = _chances(top)
+    plain = _split_one(chances, behind) if high >= HIGHEST else None
+    kept = {score: chance for score, chance in sorted(chances.items()) if low <= score <= high}
+    mass = math.fsum(kept.values())
+    if plain is not None:
+        return Expected(written, min(mass, 1.0), plain)
     if not mass:
         raise ValueError("no token of the scale has a probability")
-    total = math.fsum(score * chance for score, chance in sorted(chances.items()))
+    total = math.fsum(score * chance for score, chance in kept.items())
     return Expected(total / mass, min(mass, 1.0))
 
 
-def _top_of_score(reply: Reply, names: Sequence[str], written: str) -> Mapping[str, float]:
-    """Return the likeliest tokens at the place where the score was written."""
+def _chances(top: Top) -> dict[int, float]:
+    """Return the probability of each number that is a token."""
+    chances: dict[int, float] = {}
+    for token, value in top.items():
+        # Tokens that differ only in the space before them are the same score.
+        digits = token.strip()
+        if digits.isascii() and digits.isdigit() and str(int(digits)) == digits:
+            chances[int(digits)] = chances.get(int(digits), 0.0) + math.exp(value)
+    return chances
+
+
+def _split_one(chances: dict[int, float], behind: Top | None) -> str | None:
+    """Share the probability of "1" between 1 and 10; return why that is not possible."""
+    if HIGHEST in chances or 1 not in chances:
+        return None  # "10" is a token of its own, or there is nothing to share.
+    one = chances.pop(1)
+    if behind is not None:
+        zero = [value for token, value in behind.items() if re.match(r"0(?!\d)", token)]
+        end = [value for token, value in behind.items() if not token[:1].isdigit()]
+        chances[HIGHEST] = one * math.fsum(map(math.exp, zero))
+        chances[1] = one * math.fsum(map(math.exp, end))
+        return None
+    return AMBIGUOUS if one > NEGLIGIBLE * (one + math.fsum(chances.values())) else None
+
+
+def _tops_of_score(reply: Reply, names: Sequence[str], written: str) -> tuple[Top, Top | None]:
+    """Return the likeliest tokens where the score was written, and behind it if that is a "1"."""
     if not reply.logprobs:
         raise ValueError("the model returned no log-probabilities; leave expectation out")
     tokens: list[Mapping[str, Any]] = list(reply.logprobs)
     text = "".join(str(one["token"]) for one in tokens)
     words = "|".join(re.escape(name) for name in names)
-    said = rf'"(?:{words})"\s*:\s*|(?im:^\W*(?:{words})\W+)|\[\[\s*|(?m:^\s*(?=\d\s*$))'
+    said = rf'"(?:{words})"\s*:\s*|(?im:^\W*(?:{words})\W+)|\[\[\s*|(?m:^\s*(?=\d{{1,2}}\s*$))'
     places = {found.end() for found in re.finditer(rf"(?:{said})(?={written}(?!\d))", text)}
     if len(places) != 1:
         raise ValueError(f"its {names[0]} {written} is written in {len(places)} places, not one")
-    return _top_at(tokens, places.pop())
+    number = _token_at(tokens, places.pop())
+    token = str(tokens[number]["token"])
+    if not re.fullmatch(r"\s*(?:\d|10)\s*", token):
+        raise ValueError(f"its token is {token!r}, not a number")
+    continued = token.strip() == "1" and token.endswith("1") and number + 1 < len(tokens)
+    return _top(tokens[number]), _top(tokens[number + 1]) if continued else None
 
 
-def _top_at(tokens: Sequence[Mapping[str, Any]], place: int) -> Mapping[str, float]:
+def _token_at(tokens: Sequence[Mapping[str, Any]], place: int) -> int:
     begin = 0
-    for one in tokens:
-        token = str(one["token"])
-        if begin <= place < begin + len(token):
-            if not re.fullmatch(r"\s*\d\s*", token):
-                raise ValueError(f"its token is {token!r}, not a single digit")
-            return {**one["top"], token: one["logprob"]}
-        begin += len(token)
+    for number, one in enumerate(tokens):
+        begin += len(str(one["token"]))
+        if place < begin:
+            return number
     raise ValueError("its text and its tokens differ")
+
+
+def _top(one: Mapping[str, Any]) -> Top:
+    return {**one["top"], str(one["token"]): one["logprob"]}

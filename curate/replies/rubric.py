@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from curate.errors import RecipeError
 from curate.prompts import Prompt
+from curate.replies.expected import HIGHEST
 from curate.replies.numbers import SCORE_NAMES, number_in
 from curate.replies.objects import object_in
 from curate.replies.schema import check_schema, check_value
@@ -20,9 +21,9 @@ class Scale(NamedTuple):
     whole: bool
 
     @property
-    def one_digit(self) -> bool:
-        """Whether every mark is a single digit."""
-        return self.whole and self.low >= 0 and self.high <= 9
+    def weighs(self) -> bool:
+        """Whether its marks can be weighed by the probabilities of their tokens."""
+        return self.whole and self.low >= 0 and self.high <= HIGHEST
 
 
 def scales_of(prompt: Prompt) -> dict[str, Scale]:

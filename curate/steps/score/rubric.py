@@ -33,9 +33,10 @@ class Rubric(Filter):
     `curate explain` shows them. `reference` names the column with a known good answer; a row that
     has none is judged without. `structured` lets the server hold the reply to the schema, where it
     can. `expectation` takes the mean over the probabilities of the score's tokens (G-Eval), for
-    marks of one digit and models that return log-probabilities. `complete` sends the prompt as raw
-    text, to be completed up to the end of its line: small models go on where they would not obey,
-    and there is nothing to repair. `repairs` says how often an
+    whole marks up to 10 and models that return log-probabilities; where a tokenizer splits "10" and
+    that cannot be told from "1", the written mark counts and the ledger says so. `complete` sends
+    the prompt as raw text, to be completed up to the end of its line: small models go on where they
+    would not obey, and there is nothing to repair. `repairs` says how often an
     unusable reply is asked for again before the row fails. `temperature` and `max_tokens` go before
     those of the model. Rows that score below `at_least` are dropped.
     """
@@ -82,12 +83,12 @@ class Rubric(Filter):
             raise ValueError(f"dimension is '{self.dimension}'; {self.prompt} has {list(scales)}")
         if self.complete and prompt.system is not None:
             raise ValueError(f"complete sends no system prompt, but {self.prompt} has one")
-        if self.expectation and not all(scale.one_digit for scale in scales.values()):
+        if self.expectation and not all(scale.weighs for scale in scales.values()):
             listed = ", ".join(
                 f"{name} {one.low:g} to {one.high:g}" for name, one in scales.items()
             )
             raise ValueError(
-                f"expectation needs whole marks from 0 to 9; {self.prompt} has {listed}: choose "
+                f"expectation needs whole marks from 0 to 10; {self.prompt} has {listed}: choose "
                 "another prompt, as four_aspects, or leave expectation out"
             )
 
@@ -137,7 +138,7 @@ class Rubric(Filter):
             name: expected_score(reply, name, value, scales[name].low, scales[name].high, names)
             for name, value in marks.items()
         }
-        detail["expected"] = {name: one._asdict() for name, one in found.items()}
+        detail["expected"] = {name: one.to_json() for name, one in found.items()}
         return {name: one.value for name, one in found.items()}
 
     def _overall(self, marks: Mapping[str, float]) -> float:

@@ -145,7 +145,7 @@ def test_a_changed_prompt_file_changes_the_fingerprint_and_the_question(tmp_path
         (("minimum: 0, ", ""), {}, "a minimum and a higher maximum"),
         (("required: [score]", "required: []"), {}, "asks for no mark"),
         (("type: integer", "type: integer, multipleOf: 2"), {}, "multipleOf"),
-        (("maximum: 9", "maximum: 10"), {"expectation": True}, "whole marks from 0 to 9"),
+        (("maximum: 9", "maximum: 11"), {"expectation": True}, "whole marks from 0 to 10"),
         (("", ""), {"dimension": "style"}, "dimension is 'style'"),
         (("", ""), {"reference": "gold"}, "shows no reference"),
         (("version: 1\n", ""), {}, "lacks 'version'"),
@@ -189,6 +189,53 @@ def test_the_score_is_found_among_other_digits(conversation):
     assert asked[0].logprobs == 20
 
 
+def ten(reply: str, *tokens: dict[str, Any]) -> Any:
+    """Return the expected score from 1 to 10 of a reply that begins with `Score: `."""
+    whole = (token("Score"), token(": "), *tokens)
+    assert "".join(t["token"] for t in whole) == f"Score: {reply}"
+    made = Reply(text=f"Score: {reply}", logprobs=whole)
+    return expected_score(made, "score", float(reply.strip("}")), 1, 10, ("Score",))
+
+
+def test_a_ten_that_is_a_token_of_its_own_counts_whole():
+    found = ten("10}", token("10", _10=0.5, _9=0.3, _1=0.2), token("}"))
+    assert found == (pytest.approx(10 * 0.5 + 9 * 0.3 + 1 * 0.2), pytest.approx(1.0), None)
+    found = ten("8", token("8", _8=0.6, _10=0.4))
+    assert found.value == pytest.approx(8 * 0.6 + 10 * 0.4)
+
+
+def test_the_place_behind_a_one_tells_one_from_ten():
+    behind = token("0", _0=0.7, _5=0.1, **{"_}": 0.2})
+    found = ten("10}", token("1", _1=0.5, _9=0.5), behind, token("}"))
+    mass = 0.5 + 0.5 * 0.7 + 0.5 * 0.2  # What begins 15 is no score of the scale.
+    assert found.mass == pytest.approx(mass)
+    assert found.value == pytest.approx((9 * 0.5 + 10 * 0.5 * 0.7 + 1 * 0.5 * 0.2) / mass)
+    found = ten("1}", token("1", _1=0.8, _2=0.2), token("}", **{"_}": 0.9, "_0": 0.1}))
+    assert found.value == pytest.approx(1 * 0.8 * 0.9 + 10 * 0.8 * 0.1 + 2 * 0.2)
+    assert found.plain is None
+
+
+def test_a_one_of_which_nothing_more_is_known_leaves_the_written_score(conversation):
+    found = ten("7", token("7", _7=0.6, _1=0.3, _8=0.1))
+    assert found.value == 7
+    assert '"1" may begin "10"' in found.plain
+    # Nor does a "1" at the very end show what might have followed.
+    assert ten("1", token("1", _1=0.9, _2=0.1)).value == 1
+    # One that hardly counts is left out, and all others are weighed.
+    found = ten("7", token("7", _7=0.6, _8=0.396, _1=0.004))
+    assert found.plain is None
+    assert found.value == pytest.approx((7 * 0.6 + 8 * 0.396) / 0.996)
+    step = Rubric(model="judge", expectation=True)
+    tokens = tuple(token(t) for t in ('{"rationale": "r", "score": ',))
+    reply = Reply(
+        text='{"rationale": "r", "score": 7}',
+        logprobs=(*tokens, token("7", _7=0.6, _1=0.4), token("}")),
+    )
+    found, _ = scored(step, conversation("q", "a"), reply)
+    assert found.value == 7
+    assert "plain" in found.detail["expected"]["score"]
+
+
 @pytest.mark.parametrize(
     "tokens", [(), (token("Score"), token(": 4")), (token("4"), token("\n"), token("4"))]
 )
@@ -223,6 +270,22 @@ def test_a_run_asks_once_and_another_limit_asks_nothing(tmp_path: Path):
     second = run(2, "two").summary
     assert (second["kept"], second["dropped"], second["failed"]) == (2, 0, 1)
     assert second["requests"]["sent"] == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "advice"),
+    [
+        ({"prompt": "q"}, "but prompt rows reach it; let respond answer"),
+        (
+            {"prompt": "q", "candidates": [{"messages": "a"}, {"messages": "b"}]},
+            "but ranked rows reach it; a ranked row has several answers: give each a row",
+        ),
+    ],
+)
+def test_rows_without_a_single_answer_are_refused_with_what_to_do(tmp_path, row, advice):
+    pipeline = Pipeline([Rubric(model="judge")], models={"judge": "scripted:x.jsonl"})
+    with pytest.raises(RecipeError, match=advice):
+        pipeline.run([row], run=tmp_path / "run", store=tmp_path / "store")
 
 
 def test_an_unknown_model_is_named():

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -24,8 +23,7 @@ _WAVE = 512  # products in flight; pairs are counted against the budget between 
 BYTES_PER_PAIR = 24
 
 
-@dataclass(frozen=True)
-class Neighbours:
+class Neighbours(NamedTuple):
     """For each distinct vector its close ones, ascending: `others[starts[i]:starts[i + 1]]`.
 
     `lines` are the vectors' lines in the matrix; `others` counts along `lines`.

@@ -12,57 +12,76 @@ from typing import NamedTuple
 
 import numpy as np
 
+from curate.kernels.cosine_against import closest_other
 from curate.kernels.cosine_join import Neighbours, neighbours
 from curate.kernels.cosine_walk import walk_neighbours, walk_searching
 from curate.kernels.directions import Directions
+from curate.kernels.leaks import not_leaked
 from curate.kernels.nearest import Nearest
-from curate.kernels.neighbour_file import load_neighbours, neighbour_file, save_neighbours
+from curate.kernels.neighbour_file import derived, derived_file
 
 # Neighbours may take this much memory, or an eighth of what the vectors take.
 BUDGET = 256 << 20
 
 
 class Kept(NamedTuple):
-    """The verdicts, and what the reader of a report should know about how they came to be."""
+    """The verdicts, and what the reader of a report should know about how they came to be.
+
+    `leaked` gives the lines that another dataset has, where there is one.
+    """
 
     nearest: Nearest
-    remarks: tuple[str, ...] = ()
+    leaked: Nearest | None
+    remarks: tuple[str, ...]
 
 
-def nearest_kept(
-    own: Directions,
-    order: np.ndarray,
-    similarity: float,
-    *,
-    floor: float,
-    folder: Path | None = None,
-    budget: int | None = None,
-) -> Kept:
-    """Walk vectors in `order`; drop each that one kept before it is `similarity` close to.
+class Search(NamedTuple):
+    """How close lines must be, down to where neighbours are kept, in what folder and memory."""
 
-    Neighbours down to `floor` are taken from `folder`, or found and kept there.
+    similarity: float
+    floor: float
+    folder: Path | None = None
+    budget: int | None = None
+
+
+def nearest_kept(every: Directions, order: np.ndarray, search: Search) -> Kept:
+    """Walk lines in `order`; drop each that one kept before it is close to.
+
+    Lines of `every` behind the first `len(order)` belong to another dataset: a line that is close
+    to one of those is dropped first.
     """
-    if similarity < floor:
-        remark = f"similarity {similarity:g} is below floor {floor:g}: the vectors were searched"
-        return Kept(walk_searching(own, order, similarity), (remark,))
-    budget = max(BUDGET, own.vectors.nbytes // 8) if budget is None else budget
-    found = _stored(own, floor, folder, budget)
-    if found is None:
-        remark = (
-            f"neighbours down to floor {floor:g} would take more than {budget / 1e6:,.0f} MB: the "
-            f"vectors were searched at similarity {similarity:g}, and another one searches again"
-        )
-        return Kept(walk_searching(own, order, similarity), (remark,))
-    return Kept(walk_neighbours(own, found, order, similarity))
+    own, leaked = every, None
+    if len(every) > len(order):
+        own, leaked = every.head(len(order)), _leaked(every, len(order), search)
+    order = not_leaked(order, leaked)
+    if search.similarity < search.floor:
+        remark = f"similarity {search.similarity:g} is below floor {search.floor:g}"
+        remark += ": the vectors were searched again"
+        return Kept(walk_searching(own, order, search.similarity), leaked, (remark,))
+    found, budget = _neighbours(own, search)
+    if found is not None:
+        return Kept(walk_neighbours(own, found, order, search.similarity), leaked, ())
+    remark = (
+        f"neighbours down to floor {search.floor:g} would take more than {budget / 1e6:,.0f} MB: "
+        f"the vectors were searched at similarity {search.similarity:g}, and another one will be "
+        "searched for again"
+    )
+    return Kept(walk_searching(own, order, search.similarity), leaked, (remark,))
 
 
-def _stored(own: Directions, floor: float, folder: Path | None, budget: int) -> Neighbours | None:
-    if folder is None:
-        return neighbours(own, floor, budget=budget)
-    path = neighbour_file(folder, own, floor)
-    found = load_neighbours(path)
-    if found is None:
-        found = neighbours(own, floor, budget=budget)
-        if found is not None:
-            save_neighbours(path, found)
-    return found
+def _leaked(every: Directions, count: int, search: Search) -> Nearest:
+    if search.similarity < search.floor:
+        return closest_other(every, count, search.similarity)
+    path = derived_file(search.folder, every, "others", count, search.floor)
+    found = derived(path, lambda: closest_other(every, count, search.floor))
+    assert found is not None, "a search always finds an answer"
+    partner, score = found
+    close = score >= search.similarity
+    return Nearest(np.where(close, partner, -1), np.where(close, score, np.nan))
+
+
+def _neighbours(own: Directions, search: Search) -> tuple[Neighbours | None, int]:
+    budget = max(BUDGET, own.vectors.nbytes // 8) if search.budget is None else search.budget
+    path = derived_file(search.folder, own, "neighbours", search.floor)
+    found = derived(path, lambda: neighbours(own, search.floor, budget=budget))
+    return None if found is None else Neighbours(*found), budget

@@ -55,6 +55,10 @@ class Directions:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def head(self, count: int) -> Directions:
+        """Return the first `count` lines by themselves."""
+        return Directions(self.vectors[:count], self.lengths[:count], self.first[:count])
+
     def distinct(self) -> np.ndarray:
         """Return the first line of every distinct vector that has a direction."""
         own = self.first == np.arange(len(self.first))

@@ -28,13 +28,15 @@ class Exact(Whole):
     text before normalising) or the one with the best score of step `by`, where the highest is best
     unless `lowest`. Ties go to the first one. Rows whose text is empty take no part: they have
     nothing in common. `ignore_case`, `ignore_space` and `ignore_punctuation` say what makes no
-    difference between two texts.
+    difference between two texts. With `against`, a dataset (a path, as of an input), rows that
+    equal one of its rows are dropped first, and the verdict names its record.
     """
 
     on: On = "whole"
     ignore_case: bool = False
     ignore_space: bool = False
     ignore_punctuation: bool = False
+    against: str | None = None
     by: str | None = None
     keep: Literal["first", "longest", "best"] = rule("first")
     lowest: bool = rule(False)
@@ -83,16 +85,27 @@ class Exact(Whole):
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Keep the most wanted row of every group of equals."""
+        import numpy as np
+
         from curate.kernels.equals import first_of_equals
+        from curate.kernels.leaks import with_leaks
+        from curate.kernels.nearest import Nearest
         from curate.kernels.walk import walk_order_of
 
-        order = walk_order_of(self.keep, sketches, lowest=self.lowest)
-        partner = first_of_equals(sketches.column("hash"), order)
-        return _verdicts(partner)
+        count = len(positions)
+        order = walk_order_of(self.keep, sketches.slice(0, count), lowest=self.lowest)
+        others = np.arange(count, sketches.num_rows)
+        partner = first_of_equals(sketches.column("hash"), np.concatenate([others, order]))[:count]
+        found = _verdicts(np.where(partner < count, partner, -1))
+        if count == sketches.num_rows:
+            return found
+        elsewhere = partner >= count
+        leaked = Nearest(np.where(elsewhere, partner, -1), np.where(elsewhere, 1.0, np.nan))
+        return with_leaks(found, leaked, sketches, f"exact duplicate of {self.against}")
 
     def decider(self) -> _FirstOnes | None:
         """Decide on rows as they come where the first one stays."""
-        return _FirstOnes() if self.keep == "first" else None
+        return _FirstOnes() if self.keep == "first" and self.against is None else None
 
 
 class _FirstOnes:

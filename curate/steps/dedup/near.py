@@ -29,11 +29,13 @@ class Near(Whole):
     walked by `keep`: in source order, the longest text first, or by the score of the step `by`
     (highest first unless `lowest`); ties keep source order. A row is dropped if and only if a row
     kept before it reaches `similarity`; the verdict names the most similar of them, the first one
-    on a tie, and their exact similarity.
+    on a tie, and their exact similarity. With `against`, a dataset (a path, as of an input), rows
+    that reach `similarity` to one of its rows are dropped first, and the verdict names its record.
     """
 
     on: On = "whole"
     shingle: int = 3
+    against: str | None = None
     by: str | None = None
     similarity: float = rule(0.8)
     keep: Literal["first", "longest", "best"] = rule("first")
@@ -88,13 +90,22 @@ class Near(Whole):
         import numpy as np
 
         from curate.kernels.jaccard import nearest_kept
+        from curate.kernels.jaccard_against import closest_other
+        from curate.kernels.leaks import not_leaked, with_leaks
         from curate.kernels.walk import walk_order_of
 
-        order = walk_order_of(self.keep, sketches, lowest=self.lowest)
-        nearest = nearest_kept(sketches.column("shingles"), order, self.similarity)
-        return Verdicts(
+        count, sets = len(positions), sketches.column("shingles")
+        order = walk_order_of(self.keep, sketches.slice(0, count), lowest=self.lowest)
+        alone = count == sketches.num_rows
+        leaked = None if alone else closest_other(sets, count, self.similarity)
+        order = not_leaked(order, leaked)
+        nearest = nearest_kept(sets.slice(0, count), order, self.similarity)
+        found = Verdicts(
             code=np.where(nearest.partner >= 0, 0, -1),
             reasons=("near duplicate",),
             score=nearest.similarity,
             partner=nearest.partner,
         )
+        if leaked is None:
+            return found
+        return with_leaks(found, leaked, sketches, f"near duplicate of {self.against}")

@@ -29,12 +29,15 @@ class Semantic(Whole):
     unless `lowest`); ties keep source order. A row is dropped if and only if a row kept before it
     is at least `similarity` close; the verdict names the closest of them, the first one on a tie,
     and their cosine. Empty texts take no part. Neighbours down to `floor` are stored: any
-    `similarity` from there on is decided without another search.
+    `similarity` from there on is decided without another search. With `against`, a dataset (a path,
+    as of an input), rows that are `similarity` close to one of its rows are dropped first, and the
+    verdict names its record.
     """
 
     on: On = "whole"
     encoder: str | None = None
     floor: float = 0.8
+    against: str | None = None
     by: str | None = None
     similarity: float = rule(0.9)
     keep: Literal["first", "longest", "best"] = rule("first")
@@ -80,19 +83,25 @@ class Semantic(Whole):
         import numpy as np
 
         from curate.chunk import vector_folder, vectors
-        from curate.kernels.cosine_kept import nearest_kept
+        from curate.kernels.cosine_kept import Search, nearest_kept
         from curate.kernels.directions import Directions
+        from curate.kernels.leaks import with_leaks
         from curate.kernels.walk import walk_order_of
 
-        own = Directions.of(vectors(sketches, "vector"))
-        order = walk_order_of(self.keep, sketches, lowest=self.lowest)
+        every = Directions.of(vectors(sketches, "vector"))
         store = vector_folder(sketches, "vector")
-        folder = None if store is None else store / "neighbours"
-        kept = nearest_kept(own, order, self.similarity, floor=self.floor, folder=folder)
-        return Verdicts(
+        kept = nearest_kept(
+            every,
+            walk_order_of(self.keep, sketches.slice(0, len(positions)), lowest=self.lowest),
+            Search(self.similarity, self.floor, None if store is None else store / "neighbours"),
+        )
+        found = Verdicts(
             code=np.where(kept.nearest.partner >= 0, 0, -1),
             reasons=("semantic duplicate",),
             score=kept.nearest.similarity,
             partner=kept.nearest.partner,
             remarks=kept.remarks,
         )
+        if kept.leaked is None:
+            return found
+        return with_leaks(found, kept.leaked, sketches, f"semantic duplicate of {self.against}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -94,11 +94,18 @@ class Line:
             if progress.busy:
                 parts.append(f"{progress.busy:,} at once")
             parts += [f"{count:,} {cause}" for cause, count in sorted(progress.causes.items())]
+        if progress.batches:
+            parts.append(_batches(list(progress.batches.values())))
         parts.append(f"{clock(now - self.began)} elapsed")
         if 0 < done < total:
             left = (now - self.phase_began) * (total - done) / done
             parts.append(f"{clock(left)} left")
         return " | ".join(parts)
+
+
+def _batches(jobs: Sequence[tuple[int, int]]) -> str:
+    done, total = sum(one for one, _ in jobs), sum(all_ for _, all_ in jobs)
+    return f"batch jobs: {len(jobs):,} in progress, {done:,} of {total:,} requests done"
 
 
 def clock(seconds: float) -> str:

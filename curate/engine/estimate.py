@@ -39,7 +39,7 @@ from curate.models.model import (
     parse_spec,
     with_defaults,
 )
-from curate.models.prices import known_price
+from curate.models.prices import price_of
 from curate.step import Gather, Grow
 
 if TYPE_CHECKING:
@@ -143,9 +143,7 @@ class _Sampler:
         self._store, self._models = store, dict[str, _Known]()
         for name, spec in {**(pipeline.models or {}), **(pipeline.encoders or {})}.items():
             parsed = parse_spec(spec, name=name)
-            price = parsed.price
-            if price is None and parsed.prefix == "openai":
-                price = known_price(parsed.name, parsed.base_url)
+            price = price_of(parsed) if parsed.prefix == "openai" else parsed.price
             self._models[name] = _Known(
                 identity_of(parsed),
                 embed_identity_of(parsed),

@@ -19,7 +19,8 @@ class Progress:
     `phase` is "reading", a step's label, or "writing". `done` and `total` count parts of the phase
     (`total` 0: unknown); `rows` counts rows read so far, `causes` the attempts that brought no
     reply. Of `asking` rows that were given to models `answered` are done; `busy` attempts are under
-    way at this moment.
+    way at this moment. `batches` holds the batch jobs under way, with how many of their requests
+    are done and how many there are.
     """
 
     phase: str = "reading"
@@ -35,6 +36,7 @@ class Progress:
     asking: int = 0
     answered: int = 0
     busy: int = 0
+    batches: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

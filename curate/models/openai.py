@@ -20,13 +20,14 @@ from curate.ask import Ask, Reply, Request
 from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
 from curate.models.faults import FEATURES, SCHEMA, Refusal, fault_of, lacking, spent_until
 from curate.models.model import ModelSpec
-from curate.models.prices import known_price
+from curate.models.openai_batch import MOST_REQUESTS, OpenAIBatch
+from curate.models.prices import price_of
 from curate.models.wire import CHAT, EMBEDDING, Assembly, body_of, malformed, path_of, reply_of
 
 if TYPE_CHECKING:
     from curate.models.connection import Connection
 
-OPTIONS = ("idle_timeout", "stream", "length_field", "batch_size")
+OPTIONS = ("idle_timeout", "stream", "length_field", "batch_size", "batch")
 # Texts of one `Embed`: what servers take that state no limit of their own.
 EMBED_TEXTS = 32
 HOME = "https://api.openai.com/v1"
@@ -44,8 +45,7 @@ class OpenAI:
 
     def __init__(self, spec: ModelSpec, key: str | None) -> None:
         self.identity, self.defaults = spec.identity, spec.defaults
-        self.price = spec.price or known_price(spec.name, spec.base_url)
-        self.max_concurrency = spec.max_concurrency or MAX_CONCURRENCY
+        self.price = price_of(spec)
         self.requests_per_minute = spec.requests_per_minute
         self.tokens_per_minute = spec.tokens_per_minute
         self.retry_delay = 0.5
@@ -56,6 +56,13 @@ class OpenAI:
         home_field = "max_tokens" if spec.base_url else "max_completion_tokens"
         self._length_field = str(spec.options.get("length_field", home_field))
         self._key = key
+        self.batch: OpenAIBatch | None = None
+        if spec.options.get("batch"):
+            field, idle = self._length_field, self._idle
+            self.batch = OpenAIBatch(self.name, self.base_url, key, field, idle)
+        # In a batch job nothing waits for a place: there it is how many requests a job holds.
+        most = MOST_REQUESTS if self.batch else MAX_CONCURRENCY
+        self.max_concurrency = spec.max_concurrency or most
         self._connection: Connection | None = None
         self._lacks: dict[str, str] = {}
         self._held_until = 0.0
@@ -81,6 +88,8 @@ class OpenAI:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.close()
+        if self.batch is not None:
+            await self.batch.close()
 
     # -- the wire ---------------------------------------------------------------------------------
 
@@ -199,4 +208,16 @@ def _check_options(options: Mapping[str, Any]) -> None:
     if field not in ("max_tokens", "max_completion_tokens"):
         raise RecipeError(
             f"'length_field' is {field!r}; allowed: max_tokens, max_completion_tokens"
+        )
+    _check_batch(options.get("batch"))
+
+
+def _check_batch(batch: Any) -> None:
+    if batch is None or isinstance(batch, bool):
+        return
+    given = batch.get("discount") if isinstance(batch, Mapping) and len(batch) == 1 else None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < 1:
+        raise RecipeError(
+            f"'batch' is {batch!r}; it must be true, false, or {{discount: SHARE}}, the part of "
+            "the price that is taken off (0.5 for half)"
         )

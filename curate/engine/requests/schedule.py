@@ -152,6 +152,7 @@ class Schedule:
                 await self.sender.drain()
                 self._refuse(self.sender.stopped)
             await self._pause()
+        await self.sender.drain()
         told.cancel()
 
     def close(self) -> None:
@@ -171,6 +172,7 @@ class Schedule:
         if self.sender.stopped is None and (self._ready or self._may_begin()):
             await asyncio.sleep(0)
         else:
+            self.sender.rest()
             await self.sender.wake.wait()
         self.sender.wake.clear()
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from curate.ask import Reply, Request
 from curate.engine.requests import keep
+from curate.engine.requests.batch import Lane
 from curate.engine.requests.commit import Grouped
 from curate.engine.requests.flow import Gate
 from curate.engine.requests.rate import Rate, expected_tokens
@@ -45,6 +46,7 @@ class Counts:
 
     `asking` jobs were given to the driver, `answered` of them are done. `busy` attempts are under
     way; `causes` counts those that brought no reply. Of `texts` that had no vector `encoded` have.
+    `batches` are the batch jobs under way: how many requests of each are done, of how many.
     """
 
     sent: int = 0
@@ -60,6 +62,7 @@ class Counts:
     causes: dict[str, int] = field(default_factory=dict)
     texts: int = 0
     encoded: int = 0
+    batches: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 class Flight:
@@ -99,7 +102,7 @@ class Sender:
     ) -> None:
         """Make a gate for each model; `landed` is called in the event loop for every flight."""
         self._store, self._spending, self._counts = store, spending, counts
-        self._landed, self._random = landed, random.Random()
+        self._tell_waiters, self._random = landed, random.Random()
         self._gates = {
             id(model): Gate(
                 min(model.max_concurrency, concurrency or model.max_concurrency),
@@ -107,6 +110,11 @@ class Sender:
                 rate=Rate.of(model),
             )
             for name, model in models.items()
+        }
+        self._lanes = {
+            id(model): Lane(model, self, store, spending, counts)
+            for model in models.values()
+            if getattr(model, "batch", None) is not None
         }
         self._opening = Grouped(store.commit, self._open)
         self._keeping = Grouped(store.commit, self._keep)
@@ -131,9 +139,18 @@ class Sender:
         return sum(gate.busy for gate in self._gates.values())
 
     def submit(self, flight: Flight) -> None:
-        """Queue a flight; `launch` sends it when there is a place."""
+        """Queue a flight; `launch` sends it when there is a place, or it leaves with a batch."""
         self.flights[flight.key] = flight
-        self._gates[id(flight.model)].queue.append(flight)
+        if lane := self._lanes.get(id(flight.model)):
+            lane.submit(flight)
+        else:
+            self._gates[id(flight.model)].queue.append(flight)
+
+    def rest(self) -> None:
+        """Note that nothing more will be asked before something lands: batches may go."""
+        if not (self._holding or self._timers or any(g.waiting for g in self._gates.values())):
+            for lane in self._lanes.values():
+                lane.rest()
 
     def launch(self) -> None:
         """Start attempts while there are places."""
@@ -142,12 +159,17 @@ class Sender:
         for gate in self._gates.values():
             while gate.queue and gate.open and not (self._tight or self.stopped):
                 gate.begun += 1
-                task = asyncio.create_task(self._attempt(gate.queue.popleft(), gate))
-                self._tasks.add(task)
-                task.add_done_callback(self._ended)
+                self.begin(self._attempt(gate.queue.popleft(), gate))
             gate.admit()
             if gate.waiting and (pause := gate.wait()) > 0 and not self.stopped:
                 self._wake_in(pause)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` beside everything else; an error that it ends with stops the sender."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
 
     def _wake_in(self, pause: float) -> None:
         """Look at the gates again when the first pause of one is over."""
@@ -173,6 +195,8 @@ class Sender:
             self._pause_timer.cancel()
         for gate in self._gates.values():
             gate.shut()
+        for lane in self._lanes.values():
+            lane.shut()
         self.wake.set()
 
     async def drain(self) -> None:
@@ -184,6 +208,8 @@ class Sender:
         """Stop waiting for servers; replies that have arrived are still committed."""
         for task in list(self._asking):
             task.cancel()
+        for lane in self._lanes.values():
+            lane.abandon()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -202,7 +228,7 @@ class Sender:
             granted = await self._opening(flight)
             if isinstance(granted, StoredReply):
                 self._counts.replayed += 1
-                self._land(flight, granted.reply, granted.attempt)
+                self.landed(flight, granted.reply, granted.attempt)
             elif granted is None and self.stopped is None and await self._enter(flight, gate):
                 await self._send(flight, gate)
             elif granted is None:
@@ -289,7 +315,7 @@ class Sender:
         self._counts.input_tokens += reply.input_tokens
         self._counts.output_tokens += reply.output_tokens
         self._counts.cost_usd += bill / PICO
-        self._land(flight, stored.reply, stored.attempt)
+        self.landed(flight, stored.reply, stored.attempt)
 
     def _keep(
         self, connection: sqlite3.Connection, answered: list[tuple[Flight, Reply]]
@@ -317,7 +343,7 @@ class Sender:
         self._counts.causes[cause] = self._counts.causes.get(cause, 0) + 1
         if last:
             self._counts.failed += 1
-            self._give_up(flight, error)
+            self.gave_up(flight, error)
         elif self.stopped is None:
             self._again_later(flight, error)
 
@@ -327,7 +353,8 @@ class Sender:
             return True
         return flight.tries >= (LIMITED_TRIES if error.cause == "rate_limit" else MAX_TRIES)
 
-    def _give_up(self, flight: Flight, error: Exception) -> None:
+    def gave_up(self, flight: Flight, error: Exception) -> None:
+        """Tell those who wait for a flight that it failed."""
         if isinstance(error, TemporaryFault):
             error = TemporaryFault(
                 f"no reply after {flight.tries} attempts: {error}", cause=error.cause
@@ -352,13 +379,14 @@ class Sender:
         handle = asyncio.get_running_loop().call_later(pause, requeue)
         self._timers.add(handle)
 
-    def _land(self, flight: Flight, reply: Reply, attempt: int) -> None:
+    def landed(self, flight: Flight, reply: Reply, attempt: int) -> None:
+        """Tell those who wait for a flight its reply."""
         flight.reply, flight.attempt = reply, attempt
         self._tell(flight)
 
     def _tell(self, flight: Flight) -> None:
         del self.flights[flight.key]
-        self._landed(flight)
+        self._tell_waiters(flight)
 
 
 def _owner(flight: Flight) -> str:

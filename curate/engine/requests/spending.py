@@ -8,6 +8,7 @@ kept in whole pico-dollars: sums are exact, and 2^63 of them are nine million do
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import sqlite3
@@ -72,6 +73,12 @@ class Spending:
         self._ceiling = None if max_cost is None else round(max_cost * PICO)
         sql = "INSERT OR IGNORE INTO spending (run) VALUES (?)"
         store.commit_now(lambda connection: connection.execute(sql, (run_id,)).rowcount)
+
+    def of(self, run_id: str) -> Spending:
+        """Return the tally of another run in the same store, to settle what that one reserved."""
+        other = copy.copy(self)
+        other.run_id = run_id
+        return other
 
     def tally(self) -> Tally:
         """Return what the run has spent so far."""

@@ -24,7 +24,7 @@ from curate.engine.requests.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.engine.requests.vectors import Vectors
 from curate.errors import DiskFull, StoreError
 
-VERSION = 2
+VERSION = 3
 BUSY_SECONDS = 60.0
 # SQLite compiled with old defaults takes 999 parameters in one statement.
 _LOOKUP = 900
@@ -45,6 +45,16 @@ CREATE TABLE IF NOT EXISTS spending (
     input_tokens INTEGER NOT NULL DEFAULT 0, output_tokens INTEGER NOT NULL DEFAULT 0,
     settled INTEGER NOT NULL DEFAULT 0, reserved INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS batch_jobs (
+    name TEXT NOT NULL UNIQUE, model TEXT NOT NULL, run TEXT NOT NULL, path TEXT NOT NULL,
+    made_at REAL NOT NULL, sent_at REAL, file TEXT, remote TEXT
+);
+CREATE TABLE IF NOT EXISTS batch_lines (
+    job TEXT NOT NULL, number INTEGER NOT NULL, key BLOB NOT NULL, attempt INTEGER NOT NULL,
+    bound INTEGER NOT NULL, content BLOB NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS batch_lines_by_key ON batch_lines (key, attempt);
+CREATE INDEX IF NOT EXISTS batch_lines_by_job ON batch_lines (job, number);
 """
 
 

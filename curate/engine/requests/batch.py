@@ -1,0 +1,227 @@
+"""Batch jobs: the requests of a wave go to the provider together, cheaper and some hours later.
+
+One lane for each model that a recipe marks `batch: true`. Flights gather until nothing more can
+come before a reply; they are reserved and written down as a job in one transaction (jobs.py), and
+only then is its file uploaded and the job made. After a crash the same requests meet their job
+again: one whose answer nobody noted is looked for at the provider by its name before it is made
+anew, and a lock keeps other processes on the store from making it meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from curate.ask import Embed
+from curate.engine.requests import jobs, keep
+from curate.engine.requests.collect import too_much
+from curate.engine.requests.follow import Desk, Following
+from curate.engine.requests.jobs import Line
+from curate.engine.requests.spending import Refusal, Spending
+from curate.engine.requests.store import Store, StoredReply
+from curate.models.openai_batch import MOST_BYTES, MOST_REQUESTS, Remote
+
+if TYPE_CHECKING:
+    from curate.engine.requests.send import Counts, Flight
+    from curate.models.model import Model
+    from curate.models.openai_batch import OpenAIBatch
+
+# How long nothing more must come before a job is cut: parts of a run arrive one by one.
+GATHER_SECONDS = 2.0
+
+
+class Ready(NamedTuple):
+    """A flight with what its line in a job's file will take up."""
+
+    flight: Flight
+    path: str
+    texts: int
+    size: int
+    content: bytes
+
+
+class _Opened(NamedTuple):
+    """What became of flights that were to be a job: the rest of them is in the job `name`."""
+
+    stored: dict[str, StoredReply]
+    elsewhere: dict[str, str]
+    name: str | None
+    refused: dict[str, Refusal]
+
+
+class Lane:
+    """The batch jobs of one model."""
+
+    def __init__(
+        self, model: Model, desk: Desk, store: Store, spending: Spending, counts: Counts
+    ) -> None:
+        """Send nothing yet."""
+        self._model, self._desk = model, desk
+        self._server: OpenAIBatch = model.batch  # type: ignore[attr-defined]
+        self._store, self._spending, self._counts = store, spending, counts
+        self._following = Following(model, desk, store, spending, counts, self._over)
+        self._waiting: list[Flight] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._gathered = 0
+        # Whether what waits must wait until a job has ended: for money, or for room.
+        self._held = False
+        self._most = min(model.max_concurrency, MOST_REQUESTS)
+
+    # -- gathering --------------------------------------------------------------------------------
+
+    def submit(self, flight: Flight) -> None:
+        """Take a flight; it leaves with the next job."""
+        self._waiting.append(flight)
+        if len(self._waiting) >= self._most and not self._held:
+            self._cut()
+
+    def rest(self) -> None:
+        """Note that nothing more will come by itself: a job is cut when that stays so."""
+        if self._held or not self._waiting:
+            return
+        if self._timer is None or self._gathered < len(self._waiting):
+            self._halt_timer()
+            self._gathered = len(self._waiting)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(GATHER_SECONDS, self._cut)
+
+    def shut(self) -> None:
+        """Make no more jobs, and leave those that there are to the provider."""
+        self._halt_timer()
+        self._following.shut()
+
+    def abandon(self) -> None:
+        """Wait for the server no longer, whatever it is doing."""
+        self._following.abandon()
+
+    def _halt_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+
+    def _cut(self) -> None:
+        """Make jobs of everything that waits."""
+        self._halt_timer()
+        taken, self._waiting, self._gathered = self._waiting, [], 0
+        if taken and self._desk.stopped is None:
+            self._desk.begin(self._make(taken))
+
+    # -- making jobs ------------------------------------------------------------------------------
+
+    async def _make(self, flights: Sequence[Flight]) -> None:
+        # Tens of thousands of prompts become JSON here: not in the event loop.
+        ready, wrong = await asyncio.to_thread(self._prepared, flights)
+        if wrong:
+            await self._store.commit(
+                lambda c: self._spending.count(c, replayed=0, failed=len(wrong))
+            )
+            self._counts.failed += len(wrong)
+        for flight, error in wrong:
+            self._desk.gave_up(flight, error)
+        refused: list[Flight] = []
+        refusal: Refusal | None = None
+        for part in cut(ready, self._most, MOST_BYTES):
+            opened = await self._store.commit(functools.partial(self._open, part))
+            self._opened(part, opened)
+            refused += [one.flight for one in part if one.flight.key in opened.refused]
+            refusal = refusal or next(iter(opened.refused.values()), None)
+        if refusal is not None:
+            self._hold(refused, refusal)
+
+    def _prepared(
+        self, flights: Sequence[Flight]
+    ) -> tuple[list[Ready], list[tuple[Flight, Exception]]]:
+        ready: list[Ready] = []
+        wrong: list[tuple[Flight, Exception]] = []
+        for flight in flights:
+            request = flight.request
+            try:
+                line = self._server.line(request, f"{flight.key}-{flight.attempt}")
+                path = self._server.path(request)
+            except Exception as error:  # this request's own failure
+                wrong.append((flight, error))
+                continue
+            texts = len(request.texts) if isinstance(request, Embed) else 1
+            ready.append(Ready(flight, path, texts, len(line), jobs.packed(request)))
+        return ready, wrong
+
+    def _open(self, part: Sequence[Ready], connection: sqlite3.Connection) -> _Opened:
+        """Write a job down, inside a transaction, of what is neither stored nor in another job."""
+        flights = {one.flight.key: one.flight for one in part}
+        wanted = {
+            key: keep.Wanted(f.request, self._model.identity, f.attempt)
+            for key, f in flights.items()
+        }
+        stored = keep.find(self._store, wanted, connection)
+        found = jobs.where(connection, (key for key in flights if key not in stored))
+        elsewhere = {k: job for k, (attempt, job) in found.items() if attempt >= flights[k].attempt}
+        absent = [o for o in part if o.flight.key not in stored and o.flight.key not in elsewhere]
+        attempts = [(one.flight.bound, one.flight.tries > 0) for one in absent]
+        granted, refused = list[Line](), dict[str, Refusal]()
+        for one, refusal in zip(absent, self._spending.reserve(connection, attempts), strict=True):
+            flight = one.flight
+            if refusal is not None:
+                refused[flight.key] = refusal
+                continue
+            number = len(granted) + 1
+            granted.append(Line(number, flight.key, flight.attempt, flight.bound, one.content))
+        name, run = None, self._spending.run_id
+        if granted:
+            name = jobs.add(connection, self._model.identity, run, absent[0].path, granted)
+        return _Opened(stored, elsewhere, name, refused)
+
+    def _opened(self, part: Sequence[Ready], opened: _Opened) -> None:
+        """Follow the jobs that flights are in now; tell those whose reply was there already."""
+        joined: dict[str, dict[str, Flight]] = {}
+        for flight in (one.flight for one in part):
+            if stored := opened.stored.get(flight.key):
+                self._counts.replayed += 1
+                self._desk.landed(flight, stored.reply, stored.attempt)
+            elif name := opened.elsewhere.get(flight.key):
+                joined.setdefault(name, {})[flight.key] = flight
+            elif flight.key not in opened.refused and opened.name is not None:
+                joined.setdefault(opened.name, {})[flight.key] = flight
+                self._counts.sent += 1
+                self._counts.retried += flight.tries > 0
+        for name, flights in joined.items():
+            for flight in flights.values():
+                flight.tries += 1
+            self._following.join(name, flights, fresh=name == opened.name)
+
+    def _hold(self, flights: list[Flight], refusal: Refusal) -> None:
+        """Stop at a ceiling, unless a job under way may still settle for less."""
+        self._waiting = [*flights, *self._waiting]
+        self._held = bool(self._following.flights)
+        if not self._held:
+            self._desk.stop(refusal.error)
+
+    # -- the end of jobs --------------------------------------------------------------------------
+
+    def _over(self, remote: Remote | None, again: list[Flight]) -> None:
+        """Take back what a job left to ask; one that was too much makes the next ones smaller."""
+        failed = remote is not None and remote.status == "failed"
+        if remote is not None and too_much(remote):
+            self._most = max(1, min(self._most, len(again)) // 2)
+        # There is room again when one of the others has ended.
+        self._held = failed and bool(self._following.flights)
+        for flight in again:
+            self.submit(flight)
+
+
+def cut(ready: Sequence[Ready], most: int, most_bytes: int) -> Iterator[list[Ready]]:
+    """Yield the parts of `ready` that may be one job: one endpoint, within the API's limits."""
+    for path in dict.fromkeys(one.path for one in ready):
+        part: list[Ready] = []
+        texts = size = 0
+        for one in (one for one in ready if one.path == path):
+            full = texts + one.texts > most or size + one.size > most_bytes
+            if part and full:
+                yield part
+                part, texts, size = [], 0, 0
+            part.append(one)
+            texts, size = texts + one.texts, size + one.size
+        if part:
+            yield part

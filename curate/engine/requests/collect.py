@@ -1,0 +1,203 @@
+"""Collect a batch job: each of its lines gets its reply or its fault, and its bill, exactly once.
+
+Answers come in any order, some twice and some never, and the process may end in between. So a line
+is settled in the transaction that removes it: what is removed already belongs to whoever was first.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from curate.ask import Reply
+from curate.engine.requests import jobs, keep
+from curate.engine.requests.jobs import Job, Jobs, Line
+from curate.engine.requests.spending import PICO, Spending
+from curate.engine.requests.store import Paid, Store, StoredReply
+from curate.errors import CeilingReached, ModelError, PermanentFault, TemporaryFault
+
+if TYPE_CHECKING:
+    from curate.engine.requests.send import Counts, Flight
+    from curate.models.model import Model
+    from curate.models.openai_batch import Answer, OpenAIBatch, Remote
+
+# How many answers are committed together.
+TOGETHER = 500
+MOST_TRIES = 5
+# A job may have to be halved sixteen times before it is within an account's allowance.
+LIMITED_TRIES = 24
+# What the provider says of a job when those that it has fill the account's allowance already.
+TOO_MUCH = ("token_limit_exceeded", "rate_limit_exceeded")
+# Faults of a line that are not billed: the server refused it, or did not come to it.
+UNBILLED = ("rate_limit", "server", "expired", "refused")
+
+
+class Landing(NamedTuple):
+    """What a line came to: a reply as stored with its bill, or a fault; `last` when it is final."""
+
+    line: Line
+    outcome: StoredReply | ModelError
+    bill: int
+    last: bool
+
+
+class Collecting:
+    """Settle the jobs of one model."""
+
+    def __init__(
+        self, store: Store, spending: Spending, model: Model, server: OpenAIBatch, counts: Counts
+    ) -> None:
+        self._store, self._jobs, self._spending = store, Jobs(store), spending
+        self._model, self._server, self._counts = model, server, counts
+
+    async def answers(
+        self, job: Job, remote: Remote, flights: dict[str, Flight]
+    ) -> AsyncIterator[list[Landing]]:
+        """Yield what the answers of a job came to, once it is durable."""
+        for file in remote.files:
+            part: list[Answer] = []
+            async for answer in self._server.answers(file):
+                part.append(answer)
+                if len(part) == TOGETHER:
+                    yield await self._settle_answers(job, part, flights)
+                    part = []
+            if part:
+                yield await self._settle_answers(job, part, flights)
+
+    async def rest(
+        self, job: Job, fault: Callable[[Line], ModelError], flights: dict[str, Flight]
+    ) -> AsyncIterator[list[Landing]]:
+        """Settle what no answer came for with the fault that `fault` gives each line."""
+        while part := self._jobs.page(job.name, TOGETHER):
+            yield await self._settle(job, [(line, fault(line)) for line in part], flights)
+
+    async def _settle_answers(
+        self, job: Job, answers: Sequence[Answer], flights: dict[str, Flight]
+    ) -> list[Landing]:
+        open_lines = self._jobs.find(job.name, {key_in(answer.id) for answer in answers} - {""})
+        found: list[tuple[Line, Reply | ModelError]] = []
+        for answer in answers:
+            if (line := open_lines.pop(answer.id, None)) is not None:
+                flight = flights.get(line.key)
+                request = line.request if flight is None else flight.request
+                found.append((line, self._server.reply(request, answer)))
+        return await self._settle(job, found, flights)
+
+    async def _settle(
+        self,
+        job: Job,
+        found: Sequence[tuple[Line, Reply | ModelError]],
+        flights: dict[str, Flight],
+    ) -> list[Landing]:
+        outcomes = {line.name: outcome for line, outcome in found}
+        lines = [line for line, _ in found]
+        spending = self._spending.of(job.run)
+
+        def settle(connection: sqlite3.Connection) -> list[Landing]:
+            taken = jobs.take(connection, job.name, lines)
+            landings = self._keep(connection, spending, taken, outcomes)
+            for line in taken:
+                if isinstance(fault := outcomes[line.name], ModelError):
+                    bill = line.bound if may_be_billed(fault) else 0
+                    last = is_last(fault, flights.get(line.key))
+                    spending.settle(connection, line.bound, bill)
+                    landings.append(Landing(line, fault, bill, last))
+            failed = sum(one.last for one in landings if isinstance(one.outcome, ModelError))
+            if failed:
+                spending.count(connection, replayed=0, failed=failed)
+            return landings
+
+        landings = await self._store.commit(settle)
+        for one in landings:
+            self._count(one)
+        return landings
+
+    def _keep(
+        self,
+        connection: sqlite3.Connection,
+        spending: Spending,
+        taken: Iterable[Line],
+        outcomes: dict[str, Reply | ModelError],
+    ) -> list[Landing]:
+        """Store the replies among the outcomes and settle their bills."""
+        paid, bounds = list[Paid](), list[tuple[Line, Reply]]()
+        for line in taken:
+            reply = outcomes[line.name]
+            if isinstance(reply, Reply):
+                bounds.append((line, reply))
+                identity = self._model.identity
+                paid.append(Paid(line.key, line.attempt, reply, line.request, identity))
+        if not paid:
+            return []
+        price = self._model.price
+        bills = spending.settle_replies(connection, [(n.bound, r, price) for n, r in bounds])
+        stored = keep.save(self._store, connection, paid)
+        return [
+            Landing(line, kept, bill, True)
+            for (line, _), kept, bill in zip(bounds, stored, bills, strict=True)
+        ]
+
+    def _count(self, landing: Landing) -> None:
+        outcome, counts = landing.outcome, self._counts
+        counts.cost_usd += landing.bill / PICO
+        if isinstance(outcome, ModelError):
+            cause = outcome.cause if isinstance(outcome, TemporaryFault) else "permanent"
+            counts.causes[cause] = counts.causes.get(cause, 0) + 1
+            counts.failed += landing.last
+        else:
+            counts.input_tokens += outcome.reply.input_tokens
+            counts.output_tokens += outcome.reply.output_tokens
+
+    def overshoot(self, landings: Sequence[Landing]) -> CeilingReached | None:
+        """Return the error that ends a run whose provider billed more than was reserved."""
+        found = (self._spending.overshoot(o.line.bound, o.bill) for o in landings)
+        return next((error for error in found if error is not None), None)
+
+
+def fault_of_rest(remote: Remote, where: str) -> Callable[[Line], ModelError]:
+    """Return what it means for a line that the job ended as it did without an answer for it."""
+    said = next((one.message or one.code for one in remote.refused), "it gave no reason")
+    if remote.status == "completed":
+        missing = f"{where} left the request out of its answers"
+        return lambda line: TemporaryFault(missing, cause="missing")
+    if remote.status != "failed":
+        late = f"{where} did not come to the request (the batch job {remote.status})"
+        return lambda line: TemporaryFault(late, cause="expired")
+    refused = f"{where} refused the batch job: {said}"
+    if too_much(remote) or not remote.refused:
+        cause = "rate_limit" if remote.refused else "refused"
+        return lambda line: TemporaryFault(refused, cause=cause)
+    blamed = {one.line: f"{where} refused the request: {one.message}" for one in remote.refused}
+    if None in blamed:
+        return lambda line: PermanentFault(refused)
+    return lambda line: (
+        PermanentFault(blamed[line.number])
+        if line.number in blamed
+        else TemporaryFault(refused, cause="refused")
+    )
+
+
+def too_much(remote: Remote) -> bool:
+    """Tell whether a job was refused because the account's jobs hold too much already."""
+    return any(one.code in TOO_MUCH for one in remote.refused)
+
+
+def may_be_billed(fault: ModelError) -> bool:
+    """Tell whether the provider may bill a line that brought this fault."""
+    return isinstance(fault, TemporaryFault) and fault.cause not in UNBILLED
+
+
+def is_last(fault: ModelError, flight: Flight | None) -> bool:
+    """Tell whether a line that brought this fault is not asked again."""
+    if not isinstance(fault, TemporaryFault):
+        return True
+    most = LIMITED_TRIES if fault.cause == "rate_limit" else MOST_TRIES
+    return flight is not None and flight.tries >= most
+
+
+def key_in(name: str) -> str:
+    """Return the key in a line's name, or nothing where it is none of ours."""
+    key, _, attempt = name.partition("-")
+    ours = len(key) == 32 and all(c in "0123456789abcdef" for c in key) and attempt.isdecimal()
+    return key if ours else ""

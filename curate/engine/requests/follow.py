@@ -1,0 +1,223 @@
+"""Follow batch jobs to their end: submit each, ask how it stands, collect it.
+
+Waiting is cheap and may take a day, so whatever stops the run also stops the waiting: the job goes
+on at the provider, and whoever asks the same requests again meets it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from curate.ask import Reply
+from curate.engine.requests.collect import Collecting, Landing, fault_of_rest
+from curate.engine.requests.jobs import Job, Jobs
+from curate.engine.requests.spending import Spending
+from curate.engine.requests.store import Store
+from curate.engine.requests.submit import Submitting
+from curate.errors import ModelError, PermanentFault, StoppedShort, TemporaryFault
+from curate.models.openai_batch import Refused, Remote
+
+if TYPE_CHECKING:
+    from curate.engine.requests.send import Counts, Flight
+    from curate.models.model import Model
+    from curate.models.openai_batch import OpenAIBatch
+
+FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 1.0, 60.0, 1.5
+# With the longest pause between them, a server may be away for half an hour.
+MOST_FAILED_POLLS = 40
+# After a job that the provider refused as a whole; it doubles with each further one.
+REFUSED_SECONDS, LONGEST_REFUSED_SECONDS = 15.0, 600.0
+
+_log = logging.getLogger(__name__)
+Over = Callable[["Remote | None", "list[Flight]"], None]
+
+
+class Desk(Protocol):
+    """What is needed of the sender that everything is part of."""
+
+    stopped: BaseException | None
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work`; an error that it ends with stops the sender."""
+        ...
+
+    def landed(self, flight: Flight, reply: Reply, attempt: int) -> None:
+        """Tell those who wait for a flight its reply."""
+        ...
+
+    def gave_up(self, flight: Flight, error: Exception) -> None:
+        """Tell those who wait for a flight that it failed."""
+        ...
+
+    def stop(self, reason: BaseException) -> None:
+        """Send nothing more."""
+        ...
+
+
+class Following:
+    """The jobs of one model that this process follows; `flights` are those of each, by key."""
+
+    def __init__(
+        self,
+        model: Model,
+        desk: Desk,
+        store: Store,
+        spending: Spending,
+        counts: Counts,
+        over: Over,
+    ) -> None:
+        """Follow nothing yet; `over` is given each job that has ended, and what it left to ask."""
+        self._server: OpenAIBatch = model.batch  # type: ignore[attr-defined]
+        self._desk, self._counts, self._over = desk, counts, over
+        self._jobs = Jobs(store)
+        self._submitting = Submitting(store, self._jobs, self._server)
+        self._collecting = Collecting(store, spending, model, self._server, counts)
+        self.flights: dict[str, dict[str, Flight]] = {}
+        self._idling: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refusals = 0
+
+    def join(self, name: str, flights: dict[str, Flight], *, fresh: bool) -> None:
+        """Follow a job for the sake of `flights`; `fresh` where it was written down just now."""
+        if name in self.flights:
+            self.flights[name].update(flights)
+            return
+        self.flights[name] = flights
+        task = self._desk.begin(self._carry(name, fresh))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def shut(self) -> None:
+        """Leave the jobs where they are; what is being sent or collected goes on."""
+        for task in list(self._idling):
+            task.cancel()
+
+    def abandon(self) -> None:
+        """Wait for the server no longer, whatever it is doing."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def _carry(self, name: str, fresh: bool) -> None:
+        """Take a job to its end: submit it, wait for it, collect it."""
+        flights = self.flights[name]
+        again: list[Flight] = []
+        remote: Remote | None = None
+        try:
+            if (job := self._jobs.read(name)) is not None:
+                remote = await self._done(job, fresh)
+                again = await self._collected(job, remote)
+                self._refusals = self._refusals + 1 if remote.status == "failed" else 0
+                if self._refusals and again:
+                    pause = REFUSED_SECONDS * 2 ** (self._refusals - 1)
+                    await self._idle(min(pause, LONGEST_REFUSED_SECONDS))
+        except asyncio.CancelledError:
+            self._say_where(name)
+            raise
+        finally:
+            del self.flights[name]
+            self._counts.batches.pop(name, None)
+        # What another process has settled meanwhile is found in the store.
+        self._over(remote, [*again, *flights.values()])
+
+    async def _done(self, job: Job, fresh: bool) -> Remote:
+        """Return how a job ended; one that the provider refuses to make has failed."""
+        await self._idle(0)
+        try:
+            remote = await self._submitting.submitted(job.name, fresh=fresh)
+        except PermanentFault as error:
+            return Remote("", "failed", refused=(Refused("", str(error)),))
+        if remote is None:
+            return Remote("", "completed")
+        total = self._jobs.count(job.name)
+        pause, failed = FIRST_POLL_SECONDS, 0
+        while not remote.ended:
+            self._counts.batches[job.name] = (remote.done, remote.total or total)
+            await self._idle(pause)
+            pause = min(pause * POLL_GROWTH, LONGEST_POLL_SECONDS)
+            try:
+                remote, failed = await self._server.retrieve(remote.id), 0
+            except ModelError as fault:
+                failed += 1
+                if isinstance(fault, PermanentFault) or failed >= MOST_FAILED_POLLS:
+                    raise self._lost_sight(remote, fault) from None
+        self._counts.batches[job.name] = (remote.done, remote.total or total)
+        return remote
+
+    async def _collected(self, job: Job, remote: Remote) -> list[Flight]:
+        """Settle every line of a job; return the flights that another job has to take."""
+        flights, failed = self.flights[job.name], 0
+        again: list[Flight] = []
+        while True:
+            try:
+                async for landings in self._collecting.answers(job, remote, flights):
+                    again += self._land(landings, flights)
+                break
+            except TemporaryFault as fault:
+                # What had come is settled: only the rest of the file is new the next time.
+                failed += 1
+                if failed >= MOST_FAILED_POLLS:
+                    raise self._lost_sight(remote, fault) from None
+                await self._idle(min(FIRST_POLL_SECONDS * 2**failed, LONGEST_POLL_SECONDS))
+            except PermanentFault as fault:
+                raise self._lost_sight(remote, fault) from None
+        left = self._jobs.count(job.name)
+        fault_of = fault_of_rest(remote, f"{self._server.name} at {self._server.base_url}")
+        async for landings in self._collecting.rest(job, fault_of, flights):
+            again += self._land(landings, flights)
+        if remote.status == "cancelled" and left:
+            raise StoppedShort(
+                f"the batch job {remote.id} was cancelled at {self._server.base_url} with "
+                f"{left:,} requests unanswered; the same command sends those again"
+            )
+        return again
+
+    def _land(self, landings: Sequence[Landing], flights: dict[str, Flight]) -> list[Flight]:
+        """Tell those who wait what lines came to; return the flights that are to be sent again."""
+        again: list[Flight] = []
+        for one in landings:
+            flight = flights.pop(one.line.key, None)
+            if flight is None:
+                continue  # Paid for by an earlier run, which this one does not ask any more.
+            if not isinstance(one.outcome, ModelError):
+                self._desk.landed(flight, one.outcome.reply, one.outcome.attempt)
+            elif one.last:
+                self._desk.gave_up(flight, one.outcome)
+            else:
+                again.append(flight)
+        if overshoot := self._collecting.overshoot(landings):
+            self._desk.stop(overshoot)
+        return again
+
+    async def _idle(self, seconds: float) -> None:
+        """Wait, unless the run is stopped: nothing is lost by leaving a job alone."""
+        if self._desk.stopped is not None:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        assert task is not None
+        self._idling.add(task)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._idling.discard(task)
+
+    def _lost_sight(self, remote: Remote, fault: ModelError) -> StoppedShort:
+        return StoppedShort(
+            f"the batch job {remote.id} cannot be followed: {fault}. It goes on at the provider, "
+            "and the same command, with the same key, looks for it again"
+        )
+
+    def _say_where(self, name: str) -> None:
+        job = self._jobs.read(name)
+        if job is None:
+            return
+        count, where = self._jobs.count(name), self._server.base_url
+        if job.remote is None:
+            _log.warning("a batch job of %d requests waits to be submitted to %s", count, where)
+        else:
+            _log.warning(
+                "batch job %s (%d requests) goes on at %s; the same command collects it",
+                job.remote, count, where,
+            )  # fmt: skip

@@ -1,0 +1,187 @@
+"""Batch jobs as the store remembers them, so that none is lost and none is submitted twice.
+
+A job and its lines are written down, and its cost is reserved, before anything of it leaves this
+machine. A line goes when its reply is stored or it has failed, in the same transaction that settles
+its bill; a job goes with its last line. What is still there is at the provider, or on the way: the
+index over (key, attempt) keeps a second job from asking the same.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from curate.ask import Ask, Embed, Likelihood, Request
+from curate.engine.requests.store import Store
+from curate.row import Message
+
+_LOOKUP = 900
+_PAGE = 1000
+_FORMS = {form.form: form for form in (Ask, Embed, Likelihood)}
+
+
+class Job(NamedTuple):
+    """A job: whose it is, and how far it is known to have come.
+
+    `file` and `remote` are the provider's names for its file and itself, once they were noted;
+    `sent_at` is when it was first asked for, which may have had an effect that nobody noted.
+    """
+
+    name: str
+    model: str
+    run: str
+    path: str
+    made_at: float
+    sent_at: float | None = None
+    file: str | None = None
+    remote: str | None = None
+
+
+class Line(NamedTuple):
+    """One request of a job: its place in the file, and what was reserved for it."""
+
+    number: int
+    key: str
+    attempt: int
+    bound: int
+    content: bytes
+
+    @property
+    def name(self) -> str:
+        """What the request is called in the job's file."""
+        return f"{self.key}-{self.attempt}"
+
+    @property
+    def request(self) -> Request:
+        """The request itself."""
+        return request_of(json.loads(zlib.decompress(self.content)))
+
+
+def packed(request: Request) -> bytes:
+    """Return `request` as a line keeps it."""
+    text = json.dumps(request.content(), ensure_ascii=True, separators=(",", ":"))
+    return zlib.compress(text.encode(), 1)
+
+
+def request_of(content: dict[str, Any]) -> Request:
+    """Return the request with this content; JSON makes lists of its tuples."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+    }
+    form: type[Request] = _FORMS[fields.pop("form")]
+    if "messages" in fields:
+        fields["messages"] = tuple(Message(*turn) for turn in fields["messages"])
+    return form(**fields)
+
+
+def new_name() -> str:
+    """Return a name that no other job has, in any store."""
+    return f"curate-{secrets.token_hex(12)}"
+
+
+class Jobs:
+    """The jobs in one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def read(self, name: str) -> Job | None:
+        """Return a job, or `None` when it is settled."""
+        columns = ", ".join(Job._fields)
+        rows = self._store.read(f"SELECT {columns} FROM batch_jobs WHERE name = ?", (name,))
+        return Job(*rows[0]) if rows else None
+
+    def lines(self, name: str) -> Iterator[Line]:
+        """Yield the lines of a job that are not settled, in the order of its file."""
+        last = 0
+        while lines := self.page(name, _PAGE, after=last):
+            yield from lines
+            last = lines[-1].number
+
+    def page(self, name: str, count: int, *, after: int = 0) -> list[Line]:
+        """Return the first lines of a job that are not settled and come after a number."""
+        sql = (
+            "SELECT number, key, attempt, bound, content FROM batch_lines "
+            "WHERE job = ? AND number > ? ORDER BY number LIMIT ?"
+        )
+        rows = self._store.read(sql, (name, after, count))
+        return [Line(n, key.hex(), *rest) for n, key, *rest in rows]
+
+    def find(self, name: str, keys: Iterable[str]) -> dict[str, Line]:
+        """Return those lines of a job that are not settled, by their names in its file."""
+        found = list[Line]()
+        for part in _parts(keys):
+            sql = (
+                "SELECT number, key, attempt, bound, content FROM batch_lines "
+                f"WHERE job = ? AND key IN ({','.join('?' * len(part))})"
+            )
+            rows = self._store.read(sql, (name, *part))
+            found += [Line(n, key.hex(), *rest) for n, key, *rest in rows]
+        return {line.name: line for line in found}
+
+    def count(self, name: str) -> int:
+        """Return how many lines of a job are not settled."""
+        sql = "SELECT COUNT(*) FROM batch_lines WHERE job = ?"
+        return int(self._store.read(sql, (name,))[0][0])
+
+    async def note(self, name: str, **known: Any) -> None:
+        """Write down what is known of a job: `sent_at`, `file` or `remote`."""
+        changes = ", ".join(f"{column} = ?" for column in known)
+        sql = f"UPDATE batch_jobs SET {changes} WHERE name = ?"
+        values = (*known.values(), name)
+        await self._store.commit(lambda connection: connection.execute(sql, values).rowcount)
+
+
+# -- inside a transaction -------------------------------------------------------------------------
+
+
+def where(connection: sqlite3.Connection, keys: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Return, by key, the newest attempt that is in a job, and the job's name."""
+    found: dict[str, tuple[int, str]] = {}
+    for part in _parts(keys):
+        marks = ",".join("?" * len(part))
+        sql = f"SELECT key, attempt, job FROM batch_lines WHERE key IN ({marks}) ORDER BY attempt"
+        found |= {key.hex(): (attempt, job) for key, attempt, job in connection.execute(sql, part)}
+    return found
+
+
+def add(
+    connection: sqlite3.Connection, model: str, run: str, path: str, lines: Sequence[Line]
+) -> str:
+    """Write a new job down and return its name."""
+    name = new_name()
+    sql = "INSERT INTO batch_jobs (name, model, run, path, made_at) VALUES (?, ?, ?, ?, ?)"
+    connection.execute(sql, (name, model, run, path, time.time()))
+    connection.executemany(
+        "INSERT INTO batch_lines VALUES (?, ?, ?, ?, ?, ?)",
+        [(name, n.number, bytes.fromhex(n.key), n.attempt, n.bound, n.content) for n in lines],
+    )
+    return name
+
+
+def take(connection: sqlite3.Connection, name: str, lines: Iterable[Line]) -> list[Line]:
+    """Remove lines, and the job with its last one; return those that nobody else had settled."""
+    sql = "DELETE FROM batch_lines WHERE job = ? AND key = ? AND attempt = ?"
+    taken = [
+        line
+        for line in lines
+        if connection.execute(sql, (name, bytes.fromhex(line.key), line.attempt)).rowcount
+    ]
+    connection.execute(
+        "DELETE FROM batch_jobs WHERE name = ? "
+        "AND NOT EXISTS (SELECT 1 FROM batch_lines WHERE job = name)",
+        (name,),
+    )
+    return taken
+
+
+def _parts(keys: Iterable[str]) -> Iterator[list[bytes]]:
+    names = iter(keys)
+    while part := [bytes.fromhex(key) for key in islice(names, _LOOKUP)]:
+        yield part

@@ -64,18 +64,18 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Return a vector for each text."""
+        if not texts:
+            return Encoded(np.empty((0, 1), np.float32), 0, ())
         lengths = self._lengths(texts)
         longest = self._model.max_seq_length or int(lengths.max(initial=1))
         read = np.minimum(lengths, longest)
-        vectors: np.ndarray | None = None
+        found: dict[int, np.ndarray] = {}
         for batch in batches(read, self._budget):
-            found = self._compute([texts[number] for number in batch], int(read[batch[0]]))
-            if vectors is None:
-                vectors = np.empty((len(texts), found.shape[1]), np.float32)
-            vectors[batch] = found
+            lines = self._compute([texts[number] for number in batch], int(read[batch[0]]))
+            found.update(zip(batch, lines, strict=True))
+        vectors = np.stack([found[number] for number in range(len(texts))])
         cut = tuple(np.flatnonzero(lengths > longest).tolist())
-        nothing = np.empty((0, 1), np.float32)
-        return Encoded(nothing if vectors is None else vectors, int(read.sum()), cut)
+        return Encoded(vectors, int(read.sum()), cut)
 
     def _lengths(self, texts: Sequence[str]) -> np.ndarray:
         """Return how many tokens each text has, cut nowhere."""

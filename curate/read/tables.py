@@ -22,6 +22,8 @@ _LISTS = (
     *("candidates", "completions", "responses", "instances"),
 )
 _LISTS_OR_TEXTS = ("prompt", "completion", "chosen", "rejected")
+# How columns begin that hold a list of rewards.
+_REWARDS = ("reward", "score")
 # Columns of records that hold numbers or flags, and how flags are written (by pandas, too).
 _NUMBERS = ("margin", "p_chosen", "preference", "annotator1", "annotator2", "annotator3", "label")
 _FLAGS = {"true": True, "True": True, "false": False, "False": False}
@@ -73,6 +75,9 @@ def _record(header: Sequence[str], row: list[str], delimiter: str, line: int) ->
         for name in names:
             if name in record:
                 record[name] = typed(record[name])
+    for name in record:
+        if name.startswith(_REWARDS):
+            record[name] = _list(record[name])
     return Read(record, None, raw, line, len(text))
 
 

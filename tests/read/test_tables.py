@@ -49,8 +49,9 @@ def test_votes_are_numbers(tmp_path):
 
 def test_lists_are_json_text_and_a_prompt_may_begin_like_one(tmp_path):
     answers = '"[""x"", ""y""]"'
-    shape, [row], _ = read_csv(tmp_path, f"instruction,responses\ndo,{answers}\n")
-    assert (shape, len(row.candidates)) == ("responses", 2)
+    text = f'instruction,responses,rewards_a\ndo,{answers},"[0.5, {{""score"": 1}}]"\n'
+    shape, [row], _ = read_csv(tmp_path, text)
+    assert (shape, [c.score for c in row.candidates]) == ("responses", [0.5, 1.0])
     _, [row], _ = read_csv(tmp_path, 'prompt,completion\n"[1, 2]",c\n')
     assert row.messages[0].content == "[1, 2]"
 

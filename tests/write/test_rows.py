@@ -110,6 +110,15 @@ def test_sides_that_do_not_begin_alike_can_be_read_again(tmp_path):
     assert dict(back.fields) == dict(pair.fields)
 
 
+@pytest.mark.parametrize("kind", ["prompt", "preference", "unpaired"])
+def test_a_file_does_not_mix_texts_and_messages(tmp_path, kind):
+    """Rows of other shapes may hold one turn or many; a column has one type all the same."""
+    rows = [row(kind), row(kind, 1, prompt=(*USER, *GOOD, *USER))]
+    assert write_rows([table(*rows)], tmp_path / "rows.parquet") == 2
+    back = read_all(str(tmp_path / "rows.parquet")).rows
+    assert [dict(one.fields) for one in back] == [dict(one.fields) for one in rows]
+
+
 @pytest.mark.parametrize("name", ["trl_dpo", "trl_reward", "llamafactory_dpo", "axolotl_dpo"])
 def test_what_is_known_of_a_pair_goes_along(name):
     record = as_shape(row("preference", margin=0.5, p_chosen=0.25), name)

@@ -187,15 +187,16 @@ def sides_of(
             "write texts or lists of messages in both"
         )
     sides = {name: side_of(data, name, role) for name, role in roles.items()}
-    plain = all(isinstance(plain_side(sides[name], role), str) for name, role in roles.items())
-    return sides, {"read_as": "messages"} if plain and not texts else {}
+    return sides, {"read_as": "text"} if texts else {}
 
 
 def sides_from(row: Row, roles: Mapping[str, str]) -> dict[str, Any]:
-    """Return fields as they were read: texts if all are single plain turns, else messages."""
+    """Return fields as texts where they were read so and still are; as messages else.
+
+    A file must not mix the two: Parquet and `datasets` hold one type in a column.
+    """
     plain = {name: plain_side(row.fields[name], role) for name, role in roles.items()}
-    as_texts = all(isinstance(side, str) for side in plain.values())
-    if as_texts and mark(row, "read_as") != "messages":
+    if mark(row, "read_as") == "text" and all(isinstance(side, str) for side in plain.values()):
         return plain
     return {name: turns_of(row.fields[name]) for name in roles}
 

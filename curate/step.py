@@ -195,6 +195,13 @@ class Filter(Step):
         """Return `None` to keep the row, or the reason of the drop (a short, countable text)."""
         raise NotImplementedError
 
+    def compared_texts(self) -> Sequence[str]:
+        """Return texts whose vectors the step wants once, before any row, by its `encoder`."""
+        return ()
+
+    def take_vectors(self, vectors: np.ndarray) -> None:
+        """Take the vectors of `compared_texts`, a float32 line each."""
+
     def score_many(self, chunk: Chunk) -> Scores | None:
         """Return a large chunk's scores, equal to `score` row by row; `None`: not vectorised."""
         return None

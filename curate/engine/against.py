@@ -1,13 +1,13 @@
-"""Sketch the rows of the dataset that a `Whole` compares its own rows with.
+"""Give steps what they compare rows with: another dataset's sketches, or the vectors of texts.
 
-They are read as inputs are and sketched as rows are, but they are no rows of the run: nothing is
-decided on them, and a line of them that cannot be read stops the run, for a row that equals it
-would be kept unseen.
+Rows of another dataset are read as inputs are and sketched as rows are, but they are no rows of the
+run: nothing is decided on them, and a line of them that cannot be read stops the run, for a row
+that equals it would be kept unseen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 
 from curate.chunk import ORIGIN, one_array
 from curate.data import shipped
-from curate.engine.part import PartRun
+from curate.engine.part import PartRun, describe_error
 from curate.engine.reading import Reading
 from curate.engine.segment import PartState, Settings
 from curate.engine.sketching import sketch
 from curate.engine.workspace import load
 from curate.errors import StoppedShort
 from curate.read import Inputs, open_inputs
-from curate.step import Step, Whole
+from curate.step import Filter, Step, Whole
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
@@ -46,6 +46,26 @@ def sketches_against(step: Whole, settings: Settings, driver: Driver | None) -> 
         for sketched, seqs in _sketched(step, opened, settings, driver)
     ]
     return pa.concat_tables(tables)
+
+
+def give_vectors(steps: Sequence[Step], driver: Driver | None) -> None:
+    """Give filters the vectors of the texts that they compare rows with."""
+    from curate.engine.requests.store import Store
+
+    for step in steps:
+        if not isinstance(step, Filter) or not (texts := step.compared_texts()):
+            continue
+        assert driver is not None, "a step that embeds asks"
+        found = driver.embed(getattr(step, "encoder", None), texts)
+        if found.errors:
+            number, error = min(found.errors.items())
+            raise StoppedShort(
+                f"step '{step.title}': {len(found.errors)} texts of against have no vector (text "
+                f"{number + 1}: {describe_error(error)}); mend them, or the encoder, and run the "
+                "same command again"
+            )
+        with Store.open(found.folder) as store:
+            step.take_vectors(store.vectors.read(found.places))
 
 
 def _sketched(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from curate.engine.accounts import Accounts
-from curate.engine.against import dataset_against, sketches_against
+from curate.engine.against import dataset_against, give_vectors, sketches_against
 from curate.engine.estimate import Estimate, compared, estimate
 from curate.engine.folder import RunFolder
 from curate.engine.gather import gather
@@ -194,6 +194,7 @@ class _Run:
             )
             local = Local(self._settings(), workspace, self.accounts.driver, self.options.workers)
             stack.callback(local.close)
+            give_vectors(self.pipeline.steps, self.accounts.driver)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
             output = KeptFile.open(self.options, self.reading, self.folder.fresh)

@@ -103,6 +103,26 @@ def read_items(spec: str, field: str | None = None) -> Iterator[Item]:
         yield Item(name, place, normal_words(text))
 
 
+class ItemText(NamedTuple):
+    """The question of a test item, the set's name, and its place in the file (from 0)."""
+
+    test_set: str
+    place: int
+    text: str
+
+
+@functools.lru_cache(maxsize=8)
+def item_texts(against: tuple[str, ...], field: str | None) -> tuple[ItemText, ...]:
+    """Return the items of test sets, each given as `path` or `name=path`, that hold any text."""
+    named = [set_path(spec) for spec in against]
+    return tuple(
+        ItemText(name, place, text)
+        for name, path in named
+        for place, text in enumerate(_questions(path, field))
+        if text.strip()
+    )
+
+
 def _text(path: Path) -> str:
     try:
         data = path.read_bytes()

@@ -1,36 +1,45 @@
-"""Keep rows that hold no test item of a benchmark."""
+"""Keep rows that hold no test item of a benchmark, word for word or in other words."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from curate.kernels.testsets import FORMATS, TestIndex, set_path, test_index
-from curate.row import FIELD_TYPES, Row
-from curate.step import Filter, Scored, Scores, rule
+from curate.ask import Embed
+from curate.kernels.testsets import FORMATS, TestIndex, item_texts, set_path, test_index
+from curate.row import FIELD_TYPES, On, Row
+from curate.step import Asking, Filter, Scored, Scores, rule
 
 if TYPE_CHECKING:
     import numpy as np
 
     from curate.chunk import Chunk
+    from curate.kernels.closest_item import ItemVectors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contamination(Filter):
-    """Drop rows that share word n-grams with the items of test sets.
+    """Drop rows that share word n-grams, or their meaning, with the items of test sets.
 
     `against` lists files (`path`, or `name=path`; jsonl, json, csv, tsv, gzipped or not), `field`
     the column of their questions where it is not one of the usual. The score is the share of the
     item's words that the row's turns cover with n-grams of `n` words, for the item covered most; a
     hit names it. By default any hit drops (`max: 0`); `n: 8, max: 0.5` drops what covers over half.
-    An item shorter than `n` words hits where a whole turn equals it. Paraphrases are not found.
+    An item shorter than `n` words hits where a whole turn equals it. Rephrased items share no
+    n-grams: `mode: semantic` scores the cosine of the row's text `on` with the closest item, both
+    as vectors of `encoder`, and drops from `similarity` on.
     """
 
     against: tuple[str, ...] = ()
     field: str | None = None
+    mode: Literal["ngrams", "semantic"] = "ngrams"
     n: int = 13
+    on: On = "instruction"
+    encoder: str | None = None
     max: float | None = rule(0.0)
+    similarity: float | None = rule(0.8)
 
     source: ClassVar[str] = "Brown et al. 2020 (GPT-3), arXiv 2005.14165, appendix C: 13-grams"
 
@@ -40,6 +49,10 @@ class Contamination(Filter):
             raise ValueError("against lists no test set; give files, as in [gsm8k=test.jsonl]")
         if self.n < 1:
             raise ValueError(f"n is a number of words, at least 1, not {self.n}")
+        if self.similarity is not None and not 0 < self.similarity <= 1:
+            raise ValueError(
+                f"similarity is {self.similarity}; a cosine must be above 0 and at most 1"
+            )
         for spec in self.against:
             _, path = set_path(spec)
             if not path.name.removesuffix(".gz").endswith(FORMATS):
@@ -52,14 +65,24 @@ class Contamination(Filter):
             _, path = set_path(spec)
             if not path.is_file():
                 raise ValueError(f"test set {path} is not a file")
-        self.index()
+        if self.mode == "ngrams":
+            self.index()
+        elif not item_texts(self.against, self.field):
+            raise ValueError("the test sets of against hold no text")
+
+    def embeds(self) -> bool:
+        """Tell whether texts become vectors."""
+        return self.mode == "semantic"
 
     def index(self) -> TestIndex:
         """Return the n-grams of the test sets, read once."""
         return test_index(self.against, self.field, self.n)
 
-    def score(self, row: Row) -> Scored:
-        """Return how much of a test item the row holds."""
+    def score(self, row: Row) -> Scored | Asking:
+        """Return how much of a test item the row holds, or how close it comes to one."""
+        return self._closeness(row) if self.mode == "semantic" else self._coverage(row)
+
+    def _coverage(self, row: Row) -> Scored:
         match = self.index().match(_turn_texts(row))
         if match is None:
             return Scored(0.0)
@@ -67,8 +90,46 @@ class Contamination(Filter):
         by = f"{self.n}-gram" if len(words) >= self.n else "whole turn"
         return Scored(match.coverage, {"test_set": name, "item": place, "by": by})
 
-    def score_many(self, chunk: Chunk) -> Scores:
+    def _closeness(self, row: Row) -> Asking:
+        import numpy as np
+
+        from curate.kernels.closest_item import ItemVectors
+
+        if not row.text(self.on).strip():
+            return Scored(None)
+        reply = yield Embed(texts=(row.text(self.on),), model=self.encoder)
+        if self._items:
+            items = self._items[0]
+        else:  # nobody gave them: so it is where rows are only looked at
+            replies = yield [Embed(texts=(t,), model=self.encoder) for t in self.compared_texts()]
+            items = ItemVectors(np.array([r.values[0] for r in replies], np.float32))
+        found = items.closest(reply.values[0])
+        if found is None:
+            return Scored(None)
+        name, place, _ = item_texts(self.against, self.field)[found[0]]
+        return Scored(found[1], {"test_set": name, "item": place, "by": "cosine"})
+
+    def compared_texts(self) -> tuple[str, ...]:
+        """Return the questions of all items, where their meaning is compared."""
+        if self.mode == "ngrams":
+            return ()
+        return tuple(item.text for item in item_texts(self.against, self.field))
+
+    def take_vectors(self, vectors: np.ndarray) -> None:
+        """Take the vectors of the items."""
+        from curate.kernels.closest_item import ItemVectors
+
+        self._items[:] = [ItemVectors(vectors)]
+
+    @functools.cached_property
+    def _items(self) -> list[ItemVectors]:
+        """The vectors of all items, once they are given."""
+        return []
+
+    def score_many(self, chunk: Chunk) -> Scores | None:
         """Score the rows for which a pass of hashes finds anything."""
+        if self.mode == "semantic":
+            return None
         import numpy as np
         import pyarrow as pa
 
@@ -80,12 +141,15 @@ class Contamination(Filter):
         details: list[Mapping[str, Any] | None] = [None] * len(chunk)
         rows = rows_of(chunk.table.take(pa.array(hits, pa.int64())))
         for place, row in zip(hits.tolist(), rows, strict=True):
-            scored = self.score(row)
+            scored = self._coverage(row)
             values[place], details[place] = scored.value or 0.0, scored.detail
         return Scores(values, details if len(hits) else None)
 
     def keep(self, score: float | None) -> str | None:
-        """Compare the coverage with `max`."""
+        """Compare the coverage with `max`, or the cosine with `similarity`."""
+        if self.mode == "semantic":
+            near = score is not None and self.similarity is not None and score >= self.similarity
+            return "means nearly the same as a test item" if near else None
         if score is None or self.max is None or score <= self.max:
             return None
         if self.max == 0:

@@ -7,6 +7,7 @@ import pytest
 
 from curate import Pipeline
 from curate.chunk import Chunk, table_of
+from curate.encoders.embedded import embedded_encoder
 from curate.errors import RecipeError
 from curate.kernels.testsets import Item, TestIndex, normal_words, read_items
 from curate.steps.filters.contamination import Contamination
@@ -188,3 +189,87 @@ def test_a_broken_test_set_is_refused_before_the_run(tmp_path, name, content, me
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RecipeError, match=message):
         Pipeline([Contamination(against=(str(tmp_path / name),))]).check()
+
+
+# -- the semantic mode ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_meaning(tmp_path):
+    """Return a function that runs the semantic mode over texts, and where requests are logged."""
+    plane = {"three cats": [1, 0], "trio of felines": [0.96, 0.28], "a dog": [0, 1], "odd": [0, 0]}
+    items = tmp_path / "bench.jsonl"
+    questions = ["", "Where is a dog?", "How many legs have three cats?"]
+    items.write_text("".join(json.dumps({"question": text}) + "\n" for text in questions))
+    vectors, log, runs = tmp_path / "vectors.jsonl", tmp_path / "sent.log", []
+    lines = [{"when": {"contains": key}, "values": [value]} for key, value in plane.items()]
+    vectors.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    encoders = {"e": {"model": f"scripted:{vectors}", "log": str(log)}}
+
+    def run(texts, **rules):
+        runs.append(rules)
+        step = Contamination(against=(f"bench={items}",), mode="semantic", **rules)
+        rows = [{"instruction": text, "output": "a dog"} for text in texts]
+        return Pipeline([step], encoders=encoders).run(
+            rows, run=tmp_path / f"run{len(runs)}", store=tmp_path / "store"
+        )
+
+    run.log = log
+    return run
+
+
+def test_a_rephrased_item_is_found_and_named(by_meaning):
+    result = by_meaning(["Count the legs of a trio of felines", "Something odd", ""])
+    (row,) = result.dropped
+    (event,) = result.explain(row.id).events
+    assert event["reason"] == "means nearly the same as a test item"
+    assert event["score"] == pytest.approx(0.96, abs=1e-7)
+    told = {name: event["detail"][name] for name in ("test_set", "item", "by")}
+    assert told == {"test_set": "bench", "item": 2, "by": "cosine"}
+    assert result.summary["kept"] == 2
+
+
+def test_another_similarity_asks_nothing(by_meaning):
+    texts = ["Count the legs of a trio of felines", "I have a dog"]
+    assert by_meaning(texts).summary["dropped"] == 2
+    sent = by_meaning.log.read_text()
+    assert by_meaning(texts, similarity=0.97).summary["dropped"] == 1
+    assert by_meaning(texts, similarity=None).summary["dropped"] == 0
+    assert by_meaning.log.read_text() == sent
+
+
+def test_the_semantic_mode_refuses_what_is_no_cosine_and_sets_without_text(tmp_path):
+    with pytest.raises(ValueError, match="similarity is 80; a cosine"):
+        Contamination(against=("x.jsonl",), mode="semantic", similarity=80).check()
+    (tmp_path / "x.jsonl").write_text('{"question": " "}\n')
+    with pytest.raises(ValueError, match="hold no text"):
+        Contamination(against=(str(tmp_path / "x.jsonl"),), mode="semantic").prepare()
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_rephrased_gsm8k_items_are_found_and_training_questions_pass(tmp_path):
+    """150 of each; the whole curve is in docs/how-to/choose-a-similarity.md."""
+    if not DATA.is_dir():
+        pytest.skip("../shared/data is absent")
+
+    def questions(path, field, count=150):
+        lines = (DATA / path).read_text().splitlines()[:count]
+        return [{"instruction": json.loads(line)[field], "output": ""} for line in lines]
+
+    tests = tmp_path / "gsm8k.jsonl"
+    tests.write_text(
+        "\n".join(
+            json.dumps({"question": r["instruction"]})
+            for r in questions("gsm8k/test.jsonl", "question")
+        )
+    )
+    rephrased = questions("decontaminator/rephrase_gsm8k.jsonl", "text")
+    train = questions("gsm8k/train.jsonl", "question")
+    step = Contamination(against=(f"gsm8k={tests}",), mode="semantic")
+    result = Pipeline([step], encoders={"e": f"hf:{embedded_encoder()}"}).run(
+        rephrased + train, run=tmp_path / "run", store=tmp_path / "store"
+    )
+    found = [row.seq[-1] for row in result.dropped]
+    assert sum(place < 150 for place in found) >= 0.95 * 150
+    assert sum(place >= 150 for place in found) < 0.05 * 150

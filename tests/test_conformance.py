@@ -37,7 +37,6 @@ any_operator = pytest.mark.parametrize("name", NAMES)
 # Compiled kernels make the first example slow, and the data decide how many are tried.
 few = settings(
     max_examples=8,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

@@ -35,12 +35,14 @@ class Occurrences:
 
     def number(self, keys: np.ndarray) -> np.ndarray:
         """Return, for each key (uint64) in order, how many equal keys came before it."""
-        groups = self._table.add(keys)
+        numbers = self._table.add(keys)
         self._counts.extend(np.zeros(self._table.count - len(self._counts), np.uint32))
         counts = self._counts.values
-        before = counts[groups.numbers].astype(np.int64)
-        counts[groups.numbers] += groups.sizes.astype(np.uint32)
+        order = np.argsort(numbers, kind="stable")
+        ordered = numbers[order]
+        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+        sizes = np.diff(np.append(starts, len(keys)))
         out = np.empty(len(keys), np.int64)
-        rank = np.arange(len(keys)) - np.repeat(groups.starts, groups.sizes)
-        out[groups.order] = np.repeat(before, groups.sizes) + rank
+        out[order] = counts[ordered] + np.arange(len(keys)) - np.repeat(starts, sizes)
+        counts[ordered[starts]] += sizes.astype(np.uint32)
         return out

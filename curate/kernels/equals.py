@@ -72,12 +72,13 @@ class EqualsSoFar:
             return out
         words = np.frombuffer(hashes.buffers()[1], np.uint64).reshape(-1, 2)
         words = words[hashes.offset : hashes.offset + len(hashes)][where]
-        groups = self._table.add(words[:, 0])
-        heads = groups.order[groups.starts[groups.fresh]]
+        before = self._table.count
+        number = self._table.add(words[:, 0])
+        # Numbers rise where a half comes for the first time, and nowhere else.
+        highest = np.maximum.accumulate(np.append(before - 1, number))
+        heads = np.flatnonzero(np.diff(highest))
         self._heads.extend(where[heads] + self._rows)
         self._seconds.extend(words[heads, 1])
-        number = np.empty(len(words), np.int64)
-        number[groups.order] = np.repeat(groups.numbers, groups.sizes)
         first = self._heads.values[number]
         for place in np.flatnonzero(self._seconds.values[number] != words[:, 1]).tolist():
             row = int(where[place]) + self._rows

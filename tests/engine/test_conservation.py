@@ -46,9 +46,7 @@ ROWS = st.lists(
 PIPELINES = st.lists(st.sampled_from(sorted(STEPS)), max_size=5, unique=True)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, names=PIPELINES, seed=st.integers(0, 3), chunk=st.sampled_from([1, 3, 64]))
 def test_rows_are_conserved(
     models: dict[str, Any], rows: list[dict[str, str]], names: list[str], seed: int, chunk: int

@@ -32,7 +32,7 @@ def column(sets, cuts):
     similarity=st.sampled_from([0.3, 0.5, 0.8, 1.0]),
     cuts=st.lists(st.integers(0, 50), max_size=3),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_most_similar_other_set_is_found(own, others, similarity, cuts):
     found = jaccard_against.closest_other(column([*own, *others], cuts), len(own), similarity)
     for line, one in enumerate(own):
@@ -57,7 +57,7 @@ def test_the_most_similar_other_set_is_found(own, others, similarity, cuts):
     more=st.integers(0, 50),
     block=st.sampled_from([1, 7, 1024]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_closest_other_vector_is_found(screen, seed, count, more, block):
     every = Directions.of(clustered(seed, count + more))
     found = cosine_against.closest_other(every, count, 0.85, block=block, screen=screen)

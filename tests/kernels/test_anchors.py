@@ -45,7 +45,7 @@ TEXT = st.text(st.sampled_from("abcABC:/. 你é\x00k\u212a"), max_size=20)
 LONG = st.tuples(TEXT, st.integers(240, 270), TEXT).map(lambda t: t[0] + "a" * t[1] + t[2])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(TEXT | LONG, min_size=1, max_size=6), st.sampled_from(["abc", "://", "你", "a\x00b"])
 )
@@ -61,7 +61,7 @@ PIECE = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(PIECE, min_size=1, max_size=6).map("".join), TEXT, st.booleans())
 def test_every_match_of_a_pattern_holds_an_anchor(pattern, text, ignore_case):
     try:
@@ -72,7 +72,7 @@ def test_every_match_of_a_pattern_holds_an_anchor(pattern, text, ignore_case):
         assert texts_with(pa.array([text]), search.anchors)[0]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(TEXT.filter(str.strip), min_size=1, max_size=3), TEXT, st.booleans())
 def test_every_match_of_a_phrase_holds_an_anchor(phrases, text, ignore_case):
     search = phrase_search(tuple(phrases), whole_words=False, ignore_case=ignore_case)

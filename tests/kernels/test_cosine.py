@@ -109,7 +109,7 @@ SCREENS = [FloatScreen(), HalfScreen()]
 
 @pytest.mark.parametrize("screen", SCREENS)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 90), block=st.sampled_from([1, 7, 64]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_all_pairs_are_found_whatever_the_blocks_and_the_screen(screen, seed, count, block):
     own = Directions.of(clustered(seed, count))
     lines = own.distinct()
@@ -172,7 +172,7 @@ def test_pairs_above_the_budget_are_not_held(monkeypatch):
     block=st.sampled_from([1, 8, 1024]),
     similarity=st.sampled_from([0.3, 0.8, 0.95, 1.0]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_both_walks_are_the_definition(screen, seed, count, block, similarity):
     own = Directions.of(clustered(seed, count))
     order = np.random.default_rng(seed).permutation(count)
@@ -187,7 +187,7 @@ def test_both_walks_are_the_definition(screen, seed, count, block, similarity):
 
 
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 60))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_kept_vectors_are_apart_and_every_dropped_one_has_its_witness(seed, count):
     own = Directions.of(clustered(seed, count))
     partner, score = walk_searching(own, np.arange(count), 0.9)
@@ -201,7 +201,7 @@ def test_kept_vectors_are_apart_and_every_dropped_one_has_its_witness(seed, coun
 
 
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 60))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_shuffled_lines_under_one_total_order_keep_the_same_set(seed, count):
     random = np.random.default_rng(seed)
     vectors, rank, shuffle = clustered(seed, count), random.permutation(count), None

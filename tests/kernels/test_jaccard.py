@@ -20,7 +20,8 @@ from curate.kernels.jaccard import (
     prefix_length,
     threshold_of,
 )
-from curate.kernels.jaccard_join import nearest_kept_large, window
+from curate.kernels.jaccard_join import nearest_kept_large
+from curate.kernels.set_column import window
 
 UINT64S = pa.list_(pa.uint64())
 # Tiny vocabularies make ties, chains of similar sets and pairs exactly at the threshold common.
@@ -63,7 +64,7 @@ def as_dict(nearest):
     return {int(r): (int(nearest.partner[r]), float(nearest.similarity[r])) for r in rows}
 
 
-@settings(max_examples=200, deadline=None)  # the first example compiles
+@settings(max_examples=200)  # the first example compiles
 @given(SETS, THRESHOLDS, st.randoms(use_true_random=False), st.integers(1, 3))
 def test_both_paths_equal_brute_force(sets, similarity, dice, parts):
     order = list(range(len(sets)))

@@ -44,7 +44,7 @@ PIECE = st.sampled_from(PIECES.split())
 ASCII = st.text(st.sampled_from("abBcCkKxz_. \n\x0b\x1c\x00123Z["), max_size=25)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(PIECE, min_size=1, max_size=5).map("".join), ASCII, st.booleans())
 def test_re2_agrees_with_re_on_ascii_text(pattern, text, ignore_case):
     search = regex_search(pattern, ignore_case=ignore_case)
@@ -60,7 +60,7 @@ def test_re2_agrees_with_re_on_ascii_text(pattern, text, ignore_case):
 FOLDS = st.text(st.sampled_from("kKisIS\u212a\u017f\u0130\u0131é AIai\u3000\x1f-"), max_size=12)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(FOLDS.filter(str.strip), FOLDS, st.booleans(), st.booleans())
 def test_the_screen_of_a_phrase_misses_no_row(phrase, text, whole_words, ignore_case):
     search = phrase_search((phrase,), whole_words=whole_words, ignore_case=ignore_case)

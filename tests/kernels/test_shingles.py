@@ -45,7 +45,7 @@ def test_word_characters_are_those_of_re():
         assert table[point] == bool(WORD.fullmatch(chr(point)))
 
 
-@settings(max_examples=300, deadline=None)  # the first example compiles
+@settings(max_examples=300)  # the first example compiles
 @given(TEXTS, st.integers(1, 5))
 @example(["\u0130stanbul \u0130\u0130 A\u03a3", "STRASSE \u1e9e", ""], 1)
 @example(["Ab" * 9 + " x " * 30, "abcdefgh", "abcdefgh abcdefghi"], 3)

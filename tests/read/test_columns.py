@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.read import read_part, rows
@@ -123,25 +123,21 @@ def strictly(part: Part):
         return read_part(part)
 
 
-@settings(deadline=None)
 @given(parts(tasks))
 def test_both_paths_read_alpaca_alike(data):
     both_ways(data, "alpaca")
 
 
-@settings(deadline=None)
 @given(parts(chats))
 def test_both_paths_read_messages_alike(data):
     both_ways(data, "messages")
 
 
-@settings(deadline=None)
 @given(files(plain_tasks))
 def test_both_paths_read_alpaca_with_other_columns_alike(data):
     both_ways(data, "alpaca")
 
 
-@settings(deadline=None)
 @given(st.one_of(files(chats), files(conversations)), st.sampled_from(["messages", "sharegpt"]))
 def test_both_paths_read_turns_with_other_columns_alike(data, shape):
     both_ways(data, shape)
@@ -258,13 +254,11 @@ def tables(draw, own):
     return pa.table(columns).slice(draw(st.integers(0, count - 1)))
 
 
-@settings(deadline=None)
 @given(tables({n: (pa.string(), st.one_of(texts, texts, st.none())) for n in alpaca()}))
 def test_both_paths_read_tables_of_tasks_alike(table):
     both_ways(table, "alpaca")
 
 
-@settings(deadline=None)
 @given(tables({"messages": (pa.list_(_turn), st.lists(typed_turns, max_size=3))}))
 def test_both_paths_read_tables_of_messages_alike(table):
     both_ways(table, "messages")
@@ -291,7 +285,6 @@ in_memory = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(in_memory, min_size=1, max_size=4), st.booleans())
 def test_both_paths_read_records_alike(records, from_a_file):
     reads = [Read(r, raw=repr(r).encode("utf-8", "replace") * from_a_file) for r in records]

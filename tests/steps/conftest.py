@@ -13,7 +13,7 @@ from curate.row import Message, Row, canonical_bytes, digest
 from curate.step import Filter, Scored, Verdicts, Whole
 
 # A kernel's first call may compile it: no example has a deadline.
-settings.register_profile("steps", deadline=None)
+settings.register_profile("steps")
 settings.load_profile("steps")
 
 

@@ -143,7 +143,7 @@ def test_rows_that_share_a_bad_reply_ask_for_one_new_reply(tmp_path: Path) -> No
 WAVES = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3), max_size=4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     jobs=st.lists(WAVES, min_size=1, max_size=12),
     open_generators=st.sampled_from([0, 1, 3, 1024]),

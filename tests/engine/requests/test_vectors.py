@@ -212,7 +212,7 @@ def test_replies_of_both_kinds_are_stored_in_one_transaction(tmp_path: Path) -> 
 TEXTS = st.sampled_from("abcdefg")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.one_of(

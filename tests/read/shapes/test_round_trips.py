@@ -221,7 +221,7 @@ def test_every_shape_of_the_tree_is_tested():
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_record_goes_back_as_it_came(name, data):
     source = data.draw(SHAPES[name])

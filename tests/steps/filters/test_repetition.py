@@ -72,7 +72,7 @@ def test_golden_scores(text, score, conversation, scores_of):
     assert scores_of(Repetition(), [conversation("q", text)]) == [score]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(TEXT, min_size=1, max_size=5), st.sampled_from([0, 5, 50]))
 def test_both_forms_agree_on_any_text(conversation, scores_of, texts, min_words):
     scores_of(Repetition(min_words=min_words), [conversation("q", text) for text in texts])

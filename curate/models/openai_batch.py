@@ -252,12 +252,15 @@ def _remote(job: Batch) -> Remote:
     """Return what is needed of a job; other servers leave out much of what OpenAI says."""
     if not job.id or not job.status:
         raise malformed("a batch job without an id or a status")
+    files = tuple(name for name in (job.output_file_id, job.error_file_id) if name)
+    if job.status == "completed" and not files:
+        raise malformed("a completed batch job without its answers")
     counts, errors = job.request_counts, (job.errors.data if job.errors else None) or ()
     return Remote(
         job.id,
         job.status,
         done=(counts.completed or 0) + (counts.failed or 0) if counts else 0,
         total=counts.total or 0 if counts else 0,
-        files=tuple(name for name in (job.output_file_id, job.error_file_id) if name),
+        files=files,
         refused=tuple(Refused(e.code or "", (e.message or "")[:300], e.line) for e in errors),
     )

@@ -94,6 +94,11 @@ class BatchServer:
         self._http.server_close()
         self._thread.join(10)
 
+    def forget(self) -> None:
+        """Forget everything, as if it had been started anew."""
+        for kept in (self.files, self.contents, self.jobs, self.asked, self._seen, self.requests):
+            kept.clear()  # type: ignore[attr-defined]
+
     # -- what it does -----------------------------------------------------------------------------
 
     def upload(self, name: str, content: bytes) -> dict[str, Any]:
@@ -166,6 +171,8 @@ class BatchServer:
 class Handler(BaseHTTPRequestHandler):
     state: BatchServer
     protocol_version = "HTTP/1.1"
+    # Else each answer's body waits 40 ms for the acknowledgement of its head.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         pass
@@ -214,9 +221,11 @@ class Handler(BaseHTTPRequestHandler):
         if parts[0] == "files" and method == "POST":
             return json.dumps(self.state.upload(*self._file(content))).encode()
         if parts[0] == "batches" and method == "POST":
-            return json.dumps(self.state.make(json.loads(content))).encode()
+            with self.state.lock:
+                return json.dumps(self.state.make(json.loads(content))).encode()
         if len(parts) == 2:
-            return json.dumps(self.state.look(parts[1])).encode()
+            with self.state.lock:
+                return json.dumps(self.state.look(parts[1])).encode()
         with self.state.lock:
             found = list((self.state.files if parts[0] == "files" else self.state.jobs).values())
         return self._page(found[::-1], query)

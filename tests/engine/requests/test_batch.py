@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curate.ask import Ask, Embed, Likelihood
-from curate.engine.requests import batch, follow, submit
+from curate.engine.requests import batch, collect, follow, jobs, submit
 from curate.engine.requests.batch import Ready, cut
 from curate.engine.requests.drive import Driver, Job
 from curate.engine.requests.send import Flight
 from curate.engine.requests.store import Store
+from curate.errors import CeilingReached, PermanentFault, StoppedShort, TemporaryFault
 from curate.models.model import Model, open_model
+from curate.row import Message
 from tests.engine.asking import chain, driver, one
-from tests.models.batch_server import BatchServer, Line, chat, text_of
+from tests.models.batch_server import BatchServer, Line, chat, not_reached, refusal, text_of
 
 PRICE = {"input": 100.0, "output": 200.0}
 # What one answered request costs here, at half price.
@@ -29,8 +36,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "GATHER_SECONDS", 0.01)
     monkeypatch.setattr(follow, "FIRST_POLL_SECONDS", 0.005)
     monkeypatch.setattr(follow, "REFUSED_SECONDS", 0.01)
-    for name in ("LISTED_SECONDS", "LOOK_SECONDS", "FIRST_PAUSE_SECONDS"):
-        monkeypatch.setattr(submit, name, 0.05)
+    monkeypatch.setattr(follow, "LONGEST_POLL_SECONDS", 0.02)
+    for name in ("LISTED_SECONDS", "LOOK_SECONDS", "FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
+        monkeypatch.setattr(submit, name, 0.02)
 
 
 def echo(body: Mapping[str, Any]) -> list[Line]:
@@ -137,3 +145,339 @@ def test_a_job_is_cut_by_bytes_and_by_texts(server: BatchServer) -> None:
     assert found == [[("a", 60), ("a", 40)], [("a", 1)], [("b", 10)]]
     vectors = [ready("v", 3, 1), ready("v", 2, 1), ready("v", 9, 1), ready("v", 1, 1)]
     assert [len(part) for part in cut(vectors, 5, 100)] == [2, 1, 1]
+
+
+# -- what goes wrong with a line ------------------------------------------------------------------
+
+
+def failing(server: BatchServer, bad: Mapping[str, Sequence[Sequence[Line]]]) -> None:
+    """Answer some texts with these lines, one set for each time they are asked; then well."""
+    times: Counter[str] = Counter()
+
+    def reply(body: Mapping[str, Any]) -> Sequence[Line]:
+        text = text_of(body)
+        times[text] += 1
+        planned = bad.get(text, ())
+        return planned[times[text] - 1] if times[text] <= len(planned) else echo(body)
+
+    server.reply = reply
+
+
+def test_single_failures_are_asked_again_in_another_job(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    failing(
+        server,
+        {
+            "text 0": [[refusal(500, "oops")], [refusal(429, "slow")]],
+            "text 1": [[not_reached()]],
+            "text 2": [[]],  # left out
+            "text 3": [[chat("re: text 3"), chat("re: text 3")]],  # twice
+            "text 4": [[chat("re: text 4"), refusal(500, "and failed, too")]],
+            "text 5": [[{"response": {"status_code": 200, "body": {"choices": []}}}]],
+        },
+    )
+    with driver(tmp_path, model(server), max_cost=1000) as opened:
+        assert ask(opened, texts(9)) == [f"re: {text}" for text in texts(9)]
+        tally, counts = opened.spending.tally(), opened.counts
+    assert sizes(server) == [9, 4, 1]
+    assert counts.causes == {
+        "server": 1,
+        "rate_limit": 1,
+        "expired": 1,
+        "missing": 1,
+        "malformed": 1,
+    }
+    assert (tally.sent, tally.retried, tally.failed) == (14, 5, 0)
+    # What was left out or unreadable may have been billed: its reservation counts.
+    assert tally.cost_usd > 9 * BILL
+    assert tally.reserved_usd == 0
+
+
+def test_a_line_that_never_succeeds_fails_with_its_cause(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    always = {"text 0": [[refusal(500, "broken")]] * 9, "text 1": [[refusal(400, "bad prompt")]]}
+    failing(server, always)
+    with driver(tmp_path, model(server)) as opened:
+        first, second, third = ask(opened, texts(3))
+        tally = opened.spending.tally()
+    assert isinstance(first, TemporaryFault) and "no reply after 5 attempts" in str(first)
+    assert "broken" in str(first)
+    assert isinstance(second, PermanentFault) and "bad prompt" in str(second)
+    assert third == "re: text 2"
+    assert sizes(server) == [3, 1, 1, 1, 1]
+    assert (tally.failed, tally.sent) == (2, 7)
+    assert open_jobs(tmp_path) == []
+
+
+# -- what goes wrong with a job -------------------------------------------------------------------
+
+
+def test_a_job_that_expires_leaves_its_rest_to_another(tmp_path: Path, server: BatchServer) -> None:
+    server.states = ("in_progress", "expired")
+    failing(server, {"text 1": [[not_reached()]], "text 2": [[]]})
+    with driver(tmp_path, model(server)) as opened:
+        assert ask(opened, texts(4)) == [f"re: {text}" for text in texts(4)]
+        assert opened.counts.causes == {"expired": 2}
+    assert sizes(server) == [4, 2]
+
+
+def test_lines_that_fail_a_job_fail_and_the_others_go_on(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    def refuse(lines: list[Line]) -> list[dict[str, Any]]:
+        bad = [n for n, line in enumerate(lines, 1) if "1" in text_of(line["body"])]
+        return [{"code": "invalid", "message": "too long", "line": n, "param": None} for n in bad]
+
+    server.refuse = refuse
+    with driver(tmp_path, model(server)) as opened:
+        found = ask(opened, texts(4))
+    assert isinstance(found[1], PermanentFault) and "too long" in str(found[1])
+    assert [found[0], *found[2:]] == ["re: text 0", "re: text 2", "re: text 3"]
+    assert sizes(server) == [4, 3]
+
+
+def test_a_job_that_is_refused_as_a_whole_fails_its_rows(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    server.refuse = lambda lines: [{"code": "model_not_found", "message": "no tiny", "line": None}]
+    with driver(tmp_path, model(server), max_cost=1000) as opened:
+        found = ask(opened, texts(3))
+        tally = opened.spending.tally()
+    assert all(isinstance(one, PermanentFault) and "no tiny" in str(one) for one in found)
+    assert (tally.failed, tally.cost_usd, tally.reserved_usd) == (3, 0.0, 0.0)
+
+
+def test_jobs_beyond_the_accounts_allowance_become_smaller(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    code = "token_limit_exceeded"
+    server.refuse = lambda lines: [{"code": code, "message": "queue"}] if len(lines) > 3 else []
+    with driver(tmp_path, model(server)) as opened:
+        assert ask(opened, texts(16)) == [f"re: {text}" for text in texts(16)]
+    assert sizes(server)[:2] == [16, 8] and max(sizes(server)[3:]) <= 4
+    assert set(server.asked.values()) == {1}
+
+
+def test_a_cancelled_job_stops_the_run_and_the_next_one_sends_the_rest(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    server.states = ("in_progress", "cancelled")
+    failing(server, {"text 1": [[]]})
+    with driver(tmp_path, model(server)) as opened, pytest.raises(StoppedShort, match="cancelled"):
+        ask(opened, texts(3))
+    server.states = ("completed",)
+    with driver(tmp_path, model(server)) as opened:
+        assert ask(opened, texts(3)) == [f"re: {text}" for text in texts(3)]
+    assert sizes(server) == [3, 1]
+
+
+def test_a_server_that_answers_badly_gets_every_job_once(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    # A status of 0 hangs up; with "done", after what was asked for has been done.
+    server.faults = {
+        "POST /files": [500],
+        "done POST /files": [0],
+        "POST /batches": [429, 503],
+        "done POST /batches": [0],
+        "GET /batches": [500],
+        "GET /batches/one": [0, 500, 429],
+        "GET /files/content": [500, 0],
+    }
+    with driver(tmp_path, model(server)) as opened:
+        assert ask(opened, texts(6)) == [f"re: {text}" for text in texts(6)]
+    assert sizes(server) == [6]
+    assert not any(server.faults.values())
+
+
+def test_a_refused_key_fails_the_rows_and_bills_nothing(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    server.faults = {"POST /files": [401]}
+    with driver(tmp_path, model(server), max_cost=1000) as opened:
+        found = ask(opened, texts(2))
+        assert opened.spending.tally().cost_usd == 0
+    assert all("401" in str(one) and "api_key_env" in str(one) for one in found)
+    assert open_jobs(tmp_path) == []
+
+
+def test_a_job_that_the_server_lost_stops_the_run(tmp_path: Path, server: BatchServer) -> None:
+    server.on = lambda name: server.jobs.clear() if name == "GET /batches/one" else None
+    with driver(tmp_path, model(server)) as opened, pytest.raises(StoppedShort, match="same key"):
+        ask(opened, texts(2))
+    assert len(open_jobs(tmp_path)) == 1
+
+
+# -- ceilings, interrupts, other processes --------------------------------------------------------
+
+
+def test_requests_have_a_ceiling(tmp_path: Path, server: BatchServer) -> None:
+    with (
+        driver(tmp_path, model(server), max_requests=5) as opened,
+        pytest.raises(CeilingReached, match="5 requests"),
+    ):
+        ask(opened, texts(8))
+    assert sizes(server) == [5]
+    with driver(tmp_path, model(server), max_requests=8) as opened:
+        assert ask(opened, texts(8)) == [f"re: {text}" for text in texts(8)]
+    assert sizes(server) == [5, 3]
+
+
+def test_a_job_is_reserved_whole_and_the_rest_waits_for_its_bill(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    # Half price: (about 87 bytes x 100 + 16 tokens x 200) / 2 a request, of a ceiling for three.
+    seen: list[float] = []
+    with driver(tmp_path, model(server), max_cost=0.02) as opened:
+
+        def watch(name: str) -> None:
+            tally = opened.spending.tally()
+            seen.append(tally.cost_usd + tally.reserved_usd)
+
+        server.on = watch
+        with pytest.raises(CeilingReached, match="--max-cost"):
+            ask(opened, texts(30))
+        tally = opened.spending.tally()
+    assert max(seen) <= 0.02 and tally.cost_usd <= 0.02
+    # Each job settled for a fifth of what it had reserved, and made room for another.
+    assert len(sizes(server)) > 3 and sum(sizes(server)) == tally.sent
+    with driver(tmp_path, model(server), max_cost=1) as opened:
+        assert ask(opened, texts(30)) == [f"re: {text}" for text in texts(30)]
+    assert set(server.asked.values()) == {1}
+
+
+def test_a_server_that_bills_too_much_stops_the_run(tmp_path: Path, server: BatchServer) -> None:
+    server.reply = lambda body: [chat("x", tokens=(20_000, 3))]
+    with (
+        driver(tmp_path, model(server), max_cost=1000) as opened,
+        pytest.raises(CeilingReached, match="billed"),
+    ):
+        opened.run([chain(str(n), [["a"], ["b"]]) for n in range(3)])
+    assert sizes(server) == [3]
+
+
+def interrupted(opened: Driver, server: BatchServer, asked: Sequence[str], at: str) -> None:
+    """Ask, and interrupt when the server has seen `at`."""
+    seen = threading.Event()
+    server.on = lambda name: seen.set() if name == at else None
+    thread = threading.Thread(target=lambda: (seen.wait(30), opened.interrupt()))
+    thread.start()
+    with pytest.raises(InterruptedError):
+        ask(opened, asked)
+    thread.join()
+    server.on = lambda name: None
+
+
+def test_an_interrupt_leaves_the_job_and_the_next_run_collects_it(
+    tmp_path: Path, server: BatchServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.states = ("in_progress",)
+    caplog.set_level(logging.WARNING)
+    with driver(tmp_path, model(server)) as opened:
+        interrupted(opened, server, texts(3), "GET /batches/one")
+    [number] = server.jobs
+    assert f"batch job {number} (3 requests) goes on at {server.url}" in caplog.text
+    server.states = ("completed",)
+    with driver(tmp_path, model(server)) as opened:
+        assert ask(opened, texts(3)) == [f"re: {text}" for text in texts(3)]
+        assert opened.counts.sent == 0
+        assert opened.spending.tally().reserved_usd == 0
+    assert sizes(server) == [3]
+
+
+def test_replies_that_nobody_asks_for_any_more_are_kept(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    server.states = ("in_progress",)
+    with driver(tmp_path, model(server), max_cost=1000) as opened:
+        interrupted(opened, server, texts(4), "GET /batches/one")
+    server.states = ("completed",)
+    # Another run of the same store: what the first one reserved is settled on its account.
+    with driver(tmp_path, model(server), run_id="other", max_cost=1000) as opened:
+        assert ask(opened, texts(5)[3:]) == ["re: text 3", "re: text 4"]
+        assert opened.spending.tally().cost_usd == pytest.approx(BILL)
+    with driver(tmp_path, model(server), max_cost=1000) as opened:
+        tally = opened.spending.tally()
+        assert tally.cost_usd == pytest.approx(4 * BILL) and tally.reserved_usd == 0
+        assert ask(opened, texts(5)) == [f"re: {text}" for text in texts(5)]
+    assert sorted(sizes(server)) == [1, 4]
+
+
+def test_two_drivers_on_one_store_ask_everything_once(tmp_path: Path, server: BatchServer) -> None:
+    found: dict[str, list[Any]] = {}
+
+    def work(name: str) -> None:
+        with driver(tmp_path, model(server), run_id=name) as opened:
+            found[name] = ask(opened, texts(50))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found["one"] == found["two"] == [f"re: {text}" for text in texts(50)]
+    assert set(server.asked.values()) == {1} and len(server.asked) == 50
+    assert open_jobs(tmp_path) == []
+
+
+def test_a_key_reaches_the_server_and_nothing_else(
+    tmp_path: Path,
+    server: BatchServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = "sk-planted-0123456789abcdef"
+    monkeypatch.setenv("TINY_KEY", key)
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "sk-not-for-you")
+    server.reply = lambda body: [chat(key) if "0" in text_of(body) else refusal(400, key)]
+    server.faults = {"POST /files": [500], "GET /batches/one": [500]}
+    with driver(tmp_path, model(server, api_key_env="TINY_KEY")) as opened:
+        found = ask(opened, texts(2))
+    assert server.keys == {f"Bearer {key}"}
+    assert found[0] == "***" and "***" in str(found[1])
+    assert key not in caplog.text
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files and not [path for path in files if key.encode() in path.read_bytes()]
+
+
+def test_a_server_without_a_key_is_sent_none_of_openais(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-you")
+    with driver(tmp_path, model(server)) as opened:
+        assert ask(opened, ["x"]) == ["re: x"]
+    assert server.keys == {"Bearer none"}
+
+
+# -- what is written down -------------------------------------------------------------------------
+
+WORDS = st.text(max_size=8)
+TURNS = st.lists(st.builds(Message, WORDS, WORDS, st.none() | WORDS), max_size=3).map(tuple)
+ASKS = st.builds(
+    Ask,
+    messages=TURNS,
+    prompt=st.none() | WORDS,
+    system=st.none() | WORDS,
+    temperature=st.none() | st.floats(0, 2),
+    max_tokens=st.none() | st.integers(1, 99),
+    stop=st.lists(WORDS, max_size=2).map(tuple),
+    schema=st.none() | st.just({"type": "object", "required": ["a"]}),
+    sample=st.integers(0, 3),
+)
+EMBEDS = st.builds(Embed, texts=st.lists(WORDS, min_size=1, max_size=3).map(tuple))
+LIKELIHOODS = st.builds(Likelihood, prompt=WORDS, answer=WORDS)
+
+
+@given(st.one_of(ASKS, EMBEDS, LIKELIHOODS))
+def test_a_request_is_read_back_as_it_was(request: Any) -> None:
+    line = jobs.Line(1, "0" * 32, 2, 0, jobs.packed(request))
+    assert line.request == request
+    assert collect.key_in(line.name) == "0" * 32
+
+
+def test_names_of_others_are_none_of_ours() -> None:
+    assert [collect.key_in(name) for name in ("", "x-1", "0" * 32, "0" * 32 + "-x")] == [""] * 4

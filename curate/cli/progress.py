@@ -75,7 +75,11 @@ class Line:
             self.phase, self.phase_began = progress.phase, now
         parts = [progress.phase]
         done, total = progress.done, progress.total
-        if not total and progress.answered < progress.asking:
+        if progress.encoded < progress.texts:
+            done, total = progress.encoded, _expected_texts(progress)
+            rate = done / max(now - self.phase_began, 1e-9)
+            parts.append(f"{done:,} of {total:,} texts encoded ({rate:.1f}/s)")
+        elif not total and progress.answered < progress.asking:
             # Nothing else is known while models are asked.
             done, total = progress.answered, progress.asking
             parts.append(f"{done:,} of {total:,} rows answered")
@@ -106,6 +110,11 @@ class Line:
 def _batches(jobs: Sequence[tuple[int, int]]) -> str:
     done, total = sum(one for one, _ in jobs), sum(all_ for _, all_ in jobs)
     return f"batch jobs: {len(jobs):,} in progress, {done:,} of {total:,} requests done"
+
+
+def _expected_texts(progress: Progress) -> int:
+    """Return about how many texts will be encoded: rows still to be read have some, too."""
+    return round(progress.texts * max(1.0, progress.expected_rows / max(1, progress.rows)))
 
 
 def clock(seconds: float) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN = (
     "sent", "replayed", "input_tokens", "output_tokens", "cost_usd", "causes", "asking", "answered",
-    "busy", "batches",
+    "busy", "batches", "texts", "encoded",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from curate.chunk import STORE_FOLDER, one_array
 from curate.engine.part import describe_error
-from curate.engine.requests.vectors import MISSING
+from curate.engine.requests.vectors import MISSING, is_cut
 from curate.step import EMBEDDING, Whole
 
 if TYPE_CHECKING:
@@ -80,6 +80,20 @@ def matrices(step: Whole, sketches: pa.Table) -> pa.Table:
             field = pa.field(name, column.type, metadata=where)
             sketches = sketches.set_column(index, field, column)
     return sketches
+
+
+def cut_short(step: Whole, sketches: pa.Table) -> tuple[str, ...]:
+    """Return a remark about texts of which the encoder read only the beginning, if there are any.
+
+    It looks at the sketches before `matrices` does.
+    """
+    columns = [one_array(sketches.column(name)) for name in embedding_columns(step)]
+    count = sum(int(is_cut(column.to_numpy()).sum()) for column in columns)
+    if not count:
+        return ()
+    total = len(columns) * sketches.num_rows
+    said = f"{count:,} of {total:,} texts are longer than the encoder reads"
+    return (f"{said}: their vectors are of the beginning only",)
 
 
 def _matrix(places: np.ndarray, vectors: Vectors) -> pa.FixedSizeListArray:

@@ -20,7 +20,8 @@ class Progress:
     (`total` 0: unknown); `rows` counts rows read so far, `causes` the attempts that brought no
     reply. Of `asking` rows that were given to models `answered` are done; `busy` attempts are under
     way at this moment. `batches` holds the batch jobs under way, with how many of their requests
-    are done and how many there are.
+    are done and how many there are. Of `texts` without a vector, in the rows read so far, `encoded`
+    have one now; `expected_rows` is about how many rows there are.
     """
 
     phase: str = "reading"
@@ -37,6 +38,9 @@ class Progress:
     answered: int = 0
     busy: int = 0
     batches: dict[str, tuple[int, int]] = field(default_factory=dict)
+    texts: int = 0
+    encoded: int = 0
+    expected_rows: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,11 @@ class Reading:
         size = sum(sizes) // len(sizes) if sizes else _USUAL_PART_BYTES
         return max(1, self.inputs.total_bytes // max(1, size))
 
+    def expected_rows(self) -> int:
+        """Return about how many rows there are, going by the parts read so far."""
+        rows = round(self.count * max(1.0, self.expected_parts() / max(1, len(self.parts))))
+        return rows if self.limit is None else min(rows, self.limit)
+
     def local_ordinals(self, part: int, ordinals: np.ndarray) -> np.ndarray:
         """Return a file's record numbers as numbers within one part."""
         return ordinals - self._bases[part]

@@ -283,6 +283,7 @@ class _Run:
         """Show how far the run is; called from the driver's thread, too."""
         if self.options.progress is not None:
             self.accounts.show(self.progress)
+            self.progress.expected_rows = self.reading.expected_rows()
             self.options.progress(self.progress)
 
     def _publish(self, publisher: Publisher, output: KeptFile | None) -> Result:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import ORIGIN, one_array
-from curate.engine.embedding import matrices
+from curate.engine.embedding import cut_short, matrices
 from curate.engine.ledger import Tally, dumps
 from curate.engine.part import check_detail, check_reason, describe_error
 from curate.engine.segment import PartState, WholeLead
@@ -34,8 +34,9 @@ def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = N
     if others is not None:
         nowhere = pa.nulls(sketches.num_rows, pa.string())
         sketches = pa.concat_tables([sketches.append_column(ORIGIN, nowhere), others])
+    remarks: tuple[str, ...] = ()
     if step.embeds():
-        sketches = matrices(step, sketches)
+        remarks, sketches = cut_short(step, sketches), matrices(step, sketches)
     try:
         verdicts = step.decide(positions, sketches)
         _check(verdicts, len(positions), _Seen())
@@ -46,7 +47,10 @@ def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = N
     partners = _partner_ids(verdicts, pa.chunked_array(ids, pa.binary(16)))
     start = 0
     if states:
-        states[0].tallies.setdefault(step.title, Tally()).remarks += verdicts.remarks
+        states[0].tallies.setdefault(step.title, Tally()).remarks += (
+            *remarks,
+            *verdicts.remarks,
+        )
     for state, own in zip(states, ids, strict=True):
         state.lead = _slice(step, verdicts, partners, start, start + len(own))
         start += len(own)

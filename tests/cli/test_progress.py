@@ -38,6 +38,20 @@ def test_the_line_says_how_far_how_fast_and_how_long(time: Clock) -> None:
     )
 
 
+def test_texts_are_counted_while_they_are_encoded(time: Clock) -> None:
+    line = Line()
+    progress = Progress("reading", rows=1000, texts=900, encoded=0, expected_rows=4000)
+    line.text(progress)
+    time.now += 20
+    progress.encoded, progress.asking, progress.answered = 720, 15, 3
+    said = line.text(progress)
+    assert "720 of 3,600 texts encoded (36.0/s) | ██░░░░░░░░ 20%" in said
+    assert said.endswith("0:20 elapsed | 1:20 left")
+    assert "rows answered" not in said
+    progress.encoded = 900
+    assert "texts" not in line.text(progress)
+
+
 def test_clocks() -> None:
     assert [clock(s) for s in (0, 59.6, 61, 3725)] == ["0:00", "1:00", "1:01", "1:02:05"]
 

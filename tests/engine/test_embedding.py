@@ -16,6 +16,9 @@ from curate import Pipeline
 from curate.ask import Embed
 from curate.chunk import Chunk, vectors
 from curate.engine import embedding
+from curate.engine.options import Progress
+from curate.engine.requests.store import Store
+from curate.engine.requests.vectors import Encoded, vector_keys
 from curate.errors import CeilingReached, StoppedShort
 from curate.row import Row
 from curate.step import Asking, Verdicts, Whole, dataclass
@@ -307,6 +310,33 @@ def test_a_ceiling_stops_between_batches(
     assert len(embeddings.texts) == 3
     over(encoder, tmp_path, run="one")
     assert sorted(text for texts in embeddings.texts for text in texts) == sorted(MANY)
+
+
+def test_progress_counts_texts(served: tuple[Embeddings, dict[str, Any]], tmp_path: Path) -> None:
+    _, encoder = served
+    seen: list[tuple[int, int, int]] = []
+
+    def listen(progress: Progress) -> None:
+        seen.append((progress.texts, progress.encoded, progress.expected_rows))
+
+    over(encoder, tmp_path, MANY * 2, progress=listen)
+    assert seen[-1] == (50, 50, 100)
+    seen.clear()
+    over(encoder, tmp_path, MANY * 2, progress=listen)
+    assert seen[-1] == (0, 0, 100), "the store has them"
+
+
+def test_texts_that_were_cut_are_remarked_on(tmp_path: Path) -> None:
+    keys = vector_keys("hf:x", ["red", "green"])
+    with Store.open(tmp_path / "store") as store:
+        encoded = Encoded(keys, [[1, 0], [0, 1]], [True, False], 0)
+        store.commit_now(lambda c: store.vectors.save(c, "hf:x", encoded))
+    encoder = {**scripted(tmp_path, {"blue": [1, 1]}), "identity": "hf:x"}
+    texts = ("red", "green", "blue", "red")
+    summary = over(encoder, tmp_path, texts).summary
+    said = "2 of 4 texts are longer than the encoder reads: their vectors are of the beginning only"
+    assert summary["steps"][0]["remarks"] == [said]
+    assert "remarks" not in over(encoder, tmp_path, ("green", "blue")).summary["steps"][0]
 
 
 def test_what_will_be_asked_is_known_before(

@@ -46,11 +46,14 @@ def embed(driver: Driver, name: str | None, texts: Sequence[str]) -> Found:
     assert isinstance(asked, Embed)
     keys = vector_keys(identity_for(model, asked), asked.texts)
     vectors = driver.store.vectors
-    # One after the other, so that a text in two of them is asked for once.
-    with driver.embedding:
-        places = vectors.find(keys)
-        errors = _ask_for(driver, name, model, texts, places)
-        if missing := np.flatnonzero(places <= MISSING).tolist():
+    places, errors = vectors.find(keys), dict[int, Exception]()
+    if missing := np.flatnonzero(places <= MISSING).tolist():
+        driver.counts.texts += len(missing)
+        # One call after the other, so that a text in two of them is asked for once.
+        with driver.embedding:
+            places[missing] = vectors.find([keys[number] for number in missing])
+            driver.counts.encoded += int((places[missing] > MISSING).sum())
+            errors = _ask_for(driver, name, model, texts, places)
             places[missing] = vectors.find([keys[number] for number in missing])
     failed = {number: e for number, e in errors.items() if places[number] <= MISSING}
     return Found(places, driver.store.folder, failed)
@@ -66,7 +69,6 @@ def _ask_for(
     missing.sort(key=lambda number: -len(texts[number]))
     batches = list(_cut(missing, getattr(model, "embed_texts", 1)))
     batches += [[number] for number in np.flatnonzero(places < MISSING).tolist()]
-    driver.counts.texts += sum(map(len, batches))
     while batches:
         work = [tuple(texts[number] for number in batch) for batch in batches]
         jobs = [Job(functools.partial(_ask, part, name, driver.counts)) for part in work]

@@ -20,6 +20,8 @@ from curate.models.worker import Waiting
 from curate.row import seed_of
 
 _NUCLEUS = 256
+# A smaller batch goes on to its end: to begin it again costs more than the rows that are done.
+_FEW = 4
 
 
 @dataclass(eq=False)
@@ -126,12 +128,11 @@ class Draft:
             self.waiting.settle(self.reply())
 
     def reply(self) -> Reply:
-        """Return what is written; a draft that ran into the end of the context was cut off."""
-        if self.finish is None:
-            self._finish("length")
+        """Return what is written."""
+        assert self.finish is not None
         return Reply(
             text=self.text,
-            finish_reason=self.finish or "length",
+            finish_reason=self.finish,
             logprobs=tuple(self._shown()),
             input_tokens=len(self.waiting.tokens),
             output_tokens=len(self.ids),
@@ -178,15 +179,16 @@ class Drafting(LogitsProcessor):
 
 
 class Ended(StoppingCriteria):
-    """End a row with its draft, hand its reply over, and end all when nobody waits any longer."""
+    """Hand over what is done; end the batch when half of it is, or nobody waits any longer."""
 
     def __init__(self, drafts: Sequence[Draft]) -> None:
         self._drafts = drafts
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **given: Any) -> torch.Tensor:
-        """Tell for each row whether it is done."""
+        """Tell for each row whether it is done: for all of them, once half of a batch is."""
         for draft in self._drafts:
             if draft.finish is not None:
                 draft.settle()
         done = [draft.finish is not None or draft.waiting.given_up for draft in self._drafts]
-        return torch.tensor(done, device=input_ids.device)
+        few = len(done) >= _FEW and 2 * sum(done) >= len(done)
+        return torch.tensor([few or one for one in done], device=input_ids.device)

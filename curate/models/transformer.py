@@ -141,12 +141,21 @@ class Writer:
 
     def _write(self, batch: Sequence[Waiting]) -> None:
         drafts = [Draft.of(one, self.tokenizer, self._defaults, self._ends) for one in batch]
-        ids, mask = padded([one.tokens for one in batch], self._fill, self.model.device)
         for draft in drafts:
             draft.limit = min(draft.limit, self._context - len(draft.waiting.tokens))
+        # Rows that are done are computed with the others. So a batch ends when half of it is, and
+        # its text is read again for those that are not: that costs less than their neighbours.
+        while drafts:
+            self._go_on(drafts)
+            drafts = [one for one in drafts if one.finish is None and not one.waiting.given_up]
+
+    def _go_on(self, drafts: Sequence[Draft]) -> None:
+        """Write on where the drafts end, until half of them are done."""
+        begun = [(*one.waiting.tokens, *one.ids) for one in drafts]
+        ids, mask = padded(begun, self._fill, self.model.device)
         config = _GenerationConfig(
             do_sample=False,
-            max_new_tokens=max(draft.limit for draft in drafts),
+            max_new_tokens=max(one.limit - len(one.ids) for one in drafts),
             pad_token_id=self._fill,
             use_cache=True,
         )
@@ -157,8 +166,6 @@ class Writer:
             logits_processor=transformers.LogitsProcessorList([Drafting(drafts)]),
             stopping_criteria=transformers.StoppingCriteriaList([Ended(drafts)]),
         )
-        for draft in drafts:
-            draft.settle()
 
     def _weigh(self, batch: Sequence[Waiting]) -> None:
         keep = max(one.answer for one in batch) + 1

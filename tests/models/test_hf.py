@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,37 @@ def test_a_short_reply_does_not_wait_for_the_longest_of_its_batch(
     short, long = asyncio.run(ask_both())
     assert short.output_tokens == 1
     assert long.output_tokens > 1
+
+
+@pytest.mark.slow
+def test_a_batch_goes_on_without_the_half_that_is_done(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from curate.models.transformer import Writer
+
+    sizes: list[int] = []
+    go_on = Writer._go_on
+
+    def counted(self: Any, drafts: Any) -> None:
+        sizes.append(len(drafts))
+        go_on(self, drafts)
+
+    lengths = (1, 2, 3, 4, 20, 30, 60, 60)
+    asks = [
+        Ask(prompt="x" * n, temperature=1.0, max_tokens=length, logprobs=1)
+        for n, length in enumerate(lengths, 1)
+    ]
+    alone = answers(tiny, *asks, batch_size=1)
+    monkeypatch.setattr(Writer, "_go_on", counted)
+    together = answers(tiny, *asks)
+    assert sizes[0] == 8
+    assert len(sizes) > 1
+    assert all(2 * after <= before for before, after in itertools.pairwise(sizes))
+    assert [r.text for r in together] == [r.text for r in alone]
+    assert [r.output_tokens for r in together] == [r.output_tokens for r in alone]
+    for one, other in zip(together, alone, strict=True):
+        chances = [token["logprob"] for token in one.logprobs]
+        assert chances == pytest.approx([t["logprob"] for t in other.logprobs], abs=1e-4)
 
 
 @pytest.mark.slow

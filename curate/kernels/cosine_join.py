@@ -69,7 +69,7 @@ def neighbours(
         return left[enough], right[enough], cosines[enough]
 
     found = _in_waves(screen, close, _blocks(len(lines), block), budget)
-    return None if found is None else _both_ways(lines, *found)
+    return None if found is None else both_ways(lines, *found)
 
 
 def _blocks(count: int, block: int) -> Iterator[tuple[int, int]]:
@@ -96,7 +96,7 @@ def _in_waves(
     return left, right, cosines
 
 
-def _both_ways(
+def both_ways(
     lines: np.ndarray, left: np.ndarray, right: np.ndarray, cosines: np.ndarray
 ) -> Neighbours:
     """Return pairs (left below right, ascending) as the neighbours of both."""

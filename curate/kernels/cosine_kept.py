@@ -13,6 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.kernels.cosine_against import closest_other
+from curate.kernels.cosine_index import (
+    PROBES,
+    SAMPLE,
+    Recall,
+    indexed_neighbours,
+    measured_recall,
+)
 from curate.kernels.cosine_join import Neighbours, neighbours
 from curate.kernels.cosine_walk import walk_neighbours, walk_searching
 from curate.kernels.directions import Directions
@@ -22,6 +29,8 @@ from curate.kernels.neighbour_file import derived, derived_file
 
 # Neighbours may take this much memory, or an eighth of what the vectors take.
 BUDGET = 256 << 20
+# On two cores an exact search of so many takes half a minute in bfloat16, two in float32.
+EXACT_UP_TO = 200_000
 
 
 class Kept(NamedTuple):
@@ -41,6 +50,7 @@ class Search(NamedTuple):
     similarity: float
     floor: float
     folder: Path | None = None
+    exact_up_to: int = EXACT_UP_TO
     budget: int | None = None
 
 
@@ -58,9 +68,10 @@ def nearest_kept(every: Directions, order: np.ndarray, search: Search) -> Kept:
         remark = f"similarity {search.similarity:g} is below floor {search.floor:g}"
         remark += ": the vectors were searched again"
         return Kept(walk_searching(own, order, search.similarity), leaked, (remark,))
-    found, budget = _neighbours(own, search)
+    budget = max(BUDGET, own.vectors.nbytes // 8) if search.budget is None else search.budget
+    found, remarks = _neighbours(own, search, budget)
     if found is not None:
-        return Kept(walk_neighbours(own, found, order, search.similarity), leaked, ())
+        return Kept(walk_neighbours(own, found, order, search.similarity), leaked, remarks)
     remark = (
         f"neighbours down to floor {search.floor:g} would take more than {budget / 1e6:,.0f} MB: "
         f"the vectors were searched at similarity {search.similarity:g}, and another one will be "
@@ -80,8 +91,25 @@ def _leaked(every: Directions, count: int, search: Search) -> Nearest:
     return Nearest(np.where(close, partner, -1), np.where(close, score, np.nan))
 
 
-def _neighbours(own: Directions, search: Search) -> tuple[Neighbours | None, int]:
-    budget = max(BUDGET, own.vectors.nbytes // 8) if search.budget is None else search.budget
-    path = derived_file(search.folder, own, "neighbours", search.floor)
-    found = derived(path, lambda: neighbours(own, search.floor, budget=budget))
-    return None if found is None else Neighbours(*found), budget
+def _neighbours(
+    own: Directions, search: Search, budget: int
+) -> tuple[Neighbours | None, tuple[str, ...]]:
+    """Return the neighbours down to the floor, and a remark where an index found them."""
+    if len(own.distinct()) <= search.exact_up_to:
+        path = derived_file(search.folder, own, "neighbours", search.floor)
+        found = derived(path, lambda: neighbours(own, search.floor, budget=budget))
+        return None if found is None else Neighbours(*found), ()
+    path = derived_file(search.folder, own, "index", PROBES, search.floor)
+    found = derived(path, lambda: _indexed(own, search.floor, budget))
+    if found is None:
+        return None, ()
+    *arrays, cosines, hits = found
+    recall = Recall(cosines, hits)
+    told = [recall.told(cosine) for cosine in sorted({search.floor, search.similarity})]
+    remark = f"an index was searched, not all pairs; on a sample of {SAMPLE:,}: {'; '.join(told)}"
+    return Neighbours(*arrays), (remark,)
+
+
+def _indexed(own: Directions, floor: float, budget: int) -> tuple[np.ndarray, ...] | None:
+    found = indexed_neighbours(own, floor, budget=budget)
+    return None if found is None else (*found, *measured_recall(own, found, floor))

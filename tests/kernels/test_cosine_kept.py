@@ -47,7 +47,7 @@ def test_below_the_floor_the_vectors_are_searched_and_a_remark_says_so(own, tmp_
 
 
 def test_dense_data_is_searched_at_the_threshold_and_a_remark_says_so(own, tmp_path):
-    dense = nearest_kept(own, ORDER, Search(0.9, 0.8, tmp_path, 24))
+    dense = nearest_kept(own, ORDER, Search(0.9, 0.8, tmp_path, budget=24))
     assert same(dense.nearest, walk_searching(own, ORDER, 0.9))
     assert "would take more than" in dense.remarks[0]
     assert not list(tmp_path.iterdir())

@@ -1,8 +1,9 @@
 """Semantic duplicates: rows whose texts mean nearly the same, by the cosine of their vectors.
 
-The search is exact: no pair of kept rows reaches the threshold, and every dropped row names a kept
-one that does, with their cosine in float64. It costs a product of all pairs of distinct vectors
-(52,000 of 384 numbers: some seconds on two cores), and 24 bytes for each pair down to `floor`.
+The search is exact up to `exact_up_to` rows: no pair of kept rows reaches the threshold, and every
+dropped row names a kept one that does, with their cosine in float64. It costs a product of all
+pairs of distinct vectors (52,000 of 384 numbers: some seconds on two cores), and 24 bytes for each
+pair down to `floor`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Semantic(Whole):
     unless `lowest`); ties keep source order. A row is dropped if and only if a row kept before it
     is at least `similarity` close; the verdict names the closest of them, the first one on a tie,
     and their cosine. Empty texts take no part. Neighbours down to `floor` are stored: any
-    `similarity` from there on is decided without another search. With `against`, a dataset (a path,
+    `similarity` from there on is decided without another search. Above
+    `exact_up_to` distinct vectors an index finds nearly all pairs, and the report tells its recall,
+    counted by an exact search on a sample. With `against`, a dataset (a path,
     as of an input), rows that are `similarity` close to one of its rows are dropped first, and the
     verdict names its record.
     """
@@ -37,6 +40,7 @@ class Semantic(Whole):
     on: On = "whole"
     encoder: str | None = None
     floor: float = 0.8
+    exact_up_to: int = 200_000
     against: str | None = None
     by: str | None = None
     similarity: float = rule(0.9)
@@ -90,10 +94,12 @@ class Semantic(Whole):
 
         every = Directions.of(vectors(sketches, "vector"))
         store = vector_folder(sketches, "vector")
+        folder = None if store is None else store / "neighbours"
+        search = Search(self.similarity, self.floor, folder, self.exact_up_to)
         kept = nearest_kept(
             every,
             walk_order_of(self.keep, sketches.slice(0, len(positions)), lowest=self.lowest),
-            Search(self.similarity, self.floor, None if store is None else store / "neighbours"),
+            search,
         )
         found = Verdicts(
             code=np.where(kept.nearest.partner >= 0, 0, -1),

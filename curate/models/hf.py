@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.ask import Embed, Reply, Request
-from curate.encoders.precision import native_dtype
+from curate.encoders.precision import has_gpu, native_dtype
 from curate.errors import MissingExtra, RecipeError
 from curate.models.model import ModelSpec, Price
 from curate.models.worker import Backend, Worker
@@ -51,11 +51,11 @@ class InProcess:
         load: Load,
         load_encoder: Load,
         *,
-        embed_identity: str | None = None,
+        embed_identity: str,
     ) -> None:
         """Load nothing yet: weights are read with the first request of their kind."""
         self.identity, self.defaults = identity, spec.defaults
-        self.embed_identity = embed_identity or embed_identity_with(identity, spec.options)
+        self.embed_identity = embed_identity
         self.price: Price | None = spec.price or Price(0.0, 0.0)
         batch_size = int(spec.options.get("batch_size", BATCH_SIZE))
         self.max_concurrency = spec.max_concurrency or BATCHES_WAITING * batch_size
@@ -64,7 +64,7 @@ class InProcess:
         # generation was ten times slower. OpenMP reads this when torch is first imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._writer = Worker(load, batch_size, identity)
-        self._encoder = Worker(load_encoder, batch_size, identity)
+        self._encoder = Worker(load_encoder, batch_size, embed_identity)
 
     async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
         """Return the reply of the thread that has the model."""
@@ -83,7 +83,7 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
         raise RecipeError("'hf:' names no model; write hf:FOLDER or hf:ORG/NAME")
     check_packages(_PACKAGES, "hf:")
     check_options(spec.options)
-    where, identity = spec.name, identity_of(spec, folder)
+    where = spec.name
     if (path := folder / spec.name).is_dir():
         where = str(path)
     elif spec.name.startswith((".", "/", "~")) or spec.name.count("/") > 1:
@@ -93,27 +93,45 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     def load() -> Backend:
         from curate.models.transformer import load_transformer
 
-        return load_transformer(where, spec.options)
+        return load_transformer(where, resolved(spec.options))
 
     def load_encoder() -> Backend:
         from curate.models.embedding import Embedding
 
         return Embedding(where, encoding)
 
-    return InProcess(spec, identity, load, load_encoder)
+    identity, embed_identity = identity_of(spec, folder), embed_identity_of(spec, folder)
+    return InProcess(spec, identity, load, load_encoder, embed_identity=embed_identity)
 
 
 def identity_of(spec: ModelSpec, folder: Path) -> str:
     """Return what the replies of the model that `spec` describes are stored under."""
-    path, identity = folder / spec.name, spec.identity
-    if path.is_dir() and identity == f"hf:{spec.name}":
-        identity = f"hf:{path.name} {digest_of_weights(path)}"
-    return identity_with(identity, spec.options)
+    identity = _named(spec, folder)
+    own = spec.identity != f"hf:{spec.name}"
+    return identity_with(identity, spec.options) if own else identity_on(identity, spec.options)
 
 
 def embed_identity_of(spec: ModelSpec, folder: Path) -> str:
     """Return what the vectors of the encoder that `spec` describes are stored under."""
-    return embed_identity_with(identity_of(spec, folder), spec.options)
+    return embed_identity_with(identity_with(_named(spec, folder), spec.options), spec.options)
+
+
+def _named(spec: ModelSpec, folder: Path) -> str:
+    """Return the identity that was given, else the model's name, with a digest of its weights."""
+    path = folder / spec.name
+    if path.is_dir() and spec.identity == f"hf:{spec.name}":
+        return f"hf:{path.name} {digest_of_weights(path)}"
+    return spec.identity
+
+
+def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `options` with the device and the precision that a model computes in by default.
+
+    float32 on a CPU, where batches must not turn close choices; bfloat16 on a GPU.
+    """
+    device = str(options.get("device") or ("cuda" if has_gpu() else "cpu"))
+    dtype = options.get("dtype") or ("float32" if device == "cpu" else "bfloat16")
+    return {**options, "device": device, "dtype": dtype}
 
 
 def check_packages(packages: Mapping[str, str], prefix: str) -> None:
@@ -144,6 +162,16 @@ def identity_with(identity: str, options: Mapping[str, Any]) -> str:
     """Return `identity` with the options that decide a reply."""
     deciding = [f"{name}={options[name]}" for name in ("revision", "dtype") if name in options]
     return " ".join([identity, *deciding])
+
+
+def identity_on(identity: str, options: Mapping[str, Any]) -> str:
+    """Return `identity` with what decides a reply, also where this machine chose it.
+
+    Precision and kind of device turn close choices: a store that moves to a machine with a GPU does
+    not answer for it. Who names an `identity` says that such replies are the same.
+    """
+    found = resolved(options)
+    return f"{identity_with(identity, found)} on {found['device'].partition(':')[0]}"
 
 
 def embed_identity_with(identity: str, options: Mapping[str, Any]) -> str:

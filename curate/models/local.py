@@ -52,7 +52,7 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     def load() -> Backend:
         from curate.models.transformer import load_transformer
 
-        return load_transformer(str(model_folder()), spec.options)
+        return load_transformer(str(model_folder()), hf.resolved(spec.options))
 
     def load_encoder() -> Backend:
         from curate.models.embedding import Embedding
@@ -64,8 +64,9 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
 
 def identity_of(spec: ModelSpec, folder: Path) -> str:
     """Return what the model's replies are stored under."""
-    identity = f"local {NAME} {VERSION}" if spec.identity == "local" else spec.identity
-    return identity_with(identity, spec.options)
+    if spec.identity == "local":
+        return hf.identity_on(f"local {NAME} {VERSION}", spec.options)
+    return identity_with(spec.identity, spec.options)
 
 
 def embed_identity_of(spec: ModelSpec, folder: Path) -> str:

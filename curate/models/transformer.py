@@ -27,7 +27,10 @@ _ONLY = "it reads safetensors only, and runs no code of a model's repository"
 
 
 def load_transformer(where: str, options: Mapping[str, Any]) -> Backend:
-    """Return the back end for the model at `where`: by its configuration, writer or classifier."""
+    """Return the back end for the model at `where`: by its configuration, writer or classifier.
+
+    `options` name the device and the dtype.
+    """
     prepare_torch(options)
     given: dict[str, Any] = {"trust_remote_code": False, "revision": options.get("revision")}
     try:
@@ -35,14 +38,14 @@ def load_transformer(where: str, options: Mapping[str, Any]) -> Backend:
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **given)
         scores = any(str(a).endswith("SequenceClassification") for a in config.architectures or ())
         auto = "AutoModelForSequenceClassification" if scores else "AutoModelForCausalLM"
-        dtype = getattr(torch, options.get("dtype", default_dtype(options)))
+        dtype = getattr(torch, options["dtype"])
         model = getattr(transformers, auto).from_pretrained(
             where, use_safetensors=True, dtype=dtype, **given
         )
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())[:300]
         raise StoppedShort(f"hf:{where} cannot be loaded ({_ONLY}): {said}") from None
-    model = model.to(device_of(options)).eval()
+    model = model.to(options["device"]).eval()
     return Classifier(model, tokenizer) if scores else Writer(model, tokenizer)
 
 
@@ -70,11 +73,6 @@ def device_of(options: Mapping[str, Any]) -> str:
     if "device" in options:
         return str(options["device"])
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def default_dtype(options: Mapping[str, Any]) -> str:
-    """Return float32 for a CPU, where batches must not turn close choices; bfloat16 for a GPU."""
-    return "float32" if device_of(options) == "cpu" else "bfloat16"
 
 
 def padded(

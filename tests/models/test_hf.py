@@ -297,6 +297,28 @@ def test_other_weights_have_another_identity(tmp_path: Path) -> None:
     assert open_model(f"hf:{tmp_path}").identity.startswith(f"hf:{tmp_path.name} ")
 
 
+@pytest.mark.parametrize("model", ["hf:org/name", "local"])
+def test_another_machine_does_not_share_replies_unasked(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if model == "local":
+        pytest.importorskip("gguf")
+        monkeypatch.setattr("curate.models.local.embedded_model", lambda: Path("model.gguf"))
+
+    def identity(gpu: bool, **options: Any) -> str:
+        monkeypatch.setattr(hf, "has_gpu", lambda: gpu)
+        return open_model({"model": model, **options}).identity
+
+    assert identity(gpu=False).endswith(" dtype=float32 on cpu")
+    assert identity(gpu=True).endswith(" dtype=bfloat16 on cuda")
+    # What was chosen by hand is what the machine would have chosen; a second GPU is like the first.
+    assert identity(gpu=True, device="cpu") == identity(gpu=False, dtype="float32")
+    assert identity(gpu=False, device="cuda:1") == identity(gpu=True)
+    assert identity(gpu=True, dtype="float32") != identity(gpu=False)
+    # An identity of one's own says that the replies are the same.
+    assert identity(gpu=True, identity="mine") == identity(gpu=False, identity="mine") == "mine"
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [

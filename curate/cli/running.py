@@ -103,9 +103,13 @@ def expected(estimate: Mapping[str, Any]) -> str:
     price = estimate["cost_usd"]
     money = "for a price that is not known" if price is None else f"for about ${price:.4g}"
     end = f", as far as step '{estimate['ends_at']}'" if estimate["ends_at"] else ""
+    batches = "".join(
+        f"; {batch['discount']:.0%} off in batch jobs of '{name}' ({batch['source']})"
+        for name, batch in estimate.get("batch", {}).items()
+    )
     return (
         f"would ask about {estimate['requests']:,} requests (the store has "
         f"{estimate['replayed']:,} more), {estimate['input_tokens']:,} + "
         f"{estimate['output_tokens']:,} tokens, {money}{end}; "
-        f"from a sample of {estimate['sampled_rows']:,} rows"
+        f"from a sample of {estimate['sampled_rows']:,} rows{batches}"
     )

@@ -39,7 +39,7 @@ from curate.models.model import (
     parse_spec,
     with_defaults,
 )
-from curate.models.prices import price_of
+from curate.models.prices import Discount, discount_of, price_of
 from curate.step import Gather, Grow
 
 if TYPE_CHECKING:
@@ -56,7 +56,10 @@ ENOUGH_REPLIES = 8
 
 @dataclass
 class Estimate:
-    """What the sampled rows ask. `ends_at` is the step behind which nothing is known."""
+    """What the sampled rows ask. `ends_at` is the step behind which nothing is known.
+
+    `batch` holds what batch jobs take off the price of each model that is asked in them.
+    """
 
     rows: int = 0
     requests: float = 0.0
@@ -65,6 +68,7 @@ class Estimate:
     output_tokens: float = 0.0
     cost: float | None = 0.0
     ends_at: str | None = None
+    batch: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def scaled(self, rows: int) -> dict[str, Any]:
         """Return the figures for so many rows, as JSON data."""
@@ -77,6 +81,7 @@ class Estimate:
             "cost_usd": None if self.cost is None else round(self.cost * factor / PICO, 6),
             "sampled_rows": self.rows,
             "ends_at": self.ends_at,
+            **({"batch": self.batch} if self.batch else {}),
         }
 
 
@@ -122,6 +127,7 @@ class _Known(NamedTuple):
     defaults: Mapping[str, Any]
     price: Price | None
     embed_texts: int
+    discount: Discount | None
 
 
 @dataclass
@@ -150,6 +156,7 @@ class _Sampler:
                 parsed.defaults,
                 price,
                 embed_texts_of(parsed),
+                discount_of(parsed),
             )
         self._asked: dict[str, _Asked] = defaultdict(_Asked)
         self._seen: set[str] = set()
@@ -162,7 +169,9 @@ class _Sampler:
         """Return everything asked so far."""
         found = Estimate()
         for name, asked in self._asked.items():
-            count = len(asked.prompts)
+            count, discount = len(asked.prompts), self._models[name].discount
+            if discount is not None:
+                found.batch[name] = {"discount": discount.share, "source": discount.source}
             prompts = sum(asked.prompts) / BYTES_PER_TOKEN
             outputs = float(sum(asked.longest))
             if len(asked.replies) >= ENOUGH_REPLIES:

@@ -33,6 +33,8 @@ _WORTH_PROCESSES = 2.0
 # Parts whose requests are under way at once: while the last slow replies of one are waited for, the
 # next ones keep every place busy.
 ASKING_PARTS = 3
+# A batch job takes hours, however full it is: with these rows two of them are full.
+BATCHING_PARTS = 8
 
 
 def ordered_map(
@@ -62,7 +64,8 @@ class Local:
         self.workers = workers or os.cpu_count() or 1
         self.threads = ThreadPoolExecutor(self.workers, thread_name_prefix="curate")
         # Beside the other threads: these mostly wait, whatever the number of cores.
-        self._asking = ThreadPoolExecutor(ASKING_PARTS, thread_name_prefix="curate-asking")
+        self._together = BATCHING_PARTS if driver and driver.batches else ASKING_PARTS
+        self._asking = ThreadPoolExecutor(self._together, thread_name_prefix="curate-asking")
         self._processes: ProcessPoolExecutor | None = None
 
     def close(self) -> None:
@@ -91,7 +94,7 @@ class Local:
                 lambda state: self._one(segment, state, workspace),
                 states,
                 self._asking,
-                ASKING_PARTS,
+                self._together,
             )
             return
         if self.workers == 1:

@@ -89,6 +89,11 @@ def open_spec(spec: ModelSpec, folder: Path) -> Record:
         )
     path = folder / spec.name
     inner = open_model(spec.options["of"], folder=folder)
+    if getattr(inner, "batch", None) is not None:
+        raise RecipeError(
+            "'record:' cannot watch batch jobs; run without it first, then again with it and "
+            "without 'batch', from the same store"
+        )
     try:
         return Record(spec, inner, path)
     except OSError as error:

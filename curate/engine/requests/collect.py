@@ -27,6 +27,8 @@ TOGETHER = 500
 MOST_TRIES = 5
 # A job may have to be halved sixteen times before it is within an account's allowance.
 LIMITED_TRIES = 24
+# The status of a job that is given up; no provider says it.
+LOST = "lost"
 # What the provider says of a job when those that it has fill the account's allowance already.
 TOO_MUCH = ("token_limit_exceeded", "rate_limit_exceeded")
 # Faults of a line that are not billed: the server refused it, or did not come to it.
@@ -161,6 +163,9 @@ def fault_of_rest(remote: Remote, where: str) -> Callable[[Line], ModelError]:
     if remote.status == "completed":
         missing = f"{where} left the request out of its answers"
         return lambda line: TemporaryFault(missing, cause="missing")
+    if remote.status == LOST:
+        lost = f"{where} does not have the batch job {remote.id} any more"
+        return lambda line: TemporaryFault(lost, cause=LOST)
     if remote.status != "failed":
         late = f"{where} did not come to the request (the batch job {remote.status})"
         return lambda line: TemporaryFault(late, cause="expired")

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from curate.engine.requests.cursor import Job, Outcome
 from curate.engine.requests.embed import Found, embed
+from curate.engine.requests.jobs import warn_of_others
 from curate.engine.requests.schedule import Again, Limits, Schedule
 from curate.engine.requests.send import Counts
 from curate.engine.requests.spending import Spending
@@ -62,6 +63,7 @@ class Driver:
         """
         for name, model in models.items():
             spending.check(name, model)
+        warn_of_others(store, models)
         self.store, self.models, self.spending = store, models, spending
         self.counts = Counts()
         self._again, self._progress = Again(retry_failed), progress
@@ -92,6 +94,11 @@ class Driver:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def batches(self) -> bool:
+        """Whether some model is asked in batch jobs, so that many rows should wait together."""
+        return any(getattr(model, "batch", None) is not None for model in self.models.values())
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Return the outcome of every job, in the order of `jobs`. Threads may call it at once.

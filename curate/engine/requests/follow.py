@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from curate.ask import Reply
-from curate.engine.requests.collect import Collecting, Landing, fault_of_rest
+from curate.engine.requests.collect import LOST, Collecting, Landing, fault_of_rest
 from curate.engine.requests.jobs import Job, Jobs
 from curate.engine.requests.spending import Spending
 from curate.engine.requests.store import Store
@@ -39,6 +39,7 @@ class Desk(Protocol):
     """What is needed of the sender that everything is part of."""
 
     stopped: BaseException | None
+    retry_failed: bool
 
     def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work`; an error that it ends with stops the sender."""
@@ -141,7 +142,9 @@ class Following:
                 remote, failed = await self._server.retrieve(remote.id), 0
             except ModelError as fault:
                 failed += 1
-                if isinstance(fault, PermanentFault) or failed >= MOST_FAILED_POLLS:
+                if isinstance(fault, PermanentFault):
+                    return self._given_up(remote, fault)
+                if failed >= MOST_FAILED_POLLS:
                     raise self._lost_sight(remote, fault) from None
         self._counts.batches[job.name] = (remote.done, remote.total or total)
         return remote
@@ -162,7 +165,8 @@ class Following:
                     raise self._lost_sight(remote, fault) from None
                 await self._idle(min(FIRST_POLL_SECONDS * 2**failed, LONGEST_POLL_SECONDS))
             except PermanentFault as fault:
-                raise self._lost_sight(remote, fault) from None
+                remote = self._given_up(remote, fault)
+                break
         left = self._jobs.count(job.name)
         fault_of = fault_of_rest(remote, f"{self._server.name} at {self._server.base_url}")
         async for landings in self._collecting.rest(job, fault_of, flights):
@@ -203,10 +207,17 @@ class Following:
         finally:
             self._idling.discard(task)
 
+    def _given_up(self, remote: Remote, fault: ModelError) -> Remote:
+        """Take a job that the server does not show for lost, where the user said so."""
+        if not self._desk.retry_failed:
+            raise self._lost_sight(remote, fault) from None
+        return Remote(remote.id, LOST)
+
     def _lost_sight(self, remote: Remote, fault: ModelError) -> StoppedShort:
         return StoppedShort(
-            f"the batch job {remote.id} cannot be followed: {fault}. It goes on at the provider, "
-            "and the same command, with the same key, looks for it again"
+            f"the batch job {remote.id} cannot be followed: {fault}. What it answers is kept at "
+            "the provider, and the same command, with the same key, looks for it again; with "
+            "--retry-failed it is given up, and its requests are sent, and paid for, once more"
         )
 
     def _say_where(self, name: str) -> None:

@@ -9,18 +9,23 @@ index over (key, attempt) keeps a second job from asking the same.
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.ask import Ask, Embed, Likelihood, Request
 from curate.engine.requests.store import Store
 from curate.row import Message
 
+if TYPE_CHECKING:
+    from curate.models.model import Model
+
+_log = logging.getLogger(__name__)
 _LOOKUP = 900
 _PAGE = 1000
 _FORMS = {form.form: form for form in (Ask, Embed, Likelihood)}
@@ -136,6 +141,23 @@ class Jobs:
         sql = f"UPDATE batch_jobs SET {changes} WHERE name = ?"
         values = (*known.values(), name)
         await self._store.commit(lambda connection: connection.execute(sql, values).rowcount)
+
+
+def warn_of_others(store: Store, models: Mapping[str, Model]) -> None:
+    """Say so where requests are at the provider in batch jobs that no model here will collect."""
+    sql = (
+        "SELECT model, COUNT(*) FROM batch_jobs JOIN batch_lines ON job = name "
+        "GROUP BY model ORDER BY model"
+    )
+    batched = {m.identity for m in models.values() if getattr(m, "batch", None) is not None}
+    names = {m.identity: name for name, m in models.items() if m.identity not in batched}
+    for identity, count in store.read(sql):
+        if identity in names:
+            _log.warning(
+                "%d requests to model '%s' are in batch jobs at the provider; give it "
+                "'batch: true' to collect them, or they are asked, and paid for, again",
+                count, names[identity],
+            )  # fmt: skip
 
 
 # -- inside a transaction -------------------------------------------------------------------------

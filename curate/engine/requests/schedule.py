@@ -118,6 +118,7 @@ class Schedule:
         self._spending, self._counts, self._again = spending, counts, again
         self._limits, self._progress = limits, progress
         self.sender = Sender(store, spending, counts, models, self._landed, limits.concurrency)
+        self.sender.retry_failed = again.enabled
         self._orders: list[Order] = []
         self._waiting: deque[Order] = deque()
         self._begun = self._ended = self._open = 0

@@ -120,6 +120,7 @@ class Sender:
         self._keeping = Grouped(store.commit, self._keep)
         self.flights: dict[str, Flight] = {}
         self.stopped: BaseException | None = None
+        self.retry_failed = False
         self.wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()
@@ -140,11 +141,9 @@ class Sender:
 
     def submit(self, flight: Flight) -> None:
         """Queue a flight; `launch` sends it when there is a place, or it leaves with a batch."""
-        self.flights[flight.key] = flight
-        if lane := self._lanes.get(id(flight.model)):
-            lane.submit(flight)
-        else:
-            self._gates[id(flight.model)].queue.append(flight)
+        self.flights[flight.key], model = flight, id(flight.model)
+        queue = self._gates[model].queue.append
+        (self._lanes[model].submit if model in self._lanes else queue)(flight)
 
     def rest(self) -> None:
         """Note that nothing more will be asked before something lands: batches may go."""

@@ -13,16 +13,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate import Pipeline
 from curate.ask import Ask, Embed, Likelihood
+from curate.cli.running import plan
 from curate.engine.requests import batch, collect, follow, jobs, submit
 from curate.engine.requests.batch import Ready, cut
 from curate.engine.requests.drive import Driver, Job
 from curate.engine.requests.send import Flight
 from curate.engine.requests.store import Store
-from curate.errors import CeilingReached, PermanentFault, StoppedShort, TemporaryFault
-from curate.models.model import Model, open_model
+from curate.errors import (
+    CeilingReached,
+    PermanentFault,
+    RecipeError,
+    StoppedShort,
+    TemporaryFault,
+)
+from curate.models.model import Model, open_model, parse_spec
+from curate.models.prices import discount_of, price_of
 from curate.row import Message
 from tests.engine.asking import chain, driver, one
+from tests.engine.contract_steps import Judge, numbered
 from tests.models.batch_server import BatchServer, Line, chat, not_reached, refusal, text_of
 
 PRICE = {"input": 100.0, "output": 200.0}
@@ -81,17 +91,17 @@ def open_jobs(folder: Path) -> list[tuple[Any, ...]]:
 def test_a_wave_is_a_job_and_its_answers_come_in_the_order_asked(
     tmp_path: Path, server: BatchServer
 ) -> None:
-    asked = [chain(str(n), [["a", "b"], ["c"]]) for n in range(700)]
+    asked = [chain(str(n), [["a", "b"], ["c"]]) for n in range(300)]
     with driver(tmp_path, model(server), max_cost=1000) as opened:
         outcomes = opened.run(asked)
         tally = opened.spending.tally()
-    assert [o.error for o in outcomes] == [None] * 700
+    assert [o.error for o in outcomes] == [None] * 300
     assert outcomes[7].value == " b after []]"
-    assert sizes(server) == [1400, 700]
+    assert sizes(server) == [600, 300]
     assert set(server.asked.values()) == {1}
     assert server.requests["POST /files"] == server.requests["POST /batches"] == 2
-    assert (tally.sent, tally.retried, tally.failed) == (2100, 0, 0)
-    assert tally.cost_usd == pytest.approx(2100 * BILL)
+    assert (tally.sent, tally.retried, tally.failed) == (900, 0, 0)
+    assert tally.cost_usd == pytest.approx(900 * BILL)
     assert tally.reserved_usd == 0
     assert open_jobs(tmp_path) == []
     assert list((tmp_path / "store" / "batches").iterdir()) == []
@@ -308,6 +318,13 @@ def test_a_job_that_the_server_lost_stops_the_run(tmp_path: Path, server: BatchS
     with driver(tmp_path, model(server)) as opened, pytest.raises(StoppedShort, match="same key"):
         ask(opened, texts(2))
     assert len(open_jobs(tmp_path)) == 1
+    server.on = lambda name: None
+    # Only the user can say that it is gone for good; what it may have cost stays counted.
+    with driver(tmp_path, model(server), retry_failed=True, max_cost=1000) as opened:
+        assert ask(opened, texts(2)) == ["re: text 0", "re: text 1"]
+        assert opened.counts.causes == {"lost": 2}
+        assert opened.spending.tally().cost_usd > 2 * BILL
+    assert sizes(server) == [2]
 
 
 # -- ceilings, interrupts, other processes --------------------------------------------------------
@@ -481,3 +498,62 @@ def test_a_request_is_read_back_as_it_was(request: Any) -> None:
 
 def test_names_of_others_are_none_of_ours() -> None:
     assert [collect.key_in(name) for name in ("", "x-1", "0" * 32, "0" * 32 + "-x")] == [""] * 4
+
+
+# -- prices, and what a recipe may say ------------------------------------------------------------
+
+
+def test_a_job_pays_half_where_somebody_says_so(server: BatchServer) -> None:
+    def price(**options: Any) -> Any:
+        spec = {"model": "openai:gpt-4o-mini", "batch": True, **options}
+        return price_of(parse_spec(spec)), discount_of(parse_spec(spec))
+
+    found, discount = price()
+    assert found == (0.075, 0.3) and discount.share == 0.5 and "platform.openai" in discount.source
+    assert price(batch=False) == ((0.15, 0.6), None)
+    assert price(price={"input": 1, "output": 2})[0] == (0.5, 1.0)
+    # Another server may not do so, and a price that is too low would break a ceiling.
+    elsewhere = {"base_url": server.url, "price": {"input": 1, "output": 2}}
+    found, discount = price(**elsewhere)
+    assert found == (1.0, 2.0) and discount.share == 0 and "discount: 0.5" in discount.source
+    assert price(**elsewhere, batch={"discount": 0.25})[0] == (0.75, 1.5)
+
+
+@pytest.mark.parametrize("batch", ["yes", 1, {"discount": 1}, {"discount": True}, {"share": 0.5}])
+def test_other_values_of_batch_are_refused(batch: Any, server: BatchServer) -> None:
+    with pytest.raises(RecipeError, match=r"discount: SHARE.*0\.5 for half"):
+        model(server, batch=batch)
+
+
+def test_batch_jobs_are_not_recorded(tmp_path: Path, server: BatchServer) -> None:
+    inner = {"model": "openai:tiny", "base_url": server.url, "batch": True}
+    with pytest.raises(RecipeError, match="cannot watch batch jobs"):
+        open_model({"model": f"record:{tmp_path}/replies.jsonl", "of": inner})
+
+
+def test_a_recipe_that_stops_saying_batch_is_told_of_what_it_leaves(
+    tmp_path: Path, server: BatchServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.states = ("in_progress",)
+    with driver(tmp_path, model(server)) as opened:
+        interrupted(opened, server, texts(3), "GET /batches/one")
+    caplog.clear()
+    with driver(tmp_path, {"judge": model(server)}):
+        assert "batch" not in caplog.text
+    with driver(tmp_path, {"judge": model(server, batch=False)}):
+        assert "3 requests to model 'judge' are in batch jobs" in caplog.text
+
+
+def test_the_estimate_halves_the_price_and_names_its_source(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    spec = {"model": "openai:tiny", "base_url": server.url, "price": PRICE}
+    found = []
+    for said in (False, {"discount": 0.5}):
+        pipeline = Pipeline([Judge()], models={"judge": {**spec, "batch": said}})
+        found.append(pipeline.run(numbered(20), run=tmp_path / "run", dry_run=True).summary)
+    [full, half] = [one["estimate"] for one in found]
+    assert half["cost_usd"] == pytest.approx(full["cost_usd"] / 2) and half["cost_usd"] > 0
+    assert half["batch"] == {"judge": {"discount": 0.5, "source": "the recipe"}}
+    assert "batch" not in full
+    assert "50% off in batch jobs of 'judge' (the recipe)" in plan(found[1])

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from curate.pipeline import Pipeline
     from curate.result import Result
 
-__all__ = ["Pipeline", "Result", "read"]
+__all__ = ["Pipeline", "Result", "read", "select"]
 
 # `import curate` must cost nothing, so each name brings its module at its first use.
 _HOMES = {"Pipeline": "curate.pipeline", "Result": "curate.result"}

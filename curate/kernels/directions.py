@@ -129,6 +129,28 @@ def _measure(vectors: np.ndarray, out: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=True)
+def cosine_of(
+    one: np.ndarray,
+    one_lengths: np.ndarray,
+    left: int,
+    other: np.ndarray,
+    other_lengths: np.ndarray,
+    right: int,
+    lanes: np.ndarray,
+) -> Any:
+    """Return the cosine of two lines, NaN for zeros; for compiled callers (`lanes`: room)."""
+    a, b = one[left], other[right]
+    length = one_lengths[left] * other_lengths[right]
+    if length == 0.0:
+        return np.nan
+    cosine = _dot(a, b, lanes) / length
+    # Only nearly parallel vectors can be equal ones.
+    if cosine > 0.9999999 and np.array_equal(a, b):
+        cosine = 1.0
+    return min(1.0, max(-1.0, cosine))
+
+
+@njit(nogil=True, cache=True)
 def _cosines(
     one: np.ndarray,
     one_lengths: np.ndarray,
@@ -140,13 +162,6 @@ def _cosines(
 ) -> None:
     lanes = np.empty(LANES)
     for pair in range(len(left)):
-        a, b = one[left[pair]], other[right[pair]]
-        length = one_lengths[left[pair]] * other_lengths[right[pair]]
-        if length == 0.0:
-            out[pair] = np.nan
-            continue
-        cosine = _dot(a, b, lanes) / length
-        # Only nearly parallel vectors can be equal ones.
-        if cosine > 0.9999999 and np.array_equal(a, b):
-            cosine = 1.0
-        out[pair] = min(1.0, max(-1.0, cosine))
+        out[pair] = cosine_of(
+            one, one_lengths, left[pair], other, other_lengths, right[pair], lanes
+        )

@@ -13,7 +13,7 @@ LAYERS = (
     ("digests",),
     ("step", "prompts"),
     ("kernels",),
-    ("replies",),
+    ("replies", "select"),
     ("steps", "fields", "function"),
     ("catalog", "labels"),
     ("check", "parsing", "settings", "recipe_schema"),

@@ -1,0 +1,124 @@
+"""How near every vector is to the closest of some chosen ones, exactly, as choices are added.
+
+One pass per choice. Most lines are settled by the triangle inequality or by a float32 product; only
+a line that the new choice may be nearest to costs a cosine in float64. So the values are those of
+the definition, to the last bit, whatever the blocks and threads. 24 bytes a line, no copy of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from curate.kernels.directions import LANES, Directions, cosine_of
+
+# Beyond these lengths a float32 product may overflow or vanish, and says nothing.
+_SHORTEST, _LONGEST = 1e-12, 1e12
+# Far above the rounding errors of chords of unit vectors, so that skipping is always right.
+_SLACK = 1e-4
+NONE = -2.0  # below every cosine
+
+
+def margin_of(width: int) -> float:
+    """Return a bound of the error of a float32 product of unit vectors, summed in any order."""
+    return 2 * (width + 4) * 2.0**-24
+
+
+class Cover:
+    """The `cosine` of every line with its `nearest` chosen line (-1: none, or a line of zeros).
+
+    Of equally near choices the earlier one is named. A chosen line is nearest to itself.
+    """
+
+    def __init__(self, directions: Directions) -> None:
+        lengths = directions.lengths
+        self.directions = directions
+        self.cosine = np.full(len(directions), NONE)
+        self.chosen: list[int] = []
+        self._place = np.full(len(directions), -1, np.int64)
+        usable = (lengths > _SHORTEST) & (lengths < _LONGEST)
+        self._scale = np.where(usable, 1.0 / np.where(usable, lengths, 1.0), np.nan)
+        self._between = np.empty(16)
+
+    def add(self, line: int) -> None:
+        """Let `line`, which must not be zeros, be a choice."""
+        count = len(self.chosen)
+        if count + 1 > len(self._between):
+            self._between = np.empty(2 * len(self._between))
+        vectors, lengths = self.directions.vectors, self.directions.lengths
+        centres = np.array(self.chosen, np.int64)
+        _distances(vectors, lengths, line, centres, self._between)
+        _approach(
+            vectors, lengths, self._scale, line, count, self._between, self.cosine, self._place,
+            margin_of(vectors.shape[1]),
+        )  # fmt: skip
+        self.chosen.append(line)
+
+    def nearest_of(self, line: int) -> int:
+        """Return the nearest choice of one line, or -1."""
+        place = self._place[line]
+        return -1 if place < 0 else self.chosen[place]
+
+    @property
+    def nearest(self) -> np.ndarray:
+        """Return the line that is the nearest choice of each line, or -1."""
+        if not self.chosen:
+            return np.full(len(self._place), -1, np.int64)
+        found = np.array(self.chosen, np.int64)[np.maximum(self._place, 0)]
+        return np.where(self._place >= 0, found, -1)
+
+
+@njit(nogil=True, cache=True)
+def _chord(cosine: float) -> Any:
+    return np.sqrt(max(0.0, 2.0 - 2.0 * cosine))
+
+
+@njit(nogil=True, cache=True)
+def _distances(
+    vectors: np.ndarray, lengths: np.ndarray, line: int, centres: np.ndarray, out: np.ndarray
+) -> None:
+    """Write the distances from `line` to the choices so far, on the unit sphere."""
+    lanes = np.empty(LANES)
+    for place in range(len(centres)):
+        centre = centres[place]
+        out[place] = _chord(cosine_of(vectors, lengths, line, vectors, lengths, centre, lanes))
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _product(a: np.ndarray, b: np.ndarray) -> Any:
+    total = np.float32(0)
+    for place in range(len(a)):
+        total += a[place] * b[place]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _approach(
+    vectors: np.ndarray,
+    lengths: np.ndarray,
+    scale: np.ndarray,
+    line: int,
+    count: int,
+    between: np.ndarray,
+    best: np.ndarray,
+    place: np.ndarray,
+    margin: float,
+) -> None:
+    """Move every line that the choice `line` (number `count`) is nearest to."""
+    lanes = np.empty(LANES)
+    for other in range(len(vectors)):
+        if lengths[other] == 0.0:
+            continue
+        if place[other] >= 0:
+            if between[place[other]] >= 2.0 * _chord(best[other]) + _SLACK:
+                continue
+            about = _product(vectors[other], vectors[line]) * scale[other] * scale[line]
+            # Not a number where a length is extreme: then only float64 knows.
+            if about + margin < best[other]:
+                continue
+        cosine = cosine_of(vectors, lengths, other, vectors, lengths, line, lanes)
+        if cosine > best[other]:
+            best[other] = cosine
+            place[other] = count

@@ -1,0 +1,389 @@
+"""Diversity selection on plain arrays: `select.k_center(vectors, count)`, and how to judge it.
+
+Vectors are the lines of a float array of shape (rows, dimensions). Only their directions count:
+they are compared by the cosine, from -1 to 1. A line of zeros has no direction: it is never chosen
+and stands for nobody. Lines come back as int64 in the order of choice, fewer than `count` where no
+others can be chosen. Ties go to the lower line. Cosines that decide are float64 in a fixed order of
+summation, so the lists are those of the naive definitions, whatever the machine, blocks or threads;
+randomness comes from a `seed` alone.
+
+Bad arguments raise `ValueError`: another shape, a NaN or an infinity, a negative count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from curate.kernels.directions import Directions
+
+__all__ = [
+    "Filtered",
+    "Nearest",
+    "cluster",
+    "clusters",
+    "coverage",
+    "dpp",
+    "facility_location",
+    "instag_cover",
+    "k_center",
+    "nearest_chosen",
+    "qdit",
+    "radius",
+    "repr_filter",
+]
+
+
+class Nearest(NamedTuple):
+    """For each row the closest chosen one (`line`, or -1) and their `cosine` (or NaN)."""
+
+    line: np.ndarray
+    cosine: np.ndarray
+
+
+class Filtered(NamedTuple):
+    """The `chosen` rows; for each rejected row the kept one too close to it, and their cosine."""
+
+    chosen: np.ndarray
+    partner: np.ndarray
+    cosine: np.ndarray
+
+
+def k_center(vectors: Any, count: int) -> np.ndarray:
+    """Choose rows so that no row is far from a chosen one (greedy k-center).
+
+    The first is the row closest to the mean direction; then always the row farthest from all
+    chosen ones. Gonzalez 1985, doi 10.1016/0304-3975(85)90224-5: its radius is at most twice the
+    smallest possible. Sener and Savarese 2018, arXiv 1708.00489, section 4: as a core-set.
+
+    Args:
+        vectors: floats of shape (rows, dimensions).
+        count: how many rows to choose at most.
+
+    Returns:
+        int64 of shape (chosen,). Time grows with rows x count, memory by 24 bytes a row.
+    """
+    from curate.kernels.cover import Cover
+
+    directions, count = _directions(vectors), _count(count)
+    cover = Cover(directions)
+    far = np.where(directions.lengths > 0, 0.0, np.inf)
+    line = _closest_to_mean(directions) if count else -1
+    while line >= 0:
+        cover.add(line)
+        if len(cover.chosen) == count:
+            break
+        far[line] = np.inf
+        apart = np.where(far < np.inf, cover.cosine, np.inf)
+        line = int(np.argmin(apart))
+        if apart[line] == np.inf:
+            break
+    return np.array(cover.chosen, np.int64)
+
+
+def facility_location(
+    vectors: Any, count: int, *, neighbours: int | None = None, budget: int = 256 << 20
+) -> np.ndarray:
+    """Choose the rows that stand for all others best (lazy greedy).
+
+    The value is the sum over all rows of the cosine with the closest chosen one, 0 where it is
+    negative; each choice has the largest gain. Nemhauser, Wolsey and Fisher 1978, doi
+    10.1007/BF01588971: the value is at least 1 - 1/e of the largest possible. Minoux 1978: lazily.
+
+    Args:
+        vectors: floats of shape (rows, dimensions).
+        count: how many rows to choose at most.
+        neighbours: let a row stand only for those that have it among so many nearest ones (itself
+            the first). It costs 12 bytes a row for each, and hardly any of the value from 64 on.
+        budget: bytes that the float32 products of all pairs may take; beyond, they are made again.
+
+    Returns:
+        int64 of shape (chosen,). Time grows with rows^2 x dimensions.
+    """
+    from curate.kernels.facility import lazy_greedy
+
+    return lazy_greedy(_gains(_directions(vectors), neighbours, budget), _count(count))
+
+
+def qdit(
+    vectors: Any,
+    quality: Any,
+    count: int,
+    *,
+    alpha: float = 0.7,
+    neighbours: int | None = None,
+    budget: int = 256 << 20,
+) -> np.ndarray:
+    """Choose rows by quality and diversity together (QDIT).
+
+    Bukharin et al. 2024, arXiv 2311.14736, section 3: each choice maximises (1 - alpha) times its
+    gain in facility location plus alpha times its quality. Both are brought to the range from 0 to
+    1: the gain is divided by the number of rows, quality is (q - min) / (max - min), so that the
+    sum stays monotone; a constant quality counts as 0.
+
+    Args:
+        vectors: floats of shape (rows, dimensions).
+        quality: finite numbers of shape (rows,), larger is better.
+        count: how many rows to choose at most.
+        alpha: from 0 (diversity alone) to 1 (quality alone); 0.7 to 0.9 in the paper.
+        neighbours: as in `facility_location`.
+        budget: as in `facility_location`.
+
+    Returns:
+        int64 of shape (chosen,).
+    """
+    from curate.kernels.facility import Quality, lazy_greedy
+
+    directions = _directions(vectors)
+    worth = _numbers(quality, len(directions), "quality")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is from 0 (diversity) to 1 (quality), not {alpha}")
+    spread = float(np.ptp(worth)) if len(worth) else 0.0
+    scaled = (worth - worth.min()) / spread if spread > 0 else np.zeros(len(worth))
+    weight = (1 - alpha) / max(1, len(directions))
+    gains = _gains(directions, neighbours, budget)
+    return lazy_greedy(gains, _count(count), Quality(weight, alpha * scaled))
+
+
+def dpp(vectors: Any, count: int, *, quality: Any = None) -> np.ndarray:
+    """Choose rows whose vectors span the largest volume (greedy MAP of a DPP).
+
+    Chen, Zhang and Zhou 2018, arXiv 1709.05135, algorithm 1, with L = diag(q) S diag(q), S the
+    cosines: each choice has the largest determinant together with those before it. It ends where
+    no row adds to the volume, at the latest at the number of dimensions.
+
+    Args:
+        vectors: floats of shape (rows, dimensions).
+        count: how many rows to choose at most.
+        quality: q, numbers of at least 0 of shape (rows,); without it 1.
+
+    Returns:
+        int64 of shape (chosen,). Time grows with rows x count^2, memory by 8 bytes x count a row.
+    """
+    from curate.kernels.determinant import greedy_determinant
+
+    directions = _directions(vectors)
+    size = len(directions)
+    worth = np.ones(size) if quality is None else _numbers(quality, size, "quality")
+    if (worth < 0).any():
+        raise ValueError(f"quality must not be negative, found {worth.min():g}")
+    return greedy_determinant(directions, worth, _count(count))
+
+
+def repr_filter(
+    vectors: Any, score: Any, count: int | None = None, *, threshold: float = 0.9
+) -> Filtered:
+    """Walk the rows from the best score down; take each that is not too close to a taken one.
+
+    Liu et al. 2023 (DEITA), arXiv 2312.15685, section 2.4: a row is rejected if its cosine with any
+    taken row is above `threshold` (0.9 there); the walk ends at `count` rows.
+
+    Args:
+        vectors: floats of shape (rows, dimensions).
+        score: numbers of shape (rows,); ties keep the order of rows, NaN comes last.
+        count: how many rows to take at most; without it, all rows are walked.
+        threshold: the largest cosine that is allowed.
+
+    Returns:
+        The chosen lines; `partner` (-1: none) and `cosine` (NaN: none) of shape (rows,).
+    """
+    from curate.kernels.cosine_walk import walk_searching
+
+    directions = _directions(vectors)
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold is a cosine above 0 and below 1, not {threshold}")
+    worth = np.asarray(score, np.float64)
+    if worth.shape != (len(directions),):
+        raise ValueError(f"score has the shape {worth.shape}, not ({len(directions)},)")
+    order = np.argsort(-worth, kind="stable")
+    # DEITA rejects above the threshold, where the walk drops from its own on.
+    found = walk_searching(directions, order, float(np.nextafter(threshold, 2.0)))
+    walked = (found.partner < 0) & (directions.lengths > 0)
+    chosen = order[walked[order]]
+    if count is not None and len(chosen) > _count(count):
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        beyond = place >= place[chosen[count]]
+        chosen = chosen[:count]
+        found.partner[beyond], found.similarity[beyond] = -1, np.nan
+    return Filtered(chosen.astype(np.int64), found.partner, found.similarity)
+
+
+def clusters(vectors: Any, count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Group rows by direction (spherical k-means).
+
+    Dhillon and Modha 2001, doi 10.1023/A:1007612920971, with the seeds of k-means++ (Arthur and
+    Vassilvitskii 2007), at most 50 rounds. Clusters are numbered by their first row.
+
+    Args:
+        vectors: floats of shape (rows, dimensions).
+        count: how many clusters at most; fewer where there are fewer different directions.
+        seed: where the seeds' own generator starts.
+
+    Returns:
+        The cluster of each row (int64, -1 for zeros) and its cosine with the centre (float64).
+    """
+    from curate.kernels.spherical import spherical_clusters
+
+    found = spherical_clusters(_directions(vectors), _count(count), seed)
+    return found.cluster, found.cosine
+
+
+def cluster(
+    vectors: Any,
+    count: int,
+    *,
+    groups: int,
+    score: Any = None,
+    quota: Literal["proportional", "uniform"] = "proportional",
+    seed: int = 0,
+) -> np.ndarray:
+    """Choose the best rows of each of `groups` clusters, so that every topic has its share.
+
+    Places go to clusters one by one: to the cluster with the fewest places for its size (Sainte-
+    Lague's method), or, `uniform`, to the one with the fewest places, as long as it has rows left.
+
+    Args:
+        vectors: floats of shape (rows, dimensions).
+        count: how many rows to choose at most.
+        groups: how many clusters; see `clusters`.
+        score: numbers of shape (rows,), larger is better, NaN last; without it, the cosine with
+            the cluster's centre.
+        quota: how places are given to clusters.
+        seed: see `clusters`.
+
+    Returns:
+        int64 of shape (chosen,), in the order in which places were given.
+    """
+    from curate.kernels.quotas import places_of_groups
+
+    of, cosine = clusters(vectors, groups, seed=seed)
+    worth = cosine if score is None else np.asarray(score, np.float64)
+    if worth.shape != of.shape:
+        raise ValueError(f"score has the shape {worth.shape}, not {of.shape}")
+    if quota not in ("proportional", "uniform"):
+        raise ValueError(f"quota is 'proportional' or 'uniform', not '{quota}'")
+    return places_of_groups(of, worth, _count(count), uniform=quota == "uniform")
+
+
+def instag_cover(tags: Sequence[Iterable[Hashable]], count: int) -> np.ndarray:
+    """Choose rows with many and varied tags (complexity-first diverse sampling).
+
+    Lu et al. 2023 (#InsTag), arXiv 2308.07074, section 4.1: from the most tags down, a row is taken
+    if it has a tag not yet covered; after each pass the covered tags are cleared.
+
+    Args:
+        tags: the tags of each row; double ones count once.
+        count: how many rows to choose at most.
+
+    Returns:
+        int64 of shape (chosen,); rows without tags are never chosen.
+    """
+    from curate.kernels.tags import complexity_first
+
+    if any(isinstance(own, str) for own in tags):
+        raise ValueError("tags must be a list of tags for each row, and found a text")
+    return np.array(complexity_first(tags, _count(count)), np.int64)
+
+
+def nearest_chosen(vectors: Any, chosen: Any) -> Nearest:
+    """Find the closest chosen row of every row; of a chosen one, the closest chosen before it.
+
+    Args:
+        vectors: floats of shape (rows, dimensions).
+        chosen: int lines, in the order of choice; of equally close ones the earlier is named.
+
+    Returns:
+        Lines (int64) and cosines (float64) of shape (rows,).
+    """
+    from curate.kernels.cover import Cover
+
+    directions = _directions(vectors)
+    cover = Cover(directions)
+    line, cosine = np.full(len(directions), -1), np.full(len(directions), np.nan)
+    lines = _lines(chosen, directions)
+    for one in lines:
+        if cover.chosen:
+            line[one], cosine[one] = cover.nearest_of(one), cover.cosine[one]
+        cover.add(one)
+    others = np.ones(len(directions), np.bool_)
+    others[lines] = False
+    others &= cover.nearest >= 0
+    return Nearest(np.where(others, cover.nearest, line), np.where(others, cover.cosine, cosine))
+
+
+def radius(vectors: Any, chosen: Any) -> float:
+    """Return the largest distance (on the unit sphere, 0 to 2) of a row from its chosen one."""
+    covered = _covered(vectors, chosen)
+    return float(np.sqrt(np.maximum(0.0, 2.0 - 2.0 * covered)).max(initial=0.0))
+
+
+def coverage(vectors: Any, chosen: Any) -> float:
+    """Return the value of facility location: the sum of the rows' cosines with a chosen one."""
+    return float(np.maximum(0.0, _covered(vectors, chosen)).sum())
+
+
+def _covered(vectors: Any, chosen: Any) -> np.ndarray:
+    """Return the cosine of every row that has a direction with the closest chosen row."""
+    from curate.kernels.cover import Cover
+
+    directions = _directions(vectors)
+    cover = Cover(directions)
+    for one in _lines(chosen, directions):
+        cover.add(one)
+    covered: np.ndarray = np.maximum(cover.cosine[directions.lengths > 0], -1.0)
+    return covered
+
+
+def _directions(vectors: Any) -> Directions:
+    from curate.kernels.directions import Directions
+
+    array = np.asarray(vectors)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"vectors must be numbers, found {array.dtype}")
+    return Directions.of(array)
+
+
+def _gains(directions: Directions, neighbours: int | None, budget: int) -> Any:
+    from curate.kernels.facility import AllRows, NearestRows
+    from curate.kernels.neighbour_lists import neighbour_lists
+
+    if neighbours is None:
+        return AllRows(directions, budget)
+    if neighbours < 1:
+        raise ValueError(f"neighbours is at least 1 (a row itself), not {neighbours}")
+    return NearestRows(directions, neighbour_lists(directions, neighbours, itself=True))
+
+
+def _closest_to_mean(directions: Directions) -> int:
+    """Return the first line closest to the sum of all unit vectors, or -1 where all are zeros."""
+    from curate.kernels.spherical import closest_to_mean
+
+    return closest_to_mean(directions)
+
+
+def _count(count: int) -> int:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+        raise ValueError(f"count is a whole number of at least 0, not {count!r}")
+    return int(count)
+
+
+def _numbers(values: Any, size: int, name: str) -> np.ndarray:
+    array = np.asarray(values, np.float64)
+    if array.shape != (size,):
+        raise ValueError(f"{name} has the shape {array.shape}, not ({size},)")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} of row {int(np.argmin(np.isfinite(array)))} is not finite")
+    return array
+
+
+def _lines(chosen: Any, directions: Directions) -> list[int]:
+    lines = np.asarray(chosen, np.int64)
+    if lines.ndim != 1 or (len(lines) and not 0 <= lines.min() <= lines.max() < len(directions)):
+        raise ValueError(f"chosen must be lines from 0 to {len(directions) - 1}, found {chosen}")
+    if (directions.lengths[lines] == 0).any():
+        raise ValueError("chosen names a row of zeros, which is near nothing")
+    return [int(line) for line in lines]

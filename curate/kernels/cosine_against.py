@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.cosine_join import BLOCK
-from curate.kernels.cosine_screen import Screen, screen_for
+from curate.kernels.cosine_screen import Screen, prepared, screen_for
 from curate.kernels.directions import Directions
 from curate.kernels.nearest import Nearest
 
@@ -39,14 +39,13 @@ def closest_other(
 
     def search(start: int) -> None:
         some = others[start : start + block]
-        prepared = screen.prepare(every.vectors[some], every.lengths[some])
-        left, right = screen.reaching(queries, prepared, cut)
+        left, right = screen.reaching(queries, prepared(screen, every, some), cut)
         found.append((left, some[right]))
 
     with screen.workers() as pool:
         for at in range(0, len(asked), block):
             lines = asked[at : at + block]
-            queries = screen.prepare(every.vectors[lines], every.lengths[lines])
+            queries = prepared(screen, every, lines)
             found: list[Any] = []
             list(pool.map(search, range(0, len(others), block)))
             for left, right in found:

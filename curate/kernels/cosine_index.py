@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from curate.kernels.cosine_join import BYTES_PER_PAIR, Neighbours, both_ways, neighbours
-from curate.kernels.cosine_screen import Screen, screen_for
+from curate.kernels.cosine_screen import Screen, prepared, screen_for
 from curate.kernels.directions import Directions
 from curate.kernels.spherical_means import closest_centroids, spherical_means
 
@@ -56,13 +56,13 @@ def indexed_neighbours(
         return neighbours(own, at_least)
     screen = screen or screen_for(len(lines), at_least)
     probes = _probes(own, lines)
-    prepared = screen.prepare(own.vectors[lines], own.lengths[lines])
+    ready = prepared(screen, own, lines)
     cut = at_least - screen.margin(own.vectors.shape[1])
     home, count = probes[:, 0], len(lines)
 
     def close(task: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
         number, asked, members = task
-        left, right = screen.reaching(prepared[asked], prepared[members], cut)
+        left, right = screen.reaching(ready[asked], ready[members], cut)
         left, right = asked[left], members[right]
         # Two members of one list meet twice here; once is enough.
         once = (left < right) | (home[left] != number)
@@ -121,13 +121,12 @@ def measured_recall(own: Directions, found: Neighbours, at_least: float) -> Reca
     lines = found.lines
     asked = np.arange(0, len(lines), max(1, len(lines) // SAMPLE))[:SAMPLE]
     screen = screen_for(len(lines), at_least)
-    queries = screen.prepare(own.vectors[lines[asked]], own.lengths[lines[asked]])
+    queries = prepared(screen, own, lines[asked])
     cut = at_least - screen.margin(own.vectors.shape[1])
 
     def search(start: int) -> tuple[np.ndarray, np.ndarray]:
         some = lines[start : start + _ASKED]
-        prepared = screen.prepare(own.vectors[some], own.lengths[some])
-        left, right = screen.reaching(queries, prepared, cut)
+        left, right = screen.reaching(queries, prepared(screen, own, some), cut)
         return asked[left], right.astype(np.int64) + start
 
     with screen.workers() as pool:

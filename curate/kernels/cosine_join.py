@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.cosine_screen import Screen, screen_for
+from curate.kernels.cosine_screen import Screen, prepared, screen_for
 from curate.kernels.directions import Directions
 
 BLOCK = 1024  # its products (2 or 4 MB) stay in the cache of one core or its neighbours
@@ -54,12 +54,12 @@ def neighbours(
     """
     lines = own.distinct()
     screen = screen or screen_for(len(lines), at_least)
-    prepared = screen.prepare(own.vectors[lines], own.lengths[lines])
+    ready = prepared(screen, own, lines)
     cut = at_least - screen.margin(own.vectors.shape[1])
 
     def close(task: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         a, b = task
-        left, right = screen.reaching(prepared[a : a + block], prepared[b : b + block], cut)
+        left, right = screen.reaching(ready[a : a + block], ready[b : b + block], cut)
         left, right = left + np.int32(a), right + np.int32(b)
         if a == b:
             upper = left < right

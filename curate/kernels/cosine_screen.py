@@ -18,10 +18,11 @@ from typing import Any, Protocol
 import numpy as np
 from numba import njit
 
-from curate.kernels.directions import unit
+from curate.kernels.directions import Directions, unit
 
 # From this many vectors on, bfloat16 products save more than it takes to load torch.
 LOAD_TORCH = 32_768
+_BLOCK = 4096  # vectors prepared together
 _FLOAT32, _BFLOAT16 = 2.0**-24, 2.0**-8  # unit roundoff
 
 
@@ -131,6 +132,15 @@ def screen_for(count: int, at_least: float) -> Screen:
     if at_least <= 0.05 or not (loaded or count >= LOAD_TORCH) or not _half_is_native():
         return FloatScreen()
     return half
+
+
+def prepared(screen: Screen, own: Directions, lines: np.ndarray) -> Any:
+    """Return the vectors at `lines` as `screen` multiplies them, without a whole copy between."""
+    out = screen.empty(len(lines), own.vectors.shape[1])
+    for start in range(0, len(lines), _BLOCK):
+        some = lines[start : start + _BLOCK]
+        out[start : start + len(some)] = screen.prepare(own.vectors[some], own.lengths[some])
+    return out
 
 
 def _half_is_native() -> bool:

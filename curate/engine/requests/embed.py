@@ -9,6 +9,7 @@ a batch pads little.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -67,7 +68,7 @@ def _ask_for(
     missing = np.flatnonzero(places == MISSING).tolist()
     # The longest first: if memory runs out, it does so at once.
     missing.sort(key=lambda number: -len(texts[number]))
-    batches = list(_cut(missing, getattr(model, "embed_texts", 1)))
+    batches = list(_cut(missing, texts, model))
     batches += [[number] for number in np.flatnonzero(places < MISSING).tolist()]
     while batches:
         work = [tuple(texts[number] for number in batch) for batch in batches]
@@ -84,9 +85,20 @@ def _ask_for(
     return errors
 
 
-def _cut(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(numbers), size):
-        yield list(numbers[start : start + size])
+def _cut(numbers: Sequence[int], texts: Sequence[str], model: Model) -> Iterator[list[int]]:
+    """Yield the texts of each request, as many as `model` takes at once."""
+    most = getattr(model, "embed_texts", 1)
+    longest = getattr(model, "embed_characters", sys.maxsize)
+    batch: list[int] = []
+    held = 0
+    for number in numbers:
+        held += len(texts[number])
+        if batch and (len(batch) == most or held > longest):
+            yield batch
+            batch, held = [], len(texts[number])
+        batch.append(number)
+    if batch:
+        yield batch
 
 
 def _ask(texts: tuple[str, ...], model: str | None, counts: Counts) -> Asking:

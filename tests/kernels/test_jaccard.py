@@ -20,8 +20,7 @@ from curate.kernels.jaccard import (
     prefix_length,
     threshold_of,
 )
-from curate.kernels.jaccard_join import nearest_kept_large
-from curate.kernels.set_column import window
+from curate.kernels.jaccard_join import nearest_kept_large, window
 
 UINT64S = pa.list_(pa.uint64())
 # Tiny vocabularies make ties, chains of similar sets and pairs exactly at the threshold common.

@@ -341,6 +341,8 @@ def _covered(vectors: Any, chosen: Any) -> np.ndarray:
 def _directions(vectors: Any) -> Directions:
     from curate.kernels.directions import Directions
 
+    if isinstance(vectors, Directions):
+        return vectors
     array = np.asarray(vectors)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"vectors must be numbers, found {array.dtype}")

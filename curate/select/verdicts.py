@@ -1,0 +1,87 @@
+"""What the selecting steps share: sketches with a vector, and verdicts on those not chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.chunk import vectors
+from curate.kernels.directions import Directions
+from curate.kernels.groups import allowed_of
+from curate.kernels.walk import score_column
+from curate.row import On, Row
+from curate.select import nearest_chosen
+from curate.step import Verdicts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from curate.chunk import Chunk
+
+NO_TEXT = "no text to compare"
+
+
+def sketch_of(row: Row, on: On, by: str | None) -> dict[str, Any]:
+    """Return the text that becomes a row's vector, and its score by the step `by`."""
+    return {"vector": row.text(on), "score": None if by is None else row.scores.get(by)}
+
+
+def sketches_of(chunk: Chunk, on: On, by: str | None) -> dict[str, pa.Array]:
+    """Return `sketch_of` all rows of a chunk."""
+    return {"vector": chunk.texts(on), "score": score_column(chunk, by)}
+
+
+def scores_of(sketches: pa.Table, by: str | None, *, missing: float | None = None) -> np.ndarray:
+    """Return the scores of rows; a row without one has the lowest of all, or `missing`.
+
+    Raises:
+        ValueError: no row has a score.
+    """
+    import pyarrow.compute as pc
+
+    column = pc.fill_null(sketches.column("score"), float("nan"))
+    scores = np.array(column.to_numpy(), np.float64)
+    known = ~np.isnan(scores)
+    if len(scores) and not known.any():
+        raise ValueError(f"no row has a score by '{by}'; by names an earlier step that scores rows")
+    if len(scores):
+        scores[~known] = scores[known].min() if missing is None else missing
+    return scores
+
+
+def verdicts_on(
+    sketches: pa.Table,
+    count: int | None,
+    share: float | None,
+    choose: Callable[[Directions, int], np.ndarray],
+) -> Verdicts:
+    """Keep the rows that `choose` chooses of the vectors; without an amount, keep all.
+
+    The score is the cosine with the closest kept row (for a kept one: kept before it), which a
+    dropped row names; a kept row's place in the order of choice is in its details.
+    """
+    size = sketches.num_rows
+    if count is None and share is None:
+        return Verdicts(np.full(size, -1))
+    every = Directions.of(vectors(sketches, "vector"))
+    chosen = choose(every, allowed_of(size, count, share))
+    nearest = nearest_chosen(every, chosen)
+    code = np.where(every.lengths > 0, 0, 1)
+    code[chosen] = -1
+    details: list[dict[str, Any] | None] = [None] * size
+    for place, line in enumerate(chosen.tolist()):
+        details[line] = {"place": place + 1}
+    return Verdicts(
+        code,
+        (f"not among the {amount_of(count, share)} chosen", NO_TEXT),
+        score=nearest.cosine,
+        partner=np.where(code >= 0, nearest.line, -1),
+        details=details,
+    )
+
+
+def amount_of(count: int | None, share: float | None) -> str:
+    """Return an amount as a reason names it."""
+    return f"{count} rows" if share is None else f"{share:.4g} share"

@@ -1,0 +1,84 @@
+"""Take rows from the best score down, unless one taken before is too close (DEITA)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from curate.kernels.groups import check_amount
+from curate.row import On, Row
+from curate.step import Verdicts, Whole, rule
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from curate.chunk import Chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReprFilter(Whole):
+    """Keep the best rows that no better kept one is too close to (DEITA's repr filter).
+
+    Rows are walked by the score of the step `by`, highest first (ties in source order, rows without
+    a score last). A row is dropped if its cosine with any kept one is above `similarity`; the
+    closest of them and the cosine are named. The walk ends when `count` rows are kept, or `share`.
+    Rows without a text are dropped.
+    """
+
+    on: On = "whole"
+    encoder: str | None = None
+    by: str | None = None
+    similarity: float = rule(0.9)
+    count: int | None = rule(None)
+    share: float | None = rule(None)
+
+    source: ClassVar[str] = "Liu et al. 2023 (DEITA), arXiv 2312.15685, section 2.4; 0.9 theirs"
+
+    def check(self) -> None:
+        """Reject a step without a score, two amounts, and an impossible cosine."""
+        if not self.by:
+            raise ValueError("by must name an earlier step whose score decides who comes first")
+        if not 0 < self.similarity < 1:
+            raise ValueError(f"similarity is above 0 and below 1, not {self.similarity}")
+        check_amount(self.count, self.share)
+
+    def sketch_types(self) -> dict[str, str]:
+        """Return the vector, and the score that `by` names."""
+        return {"vector": "embedding", "score": "float64"}
+
+    def sketch(self, row: Row) -> dict[str, Any]:
+        """Name the text of one row that becomes a vector."""
+        from curate.select.verdicts import sketch_of
+
+        return sketch_of(row, self.on, self.by)
+
+    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
+        """Name the texts of a chunk."""
+        from curate.select.verdicts import sketches_of
+
+        return sketches_of(chunk, self.on, self.by)
+
+    def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
+        """Walk the rows from the best score down."""
+        import numpy as np
+
+        from curate import select
+        from curate.chunk import vectors
+        from curate.kernels.directions import Directions
+        from curate.kernels.groups import allowed_of
+        from curate.select.verdicts import NO_TEXT, amount_of, scores_of
+
+        every = Directions.of(vectors(sketches, "vector"))
+        limited = self.count is not None or self.share is not None
+        count = allowed_of(len(every), self.count, self.share) if limited else None
+        score = scores_of(sketches, self.by, missing=float("nan"))
+        found = select.repr_filter(every, score, count, threshold=self.similarity)
+        code = np.where(every.lengths > 0, np.where(found.partner >= 0, 0, 1), 2)
+        code[found.chosen] = -1
+        reasons = (
+            f"cosine above {self.similarity:g} with a better row",
+            f"not among the {amount_of(self.count, self.share)} chosen",
+            NO_TEXT,
+        )
+        return Verdicts(code, reasons, score=found.cosine, partner=found.partner)

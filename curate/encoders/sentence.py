@@ -8,7 +8,7 @@ batch of short texts is large, one of long texts stays in the processor's cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,8 +62,11 @@ class SentenceEncoder:
         self._prompt: str | None = self._model.prompts.get(name) if name else None
         self._budget = GPU_TOKENS if device.startswith("cuda") else CPU_TOKENS
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        """Return a vector for each text."""
+    def encode(self, texts: Sequence[str], wanted: Callable[[], bool] = lambda: True) -> Encoded:
+        """Return a vector for each text.
+
+        It raises `InterruptedError` before the first batch for which `wanted` says no.
+        """
         if not texts:
             return Encoded(np.empty((0, 1), np.float32), 0, ())
         lengths = self._lengths(texts)
@@ -71,6 +74,8 @@ class SentenceEncoder:
         read = np.minimum(lengths, longest)
         found: dict[int, np.ndarray] = {}
         for batch in batches(read, self._budget):
+            if not wanted():
+                raise InterruptedError("nobody waits for these vectors any longer")
             lines = self._compute([texts[number] for number in batch], int(read[batch[0]]))
             found.update(zip(batch, lines, strict=True))
         vectors = np.stack([found[number] for number in range(len(texts))])

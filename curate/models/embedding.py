@@ -55,7 +55,7 @@ class Embedding:
             for one in some:
                 one.settle(Reply())
             return
-        found = self._encoder.encode(texts)
+        found = self._encoder.encode(texts, lambda: not all(one.given_up for one in some))
         vectors, cut, start = found.vectors.tolist(), set(found.cut), 0
         for one in some:
             end = start + len(_texts(one))

@@ -6,6 +6,7 @@ Nothing here does input or output. A body that does not hold a reply is a `Tempo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -147,7 +148,10 @@ def _vectors(request: Embed, data: Mapping[str, Any]) -> Reply:
     rows = sorted(data["data"], key=lambda one: one["index"])
     if len(rows) != len(request.texts):
         raise malformed(f"{len(rows)} vectors for {len(request.texts)} texts")
-    vectors = tuple([float(value) for value in row["embedding"]] for row in rows)
+    # What is no number in a vector comes as null: JSON has no NaN.
+    vectors = tuple(
+        [math.nan if value is None else float(value) for value in row["embedding"]] for row in rows
+    )
     return Reply(values=vectors, **_usage(data))
 
 

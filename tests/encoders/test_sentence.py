@@ -137,6 +137,12 @@ def test_batches_keep_to_their_budget() -> None:
     assert list(batches(np.array([], np.int64), 1000)) == []
 
 
+def test_it_ends_when_nobody_waits(plain: SentenceEncoder) -> None:
+    asked = iter([True, False])
+    with pytest.raises(InterruptedError):
+        plain.encode(TEXTS, lambda: next(asked))
+
+
 def test_no_text_is_no_vector(plain: SentenceEncoder) -> None:
     found = plain.encode([])
     assert (len(found.vectors), found.tokens, found.cut) == (0, 0, ())

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -23,8 +24,8 @@ def write_down(log: Path) -> None:
     """Let the encoder append to `log` how many texts it has computed."""
     original = SentenceEncoder.encode
 
-    def encode(self: SentenceEncoder, texts: Sequence[str]) -> Encoded:
-        found = original(self, texts)
+    def encode(self: SentenceEncoder, texts: Sequence[str], *rest: Any) -> Encoded:
+        found = original(self, texts, *rest)
         with log.open("a") as file:
             file.write(f"{len(texts)}\n")
             file.flush()

@@ -19,7 +19,7 @@ from curate.engine import embedding
 from curate.engine.options import Progress
 from curate.engine.requests.store import Store
 from curate.engine.requests.vectors import Encoded, vector_keys
-from curate.errors import CeilingReached, StoppedShort
+from curate.errors import CeilingReached, RecipeError, StoppedShort
 from curate.row import Row
 from curate.step import Asking, Verdicts, Whole, dataclass
 from tests.engine.conftest import assert_conserved
@@ -153,6 +153,16 @@ def test_two_encoders_must_be_told_apart() -> None:
     pipeline = Pipeline([SameVector()], encoders={"one": "local", "two": "local"})
     with pytest.raises(Exception, match="several: one, two; name one"):
         pipeline.resolved()
+
+
+def test_a_wrong_encoder_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    for spec, said in (
+        ("nowhere:x", "unknown prefix 'nowhere'"),
+        ({"model": "local", "prefix": 3}, "'prefix' is 3; it must be a text"),
+    ):
+        with pytest.raises(RecipeError, match=said):
+            Pipeline([SameVector()], encoders={"e": spec}).run(rows(), run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_rows_are_no_error(encoder: dict[str, str], tmp_path: Path) -> None:

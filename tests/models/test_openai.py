@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -115,6 +116,9 @@ def test_embeddings_come_back_in_order() -> None:
     assert seen.path == "/v1/embeddings"
     assert seen.body == {"model": "tiny", "input": ["a", "b"], "encoding_format": "float"}
     assert reply == Reply(values=([1.0, 2.0], [3.0, 4.5]), input_tokens=6)
+    broken = [{"index": 0, "embedding": [None, 1.5]}]
+    reply, _ = ask(lambda r: as_json({"data": broken}), Embed(texts=("a",)))
+    assert math.isnan(reply.values[0][0]), "JSON has no NaN: servers send null"
     few, _ = ask(lambda r: as_json({"data": data[:1]}), Embed(texts=("a", "b")))
     assert isinstance(few, TemporaryFault) and "1 vectors for 2 texts" in str(few)
 

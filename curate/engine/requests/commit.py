@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from curate.engine.posix import no_room
 from curate.errors import DiskFull, StoreError
 
 T = TypeVar("T")
@@ -186,7 +187,7 @@ class Committer:
 
     def _is_full(self, error: Exception) -> bool:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
+        if code == sqlite3.SQLITE_FULL or no_room(error):
             return True
         return (
             code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)

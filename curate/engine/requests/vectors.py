@@ -16,7 +16,7 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -187,7 +187,7 @@ class Vectors:
 
         Where another process was first, its vector stays, unless it was none.
         """
-        matrix = _matrix(encoder, encoded.vectors)
+        matrix = _matrix(encoder, encoded.vectors, len(encoded.keys))
         places = self.find(encoded.keys, connection)
         # The last of equal keys stands for all of them.
         new = {encoded.keys[i]: i for i in np.flatnonzero(places <= 0).tolist()}
@@ -300,8 +300,14 @@ class _Writer:
         os.close(self._file)
 
 
-def _matrix(encoder: str, vectors: Sequence[Any]) -> np.ndarray:
-    """Return vectors as a matrix, or raise when they are not of one length."""
+def _matrix(encoder: str, vectors: Sequence[Any], count: int) -> np.ndarray:
+    """Return vectors as a matrix, or raise when they are not one for each text, of one length."""
+    if len(vectors) != count or not all(isinstance(one, Sized) for one in vectors):
+        found = f"{len(vectors)} values" if len(vectors) != count else "values that are no vectors"
+        raise StoppedShort(
+            f"encoder {encoder} gave {found} for {count} texts; it must give a list of numbers for "
+            "each. See what answers there, and run the same command again"
+        )
     widths = sorted({len(vector) for vector in vectors})
     if len(widths) != 1 or not widths[0]:
         found = " and ".join(map(str, widths)) or "no"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ from curate.engine.requests import keep
 from curate.engine.requests import vectors as vectors_module
 from curate.engine.requests.store import Paid, Store
 from curate.engine.requests.vectors import MISSING, Encoded, is_cut, vector_keys
-from curate.errors import StoppedShort, StoreError
+from curate.errors import DiskFull, StoppedShort, StoreError
 
 E = "an encoder"
 
@@ -129,6 +131,37 @@ def test_another_dimension_says_what_happened(tmp_path: Path) -> None:
             put(store, ["b"], [[]])
         put(store, ["b"], [[1, 2, 3]], encoder="another")
         assert get(store, ["a", "b"]) == [[1, 2], None]
+
+
+def test_what_are_no_vectors_ends_the_run_in_words(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        with pytest.raises(StoppedShort, match="gave 1 values for 2 texts"):
+            put(store, ["a", "b"], [[1, 2]])
+        with pytest.raises(StoppedShort, match="values that are no vectors"):
+            put(store, ["a"], [0.5])
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_full_disk_keeps_what_arrived_if_it_can(
+    times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, left = os.pwrite, [times]
+
+    def full(file: int, data: Any, at: int) -> int:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(file, data, at)
+
+    with Store.open(tmp_path) as store:
+        monkeypatch.setattr(os, "pwrite", full)
+        if times == 1:
+            put(store, ["a"], [[1, 2]])
+        else:
+            with pytest.raises(DiskFull, match="Free some space"):
+                put(store, ["a"], [[1, 2]])
+        assert store.full, "nothing more is to be sent"
+        assert get(store, ["a"]) == ([[1, 2]] if times == 1 else [None])
 
 
 def test_a_file_that_went_names_the_way_out(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ _WORTH_PROCESSES = 2.0
 # Parts whose requests are under way at once: while the last slow replies of one are waited for, the
 # next ones keep every place busy.
 ASKING_PARTS = 3
-# A batch job takes hours, however full it is: with these rows two of them are full.
-BATCHING_PARTS = 8
+# A batch job takes hours, however full it is: with these rows one of them is full.
+BATCHING_PARTS = 4
 
 
 def ordered_map(

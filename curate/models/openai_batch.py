@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from curate.ask import Reply, Request
-from curate.errors import ModelError, TemporaryFault
+from curate.errors import ModelError, RecipeError, TemporaryFault
 from curate.models.faults import Refusal, fault_of
 from curate.models.wire import body_of, malformed, path_of, reply_of
 
@@ -32,6 +32,8 @@ ENDED = ("completed", "failed", "expired", "cancelled")
 # Clocks differ; a job in the list that is older than this was not made by us.
 SKEW_SECONDS = 86_400
 CONNECT_SECONDS = 10.0
+# How a server answers that does not know of files.
+_NOT_THERE = (404, 405, 501)
 # What the server says of requests that it did not come to within the job's time.
 _NOT_REACHED = ("batch_expired", "batch_cancelled")
 _MASK = "***"
@@ -100,9 +102,18 @@ class OpenAIBatch:
     async def upload(self, path: Path) -> str:
         """Send a job's file and return what the server calls it."""
         client = await self._opened()
-        with path.open("rb") as file:
-            sent = client.files.create(file=(path.name, file), purpose="batch")
-            return (await self._asked(sent)).id
+        try:
+            with path.open("rb") as file:
+                return (await client.files.create(file=(path.name, file), purpose="batch")).id
+        except OSError:
+            raise
+        except Exception as error:
+            if (status := getattr(error, "status_code", 0)) in _NOT_THERE:
+                raise RecipeError(
+                    f"{self.name} at {self.base_url} has no Batch API ({status}); leave 'batch' "
+                    "out, or check base_url"
+                ) from None
+            raise self._fault(error) from None
 
     async def find_file(self, name: str, since: float) -> str | None:
         """Return the newest file called `name` that was uploaded after `since`, if there is one."""

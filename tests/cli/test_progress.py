@@ -76,6 +76,14 @@ def test_what_brought_no_reply_is_told_by_cause() -> None:
     assert " | 1,200 rate_limit | 1 timeout | " in Line().text(progress)
 
 
+def test_batch_jobs_are_told_together() -> None:
+    progress = Progress(rows=9, batches={"one": (40, 1000), "two": (2, 500)})
+    said = "| batch jobs: 2 in progress, 42 of 1,500 requests done |"
+    assert said in Line().text(progress)
+    progress.batches.clear()
+    assert "batch" not in Line().text(progress)
+
+
 def test_while_models_are_asked_the_rows_tell_how_long(time: Clock) -> None:
     line = Line()
     line.text(Progress("reading"))

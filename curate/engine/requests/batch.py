@@ -64,6 +64,7 @@ class Lane:
         self._store, self._spending, self._counts = store, spending, counts
         self._following = Following(model, desk, store, spending, counts, self._over)
         self._waiting: list[Flight] = []
+        self._making: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._gathered = 0
         # Whether what waits must wait until a job has ended: for money, or for room.
@@ -95,6 +96,8 @@ class Lane:
 
     def abandon(self) -> None:
         """Wait for the server no longer, whatever it is doing."""
+        for task in list(self._making):
+            task.cancel()
         self._following.abandon()
 
     def _halt_timer(self) -> None:
@@ -107,7 +110,9 @@ class Lane:
         self._halt_timer()
         taken, self._waiting, self._gathered = self._waiting, [], 0
         if taken and self._desk.stopped is None:
-            self._desk.begin(self._make(taken))
+            task = self._desk.begin(self._make(taken))
+            self._making.add(task)
+            task.add_done_callback(self._making.discard)
 
     # -- making jobs ------------------------------------------------------------------------------
 

@@ -169,7 +169,7 @@ def fault_of_rest(remote: Remote, where: str) -> Callable[[Line], ModelError]:
     if remote.status != "failed":
         late = f"{where} did not come to the request (the batch job {remote.status})"
         return lambda line: TemporaryFault(late, cause="expired")
-    refused = f"{where} refused the batch job: {said}"
+    refused = said if said.startswith(where) else f"{where} refused the batch job: {said}"
     if too_much(remote) or not remote.refused:
         cause = "rate_limit" if remote.refused else "refused"
         return lambda line: TemporaryFault(refused, cause=cause)

@@ -17,7 +17,7 @@ from curate.engine.requests.jobs import Job, Jobs
 from curate.engine.requests.spending import Spending
 from curate.engine.requests.store import Store
 from curate.engine.requests.submit import Submitting
-from curate.errors import ModelError, PermanentFault, StoppedShort, TemporaryFault
+from curate.errors import ModelError, PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.openai_batch import Refused, Remote
 
 if TYPE_CHECKING:
@@ -130,6 +130,11 @@ class Following:
             remote = await self._submitting.submitted(job.name, fresh=fresh)
         except PermanentFault as error:
             return Remote("", "failed", refused=(Refused("", str(error)),))
+        except RecipeError as error:
+            refused = PermanentFault(str(error))
+            async for _ in self._collecting.rest(job, lambda line: refused, {}):
+                continue
+            raise
         if remote is None:
             return Remote("", "completed")
         total = self._jobs.count(job.name)

@@ -313,6 +313,17 @@ def test_a_refused_key_fails_the_rows_and_bills_nothing(
     assert open_jobs(tmp_path) == []
 
 
+def test_a_server_without_batches_ends_the_run_and_reserves_nothing(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    server.faults = {"POST /files": [404]}
+    with driver(tmp_path, model(server), max_cost=1000) as opened:
+        with pytest.raises(RecipeError, match=r"no Batch API \(404\); leave 'batch' out"):
+            ask(opened, texts(2))
+        tally = opened.spending.tally()
+    assert (tally.cost_usd, tally.reserved_usd, open_jobs(tmp_path)) == (0, 0, [])
+
+
 def test_a_job_that_the_server_lost_stops_the_run(tmp_path: Path, server: BatchServer) -> None:
     server.on = lambda name: server.jobs.clear() if name == "GET /batches/one" else None
     with driver(tmp_path, model(server)) as opened, pytest.raises(StoppedShort, match="same key"):

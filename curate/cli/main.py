@@ -11,6 +11,7 @@ import gc
 import importlib
 import os
 import re
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -133,10 +134,18 @@ def curate(
     """
 
 
+def _leave_cycles() -> None:
+    """Look for no cycles at the very end: that frees nothing, and takes 60 ms with numba loaded.
+
+    The bindings of triton, which comes with vLLM, print whatever is left then as leaked.
+    """
+    if "triton" not in sys.modules:
+        gc.freeze()
+
+
 def main() -> None:
     """Run the command line."""
     # https://no-color.org: set to anything, it means no colour; otherwise the terminal decides.
     color = False if os.environ.get("NO_COLOR") else None
-    # Looking for cycles at the very end frees nothing, and takes 60 ms once numba is loaded.
-    atexit.register(gc.freeze)
+    atexit.register(_leave_cycles)
     typer.main.get_command(app).main(prog_name="curate", color=color)

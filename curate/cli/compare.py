@@ -57,6 +57,7 @@ def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:
     return {
         "counts": {name: [run.summary[name] for run in runs] for name in COUNTS},
         "reasons": _reasons(runs),
+        "remarks": _remarks(runs),
         "recipe": _recipe_difference(runs),
         "moves": _moves(outcomes),
         "rows": _moved_rows(runs, outcomes, count),
@@ -73,6 +74,21 @@ def _reasons(runs: tuple[Result, Result]) -> list[dict[str, Any]]:
     return [
         {"step": label, "reason": reason, "counts": pair}
         for (label, reason), pair in counts.items()
+        if pair[0] != pair[1]
+    ]
+
+
+def _remarks(runs: tuple[Result, Result]) -> list[dict[str, Any]]:
+    """Return the steps' remarks that differ: what they name, and what each run says of it."""
+    said: dict[tuple[str, str], list[str | None]] = {}
+    for index, run in enumerate(runs):
+        for step in run.summary["steps"]:
+            for remark in step.get("remarks", ()):
+                name, _, value = remark.partition(": ")
+                said.setdefault((step["label"], name), [None, None])[index] = value
+    return [
+        {"step": label, "remark": name, "values": pair}
+        for (label, name), pair in said.items()
         if pair[0] != pair[1]
     ]
 
@@ -184,6 +200,13 @@ def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]
                 for a, b in [r["counts"]]
             ],
         )
+    if found["remarks"]:
+        yield from ("", "remarks that differ")
+        lines = [
+            [f"  {r['step']}", r["remark"], *("-" if v is None else v for v in r["values"])]
+            for r in found["remarks"]
+        ]
+        yield table(["  step", "remark", *names], lines)
     if found["recipe"]:
         yield from ("", "recipe", *(f"  {_plain(line)}" for line in found["recipe"]))
     yield ""

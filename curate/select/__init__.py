@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from curate.select.arguments import count_of, directions_of, lines_of, numbers_of
+from curate.select.figures import cluster_entropy, nearest_distance, vendi_score
+
 if TYPE_CHECKING:
     from curate.kernels.directions import Directions
 
@@ -24,6 +27,7 @@ __all__ = [
     "Filtered",
     "Nearest",
     "cluster",
+    "cluster_entropy",
     "clusters",
     "coverage",
     "dpp",
@@ -31,9 +35,11 @@ __all__ = [
     "instag_cover",
     "k_center",
     "nearest_chosen",
+    "nearest_distance",
     "qdit",
     "radius",
     "repr_filter",
+    "vendi_score",
 ]
 
 
@@ -67,11 +73,12 @@ def k_center(vectors: Any, count: int) -> np.ndarray:
         int64 of shape (chosen,). Time grows with rows x count, memory by 24 bytes a row.
     """
     from curate.kernels.cover import Cover
+    from curate.kernels.spherical import closest_to_mean
 
-    directions, count = _directions(vectors), _count(count)
+    directions, count = directions_of(vectors), count_of(count)
     cover = Cover(directions)
     far = np.where(directions.lengths > 0, 0.0, np.inf)
-    line = _closest_to_mean(directions) if count else -1
+    line = closest_to_mean(directions) if count else -1
     while line >= 0:
         cover.add(line)
         if len(cover.chosen) == count:
@@ -105,7 +112,7 @@ def facility_location(
     """
     from curate.kernels.facility import lazy_greedy
 
-    return lazy_greedy(_gains(_directions(vectors), neighbours, budget), _count(count))
+    return lazy_greedy(_gains(directions_of(vectors), neighbours, budget), count_of(count))
 
 
 def qdit(
@@ -137,15 +144,15 @@ def qdit(
     """
     from curate.kernels.facility import Quality, lazy_greedy
 
-    directions = _directions(vectors)
-    worth = _numbers(quality, len(directions), "quality")
+    directions = directions_of(vectors)
+    worth = numbers_of(quality, len(directions), "quality")
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is from 0 (diversity) to 1 (quality), not {alpha}")
     spread = float(np.ptp(worth)) if len(worth) else 0.0
     scaled = (worth - worth.min()) / spread if spread > 0 else np.zeros(len(worth))
     weight = (1 - alpha) / max(1, len(directions))
     gains = _gains(directions, neighbours, budget)
-    return lazy_greedy(gains, _count(count), Quality(weight, alpha * scaled))
+    return lazy_greedy(gains, count_of(count), Quality(weight, alpha * scaled))
 
 
 def dpp(vectors: Any, count: int, *, quality: Any = None) -> np.ndarray:
@@ -165,12 +172,12 @@ def dpp(vectors: Any, count: int, *, quality: Any = None) -> np.ndarray:
     """
     from curate.kernels.determinant import greedy_determinant
 
-    directions = _directions(vectors)
+    directions = directions_of(vectors)
     size = len(directions)
-    worth = np.ones(size) if quality is None else _numbers(quality, size, "quality")
+    worth = np.ones(size) if quality is None else numbers_of(quality, size, "quality")
     if (worth < 0).any():
         raise ValueError(f"quality must not be negative, found {worth.min():g}")
-    return greedy_determinant(directions, worth, _count(count))
+    return greedy_determinant(directions, worth, count_of(count))
 
 
 def repr_filter(
@@ -192,7 +199,7 @@ def repr_filter(
     """
     from curate.kernels.cosine_walk import walk_searching
 
-    directions = _directions(vectors)
+    directions = directions_of(vectors)
     if not 0 < threshold < 1:
         raise ValueError(f"threshold is a cosine above 0 and below 1, not {threshold}")
     worth = np.asarray(score, np.float64)
@@ -203,7 +210,7 @@ def repr_filter(
     found = walk_searching(directions, order, float(np.nextafter(threshold, 2.0)))
     walked = (found.partner < 0) & (directions.lengths > 0)
     chosen = order[walked[order]]
-    if count is not None and len(chosen) > _count(count):
+    if count is not None and len(chosen) > count_of(count):
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
         beyond = place >= place[chosen[count]]
@@ -228,7 +235,7 @@ def clusters(vectors: Any, count: int, *, seed: int = 0) -> tuple[np.ndarray, np
     """
     from curate.kernels.spherical import spherical_clusters
 
-    found = spherical_clusters(_directions(vectors), _count(count), seed)
+    found = spherical_clusters(directions_of(vectors), count_of(count), seed)
     return found.cluster, found.cosine
 
 
@@ -266,7 +273,7 @@ def cluster(
         raise ValueError(f"score has the shape {worth.shape}, not {of.shape}")
     if quota not in ("proportional", "uniform"):
         raise ValueError(f"quota is 'proportional' or 'uniform', not '{quota}'")
-    return places_of_groups(of, worth, _count(count), uniform=quota == "uniform")
+    return places_of_groups(of, worth, count_of(count), uniform=quota == "uniform")
 
 
 def instag_cover(tags: Sequence[Iterable[Hashable]], count: int) -> np.ndarray:
@@ -286,7 +293,7 @@ def instag_cover(tags: Sequence[Iterable[Hashable]], count: int) -> np.ndarray:
 
     if any(isinstance(own, str) for own in tags):
         raise ValueError("tags must be a list of tags for each row, and found a text")
-    return np.array(complexity_first(tags, _count(count)), np.int64)
+    return np.array(complexity_first(tags, count_of(count)), np.int64)
 
 
 def nearest_chosen(vectors: Any, chosen: Any) -> Nearest:
@@ -301,10 +308,10 @@ def nearest_chosen(vectors: Any, chosen: Any) -> Nearest:
     """
     from curate.kernels.cover import Cover
 
-    directions = _directions(vectors)
+    directions = directions_of(vectors)
     cover = Cover(directions)
     line, cosine = np.full(len(directions), -1), np.full(len(directions), np.nan)
-    lines = _lines(chosen, directions)
+    lines = lines_of(chosen, directions)
     for one in lines:
         if cover.chosen:
             line[one], cosine[one] = cover.nearest_of(one), cover.cosine[one]
@@ -330,23 +337,12 @@ def _covered(vectors: Any, chosen: Any) -> np.ndarray:
     """Return the cosine of every row that has a direction with the closest chosen row."""
     from curate.kernels.cover import Cover
 
-    directions = _directions(vectors)
+    directions = directions_of(vectors)
     cover = Cover(directions)
-    for one in _lines(chosen, directions):
+    for one in lines_of(chosen, directions):
         cover.add(one)
     covered: np.ndarray = np.maximum(cover.cosine[directions.lengths > 0], -1.0)
     return covered
-
-
-def _directions(vectors: Any) -> Directions:
-    from curate.kernels.directions import Directions
-
-    if isinstance(vectors, Directions):
-        return vectors
-    array = np.asarray(vectors)
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"vectors must be numbers, found {array.dtype}")
-    return Directions.of(array)
 
 
 def _gains(directions: Directions, neighbours: int | None, budget: int) -> Any:
@@ -358,34 +354,3 @@ def _gains(directions: Directions, neighbours: int | None, budget: int) -> Any:
     if neighbours < 1:
         raise ValueError(f"neighbours is at least 1 (a row itself), not {neighbours}")
     return NearestRows(directions, neighbour_lists(directions, neighbours, itself=True))
-
-
-def _closest_to_mean(directions: Directions) -> int:
-    """Return the first line closest to the sum of all unit vectors, or -1 where all are zeros."""
-    from curate.kernels.spherical import closest_to_mean
-
-    return closest_to_mean(directions)
-
-
-def _count(count: int) -> int:
-    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
-        raise ValueError(f"count is a whole number of at least 0, not {count!r}")
-    return int(count)
-
-
-def _numbers(values: Any, size: int, name: str) -> np.ndarray:
-    array = np.asarray(values, np.float64)
-    if array.shape != (size,):
-        raise ValueError(f"{name} has the shape {array.shape}, not ({size},)")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} of row {int(np.argmin(np.isfinite(array)))} is not finite")
-    return array
-
-
-def _lines(chosen: Any, directions: Directions) -> list[int]:
-    lines = np.asarray(chosen, np.int64)
-    if lines.ndim != 1 or (len(lines) and not 0 <= lines.min() <= lines.max() < len(directions)):
-        raise ValueError(f"chosen must be lines from 0 to {len(directions) - 1}, found {chosen}")
-    if (directions.lengths[lines] == 0).any():
-        raise ValueError("chosen names a row of zeros, which is near nothing")
-    return [int(line) for line in lines]

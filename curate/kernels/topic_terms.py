@@ -1,0 +1,42 @@
+"""The distinctive words of clusters, by class-based TF-IDF.
+
+Grootendorst 2022 (BERTopic), arXiv 2203.05794, equation 2: a word t weighs tf(t, c) x log(1 + A /
+f(t)) in a cluster c, tf being how often c has it, f how often all clusters do, and A the mean
+number of words of a cluster. Words are runs of two or more letters in lower case, without English
+function words; a run of Chinese or Japanese characters counts as one word.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+def topic_terms(texts: Iterable[str], topics: Sequence[int], count: int) -> dict[int, list[str]]:
+    """Return for each topic its `count` heaviest words; of equal ones the first by alphabet.
+
+    A text of the topic -1 does not count.
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    words: dict[int, Counter[str]] = {topic: Counter() for topic in sorted(set(topics) - {-1})}
+    for text, topic in zip(texts, topics, strict=True):
+        if topic >= 0:
+            words[topic].update(_WORD.findall(text.lower()))
+    for own in words.values():
+        for stop in ENGLISH_STOP_WORDS:
+            own.pop(stop, None)
+    total: Counter[str] = Counter()
+    for own in words.values():
+        total.update(own)
+    mean = total.total() / len(words) if words else 0.0
+    return {topic: _heaviest(own, total, mean, count) for topic, own in words.items()}
+
+
+def _heaviest(own: Counter[str], total: Counter[str], mean: float, count: int) -> list[str]:
+    weights = {word: often * math.log1p(mean / total[word]) for word, often in own.items()}
+    return sorted(weights, key=lambda word: (-weights[word], word))[:count]

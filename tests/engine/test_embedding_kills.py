@@ -54,7 +54,7 @@ def test_a_kill_loses_at_most_one_batch(tmp_path: Path, capsys: pytest.CaptureFi
         assert process.wait() == -signal.SIGKILL
         lost.append(computed(tmp_path) - stored(tmp_path) - sum(lost))
         assert 0 <= lost[-1] <= CPU_TEXTS
-    assert child(tmp_path, "run").wait(120) == 0
+    assert child(tmp_path, "run").wait(900) == 0
     assert stored(tmp_path) == COUNT
     assert computed(tmp_path) == COUNT + sum(lost), "nothing that was stored is encoded again"
     vectors = np.fromfile(tmp_path / "run.f32", np.float32).reshape(COUNT, 384)
@@ -66,7 +66,7 @@ def test_a_kill_loses_at_most_one_batch(tmp_path: Path, capsys: pytest.CaptureFi
 def test_two_processes_share_one_store(tmp_path: Path) -> None:
     prepare(tmp_path)
     both = [child(tmp_path, name) for name in ("one", "two")]
-    assert [process.wait(240) for process in both] == [0, 0]
+    assert [process.wait(900) for process in both] == [0, 0]
     assert stored(tmp_path) == COUNT
     one, two = ((tmp_path / f"{name}.f32").read_bytes() for name in ("one", "two"))
     assert one == two, "each text has one vector, whoever made it"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from curate.ask import Reply, Request
-from curate.errors import ModelError, RecipeError, TemporaryFault
+from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
 from curate.models.faults import Refusal, fault_of
 from curate.models.wire import body_of, malformed, path_of, reply_of
 
@@ -39,6 +39,10 @@ _NOT_REACHED = ("batch_expired", "batch_cancelled")
 _MASK = "***"
 
 T = TypeVar("T")
+
+
+class Missing(PermanentFault):
+    """Say that the server does not have a job, or a file of it, any more."""
 
 
 class Refused(NamedTuple):
@@ -245,6 +249,8 @@ class OpenAIBatch:
         body = getattr(error, "body", None)
         content = json.dumps(body) if isinstance(body, dict) else str(body or "")
         fault = fault_of(Refusal(response.status_code, response.headers, content.encode()), where)
+        if response.status_code == 404:
+            fault = Missing(str(fault))
         fault.args = (self._masked(str(fault)),)
         return fault
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow.parquet as pq
 import pytest
 
 from curate.engine.requests.spending import Spending, Tally
@@ -108,6 +109,11 @@ def assert_same(folder: Path, server: BatchServer, want: Calm) -> None:
     assert spent.cost_usd == pytest.approx(want.spent.cost_usd)
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert files and not [path for path in files if KEY.encode() in path.read_bytes()]
+    # Parquet is compressed, and so are the requests in the store: look inside, too.
+    texts = [str(pq.read_table(path).to_pylist()) for path in folder.rglob("*.parquet")]
+    with Store.open(folder / "store") as store:
+        texts += [str(exchange) for exchange in store.exchanges()]
+    assert "no number, ***" in "".join(texts) and KEY not in "".join(texts)
 
 
 @pytest.mark.slow

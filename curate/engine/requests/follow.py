@@ -18,7 +18,7 @@ from curate.engine.requests.spending import Spending
 from curate.engine.requests.store import Store
 from curate.engine.requests.submit import Submitting
 from curate.errors import ModelError, PermanentFault, RecipeError, StoppedShort, TemporaryFault
-from curate.models.openai_batch import Refused, Remote
+from curate.models.openai_batch import Missing, Refused, Remote
 
 if TYPE_CHECKING:
     from curate.engine.requests.send import Counts, Flight
@@ -214,15 +214,19 @@ class Following:
 
     def _given_up(self, remote: Remote, fault: ModelError) -> Remote:
         """Take a job that the server does not show for lost, where the user said so."""
-        if not self._desk.retry_failed:
+        if not (self._desk.retry_failed and isinstance(fault, Missing)):
             raise self._lost_sight(remote, fault) from None
         return Remote(remote.id, LOST)
 
     def _lost_sight(self, remote: Remote, fault: ModelError) -> StoppedShort:
+        advice = (
+            "; if it is gone for good, --retry-failed gives it up, and its requests are sent, and "
+            "paid for, once more"
+        )
         return StoppedShort(
             f"the batch job {remote.id} cannot be followed: {fault}. What it answers is kept at "
-            "the provider, and the same command, with the same key, looks for it again; with "
-            "--retry-failed it is given up, and its requests are sent, and paid for, once more"
+            "the provider, and the same command, with the same key, looks for it again"
+            + (advice if isinstance(fault, Missing) else "")
         )
 
     def _say_where(self, name: str) -> None:

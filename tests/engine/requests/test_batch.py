@@ -330,6 +330,13 @@ def test_a_job_that_the_server_lost_stops_the_run(tmp_path: Path, server: BatchS
         ask(opened, texts(2))
     assert len(open_jobs(tmp_path)) == 1
     server.on = lambda name: None
+    # A wrong key is no proof.
+    server.faults = {"GET /batches/one": [401]}
+    with (
+        driver(tmp_path, model(server), retry_failed=True) as opened,
+        pytest.raises(StoppedShort, match="401"),
+    ):
+        ask(opened, texts(2))
     # Only the user can say that it is gone for good; what it may have cost stays counted.
     with driver(tmp_path, model(server), retry_failed=True, max_cost=1000) as opened:
         assert ask(opened, texts(2)) == ["re: text 0", "re: text 1"]

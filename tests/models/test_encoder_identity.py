@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from curate.errors import RecipeError
 from curate.models import hf
 from curate.models.model import (
     embed_identity_of,
+    embed_limits_of,
     identity_for,
     identity_of,
     open_model,
@@ -75,6 +77,21 @@ def test_the_embedded_encoder_is_the_default_one() -> None:
 def test_a_server_goes_by_its_name_and_address() -> None:
     spec = {"model": "openai:small", "base_url": "http://127.0.0.1:9/v1"}
     assert name_of(spec) == "openai:small at http://127.0.0.1:9/v1"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"model": MINILM},
+        {"model": MINILM, "batch_size": 8},
+        {"model": "openai:x", "base_url": "http://h"},
+        {"model": "openai:x", "base_url": "http://h", "batch_size": 8},
+    ],
+)
+def test_an_estimate_knows_how_many_texts_go_together(spec: dict[str, Any]) -> None:
+    opened = open_model(spec)
+    limits = (getattr(opened, "embed_texts", 1), getattr(opened, "embed_characters", sys.maxsize))
+    assert embed_limits_of(parse_spec(spec)) == limits
 
 
 def test_a_prefix_is_for_texts_to_embed_only() -> None:

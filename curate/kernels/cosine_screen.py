@@ -23,6 +23,7 @@ from curate.kernels.directions import Directions, unit
 # From this many vectors on, bfloat16 products save more than it takes to load torch.
 LOAD_TORCH = 32_768
 _BLOCK = 4096  # vectors prepared together
+_SHAPES = 256  # products have multiples of so many lines and columns
 _FLOAT32, _BFLOAT16 = 2.0**-24, 2.0**-8  # unit roundoff
 
 
@@ -104,7 +105,9 @@ class HalfScreen:
         import torch
 
         with torch.inference_mode():
-            product = (left @ right.T).view(torch.int16).numpy()
+            # torch keeps a compiled kernel for every shape; only so many may there be.
+            full = _padded(left) @ _padded(right).T
+            product = full.view(torch.int16).numpy()[: len(left), : len(right)]
         # As whole numbers, the bits of positive bfloat16 numbers keep their order.
         bits = np.float32(at_least).view(np.int32) >> 16
         return _pairs(product, np.int16(bits))
@@ -122,6 +125,14 @@ class HalfScreen:
                 yield pool
         finally:
             torch.set_num_threads(before)
+
+
+def _padded(lines: Any) -> Any:
+    """Return lines with lines of zeros behind them, up to a multiple of `_SHAPES`."""
+    import torch
+
+    missing = -len(lines) % _SHAPES
+    return torch.nn.functional.pad(lines, (0, 0, 0, missing)) if missing else lines
 
 
 def screen_for(count: int, at_least: float) -> Screen:

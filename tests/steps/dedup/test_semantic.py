@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.chunk import Chunk, table_of
+from curate.chunk import Chunk, table_of, vectors
 from curate.kernels import cosine_kept
 from curate.pipeline import Pipeline
 from curate.row import Message, Row
 from curate.steps.dedup.semantic import Semantic
 
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 # Directions in a plane, by text: the cosine of two is that of the difference of their angles.
 ANGLES = {"north": 0, "nearly north": 10, "more or less north": 20, "east": 90, "south": 180}
 
@@ -173,3 +175,49 @@ def test_the_witness_is_written_to_the_ledger(run):
     for row, score in zip(dropped, (cosine(10), 1.0), strict=True):
         (event,) = result.explain(row.id).events
         assert (event["partner"], event["score"]) == (north.id, pytest.approx(score, abs=1e-7))
+
+
+# -- real rows ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_real_rows_are_apart_and_every_dropped_one_has_its_witness(tmp_path):
+    """Some of each dataset: encoding is what takes the time."""
+    if not DATA.is_dir():
+        pytest.skip("../shared/data is absent")
+    rows = []
+    for name in (
+        "alpaca/alpaca_5000.json",
+        "alpaca/alpaca_zh_2000.json",
+        "gpteacher/roleplay_1923.json",
+        "gpteacher/toolformer_7673.json",
+        "dolly/dolly_3k.json",
+    ):
+        records = json.loads((DATA / name).read_text())[:120]
+        rows += [{"instruction": r["instruction"], "output": str(n)} for n, r in enumerate(records)]
+    seen, decided = [], Semantic.decide
+
+    def decide(step, positions, sketches):
+        seen.append(np.array(vectors(sketches, "vector")))
+        return decided(step, positions, sketches)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Semantic, "decide", decide)
+        result = Pipeline([Semantic(on="instruction", similarity=0.8)]).run(
+            rows, run=tmp_path / "run", store=tmp_path / "store"
+        )
+    lines = {row.id: row.seq[-1] for rows in (result.kept, result.dropped) for row in rows}
+    matrix = seen[0].astype(np.float64)
+    matrix /= np.linalg.norm(matrix, axis=1)[:, None]
+    kept = [lines[row.id] for row in result.kept]
+    cosines = matrix[kept] @ matrix[kept].T
+    np.fill_diagonal(cosines, -1)
+    assert cosines.max() < 0.8
+    assert len(result.dropped) > 20
+    for row in result.dropped:
+        (event,) = result.explain(row.id).events
+        witness = lines[event["partner"]]
+        assert witness in kept
+        assert event["score"] >= 0.8
+        assert matrix[lines[row.id]] @ matrix[witness] == pytest.approx(event["score"], abs=1e-9)

@@ -31,9 +31,10 @@ class Semdedup(Whole):
     The vectors that `encoder` makes of the texts form `clusters` by spherical k-means (by default
     one for 1,000 rows), begun at rows that `seed` draws. Within a cluster rows stand in the order
     of their distance to its centroid: the farthest first (`keep: hard`, the paper's default), the
-    closest first (`easy`) or by a draw (`random`). A row is dropped if its largest cosine with any row before it, dropped or not, is
-    above 1 - `epsilon`. The score is that cosine; the verdict names the kept row at the end of the
-    chain. Duplicates in different clusters stay; `semantic` finds those.
+    closest first (`easy`) or by a draw (`random`). A row is dropped if its largest cosine with any
+    row before it, dropped or not, is above 1 - `epsilon`. The score is that cosine; the verdict
+    names the kept row at the end of the chain. Duplicates in different clusters stay; `semantic`
+    finds those.
     """
 
     on: On = "whole"

@@ -3,8 +3,8 @@
 The work: 5 % of synthetic clustered vectors of 384 dimensions, vectors in, lines out, code loaded
 and compiled. k-center against a numpy loop and the usual scikit-learn code, from the same first
 line; facility location (cosine, negative ones 0) against apricot and submodlib. `cpu` is processor
-time, which busy cores change less than `seconds`. The value of each list is measured the same way for
-all: the radius, or the sum of the cosines with the closest chosen line.
+time, which busy cores change less than `seconds`. The value of each list is measured the same way
+for all: the radius, or the sum of the cosines with the closest chosen line.
 """
 
 from __future__ import annotations

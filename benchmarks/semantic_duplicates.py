@@ -185,7 +185,8 @@ def faiss_hnsw(vectors: np.ndarray) -> Pairs:
     index.hnsw.efConstruction, index.hnsw.efSearch = 64, 48
     index.add(vectors)
     cosines, others = index.search(vectors, 32)
-    heads, places = np.nonzero((cosines >= COSINE) & (others >= 0))
+    found = (cosines >= COSINE) & (others >= 0) & (others != np.arange(len(vectors))[:, None])
+    heads, places = np.nonzero(found)
     return heads, others[heads, places]
 
 
@@ -216,6 +217,8 @@ SILENT = ("bare product", "semhash")
 
 
 def child(name: str, path: Path, count: int) -> None:
+    from curate.kernels.directions import Directions
+
     if name.startswith("curate") and name != "curate float32":
         import torch  # noqa: F401  as in a run, where the encoder has loaded it
     mapped = np.load(path, mmap_mode="r")[:count]
@@ -225,6 +228,9 @@ def child(name: str, path: Path, count: int) -> None:
     left, right = CONTENDERS[name](vectors)
     seconds, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    first = Directions.of(vectors).first  # we name no pair of a copy: it shares its vector's pairs
+    own = (first[left] == left) & (first[right] == right)
+    left, right = left[own], right[own]
     keys = np.unique(np.minimum(left, right).astype(np.int64) * count + np.maximum(left, right))
     answer = bench.WORKPLACE / f"pairs-{hashlib.sha256(name.encode()).hexdigest()[:8]}.npy"
     np.save(answer, keys)

@@ -15,7 +15,7 @@ import math
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,8 +90,13 @@ test_index.__test__ = False  # type: ignore[attr-defined]
 
 
 def set_path(spec: str) -> tuple[str, Path]:
-    """Return the name and the file of a test set."""
+    """Return the name and the file of a test set; a file of the whole text goes before a name."""
     name, _, path = spec.rpartition("=")
+    first, _, rest = spec.partition("=")
+    for named, whole in (("", spec), (first, rest)):
+        if whole and Path(whole).is_file():
+            name, path = named, whole
+            break
     file = Path(shipped(path))
     return name or file.name.split(".")[0], file
 
@@ -99,7 +104,7 @@ def set_path(spec: str) -> tuple[str, Path]:
 def read_items(spec: str, field: str | None = None) -> Iterator[Item]:
     """Yield the items of a test set; `field` names the question's column where it is unusual."""
     name, path = set_path(spec)
-    for place, text in enumerate(_questions(path, field)):
+    for place, text in _texts(path, field):
         yield Item(name, place, normal_words(text))
 
 
@@ -116,11 +121,35 @@ def item_texts(against: tuple[str, ...], field: str | None) -> tuple[ItemText, .
     """Return the items of test sets, each given as `path` or `name=path`, that hold any text."""
     named = [set_path(spec) for spec in against]
     return tuple(
-        ItemText(name, place, text)
-        for name, path in named
-        for place, text in enumerate(_questions(path, field))
-        if text.strip()
+        ItemText(name, place, text) for name, path in named for place, text in _texts(path, field)
     )
+
+
+def _texts(path: Path, field: str | None) -> Iterator[tuple[int, str]]:
+    """Yield the place and the question of each item that has a word; reject a file without one."""
+    place, usable, found = -1, False, ""
+    for place, value in enumerate(_questions(path, field)):
+        text = _joined(value)
+        if _WORD.search(text):
+            usable = True
+            yield place, text
+        elif not found:
+            found = json.dumps(value, ensure_ascii=False)
+    if not usable:
+        held = f"none of its {place + 1} items has a text with a word (the first holds {found:.40})"
+        raise ValueError(
+            f"test set {path}: {held if found else 'it is empty'}; an item is a text, a list of "
+            "texts, or an object with one of them in its question's column, which field= names"
+        )
+
+
+def _joined(value: Any) -> str:
+    """Return the text of a question, or of all its turns; what is no text gives an empty one."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(turn, str) for turn in value):
+        return "\n".join(value)
+    return ""
 
 
 def _text(path: Path) -> str:
@@ -131,7 +160,7 @@ def _text(path: Path) -> str:
         raise ValueError(f"test set {path} cannot be read: {error}") from error
 
 
-def _questions(path: Path, field: str | None) -> Iterator[str]:
+def _questions(path: Path, field: str | None) -> Iterator[Any]:
     ending, text = path.name.removesuffix(".gz").rpartition(".")[2], _text(path)
     if ending == "tsv":  # FLAN: no header, no quoting, literal \n
         for line in filter(None, text.split("\n")):
@@ -157,20 +186,14 @@ def _parsed(text: str, where: str) -> Any:
         raise ValueError(f"{where}: broken JSON: {error}") from error
 
 
-def _question(record: Any, field: str | None, where: str) -> str:
-    if isinstance(record, str):
-        return record
+def _question(record: Any, field: str | None, where: str) -> Any:
+    """Return what an item has for its question, of whatever type; an object must name it."""
     if not isinstance(record, dict):
-        raise ValueError(f"{where}: an item must be an object or a text, found {record!r:.40}")
+        return record
     names = [field] if field else QUESTION_FIELDS
     for name in names:
         if name in record:
-            value = record[name]
-            return (
-                "\n".join(map(str, value))
-                if isinstance(value, Sequence) and not isinstance(value, str)
-                else str(value)
-            )
+            return record[name]
     raise ValueError(
         f"{where}: no column {' or '.join(names)}, only {', '.join(map(str, record))}; name the "
         "question's column with field="

@@ -9,7 +9,7 @@ from curate import Pipeline
 from curate.chunk import Chunk, table_of
 from curate.encoders.embedded import embedded_encoder
 from curate.errors import RecipeError
-from curate.kernels.testsets import Item, TestIndex, normal_words, read_items
+from curate.kernels.testsets import Item, TestIndex, normal_words, read_items, set_path
 from curate.steps.filters.contamination import Contamination
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -106,6 +106,22 @@ def test_reads_the_usual_files(tmp_path):
     assert [item.words for item in read_items(str(odd), "Aufgabe")] == [("x",)]
 
 
+def test_items_without_text_are_passed_over_where_others_have_one(tmp_path):
+    path = tmp_path / "some.json"
+    path.write_text(json.dumps([None, {"question": ""}, {"question": "Who?"}, {"question": 4}]))
+    assert list(read_items(str(path))) == [Item("some", 2, ("who",))]
+
+
+def test_a_file_whose_path_holds_an_equals_sign_needs_no_name(tmp_path):
+    folder = tmp_path / "split=test"
+    folder.mkdir()
+    path = folder / "a.jsonl"
+    path.write_text('{"question": "x"}\n')
+    assert set_path(str(path)) == ("a", path)
+    assert set_path(f"bench={path}") == ("bench", path)
+    assert set_path("bench=b.jsonl") == ("bench", Path("b.jsonl"))
+
+
 def hit_items(items_file, pool_file, n, field=None):
     """Count the items of one file that share an n-gram with the texts of another.
 
@@ -182,7 +198,13 @@ def test_a_recipe_is_opened_without_its_test_sets(tmp_path):
         ("b.jsonl.gz", gzip.compress(b"x" * 99, mtime=0)[:-9], "b.jsonl.gz cannot be read"),
         ("c.jsonl.gz", b"no gzip", "c.jsonl.gz cannot be read"),
         ("d.csv", b"question\n\xff\n", "d.csv cannot be read"),
-        ("e.json", b"[1, 2]", "e.json, item 1: an item must be an object or a text"),
+        ("e.json", b"[1, 2]", r"e.json: none of its 2 items has a text .* first holds 1\)"),
+        ("f.jsonl", b"", r"f.jsonl: it is empty; an item is a text"),
+        ("g.json", b"[]", "g.json: it is empty"),
+        ("h.jsonl", b'{"question": null}\n', r"none of its 1 items .*holds null\); .* field="),
+        ("i.jsonl", b'{"question": 3}\n{"question": ""}\n', r"none of its 2 items .*holds 3\)"),
+        ("j.jsonl", b'{"question": [1, 2]}\n', r"none of its 1 items .*holds \[1, 2\]\)"),
+        ("k.csv", b"question\n...\n", r'none of its 1 items .*holds "..."\)'),
     ],
 )
 def test_a_broken_test_set_is_refused_before_the_run(tmp_path, name, content, message):
@@ -242,7 +264,7 @@ def test_the_semantic_mode_refuses_what_is_no_cosine_and_sets_without_text(tmp_p
     with pytest.raises(ValueError, match="similarity is 80; a cosine"):
         Contamination(against=("x.jsonl",), mode="semantic", similarity=80).check()
     (tmp_path / "x.jsonl").write_text('{"question": " "}\n')
-    with pytest.raises(ValueError, match="hold no text"):
+    with pytest.raises(ValueError, match="none of its 1 items"):
         Contamination(against=(str(tmp_path / "x.jsonl"),), mode="semantic").prepare()
 
 

@@ -6,7 +6,7 @@ keeps into the index (`kernels.prefix_index`). Sets that meet there are compared
 their members first, then in full. Nothing that is skipped can change the answer.
 
 What stays quadratic is data in which most pairs of sets are almost, but not quite, as similar as
-the threshold; no exact method is known to escape that. Copies cost one look-up each.
+the threshold; no exact method is known to escape that. Copies are looked up and never entered.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from curate import select
 from curate.cli.main import app
 from curate.kernels.topic_terms import topic_terms
 from curate.pipeline import Pipeline
@@ -54,40 +53,6 @@ def test_terms_weigh_as_in_the_paper():
     assert 2 * math.log(1 + 3 / 2) > 2 * math.log(1 + 3 / 3)
     # A word that is far more frequent outweighs a rarer one of the class alone.
     assert topic_terms(["apple " * 9 + "pear", "apple"], [0, 1], 1) == {0: ["apple"], 1: ["apple"]}
-
-
-def test_the_figures_are_those_of_the_functions():
-    vectors = np.random.default_rng(1).normal(size=(30, 5)).astype(np.float32)
-    vectors[3] = 0
-    verdicts = Diversity(clusters=4).decide(np.arange(30), table(vectors))
-    some = np.delete(vectors, 3, axis=0)
-    distance = select.nearest_distance(some)
-    assert math.isnan(verdicts.score[3])
-    assert np.delete(verdicts.score, 3).tolist() == distance.tolist()
-    evenness = select.cluster_entropy(select.clusters(some, 4)[0])
-    assert verdicts.remarks == (
-        f"mean distance to the nearest row: {distance.mean():.4f}",
-        f"Vendi score: {select.vendi_score(some):.1f}",
-        f"evenness of 4 clusters: {evenness:.3f}",
-        "rows measured: 29 of 30",
-    )
-
-
-def test_a_sample_is_measured_by_itself():
-    vectors = np.random.default_rng(2).normal(size=(50, 5)).astype(np.float32)
-    one, two, other = (
-        Diversity(sample=20, seed=seed).decide(np.arange(50), table(vectors)) for seed in (1, 1, 2)
-    )
-    drawn = np.flatnonzero(~np.isnan(one.score))
-    assert len(drawn) == 20
-    assert one.score[drawn].tolist() == select.nearest_distance(vectors[drawn]).tolist()
-    assert one.remarks == two.remarks != other.remarks
-    assert one.remarks[-1] == "rows measured: 20 of 50"
-
-
-@pytest.mark.parametrize("rows", [[[0, 0]] * 3, [[1, 0]]])
-def test_nothing_is_said_of_fewer_than_two_rows(rows):
-    assert Diversity().decide(np.arange(len(rows)), table(rows)).remarks == ()
 
 
 @pytest.mark.parametrize(

@@ -125,9 +125,8 @@ class AllRows:
         _gain(of.vectors, of.lengths, self._line(line), line, self._best, self._margin, True)
 
     def _line(self, line: int) -> np.ndarray:
-        if self._products is not None:
-            return self._products[line]
-        product: np.ndarray = self._units @ self._units[line]
+        kept = self._products
+        product: np.ndarray = self._units @ self._units[line] if kept is None else kept[line]
         return product
 
 

@@ -61,7 +61,8 @@ def test_yaml_and_python_are_the_same_thing(pipeline: Pipeline) -> None:
     assert again.to_yaml() == pipeline.to_yaml()
 
 
-@given(PIPELINES)
+# Of several encoders a step has to name one, and these name none.
+@given(PIPELINES.filter(lambda pipeline: len(pipeline.encoders or ()) < 2))
 def test_labels_are_unique_and_settle(pipeline: Pipeline) -> None:
     resolved = pipeline.resolved()
     titles = [step.title for step in resolved.steps]

@@ -99,7 +99,9 @@ def crowd(rows, seed):
     return pa.chunked_array([pa.array(part, UINT64S) for part in parts])
 
 
-@pytest.mark.parametrize("similarity", [0.5, 0.7, 0.8, 0.9])
+@pytest.mark.parametrize(
+    "similarity", [0.8, *(pytest.param(one, marks=pytest.mark.slow) for one in (0.5, 0.7, 0.9))]
+)
 def test_compiled_and_plain_paths_agree_beyond_one_block(similarity):
     column = crowd(6000, seed=3)
     order = np.random.default_rng(4).permutation(6000)

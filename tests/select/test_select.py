@@ -116,6 +116,7 @@ def test_facility_location_is_the_naive_one():
         assert select.facility_location(vectors, count, budget=budget).tolist() == wanted
 
 
+@pytest.mark.slow
 def test_facility_location_over_neighbours_is_the_naive_one():
     for number, (_, vectors, count) in enumerate(cases(3)):
         neighbours = number % 6 + 1
@@ -258,6 +259,7 @@ def test_a_line_is_in_the_cluster_of_its_closest_centre():
             assert (own >= products.max(1) - 1e-5).all()
 
 
+@pytest.mark.slow
 def test_neighbours_are_the_nearest_ones():
     for number, (_, vectors, _) in enumerate(cases(10)):
         itself, many = bool(number % 2), number % 7 + 1

@@ -345,9 +345,12 @@ def test_two_processes_of_one_run_keep_one_ceiling(tmp_path: Path) -> None:
     write_script(tmp_path, reply="fine", usage={"input_tokens": 5, "output_tokens": 2})
     processes = [child(tmp_path, first, 120) for first in (0, 1000)]
     assert 3 in [process.wait() for process in processes]
-    assert len((tmp_path / "log").read_text().split()) == 120
+    sent = len((tmp_path / "log").read_text().split())
+    # One may stop while the other still holds two reservations for places that it then needs not.
+    assert 118 <= sent <= 120
     with Store.open(tmp_path / "store") as store:
         tally = Spending(store, "run").tally()
-    assert (tally.sent, tally.input_tokens, tally.output_tokens) == (120, 600, 240)
-    assert tally.cost_usd == pytest.approx(120 * 25e-6)
+    assert (tally.sent, tally.input_tokens, tally.output_tokens) == (sent, 5 * sent, 2 * sent)
+    assert tally.reserved_usd == 0
+    assert tally.cost_usd == pytest.approx(sent * 25e-6)
     assert tally.reserved_usd == 0

@@ -106,8 +106,10 @@ def _neighbours(
     *arrays, cosines, hits = found
     recall = Recall(cosines, hits)
     told = [recall.told(cosine) for cosine in sorted({search.floor, search.similarity})]
-    remark = f"an index was searched, not all pairs; on a sample of {SAMPLE:,}: {'; '.join(told)}"
-    return Neighbours(*arrays), (remark,)
+    near = Neighbours(*arrays)
+    asked = min(SAMPLE, len(near.lines))
+    remark = f"an index was searched, not all pairs; on a sample of {asked:,}: {'; '.join(told)}"
+    return near, (remark,)
 
 
 def _indexed(own: Directions, floor: float, budget: int) -> tuple[np.ndarray, ...] | None:

@@ -127,29 +127,18 @@ def item_texts(against: tuple[str, ...], field: str | None) -> tuple[ItemText, .
 
 def _texts(path: Path, field: str | None) -> Iterator[tuple[int, str]]:
     """Yield the place and the question of each item that has a word; reject a file without one."""
-    place, usable, found = -1, False, ""
-    for place, value in enumerate(_questions(path, field)):
-        text = _joined(value)
+    usable, first = False, "it is empty"
+    for place, text in enumerate(_questions(path, field)):
         if _WORD.search(text):
             usable = True
             yield place, text
-        elif not found:
-            found = json.dumps(value, ensure_ascii=False)
+        elif not place:
+            first = f"no item has a text with a word (the first holds {text!r:.40})"
     if not usable:
-        held = f"none of its {place + 1} items has a text with a word (the first holds {found:.40})"
         raise ValueError(
-            f"test set {path}: {held if found else 'it is empty'}; an item is a text, a list of "
-            "texts, or an object with one of them in its question's column, which field= names"
+            f"test set {path}: {first}; an item is a text, a list "
+            "of texts, or an object with one of them in its question's column, which field= names"
         )
-
-
-def _joined(value: Any) -> str:
-    """Return the text of a question, or of all its turns; what is no text gives an empty one."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and all(isinstance(turn, str) for turn in value):
-        return "\n".join(value)
-    return ""
 
 
 def _text(path: Path) -> str:
@@ -160,7 +149,7 @@ def _text(path: Path) -> str:
         raise ValueError(f"test set {path} cannot be read: {error}") from error
 
 
-def _questions(path: Path, field: str | None) -> Iterator[Any]:
+def _questions(path: Path, field: str | None) -> Iterator[str]:
     ending, text = path.name.removesuffix(".gz").rpartition(".")[2], _text(path)
     if ending == "tsv":  # FLAN: no header, no quoting, literal \n
         for line in filter(None, text.split("\n")):
@@ -186,15 +175,24 @@ def _parsed(text: str, where: str) -> Any:
         raise ValueError(f"{where}: broken JSON: {error}") from error
 
 
-def _question(record: Any, field: str | None, where: str) -> Any:
-    """Return what an item has for its question, of whatever type; an object must name it."""
-    if not isinstance(record, dict):
+def _question(record: Any, field: str | None, where: str) -> str:
+    """Return the question of an item, all its turns in one; empty where it holds nothing."""
+    if isinstance(record, str):
         return record
+    if not isinstance(record, dict):
+        raise ValueError(f"{where}: an item must be an object or a text, found {record!r:.40}")
     names = [field] if field else QUESTION_FIELDS
-    for name in names:
-        if name in record:
-            return record[name]
-    raise ValueError(
-        f"{where}: no column {' or '.join(names)}, only {', '.join(map(str, record))}; name the "
-        "question's column with field="
-    )
+    held = next((name for name in names if name in record), None)
+    if held is None:
+        raise ValueError(
+            f"{where}: no column {' or '.join(names)}, only {', '.join(map(str, record))}; name "
+            "the question's column with field="
+        )
+    question = "" if record[held] is None else record[held]
+    turns = question if isinstance(question, list) else [question]
+    if not all(isinstance(turn, str) for turn in turns):
+        raise ValueError(
+            f"{where}: {held} must be a text or a list of texts, found {question!r:.40}; name "
+            "another column with field="
+        )
+    return "\n".join(turns)

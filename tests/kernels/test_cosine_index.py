@@ -88,7 +88,9 @@ def test_above_its_size_a_search_uses_the_index_and_tells_its_recall(tmp_path, m
     exact = nearest_kept(own, order, Search(0.9, 0.8, tmp_path))
     assert exact.remarks == ()
     (remark,) = kept.remarks
-    assert remark.startswith("an index was searched, not all pairs; on a sample of 1,000: recall ")
+    distinct = len(own.distinct())
+    told = f"an index was searched, not all pairs; on a sample of {distinct}: recall "
+    assert remark.startswith(told)
     assert "at 0.8; recall" in remark
     assert "at 0.9" in remark
     assert np.array_equal(kept.nearest.partner, exact.nearest.partner)

@@ -108,7 +108,7 @@ def test_reads_the_usual_files(tmp_path):
 
 def test_items_without_text_are_passed_over_where_others_have_one(tmp_path):
     path = tmp_path / "some.json"
-    path.write_text(json.dumps([None, {"question": ""}, {"question": "Who?"}, {"question": 4}]))
+    path.write_text(json.dumps(["", {"question": ""}, {"question": "Who?"}, {"question": None}]))
     assert list(read_items(str(path))) == [Item("some", 2, ("who",))]
 
 
@@ -198,13 +198,18 @@ def test_a_recipe_is_opened_without_its_test_sets(tmp_path):
         ("b.jsonl.gz", gzip.compress(b"x" * 99, mtime=0)[:-9], "b.jsonl.gz cannot be read"),
         ("c.jsonl.gz", b"no gzip", "c.jsonl.gz cannot be read"),
         ("d.csv", b"question\n\xff\n", "d.csv cannot be read"),
-        ("e.json", b"[1, 2]", r"e.json: none of its 2 items has a text .* first holds 1\)"),
+        (
+            "e.json",
+            b'["a word", 2]',
+            "e.json, item 2: an item must be an object or a text, found 2",
+        ),
         ("f.jsonl", b"", r"f.jsonl: it is empty; an item is a text"),
         ("g.json", b"[]", "g.json: it is empty"),
-        ("h.jsonl", b'{"question": null}\n', r"none of its 1 items .*holds null\); .* field="),
-        ("i.jsonl", b'{"question": 3}\n{"question": ""}\n', r"none of its 2 items .*holds 3\)"),
-        ("j.jsonl", b'{"question": [1, 2]}\n', r"none of its 1 items .*holds \[1, 2\]\)"),
-        ("k.csv", b"question\n...\n", r'none of its 1 items .*holds "..."\)'),
+        ("h.jsonl", b'{"question": null}\n', r"no item has .*holds ''\); .* field="),
+        ("i.jsonl", b'{"question": "a"}\n{"question": 3}\n', "item 2: question must be .* found 3"),
+        ("j.jsonl", b'{"question": [1, 2]}\n', r"item 1: question must be .* found \[1, 2\]"),
+        ("k.csv", b"question\n...\n", r"no item has .*holds '...'\)"),
+        ("l.jsonl", b'{"question": 0}\n', "item 1: question must be .* found 0"),
     ],
 )
 def test_a_broken_test_set_is_refused_before_the_run(tmp_path, name, content, message):
@@ -264,7 +269,7 @@ def test_the_semantic_mode_refuses_what_is_no_cosine_and_sets_without_text(tmp_p
     with pytest.raises(ValueError, match="similarity is 80; a cosine"):
         Contamination(against=("x.jsonl",), mode="semantic", similarity=80).check()
     (tmp_path / "x.jsonl").write_text('{"question": " "}\n')
-    with pytest.raises(ValueError, match="none of its 1 items"):
+    with pytest.raises(ValueError, match="no item has"):
         Contamination(against=(str(tmp_path / "x.jsonl"),), mode="semantic").prepare()
 
 

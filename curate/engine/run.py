@@ -33,7 +33,7 @@ from curate.engine.publish import Publisher
 from curate.engine.reading import Reading
 from curate.engine.record import card, describe_run
 from curate.engine.segment import PartState, Settings, total
-from curate.engine.whole import decide, decide_as_they_come, decides_as_they_come
+from curate.engine.whole import decide, decide_as_they_come, decider_of
 from curate.engine.workspace import Workspace
 from curate.errors import CurateError, DiskFull, StoppedShort, UsageError
 from curate.models.model import RATES, check_specs
@@ -222,15 +222,15 @@ class _Run:
         states: Iterable[PartState] = self._read(local)
         count = self.reading.expected_parts
         for segment in cut_at_wholes(self.pipeline.steps):
-            waits = segment.cut is not None and not decides_as_they_come(segment.cut)
+            decider = decider_of(segment.cut)
+            waits = segment.cut is not None and decider is None
             spill = waits and self.opened.total_bytes > IN_MEMORY_BYTES
             stream = publisher.written_down(local.run(segment, states, count, hold=spill))
             if segment.cut is None:
                 yield from self._counted(stream)
                 return
-            if not waits:
-                assert isinstance(segment.cut, Whole)
-                states = decide_as_they_come(segment.cut, stream)
+            if decider is not None:
+                states = decide_as_they_come(segment.cut, decider, stream)
                 continue
             done = list(self._watched(stream, segment.cut.title))
             if spill:

@@ -18,7 +18,7 @@ from curate.engine.segment import PartState, WholeLead
 from curate.engine.workspace import load, release
 from curate.errors import StoppedShort
 from curate.kernels.growing import Growing
-from curate.step import Step, Verdicts, Whole
+from curate.step import Decider, Step, Verdicts, Whole
 
 
 def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = None) -> float:
@@ -59,15 +59,16 @@ def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = N
     return time.perf_counter() - began
 
 
-def decides_as_they_come(step: Step | None) -> bool:
-    """Tell whether the parts need not wait for each other at `step`."""
-    return isinstance(step, Whole) and not step.embeds() and step.decider() is not None
+def decider_of(step: Step | None) -> Decider | None:
+    """Return what decides on parts as they come, or `None` where they wait for each other."""
+    return step.decider() if isinstance(step, Whole) and not step.embeds() else None
 
 
-def decide_as_they_come(step: Whole, states: Iterable[PartState]) -> Iterator[PartState]:
-    """Set the lead of each part that passes by."""
-    decider, seen = step.decider(), _Seen()
-    assert decider is not None
+def decide_as_they_come(
+    step: Step, decider: Decider, states: Iterable[PartState]
+) -> Iterator[PartState]:
+    """Set the lead of each part that passes by to the verdicts of `decider`, which is of `step`."""
+    seen = _Seen()
     for state in states:
         began = time.perf_counter()
         assert state.sketches is not None
@@ -153,7 +154,7 @@ def _partner_ids(verdicts: Verdicts, ids: pa.Array | pa.ChunkedArray) -> pa.Arra
 
 
 def _slice(
-    step: Whole, verdicts: Verdicts, partners: pa.Array | None, start: int, end: int
+    step: Step, verdicts: Verdicts, partners: pa.Array | None, start: int, end: int
 ) -> WholeLead:
     """Return the verdicts on one part."""
     score = verdicts.score

@@ -1,4 +1,4 @@
-"""What the selecting steps share: sketches with a vector, and verdicts on those not chosen."""
+"""What selecting steps say of their rows: which are chosen, and whom the others are closest to."""
 
 from __future__ import annotations
 
@@ -10,27 +10,13 @@ import numpy as np
 from curate.chunk import vectors
 from curate.kernels.directions import Directions
 from curate.kernels.groups import allowed_of
-from curate.kernels.walk import score_column
-from curate.row import On, Row
 from curate.select import nearest_chosen
 from curate.step import Verdicts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from curate.chunk import Chunk
-
 NO_TEXT = "no text to compare"
-
-
-def sketch_of(row: Row, on: On, by: str | None) -> dict[str, Any]:
-    """Return the text that becomes a row's vector, and its score by the step `by`."""
-    return {"vector": row.text(on), "score": None if by is None else row.scores.get(by)}
-
-
-def sketches_of(chunk: Chunk, on: On, by: str | None) -> dict[str, pa.Array]:
-    """Return `sketch_of` all rows of a chunk."""
-    return {"vector": chunk.texts(on), "score": score_column(chunk, by)}
 
 
 def scores_of(sketches: pa.Table, by: str | None, *, missing: float | None = None) -> np.ndarray:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from curate.kernels.groups import check_amount
-from curate.row import On, Row
-from curate.step import Verdicts, Whole, rule
+from curate.step import rule
+from curate.steps.select._choice import Choice
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.chunk import Chunk
+    from curate.kernels.directions import Directions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster(Whole):
+class Cluster(Choice):
     """Keep the best rows of every cluster, so that each topic has its share.
 
     The vectors that `encoder` makes of the texts form at most `clusters` groups (spherical k-means,
@@ -29,14 +28,10 @@ class Cluster(Whole):
     once there is an amount.
     """
 
-    on: On = "whole"
-    encoder: str | None = None
     by: str | None = None
     clusters: int = 100
     seed: int = 0
     quota: Literal["proportional", "uniform"] = rule("proportional")
-    count: int | None = rule(None)
-    share: float | None = rule(None)
 
     source: ClassVar[str] = (
         "Dhillon and Modha 2001, doi 10.1023/A:1007612920971; quotas: common practice"
@@ -48,35 +43,16 @@ class Cluster(Whole):
             raise ValueError(f"clusters is at least 1, not {self.clusters}")
         if self.seed < 0:
             raise ValueError(f"seed is a number of at least 0, not {self.seed}")
-        check_amount(self.count, self.share)
+        super().check()
 
-    def sketch_types(self) -> dict[str, str]:
-        """Return the vector, and the score that `by` names."""
-        return {"vector": "embedding", "score": "float64"}
-
-    def sketch(self, row: Row) -> dict[str, Any]:
-        """Name the text of one row that becomes a vector."""
-        from curate.select.verdicts import sketch_of
-
-        return sketch_of(row, self.on, self.by)
-
-    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
-        """Name the texts of a chunk."""
-        from curate.select.verdicts import sketches_of
-
-        return sketches_of(chunk, self.on, self.by)
-
-    def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
-        """Choose, and name the closest kept row of each that is not chosen."""
+    def choose(self, every: Directions, sketches: pa.Table, count: int) -> np.ndarray:
+        """Give places to clusters, and choose the best rows of each."""
         from curate import select
-        from curate.select.verdicts import scores_of, verdicts_on
+        from curate.select.verdicts import scores_of
 
-        def choose(every: Any, count: int) -> np.ndarray:
-            score = None
-            if self.by is not None:
-                score = scores_of(sketches, self.by, missing=float("nan"))
-            return select.cluster(
-                every, count, groups=self.clusters, score=score, quota=self.quota, seed=self.seed
-            )
-
-        return verdicts_on(sketches, self.count, self.share, choose)
+        score = None
+        if self.by is not None:
+            score = scores_of(sketches, self.by, missing=float("nan"))
+        return select.cluster(
+            every, count, groups=self.clusters, score=score, quota=self.quota, seed=self.seed
+        )

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from curate.kernels.groups import check_amount
-from curate.row import On, Row
-from curate.step import Verdicts, Whole, rule
+from curate.steps.select._choice import Choice
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.chunk import Chunk
+    from curate.kernels.directions import Directions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dpp(Whole):
+class Dpp(Choice):
     """Keep the rows whose vectors span the largest volume (a determinantal point process).
 
     Greedy MAP inference: each choice makes the determinant of the kept rows' kernel largest, that
@@ -29,41 +27,14 @@ class Dpp(Whole):
     amount.
     """
 
-    on: On = "whole"
-    encoder: str | None = None
     by: str | None = None
-    count: int | None = rule(None)
-    share: float | None = rule(None)
 
     source: ClassVar[str] = "Chen, Zhang and Zhou 2018, arXiv 1709.05135, algorithm 1"
 
-    def check(self) -> None:
-        """Reject two amounts."""
-        check_amount(self.count, self.share)
-
-    def sketch_types(self) -> dict[str, str]:
-        """Return the vector, and the score that `by` names."""
-        return {"vector": "embedding", "score": "float64"}
-
-    def sketch(self, row: Row) -> dict[str, Any]:
-        """Name the text of one row that becomes a vector."""
-        from curate.select.verdicts import sketch_of
-
-        return sketch_of(row, self.on, self.by)
-
-    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
-        """Name the texts of a chunk."""
-        from curate.select.verdicts import sketches_of
-
-        return sketches_of(chunk, self.on, self.by)
-
-    def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
-        """Choose, and name the closest kept row of each that is not chosen."""
+    def choose(self, every: Directions, sketches: pa.Table, count: int) -> np.ndarray:
+        """Choose greedily, the row that adds most to the volume first."""
         from curate import select
-        from curate.select.verdicts import scores_of, verdicts_on
+        from curate.select.verdicts import scores_of
 
-        def choose(every: Any, count: int) -> np.ndarray:
-            quality = None if self.by is None else scores_of(sketches, self.by)
-            return select.dpp(every, count, quality=quality)
-
-        return verdicts_on(sketches, self.count, self.share, choose)
+        quality = None if self.by is None else scores_of(sketches, self.by)
+        return select.dpp(every, count, quality=quality)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from curate.kernels.groups import check_amount
-from curate.row import On, Row
-from curate.step import Verdicts, Whole, rule
+from curate.steps.select._choice import Choice
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.chunk import Chunk
+    from curate.kernels.directions import Directions
 
 
 @dataclass(frozen=True, kw_only=True)
-class FacilityLocation(Whole):
+class FacilityLocation(Choice):
     """Keep the rows that stand for all others best.
 
     Lazy greedy facility location over the vectors that `encoder` makes of the texts: each choice
@@ -29,11 +27,7 @@ class FacilityLocation(Whole):
     without a text are dropped once there is an amount.
     """
 
-    on: On = "whole"
-    encoder: str | None = None
     neighbours: int | None = 64
-    count: int | None = rule(None)
-    share: float | None = rule(None)
 
     source: ClassVar[str] = "Nemhauser, Wolsey and Fisher 1978; Minoux 1978 (lazy greedy)"
 
@@ -41,30 +35,10 @@ class FacilityLocation(Whole):
         """Reject two amounts, and no neighbours."""
         if self.neighbours is not None and self.neighbours < 1:
             raise ValueError(f"neighbours is at least 1 (a row itself), not {self.neighbours}")
-        check_amount(self.count, self.share)
+        super().check()
 
-    def sketch_types(self) -> dict[str, str]:
-        """Return the vector (and no score)."""
-        return {"vector": "embedding", "score": "float64"}
-
-    def sketch(self, row: Row) -> dict[str, Any]:
-        """Name the text of one row that becomes a vector."""
-        from curate.select.verdicts import sketch_of
-
-        return sketch_of(row, self.on, None)
-
-    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
-        """Name the texts of a chunk."""
-        from curate.select.verdicts import sketches_of
-
-        return sketches_of(chunk, self.on, None)
-
-    def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
-        """Choose, and name the closest kept row of each that is not chosen."""
+    def choose(self, every: Directions, sketches: pa.Table, count: int) -> np.ndarray:
+        """Choose greedily, the row that adds most first."""
         from curate import select
-        from curate.select.verdicts import verdicts_on
 
-        def choose(every: Any, count: int) -> np.ndarray:
-            return select.facility_location(every, count, neighbours=self.neighbours)
-
-        return verdicts_on(sketches, self.count, self.share, choose)
+        return select.facility_location(every, count, neighbours=self.neighbours)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from curate.kernels.groups import check_amount
-from curate.row import On, Row
-from curate.step import Verdicts, Whole, rule
+from curate.steps.select._choice import Choice
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.chunk import Chunk
+    from curate.kernels.directions import Directions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Qdit(Whole):
+class Qdit(Choice):
     """Keep good rows that stand for all others (quality-diversity instruction tuning).
 
     Each choice maximises (1 - `alpha`) times its gain in facility location, divided by the number
@@ -28,13 +26,9 @@ class Qdit(Whole):
     score; rows without a text are dropped once there is an amount.
     """
 
-    on: On = "whole"
-    encoder: str | None = None
     by: str | None = None
     alpha: float = 0.7
     neighbours: int | None = 64
-    count: int | None = rule(None)
-    share: float | None = rule(None)
 
     source: ClassVar[str] = "Bukharin et al. 2024 (QDIT), arXiv 2311.14736, section 3"
 
@@ -46,31 +40,12 @@ class Qdit(Whole):
             raise ValueError(f"alpha is from 0 (diversity) to 1 (quality), not {self.alpha}")
         if self.neighbours is not None and self.neighbours < 1:
             raise ValueError(f"neighbours is at least 1 (a row itself), not {self.neighbours}")
-        check_amount(self.count, self.share)
+        super().check()
 
-    def sketch_types(self) -> dict[str, str]:
-        """Return the vector, and the score that `by` names."""
-        return {"vector": "embedding", "score": "float64"}
-
-    def sketch(self, row: Row) -> dict[str, Any]:
-        """Name the text of one row that becomes a vector."""
-        from curate.select.verdicts import sketch_of
-
-        return sketch_of(row, self.on, self.by)
-
-    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
-        """Name the texts of a chunk."""
-        from curate.select.verdicts import sketches_of
-
-        return sketches_of(chunk, self.on, self.by)
-
-    def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
-        """Choose, and name the closest kept row of each that is not chosen."""
+    def choose(self, every: Directions, sketches: pa.Table, count: int) -> np.ndarray:
+        """Choose greedily by the weighed sum of gain and quality."""
         from curate import select
-        from curate.select.verdicts import scores_of, verdicts_on
+        from curate.select.verdicts import scores_of
 
-        def choose(every: Any, count: int) -> np.ndarray:
-            quality = scores_of(sketches, self.by)
-            return select.qdit(every, quality, count, alpha=self.alpha, neighbours=self.neighbours)
-
-        return verdicts_on(sketches, self.count, self.share, choose)
+        quality = scores_of(sketches, self.by)
+        return select.qdit(every, quality, count, alpha=self.alpha, neighbours=self.neighbours)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from curate.kernels.groups import check_amount
-from curate.row import On, Row
-from curate.step import Verdicts, Whole, rule
+from curate.step import Verdicts, rule
+from curate.steps.select._choice import Choice
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.chunk import Chunk
-
 
 @dataclass(frozen=True, kw_only=True)
-class ReprFilter(Whole):
+class ReprFilter(Choice):
     """Keep the best rows that no better kept one is too close to (DEITA's repr filter).
 
     Rows are walked by the score of the step `by`, highest first (ties in source order, rows without
@@ -26,12 +23,8 @@ class ReprFilter(Whole):
     Rows without a text are dropped.
     """
 
-    on: On = "whole"
-    encoder: str | None = None
     by: str | None = None
     similarity: float = rule(0.9)
-    count: int | None = rule(None)
-    share: float | None = rule(None)
 
     source: ClassVar[str] = "Liu et al. 2023 (DEITA), arXiv 2312.15685, section 2.4; 0.9 theirs"
 
@@ -41,23 +34,7 @@ class ReprFilter(Whole):
             raise ValueError("by must name an earlier step whose score decides who comes first")
         if not 0 < self.similarity < 1:
             raise ValueError(f"similarity is above 0 and below 1, not {self.similarity}")
-        check_amount(self.count, self.share)
-
-    def sketch_types(self) -> dict[str, str]:
-        """Return the vector, and the score that `by` names."""
-        return {"vector": "embedding", "score": "float64"}
-
-    def sketch(self, row: Row) -> dict[str, Any]:
-        """Name the text of one row that becomes a vector."""
-        from curate.select.verdicts import sketch_of
-
-        return sketch_of(row, self.on, self.by)
-
-    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
-        """Name the texts of a chunk."""
-        from curate.select.verdicts import sketches_of
-
-        return sketches_of(chunk, self.on, self.by)
+        super().check()
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Walk the rows from the best score down."""

@@ -1,10 +1,8 @@
 """The selecting steps over vectors: whom they keep, what they say of the others."""
 
 import json
-import math
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from curate import select
@@ -16,35 +14,14 @@ from curate.steps.select.instag_cover import InstagCover
 from curate.steps.select.k_center import KCenter
 from curate.steps.select.qdit import Qdit
 from curate.steps.select.repr_filter import ReprFilter
+from tests.steps.select.deciding import around, decide, kept
 
 CHOOSING = [KCenter, FacilityLocation, Qdit, Dpp, Cluster]
-
-
-def sketches(vectors, scores=None):
-    width = len(vectors[0])
-    return pa.table(
-        {
-            "vector": pa.array(list(vectors), pa.list_(pa.float32(), width)),
-            "score": pa.array(scores or [None] * len(vectors), pa.float64()),
-        }
-    )
-
-
-def decide(step, vectors, scores=None):
-    return step.decide(np.arange(len(vectors)), sketches(vectors, scores))
-
-
-def around(*degrees):
-    return [[math.cos(math.radians(d)), math.sin(math.radians(d))] for d in degrees]
 
 
 def made(cls, **values):
     by = {"by": "judge"} if cls is Qdit else {}
     return cls(**by, **values)
-
-
-def kept(verdicts):
-    return np.flatnonzero(verdicts.code < 0).tolist()
 
 
 @pytest.mark.parametrize("cls", CHOOSING)

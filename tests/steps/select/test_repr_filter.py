@@ -1,26 +1,9 @@
 import math
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 from curate.steps.select.repr_filter import ReprFilter
-
-
-def decide(step, vectors, scores=None):
-    columns = {
-        "vector": pa.array(list(vectors), pa.list_(pa.float32(), len(vectors[0]))),
-        "score": pa.array(scores or [None] * len(vectors), pa.float64()),
-    }
-    return step.decide(np.arange(len(vectors)), pa.table(columns))
-
-
-def kept(verdicts):
-    return np.flatnonzero(verdicts.code < 0).tolist()
-
-
-def around(*degrees):
-    return [[math.cos(math.radians(d)), math.sin(math.radians(d))] for d in degrees]
+from tests.steps.select.deciding import around, decide, kept
 
 
 def test_repr_filter_keeps_the_better_of_two_close_rows_up_to_a_count():

@@ -6,7 +6,7 @@ texts of all rows (without the interpreter lock), and XXH3-128 takes about 0.3 m
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -33,11 +33,11 @@ def content_digests(table: pa.Table) -> list[bytes]:
 
 
 def _digests_of_kind(chunk: Chunk, kind: str) -> list[bytes]:
-    pieces: list[Any] = [pa.scalar(kind.encode() + b"\0", pa.binary())]
-    for name in KINDS[kind]:
-        pieces.append(_FIELD_BYTES[FIELD_TYPES[name]](chunk.column(name)))
-    pieces.append(pa.scalar(b"", pa.binary()))
-    joined = pc.binary_join_element_wise(*pieces)
+    first, *others = KINDS[kind]  # messages come first in all of them
+    joined = _messages_bytes(chunk.column(first), kind.encode() + b"\0")
+    if others:
+        pieces = [_FIELD_BYTES[FIELD_TYPES[name]](chunk.column(name)) for name in others]
+        joined = _joined(joined, *pieces)
     _, offsets_buffer, data = joined.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int32)[
         joined.offset : joined.offset + len(joined) + 1
@@ -51,6 +51,11 @@ def digests_between(offsets: list[int], data: memoryview) -> list[bytes]:
     return list(map(digest, map(data.__getitem__, map(slice, offsets, offsets[1:]))))
 
 
+def _joined(*pieces: pa.Array) -> pa.Array:
+    """Return the bytes of each row's pieces behind one another."""
+    return pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
+
+
 def _fixed(values: np.ndarray) -> pa.Array:
     """Return 8-byte numbers as binary values of 8 bytes."""
     data = pa.py_buffer(np.ascontiguousarray(values))
@@ -59,23 +64,35 @@ def _fixed(values: np.ndarray) -> pa.Array:
     )
 
 
-def _text_bytes(texts: pa.Array) -> pa.Array:
+def _text_pieces(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return the length of each text, -1 for none, and its bytes."""
     binary = pc.cast(texts, pa.binary())
     lengths = np.asarray(pc.fill_null(pc.binary_length(binary), -1)).astype(np.int64)
-    return pc.binary_join_element_wise(
-        _fixed(lengths), pc.fill_null(binary, b""), pa.scalar(b"", pa.binary())
-    )
+    return _fixed(lengths), pc.fill_null(binary, b"")
 
 
-def _messages_bytes(messages: pa.ListArray) -> pa.Array:
+def _text_bytes(texts: pa.Array) -> pa.Array:
+    return _joined(*_text_pieces(texts))
+
+
+def _messages_bytes(messages: pa.ListArray, head: bytes = b"") -> pa.Array:
+    """Return `head`, the number of turns, and each turn's role, content and parts."""
+    counts = np.asarray(pc.fill_null(pc.list_value_length(messages), 0)).astype(np.int64)
     flat = messages.flatten()
-    pieces = [_text_bytes(flat.field(name)) for name in ("role", "content", "parts")]
-    turns = pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
-    lists = same_lists(messages, turns)
-    counts = np.asarray(pc.list_value_length(lists)).astype(np.int64)
-    return pc.binary_join_element_wise(
-        _fixed(counts), pc.binary_join(lists, b""), pa.scalar(b"", pa.binary())
-    )
+    pieces = [x for name in ("role", "content", "parts") for x in _text_pieces(flat.field(name))]
+    heads = _joined(pa.scalar(head, pa.binary()), _fixed(counts))
+    if not len(flat) or not counts.all():
+        return _joined(heads, pc.binary_join(same_lists(messages, _joined(*pieces)), b""))
+    # Before each first turn stands what begins its row: the turns' bytes are then the rows' bytes,
+    # one behind the other, and need not be copied again.
+    firsts = np.cumsum(counts) - counts
+    at = np.full(len(flat), -1, np.int64)
+    at[firsts] = np.arange(len(counts))
+    begun = pc.fill_null(heads.take(pa.array(at, mask=at < 0)), b"")
+    turns = _joined(begun, *pieces)
+    ends = np.frombuffer(turns.buffers()[1], np.int32)[turns.offset :]
+    offsets = pa.py_buffer(np.append(ends[firsts], ends[len(turns)]).astype(np.int32))
+    return pa.Array.from_buffers(pa.binary(), len(counts), [None, offsets, turns.buffers()[2]])
 
 
 def _number_bytes(numbers: pa.Array) -> pa.Array:
@@ -83,7 +100,7 @@ def _number_bytes(numbers: pa.Array) -> pa.Array:
     bits = np.asarray(pc.fill_null(numbers, 0.0)).astype(np.float64).view(np.int64).copy()
     bits[np.asarray(missing)] = -1
     flag = pc.if_else(missing, pa.scalar(b"\0", pa.binary()), pa.scalar(b"\1", pa.binary()))
-    return pc.binary_join_element_wise(_fixed(bits), flag, pa.scalar(b"", pa.binary()))
+    return _joined(_fixed(bits), flag)
 
 
 def _flag_bytes(flags: pa.Array) -> pa.Array:
@@ -98,15 +115,12 @@ def _candidates_bytes(candidates: pa.ListArray) -> pa.Array:
         _number_bytes(flat.field("score")),
         _text_bytes(flat.field("model")),
     ]
-    each = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
-    lists = same_lists(candidates, each)
+    lists = same_lists(candidates, _joined(*parts))
     counts = np.asarray(pc.list_value_length(lists)).astype(np.int64)
-    return pc.binary_join_element_wise(
-        _fixed(counts), pc.binary_join(lists, b""), pa.scalar(b"", pa.binary())
-    )
+    return _joined(_fixed(counts), pc.binary_join(lists, b""))
 
 
-_FIELD_BYTES = {
+_FIELD_BYTES: dict[str, Callable[[pa.Array], pa.Array]] = {
     "messages": _messages_bytes,
     "number": _number_bytes,
     "flag": _flag_bytes,

@@ -6,31 +6,29 @@ item shorter than n words has no n-gram; it is found where a whole turn equals i
 
 from __future__ import annotations
 
-import csv
 import functools
-import gzip
-import io
-import json
+import glob
 import math
 import re
-import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curate.data import shipped
+from curate.errors import UsageError
+
+if TYPE_CHECKING:
+    from curate.read import Read
 
 _WORD = re.compile(r"\w+")
 # Where the common benchmarks keep their questions, the most telling name first.
 QUESTION_FIELDS = (
     *("question", "problem", "prompt", "instruction", "query", "turns", "text", "input"),
 )
-FORMATS = (".jsonl", ".json", ".csv", ".tsv")
 
 
 class Item(NamedTuple):
-    """One item of a test set: the set's name, its place in the file (from 0) and its words."""
+    """One item of a test set: the set's name, its place in the set (from 0) and its words."""
 
     test_set: str
     place: int
@@ -89,27 +87,24 @@ def test_index(against: tuple[str, ...], field: str | None, n: int) -> TestIndex
 test_index.__test__ = False  # type: ignore[attr-defined]
 
 
-def set_path(spec: str) -> tuple[str, Path]:
-    """Return the name and the file of a test set; a file of the whole text goes before a name."""
-    name, _, path = spec.rpartition("=")
-    first, _, rest = spec.partition("=")
-    for named, whole in (("", spec), (first, rest)):
-        if whole and Path(whole).is_file():
-            name, path = named, whole
-            break
-    file = Path(shipped(path))
-    return name or file.name.split(".")[0], file
+def set_path(spec: str) -> tuple[str, str]:
+    """Return the name and the path of a test set; a path that is there goes before a name."""
+    name, equals, path = spec.partition("=")
+    return (name, path) if equals and not _is_there(spec) else ("", spec)
+
+
+def _is_there(path: str) -> bool:
+    return Path(path).exists() or (glob.has_magic(path) and bool(glob.glob(path, recursive=True)))
 
 
 def read_items(spec: str, field: str | None = None) -> Iterator[Item]:
     """Yield the items of a test set; `field` names the question's column where it is unusual."""
-    name, path = set_path(spec)
-    for place, text in _texts(path, field):
+    for name, place, text in _texts(spec, field):
         yield Item(name, place, normal_words(text))
 
 
 class ItemText(NamedTuple):
-    """The question of a test item, the set's name, and its place in the file (from 0)."""
+    """The question of a test item, the set's name, and its place in the set (from 0)."""
 
     test_set: str
     place: int
@@ -119,66 +114,50 @@ class ItemText(NamedTuple):
 @functools.lru_cache(maxsize=8)
 def item_texts(against: tuple[str, ...], field: str | None) -> tuple[ItemText, ...]:
     """Return the items of test sets, each given as `path` or `name=path`, that hold any text."""
-    named = [set_path(spec) for spec in against]
-    return tuple(
-        ItemText(name, place, text) for name, path in named for place, text in _texts(path, field)
+    return tuple(item for spec in against for item in _texts(spec, field))
+
+
+def _texts(spec: str, field: str | None) -> Iterator[ItemText]:
+    """Yield the questions of a test set's files that hold a word; reject a file without one.
+
+    With a name all files are one set, and places count on; without, each has the name of its file.
+    """
+    from curate.read import open_records
+
+    name, path = set_path(spec)
+    start = 0
+    try:
+        for file, reads in open_records(path):
+            texts = [_question(read, field, file, n) for n, read in enumerate(reads, 1)]
+            _check_usable(texts, file)
+            own = name or Path(file).name.split(".")[0]
+            for place, text in enumerate(texts, start):
+                if _WORD.search(text):
+                    yield ItemText(own, place, text)
+            start += len(texts) if name else 0
+    except UsageError as error:
+        raise ValueError(f"test set {error}") from error
+
+
+def _check_usable(texts: Sequence[str], file: str) -> None:
+    if any(map(_WORD.search, texts)):
+        return
+    first = f"no item has a text with a word (the first holds {texts[0]!r:.40})" if texts else ""
+    raise ValueError(
+        f"test set {file}: {first or 'it holds no item'}; an item is a text, a list of texts, or "
+        "an object with one of them in its question's column, which field= names"
     )
 
 
-def _texts(path: Path, field: str | None) -> Iterator[tuple[int, str]]:
-    """Yield the place and the question of each item that has a word; reject a file without one."""
-    usable, first = False, "it is empty"
-    for place, text in enumerate(_questions(path, field)):
-        if _WORD.search(text):
-            usable = True
-            yield place, text
-        elif not place:
-            first = f"no item has a text with a word (the first holds {text!r:.40})"
-    if not usable:
-        raise ValueError(
-            f"test set {path}: {first}; an item is a text, a list "
-            "of texts, or an object with one of them in its question's column, which field= names"
-        )
-
-
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(f"test set {path} cannot be read: {error}") from error
-
-
-def _questions(path: Path, field: str | None) -> Iterator[str]:
-    ending, text = path.name.removesuffix(".gz").rpartition(".")[2], _text(path)
-    if ending == "tsv":  # FLAN: no header, no quoting, literal \n
-        for line in filter(None, text.split("\n")):
-            yield line.split("\t")[0].replace("\\n", "\n")
-        return
-    records: Iterable[Any]
-    if ending == "csv":
-        records = csv.DictReader(io.StringIO(text))
-    elif ending == "json":
-        found = _parsed(text, str(path))
-        records = found if isinstance(found, list) else [found]
-    else:
-        lines = enumerate(text.split("\n"), 1)
-        records = (_parsed(line, f"{path}:{number}") for number, line in lines if line.strip())
-    for number, record in enumerate(records, 1):
-        yield _question(record, field, f"{path}, item {number}")
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{where}: broken JSON: {error}") from error
-
-
-def _question(record: Any, field: str | None, where: str) -> str:
+def _question(read: Read, field: str | None, file: str, number: int) -> str:
     """Return the question of an item, all its turns in one; empty where it holds nothing."""
+    record = read.record
     if isinstance(record, str):
         return record
+    if read.error is not None and record is None:
+        line = f":{read.line}" if read.line else f", item {number}"
+        raise ValueError(f"test set {file}{line}: {read.error}")
+    where = f"test set {file}, item {number}"
     if not isinstance(record, dict):
         raise ValueError(f"{where}: an item must be an object or a text, found {record!r:.40}")
     names = [field] if field else QUESTION_FIELDS
@@ -189,10 +168,14 @@ def _question(record: Any, field: str | None, where: str) -> str:
             "the question's column with field="
         )
     question = "" if record[held] is None else record[held]
-    turns = question if isinstance(question, list) else [question]
+    turns = [_turn_text(turn) for turn in (question if isinstance(question, list) else [question])]
     if not all(isinstance(turn, str) for turn in turns):
         raise ValueError(
-            f"{where}: {held} must be a text or a list of texts, found {question!r:.40}; name "
-            "another column with field="
+            f"{where}: {held} must be a text or a list of texts or messages, found "
+            f"{question!r:.40}; name another column with field="
         )
     return "\n".join(turns)
+
+
+def _turn_text(turn: Any) -> Any:
+    return turn.get("content") if isinstance(turn, dict) else turn

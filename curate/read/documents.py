@@ -124,7 +124,7 @@ def _value(window: _Window) -> Read:
     except (ValueError, RecursionError) as error:
         return Read(None, _why(error), raw, line, size=len(text))
     if not isinstance(record, dict):
-        return Read(None, "an element must be a JSON object", raw, line, size=len(text))
+        return Read(record, "an element must be a JSON object", raw, line, size=len(text))
     return Read(record, None, raw, line, size=len(text))
 
 

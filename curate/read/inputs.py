@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,10 @@ from typing import Any
 from curate.errors import InputError, UsageError
 from curate.read.file import File, digest_of, parts_of
 from curate.read.memory import open_memory
-from curate.read.part import Part
-from curate.read.paths import expand, form_of
-from curate.read.remote import fetch, is_remote, load_hub
+from curate.read.part import PART_ROWS, Part, Read
+from curate.read.paths import form_of
+from curate.read.records import reads_of
+from curate.read.remote import files_of, is_hub, load_hub
 from curate.read.shapes import guess, shape
 from curate.read.sniff import first_records
 
@@ -86,15 +88,21 @@ def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]
     if not isinstance(where, str | os.PathLike):
         return [open_memory(index, source, where, wanted)]
     address = os.fspath(where)
-    if address.startswith("hub://"):
+    if is_hub(address):
         dataset = load_hub(address)
         return [open_memory(index, source, dataset, wanted, name=address)]
-    try:
-        found = fetch(address) if is_remote(address) else [(str(p), p) for p in expand(address)]
+    with _named_errors(address):
         return [
             _open_file(index, number, name, path, source, wanted)
-            for number, (name, path) in enumerate(found)
+            for number, (name, path) in enumerate(files_of(address))
         ]
+
+
+@contextlib.contextmanager
+def _named_errors(address: str) -> Iterator[None]:
+    """Turn the system's errors into those that name the file."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"{error.filename or address}: cannot be read: {error.strerror}"
@@ -108,3 +116,25 @@ def _open_file(
     found = wanted or guess(first_records(path, form, name), name)
     shape(found)
     return File(index, number, name, source, found, form, path.stat().st_size, path)
+
+
+def open_records(where: str) -> Iterator[tuple[str, Iterator[Read]]]:
+    """Yield each file that an input would name with its records as they stand, of whatever shape.
+
+    A dataset on the Hub is one file; of its splits, `test` is the usual one.
+
+    Raises:
+        InputError: a file is missing, empty or not what its name says.
+        UsageError: `where` is nothing that can be read.
+    """
+    if is_hub(where):
+        yield where, _rows_of(load_hub(where, "test"))
+        return
+    with _named_errors(where):
+        for name, path in files_of(where):
+            yield name, reads_of(path, form_of(path))
+
+
+def _rows_of(dataset: Any) -> Iterator[Read]:
+    for batch in dataset.with_format("arrow").iter(PART_ROWS):
+        yield from map(Read, batch.to_pylist())

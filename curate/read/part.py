@@ -45,7 +45,8 @@ class Part(NamedTuple):
 class Read(NamedTuple):
     """One record as read: data, or error and raw bytes; `line` counts from 1 in the part.
 
-    `size` is about what it takes, where a part of such records must be kept within its bytes.
+    What is JSON but no object has both: it is no row, but may be an item of a test set. `size` is
+    about what it takes, where a part of such records must be kept within its bytes.
     """
 
     record: Any

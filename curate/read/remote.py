@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from curate.credentials import holds_credentials
 from curate.errors import InputError, UsageError
-from curate.read.paths import ENDINGS, MAGIC, ending_of
+from curate.read.paths import ENDINGS, MAGIC, ending_of, expand
 
 _HUB = re.compile(r"hub://(?P<name>[^:@]+)(?::(?P<config>[^@]+))?(?:@(?P<split>.+))?")
 
@@ -29,7 +29,12 @@ def is_remote(where: str) -> bool:
     return where == "-" or "://" in where
 
 
-def fetch(where: str) -> list[tuple[str, Path]]:
+def files_of(where: str) -> list[tuple[str, Path]]:
+    """Return the files that a path, pattern or address names: what they are called, and a path."""
+    return _fetch(where) if is_remote(where) else [(str(path), path) for path in expand(where)]
+
+
+def _fetch(where: str) -> list[tuple[str, Path]]:
     """Copy standard input, or the files that a URL names; return their names and copies."""
     if where == "-":
         return [("-", _from_stdin())]
@@ -86,8 +91,13 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
     return copies
 
 
-def load_hub(where: str) -> Any:
-    """Load `hub://org/name[:config][@split]`; without a split, the only one or `train`."""
+def is_hub(where: str) -> bool:
+    """Tell whether `where` is a dataset on the Hub."""
+    return where.startswith("hub://")
+
+
+def load_hub(where: str, usual: str = "train") -> Any:
+    """Load `hub://org/name[:config][@split]`; without a split, the only one or the usual one."""
     match = _HUB.fullmatch(where)
     if match is None:
         raise UsageError(f"{where}: a dataset on the Hub is hub://org/name[:config][@split]")
@@ -100,6 +110,6 @@ def load_hub(where: str) -> Any:
         raise InputError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(found, dict):
         return found
-    if len(found) > 1 and "train" not in found:
+    if len(found) > 1 and usual not in found:
         raise InputError(f"{where}: has the splits {', '.join(found)}; choose one: {where}@SPLIT")
-    return found["train"] if "train" in found else next(iter(found.values()))
+    return found[usual] if usual in found else next(iter(found.values()))

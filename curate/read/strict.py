@@ -34,9 +34,8 @@ def read_line(line: bytes, number: int) -> Read:
     except (ValueError, RecursionError) as error:
         return Read(None, describe(error, line), line[:RAW_BYTES], number)
     if not isinstance(record, dict):
-        return Read(
-            None, f"a line must be a JSON object, not {_name(record)}", line[:RAW_BYTES], number
-        )
+        wrong = f"a line must be a JSON object, not {_name(record)}"
+        return Read(record, wrong, line[:RAW_BYTES], number)
     return Read(record, None, line[:RAW_BYTES], number)
 
 

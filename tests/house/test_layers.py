@@ -10,7 +10,7 @@ from tests.house.places import PACKAGE, write_tree
 LAYERS = (
     ("errors", "row", "credentials", "pandas_later"),
     ("ask", "chunk", "data", "recipe", "trees"),
-    ("digests",),
+    ("digests", "read"),
     ("step", "prompts"),
     ("kernels",),
     ("replies", "select"),
@@ -19,7 +19,7 @@ LAYERS = (
     ("check", "parsing", "settings", "recipe_schema"),
     ("pipeline",),
     ("encoders",),
-    ("models", "read", "report"),
+    ("models", "report"),
     ("write",),
     ("result",),
     ("lookup",),
@@ -39,7 +39,7 @@ DOORS = {
     ("curate.steps", "curate.catalog"),
 }
 # What steps may never see, not even for a type checker.
-BEYOND_STEPS = ("engine", "models", "encoders", "read", "write", "pipeline", "catalog", "cli")
+BEYOND_STEPS = ("engine", "models", "encoders", "write", "pipeline", "catalog", "cli")
 
 
 def area(module: str) -> str:

@@ -1,0 +1,74 @@
+"""The records of one file as they stand, of whatever shape: what a shape is learnt from, and tests.
+
+A file is read as far as somebody asks, so that the first few records of a large one cost little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from curate.read.documents import read_document
+from curate.read.lines import BOM, Cut, cut_file, cut_stream, open_stream
+from curate.read.part import Read
+from curate.read.strict import line_count, read_lines, too_long
+from curate.read.tables import read_csv, read_flan, read_parquet
+
+_HEAD = 1 << 20
+_FEW = 20
+
+
+def reads_of(path: Path, form: str) -> Generator[Read, None, None]:
+    """Yield every record of a file of the form that `paths.form_of` gives, in order."""
+    if form == ".json":
+        yield from read_document(path)
+    elif form in (".csv", ".tsv"):
+        yield from read_csv(path, "," if form == ".csv" else "\t")
+    elif form == "flan":
+        yield from read_flan(path)
+    elif form == ".parquet":
+        for batch in read_parquet(path):
+            for start in range(0, batch.num_rows, _FEW):
+                yield from map(Read, batch.slice(start, _FEW).to_pylist())
+    else:
+        yield from _lines_of(path, form)
+
+
+def _lines_of(path: Path, form: str) -> Iterator[Read]:
+    before = 0
+    for cut, data in _pieces(path, form):
+        if cut.head is not None:
+            yield overlong(cut)._replace(line=before + 1)
+            before += 1
+            continue
+        # Of a line at which the file breaks off, nothing but that is worth saying.
+        whole = data[: data.rfind(b"\n") + 1] if cut.broken else data
+        for read in read_lines(whole.removeprefix(BOM) if before == 0 else whole):
+            yield read._replace(line=before + (read.line or 0))
+        before += line_count(whole)
+        if cut.broken:
+            yield Read(None, cut.broken, b"", before + 1)
+
+
+def _pieces(path: Path, form: str) -> Iterator[tuple[Cut, bytes]]:
+    """Yield the file's cuts with their bytes; a range comes in two pieces, the first one small."""
+    if form != ".jsonl":
+        with open_stream(path) as stream:
+            for cut in cut_stream(stream):
+                yield cut, cut.data or b""
+        return
+    with open(path, "rb") as file:
+        for cut in cut_file(path):
+            if cut.head is not None:
+                yield cut, b""
+                continue
+            file.seek(cut.offset)
+            data = file.read(min(_HEAD, cut.length))
+            end = data.rfind(b"\n") + 1
+            yield cut, data[:end]
+            yield cut, data[end:] + file.read(cut.length - len(data))
+
+
+def overlong(cut: Cut) -> Read:
+    """Return the record of a line that is too long to be held."""
+    return Read(None, cut.broken or too_long(), cut.head or b"", 1)

@@ -47,6 +47,8 @@ HEAD: dict[str, pa.DataType] = {"id": ID, "seq": SEQ, "source": pa.string(), "ki
 TAIL: dict[str, pa.DataType] = {"extra": pa.string(), "parents": pa.list_(ID), "notes": pa.string()}
 # In the metadata of a column of embeddings: the folder of the store that has the vectors.
 STORE_FOLDER = b"store"
+# The folder in the store of what steps derived from vectors.
+DERIVED = "neighbours"
 # The column that says where a row comes from with which a `Whole` compares its own.
 ORIGIN = "origin"
 SCORE = "score:"
@@ -130,14 +132,14 @@ def vectors(sketches: pa.Table, name: str) -> np.ndarray:
     return flat.reshape(len(column), column.type.list_size)
 
 
-def vector_folder(sketches: pa.Table, name: str) -> Path | None:
-    """Return the folder of the store that a column of embeddings came from, if it is known.
+def derived_folder(sketches: pa.Table, name: str) -> Path | None:
+    """Return where what a step derives from a column of embeddings at some cost may be kept.
 
-    What a step derives from vectors at some cost (neighbours) may be kept there, in a file named
-    after its content.
+    That is in the store that they came from, if it is known, each in a file named after its
+    content; `curate store gc --neighbours` deletes them all.
     """
     found = (sketches.field(name).metadata or {}).get(STORE_FOLDER)
-    return None if found is None else Path(os.fsdecode(found))
+    return None if found is None else Path(os.fsdecode(found)) / DERIVED
 
 
 def _text_of_kind(chunk: Chunk, kind: str, on: On) -> pa.StringArray:

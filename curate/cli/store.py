@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from curate.engine.options import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from curate.engine.requests.store import Store
+    from curate.engine.requests.vectors import EncoderRoom
 
 app = typer.Typer(
     help="Look after the store of replies.",
@@ -32,23 +33,71 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Count what the store holds: replies, requests, small values, runs, vectors, bytes."""
+    """Count what the store holds, and what room each part and each encoder's vectors take."""
+    from curate.cli.screen import headed
+    from curate.engine.requests.upkeep import sizes
+
     with _existing(store) as opened:
-        numbers = opened.stats()
+        numbers, rooms = opened.stats(), opened.vectors.by_encoder()
+        parts = dict(sorted(sizes(opened.folder).items()))
     if as_json:
-        typer.echo(json.dumps(numbers, indent=1))
+        encoders = [{**room._asdict(), "bytes": room.bytes} for room in rooms]
+        typer.echo(json.dumps({**numbers, "parts": parts, "encoders": encoders}, indent=1))
     else:
-        typer.echo("\n".join(f"{name:<10} {number:>15,}" for name, number in numbers.items()))
+        typer.echo(headed("\n".join(_told(numbers, parts, rooms))))
+
+
+def _told(
+    numbers: Mapping[str, int], parts: Mapping[str, int], rooms: Sequence[EncoderRoom]
+) -> Iterator[str]:
+    """Yield what a store holds as text."""
+    from curate.cli.screen import table
+
+    yield "in the store"
+    for name, number in numbers.items():
+        yield f"  {name:<10} {number:>15,}"
+    yield from ("", "bytes of")
+    for name, number in parts.items():
+        yield f"  {name:<10} {number:>15,}"
+    if rooms:
+        rows = [[f"  {r.vectors:,}", f"{r.width:,}", f"{r.bytes:,}", r.encoder] for r in rooms]
+        yield from ("", table(["  vectors", "numbers", "bytes", "encoder"], rows))
 
 
 @app.command()
-def gc(store: Folder = DEFAULT_STORE, debug: Debug = False) -> None:
-    """Give back the room of replies that a newer attempt replaced, and of torn vector files."""
-    with _existing(store) as opened:
-        before = opened.stats()["bytes"]
+def gc(
+    neighbours: Annotated[
+        bool,
+        typer.Option("--neighbours", help="Also delete all pairs found; a run finds them again."),
+    ] = False,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also delete the vectors of an encoder, by the beginning of the name that stats "
+            "shows; a run asks it for them again.",
+        ),
+    ] = None,
+    store: Folder = DEFAULT_STORE,
+    debug: Debug = False,
+) -> None:
+    """Give back the room of replaced replies and of what killed runs left.
+
+    It refuses while a run uses the store. A copy of the store's folder is a way back.
+    """
+    from curate.engine.requests import upkeep
+
+    with _existing(store) as opened, upkeep.alone(opened.folder):
+        before = sum(upkeep.sizes(opened.folder).values())
+        if encoder is not None:
+            name, count = upkeep.free_vectors(opened, encoder)
+            typer.echo(f"{count:,} vectors of {name} deleted; a run asks for them again")
+        if neighbours:
+            count = upkeep.free_neighbours(opened.folder)
+            typer.echo(f"{count:,} files of neighbours deleted; a run finds them again")
+        upkeep.free_drafts(opened.folder)
         deleted = opened.compact()
-    with _existing(store) as opened:
-        after = opened.stats()["bytes"]
+    after = sum(upkeep.sizes(store).values())
     typer.echo(f"{deleted:,} replies deleted; {before:,} bytes before, {after:,} after")
 
 

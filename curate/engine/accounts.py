@@ -45,9 +45,11 @@ class Accounts:
         from curate.engine.requests.drive import Driver
         from curate.engine.requests.spending import Spending
         from curate.engine.requests.store import Store
+        from curate.engine.requests.upkeep import used
         from curate.models.model import open_model
 
         store = stack.enter_context(Store.open(options.store or DEFAULT_STORE))
+        stack.enter_context(used(store.folder))
         specs = {**(pipeline.models or {}), **(pipeline.encoders or {})}
         models = {name: open_model(spec, name=name) for name, spec in specs.items()}
         spending = Spending(

@@ -87,7 +87,7 @@ class FolderLock:
 
 
 class FileLock:
-    """A lock that one process at a time can hold; it dies with its process."""
+    """A lock that one process holds alone, or several together; it dies with its process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -103,6 +103,11 @@ class FileLock:
             return False
         self._handle = handle
         return True
+
+    def share(self) -> None:
+        """Take the lock together with others who share it; wait for one who holds it alone."""
+        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(self._handle, fcntl.LOCK_SH)
 
     def release(self) -> None:
         """Give the lock back."""

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from curate.ask import Reply, Request
 from curate.engine.requests.commit import Committer, Operation, T, disk_full, store_error
+from curate.engine.requests.upkeep import neighbour_files, sizes
 from curate.engine.requests.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.engine.requests.vectors import Vectors
 from curate.errors import DiskFull, StoreError
@@ -209,7 +210,7 @@ class Store:
         return deleted
 
     def stats(self) -> dict[str, int]:
-        """Return how much the store holds: replies, requests, small values, vectors, bytes."""
+        """Return how much the store holds: replies, requests, small values, vectors, all bytes."""
         counts = {
             name: int(self.read(f"SELECT COUNT(*) FROM {table}")[0][0])
             for name, table in (
@@ -219,10 +220,9 @@ class Store:
                 ("runs", "spending"),
             )
         }
-        files = (self.folder / f"store.db{end}" for end in ("", "-wal"))
-        size = sum(path.stat().st_size for path in files if path.exists())
-        vectors = self.vectors.stats()
-        return {**counts, "vectors": vectors["vectors"], "bytes": size + vectors["bytes"]}
+        files = sum(1 for _ in neighbour_files(self.folder))
+        size = sum(sizes(self.folder).values())
+        return {**counts, "vectors": self.vectors.count(), "neighbours": files, "bytes": size}
 
     def _writer(self) -> Committer:
         # Made at the first write, so that those who only read need no room on the disk.

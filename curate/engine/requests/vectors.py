@@ -16,6 +16,7 @@ import os
 import secrets
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ _LINES = (1 << (_SEGMENT - _LINE)) - 1
 _SEGMENTS = (1 << 30) - 1
 # SQLite compiled with old defaults takes 999 parameters in one statement.
 _LOOKUP, _ROWS = 900, 400
+_ALL_SEGMENTS = "SELECT id, encoder, width FROM segments"
 # So many lines are gathered at a time, and the pages that were read for them given back.
 _BLOCK = 16_384
 SCHEMA = """
@@ -55,6 +57,19 @@ class Segment(NamedTuple):
     def path(self, folder: Path) -> Path:
         """Return its file: in a folder for the encoder, which has a short name of its own."""
         return folder / _salt(self.encoder).hex()[:16] / f"{self.number}.f32"
+
+
+class EncoderRoom(NamedTuple):
+    """How many vectors of one encoder there are, and how many numbers each has."""
+
+    encoder: str
+    width: int
+    vectors: int
+
+    @property
+    def bytes(self) -> int:
+        """What they take."""
+        return 4 * self.width * self.vectors
 
 
 class Encoded(NamedTuple):
@@ -258,14 +273,27 @@ class Vectors:
             ]
             connection.executemany("UPDATE vectors SET place = ? WHERE key = ?", moved)
 
-    def stats(self) -> dict[str, int]:
-        """Return how many vectors there are, and the bytes of their files."""
-        sql = "SELECT COUNT(*) FROM vectors WHERE place > 0"
-        files = self.folder.glob("*/*.f32")
-        return {
-            "vectors": int(self._execute(sql, ())[0][0]),
-            "bytes": sum(path.stat().st_size for path in files),
-        }
+    def forget(self, connection: sqlite3.Connection, encoder: str) -> list[Path]:
+        """Let go of all vectors of `encoder`; return the files to delete after the transaction."""
+        segments = [one for one in _segments(connection) if one.encoder == encoder]
+        if writer := self._own.pop(encoder, None):
+            writer.close()
+        for segment in segments:
+            _forget(connection, segment)
+        return [segment.path(self.folder) for segment in segments]
+
+    def count(self) -> int:
+        """Return how many vectors there are."""
+        return int(self._execute("SELECT COUNT(*) FROM vectors WHERE place > 0", ())[0][0])
+
+    def by_encoder(self) -> list[EncoderRoom]:
+        """Return what the vectors of each encoder take, in the order of the encoders' names."""
+        counts = f"SELECT place >> {_SEGMENT}, COUNT(*) FROM vectors WHERE place > 0 GROUP BY 1"
+        in_segment: dict[int, int] = dict(self._execute(counts, ()))
+        found = Counter[tuple[str, int]]()
+        for segment in map(Segment._make, self._execute(_ALL_SEGMENTS, ())):
+            found[segment[1:]] += in_segment.get(segment.number, 0)
+        return [EncoderRoom(*key, count) for key, count in sorted(found.items()) if count]
 
 
 class _Writer:
@@ -341,8 +369,7 @@ def _name(connection: sqlite3.Connection, places: Sequence[tuple[bytes, int]]) -
 
 
 def _segments(connection: sqlite3.Connection) -> list[Segment]:
-    rows = connection.execute("SELECT id, encoder, width FROM segments").fetchall()
-    return [Segment(*row) for row in rows]
+    return [Segment._make(row) for row in connection.execute(_ALL_SEGMENTS).fetchall()]
 
 
 def _forget(connection: sqlite3.Connection, segment: Segment) -> None:

@@ -86,15 +86,14 @@ class Semantic(Whole):
         """Walk the rows by priority; drop each one that is close to a kept one."""
         import numpy as np
 
-        from curate.chunk import vector_folder, vectors
+        from curate.chunk import derived_folder, vectors
         from curate.kernels.cosine_kept import Search, nearest_kept
         from curate.kernels.directions import Directions
         from curate.kernels.leaks import with_leaks
         from curate.kernels.walk import walk_order_of
 
         every = Directions.of(vectors(sketches, "vector"))
-        store = vector_folder(sketches, "vector")
-        folder = None if store is None else store / "neighbours"
+        folder = derived_folder(sketches, "vector")
         search = Search(self.similarity, self.floor, folder, self.exact_up_to)
         kept = nearest_kept(
             every,

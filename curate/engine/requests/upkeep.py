@@ -1,0 +1,97 @@
+"""What the files of a store take, who uses them, and how their room is given back.
+
+Whatever is deleted here comes back by running a recipe again: neighbours by a search, vectors by
+asking their encoder, which may cost money. A run holds the store while it lasts, and nothing is
+deleted meanwhile: it knows vectors by their places in files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.chunk import DERIVED
+from curate.engine.posix import FileLock
+from curate.errors import UsageError
+
+if TYPE_CHECKING:
+    from curate.engine.requests.store import Store
+
+_LOCK = "in_use"
+
+
+@contextmanager
+def used(folder: Path) -> Iterator[None]:
+    """Keep the files of the store in `folder` where they are; wait while another frees some."""
+    lock = FileLock(folder / _LOCK)
+    lock.share()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep runs from starting on the store in `folder`, or raise when one is in progress."""
+    lock = FileLock(folder / _LOCK)
+    if not lock.take():
+        raise UsageError(
+            f"a run in progress uses the store in {folder}; nothing was deleted: wait for its end, "
+            "or stop it (Ctrl-C, the same command continues), and try again"
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes that each part of the store in `folder` takes."""
+    found = Counter[str]()
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).parts[0]
+        if path.is_file() and path.name != _LOCK:
+            found["database" if name.startswith("store.db") else name] += path.stat().st_size
+    return dict(found)
+
+
+def neighbour_files(folder: Path) -> Iterator[Path]:
+    """Yield the files of neighbours in the store in `folder`."""
+    return (folder / DERIVED).glob("*.npz")
+
+
+def free_drafts(folder: Path) -> None:
+    """Delete the files that killed processes did not finish. Hold the store `alone`."""
+    for path in (folder / DERIVED).glob("*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def free_neighbours(folder: Path) -> int:
+    """Delete all files of neighbours and return how many. Hold the store `alone`."""
+    files = list(neighbour_files(folder))
+    for path in files:
+        path.unlink(missing_ok=True)
+    return len(files)
+
+
+def free_vectors(store: Store, beginning: str) -> tuple[str, int]:
+    """Delete the vectors of the one encoder whose name begins so; return its name, and how many.
+
+    Hold the store `alone`.
+    """
+    rooms = store.vectors.by_encoder()
+    names = sorted({room.encoder for room in rooms})
+    found = [name for name in names if name == beginning]
+    found = found or [name for name in names if name.startswith(beginning)]
+    if len(found) != 1:
+        said = "several encoders begin" if found else "no encoder in the store begins"
+        raise UsageError(
+            f"{said} with {beginning!r}; give one of: {'; '.join(names) or '(there are none)'}"
+        )
+    for path in store.commit_now(lambda connection: store.vectors.forget(connection, found[0])):
+        path.unlink(missing_ok=True)
+    return found[0], sum(room.vectors for room in rooms if room.encoder == found[0])

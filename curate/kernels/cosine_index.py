@@ -3,7 +3,7 @@
 Every vector joins the list of its closest centroid and is compared with the members of the `PROBES`
 lists closest to it, whatever their number: no pair is lost because a group is large, as with the
 k nearest of an index. A pair is found if either of its vectors looks into the other's list. All
-choices are decided in float64 (`kernels.spherical_means`), so the lists, and the pairs that are
+choices are decided in float64 (`kernels.spherical`), so the lists, and the pairs that are
 found, are the same on every machine. Time grows as n^1.5, where all pairs take n^2.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from curate.kernels.cosine_join import BYTES_PER_PAIR, Neighbours, both_ways, neighbours
 from curate.kernels.cosine_screen import Screen, prepared, screen_for
 from curate.kernels.directions import Directions
-from curate.kernels.spherical_means import closest_centroids, spherical_means
+from curate.kernels.spherical import closest_centres, spherical_means
 
 PROBES = 16
 _LISTS_PER_ROOT = 2  # lists = 2 sqrt(n)
@@ -84,7 +84,7 @@ def _probes(own: Directions, lines: np.ndarray) -> np.ndarray:
     count = max(1, round(_LISTS_PER_ROOT * math.sqrt(len(lines))))
     sample = lines[:: max(1, len(lines) // (_SAMPLED * count))]
     centroids = spherical_means(own, sample, count, rounds=_ROUNDS)
-    return closest_centroids(own, lines, centroids, PROBES)
+    return closest_centres(own, lines, centroids, PROBES)
 
 
 def _different(

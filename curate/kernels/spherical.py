@@ -1,10 +1,10 @@
 """Spherical k-means: clusters of directions, the same ones on every machine.
 
 Dhillon and Modha 2001, doi 10.1023/A:1007612920971: a line belongs to the centre with the largest
-cosine, a centre is the direction of the sum of its lines. Seeds are drawn as in k-means++ (Arthur
-and Vassilvitskii 2007) from a generator of its own. A float32 product finds the candidates of a
-line; where more than one is within its error, float64 decides. Sums are float64 in the order of
-lines. It costs 16 bytes a line and a float32 copy of a block.
+cosine, a centre is the direction of the sum of its lines. A float32 product names the centres that
+may be the closest ones, and float64 decides between them; sums are float64 in the order of lines.
+So neither the BLAS nor the number of threads moves a centre. It costs 12 bytes a line, and blocks
+of products with all centres.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.cover import Cover, margin_of
-from curate.kernels.directions import LANES, Directions, cosine_of, cosines_between, unit
+from curate.kernels.cosine_screen import FloatScreen
+from curate.kernels.cover import Cover
+from curate.kernels.directions import LANES, Directions, cosine_of, cosines_between
 
 ROUNDS = 50
-_BLOCK = 4096
+_BLOCK = 4096  # lines of products with all centres held at a time, by each thread
 
 
 class Clusters(NamedTuple):
@@ -34,19 +35,52 @@ def spherical_clusters(
 ) -> Clusters:
     """Return at most `count` clusters: fewer where there are fewer different directions.
 
-    Clusters are numbered by their first line. The rounds end when no line moves.
+    The first centres are lines drawn as in k-means++ (Arthur and Vassilvitskii 2007) from a
+    generator of its own. Clusters are numbered by their first line.
     """
-    seeds = _seeds(directions, count, seed)
+    lines = np.flatnonzero(directions.lengths > 0)
+    seeds = _seeds(directions, lines, count, seed)
+    cluster, cosine = np.full(len(directions), -1, np.int64), np.full(len(directions), np.nan)
     centres = Directions.of(directions.vectors[seeds])
-    cluster = np.full(len(directions), -1, np.int64)
-    cosine = np.full(len(directions), np.nan)
-    for _ in range(rounds):
-        before = cluster.copy()
-        _assign(directions, centres, cluster, cosine)
-        if np.array_equal(before, cluster):
-            break
-        centres = Directions.of(_means(directions, cluster, centres.vectors))
+    if len(seeds):
+        centres = _settled(directions, lines, centres, rounds)
+        cluster[lines] = closest_centres(directions, lines, centres, 1)[:, 0]
+        cosine[lines] = cosines_between(directions, lines, centres, cluster[lines])
     return _renumbered(Clusters(cluster, cosine, centres.vectors))
+
+
+def spherical_means(own: Directions, lines: np.ndarray, count: int, *, rounds: int) -> Directions:
+    """Return `count` centres (at most a line each) of the vectors at `lines`.
+
+    The first centres are evenly spaced lines: there is nothing to seed.
+    """
+    count = min(count, len(lines))
+    start = lines[np.linspace(0, len(lines) - 1, count).astype(np.int64)]
+    return _settled(own, lines, Directions.of(own.vectors[start]), rounds)
+
+
+def closest_centres(
+    own: Directions, lines: np.ndarray, centres: Directions, most: int
+) -> np.ndarray:
+    """Return the `most` closest centres of every line, the closest first (the first on a tie)."""
+    most = min(most, len(centres))
+    out = np.empty((len(lines), most), np.int32)
+    screen = FloatScreen()
+    margin = np.float32(2 * screen.margin(own.vectors.shape[1]))
+    targets = screen.prepare(centres.vectors, centres.lengths)
+
+    def choose(start: int) -> None:
+        some = lines[start : start + _BLOCK]
+        products = screen.prepare(own.vectors[some], own.lengths[some]) @ targets.T
+        products[:, centres.lengths == 0] = -2  # no direction, no closeness
+        _choose(
+            products, margin, own.vectors, own.lengths, some, centres.vectors, centres.lengths,
+            out[start : start + _BLOCK],
+        )  # fmt: skip
+
+    with screen.workers() as pool:
+        list(pool.map(choose, range(0, len(lines), _BLOCK)))
+    return out
 
 
 def closest_to_mean(directions: Directions) -> int:
@@ -54,21 +88,41 @@ def closest_to_mean(directions: Directions) -> int:
 
     Where the directions cancel out, the mean has none, and it is the first line that has one.
     """
-    if not (directions.lengths > 0).any():
+    lines = np.flatnonzero(directions.lengths > 0)
+    if not len(lines):
         return -1
-    cluster = np.where(directions.lengths > 0, 0, -1)
-    mean = Directions.of(_means(directions, cluster, np.zeros((1, directions.vectors.shape[1]))))
-    every = np.arange(len(directions))
-    cosine = cosines_between(directions, every, mean, np.zeros(len(every), np.int64))
+    nowhere = Directions.of(np.zeros((1, directions.vectors.shape[1])))
+    all_in_one = np.zeros(len(lines), np.int32)
+    mean = _means(directions, lines, all_in_one, nowhere)
     if not mean.lengths[0]:
-        cosine = np.where(directions.lengths > 0, 0.0, np.nan)
-    return int(np.nanargmax(cosine))
+        return int(lines[0])
+    return int(lines[np.argmax(cosines_between(directions, lines, mean, all_in_one))])
 
 
-def _seeds(directions: Directions, count: int, seed: int) -> np.ndarray:
+def _settled(own: Directions, lines: np.ndarray, centres: Directions, rounds: int) -> Directions:
+    """Return the centres when no line moves any more, or after so many rounds."""
+    home = np.full(len(lines), -1, np.int32)
+    for _ in range(rounds):
+        before, home = home, closest_centres(own, lines, centres, 1)[:, 0]
+        if np.array_equal(before, home):
+            break
+        centres = _means(own, lines, home, centres)
+    return centres
+
+
+def _means(own: Directions, lines: np.ndarray, home: np.ndarray, before: Directions) -> Directions:
+    """Return the sum of the directions of each centre's lines, or the centre `before` where 0."""
+    sums = np.zeros(before.vectors.shape)
+    _add_up(own.vectors, own.lengths, lines, home, sums)
+    means = sums.astype(np.float32)
+    lost = ~means.any(axis=1)
+    means[lost] = before.vectors[lost]
+    return Directions.of(means)
+
+
+def _seeds(directions: Directions, lines: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Draw lines, each with a chance in proportion to its squared distance to those before it."""
     random = np.random.default_rng(seed)
-    lines = np.flatnonzero(directions.lengths > 0)
     if not len(lines) or not count:
         return np.empty(0, np.int64)
     cover = Cover(directions)
@@ -82,30 +136,6 @@ def _seeds(directions: Directions, count: int, seed: int) -> np.ndarray:
     return np.array(cover.chosen, np.int64)
 
 
-def _assign(
-    directions: Directions, centres: Directions, cluster: np.ndarray, cosine: np.ndarray
-) -> None:
-    if not len(centres):
-        return
-    targets = unit(centres.vectors, centres.lengths)
-    margin = margin_of(targets.shape[1])
-    for start in range(0, len(directions), _BLOCK):
-        some = slice(start, min(start + _BLOCK, len(directions)))
-        lines = unit(directions.vectors[some], directions.lengths[some])
-        _closest(
-            directions.vectors[some], directions.lengths[some], centres.vectors, centres.lengths,
-            lines @ targets.T, margin, cluster[some], cosine[some],
-        )  # fmt: skip
-
-
-def _means(directions: Directions, cluster: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Return the sum of the unit vectors of each cluster, or the centre before where that is 0."""
-    sums = np.zeros(before.shape)
-    _add_up(directions.vectors, directions.lengths, cluster, sums)
-    means = sums.astype(np.float32)
-    return np.where(np.any(means != 0, axis=1)[:, None], means, before)
-
-
 def _renumbered(found: Clusters) -> Clusters:
     real = found.cluster[found.cluster >= 0]
     names, first = np.unique(real, return_index=True)
@@ -116,36 +146,54 @@ def _renumbered(found: Clusters) -> Clusters:
 
 
 @njit(nogil=True, cache=True)
-def _closest(
-    vectors: np.ndarray,
-    lengths: np.ndarray,
-    centres: np.ndarray,
-    centre_lengths: np.ndarray,
-    products: np.ndarray,
-    margin: float,
-    cluster: np.ndarray,
-    cosine: np.ndarray,
+def _add_up(
+    vectors: np.ndarray, lengths: np.ndarray, lines: np.ndarray, home: np.ndarray, sums: np.ndarray
 ) -> None:
-    lanes = np.empty(LANES)
-    for line in range(len(vectors)):
-        if lengths[line] == 0.0:
-            continue
-        floor = np.float64(products[line].max()) - 2.0 * margin
-        nearest = -2.0
-        for centre in range(len(centres)):
-            if np.float64(products[line, centre]) < floor:
-                continue
-            found = cosine_of(vectors, lengths, line, centres, centre_lengths, centre, lanes)
-            if found > nearest:
-                nearest = found
-                cluster[line] = centre
-        cosine[line] = nearest
+    for place in range(len(lines)):
+        line, total = lines[place], sums[home[place]]
+        for k in range(len(total)):
+            total[k] += np.float64(vectors[line, k]) / lengths[line]
 
 
 @njit(nogil=True, cache=True)
-def _add_up(vectors: np.ndarray, lengths: np.ndarray, cluster: np.ndarray, sums: np.ndarray) -> Any:
-    for line in range(len(vectors)):
-        if cluster[line] >= 0:
-            own, length = sums[cluster[line]], lengths[line]
-            for place in range(len(own)):
-                own[place] += np.float64(vectors[line, place]) / length
+def _hold_largest(entries: np.ndarray, best: np.ndarray) -> None:
+    """Leave the largest of `entries` in `best`, the smallest of them first."""
+    for value in entries:
+        if value > best[0]:
+            at = 0
+            while at + 1 < len(best) and best[at + 1] < value:
+                best[at] = best[at + 1]
+                at += 1
+            best[at] = value
+
+
+@njit(nogil=True, cache=True)
+def _choose(
+    products: np.ndarray,
+    margin: Any,
+    vectors: np.ndarray,
+    lengths: np.ndarray,
+    lines: np.ndarray,
+    centres: np.ndarray,
+    centre_lengths: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Write down the closest centres by float64 among those that `products` cannot tell apart."""
+    most = out.shape[1]
+    best, lanes = np.empty(most, np.float32), np.empty(LANES)
+    for place in range(len(products)):
+        best[:] = -2
+        _hold_largest(products[place], best)
+        named = np.flatnonzero(products[place] >= best[0] - margin)
+        if len(named) == 1:
+            out[place, 0] = named[0]
+            continue
+        cosines = np.full(len(named), -np.inf)
+        for k in range(len(named)):
+            if centre_lengths[named[k]] > 0:
+                cosines[k] = cosine_of(
+                    vectors, lengths, lines[place], centres, centre_lengths, named[k], lanes
+                )
+        order = np.argsort(-cosines, kind="mergesort")
+        for k in range(most):
+            out[place, k] = named[order[k]]

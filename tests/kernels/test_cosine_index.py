@@ -3,13 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels import cosine_index, cosine_kept, spherical_means
+from curate.kernels import cosine_index, cosine_kept
 from curate.kernels.cosine_index import Recall, indexed_neighbours, measured_recall
 from curate.kernels.cosine_join import neighbours
 from curate.kernels.cosine_kept import Search, nearest_kept
 from curate.kernels.cosine_screen import FloatScreen, HalfScreen
 from curate.kernels.directions import Directions
-from curate.kernels.spherical_means import closest_centroids
 from tests.kernels.test_cosine import clustered
 
 
@@ -43,29 +42,6 @@ def test_its_pairs_are_true_and_its_recall_is_counted(seed, count, probes):
     recall = measured_recall(own, found, 0.8)
     assert len(recall.found) == len(true), "the sample is everything here"
     assert recall.found.sum() == len(pairs(found))
-
-
-@given(seed=st.integers(0, 2**32), most=st.integers(1, 9))
-@settings(max_examples=20, deadline=None)
-def test_the_closest_centroids_are_the_definition(seed, most):
-    own, centroids = Directions.of(clustered(seed, 60)), Directions.of(clustered(seed + 1, 9))
-    lines = own.distinct()
-    got = closest_centroids(own, lines, centroids, most)
-    for line, found in zip(lines, got, strict=True):
-        dots = own.vectors[line].astype(float) @ centroids.vectors.T.astype(float)
-        with np.errstate(invalid="ignore"):
-            cosines = np.where(centroids.lengths > 0, dots / centroids.lengths, -np.inf)
-        order = sorted(range(9), key=lambda k: (-cosines[k], k))[:most]
-        assert np.allclose(cosines[found], cosines[order], atol=1e-12)
-
-
-def test_blocks_move_no_centroid(monkeypatch):
-    own = Directions.of(clustered(3, 500))
-    lines = own.distinct()
-    one = spherical_means.spherical_means(own, lines, 20, rounds=6)
-    monkeypatch.setattr(spherical_means, "_BLOCK", 7)
-    other = spherical_means.spherical_means(own, lines, 20, rounds=6)
-    assert np.array_equal(one.vectors, other.vectors)
 
 
 def test_pairs_above_the_budget_are_not_held():

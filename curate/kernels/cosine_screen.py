@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numba import njit
 
-from curate.kernels.directions import Directions, unit
+from curate.kernels.directions import Directions, margin_of, unit
 
 # From this many vectors on, bfloat16 products save more than it takes to load torch.
 LOAD_TORCH = 32_768
@@ -56,7 +56,7 @@ class FloatScreen:
 
     def margin(self, width: int) -> float:
         """Return the bound: each number rounded once, then `width` roundings of sums."""
-        return 2 * (width + 4) * _FLOAT32
+        return margin_of(width)
 
     def empty(self, count: int, width: int) -> np.ndarray:
         """Return room in float32."""

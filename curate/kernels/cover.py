@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from curate.kernels.directions import LANES, Directions, cosine_of
+from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, product_of
 
 # Beyond these lengths a float32 product may overflow or vanish, and says nothing.
 _SHORTEST, _LONGEST = 1e-12, 1e12
@@ -21,13 +21,8 @@ _SLACK = 1e-4
 NONE = -2.0  # below every cosine
 
 
-def margin_of(width: int) -> float:
-    """Return a bound of the error of a float32 product of unit vectors, summed in any order."""
-    return 2 * (width + 4) * 2.0**-24
-
-
 class Cover:
-    """The `cosine` of every line with its `nearest` chosen line (-1: none, or a line of zeros).
+    """The `cosine` of every line with its nearest chosen line (below -1: none, or a line of zeros).
 
     Of equally near choices the earlier one is named. A chosen line is nearest to itself.
     """
@@ -61,14 +56,6 @@ class Cover:
         place = self._place[line]
         return -1 if place < 0 else self.chosen[place]
 
-    @property
-    def nearest(self) -> np.ndarray:
-        """Return the line that is the nearest choice of each line, or -1."""
-        if not self.chosen:
-            return np.full(len(self._place), -1, np.int64)
-        found = np.array(self.chosen, np.int64)[np.maximum(self._place, 0)]
-        return np.where(self._place >= 0, found, -1)
-
 
 @njit(nogil=True, cache=True)
 def _chord(cosine: float) -> Any:
@@ -84,14 +71,6 @@ def _distances(
     for place in range(len(centres)):
         centre = centres[place]
         out[place] = _chord(cosine_of(vectors, lengths, line, vectors, lengths, centre, lanes))
-
-
-@njit(nogil=True, cache=True, fastmath=True)
-def _product(a: np.ndarray, b: np.ndarray) -> Any:
-    total = np.float32(0)
-    for place in range(len(a)):
-        total += a[place] * b[place]
-    return total
 
 
 @njit(nogil=True, cache=True)
@@ -114,7 +93,7 @@ def _approach(
         if place[other] >= 0:
             if between[place[other]] >= 2.0 * _chord(best[other]) + _SLACK:
                 continue
-            about = _product(vectors[other], vectors[line]) * scale[other] * scale[line]
+            about = product_of(vectors[other], vectors[line]) * scale[other] * scale[line]
             # Not a number where a length is extreme: then only float64 knows.
             if about + margin < best[other]:
                 continue

@@ -85,6 +85,11 @@ def unit(vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return directions
 
 
+def margin_of(width: int) -> float:
+    """Return a bound of the error of a float32 product of unit vectors, summed in any order."""
+    return 2 * (width + 4) * 2.0**-24
+
+
 def _first_equals(vectors: np.ndarray) -> np.ndarray:
     """Return for every line the first line with the same numbers."""
     from xxhash import xxh3_128_digest
@@ -100,6 +105,15 @@ def _first_equals(vectors: np.ndarray) -> np.ndarray:
     first = first_of_equals(pa.chunked_array([column]), own)
     first[first < 0] = own[first < 0]
     return first
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def product_of(a: np.ndarray, b: np.ndarray) -> Any:
+    """Return the float32 product of two lines, summed in any order; for compiled callers."""
+    total = np.float32(0)
+    for place in range(len(a)):
+        total += a[place] * b[place]
+    return total
 
 
 @njit(nogil=True, cache=True)

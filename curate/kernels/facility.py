@@ -18,8 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numba import njit
 
-from curate.kernels.cover import margin_of
-from curate.kernels.directions import LANES, Directions, cosine_of, unit
+from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, unit
 from curate.kernels.neighbour_lists import NeighbourLists
 
 BUDGET = 256 << 20

@@ -13,8 +13,7 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.cosine_screen import FloatScreen
-from curate.kernels.cover import margin_of
-from curate.kernels.directions import LANES, Directions, cosine_of, unit
+from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, unit
 
 _BLOCK = 256
 

@@ -13,15 +13,13 @@ Bad arguments raise `ValueError`: another shape, a NaN or an infinity, a negativ
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from curate.kernels.directions import Directions
 from curate.select.arguments import count_of, directions_of, lines_of, numbers_of
 from curate.select.figures import cluster_entropy, nearest_distance, vendi_score
-
-if TYPE_CHECKING:
-    from curate.kernels.directions import Directions
 
 __all__ = [
     "Filtered",
@@ -70,25 +68,15 @@ def k_center(vectors: Any, count: int) -> np.ndarray:
         count: how many rows to choose at most.
 
     Returns:
-        int64 of shape (chosen,). Time grows with rows x count, memory by 24 bytes a row.
+        int64 of shape (chosen,). Time grows with rows x count at most, memory by 40 bytes a row
+        and 4 bytes x dimensions a chosen one.
     """
-    from curate.kernels.cover import Cover
+    from curate.kernels.farthest import farthest_first
     from curate.kernels.spherical import closest_to_mean
 
     directions, count = directions_of(vectors), count_of(count)
-    cover = Cover(directions)
-    far = np.where(directions.lengths > 0, 0.0, np.inf)
-    line = closest_to_mean(directions) if count else -1
-    while line >= 0:
-        cover.add(line)
-        if len(cover.chosen) == count:
-            break
-        far[line] = np.inf
-        apart = np.where(far < np.inf, cover.cosine, np.inf)
-        line = int(np.argmin(apart))
-        if apart[line] == np.inf:
-            break
-    return np.array(cover.chosen, np.int64)
+    first = closest_to_mean(directions)
+    return farthest_first(directions, first, count if first >= 0 else 0)
 
 
 def facility_location(
@@ -309,17 +297,15 @@ def nearest_chosen(vectors: Any, chosen: Any) -> Nearest:
     from curate.kernels.cover import Cover
 
     directions = directions_of(vectors)
-    cover = Cover(directions)
-    line, cosine = np.full(len(directions), -1), np.full(len(directions), np.nan)
-    lines = lines_of(chosen, directions)
-    for one in lines:
-        if cover.chosen:
-            line[one], cosine[one] = cover.nearest_of(one), cover.cosine[one]
-        cover.add(one)
-    others = np.ones(len(directions), np.bool_)
-    others[lines] = False
-    others &= cover.nearest >= 0
-    return Nearest(np.where(others, cover.nearest, line), np.where(others, cover.cosine, cosine))
+    lines = np.array(lines_of(chosen, directions), np.int64)
+    found = _closest(directions, lines)
+    cover = Cover(Directions.of(directions.vectors[lines]))
+    for place, one in enumerate(lines):
+        before = cover.nearest_of(place)
+        found.line[one] = lines[before] if before >= 0 else -1
+        found.cosine[one] = cover.cosine[place] if before >= 0 else np.nan
+        cover.add(place)
+    return found
 
 
 def radius(vectors: Any, chosen: Any) -> float:
@@ -335,14 +321,23 @@ def coverage(vectors: Any, chosen: Any) -> float:
 
 def _covered(vectors: Any, chosen: Any) -> np.ndarray:
     """Return the cosine of every row that has a direction with the closest chosen row."""
-    from curate.kernels.cover import Cover
-
     directions = directions_of(vectors)
-    cover = Cover(directions)
-    for one in lines_of(chosen, directions):
-        cover.add(one)
-    covered: np.ndarray = np.maximum(cover.cosine[directions.lengths > 0], -1.0)
+    found = _closest(directions, np.array(lines_of(chosen, directions), np.int64))
+    covered: np.ndarray = np.where(found.line >= 0, found.cosine, -1.0)[directions.lengths > 0]
     return covered
+
+
+def _closest(directions: Directions, chosen: np.ndarray) -> Nearest:
+    """Find the closest chosen row of every row that has a direction."""
+    from curate.kernels.spherical import closest_centres
+
+    line, cosine = np.full(len(directions), -1), np.full(len(directions), np.nan)
+    if len(chosen):
+        able = np.flatnonzero(directions.lengths > 0)
+        centres = Directions.of(directions.vectors[chosen])
+        line[able] = chosen[closest_centres(directions, able, centres, 1)[:, 0]]
+        cosine[able] = directions.cosines(able, line[able])
+    return Nearest(line, cosine)
 
 
 def _gains(directions: Directions, neighbours: int | None, budget: int) -> Any:

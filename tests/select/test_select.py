@@ -361,10 +361,10 @@ def test_lengths_do_not_matter(length):
 
 def test_a_cover_is_nearest_to_a_chosen_line_itself():
     cover = Cover(Directions.of(np.eye(3, dtype=np.float32)))
-    assert cover.nearest.tolist() == [-1, -1, -1]
+    assert [cover.nearest_of(line) for line in range(3)] == [-1, -1, -1]
     for line in (2, 0):
         cover.add(line)
-    assert cover.nearest.tolist() == [0, 2, 2]
+    assert [cover.nearest_of(line) for line in range(3)] == [0, 2, 2]
     assert cover.cosine.tolist() == [1.0, 0.0, 1.0]
 
 

@@ -1,0 +1,103 @@
+"""Greedy k-center, lazily: always the line that is farthest from the chosen ones.
+
+A line's cosine with the closest chosen one only grows as others are chosen, so that one from before
+is a bound from below, and only the line with the smallest bound is compared with the choices that
+it has not met (as Minoux 1978 does for sums). It meets them together, as lines of a matrix that
+stays in the cache, where a pass over all lines for each choice waits for memory. A float32 product
+says which cosines cannot be larger, float64 decides: the list is the naive one to the last tie.
+It costs 16 bytes a line and a float32 copy of the chosen ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, product_of
+
+_NONE = -2.0  # below every cosine
+
+
+def farthest_first(directions: Directions, first: int, count: int) -> np.ndarray:
+    """Return at most `count` lines: `first`, then always the farthest one, the first on a tie.
+
+    Lines of zeros are never chosen.
+    """
+    if not count:
+        return np.empty(0, np.int64)
+    able = np.flatnonzero(directions.lengths > 0)
+    heap = np.concatenate([[first], able[able != first]]).astype(np.int32)
+    count = min(count, len(heap))
+    width = directions.vectors.shape[1]
+    chosen, centres = np.empty(count, np.int64), np.empty((count, width), np.float32)
+    best = np.full(len(directions), _NONE)
+    best[first] = -np.inf  # the top of the heap
+    met = np.zeros(len(directions), np.int32)
+    _choose(
+        directions.vectors, directions.lengths, heap, best, met, chosen, centres, margin_of(width)
+    )
+    return chosen
+
+
+@njit(nogil=True, cache=True)
+def _choose(
+    vectors: np.ndarray,
+    lengths: np.ndarray,
+    heap: np.ndarray,
+    best: np.ndarray,
+    met: np.ndarray,
+    chosen: np.ndarray,
+    centres: np.ndarray,
+    margin: float,
+) -> None:
+    """Fill `chosen`, the top of the heap first; `best` holds bounds, `met` whom they are from."""
+    own, lanes = np.empty(vectors.shape[1], np.float32), np.empty(LANES)
+    size = len(heap)
+    for count in range(len(chosen)):
+        while met[heap[0]] < count:
+            line = heap[0]
+            _to_unit(vectors[line], lengths[line], own)
+            for place in range(met[line], count):
+                if np.float64(product_of(own, centres[place])) + margin < best[line]:
+                    continue
+                centre = chosen[place]
+                cosine = cosine_of(vectors, lengths, line, vectors, lengths, centre, lanes)
+                best[line] = max(best[line], cosine)
+            met[line] = count
+            _sink(heap, size, best)
+        chosen[count] = heap[0]
+        _to_unit(vectors[heap[0]], lengths[heap[0]], centres[count])
+        size -= 1
+        heap[0] = heap[size]
+        _sink(heap, size, best)
+
+
+@njit(nogil=True, cache=True)
+def _to_unit(vector: np.ndarray, length: float, out: np.ndarray) -> None:
+    scale = 1.0 / length
+    for place in range(len(vector)):
+        out[place] = np.float64(vector[place]) * scale
+
+
+@njit(nogil=True, cache=True)
+def _sink(heap: np.ndarray, size: int, best: np.ndarray) -> None:
+    """Let the top of a heap (the smallest `best` first, then the first line) find its place."""
+    place, line = 0, heap[0]
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and _before(heap[child + 1], heap[child], best):
+            child += 1
+        if not _before(heap[child], line, best):
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = line
+
+
+@njit(nogil=True, cache=True)
+def _before(one: int, other: int, best: np.ndarray) -> Any:
+    return best[one] < best[other] or (best[one] == best[other] and one < other)

@@ -73,6 +73,11 @@ class Ask(Request):
         """Return a request whose only turn is the user's `text`."""
         return cls(messages=(Message("user", text),), **fields)
 
+    @property
+    def sample_seed(self) -> int | None:
+        """The seed to send: each sample has its own, since with one they would be one answer."""
+        return None if self.seed is None else self.seed + self.sample
+
     def turns(self) -> list[dict[str, str]]:
         """Return the chat as role and content, the system prompt first."""
         head = [{"role": "system", "content": self.system}] if self.system else []

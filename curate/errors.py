@@ -94,6 +94,11 @@ class TemporaryFault(ModelError):
 class PermanentFault(ModelError):
     """Fail a request that no second try can save."""
 
+    def __init__(self, message: str, *, for_all: bool = False) -> None:
+        """Keep whether every other request to this model would meet the same."""
+        super().__init__(message)
+        self.for_all = for_all
+
 
 class UnusableReply(ModelError):
     """Fail a row whose reply was received and paid for, but cannot be used."""

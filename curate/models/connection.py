@@ -46,7 +46,9 @@ class Connection:
             read_bufsize=LONGEST_LINE_BYTES,
             proxy=proxy_of(base_url),
         )
-        self._base = base_url.rstrip("/")
+        parts = urlsplit(base_url)
+        self._base = parts._replace(path=parts.path.rstrip("/"), query="").geturl()
+        self._query = f"?{parts.query}" if parts.query else ""
 
     async def post(self, path: str, body: Mapping[str, Any]) -> tuple[Mapping[str, str], bytes]:
         """Return the headers and the content of a good answer.
@@ -66,7 +68,8 @@ class Connection:
     @asynccontextmanager
     async def _open(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[Any]:
         data = json.dumps(body, separators=(",", ":")).encode()
-        async with self._session.post(f"{self._base}/{path}", data=data) as response:
+        url = f"{self._base}/{path}{self._query}"
+        async with self._session.post(url, data=data) as response:
             if not response.ok:
                 raise Refusal(response.status, response.headers, await response.read())
             yield response

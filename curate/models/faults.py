@@ -15,19 +15,21 @@ from typing import Any
 
 from curate.errors import ModelError, PermanentFault, TemporaryFault
 
-SCHEMA = "a JSON schema"
+# The cause of a fault after which the same request is sent in another form.
+ADAPTED = "adapted"
+SCHEMA, STREAM, LENGTH = "a JSON schema", "streaming", "max_tokens"
 # What a server may not know, and the field that its refusal then names.
 FEATURES = {
     "log-probabilities": ("logprobs", "top_logprobs"),
     SCHEMA: ("response_format", "json_schema", "guided"),
     "a seed": ("seed",),
     "echo": ("echo",),
-    "streaming": ("stream_options", "stream"),
-    "max_tokens": ("max_tokens", "max_completion_tokens"),
+    STREAM: ("stream_options", "stream"),
+    LENGTH: ("max_tokens", "max_completion_tokens"),
 }
 _REFUSED = re.compile(
     r"not (?:yet )?(?:be )?(?:support|implement|permit|allow)|unsupported|unknown|unrecogni[sz]ed|"
-    r"extra inputs|unexpected|validation error",
+    r"extra inputs|unexpected|validation error|invalid schema",
     re.IGNORECASE,
 )
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -35,13 +37,17 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # Of aiohttp, and of the HTTP client that the openai library brings.
 _NOT_CONNECTED = ("ConnectionTimeout", "ConnectorError", "ConnectTimeout", "ConnectError")
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached")
+_NO_MODEL = re.compile(r"model_not_found|\bmodel\b.*(?:does not exist|not found)", re.IGNORECASE)
+# How much of an answer is read, and how much of that is shown: what lies between may be the rest of
+# a key, which must be found whole to be masked.
+_READ, _SHOWN = 4000, 200
 
 
 class Refusal(Exception):
     """An answer with an error status."""
 
     def __init__(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
-        """Keep the answer; `said` is what it says on one short line."""
+        """Keep the answer; `said` is what it says on one line."""
         super().__init__(f"status {status}")
         self.status, self.headers = status, headers
         self.said = _said(content)
@@ -65,8 +71,9 @@ def fault_of(error: Exception, where: str) -> ModelError:
 
 
 def _of_refusal(refusal: Refusal, where: str) -> ModelError:
-    status, said, headers = refusal.status, refusal.said, refusal.headers
-    if status == 429 and not any(word in said for word in _QUOTA):
+    status, headers = refusal.status, refusal.headers
+    said, empty = refusal.said[:_SHOWN], any(word in refusal.said for word in _QUOTA)
+    if status == 429 and not empty:
         return TemporaryFault(
             f"{where} limits the rate (429): {said}",
             cause="rate_limit",
@@ -75,22 +82,27 @@ def _of_refusal(refusal: Refusal, where: str) -> ModelError:
     if status in (408, 504):
         return TemporaryFault(f"{where} timed out ({status}): {said}", cause="timeout")
     # llama.cpp's Python server answers 500 to a field that it does not know.
-    refused = status == 500 and "validation error" in said
+    refused = status == 500 and "validation error" in refusal.said
     if (status >= 500 and not refused) or status in (409, 425):
         return TemporaryFault(
             f"{where} failed ({status}): {said}", cause="server", retry_after=wait_of(headers)
         )
     advice = {
         401: "; check the key in the variable that 'api_key_env' names",
+        402: "; the account has no credit left",
         403: "; check what the key may do",
         404: "; check the model's name and base_url",
         429: "; the account has no credit left",
     }.get(status, "")
-    return PermanentFault(f"{where} refused the request ({status}): {said}{advice}")
+    # A wrong key, an empty account and a model that is not there are no row's fault.
+    for_all = status in (401, 402, 429) or (status == 404 and bool(_NO_MODEL.search(said)))
+    return PermanentFault(
+        f"{where} refused the request ({status}): {said}{advice}", for_all=for_all
+    )
 
 
 def _said(content: bytes) -> str:
-    """Return what the server said, on one short line."""
+    """Return what the server said, on one line."""
     text = content.decode("utf-8", "replace")
     try:
         body = json.loads(text)
@@ -105,7 +117,7 @@ def _said(content: bytes) -> str:
         text = f"{detail} [{code}]" if code else str(detail)
     else:
         text = re.sub(r"<[^>]*>", " ", text)
-    return " ".join(text.split())[:200] or "no reason given"
+    return " ".join(text[:_READ].split()) or "no reason given"
 
 
 def lacking(body: Mapping[str, Any], said: str) -> str | None:
@@ -124,7 +136,7 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
         return given / 1000
     after = headers.get("retry-after")
     if after is not None:
-        if (seconds := _number(after)) is not None:
+        if (seconds := duration(after)) is not None:
             return seconds
         try:
             return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
@@ -147,8 +159,9 @@ def duration(text: str) -> float | None:
     """Read `6m0s`, `20ms` or plain seconds."""
     if (plain := _number(text)) is not None:
         return plain
-    parts = _DURATION.findall(text)
-    return sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else None
+    if not re.fullmatch(rf"(?:{_DURATION.pattern})+", text.strip()):
+        return None
+    return sum(float(n) * _SECONDS[unit] for n, unit in _DURATION.findall(text))
 
 
 def _number(text: str | None) -> float | None:

@@ -33,8 +33,8 @@ _COMMON = (
 )  # fmt: skip
 # Modules beside this one that serve several models and are no prefix themselves.
 _SHARED = (
-    "connection", "embedding", "faults", "model", "openai_batch", "prices", "sampling", "tokens",
-    "transformer", "wire", "worker",
+    "connection", "embedding", "faults", "model", "openai_batch", "prices", "sampling", "strict",
+    "tokens", "transformer", "wire", "worker",
 )  # fmt: skip
 
 

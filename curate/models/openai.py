@@ -3,24 +3,38 @@
 `base_url` names the server (OpenAI's own by default), `api_key_env` the variable that holds the
 key. Without `api_key_env` only OpenAI itself is sent `OPENAI_API_KEY`: another server never sees a
 key that was not meant for it. There are no retries here: each attempt is reserved and counted by
-the engine. A long reply is streamed, so that only silence times out, not its length.
+the engine. A long reply is streamed, so that only silence times out, not its length. What a server
+lacks and another form of the request does without is learnt from its first refusal.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from curate.ask import Ask, Reply, Request
 from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
-from curate.models.faults import FEATURES, SCHEMA, Refusal, fault_of, lacking, spent_until
+from curate.models.faults import (
+    ADAPTED,
+    FEATURES,
+    LENGTH,
+    SCHEMA,
+    STREAM,
+    Refusal,
+    fault_of,
+    lacking,
+    spent_until,
+)
 from curate.models.model import ModelSpec
 from curate.models.openai_batch import MOST_REQUESTS, OpenAIBatch
+from curate.models.prices import HOME as HOME_HOST
 from curate.models.prices import price_of
 from curate.models.wire import CHAT, EMBEDDING, Assembly, body_of, malformed, path_of, reply_of
 
@@ -53,7 +67,7 @@ class OpenAI:
         self.name, self.base_url = spec.name, spec.base_url or HOME
         self._idle = float(spec.options.get("idle_timeout", IDLE_SECONDS))
         self._stream: bool | None = spec.options.get("stream")
-        home_field = "max_tokens" if spec.base_url else "max_completion_tokens"
+        home_field = "max_completion_tokens" if _is_home(spec) else "max_tokens"
         self._length_field = str(spec.options.get("length_field", home_field))
         self._key = key
         self.batch: OpenAIBatch | None = None
@@ -66,6 +80,7 @@ class OpenAI:
         self._connection: Connection | None = None
         self._lacks: dict[str, str] = {}
         self._held_until = 0.0
+        self._renamed = False
 
     async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
         """Return the server's reply, or raise what its failure means."""
@@ -73,15 +88,18 @@ class OpenAI:
         body = self._servable(body_of(request, self.name, self._length_field))
         if (pause := self._held_until - time.monotonic()) > 0:
             await asyncio.sleep(pause)
+        fetch = self._fetched
+        if self._streams(request, path):
+            fetch = self._streamed
+            body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         try:
-            fetch = self._streamed if self._streams(request, path) else self._fetched
-            data = await fetch(self._connected(), path, body)
-        except ModelError:
-            raise
+            reply = reply_of(request, await fetch(self._connected(), path, body))
         except Exception as error:
             # Neither the error's own message nor its chain is kept: they may quote headers.
             raise self._fault(error, body) from None
-        return reply_of(request, data)
+        if self._key and self._key in reply.text:  # JSON may have spelt it in another way.
+            return dataclasses.replace(reply, text=self._masked(reply.text))
+        return reply
 
     async def close(self) -> None:
         """Close the connections."""
@@ -115,7 +133,6 @@ class OpenAI:
 
     async def _streamed(self, connection: Connection, path: str, body: Mapping[str, Any]) -> Any:
         assembly = Assembly(chat=path == CHAT)
-        body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         async with connection.stream(path, body) as response:
             self._note(response.headers)
             if "event-stream" not in response.headers.get("content-type", ""):
@@ -143,12 +160,14 @@ class OpenAI:
             self._held_until = max(self._held_until, until)
 
     def _fault(self, error: Exception, body: Mapping[str, Any]) -> ModelError:
-        fault = fault_of(error, f"{self.name} at {self.base_url}")
+        if isinstance(error, Refusal):
+            error.said = self._masked(error.said)
+        where = f"{self.name} at {self.base_url}"
+        fault = error if isinstance(error, ModelError) else fault_of(error, where)
         if isinstance(error, Refusal) and isinstance(fault, PermanentFault):
             feature = lacking(body, error.said)
             if feature is not None:
-                self._lacks[feature] = self._masked(error.said)
-                return self._unstructured() if feature == SCHEMA else self._without(feature)
+                return self._learnt(feature, error.said[:200], body)
         # The class and its cause stay; only the text may hold what a server quoted of the key.
         fault.args = (self._masked(str(fault)),)
         return fault
@@ -165,13 +184,28 @@ class OpenAI:
             return body
         return {name: value for name, value in body.items() if name not in FEATURES[SCHEMA]}
 
-    def _unstructured(self) -> TemporaryFault:
-        """Return the fault of the request by which it came out; the next try goes without."""
-        return TemporaryFault(
-            f"{self.name} at {self.base_url} does not serve {SCHEMA} ({self._lacks[SCHEMA]}); it "
-            "is asked without, and its replies are checked here",
-            cause="server",
-        )
+    def _learnt(self, feature: str, said: str, body: Mapping[str, Any]) -> ModelError:
+        """Return the fault of the request by which a lack came out; the next try does without."""
+        where = f"{self.name} at {self.base_url}"
+        if feature == LENGTH and "prompt" not in body and self._may_rename(body):
+            without = f"{feature} ({said}); it is sent {self._length_field} from now on"
+        elif feature == STREAM:
+            self._stream = False
+            without = f"{feature} ({said}); it is asked for whole replies from now on"
+        elif feature == SCHEMA:
+            self._lacks[feature] = said
+            without = f"{feature} ({said}); it is asked without, and its replies are checked here"
+        else:
+            self._lacks[feature] = said
+            return self._without(feature)
+        return TemporaryFault(f"{where} does not serve {without}", cause=ADAPTED)
+
+    def _may_rename(self, body: Mapping[str, Any]) -> bool:
+        """Call a chat's length by its other name, once; tell whether `body` has the name of old."""
+        if not self._renamed:
+            self._renamed = True
+            self._length_field = next(n for n in FEATURES[LENGTH] if n != self._length_field)
+        return self._length_field not in body
 
     def _without(self, feature: str) -> PermanentFault:
         return PermanentFault(
@@ -188,7 +222,8 @@ def open_spec(spec: ModelSpec, folder: Path) -> OpenAI:
     if not spec.name:
         raise RecipeError("'openai:' names no model; write openai:MODEL")
     _check_options(spec.options)
-    variable = spec.api_key_env or (None if spec.base_url else "OPENAI_API_KEY")
+    _check_environment(spec)
+    variable = spec.api_key_env or ("OPENAI_API_KEY" if _is_home(spec) else None)
     key = os.environ.get(variable, "").strip() if variable else None
     if variable and not key:
         raise RecipeError(
@@ -196,6 +231,23 @@ def open_spec(spec: ModelSpec, folder: Path) -> OpenAI:
             "name another one in 'api_key_env', or give 'base_url' for a server that needs none"
         )
     return OpenAI(spec, key)
+
+
+def _is_home(spec: ModelSpec) -> bool:
+    """Tell whether a model is asked at OpenAI itself."""
+    return not spec.base_url or urlsplit(spec.base_url).hostname == HOME_HOST
+
+
+def _check_environment(spec: ModelSpec) -> None:
+    """Refuse to guess which server is meant: the key of one must not be sent to the other."""
+    named = os.environ.get("OPENAI_BASE_URL", "").strip()
+    if spec.base_url or not named or urlsplit(named).hostname == HOME_HOST:
+        return
+    raise RecipeError(
+        f"openai:{spec.name} has no 'base_url', and OPENAI_BASE_URL names another server than "
+        f"OpenAI's; a recipe names its server itself, because replies depend on it: write "
+        f"'base_url: URL' with that address, or with {HOME}"
+    )
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 from curate.ask import Reply, Request
 from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
@@ -218,10 +219,12 @@ class OpenAIBatch:
         if self._client is None:
             # Half a second: not in the event loop, which has others to serve.
             openai = await asyncio.to_thread(importlib.import_module, "openai")
+            parts = urlsplit(self.base_url)
             client: AsyncOpenAI = openai.AsyncOpenAI(
                 api_key=self._key or "none",
                 admin_api_key="",
-                base_url=self.base_url,
+                base_url=parts._replace(query="").geturl(),
+                default_query=dict(parse_qsl(parts.query)),
                 timeout=openai.Timeout(self._idle, connect=CONNECT_SECONDS),
                 max_retries=0,
             )
@@ -248,11 +251,10 @@ class OpenAIBatch:
             return fault_of(cause if isinstance(cause, Exception) else error, where)
         body = getattr(error, "body", None)
         content = json.dumps(body) if isinstance(body, dict) else str(body or "")
-        fault = fault_of(Refusal(response.status_code, response.headers, content.encode()), where)
-        if response.status_code == 404:
-            fault = Missing(str(fault))
-        fault.args = (self._masked(str(fault)),)
-        return fault
+        refusal = Refusal(response.status_code, response.headers, content.encode())
+        refusal.said = self._masked(refusal.said)  # Whole, before it is shortened.
+        fault = fault_of(refusal, where)
+        return Missing(str(fault)) if response.status_code == 404 else fault
 
     def _masked(self, text: str) -> str:
         return text.replace(self._key, _MASK) if self._key else text

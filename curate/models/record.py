@@ -55,7 +55,8 @@ class Record:
         try:
             reply = await self._inner.answer(request, key=key, attempt=attempt)
         except PermanentFault as error:
-            self._append(_of_fault((key, attempt), "permanent", str(error)))
+            if not error.for_all:  # What a wrong key was told is no answer to the request.
+                self._append(_of_fault((key, attempt), "permanent", str(error)))
             raise
         except TemporaryFault as error:
             self._unanswered[key, attempt] = error

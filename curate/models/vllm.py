@@ -163,7 +163,8 @@ class Engine:
         for name, value in given.items():
             if value is not None:
                 setattr(made, name, value)
-        seed = seed_of(one.key, one.attempt) if request.seed is None else request.seed
+        seed = request.sample_seed
+        seed = seed_of(one.key, one.attempt) if seed is None else seed
         # Built anew, because vLLM checks and completes its values in the constructor.
         return self._sampling(
             temperature=made.temperature,

@@ -6,15 +6,26 @@ Nothing here does input or output. A body that does not hold a reply is a `Tempo
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request
-from curate.errors import PermanentFault, TemporaryFault
+from curate.errors import ModelError, PermanentFault, TemporaryFault
+from curate.models.faults import Refusal, fault_of
+from curate.models.strict import strict_form
 
 CHAT, COMPLETION, EMBEDDING = "chat/completions", "completions", "embeddings"
-_SAMPLING = ("temperature", "top_p", "seed")
+_SAMPLING = ("temperature", "top_p")
+# How servers say that a reply is done, or that it reached its limit; OpenAI's words stand for all.
+_FINISHED = {
+    **dict.fromkeys(("eos", "eos_token", "end_turn", "stop_sequence", "STOP"), "stop"),
+    **dict.fromkeys(("max_tokens", "model_length", "MAX_TOKENS"), "length"),
+}
+# What says that the server itself broke off: vLLM, gateways, DeepSeek.
+_BROKEN = ("abort", "error", "insufficient_system_resource")
+_MOST_TOKENS = 1 << 62
 
 
 def path_of(request: Request) -> str:
@@ -49,12 +60,15 @@ def body_of(request: Request, model: str, length_field: str) -> dict[str, Any]:
         if request.logprobs is not None:
             body |= {"logprobs": True, "top_logprobs": request.logprobs}
     body |= {n: getattr(request, n) for n in _SAMPLING if getattr(request, n) is not None}
+    if request.sample_seed is not None:
+        body["seed"] = request.sample_seed
     if request.max_tokens is not None:
         body[length_field] = request.max_tokens
     if request.stop:
         body["stop"] = list(request.stop)
     if request.schema is not None:
-        form = {"name": "reply", "schema": dict(request.schema), "strict": True}
+        schema, strict = strict_form(request.schema)
+        form = {"name": "reply", "schema": schema, "strict": strict}
         body["response_format"] = {"type": "json_schema", "json_schema": form}
     return body
 
@@ -64,7 +78,7 @@ def reply_of(request: Request, data: Any) -> Reply:
     if not isinstance(data, dict):
         raise malformed(f"JSON of type {type(data).__name__} where an object was due")
     if isinstance(data.get("error"), dict) and not data.get("choices"):
-        raise _error_inside(data["error"])
+        raise error_inside(data["error"])
     try:
         if isinstance(request, Embed):
             return _vectors(request, data)
@@ -82,12 +96,13 @@ def malformed(what: str) -> TemporaryFault:
     return TemporaryFault(f"the server sent {what}", cause="malformed")
 
 
-def _error_inside(error: Mapping[str, Any]) -> TemporaryFault:
-    """Return the fault for an error that came with status 200, as gateways send them."""
-    cause = "rate_limit" if str(error.get("code")) == "429" else "malformed"
-    return TemporaryFault(
-        f"the server sent an error: {str(error.get('message'))[:200]}", cause=cause
-    )
+def error_inside(error: Mapping[str, Any]) -> ModelError:
+    """Return what an error means that came with status 200, as gateways send them."""
+    code = str(error.get("code"))
+    if code.isdecimal() and 400 <= int(code) < 600:
+        content = json.dumps({"error": dict(error)}).encode()
+        return fault_of(Refusal(int(code), {}, content), "the server behind the gateway")
+    return malformed(f"an error: {str(error.get('message'))[:200]}")
 
 
 def _first_choice(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -98,29 +113,52 @@ def _first_choice(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _text(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
-    message = choice.get("message")
-    text = choice["text"] if message is None else message.get("content")
-    reason = choice.get("finish_reason") or "stop"
+    message, given = choice.get("message"), choice.get("finish_reason")
+    if given in _BROKEN:
+        raise malformed(f"a reply that it broke off itself (finish_reason={given})")
+    text = choice["text"] if message is None else _content(message)
+    reason = _FINISHED.get(str(given), str(given or "stop"))
     if message is not None and not text and message.get("refusal"):
         text, reason = message["refusal"], "refusal"
-    if text is None and reason in ("length", "content_filter"):
-        text = ""  # Everything went into hidden reasoning, or a filter took it.
+    if text is None and given:
+        # All of it was hidden reasoning or the call of a tool. It was paid for: another try would
+        # be, too.
+        text = ""
     if not isinstance(text, str):
         raise malformed("a reply that holds no text")
     return Reply(
         text=text,
-        finish_reason=str(reason),
+        finish_reason=reason,
         logprobs=_logprobs(choice.get("logprobs")),
         **_usage(data),
     )
 
 
+def _content(message: Mapping[str, Any]) -> Any:
+    """Return a message's text; of one in parts, those that are no reasoning."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if part.get("type") == "text")
+    return content
+
+
 def _usage(data: Mapping[str, Any]) -> dict[str, Any]:
-    usage = data.get("usage") or {}
-    return {
-        "input_tokens": int(usage.get("prompt_tokens") or 0),
-        "output_tokens": int(usage.get("completion_tokens") or 0),
-    }
+    """Return what was billed; the total counts where it says more than its parts.
+
+    Some servers leave hidden reasoning out of the completion's tokens, but not out of the bill.
+    """
+    usage = data.get("usage")
+    if not isinstance(usage, Mapping):
+        return {}
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    given, wrote, total = (_count(usage.get(name)) for name in names)
+    return {"input_tokens": given, "output_tokens": max(wrote, total - given) if given else wrote}
+
+
+def _count(tokens: Any) -> int:
+    """Return a count, or 0 for what is none: then what was reserved is the bill."""
+    known = isinstance(tokens, int | float) and tokens > 0
+    return int(min(tokens, _MOST_TOKENS)) if known else 0
 
 
 def _logprobs(found: Any) -> tuple[Any, ...]:
@@ -212,7 +250,7 @@ class Assembly:
         if not isinstance(event, dict):
             raise malformed("a stream whose events are no objects")
         if isinstance(event.get("error"), dict):
-            raise _error_inside(event["error"])
+            raise error_inside(event["error"])
         self._usage = event.get("usage") or self._usage
         for choice in (event.get("choices") or ())[:1]:
             self._began = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
-from curate.errors import PermanentFault, RecipeError, TemporaryFault
+from curate.errors import PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.model import Price, open_model
 from curate.row import Message
 from tests.engine.asking import driver, one
@@ -55,6 +56,7 @@ def hello(**fields: Any) -> Ask:
 def test_a_chat_is_sent_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINY_KEY", KEY)
     schema = {"type": "object", "properties": {"score": {"type": "number"}}}
+    closed = {**schema, "required": ["score"], "additionalProperties": False}
     request = hello(
         system="Be kind.", temperature=0.0, top_p=0.9, seed=7, stop=("END",), schema=schema,
         logprobs=3,
@@ -78,7 +80,7 @@ def test_a_chat_is_sent_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         "top_logprobs": 3,
         "response_format": {
             "type": "json_schema",
-            "json_schema": {"name": "reply", "schema": schema, "strict": True},
+            "json_schema": {"name": "reply", "schema": closed, "strict": True},
         },
     }
 
@@ -232,6 +234,37 @@ def test_an_empty_account_is_not_a_rate_limit() -> None:
     body = {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}
     error, _ = ask(lambda r: as_json(body, 429), hello())
     assert isinstance(error, PermanentFault) and "no credit" in str(error)
+    assert error.for_all
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "for_all"),
+    [
+        (401, "Incorrect API key provided", True),
+        (402, "Insufficient Balance", True),
+        (404, "The model `gpt-5o` does not exist or you do not have access to it.", True),
+        (404, "model 'llama9' not found", True),
+        (404, "Not Found", False),
+        (403, "flagged by moderation", False),
+        (400, "This model's maximum context length is 4096 tokens", False),
+    ],
+)
+def test_what_refuses_everyone_is_no_fault_of_one_request(
+    status: int, message: str, for_all: bool
+) -> None:
+    error, _ = ask(lambda r: refusal(status, message), hello())
+    assert isinstance(error, PermanentFault)
+    assert error.for_all is for_all
+
+
+def test_a_wrong_key_ends_the_run_and_fails_no_row(tmp_path: Path) -> None:
+    with Server(lambda r: refusal(401, "wrong key")) as server:
+        model = open_model({"model": "openai:tiny", "base_url": server.url, "max_concurrency": 2})
+        with driver(tmp_path, model) as opened:
+            with pytest.raises(StoppedShort, match=r"401.*run the same command again"):
+                opened.run([one(f"question {n}") for n in range(200)])
+            assert opened.spending.tally().sent == len(server.received) <= 8
+            assert opened.spending.tally().cost_usd == 0
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
@@ -293,6 +326,58 @@ def test_a_server_without_schemas_is_asked_without(status: int, message: str) ->
     assert [reply.text for reply in others] == ['{"word": "yes"}'] * 2
 
 
+def test_a_chat_s_length_is_called_as_the_server_wants_it() -> None:
+    said = (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+        "'max_completion_tokens' instead."
+    )
+
+    def handler(request: Received) -> Answer:
+        return refusal(400, said) if "max_tokens" in request.body else chat("fine")
+
+    with Server(handler) as server:
+        found = ask_many(server, [hello(), hello(), hello()])
+        assert len(server.received) == 3
+        assert server.received[-1].body["max_completion_tokens"] == 8
+    assert isinstance(found[0], TemporaryFault) and found[0].cause == "adapted"
+    assert [reply.text for reply in found[1:]] == ["fine"] * 2
+    both, _ = ask(lambda r: refusal(400, "max_tokens and max_completion_tokens: unknown"), hello())
+    assert isinstance(both, TemporaryFault), "the other name is worth a try"
+
+
+def test_requests_in_flight_when_a_lack_comes_out_are_tried_again(tmp_path: Path) -> None:
+    def handler(request: Received) -> Answer:
+        if "max_tokens" in request.body:
+            return Answer(refusal(400, "max_tokens: unknown field").body, 400, delay=0.05)
+        return chat("fine")
+
+    with Server(handler) as server:
+        model = open_model({"model": "openai:tiny", "base_url": server.url})
+        model.retry_delay = 0.001
+        with driver(tmp_path, model) as opened:
+            outcomes = opened.run([one(f"q{n}", max_tokens=8) for n in range(40)])
+    assert [outcome.value for outcome in outcomes] == ["fine"] * 40
+
+
+def test_a_server_that_cannot_stream_is_asked_for_whole_replies() -> None:
+    def handler(request: Received) -> Answer:
+        if "stream" in request.body:
+            return refusal(422, "Extra inputs are not permitted: stream_options")
+        return chat("whole")
+
+    with Server(handler) as server:
+        first, second = ask_many(server, [hello(max_tokens=None)] * 2)
+    assert isinstance(first, TemporaryFault) and "whole replies from now on" in str(first)
+    assert second.text == "whole"
+
+
+def test_a_query_in_the_address_stays_behind_the_path() -> None:
+    with Server(lambda r: chat("x")) as server:
+        url = f"{server.url}/?api-version=2026-01"
+        ask_many(server, [hello()], base_url=url)
+        assert server.received[0].path == "/v1/chat/completions?api-version=2026-01"
+
+
 def test_another_error_500_is_tried_again_alike() -> None:
     with Server(lambda r: refusal(500, "out of order: response_format")) as server:
         found = ask_many(server, [hello(schema={"type": "object"})] * 2)
@@ -306,8 +391,12 @@ def test_another_error_500_is_tried_again_alike() -> None:
         ({"retry-after": "7"}, 7.0),
         ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
         ({"retry-after": formatdate(time.time() - 9, usegmt=True)}, 0.0),
+        ({"retry-after": "30s"}, 30.0),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "nan"}, None),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2.5s"}, 62.5),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}, 360.0),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20ms"}, 0.02),
         ({"x-ratelimit-remaining-tokens": "9", "x-ratelimit-reset-tokens": "20ms"}, None),
     ],
@@ -347,8 +436,15 @@ def test_a_key_goes_only_where_it_was_meant_to(monkeypatch: pytest.MonkeyPatch) 
     reply, seen = ask(lambda r: chat("x"), hello())
     assert reply.text == "x"
     assert KEY not in str(seen.headers)
-    # OpenAI's own is asked whatever the environment says: two servers must not share replies.
-    assert open_model("openai:gpt-4o-mini").base_url == "https://api.openai.com/v1"  # type: ignore[attr-defined]
+    # Neither server is guessed: that one's key must not go to OpenAI, nor its replies be shared.
+    with pytest.raises(RecipeError, match="OPENAI_BASE_URL names another server") as refused:
+        open_model("openai:gpt-4o-mini")
+    assert "elsewhere" not in str(refused.value), "an address may hold credentials"
+    home = "https://api.openai.com/v1"
+    named: Any = open_model({"model": "openai:gpt-4o-mini", "base_url": home})
+    assert (named.base_url, named._key) == (home, KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", home)
+    assert open_model("openai:gpt-4o-mini").base_url == home  # type: ignore[attr-defined]
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(RecipeError, match="OPENAI_API_KEY holds no key"):
         open_model("openai:gpt-4o-mini")
@@ -365,9 +461,13 @@ def test_a_planted_key_is_found_nowhere(
 
     def handler(request: Received) -> Answer:
         told = request.headers["authorization"]
+        long = f"{'very ' * 36}wrong: {told}"
+        escaped = json.dumps({"text": told}).replace("-", "\\u002d").encode()
         return {
             "200": chat(f"you sent {told}"),
-            "401": refusal(401, f"wrong key: {told}"),
+            "spelt": Answer(chat("MARK").body.replace(b'"MARK"', escaped[9:-1])),
+            "400": refusal(400, f"wrong key: {told}"),
+            "long": refusal(400, long),
             "html": Answer(f"<b>{told}</b>".encode(), 502, content_type="text/html"),
             "wrong": Answer(told.encode()),
         }[request.text]
@@ -377,13 +477,15 @@ def test_a_planted_key_is_found_nowhere(
         model = open_model(spec)
         model.retry_delay = 0.001
         with driver(tmp_path, model) as opened:
-            outcomes = opened.run([one(text) for text in ("200", "401", "html", "wrong")])
+            texts = ("200", "spelt", "400", "long", "html", "wrong")
+            outcomes = opened.run([one(text) for text in texts])
         assert all(KEY in r.headers["authorization"] for r in server.received)
-    assert outcomes[0].value == "you sent Bearer ***"
-    assert [o.error is None for o in outcomes] == [True, False, False, False]
+    assert [o.value for o in outcomes[:2]] == ["you sent Bearer ***", "Bearer ***"]
+    assert [o.error is None for o in outcomes] == [True, True, False, False, False, False]
     output = capfd.readouterr()
     told = [str(o) + repr(o.error) for o in outcomes]
-    assert KEY not in "".join([*told, caplog.text, output.out, output.err])
+    # Not even its beginning: a message is masked before it is shortened.
+    assert KEY[:8] not in "".join([*told, caplog.text, output.out, output.err])
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files and not [path for path in files if KEY.encode() in path.read_bytes()]
 

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from curate.errors import StoppedShort, TemporaryFault
+from curate.errors import PermanentFault, StoppedShort, TemporaryFault
 
 if TYPE_CHECKING:
     from curate.engine.requests.rate import Rate
@@ -159,7 +159,7 @@ class Gate:
         """
         if not isinstance(fault, TemporaryFault):
             self._failing.clear()  # It answers, if only with a refusal of this one request.
-            return None
+            return shut_out(fault)
         now = self._clock()
         if fault.cause in OVERLOAD:
             self._overloaded(began, now)
@@ -195,3 +195,13 @@ class Gate:
             self.name, len(self._failing), fault, pause,
         )  # fmt: skip
         return None
+
+
+def shut_out(fault: Exception) -> StoppedShort | None:
+    """Return what ends a run whose model refuses everyone, if it does: no row is to blame."""
+    if not isinstance(fault, PermanentFault) or not fault.for_all:
+        return None
+    return StoppedShort(
+        f"{fault}. Nothing that was answered is lost: run the same command again when that is "
+        "mended"
+    )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from curate.ask import Reply
 from curate.engine.requests.collect import LOST, Collecting, Landing, fault_of_rest
+from curate.engine.requests.flow import shut_out
 from curate.engine.requests.jobs import Job, Jobs
 from curate.engine.requests.spending import Spending
 from curate.engine.requests.store import Store
@@ -129,6 +130,8 @@ class Following:
         try:
             remote = await self._submitting.submitted(job.name, fresh=fresh)
         except PermanentFault as error:
+            if away := shut_out(error):
+                raise away from None
             return Remote("", "failed", refused=(Refused("", str(error)),))
         except RecipeError as error:
             refused = PermanentFault(str(error))

@@ -37,7 +37,7 @@ LONGEST_ASKED_SECONDS = 600.0
 # A pause grows 64-fold at most: a server that refuses is asked again within half a minute.
 MOST_DOUBLINGS = 6
 # A refusal by the server is not billed; anything else (a time-out, a broken answer) may have been.
-UNBILLED = ("rate_limit", "server", "connect")
+UNBILLED = ("rate_limit", "server", "connect", "adapted")
 
 
 @dataclass

@@ -222,8 +222,9 @@ def cost(price: Price | None, input_tokens: int, output_tokens: int) -> int:
 def bill_of(bound: int, reply: Reply, price: Price | None) -> int:
     """Return what a reply costs whose request had reserved `bound`."""
     used = _clamp(reply.input_tokens), _clamp(reply.output_tokens)
-    # A server that reports no usage is not free: what was reserved counts.
-    return cost(price, *used) if any(used) else bound
+    # A server that reports no usage, or half of it, is not free: what was reserved counts.
+    told = used[0] and (used[1] or not reply.text)
+    return cost(price, *used) if told else max(bound, cost(price, *used))
 
 
 def _clamp(tokens: int) -> int:

@@ -304,15 +304,20 @@ def test_a_server_that_answers_badly_gets_every_job_once(
     assert not any(server.faults.values())
 
 
-def test_a_refused_key_fails_the_rows_and_bills_nothing(
+def test_a_refused_key_ends_the_run_and_the_right_one_goes_on_with_its_job(
     tmp_path: Path, server: BatchServer
 ) -> None:
     server.faults = {"POST /files": [401]}
     with driver(tmp_path, model(server), max_cost=1000) as opened:
-        found = ask(opened, texts(2))
+        with pytest.raises(StoppedShort, match=r"\(401\).*api_key_env.*run the same command"):
+            ask(opened, texts(2))
         assert opened.spending.tally().cost_usd == 0
-    assert all("401" in str(one) and "api_key_env" in str(one) for one in found)
+    assert len(open_jobs(tmp_path)) == 1
+    with driver(tmp_path, model(server), max_cost=1000) as opened:
+        assert all(isinstance(one, str) for one in ask(opened, texts(2)))
+        assert opened.spending.tally().sent == 2
     assert open_jobs(tmp_path) == []
+    assert set(server.asked.values()) == {1}
 
 
 def test_a_server_without_batches_ends_the_run_and_reserves_nothing(

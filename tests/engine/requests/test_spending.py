@@ -19,6 +19,7 @@ from curate.engine.requests.drive import Job
 from curate.engine.requests.spending import (
     PICO,
     Spending,
+    bill_of,
     cost,
     output_bound,
     prompt_bound,
@@ -214,11 +215,11 @@ def chain_of(number: int, waves: int) -> Job:
 def test_money_in_flight_is_waited_for_before_giving_up(tmp_path: Path) -> None:
     # Each reserves far more than it costs: one after the other, all of them fit.
     bound = cost(PRICE, prompt_bound(Ask.text("00")), 16) / PICO
-    model = Answering(billed(lambda text: (1, 0)), price=PRICE, delay=lambda text: 0.0005)
+    model = Answering(billed(lambda text: (1, 1)), price=PRICE, delay=lambda text: 0.0005)
     with driver(tmp_path, model, max_cost=bound * 1.5) as opened:
-        outcomes = opened.run([one(f"{n:02}") for n in range(50)])
+        outcomes = opened.run([one(f"{n:02}") for n in range(10)])
         assert all(o.value for o in outcomes)
-        assert opened.spending.tally().cost_usd == pytest.approx(50e-6)
+        assert opened.spending.tally().cost_usd == pytest.approx(10 * cost(PRICE, 1, 1) / PICO)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +252,15 @@ def test_a_reply_without_usage_costs_what_was_reserved(tmp_path: Path) -> None:
     with driver(tmp_path, Answering(price=PRICE), max_cost=1.0) as opened:
         opened.run([one("x")])
         assert opened.spending.tally().cost_usd == bound / PICO
+
+
+@pytest.mark.parametrize("tokens", [(5, 0), (0, 2), (0, 0)])
+def test_half_a_usage_costs_what_was_reserved(tokens: tuple[int, int]) -> None:
+    reply = Reply(text="x", input_tokens=tokens[0], output_tokens=tokens[1])
+    assert bill_of(10**9, reply, PRICE) == 10**9
+    assert bill_of(1, reply, PRICE) == max(1, cost(PRICE, *tokens)), "never less than was told"
+    vectors = Reply(values=([1.0],), input_tokens=5)
+    assert bill_of(10**9, vectors, PRICE) == cost(PRICE, 5, 0), "a reply without text writes none"
 
 
 def test_a_server_that_bills_too_much_is_stopped_and_reported(tmp_path: Path) -> None:

@@ -52,11 +52,38 @@ Places = Iterator[tuple[int, int]]
 # -- mail -----------------------------------------------------------------------------------------
 
 _LETTER = "A-Za-z0-9À-ɏ"
-_EMAIL = re.compile(
-    rf"[{_LETTER}_][{_LETTER}._%+'-]*@"
-    rf"(?:[{_LETTER}](?:[{_LETTER}-]*[{_LETTER}])?\.)+(?P<tld>[A-Za-z]{{2,24}})"
-    rf"(?![{_LETTER}@-])(?!:[A-Za-z~][\w.-]*/)"
+# A letter, mark or digit of any script, or a hyphen; and with the signs allowed before the @.
+_NO_LETTER = (
+    r"\s\x7f-¿\u2000-\u206f\u3000-\u3004\u3007-\u3030"
+    r"\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 )
+_LABEL = rf"[^\x00-,./:-@\[-`{{-\x7f{_NO_LETTER}]"
+_SIGNED = rf"[^\x00-$&(-*,/:-@\[-^`{{-\x7f{_NO_LETTER}]"
+# RFC 5321: at most 64 octets before the @, 63 in a label of the domain.
+_LONGEST = 64
+_RUN = re.compile(rf"{_SIGNED}+$")
+_LATIN = re.compile(rf"[{_LETTER}_][{_LETTER}._%+'-]*$")
+# Scripts written without spaces: what stands before or behind an address touches it.
+_UNSPACED = "\u0e00-\u0eff\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_GLUED = re.compile(rf"[{_UNSPACED}](?=[^{_UNSPACED}]+$)")
+
+
+@functools.cache
+def _domain_pattern() -> re.Pattern[str]:
+    """Return the pattern of domains; a top-level one beyond ASCII must be one of the root's.
+
+    The file holds those of the Public Suffix List of 2025-04-07, as tldextract 5.4 ships it.
+    """
+    path = Path(__file__).with_name("idn_tlds.json")
+    known: list[str] = sorted(json.loads(path.read_text("utf-8")), key=len, reverse=True)
+    coded = "|".join(f"xn--{name.encode('punycode').decode('ascii')}" for name in known)
+    return re.compile(
+        rf"(?:{_LABEL}{{1,63}}\.)+"
+        rf"(?:(?:{'|'.join(known)})(?:(?<=[{_UNSPACED}])(?![@{_LETTER}-])|(?![\w@-]))"
+        rf"|(?:(?i:{coded})|[A-Za-z]{{2,24}})(?![{_LETTER}@-]))(?!:[A-Za-z~][\w.-]*/)"
+    )
+
+
 # RFC 2606 and RFC 6761 reserve these; the rest are files, as in logo@2x.png.
 _NOBODYS = re.compile(
     r"@(?:[^@]*\.)?(?:example\.(?:com|org|net)|[^@]*\.(?:example|test|invalid|localhost|local"
@@ -66,10 +93,29 @@ _NOBODYS = re.compile(
 
 
 def _emails(text: str) -> Places:
-    if "@" in text:
-        for match in _EMAIL.finditer(text):
-            if not _NOBODYS.search(match[0]):
-                yield match.span()
+    at = text.find("@")
+    while at >= 0:
+        domain = _domain_pattern().match(text, at + 1)
+        local = _name_before(text[max(0, at - _LONGEST - 1) : at], domain[0]) if domain else ""
+        if domain and local and not _NOBODYS.search(f"@{domain[0]}"):
+            yield at - len(local), domain.end()
+        at = text.find("@", at + 1)
+
+
+def _name_before(text: str, domain: str) -> str:
+    """Return what of the text before an @ belongs to the address, or nothing.
+
+    Names in other scripts than Latin belong to domains in them (RFC 6531 allows more, providers do
+    not): otherwise they are the sentence that the address, or a mention, stands in.
+    """
+    international = not domain.isascii() or "xn--" in domain.lower()
+    run = _RUN.search(text)
+    if not run or len(run[0]) > _LONGEST:
+        return ""
+    if international and not _GLUED.search(run[0]):
+        return run[0].lstrip(".%+'-")
+    latin = _LATIN.search(run[0])
+    return latin[0] if latin else ""
 
 
 # -- addresses ------------------------------------------------------------------------------------
@@ -162,13 +208,14 @@ def mod_97(iban: str) -> int:
 
 # -- phones ---------------------------------------------------------------------------------------
 
-_PHONE = re.compile(
-    r"(?<![0-9A-Za-z_+.,#/=-])(?<![0-9] )(?:\+|\(\+?)?[0-9](?:[0-9]|[ ()./-]{1,2}(?=[0-9(])){5,22}"
+_NUMBER = (
+    r"(?:\+|\(\+?)?[0-9](?:[0-9]|(?:[ ()./-]{1,2}|,)(?=[0-9(])){5,80}"
     r"(?<=[0-9])(?:,? ?(?:ext\.?|x) ?[0-9]{1,5})?(?![0-9A-Za-z_])(?![.,-][0-9]| ?[=*<>])"
 )
+_PHONE = re.compile(rf"(?:(?<![0-9A-Za-z_+.,#/=-])(?<![0-9] )|(?<=[0-9][ ,;/])(?=\+)){_NUMBER}")
 _AMERICAN = re.compile(
-    r"(?:\+?1[-. ]?)?(?:\([2-9][0-9]{2}\) ?[2-9][0-9]{2}[-. ][0-9]{4}"
-    r"|[2-9][0-9]{2}([-.])[2-9][0-9]{2}\1[0-9]{4})(?:,? ?(?:ext\.?|x) ?[0-9]{1,5})?"
+    r"(?:\+?1[-. ]?)?(?:\([2-9][0-9]{2}\) ?[0-9]{3}[-. ][0-9]{4}"
+    r"|[2-9][0-9]{2}([-.])[0-9]{3}\1[0-9]{4})(?:,? ?(?:ext\.?|x) ?[0-9]{1,5})?"
 )
 _BRITISH = re.compile(r"\(?0[1-9][0-9]{1,3}\)? [0-9]{3,4} [0-9]{3,4}")
 _NAMED = re.compile(
@@ -177,19 +224,48 @@ _NAMED = re.compile(
     r"|\bтел|điện thoại|contact number)[^0-9\n+]{0,20}$",
     re.IGNORECASE,
 )
+_YEARS = re.compile("(?:19|20)[0-9]{2}(?:[-/ ](?:19|20)[0-9]{2})+")
 _BEFORE = 48
+# What stands between numbers of one list: the word before the first names all of them.
+_BETWEEN = re.compile(
+    r" ?(?:[,;/|、\uff0c\uff1b]| (?:or|and|oder|und|ou|et|o|y|или|и|hoặc|và|或|和) ) ?|[或和]"
+)
+# Numbers that follow each other, written alike: digits as zeros.
+_ALIKE = re.compile(r"([+(]{0,2}0.{5,}?)(?:([ ,/]{1,2})\1)(?:\2\1)*")
 
 
 def _phones(text: str) -> Places:
+    named, last = False, 0
     for match in _PHONE.finditer(text):
-        number = match[0]
-        digits = sum(character.isdigit() for character in number)
-        if not 7 <= digits <= 18 or number.count("(") != number.count(")"):
-            continue
-        named = _NAMED.search(text[max(0, match.start() - _BEFORE) : match.start()])
-        international = number.lstrip("(")[0] == "+" and digits >= 8
-        if international or named or _AMERICAN.fullmatch(number) or _BRITISH.fullmatch(number):
-            yield match.span()
+        before = text[max(0, match.start() - _BEFORE) : match.start()]
+        listed = named and _BETWEEN.fullmatch(text, last, match.start())
+        named, last = bool(listed or _NAMED.search(before)), match.end()
+        run = match[0]
+        if run[0] == "(" and run.count("(") != run.count(")"):
+            run = run[1:]  # the bracket is the sentence's
+        for start, end in _single_numbers(run):
+            if _is_phone(run[start:end], named=named):
+                yield last - len(run) + start, last - len(run) + end
+
+
+def _single_numbers(run: str) -> Places:
+    """Yield the places of numbers that only a space, a comma or a slash parts."""
+    alike = _ALIKE.fullmatch(re.sub("[0-9]", "0", run))
+    size = alike.end(1) if alike else len(run)
+    step = size + len(alike[2]) if alike else size
+    for start in range(0, len(run), step):
+        yield start, start + size
+
+
+def _is_phone(number: str, *, named: bool) -> bool:
+    digits = sum(character.isdigit() for character in number)
+    if not 7 <= digits <= 18 or number.count("(") != number.count(")"):
+        return False
+    if re.search(r"[0-9],[0-9]", number) or _YEARS.fullmatch(number):
+        return False
+    if named or (number.lstrip("(")[0] == "+" and digits >= 8):
+        return True
+    return bool(_AMERICAN.fullmatch(number) or _BRITISH.fullmatch(number))
 
 
 # -- keys -----------------------------------------------------------------------------------------

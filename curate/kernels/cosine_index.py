@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.kernels.cosine_join import BYTES_PER_PAIR, Neighbours, both_ways, neighbours
+from curate.kernels.cosine_join import BYTES_PER_PAIR, Neighbours, both_ways
 from curate.kernels.cosine_screen import Screen, prepared, screen_for
 from curate.kernels.directions import Directions
 from curate.kernels.spherical import closest_centres, spherical_means
@@ -25,8 +25,11 @@ PROBES = 16
 _LISTS_PER_ROOT = 2  # lists = 2 sqrt(n)
 _SAMPLED, _ROUNDS = 64, 6  # vectors per list that centroids are made of, and how often
 _ASKED, _MEMBERS = 4096, 1024  # lines and columns of one product
-_WAVE = 256
+_WAVE = 16  # products between two looks at the budget
 SAMPLE = 1000  # vectors whose pairs are counted by an exact search
+
+# Tells of pairs of vectors, by their numbers, whether a search found them.
+WasFound = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Recall(NamedTuple):
@@ -44,6 +47,67 @@ class Recall(NamedTuple):
         return f"recall {share:.5f} of {int(close.sum()):,} pairs at {at_least:g}"
 
 
+class Lists:
+    """Distinct vectors in lists, and which lists each one looks into, its own first."""
+
+    def __init__(self, own: Directions, at_least: float, screen: Screen | None = None) -> None:
+        """Form the lists; `at_least` is the cosine that will be searched for."""
+        self.lines, self._own, self._at_least = own.distinct(), own, at_least
+        self._screen = screen or screen_for(len(self.lines), at_least)
+        self._cut = at_least - self._screen.margin(own.vectors.shape[1])
+        self._ready = prepared(self._screen, own, self.lines)
+        self._probes = _probes(own, self.lines)
+
+    def reach(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Tell of pairs of vectors whether one of them looks into the other's list."""
+        one, other = self._probes[left], self._probes[right]
+        found: np.ndarray = (one == other[:, :1]).any(1) | (other == one[:, :1]).any(1)
+        return found
+
+    def near(
+        self, asked: np.ndarray, known: np.ndarray, *, budget: int | None = None
+    ) -> Neighbours | None:
+        """Return the neighbours that vectors `asked` have among themselves and those `known`.
+
+        Returns `None` where they would take more than `budget` bytes.
+        """
+        every = np.concatenate([asked, known])
+        tasks = itertools.chain(self._tasks(asked, every), self._tasks(known, asked))
+        keys = _different(self._screen, self._close, tasks, budget)
+        if keys is None:
+            return None
+        left, right = (part.astype(np.int32) for part in np.divmod(keys, len(self.lines) or 1))
+        cosines = self._own.cosines(self.lines[left], self.lines[right])
+        return both_ways(self.lines, left, right, cosines)
+
+    def _close(self, task: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return the keys of the close pairs of two groups, the lower vector first."""
+        number, asking, members = task
+        left, right = self._screen.reaching(self._ready[asking], self._ready[members], self._cut)
+        left, right = asking[left], members[right]
+        # Two members of one list meet twice here; once is enough.
+        once = (left < right) | (self._probes[left, 0] != number)
+        left, right = left[once], right[once]
+        enough = self._own.cosines(self.lines[left], self.lines[right]) >= self._at_least
+        left, right = left[enough], right[enough]
+        low, high = np.minimum(left, right), np.maximum(left, right)
+        pairs: np.ndarray = low * len(self.lines) + high
+        return pairs
+
+    def _tasks(
+        self, asking: np.ndarray, members: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield products of bounded size: a list, vectors that look into it, members of it."""
+        count = int(self._probes.max(initial=-1)) + 1
+        who = _grouped(self._probes[asking].ravel(), count)
+        whom = _grouped(self._probes[members, 0], count)
+        for number, (places, own) in enumerate(zip(who, whom, strict=True)):
+            some, others = asking[places // self._probes.shape[1]], members[own]
+            for a in range(0, len(some), _ASKED):
+                for b in range(0, len(others), _MEMBERS):
+                    yield number, some[a : a + _ASKED], others[b : b + _MEMBERS]
+
+
 def indexed_neighbours(
     own: Directions, at_least: float, *, budget: int | None = None, screen: Screen | None = None
 ) -> Neighbours | None:
@@ -51,74 +115,58 @@ def indexed_neighbours(
 
     Returns `None` where they would take more than `budget` bytes.
     """
-    lines = own.distinct()
-    if not len(lines):
-        return neighbours(own, at_least)
-    screen = screen or screen_for(len(lines), at_least)
-    probes = _probes(own, lines)
-    ready = prepared(screen, own, lines)
-    cut = at_least - screen.margin(own.vectors.shape[1])
-    home, count = probes[:, 0], len(lines)
-
-    def close(task: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
-        number, asked, members = task
-        left, right = screen.reaching(ready[asked], ready[members], cut)
-        left, right = asked[left], members[right]
-        # Two members of one list meet twice here; once is enough.
-        once = (left < right) | (home[left] != number)
-        left, right = left[once], right[once]
-        enough = own.cosines(lines[left], lines[right]) >= at_least
-        left, right = left[enough], right[enough]
-        pairs: np.ndarray = np.minimum(left, right) * count + np.maximum(left, right)
-        return pairs
-
-    keys = _different(screen, close, _tasks(probes), budget)
-    if keys is None:
-        return None
-    left, right = (part.astype(np.int32) for part in np.divmod(keys, count))
-    return both_ways(lines, left, right, own.cosines(lines[left], lines[right]))
+    lists = Lists(own, at_least, screen)
+    none = np.zeros(0, np.int64)
+    return lists.near(np.arange(len(lists.lines)), none, budget=budget)
 
 
 def _probes(own: Directions, lines: np.ndarray) -> np.ndarray:
     """Return the lists that each vector looks into, its own first."""
+    if not len(lines):
+        return np.zeros((0, 1), np.int64)
     count = max(1, round(_LISTS_PER_ROOT * math.sqrt(len(lines))))
     sample = lines[:: max(1, len(lines) // (_SAMPLED * count))]
     centroids = spherical_means(own, sample, count, rounds=_ROUNDS)
     return closest_centres(own, lines, centroids, PROBES)
 
 
+def _grouped(labels: np.ndarray, count: int) -> Iterator[np.ndarray]:
+    """Yield for each of `count` labels the places that have it, ascending."""
+    order = np.argsort(labels, kind="stable")
+    ends = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=count))])
+    for start, end in itertools.pairwise(ends.tolist()):
+        yield order[start:end]
+
+
 def _different(
     screen: Screen, work: Any, tasks: Iterator[Any], budget: int | None
 ) -> np.ndarray | None:
     """Return the sorted keys of all different pairs, or `None` above the budget."""
-    keys, most = np.zeros(0, np.int64), math.inf if budget is None else budget // BYTES_PER_PAIR
+    found, count = [np.zeros(0, np.int64)], 0
+    most = math.inf if budget is None else budget // BYTES_PER_PAIR
     with screen.workers() as pool:
         while wave := list(itertools.islice(tasks, _WAVE)):
-            # A pair may be found from both its vectors: twice, and so at most twice `most`.
-            keys = np.concatenate([keys, *pool.map(work, wave)])
-            if len(keys) > most:
-                keys = np.unique(keys)
-                if len(keys) > most:
-                    return None
-    return np.unique(keys)
+            found += pool.map(work, wave)
+            count += sum(map(len, found[-len(wave) :]))
+            # A pair is found at most twice: from both its vectors.
+            if count > 2 * most:
+                return None
+    keys = np.unique(np.concatenate(found))
+    return keys if len(keys) <= most else None
 
 
-def _tasks(probes: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield products of bounded size: a list, vectors that look into it, and members of it."""
-    flat = probes.ravel()
-    asking = np.argsort(flat, kind="stable")
-    ends = np.concatenate([[0], np.cumsum(np.bincount(flat))])
-    for number, (start, end) in enumerate(itertools.pairwise(ends)):
-        asked = asking[start:end] // probes.shape[1]
-        members = asked[probes[asked, 0] == number]
-        for a in range(0, len(asked), _ASKED):
-            for b in range(0, len(members), _MEMBERS):
-                yield number, asked[a : a + _ASKED], members[b : b + _MEMBERS]
+def known_to(found: Neighbours) -> WasFound:
+    """Return a function that looks up pairs among those that were found."""
+    sizes = np.diff(found.starts)
+    count = len(found.lines)
+    known = np.repeat(np.arange(count), sizes) * count + found.others
+    return lambda left, right: np.isin(left * count + right, known)
 
 
-def measured_recall(own: Directions, found: Neighbours, at_least: float) -> Recall:
-    """Search exactly for the pairs of a sample of vectors, and look up which were found."""
-    lines = found.lines
+def measured_recall(
+    own: Directions, lines: np.ndarray, at_least: float, was_found: WasFound
+) -> Recall:
+    """Search exactly for the pairs of a sample of `lines`; `was_found` tells which are known."""
     asked = np.arange(0, len(lines), max(1, len(lines) // SAMPLE))[:SAMPLE]
     screen = screen_for(len(lines), at_least)
     queries = prepared(screen, own, lines[asked])
@@ -135,6 +183,4 @@ def measured_recall(own: Directions, found: Neighbours, at_least: float) -> Reca
     left, right = (np.concatenate(sides) for sides in zip(none, *parts, strict=True))
     cosines = own.cosines(lines[left], lines[right])
     true = (left != right) & (cosines >= at_least)
-    sizes = np.diff(found.starts)
-    known = np.repeat(np.arange(len(lines)), sizes) * len(lines) + found.others
-    return Recall(cosines[true], np.isin(left[true] * len(lines) + right[true], known))
+    return Recall(cosines[true], was_found(left[true], right[true]))

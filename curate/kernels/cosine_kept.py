@@ -1,8 +1,9 @@
 """Near ones among vectors, by the cheapest way that gives the exact verdicts.
 
 Neighbours down to a floor are found once and kept in a file; every threshold at or above the floor
-is then decided from them. Where there is no such file, or the neighbours of dense data would need
-too much memory, the vectors are searched at the threshold itself, and a remark says so.
+is then decided from them. Below the floor, or where the neighbours of dense data would need too
+much memory, the vectors are searched at the threshold itself, by the index if they are many, and a
+remark says so.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from curate.kernels.cosine_against import closest_other
 from curate.kernels.cosine_index import (
     PROBES,
     SAMPLE,
+    Lists,
     Recall,
     indexed_neighbours,
+    known_to,
     measured_recall,
 )
 from curate.kernels.cosine_join import Neighbours, neighbours
-from curate.kernels.cosine_walk import walk_neighbours, walk_searching
+from curate.kernels.cosine_walk import walk_indexed, walk_neighbours, walk_searching
 from curate.kernels.directions import Directions
 from curate.kernels.leaks import not_leaked
 from curate.kernels.nearest import Nearest
@@ -64,20 +67,21 @@ def nearest_kept(every: Directions, order: np.ndarray, search: Search) -> Kept:
     if len(every) > len(order):
         own, leaked = every.head(len(order)), _leaked(every, len(order), search)
     order = not_leaked(order, leaked)
-    if search.similarity < search.floor:
-        remark = f"similarity {search.similarity:g} is below floor {search.floor:g}"
-        remark += ": the vectors were searched again"
-        return Kept(walk_searching(own, order, search.similarity), leaked, (remark,))
     budget = max(BUDGET, own.vectors.nbytes // 8) if search.budget is None else search.budget
-    found, remarks = _neighbours(own, search, budget)
-    if found is not None:
-        return Kept(walk_neighbours(own, found, order, search.similarity), leaked, remarks)
-    remark = (
-        f"neighbours down to floor {search.floor:g} would take more than {budget / 1e6:,.0f} MB: "
-        f"the vectors were searched at similarity {search.similarity:g}, and another one will be "
-        "searched for again"
-    )
-    return Kept(walk_searching(own, order, search.similarity), leaked, (remark,))
+    if search.similarity < search.floor:
+        why = f"similarity {search.similarity:g} is below floor {search.floor:g}"
+        why += ": the vectors were searched again"
+    else:
+        found, remarks = _neighbours(own, search, budget)
+        if found is not None:
+            return Kept(walk_neighbours(own, found, order, search.similarity), leaked, remarks)
+        why = (
+            f"neighbours down to floor {search.floor:g} would take more than "
+            f"{budget / 1e6:,.0f} MB: the vectors were searched at similarity "
+            f"{search.similarity:g}, and another one will be searched for again"
+        )
+    nearest, remarks = _searched(own, order, search, budget)
+    return Kept(nearest, leaked, (why, *remarks))
 
 
 def _leaked(every: Directions, count: int, search: Search) -> Nearest:
@@ -89,6 +93,19 @@ def _leaked(every: Directions, count: int, search: Search) -> Nearest:
     partner, score = found
     close = score >= search.similarity
     return Nearest(np.where(close, partner, -1), np.where(close, score, np.nan))
+
+
+def _searched(
+    own: Directions, order: np.ndarray, search: Search, budget: int
+) -> tuple[Nearest, tuple[str, ...]]:
+    """Return the verdicts without stored neighbours, and a remark where an index found them."""
+    similarity = search.similarity
+    if len(own.distinct()) <= search.exact_up_to:
+        return walk_searching(own, order, similarity), ()
+    lists = Lists(own, similarity)
+    recall = measured_recall(own, lists.lines, similarity, lists.reach)
+    remark = _indexed_remark(recall, len(lists.lines), similarity)
+    return walk_indexed(own, lists, order, similarity, budget=budget), (remark,)
 
 
 def _neighbours(
@@ -104,14 +121,18 @@ def _neighbours(
     if found is None:
         return None, ()
     *arrays, cosines, hits = found
-    recall = Recall(cosines, hits)
-    told = [recall.told(cosine) for cosine in sorted({search.floor, search.similarity})]
-    near = Neighbours(*arrays)
-    asked = min(SAMPLE, len(near.lines))
-    remark = f"an index was searched, not all pairs; on a sample of {asked:,}: {'; '.join(told)}"
-    return near, (remark,)
+    near, recall = Neighbours(*arrays), Recall(cosines, hits)
+    return near, (_indexed_remark(recall, len(near.lines), search.floor, search.similarity),)
 
 
 def _indexed(own: Directions, floor: float, budget: int) -> tuple[np.ndarray, ...] | None:
     found = indexed_neighbours(own, floor, budget=budget)
-    return None if found is None else (*found, *measured_recall(own, found, floor))
+    if found is None:
+        return None
+    return (*found, *measured_recall(own, found.lines, floor, known_to(found)))
+
+
+def _indexed_remark(recall: Recall, count: int, *cosines: float) -> str:
+    told = "; ".join(recall.told(cosine) for cosine in sorted(set(cosines)))
+    asked = min(SAMPLE, count)
+    return f"an index was searched, not all pairs; on a sample of {asked:,}: {told}"

@@ -3,7 +3,8 @@
 The verdicts come from stored neighbours, or, without them, from a search of every vector among
 those kept before it. The search needs no memory for pairs: ten thousand vectors that lie close
 together leave one kept vector, where they make fifty million pairs. Both give the same verdicts,
-down to the last bit.
+down to the last bit. So does a walk through an index in portions, each as large as its pairs fit
+the memory, beside one through all the pairs that the index finds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from curate.kernels.cosine_index import Lists
 from curate.kernels.cosine_join import BLOCK, Neighbours
 from curate.kernels.cosine_screen import Screen, prepared, screen_for
 from curate.kernels.directions import Directions
@@ -55,6 +57,30 @@ def walk_searching(
             place[some] = np.searchsorted(asked, walk.vector_of[some])
             walk.through(some, place, starts, others, cosines, similarity)
             kept.add(asked[walk.kept[asked] >= 0])
+    return walk.verdicts()
+
+
+def walk_indexed(
+    own: Directions, lists: Lists, order: np.ndarray, similarity: float, *, budget: int
+) -> Nearest:
+    """Return the verdicts of `walk_neighbours` on the pairs that `lists` find, in bounded memory.
+
+    A portion whose pairs with the kept vectors, and among themselves, would take more than
+    `budget` bytes is walked in halves. `lists` must search at `similarity`.
+    """
+    walk = _Walk(own, lists.lines)
+    portions = [order[walk.vector_of[order] >= 0]]
+    while portions:
+        some = portions.pop()
+        asked = np.unique(walk.vector_of[some])
+        asked, kept = asked[walk.kept[asked] < 0], np.flatnonzero(walk.kept >= 0)
+        half = len(some) // 2
+        found = lists.near(asked, kept, budget=budget if half else None)
+        if found is None:
+            portions += [some[half:], some[:half]]
+        else:
+            place = walk.vector_of
+            walk.through(some, place, found.starts, found.others, found.cosines, similarity)
     return walk.verdicts()
 
 

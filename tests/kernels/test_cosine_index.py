@@ -4,12 +4,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.kernels import cosine_index, cosine_kept
-from curate.kernels.cosine_index import Recall, indexed_neighbours, measured_recall
+from curate.kernels.cosine_index import (
+    Lists,
+    Recall,
+    indexed_neighbours,
+    known_to,
+    measured_recall,
+)
 from curate.kernels.cosine_join import neighbours
 from curate.kernels.cosine_kept import Search, nearest_kept
 from curate.kernels.cosine_screen import FloatScreen, HalfScreen
+from curate.kernels.cosine_walk import walk_indexed, walk_neighbours, walk_searching
 from curate.kernels.directions import Directions
-from tests.kernels.test_cosine import clustered
+from tests.kernels.test_cosine import clustered, same
 
 
 def pairs(found):
@@ -39,9 +46,46 @@ def test_its_pairs_are_true_and_its_recall_is_counted(seed, count, probes):
         assert pairs(indexed_neighbours(own, 0.8, screen=HalfScreen())) == pairs(found)
     true = pairs(neighbours(own, 0.8))
     assert pairs(found) <= true
-    recall = measured_recall(own, found, 0.8)
+    recall = measured_recall(own, found.lines, 0.8, known_to(found))
     assert len(recall.found) == len(true), "the sample is everything here"
     assert recall.found.sum() == len(pairs(found))
+
+
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 200), probes=st.sampled_from([1, 2, 5]))
+@settings(max_examples=20, deadline=None)
+def test_it_finds_the_pairs_of_which_one_looks_into_the_list_of_the_other(seed, count, probes):
+    own = Directions.of(clustered(seed, count))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cosine_index, "PROBES", probes)
+        lists = Lists(own, 0.8)
+        found = pairs(indexed_neighbours(own, 0.8))
+    true = sorted(pairs(neighbours(own, 0.8)))
+    left, right, _ = (
+        (np.array(side, np.int64) for side in zip(*true, strict=True))
+        if true
+        else (np.zeros((3, 0), np.int64))
+    )
+    reached = lists.reach(left, right)
+    assert {pair for pair, yes in zip(true, reached.tolist(), strict=True) if yes} == found
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 150),
+    budget=st.integers(0, 3000),
+    probes=st.sampled_from([1, 3, 16]),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_walk_in_portions_is_the_walk_through_all_its_pairs(seed, count, budget, probes):
+    random = np.random.default_rng(seed)
+    own = Directions.of(clustered(seed, count))
+    own = Directions.of(own.vectors[random.integers(0, count, count + 20)])
+    order = random.permutation(len(own))[: random.integers(0, len(own)) + 1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cosine_index, "PROBES", probes)
+        expected = walk_neighbours(own, indexed_neighbours(own, 0.8), order, 0.8)
+        found = walk_indexed(own, Lists(own, 0.8), order, 0.8, budget=budget)
+    assert same(found, expected)
 
 
 def test_pairs_above_the_budget_are_not_held():
@@ -70,7 +114,26 @@ def test_above_its_size_a_search_uses_the_index_and_tells_its_recall(tmp_path, m
     assert "at 0.8; recall" in remark
     assert "at 0.9" in remark
     assert np.array_equal(kept.nearest.partner, exact.nearest.partner)
+    monkeypatch.setattr(cosine_kept, "Lists", None)
     monkeypatch.setattr(cosine_kept, "indexed_neighbours", None)
     again = nearest_kept(own, order, search)
     assert again.remarks == kept.remarks
     assert np.array_equal(again.nearest.partner, kept.nearest.partner)
+
+
+@pytest.mark.parametrize(
+    ("search", "why"),
+    [
+        (Search(0.7, 0.8, exact_up_to=100), "0.7 is below floor 0.8: the vectors were searched"),
+        (Search(0.9, 0.8, exact_up_to=100, budget=24), "would take more than 0 MB: the vectors"),
+    ],
+)
+def test_what_is_searched_again_at_that_size_is_searched_by_the_index(search, why, monkeypatch):
+    own, order = Directions.of(clustered(5, 300)), np.arange(300)
+    expected = walk_searching(own, order, search.similarity)
+    monkeypatch.setattr(cosine_kept, "walk_searching", None)
+    kept = nearest_kept(own, order, search)
+    assert same(kept.nearest, expected)
+    assert why in kept.remarks[0]
+    assert kept.remarks[1].startswith("an index was searched, not all pairs; on a sample of ")
+    assert kept.remarks[1].count("recall 1.00000 of ") == 1

@@ -112,10 +112,20 @@ def _named_errors(address: str) -> Iterator[None]:
 def _open_file(
     index: int, number: int, name: str, path: Path, source: str, wanted: str | None
 ) -> File:
-    form = form_of(path)
-    found = wanted or guess(first_records(path, form, name), name)
+    with _called(name, path):
+        form = form_of(path)
+        found = wanted or guess(first_records(path, form, name), name)
     shape(found)
     return File(index, number, name, source, found, form, path.stat().st_size, path)
+
+
+@contextlib.contextmanager
+def _called(name: str, path: Path) -> Iterator[None]:
+    """Call a file in errors as its user does: what lies elsewhere is read from a copy."""
+    try:
+        yield
+    except UsageError as error:
+        raise type(error)(str(error).replace(str(path), name)) from error
 
 
 def open_records(where: str) -> Iterator[tuple[str, Iterator[Read]]]:

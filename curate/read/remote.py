@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 
 from curate.credentials import holds_credentials
 from curate.errors import InputError, UsageError
+from curate.read.lines import BOM
 from curate.read.paths import ENDINGS, MAGIC, ending_of, expand
 
+_HEAD = 64 << 10
 _HUB = re.compile(r"hub://(?P<name>[^:@]+)(?::(?P<config>[^@]+))?(?:@(?P<split>.+))?")
 
 
@@ -61,9 +63,30 @@ def _from_stdin() -> Path:
     with open(handle, "wb") as copy:
         shutil.copyfileobj(sys.stdin.buffer, copy)
     with open(name, "rb") as file:
-        head = file.read(8)
-    ending = next((e for magic, e in MAGIC.items() if head.startswith(magic)), ".jsonl")
-    return Path(name).rename(f"{name}{ending}")
+        head = file.read(_HEAD)
+    return Path(name).rename(f"{name}{_ending(head)}")
+
+
+def _ending(head: bytes) -> str:
+    """Tell by its first bytes what standard input holds; a table has a header, with tabs or commas.
+
+    Raises:
+        InputError: it is empty, or nothing that can be read.
+    """
+    packed = next((e for magic, e in MAGIC.items() if head.startswith(magic)), None)
+    lines = [line.strip() for line in head.removeprefix(BOM).split(b"\n") if line.strip()]
+    first, second = (*lines, b"", b"")[:2]
+    # A broken first line must not make a table of JSON lines.
+    if packed or first.startswith((b"{", b"[")) or second.startswith(b'{"'):
+        return packed or ".jsonl"
+    for ending, delimiter in ((".tsv", b"\t"), (".csv", b",")):
+        if delimiter in first:
+            return ending
+    begins = f"begins with {first.decode('utf-8', 'replace')!r:.60}" if first else "is empty"
+    raise InputError(
+        f"-: standard input {begins}; it may hold JSON lines (packed with gzip or zstd or not), a "
+        "JSON array, Parquet, or CSV or TSV with a header"
+    )
 
 
 def _from_url(where: str) -> list[tuple[str, Path]]:

@@ -53,33 +53,30 @@ def _broken_off(part: Part, data: bytes, lines: int) -> Iterator[Read]:
     yield Read(None, part.broken, rest[:RAW_BYTES], lines if rest else lines + 1)
 
 
-def raw_lines(part: Part, ordinals: np.ndarray) -> list[memoryview]:
-    """Return the bytes of some records of a plain part, neighbours as one piece, newlines included.
+def raw_lines(part: Part, ordinals: np.ndarray) -> pa.LargeBinaryArray:
+    """Return the lines of some records (int64) of a plain part, each with its newline.
 
-    `ordinals` (int64) count up; this is how rows leave as they came.
+    This is how rows leave as they came.
     """
     data = _bytes(part)
     if not data.endswith(b"\n"):
         data += b"\n"
     start = len(BOM) if part.first and data.startswith(BOM) else 0
-    begins, ends = _filled_lines(data, start)
-    begins, ends = begins[ordinals], ends[ordinals]
-    fresh = np.ones(len(ordinals), bool)
-    fresh[1:] = begins[1:] != ends[:-1]
-    first = np.flatnonzero(fresh)
-    last = np.append(first[1:], len(ordinals)) - 1
-    view = memoryview(data)
-    return [view[a:b] for a, b in zip(begins[first].tolist(), ends[last].tolist(), strict=True)]
+    ends, filled = _filled_lines(data, start)
+    offsets = pa.py_buffer(np.append(start, ends))
+    buffers = [None, offsets, pa.py_buffer(data)]
+    lines = pa.Array.from_buffers(pa.large_binary(), len(ends), buffers)
+    return lines.take(pa.array(filled[ordinals]))
 
 
 def _filled_lines(data: bytes, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each line that is not blank begins and ends (behind its newline)."""
+    """Return where each line ends (behind its newline), and which of them are not blank."""
     view = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(view == _NEWLINE) + 1
-    begins = np.concatenate([[start], ends[:-1]])
+    begins = np.append(start, ends[:-1])
     odd = np.flatnonzero(view[begins] != _OPEN).tolist()
     blank = [i for i in odd if not data[begins[i] : ends[i]].strip()]
-    return (np.delete(begins, blank), np.delete(ends, blank)) if blank else (begins, ends)
+    return ends, np.delete(np.arange(len(ends)), blank)
 
 
 def _bytes(part: Part) -> bytes:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import io
 import json
 import pickle
 import re
-import subprocess
 import sys
 
 import pandas as pd
@@ -268,16 +268,52 @@ def test_a_dataset_in_a_folder_is_read_as_one_of_the_hub(tmp_path, monkeypatch):
         open_inputs(f"{address}@dev")
 
 
-def test_standard_input(tmp_path):
-    code = "from tests.read.reading import read_all; print(len(read_all('-').rows))"
-    plain = lines_of(alpaca()) * 3
-    array = json.dumps([alpaca()] * 3, indent=1).encode()
-    for data in (plain, gzip.compress(plain), array):
-        done = subprocess.run(
-            [sys.executable, "-c", code], input=data, capture_output=True, check=True
-        )
-        assert done.stdout.strip() == b"3"
-    assert remote.is_remote("-")
+HEADER, CELLS = b"instruction,output\n", b'Say hello.,"Hello, you"\n'
+BEGUN = b"2026-01-02 12:00:00 INFO started\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "ending", "count"),
+    [
+        (lines_of(alpaca()) * 3, ".jsonl", 3),
+        (BEGUN + lines_of(alpaca()), ".jsonl", 1),
+        (gzip.compress(lines_of(alpaca()) * 3), ".jsonl.gz", 3),
+        (json.dumps([alpaca()] * 3, indent=1).encode(), ".jsonl", 3),
+        (HEADER + CELLS * 3, ".csv", 3),
+        (HEADER + b'Say hello.,"{\n[1]\n{""a"": 2}\n"\n', ".csv", 1),
+        (b"\xef\xbb\xbf" + HEADER.replace(b",", b"\t") + b"Say hello.\tHello.\n", ".tsv", 1),
+        (b"Q, of more than forty characters, as here?\tA\tbecause\\nso\n" * 2, ".tsv", 2),
+    ],
+)
+def test_standard_input_tells_its_format(given, ending, count, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+    found = read_all("-")
+    assert len(found.rows) == count
+    assert remote._ending(given) == ending
+
+
+def test_parquet_comes_through_standard_input(tmp_path, monkeypatch):
+    pd.DataFrame([alpaca()]).to_parquet(tmp_path / "rows.parquet")
+    given = io.BytesIO((tmp_path / "rows.parquet").read_bytes())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
+    assert len(read_all("-").rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (b"", "-: standard input is empty; it may hold JSON lines"),
+        (b" \n\n", "-: standard input is empty"),
+        (b"hello\n", r"-: standard input begins with 'hello'; it may hold .* TSV with a header"),
+        (b"a,a\n1,2\n", r"^-: two columns are called 'a'"),
+        (b"PAR1 or not\n", r"^-: not a readable Parquet file"),
+        (b"a,b\n1,2\n", r"-: its columns \(a, b\) fit no shape"),
+    ],
+)
+def test_standard_input_without_rows_says_what_it_may_hold(given, message, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+    with pytest.raises(InputError, match=message):
+        open_inputs("-")
 
 
 def test_parquet_with_large_rows_is_cut_smaller(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from curate.cli.flags import Debug
 from curate.engine.options import DEFAULT_STORE
 
 if TYPE_CHECKING:
+    from curate.engine.requests.jobs import Standing
     from curate.engine.requests.store import Store
     from curate.engine.requests.vectors import EncoderRoom
 
@@ -33,18 +35,22 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Count what the store holds, and what room each part and each encoder's vectors take."""
+    """Count what the store holds, what room it takes, and how its batch jobs stand."""
     from curate.cli.screen import headed
+    from curate.engine.requests.jobs import Jobs
     from curate.engine.requests.upkeep import sizes
 
     with _existing(store) as opened:
         numbers, rooms = opened.stats(), opened.vectors.by_encoder()
         parts = dict(sorted(sizes(opened.folder).items()))
+        jobs = Jobs(opened).standings()
     if as_json:
         encoders = [{**room._asdict(), "bytes": room.bytes} for room in rooms]
-        typer.echo(json.dumps({**numbers, "parts": parts, "encoders": encoders}, indent=1))
+        batches = [job._asdict() for job in jobs]
+        told = {**numbers, "parts": parts, "encoders": encoders, "batches": batches}
+        typer.echo(json.dumps(told, indent=1))
     else:
-        typer.echo(headed("\n".join(_told(numbers, parts, rooms))))
+        typer.echo(headed("\n".join((*_told(numbers, parts, rooms), *_told_jobs(jobs)))))
 
 
 def _told(
@@ -62,6 +68,29 @@ def _told(
     if rooms:
         rows = [[f"  {r.vectors:,}", f"{r.width:,}", f"{r.bytes:,}", r.encoder] for r in rooms]
         yield from ("", table(["  vectors", "numbers", "bytes", "encoder"], rows))
+
+
+def _told_jobs(jobs: Sequence[Standing]) -> Iterator[str]:
+    """Yield how batch jobs stand, and how to come by the answers of those that are open."""
+    from curate.cli.progress import clock
+    from curate.cli.screen import table
+
+    if not jobs:
+        return
+    now = time.time()
+    rows = [
+        [
+            f"  {job.state}",
+            f"{clock(max(0.0, (job.ended_at or now) - job.made_at))}",
+            f"{job.requests - job.left:,} of {job.requests:,}",
+            job.remote or "-",
+            job.model,
+        ]
+        for job in jobs
+    ]
+    yield from ("", table(["  batch job", "time", "settled", "at the provider", "model"], rows))
+    if any(job.ended_at is None for job in jobs):
+        yield "  The command that sent an open job collects it, with the same key and store."
 
 
 @app.command()
@@ -83,7 +112,8 @@ def gc(
 ) -> None:
     """Give back the room of replaced replies and of what killed runs left.
 
-    It refuses while a run uses the store. A copy of the store's folder is a way back.
+    It refuses while a run uses the store. A copy of the store's folder is a way back. Batch jobs
+    stay, open ones with all they need to be collected.
     """
     from curate.engine.requests import upkeep
 

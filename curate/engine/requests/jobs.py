@@ -3,7 +3,8 @@
 A job and its lines are written down, and its cost is reserved, before anything of it leaves this
 machine. A line goes when its reply is stored or it has failed, in the same transaction that settles
 its bill; a job goes with its last line. What is still there is at the provider, or on the way: the
-index over (key, attempt) keeps a second job from asking the same.
+index over (key, attempt) keeps a second job from asking the same. Of a settled job a line is kept,
+with the provider's name for it, for whoever compares bills.
 """
 
 from __future__ import annotations
@@ -90,6 +91,19 @@ def new_name() -> str:
     return f"curate-{secrets.token_hex(12)}"
 
 
+class Standing(NamedTuple):
+    """A job as its owner is told of it: `left` of its `requests` are not settled."""
+
+    name: str
+    model: str
+    state: str
+    remote: str | None
+    made_at: float
+    ended_at: float | None
+    requests: int
+    left: int
+
+
 class Jobs:
     """The jobs in one store."""
 
@@ -101,6 +115,26 @@ class Jobs:
         columns = ", ".join(Job._fields)
         rows = self._store.read(f"SELECT {columns} FROM batch_jobs WHERE name = ?", (name,))
         return Job(*rows[0]) if rows else None
+
+    def standings(self) -> list[Standing]:
+        """Return all jobs there are and were, the oldest first."""
+        sql = (
+            "SELECT name, jobs.model, file, sent_at, jobs.remote, jobs.made_at, requests, "
+            "(SELECT COUNT(*) FROM batch_lines WHERE job = name) "
+            "FROM batch_jobs AS jobs LEFT JOIN batch_history ON job = name"
+        )
+        found = [
+            Standing(
+                name, model, _state(file, sent, remote), remote, made, None, all_ or left, left
+            )
+            for name, model, file, sent, remote, made, all_, left in self._store.read(sql)
+        ]
+        sql = (
+            "SELECT job, model, 'settled', remote, made_at, ended_at, requests, 0 "
+            "FROM batch_history WHERE ended_at IS NOT NULL"
+        )
+        found += [Standing(*row) for row in self._store.read(sql)]
+        return sorted(found, key=lambda one: (one.made_at, one.name))
 
     def lines(self, name: str) -> Iterator[Line]:
         """Yield the lines of a job that are not settled, in the order of its file."""
@@ -143,6 +177,15 @@ class Jobs:
         await self._store.commit(lambda connection: connection.execute(sql, values).rowcount)
 
 
+def _state(file: str | None, sent_at: float | None, remote: str | None) -> str:
+    """Return how far an open job is known to have come."""
+    if remote is not None:
+        return "at the provider"
+    if sent_at is not None:
+        return "being made"
+    return "written down" if file is None else "uploaded"
+
+
 def warn_of_others(store: Store, models: Mapping[str, Model]) -> None:
     """Say so where requests are at the provider in batch jobs that no model here will collect."""
     sql = (
@@ -179,7 +222,10 @@ def add(
     """Write a new job down and return its name."""
     name = new_name()
     sql = "INSERT INTO batch_jobs (name, model, run, path, made_at) VALUES (?, ?, ?, ?, ?)"
-    connection.execute(sql, (name, model, run, path, time.time()))
+    now = time.time()
+    connection.execute(sql, (name, model, run, path, now))
+    sql = "INSERT INTO batch_history (job, model, made_at, requests) VALUES (?, ?, ?, ?)"
+    connection.execute(sql, (name, model, now, len(lines)))
     connection.executemany(
         "INSERT INTO batch_lines VALUES (?, ?, ?, ?, ?, ?)",
         [(name, n.number, bytes.fromhex(n.key), n.attempt, n.bound, n.content) for n in lines],
@@ -195,11 +241,14 @@ def take(connection: sqlite3.Connection, name: str, lines: Iterable[Line]) -> li
         for line in lines
         if connection.execute(sql, (name, bytes.fromhex(line.key), line.attempt)).rowcount
     ]
-    connection.execute(
-        "DELETE FROM batch_jobs WHERE name = ? "
-        "AND NOT EXISTS (SELECT 1 FROM batch_lines WHERE job = name)",
-        (name,),
-    )
+    if connection.execute("SELECT 1 FROM batch_lines WHERE job = ?", (name,)).fetchone() is None:
+        sql = (
+            "UPDATE batch_history SET ended_at = ?, "
+            "remote = (SELECT remote FROM batch_jobs WHERE name = job) "
+            "WHERE job = ? AND ended_at IS NULL"
+        )
+        connection.execute(sql, (time.time(), name))
+        connection.execute("DELETE FROM batch_jobs WHERE name = ?", (name,))
     return taken
 
 

@@ -25,7 +25,7 @@ from curate.engine.requests.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.engine.requests.vectors import Vectors
 from curate.errors import DiskFull, StoreError
 
-VERSION = 3
+VERSION = 4
 BUSY_SECONDS = 60.0
 # SQLite compiled with old defaults takes 999 parameters in one statement.
 _LOOKUP = 900
@@ -49,6 +49,10 @@ CREATE TABLE IF NOT EXISTS spending (
 CREATE TABLE IF NOT EXISTS batch_jobs (
     name TEXT NOT NULL UNIQUE, model TEXT NOT NULL, run TEXT NOT NULL, path TEXT NOT NULL,
     made_at REAL NOT NULL, sent_at REAL, file TEXT, remote TEXT
+);
+CREATE TABLE IF NOT EXISTS batch_history (
+    job TEXT NOT NULL UNIQUE, model TEXT NOT NULL, made_at REAL NOT NULL, requests INTEGER NOT NULL,
+    ended_at REAL, remote TEXT
 );
 CREATE TABLE IF NOT EXISTS batch_lines (
     job TEXT NOT NULL, number INTEGER NOT NULL, key BLOB NOT NULL, attempt INTEGER NOT NULL,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +14,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from curate import Pipeline
 from curate.ask import Ask, Embed, Likelihood
+from curate.cli.main import app
 from curate.cli.running import plan
 from curate.engine.requests import batch, collect, drive, follow, jobs, submit
 from curate.engine.requests.batch import Ready, cut
@@ -317,6 +321,45 @@ def test_a_refused_key_ends_the_run_and_the_right_one_goes_on_with_its_job(
         assert all(isinstance(one, str) for one in ask(opened, texts(2)))
         assert opened.spending.tally().sent == 2
     assert open_jobs(tmp_path) == []
+    assert set(server.asked.values()) == {1}
+
+
+def test_jobs_are_told_with_their_way_back_and_none_is_swept_away(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    def stats(*words: str) -> str:
+        done = CliRunner().invoke(
+            app, ["store", "stats", "--store", str(tmp_path / "store"), *words]
+        )
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    with driver(tmp_path, model(server)) as opened:
+        assert "batch job" not in stats()
+        server.faults = {"POST /files": [401]}
+        with pytest.raises(StoppedShort):
+            ask(opened, texts(3))
+    assert re.search(r"written down +0:00 +0 of 3 +- +openai:tiny at http", stats())
+    server.on = lambda name: opened.interrupt() if name == "GET /batches/one" else None
+    with driver(tmp_path, model(server)) as opened, pytest.raises(InterruptedError):
+        ask(opened, texts(3))
+    name = next(iter(server.jobs))
+    assert re.search(rf"at the provider +0:0\d +0 of 3 +{name} +openai:tiny at http", stats())
+    assert "command that sent an open job collects it" in stats()
+
+    swept = CliRunner().invoke(app, ["store", "gc", "--store", str(tmp_path / "store")])
+    assert swept.exit_code == 0, swept.output
+    assert [(name,)] == [one[1:] for one in open_jobs(tmp_path)]
+
+    server.on = lambda name: None
+    with driver(tmp_path, model(server)) as opened:
+        assert ask(opened, texts(3)) == [f"re: {text}" for text in texts(3)]
+    told = json.loads(stats("--json"))["batches"]
+    assert [(job["state"], job["remote"], job["requests"], job["left"]) for job in told] == [
+        ("settled", name, 3, 0)
+    ]
+    assert told[0]["ended_at"] >= told[0]["made_at"]
+    assert "collects it" not in stats()
     assert set(server.asked.values()) == {1}
 
 

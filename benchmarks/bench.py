@@ -125,13 +125,16 @@ def _once(command: Sequence[str], env: Mapping[str, str] | None) -> Measured:
 
 
 def print_table(title: str, lines: Sequence[Line]) -> None:
-    """Print name, version, time, rows/s, peak memory, ratio to the first line, and agreement."""
+    """Print name, version, time, rows/s, peak memory, agreement, and the time a row takes.
+
+    That is told as a multiple of the first line's, since slow contenders may be given fewer rows.
+    """
     print(f"\n### {title}\n")
     print("| name | version | seconds | rows/s | peak MB | x first | answers agree | note |")
     print("|---|---|--:|--:|--:|--:|---|---|")
     for line in lines:
         seconds = line.measured.seconds
-        ratio = seconds / lines[0].measured.seconds
+        ratio = seconds / line.rows / (lines[0].measured.seconds / lines[0].rows)
         print(
             f"| {line.name} | {line.version} | {seconds:.3f} | {line.rows / seconds:,.0f} | "
             f"{line.measured.peak_mb:,.0f} | {ratio:.2f} | {line.agrees} | {line.note} |"

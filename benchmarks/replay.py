@@ -68,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--repeats", type=int)
+    parser.add_argument("--full", action="store_true", help="changes nothing: there is one size")
     parser.add_argument("--child", nargs=4)
     options = parser.parse_args()
     if options.child:

@@ -1,12 +1,13 @@
 """How fast short requests are answered by a server that takes 50 ms, at concurrency 8, 64, 256.
 
-    python benchmarks/request_rate.py [--full] [--repeats N]
+    python benchmarks/request_rate.py [--full] [--repeats N] [--peers NAME ...] [--places N ...]
 
-The server is a process of its own on loopback and shares the cores. curate's figures hold the
-durable store (reservation and reply, each committed), retries and accounting; the others keep what
-they got in memory. Times begin after one warm-up request, without imports. The ideal rate is
-concurrency / latency, with the latency that a bare socket sees one request at a time: a timer of
-50 ms is late by a millisecond or two. --full sends 20,000 requests at 256 instead of 8,000.
+The server is a process of its own on loopback and shares the cores; every contender asks the same
+one. curate's figures hold the durable store (reservation and reply, each committed), retries and
+accounting; the others keep what they got in memory, but for bespoke curator, which writes files.
+Times begin after one warm-up request, without imports. The ideal rate is concurrency / 50 ms; what
+bare sockets reach, which read nothing of an answer, is the server's own part in what is missing.
+Slow peers send fewer requests. --full sends 20,000 at 256.
 """
 
 from __future__ import annotations
@@ -15,102 +16,32 @@ import argparse
 import asyncio
 import importlib.metadata
 import json
+import os
 import shutil
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import Contender, Line, machine, peers, print_goal, print_table, side_by_side
+from loopback import LATENCY, address, body, latency, message, rate, server
 
-LATENCY = 0.05
 SHARE = {8: 0.95, 64: 0.93}
 QUICK, FULL = {8: 800, 64: 5_000, 256: 8_000}, {8: 2_000, 64: 10_000, 256: 20_000}
-OPENAI = "openai[aiohttp]==3.52.0"
-SEEN = "Seen on another day and not measured here: bespoke curator 645/s, distilabel 467/s at 256."
+# At 256, where the server is not what everybody waits for: curate's rate over each peer's.
+TIMES = {"openai client": 1.5, "bespoke curator": 1.8, "distilabel": 2.4}
+SLOW_MOST = 2_000
 
-
-class Answering(asyncio.Protocol):
-    """Answer each chat request with its own prompt, 50 ms later; no more work than that."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport, self._buffer = transport, b""
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head = self._buffer[:end].lower()
-            at = head.find(b"content-length:") + 15
-            stop = end + 4 + int(head[at:].split(b"\r\n", 1)[0])
-            if len(self._buffer) < stop:
-                return
-            body, self._buffer = self._buffer[end + 4 : stop], self._buffer[stop:]
-            # The prompts here are plain words, so that the text ends with the next quote.
-            start = body.rfind(b"question ")
-            text = body[start : body.find(b'"', start)]
-            asyncio.get_running_loop().call_later(LATENCY, self._answer, text)
-
-    def _answer(self, text: bytes) -> None:
-        body = (
-            b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,'
-            b'"message":{"role":"assistant","content":"The answer to ' + text + b' is here."},'
-            b'"finish_reason":"stop","logprobs":null}],"usage":{"prompt_tokens":10,'
-            b'"completion_tokens":12,"total_tokens":22}}'
-        )
-        if not self._transport.is_closing():
-            self._transport.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
-                % (len(body), body)
-            )
-
-
-async def serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0, backlog=2048)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """Start the server in a process of its own and give its address."""
-    command = [sys.executable, __file__, "--serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
-        finally:
-            process.terminate()
-
-
-def latency(url: str) -> float:
-    """Return the median round trip of a bare blocking socket."""
-    host, port = url.split("/")[2].split(":")
-    data = json.dumps(body("question 0")).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: {len(data)}\r\n\r\n".encode()
-    times = []
-    with socket.create_connection((host, int(port))) as link:
-        for _ in range(40):
-            began = time.perf_counter()
-            link.sendall(head + data)
-            link.recv(1 << 16)
-            times.append(time.perf_counter() - began)
-    return statistics.median(times)
-
-
-# -- contenders -----------------------------------------------------------------------------------
+Answers = tuple[float, list[str]]
 
 
 def prompts(count: int) -> list[str]:
     return [f"question {n}" for n in range(count)]
 
 
-def by_curate(url: str, count: int, places: int) -> tuple[float, list[str]]:
+def by_curate(url: str, count: int, places: int) -> Answers:
     from curate.ask import Ask
     from curate.engine.requests.drive import Driver, Job
     from curate.engine.requests.spending import Spending
@@ -140,9 +71,7 @@ def by_curate(url: str, count: int, places: int) -> tuple[float, list[str]]:
     return seconds, [str(outcome.value) for outcome in outcomes]
 
 
-async def bounded(
-    ask: Callable[[str], Awaitable[str]], count: int, places: int
-) -> tuple[float, list[str]]:
+async def bounded(ask: Callable[[str], Awaitable[str]], count: int, places: int) -> Answers:
     """Ask everything, `places` at a time."""
     await ask("question warm-up")
     waiting = iter(enumerate(prompts(count)))
@@ -157,46 +86,44 @@ async def bounded(
     return time.perf_counter() - began, answers
 
 
-def body(text: str) -> dict[str, Any]:
-    return {
-        "model": "m",
-        "messages": [{"role": "user", "content": text}],
-        "max_tokens": 32,
-    }
+class Exchange(asyncio.Protocol):
+    """One connection that carries one request at a time, and parses nothing but the body."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    async def ask(self, text: str) -> str:
+        self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._transport.write(message(text))
+        data = (await self._answer).partition(b"\r\n\r\n")[2]
+        return json.loads(data)["choices"][0]["message"]["content"]
+
+    def data_received(self, data: bytes) -> None:
+        self._answer.set_result(data)  # On loopback an answer this short comes in one piece.
 
 
-def by_openai(url: str, count: int, places: int) -> tuple[float, list[str]]:
-    import openai
+def by_asyncio(url: str, count: int, places: int) -> Answers:
+    async def run() -> Answers:
+        loop, free = asyncio.get_running_loop(), list[Exchange]()
 
-    return asyncio.run(_openai(openai.AsyncOpenAI(base_url=url, api_key="none"), count, places))
+        async def ask(text: str) -> str:
+            link = free.pop() if free else None
+            if link is None:
+                _, link = await loop.create_connection(Exchange, *address(url))
+            try:
+                return await link.ask(text)
+            finally:
+                free.append(link)
 
-
-def by_openai_aiohttp(url: str, count: int, places: int) -> tuple[float, list[str]]:
-    import openai
-
-    async def run() -> tuple[float, list[str]]:
-        http = openai.DefaultAioHttpClient()
-        client = openai.AsyncOpenAI(base_url=url, api_key="none", http_client=http)
-        return await _openai(client, count, places)
+        return await bounded(ask, count, places)
 
     return asyncio.run(run())
 
 
-async def _openai(client: Any, count: int, places: int) -> tuple[float, list[str]]:
-    async def ask(text: str) -> str:
-        reply = await client.chat.completions.create(**body(text))
-        return reply.choices[0].message.content
-
-    try:
-        return await bounded(ask, count, places)
-    finally:
-        await client.close()
-
-
-def by_aiohttp(url: str, count: int, places: int) -> tuple[float, list[str]]:
+def by_aiohttp(url: str, count: int, places: int) -> Answers:
     import aiohttp
 
-    async def run() -> tuple[float, list[str]]:
+    async def run() -> Answers:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
             async def ask(text: str) -> str:
@@ -209,49 +136,148 @@ def by_aiohttp(url: str, count: int, places: int) -> tuple[float, list[str]]:
     return asyncio.run(run())
 
 
+def by_openai(url: str, count: int, places: int) -> Answers:
+    import openai
+
+    return asyncio.run(_openai(openai.AsyncOpenAI(base_url=url, api_key="none"), count, places))
+
+
+def by_openai_aiohttp(url: str, count: int, places: int) -> Answers:
+    import openai
+
+    async def run() -> Answers:
+        http = openai.DefaultAioHttpClient()
+        client = openai.AsyncOpenAI(base_url=url, api_key="none", http_client=http)
+        return await _openai(client, count, places)
+
+    return asyncio.run(run())
+
+
+async def _openai(client: Any, count: int, places: int) -> Answers:
+    async def ask(text: str) -> str:
+        reply = await client.chat.completions.create(**body(text))
+        return reply.choices[0].message.content
+
+    try:
+        return await bounded(ask, count, places)
+    finally:
+        await client.close()
+
+
+def by_bespoke(url: str, count: int, places: int) -> Answers:
+    """Ask through its own client for OpenAI, which its pages recommend for such servers."""
+    import litellm
+
+    # It wants a tokenizer, which it would fetch; the library below it brings the same one.
+    inside = Path(litellm.__file__).parent / "litellm_core_utils" / "tokenizers"
+    folder = tempfile.mkdtemp()
+    os.environ |= {"TIKTOKEN_CACHE_DIR": str(inside), "CURATOR_CACHE_DIR": folder}
+    from bespokelabs import curator
+
+    limits = {"max_concurrent_requests": places, "max_requests_per_minute": 10**7}
+    limits |= {"max_tokens_per_minute": 10**9, "base_url": url, "api_key": "none"}
+    llm = curator.LLM(
+        "m", backend="openai", generation_params={"max_tokens": 32}, backend_params=limits
+    )
+    try:
+        llm(["question warm-up"])
+        texts = prompts(count)
+        began = time.perf_counter()
+        rows = llm(texts).dataset
+        seconds = time.perf_counter() - began
+    finally:
+        shutil.rmtree(folder)
+    return seconds, [row["response"] for row in rows]
+
+
+def by_distilabel(url: str, count: int, places: int) -> Answers:
+    """Call its task itself, without the seconds that its pipeline takes to start."""
+    from distilabel.models import OpenAILLM
+    from distilabel.steps.tasks import TextGeneration
+
+    settings = {"base_url": url, "api_key": "none", "generation_kwargs": {"max_new_tokens": 32}}
+    task = TextGeneration(llm=OpenAILLM(model="m", **settings), input_batch_size=places)
+    task.load()
+    next(task.process([{"instruction": "question warm-up"}]))
+    rows, answers = [{"instruction": text} for text in prompts(count)], []
+    began = time.perf_counter()
+    for start in range(0, count, places):
+        answers += next(task.process(rows[start : start + places]))
+    return time.perf_counter() - began, [row["generation"] for row in answers]
+
+
+class Peer(NamedTuple):
+    """Who asks, what is installed for it, and whether it is asked for fewer requests."""
+
+    ask: Callable[[str, int, int], Answers]
+    packages: tuple[str, ...] = ()
+    slow: bool = False
+
+
+OPENAI = ("openai[aiohttp]==3.52.0",)
 CONTENDERS = {
-    "curate": (by_curate, "curate-align"),
-    "openai client": (by_openai, OPENAI),
-    "openai client, aiohttp transport": (by_openai_aiohttp, OPENAI),
-    "aiohttp alone": (by_aiohttp, "aiohttp"),
+    "curate": Peer(by_curate),
+    "raw asyncio": Peer(by_asyncio),
+    "aiohttp alone": Peer(by_aiohttp),
+    "openai client": Peer(by_openai, OPENAI, slow=True),
+    "openai client, aiohttp transport": Peer(by_openai_aiohttp, OPENAI),
+    "bespoke curator": Peer(by_bespoke, ("bespokelabs-curator==0.1.31",), slow=True),
+    "distilabel": Peer(by_distilabel, ("distilabel[openai]==1.5.3", "requests"), slow=True),
+}
+# Nothing is fetched or reported while it is measured.
+ALONE = {
+    "HF_HUB_OFFLINE": "1",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "TELEMETRY_ENABLED": "false",
+    "OPENAI_API_KEY": "none",
 }
 
 
 def child(name: str, url: str, count: int, places: int) -> None:
-    seconds, answers = CONTENDERS[name][0](url, count, places)
+    seconds, answers = CONTENDERS[name].ask(url, count, places)
     right = sum(a == f"The answer to question {n} is here." for n, a in enumerate(answers))
     print(json.dumps({"seconds": seconds, "right": right}))
 
 
 def contender(name: str, url: str, count: int, places: int) -> Contender:
-    package = CONTENDERS[name][1]
-    command = [sys.executable, __file__, "--child", name, url, str(count), str(places)]
-    if package == OPENAI:
-        env = {"PYTHONPATH": str(peers(OPENAI))}
-        return Contender(name, OPENAI.split("==")[1], command, env)
-    return Contender(name, importlib.metadata.version(package), command)
+    """Return the command that asks, with a limit of its own: one that hangs must not hang all."""
+    packages = CONTENDERS[name].packages
+    inner = [sys.executable, __file__, "--child", name, url, str(count), str(places)]
+    command = ["timeout", "600", *inner] if shutil.which("timeout") else inner
+    if packages:
+        env = {**ALONE, "PYTHONPATH": str(peers(*packages))}
+        return Contender(name, packages[0].split("==")[1], command, env)
+    distribution = {"curate": "curate-align", "aiohttp alone": "aiohttp"}.get(name)
+    version = importlib.metadata.version(distribution) if distribution else ""
+    return Contender(name, version, command)
 
 
 def compare(url: str, count: int, places: int, names: list[str], repeats: int | None) -> None:
     """Print one table, and how the goals stand."""
-    chosen = [contender(name, url, count, places) for name in names]
-    found = dict(zip(names, side_by_side(chosen, repeats=repeats), strict=True))
+    counts = [min(count, SLOW_MOST) if CONTENDERS[name].slow else count for name in names]
+    chosen = [contender(name, url, n, places) for name, n in zip(names, counts, strict=True)]
+    found = side_by_side(chosen, repeats=repeats)
+    ideal = places / LATENCY
+    rates = {name: n / m.seconds for name, n, m in zip(names, counts, found, strict=True)}
     lines = [
         Line(
-            one.name, one.version, count, found[one.name],
-            "yes" if found[one.name].result["right"] == count else "NO",
+            one.name, one.version, n, measured,
+            "yes" if measured.result["right"] == n else "NO",
+            f"{rates[one.name] / ideal:.3f} of the ideal",
         )
-        for one in chosen
+        for one, n, measured in zip(chosen, counts, found, strict=True)
     ]  # fmt: skip
-    ideal = places / latency(url)
-    print_table(f"{count:,} requests, concurrency {places} (ideal {ideal:,.0f}/s)", lines)
-    mine = count / found["curate"].seconds
+    print_table(f"Concurrency {places} (ideal {ideal:,.0f}/s)", lines)
+    bare = rate(url, count, places)
+    print(f"- bare sockets: {bare:,.0f}/s, {bare / ideal:.3f} of the ideal")
     if places in SHARE:
         what = f"curate, share of the ideal rate at {places}"
-        print_goal(what, mine / ideal, least=SHARE[places])
-    elif "openai client" in found:
-        ratio = found["openai client"].seconds / found["curate"].seconds
-        print_goal("curate's rate / the openai client's", ratio, least=1.5)
+        print_goal(what, rates["curate"] / ideal, least=SHARE[places])
+        return
+    for name in names:
+        if name in TIMES:
+            ratio = rates["curate"] / rates[name]
+            print_goal(f"curate's rate / that of {name}", ratio, least=TIMES[name])
 
 
 def main() -> None:
@@ -260,22 +286,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="by default what the slowest allows")
     parser.add_argument("--peers", nargs="*", default=list(CONTENDERS))
     parser.add_argument("--places", nargs="*", type=int, default=list(QUICK))
-    parser.add_argument("--serve", action="store_true")
     parser.add_argument("--child", nargs=4)
     options = parser.parse_args()
-    if options.serve:
-        asyncio.run(serve())
-    elif options.child:
+    if options.child:
         name, url, count, places = options.child
         child(name, url, int(count), int(places))
-    else:
-        print(machine())
-        names = ["curate", *(name for name in options.peers if name != "curate")]
-        with server() as url:
-            for places in options.places:
-                count = (FULL if options.full else QUICK)[places]
-                compare(url, count, places, names, options.repeats)
-        print(f"\n{SEEN}")
+        return
+    print(machine())
+    names = ["curate", *(name for name in options.peers if name != "curate")]
+    with server() as url:
+        print(f"\nOne request alone takes a bare socket {1000 * latency(url):.2f} ms.")
+        for places in options.places:
+            count = (FULL if options.full else QUICK)[places]
+            compare(url, count, places, names, options.repeats)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ nothing can be known, and the estimate says that it ends there.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from curate.ask import Ask, Embed, Reply, Request, request_key
+from curate.engine.against import sketches_against
 from curate.engine.plan import Segment, asks, cut_at_wholes
 from curate.engine.requests import keep
 from curate.engine.requests.cursor import Job, Outcome
@@ -40,7 +42,7 @@ from curate.models.model import (
     with_defaults,
 )
 from curate.models.prices import Discount, discount_of, price_of
-from curate.step import Gather, Grow
+from curate.step import Filter, Gather, Grow, Step, Whole
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
@@ -58,7 +60,8 @@ ENOUGH_REPLIES = 8
 class Estimate:
     """What the sampled rows ask. `ends_at` is the step behind which nothing is known.
 
-    `batch` holds what batch jobs take off the price of each model that is asked in them.
+    `once` is what is asked whatever the number of rows. `batch` holds what batch jobs take off the
+    price of each model that is asked in them.
     """
 
     rows: int = 0
@@ -69,45 +72,70 @@ class Estimate:
     cost: float | None = 0.0
     ends_at: str | None = None
     batch: dict[str, dict[str, Any]] = field(default_factory=dict)
+    once: Estimate | None = None
 
     def scaled(self, rows: int) -> dict[str, Any]:
         """Return the figures for so many rows, as JSON data."""
-        factor = rows / self.rows if self.rows else 0.0
+        factor, once = rows / self.rows if self.rows else 0.0, self.once or Estimate()
+        requests = self.requests * factor + once.requests
+        known = self.cost is not None and once.cost is not None
+        money = (self.cost or 0.0) * factor + (once.cost or 0.0)
+        batch = {**once.batch, **self.batch}
         return {
-            "requests": max(round(self.requests * factor), int(self.requests > 0)),
+            "requests": max(round(requests), int(requests > 0)),
             "replayed": round(self.stored * factor),
-            "input_tokens": round(self.input_tokens * factor),
+            "input_tokens": round(self.input_tokens * factor + once.input_tokens),
             "output_tokens": round(self.output_tokens * factor),
-            "cost_usd": None if self.cost is None else round(self.cost * factor / PICO, 6),
+            "cost_usd": round(money / PICO, 6) if known else None,
             "sampled_rows": self.rows,
             "ends_at": self.ends_at,
-            **({"batch": self.batch} if self.batch else {}),
+            **({"batch": batch} if batch else {}),
         }
 
 
-def estimate(pipeline: Pipeline, first: PartState, store_folder: Path) -> Estimate:
-    """Return what rows sampled evenly from the first part ask for."""
+def estimate(
+    pipeline: Pipeline, first: PartState, store_folder: Path, once: Estimate | None = None
+) -> Estimate:
+    """Return what rows sampled evenly from the first part ask for, and what is asked `once`."""
+    once = once or asked_once(pipeline, store_folder)
     table = load(first.rows)
     count = min(SAMPLE_ROWS, table.num_rows)
     rows = np.linspace(0, max(0, table.num_rows - 1), count).astype(np.int64)
     state = PartState(0, table.take(rows))
     settings = Settings(run_seed=pipeline.seed, large=False, chunk_rows=SAMPLE_ROWS)
+    with _sampler(pipeline, store_folder) as asker:
+        ends_at = _through(pipeline, state, settings, asker)
+    found = asker.total()
+    found.rows, found.ends_at, found.once = count, ends_at, once
+    return found
+
+
+def asked_once(pipeline: Pipeline, store_folder: Path) -> Estimate:
+    """Return what steps ask for whatever the rows: for the texts that they compare rows with."""
+    settings = Settings(run_seed=pipeline.seed, large=False, chunk_rows=SAMPLE_ROWS)
+    with _sampler(pipeline, store_folder) as asker:
+        driver: Any = asker
+        for step in pipeline.steps:
+            if isinstance(step, Filter) and (texts := step.compared_texts()):
+                asker.embed(getattr(step, "encoder", None), texts)
+            elif isinstance(step, Whole) and asks(step):
+                sketches_against(step, settings, driver)
+    return asker.total()
+
+
+@contextlib.contextmanager
+def _sampler(pipeline: Pipeline, store_folder: Path) -> Iterator[_Sampler]:
     with contextlib.ExitStack() as stack:
         # No store is made for an estimate.
         there = (store_folder / "store.db").exists()
-        store = stack.enter_context(Store.open(store_folder)) if there else None
-        asker = _Sampler(pipeline, store)
-        ends_at = _through(pipeline, state, settings, asker)
-    found = asker.total()
-    found.rows, found.ends_at = count, ends_at
-    return found
+        yield _Sampler(pipeline, stack.enter_context(Store.open(store_folder)) if there else None)
 
 
 def _through(
     pipeline: Pipeline, state: PartState, settings: Settings, asker: _Sampler
 ) -> str | None:
     """Take the sample through the steps; return the step that it cannot pass."""
-    for segment in cut_at_wholes(pipeline.steps):
+    for segment in cut_at_wholes([_with_vectors(step, asker) for step in pipeline.steps]):
         driver: Any = asker
         state = run_segment(Segment(segment.steps, None), state, settings, driver=driver)
         cut = segment.cut
@@ -117,6 +145,15 @@ def _through(
             # Its sketches ask; without their replies the rows would fail, so they go on as before.
             run_segment(Segment((), cut), PartState(0, state.rows), settings, driver=driver)
     return None
+
+
+def _with_vectors(step: Step, asker: _Sampler) -> Step:
+    """Return a copy of a filter that compares with texts, with those vectors that there are."""
+    if not isinstance(step, Filter) or not (texts := step.compared_texts()):
+        return step
+    own = dataclasses.replace(step)
+    own.take_vectors(asker.stored_vectors(getattr(step, "encoder", None), texts))
+    return own
 
 
 class _Known(NamedTuple):
@@ -189,22 +226,34 @@ class _Sampler:
                 found.cost += cost(price, round(prompts), round(outputs))
         return found
 
-    def embed(self, name: str | None, texts: Sequence[str]) -> Found:
-        """Note the texts that have no vector yet; none is made, and none is missed."""
-        named = name or next(iter(self._models))
-        model, asked = self._models[named], self._asked[named]
+    def stored_vectors(self, name: str | None, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors of texts that have one, zeros for the others."""
+        places = self._find(self._models[name or next(iter(self._models))], texts)[2]
+        none = np.zeros((len(texts), 1), np.float32)
+        return none if self._store is None else self._store.vectors.read(places)
+
+    def _find(
+        self, model: _Known, texts: Sequence[str]
+    ) -> tuple[Sequence[str], Sequence[bytes], np.ndarray]:
+        """Return texts as they would be sent, their keys, and the places of their vectors."""
         wanted = with_defaults(Embed(texts=tuple(texts)), model.defaults)
         assert isinstance(wanted, Embed)
         keys = vector_keys(model.embed_identity, wanted.texts)
-        places = np.zeros(len(keys), np.int64)
-        if self._store is not None:
-            places = self._store.vectors.find(keys)
+        none = np.zeros(len(keys), np.int64)
+        places = none if self._store is None else self._store.vectors.find(keys)
+        return wanted.texts, keys, places
+
+    def embed(self, name: str | None, texts: Sequence[str]) -> Found:
+        """Note the texts that have no vector yet; none is made, and none is missed."""
+        named = name or next(iter(self._models))
+        asked = self._asked[named]
+        sent, keys, places = self._find(self._models[named], texts)
         for number in np.flatnonzero(places == MISSING).tolist():
             if (key := keys[number].hex()) not in self._seen:
                 self._seen.add(key)
                 asked.texts += 1
                 asked.characters += len(texts[number])
-                asked.prompts.append(len(wanted.texts[number].encode()))
+                asked.prompts.append(len(sent[number].encode()))
                 asked.longest.append(0)
         return Found(np.zeros(len(keys), np.int64), Path(), {})
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from curate.engine.accounts import Accounts
 from curate.engine.against import dataset_against, give_vectors, sketches_against
-from curate.engine.estimate import Estimate, compared, estimate
+from curate.engine.estimate import Estimate, asked_once, compared, estimate
 from curate.engine.folder import RunFolder
 from curate.engine.gather import gather
 from curate.engine.grow import grow
@@ -181,6 +181,7 @@ class _Run:
         self.tallies: dict[str, Tally] = {}
         self.short: str | None = None
         self.expected: Estimate | None = None
+        self.once: Estimate | None = None
 
     def go(self) -> Result:
         """Run, publish, and return the result."""
@@ -194,6 +195,9 @@ class _Run:
             )
             local = Local(self._settings(), workspace, self.accounts.driver, self.options.workers)
             stack.callback(local.close)
+            if asking:
+                # Before it is asked: what is stored is no longer expected.
+                self.once = asked_once(self.pipeline, self.options.store or DEFAULT_STORE)
             give_vectors(self.pipeline.steps, self.accounts.driver)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
@@ -243,7 +247,8 @@ class _Run:
     def _read(self, local: Local) -> Iterable[PartState]:
         for state in self.reading.states(local.threads, local.workers + 1):
             if self.expected is None and self.accounts.driver is not None:
-                self.expected = estimate(self.pipeline, state, self.options.store or DEFAULT_STORE)
+                folder = self.options.store or DEFAULT_STORE
+                self.expected = estimate(self.pipeline, state, folder, self.once)
             self.progress.rows = self.reading.count
             yield state
 

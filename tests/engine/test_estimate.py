@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from curate import Pipeline
 from curate.engine.estimate import SAMPLE_ROWS
+from curate.steps.dedup.semantic import Semantic
+from curate.steps.filters.contamination import Contamination
 
 from .conftest import run
 from .contract_steps import Couples, Judge, Modulo, TwoReplies, write_script
@@ -99,3 +102,46 @@ def test_the_report_says_how_far_the_estimate_was_off(
     assert told["actual"]["cost_usd"] == pytest.approx(actual)
     assert told["off"]["cost_usd"] == pytest.approx(actual / expected["cost_usd"] - 1, abs=1e-3)
     assert "estimate" in str(result.report())
+
+
+@pytest.fixture
+def comparing(tmp_path: Path) -> Pipeline:
+    """Two steps that compare rows with 70 test items and with 40 rows of another dataset."""
+    items = [{"question": f"item {n}"} for n in range(70)]
+    other = [{"instruction": f"other {n}", "output": "yes"} for n in range(40)]
+    for name, lines in (("items", items), ("other", other)):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    lines = [{"when": {"contains": "question 1"}, "values": [[1, 0]]}]
+    script = write_script(tmp_path / "e.jsonl", [*lines, {"when": {}, "values": [[0, 1]]}])
+    steps = [
+        Contamination(against=(str(tmp_path / "items.jsonl"),), mode="semantic", similarity=None),
+        Semantic(on="response", similarity=1, against=str(tmp_path / "other.jsonl")),
+    ]
+    encoders = {"e": {"model": f"scripted:{script}", "price": PRICE}}
+    return Pipeline(steps, encoders=encoders)
+
+
+@pytest.mark.parametrize("count", [1, 200, 600])
+def test_texts_that_rows_are_compared_with_are_counted_once(
+    comparing: Pipeline, tmp_path: Path, count: int
+) -> None:
+    rows, where = distinct(count), {"run": tmp_path / "run", "store": tmp_path / "store"}
+    expected = comparing.run(rows, dry_run=True, **where).summary["estimate"]
+    # The answer "yes" of the other rows is one text.
+    assert expected["requests"] == count + 70 + count + 1
+    told = comparing.run(rows, **where).summary["estimate"]
+    assert {name: told[name] for name in expected} == expected
+    assert told["off"]["requests"] == 0.0
+    where["run"] = tmp_path / "again"
+    assert comparing.run(rows, dry_run=True, **where).summary["estimate"]["requests"] == 0
+
+
+def test_an_estimate_leaves_the_steps_as_they_are(comparing: Pipeline, tmp_path: Path) -> None:
+    rows, where = distinct(20), {"run": tmp_path / "run", "store": tmp_path / "store"}
+    comparing.run(rows, dry_run=True, **where)
+    assert "_items" not in comparing.steps[0].__dict__
+    comparing.run(rows[:5], **where)
+    where["run"] = tmp_path / "another"
+    expected = comparing.run(rows, dry_run=True, **where).summary["estimate"]
+    assert expected["requests"] == 15 + 15, "the items and the other rows have vectors"

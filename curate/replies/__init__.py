@@ -13,6 +13,7 @@ from typing import TypeVar
 from curate.ask import Reply
 from curate.errors import UnusableReply
 from curate.replies.labels import label_in
+from curate.replies.lines import answer_in
 from curate.replies.numbers import SCORE_NAMES, number_in
 
 __all__ = ["SCORE_NAMES", "label_in", "number_in", "read", "read_label", "read_number"]
@@ -36,9 +37,12 @@ def read_label(reply: Reply, labels: Sequence[str]) -> str:
 
 
 def read(reply: Reply, parse: Callable[[str], T]) -> T:
-    """Return what `parse` makes of a whole reply; its `ValueError` becomes `UnusableReply`."""
+    """Return what `parse` makes of a whole reply; its `ValueError` becomes `UnusableReply`.
+
+    Reasoning that was written before the answer is no part of it.
+    """
     text = reply.whole()
     try:
-        return parse(text)
+        return parse(answer_in(text))
     except ValueError as error:
         raise UnusableReply(str(error), key=reply.key) from error

@@ -24,7 +24,27 @@ _PLAIN = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
 _FENCE = re.compile(r"(?m)^\s*(?:```|~~~)[\w-]*\s*$")
 _LEAD = re.compile(r"^(?:#+\s+|[-*•]\s+)+")
 _EMPHASIS = re.compile(r"\*\*|__|`")
+_THOUGHT = ("<think>", "</think>")
 _MARK = re.compile(r"\[\[(.*?)\]\]")
+
+
+def answer_in(text: str) -> str:
+    """Return `text` without the reasoning that some models write before their answer.
+
+    It ends with `</think>`; where a chat template opens it, the reply has no `<think>`. Text that
+    only mentions such a tag, or has several, is left as it is.
+
+    Raises:
+        ValueError: the reasoning has no end, and so there is no answer.
+    """
+    head, closed, rest = text.partition(_THOUGHT[1])
+    opened = head.lstrip().startswith(_THOUGHT[0]) and head.count(_THOUGHT[0]) == 1
+    if opened and not closed:
+        raise ValueError(f"it is reasoning without an end: {shown(text)}")
+    if not closed or any(tag in rest for tag in _THOUGHT):
+        return text
+    by_template = _THOUGHT[0] not in head and head.endswith("\n") and rest.startswith("\n")
+    return rest if opened or by_template else text
 
 
 def plain(text: str) -> str:

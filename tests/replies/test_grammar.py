@@ -42,6 +42,28 @@ def test_a_reply_that_was_cut_off_is_not_read(finish_reason):
         read_number(Reply(text="7", finish_reason=finish_reason), 1, 10)
 
 
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("<think>\nScore: 3? No, more.\n</think>\n\nScore: 4", 4.0),
+        ("<think></think>4", 4.0),
+        # A chat template has opened it.
+        ("A first idea is {3}. Score: 3\n</think>\n\nScore: 4", 4.0),
+        ("<think>\nScore: 4", None),
+        ("<think>3</think>4<think>5</think>", None),
+        ("Score: 3 <think>no</think> Score: 4", None),
+        ("The answer only says </think>.\nScore: 4", 4.0),
+        ("<think>hm</think>", None),
+    ],
+)
+def test_reasoning_before_an_answer_is_no_part_of_it(text, score):
+    if score is None:
+        with pytest.raises(UnusableReply):
+            read_number(Reply(text=text), 1, 5)
+    else:
+        assert read_number(Reply(text=text), 1, 5) == score
+
+
 @given(st.text(max_size=60))
 def test_any_text_gives_a_number_on_the_scale_or_fails(text):
     try:

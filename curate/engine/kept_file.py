@@ -67,19 +67,26 @@ class KeptFile:
             self._writing.popleft().result()
 
     def _append(self, table: pa.Table, number: int) -> None:
+        """Write lines as they came, and between them those of made rows."""
         came = self._unchanged(table)
-        pieces: list[bytes | memoryview] = []
-        # Rows that came and rows that were made take turns; each turn is written as one piece.
-        turns = np.split(np.arange(len(came)), np.flatnonzero(np.diff(came)) + 1)
-        for turn in turns:
-            rows = table.slice(int(turn[0]), len(turn))
-            if came[turn[0]]:
-                local = self._reading.local_ordinals(number, _ordinals(rows))
-                pieces += raw_lines(self._reading.parts[number], local)
-            else:
-                pieces += (self._line(row) for row in rows_of(rows))
+        read = table if came.all() else table.filter(pa.array(came))
+        lines = self._lines_as_read(read, number)
+        if len(read) < len(table):
+            made = [self._line(row) for row in rows_of(table.filter(pa.array(~came)))]
+            lines = pa.concat_arrays([lines, pa.array(made, pa.large_binary())])
+            # The k-th row that came stands at k, and made ones stand behind all that came.
+            place = np.where(came, np.cumsum(came), len(read) + np.cumsum(~came)) - 1
+            lines = lines.take(pa.array(place))
         assert self._file is not None
-        self._file.write(b"".join(pieces))
+        self._file.write(_data_of(lines))
+
+    def _lines_as_read(self, table: pa.Table, number: int) -> pa.LargeBinaryArray:
+        """Return the lines of rows that were read from one part; the part is read once more."""
+        if not len(table):
+            return pa.array([], pa.large_binary())
+        ordinals = np.asarray(one_array(table.column("seq")).flatten()).reshape(-1, 3)[:, 2]
+        part = self._reading.parts[number]
+        return raw_lines(part, self._reading.local_ordinals(number, ordinals))
 
     def _line(self, row: Row) -> bytes:
         """Return a made row as a line in the output's shape."""
@@ -122,7 +129,7 @@ class KeptFile:
             self._partial.unlink(missing_ok=True)
 
 
-def _ordinals(table: pa.Table) -> np.ndarray:
-    """Return the source ordinals of rows that were read."""
-    seqs = one_array(table.column("seq"))
-    return np.asarray(seqs.flatten()).reshape(-1, 3)[:, 2]
+def _data_of(texts: pa.LargeBinaryArray) -> memoryview:
+    """Return the bytes of an array that starts at its buffers' beginning, end to end."""
+    _, offsets, data = texts.buffers()
+    return memoryview(data or b"")[: np.frombuffer(offsets, np.int64)[len(texts)]]

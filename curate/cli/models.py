@@ -82,10 +82,18 @@ async def _round_trip(model: Model) -> list[list[str]]:
     import time
 
     from curate.ask import Ask
+    from curate.errors import TemporaryFault
+    from curate.models.faults import ADAPTED
 
-    began = time.perf_counter()
     request = Ask.text("Say yes.", max_tokens=16)
-    reply = await model.answer(request, key="check", attempt=0)
+    for attempt in range(2):
+        began = time.perf_counter()
+        try:
+            reply = await model.answer(request, key="check", attempt=attempt)
+            break
+        except TemporaryFault as fault:
+            if attempt or fault.cause != ADAPTED:  # It wants the request in another form.
+                raise
     seconds = time.perf_counter() - began
     price = model.price
     per_million = f"${price.input:g} in, ${price.output:g} out per million tokens" if price else (

@@ -58,6 +58,13 @@ def fault_of(error: Exception, where: str) -> ModelError:
     if isinstance(error, Refusal):
         return _of_refusal(error, where)
     names = " ".join(cls.__name__ for cls in type(error).__mro__)
+    if "Certificate" in names or "SSL" in names:
+        said = " ".join(str(error).split())[:_SHOWN]
+        return TemporaryFault(
+            f"no secure connection to {where}: {said}; check base_url, and let SSL_CERT_FILE name "
+            "the certificates of a server of your own",
+            cause="connect",
+        )
     if any(name in names for name in _NOT_CONNECTED):
         return TemporaryFault(
             f"cannot connect to {where}; check that the server runs and that base_url is right",
@@ -79,7 +86,7 @@ def _of_refusal(refusal: Refusal, where: str) -> ModelError:
             cause="rate_limit",
             retry_after=wait_of(headers),
         )
-    if status in (408, 504):
+    if status in (408, 504, 524):
         return TemporaryFault(f"{where} timed out ({status}): {said}", cause="timeout")
     # llama.cpp's Python server answers 500 to a field that it does not know.
     refused = status == 500 and "validation error" in refusal.said

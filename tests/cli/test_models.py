@@ -40,6 +40,17 @@ def test_a_check_tells_what_a_server_can() -> None:
     assert "its replies are checked here" in lines["JSON schema"]
 
 
+def test_a_check_asks_as_the_server_wants_it() -> None:
+    def handler(request: Received) -> Answer:
+        if "max_tokens" in request.body:
+            return refusal(400, "Unsupported parameter: 'max_tokens'")
+        return chat("yes", tokens=(9, 1))
+
+    with Server(handler) as server:
+        code, output = run("--check", "openai:tiny", "--base-url", server.url)
+    assert code == 0 and "'yes' (stop)" in output
+
+
 @pytest.mark.parametrize("status", [401, 500])
 def test_a_check_of_a_server_that_refuses_fails(status: int) -> None:
     with Server(lambda r: refusal(status, "sorry")) as server:

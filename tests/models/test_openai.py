@@ -6,6 +6,9 @@ import asyncio
 import json
 import logging
 import math
+import shutil
+import ssl
+import subprocess
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -275,6 +278,29 @@ def test_a_server_that_is_not_there_is_named() -> None:
     )
     assert isinstance(error, TemporaryFault)
     assert error.cause == "connect" and url in str(error)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not here")
+def test_a_certificate_that_nobody_knows_is_named(tmp_path: Path) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
+         "/CN=127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+
+    async def run() -> Exception | None:
+        server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        url = f"https://127.0.0.1:{port}/v1"
+        found = await _error(open_model({"model": "openai:tiny", "base_url": url}))
+        server.close()
+        return found
+
+    error = asyncio.run(run())
+    assert isinstance(error, TemporaryFault) and error.cause == "connect"
+    assert "certificate" in str(error).lower() and "SSL_CERT_FILE" in str(error)
 
 
 async def _error(model: Any) -> Exception | None:

@@ -60,7 +60,8 @@ def test_a_row_that_does_not_fit_leaves_no_file(tmp_path, ending):
         ("alpaca", row("preference"), "a preference row has no shape 'alpaca'"),
         ("messages", row("sft", extra='{"messages":1}'), "'messages' would be lost"),
         ("hh", row("preference", margin=0.5), "no column for 'margin'"),
-        ("hh", row("preference", prompt=(Message("system", "x"),)), "plain turns of user and"),
+        ("hh", row("preference", prompt=(Message("tool", "x"),)), "plain turns of user and"),
+        ("hh", row("preference", prompt=(Message("system", " "),)), "system prompt needs a text"),
         (
             "hh",
             row("preference", chosen=(Message("assistant", "a\n\nHuman: b"),)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curate.read.shapes import hh
 from curate.read.shapes.fields import (
     extra_of,
     mark,
@@ -28,7 +29,7 @@ def detect(data: Mapping[str, Any]) -> bool:
     """Tell whether a record has a chosen and a rejected side, and is no transcript."""
     sides = [data.get(name) for name in _SIDES]
     if "prompt" in data:
-        return all(isinstance(side, str | list) for side in sides)
+        return all(isinstance(side, str | list) for side in sides) and not hh.detect(data)
     return all(isinstance(side, list) for side in sides)
 
 

@@ -85,9 +85,29 @@ sharegpt_turns = st.lists(
     max_size=4,
 )
 said = texts.filter(lambda text: "Human:" not in text and "Assistant:" not in text)
-transcripts = st.lists(st.tuples(st.sampled_from(["Human", "Assistant"]), said), min_size=1).map(
-    lambda turns: "".join(f"\n\n{who}: {text}" for who, text in turns)
-)
+speakers = st.sampled_from(["Human", "Assistant"])
+
+
+def transcript(turns):
+    return "\n\n".join(f"{who}:{text}" for who, text in turns)
+
+
+spoken = st.one_of(said.map(" {}".format), said)
+transcripts = st.tuples(
+    st.one_of(st.just("\n\n"), st.just(""), said.map("{}\n\n".format)),
+    st.lists(st.tuples(speakers, spoken), min_size=1).map(transcript),
+).map("".join)
+
+
+@st.composite
+def opened(draw):
+    """A prompt that breaks off behind an open turn, as copies of HH-RLHF have it."""
+    turns = draw(st.lists(st.tuples(speakers, spoken), max_size=3))
+    mark = draw(st.sampled_from(["Assistant:", "Assistant: "]))
+    lead = draw(st.one_of(st.just(""), said))
+    head = "".join(f"\n\n{who}:{text}" for who, text in turns)
+    sides = {name: draw(spoken) for name in ("chosen", "rejected")}
+    return draw(extras) | {"prompt": f"{lead}{head}\n\n{mark}"} | sides
 
 
 @st.composite
@@ -129,7 +149,7 @@ SHAPES = {
     "alpaca_response": with_extra(instruction=texts, input=texts, response=texts),
     "dolly": with_extra(instruction=texts, context=texts, response=texts, category=texts),
     "flan": with_extra(question=texts, answer=texts, rationale=texts),
-    "hh": with_extra(chosen=transcripts, rejected=transcripts),
+    "hh": st.one_of(with_extra(chosen=transcripts, rejected=transcripts), opened()),
     "messages": with_extra(messages=messages),
     "oasst": with_extra(message_tree_id=texts, prompt=tree),
     "openai_preference": with_extra(

@@ -112,7 +112,7 @@ def test_a_planted_key_is_in_no_file_and_no_output(tmp_path: Path) -> None:
         if kind == 0:
             return chat(f"5 {told}") if "Rate" not in request.text else chat("5")
         return {
-            1: chaos.refusal(401, f"wrong key: {told}", headers={"x-echo": told}),
+            1: chaos.refusal(403, f"wrong key: {told}", headers={"x-echo": told}),
             2: Answer(f"<b>{told}</b>".encode(), 502, content_type="text/html"),
             3: Answer(told.encode()),
             4: chat(told),

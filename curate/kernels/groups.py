@@ -70,11 +70,13 @@ def _text_name(text: str) -> str:
 
 def _extra_value(extra: str | None, key: str) -> str:
     values = json.loads(extra) if extra else {}
-    value = values.get(key)
-    return value if isinstance(value, str) else _group_name(value)
+    return _group_name(values.get(key))
 
 
 def _group_name(value: Any) -> str:
+    """Return a name for a JSON value: 1 and 1.0 are one number, "1" and true are others."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return "" if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 

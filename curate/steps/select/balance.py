@@ -30,10 +30,11 @@ class Balance(Whole):
     """Cap how many rows each value of a column may have.
 
     `per` is `source`, `kind`, `instruction` (equal ones), the label of a score, or an extra column;
-    rows without a value are one group. `cap` keeps at most so many rows of every value; `times`
-    keeps at most that multiple of the rarest value's rows (1 makes all equal, rounded down). Which
-    rows stay is drawn from their own seeds, as in `sample`, or with `by` goes by the highest score
-    of an earlier step. The score is the size of the row's group.
+    values differ as in JSON (1 and "1" are two), rows without one are a group. `cap` keeps at most
+    so many rows of every value; `times` keeps at most that multiple of the rarest value's rows (1
+    makes all equal, rounded down). Which rows stay is drawn from their own seeds, as in `sample`,
+    or with `by` goes by the highest score of an earlier step. The score is the size of the row's
+    group.
     """
 
     per: str | None = None

@@ -58,7 +58,7 @@ def test_what_is_no_transcript_is_named():
     bad = {"chosen": "no turn", "rejected": good["rejected"]}
     ended = {"prompt": ASKED, **good}
     found = read_all([good, bad, ended], shape="hh")
-    assert [message for _, _, message in found.failed] == [
+    assert [message for _, _, message, *_ in found.failed] == [
         "column 'chosen' has no turn: an empty line and 'Human:' or 'Assistant:'",
         "column 'prompt' must end in an empty line and 'Assistant:'",
     ]

@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 
 import pytest
@@ -77,6 +78,21 @@ def test_equal_instructions_are_a_group(conversation, decide):
     verdicts = decide(Balance(per="instruction", cap=1), rows)
     assert verdicts.score.tolist() == [2, 1, 2, 1]
     assert [code < 0 for code in verdicts.code.tolist()].count(False) == 1
+
+
+def test_values_are_told_apart_as_json_tells_them(conversation, decide):
+    values = [1, "1", True, "true", 1.0, None, "", "null", [1], "[1]", 0, False, {"a": 1, "b": 2}]
+    extras = [json.dumps({"level": value}) for value in values]
+    extras += ['{"other": 1}', None, '{"level": {"b": 2, "a": 1}}', '{"level": 1e0}']
+    rows = [
+        conversation("q", str(n))._replace(extra=extra, seq=(0, 0, n))
+        for n, extra in enumerate(extras)
+    ]
+    sizes = decide(Balance(per="level"), rows).score.tolist()
+    # 1, 1.0 and 1e0; null, and rows without the column; an object whatever the order of its keys.
+    assert sizes == [3, 1, 1, 1, 3, 3, 1, 1, 1, 1, 1, 1, 2, 3, 3, 2, 3]
+    verdicts = decide(Balance(per="level", cap=1), rows)
+    assert sum(code < 0 for code in verdicts.code.tolist()) == 12
 
 
 def test_a_column_that_no_row_has_is_refused(conversation, decide):

@@ -276,6 +276,13 @@ class Whole(Step):
         """
         raise NotImplementedError
 
+    def sampled(self, part: float) -> Whole | None:
+        """Return the step that does to a `part` of the rows what this one does to all of them.
+
+        It is for estimates. `None`: what happens to a part says nothing of what happens to all.
+        """
+        return None
+
     def decider(self) -> Decider | None:
         """Return what decides on rows as they come, or `None`: only the whole dataset tells.
 

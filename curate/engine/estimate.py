@@ -3,8 +3,9 @@
 Sampled rows of the first part go through the steps; what a step would ask is measured, looked up in
 the store, and not sent. Where a reply is missing a filter lets its row pass, and a step that makes
 rows is given a text of the expected length, so that the steps behind it have something to ask
-about. A step that needs all rows is passed over; behind one that makes rows of groups or of a pool
-nothing can be known, and the estimate says that it ends there.
+about. Of the steps that need all rows those that take out an amount do so in proportion; the others
+are passed over. Behind one that makes rows of groups or of a pool nothing can be known, and the
+estimate says that it ends there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from curate.engine.requests.spending import PICO, cost, output_bound, prompt_byt
 from curate.engine.requests.store import Store
 from curate.engine.requests.vectors import MISSING, vector_keys
 from curate.engine.segment import PartState, Settings, run_segment
+from curate.engine.whole import decide
 from curate.engine.workspace import load
 from curate.models.model import (
     Price,
@@ -94,9 +96,16 @@ class Estimate:
 
 
 def estimate(
-    pipeline: Pipeline, first: PartState, store_folder: Path, once: Estimate | None = None
+    pipeline: Pipeline,
+    first: PartState,
+    store_folder: Path,
+    all_rows: int,
+    once: Estimate | None = None,
 ) -> Estimate:
-    """Return what rows sampled evenly from the first part ask for, and what is asked `once`."""
+    """Return what rows sampled evenly from the first part ask for, and what is asked `once`.
+
+    `all_rows` is about how many rows there are.
+    """
     once = once or asked_once(pipeline, store_folder)
     table = load(first.rows)
     count = min(SAMPLE_ROWS, table.num_rows)
@@ -104,7 +113,8 @@ def estimate(
     state = PartState(0, table.take(rows))
     settings = Settings(run_seed=pipeline.seed, large=False, chunk_rows=SAMPLE_ROWS)
     with _sampler(pipeline, store_folder) as asker:
-        ends_at = _through(pipeline, state, settings, asker)
+        part = count / max(1, count, all_rows)
+        ends_at = _through(pipeline, state, settings, asker, part)
     found = asker.total()
     found.rows, found.ends_at, found.once = count, ends_at, once
     return found
@@ -132,9 +142,9 @@ def _sampler(pipeline: Pipeline, store_folder: Path) -> Iterator[_Sampler]:
 
 
 def _through(
-    pipeline: Pipeline, state: PartState, settings: Settings, asker: _Sampler
+    pipeline: Pipeline, state: PartState, settings: Settings, asker: _Sampler, part: float
 ) -> str | None:
-    """Take the sample through the steps; return the step that it cannot pass."""
+    """Take the sample, a `part` of all rows, through the steps; return what it cannot pass."""
     for segment in cut_at_wholes([_with_vectors(step, asker) for step in pipeline.steps]):
         driver: Any = asker
         state = run_segment(Segment(segment.steps, None), state, settings, driver=driver)
@@ -144,6 +154,9 @@ def _through(
         if cut is not None and asks(cut):
             # Its sketches ask; without their replies the rows would fail, so they go on as before.
             run_segment(Segment((), cut), PartState(0, state.rows), settings, driver=driver)
+        elif cut is not None and (own := cut.sampled(part)) is not None:
+            state = run_segment(Segment((), own), state, settings)
+            decide(own, [state])
     return None
 
 

@@ -154,12 +154,15 @@ def _plan_summary(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> di
 def _expected(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[str, Any]:
     """Read all rows to count them, and return what they would ask, from a sample."""
     reading = Reading(opened, options.limit)
-    found = Estimate()
     with ThreadPoolExecutor(options.workers or os.cpu_count()) as pool:
-        for number, state in enumerate(reading.states(pool, 2)):
-            if number == 0:
-                found = estimate(pipeline, state, options.store or DEFAULT_STORE)
-    return found.scaled(reading.count)
+        states = reading.states(pool, 2)
+        first = next(states, None)
+        for _ in states:
+            continue
+    if first is None:
+        return Estimate().scaled(0)
+    store = options.store or DEFAULT_STORE
+    return estimate(pipeline, first, store, reading.count).scaled(reading.count)
 
 
 class _Run:
@@ -248,7 +251,8 @@ class _Run:
         for state in self.reading.states(local.threads, local.workers + 1):
             if self.expected is None and self.accounts.driver is not None:
                 folder = self.options.store or DEFAULT_STORE
-                self.expected = estimate(self.pipeline, state, folder, self.once)
+                rows = self.reading.expected_rows()
+                self.expected = estimate(self.pipeline, state, folder, rows, self.once)
             self.progress.rows = self.reading.count
             yield state
 

@@ -12,6 +12,9 @@ from curate import Pipeline
 from curate.engine.estimate import SAMPLE_ROWS
 from curate.steps.dedup.semantic import Semantic
 from curate.steps.filters.contamination import Contamination
+from curate.steps.filters.length import Length
+from curate.steps.select.sample import Sample
+from curate.steps.select.top import Top
 
 from .conftest import run
 from .contract_steps import Couples, Judge, Modulo, TwoReplies, write_script
@@ -72,6 +75,33 @@ def test_rows_that_cheap_steps_drop_are_not_counted(tmp_path: Path, models: dict
 
 def short(row: Any) -> bool:
     return len(row.instruction) < len("question 10")
+
+
+@pytest.mark.parametrize(
+    ("step", "asked"),
+    [
+        (Sample(count=50), 50),
+        (Sample(share=0.1), 100),
+        (Sample(count=5000), 1000),
+        (Top(by="length", count=50), 50),
+    ],
+)
+def test_an_amount_that_is_taken_out_bounds_what_is_asked(
+    step: Any, asked: int, tmp_path: Path, models: dict[str, Any]
+) -> None:
+    rows = distinct(1000)
+    expected = planned([Length(min=1), step, Judge()], rows, tmp_path, models=models)
+    # One row of the sample stands for four, and of a part at least one is taken.
+    assert expected["requests"] == pytest.approx(asked, abs=4)
+
+
+def test_of_a_sample_that_was_half_asked_the_other_half_is_expected(
+    tmp_path: Path, models: dict[str, Any]
+) -> None:
+    rows = distinct(240)
+    run([Sample(count=60), Judge()], rows, tmp_path, models=models)
+    more = planned([Sample(count=120), Judge()], rows, tmp_path, models=models, run=tmp_path / "b")
+    assert (more["requests"], more["replayed"]) == (60, 60)
 
 
 def test_steps_behind_the_first_that_asks_are_counted(

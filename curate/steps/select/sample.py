@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curate.kernels.groups import (
@@ -43,6 +44,10 @@ class Sample(Whole):
     def check(self) -> None:
         """Reject two amounts."""
         check_amount(self.count, self.share)
+
+    def sampled(self, part: float) -> Whole:
+        """Ask for a part of the count; a share stays what it is."""
+        return self if self.count is None else replace(self, count=math.ceil(self.count * part))
 
     def sketch_types(self) -> dict[str, str]:
         """Keep a row's draw and its group."""

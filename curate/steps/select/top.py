@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curate.kernels.groups import check_amount, check_groups, first_of_groups, group_of, groups_of
@@ -41,6 +42,10 @@ class Top(Whole):
                 "by must name an earlier step whose score decides, as in by: alpagasus"
             )
         check_amount(self.count, self.share)
+
+    def sampled(self, part: float) -> Whole:
+        """Ask for a part of the count; a share stays what it is."""
+        return self if self.count is None else replace(self, count=math.ceil(self.count * part))
 
     def sketch_types(self) -> dict[str, str]:
         """Keep a row's score and its group."""

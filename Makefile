@@ -88,7 +88,7 @@ $(CORE): $(PINS)
 	touch $@
 
 $(DEV): $(CORE)
-	$(PIP) install -q -c constraints.txt -e '.[dev,docs,language]'
+	$(PIP) install -q -c constraints.txt -e '.[dev,docs,language,verbs]'
 	touch $@
 
 clean:

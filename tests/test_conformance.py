@@ -1,5 +1,6 @@
 """Every operator in the tree keeps the contract; an operator added tomorrow is held to it, too."""
 
+import importlib.util
 import inspect
 import itertools
 import os
@@ -35,6 +36,17 @@ from tests.step_values import steps
 
 NAMES = list(catalog.operators())
 any_operator = pytest.mark.parametrize("name", NAMES)
+
+
+def runnable(name: str) -> Any:
+    """Return an operator's name, with its tests left out where its extra is not installed."""
+    cls = catalog.find(name)
+    absent = [package for package in cls.packages if importlib.util.find_spec(package) is None]
+    why = f"needs the extra '{cls.extra}'"
+    return pytest.param(name, marks=pytest.mark.skipif(bool(absent), reason=why))
+
+
+any_installed_operator = pytest.mark.parametrize("name", [runnable(n) for n in NAMES])
 # Compiled kernels make the first example slow, and the data decide how many are tried.
 few = settings(
     max_examples=8,
@@ -69,7 +81,7 @@ def test_it_declares_what_it_takes(name: str) -> None:
     assert not cls.packages or cls.extra, "a step that needs packages names their extra"
 
 
-@any_operator
+@any_installed_operator
 @few
 @given(st.data())
 def test_yaml_and_python_are_the_same_step(name: str, data: st.DataObject) -> None:
@@ -81,7 +93,7 @@ def test_yaml_and_python_are_the_same_step(name: str, data: st.DataObject) -> No
     assert not set(rules) & set(step.fingerprint())
 
 
-@any_operator
+@any_installed_operator
 @few
 @given(st.data())
 def test_it_asks_and_answers_the_same_twice(name: str, data: st.DataObject) -> None:
@@ -96,7 +108,7 @@ def test_it_asks_and_answers_the_same_twice(name: str, data: st.DataObject) -> N
         assert named <= allowed, "a step asks only models that it declares"
 
 
-@any_operator
+@any_installed_operator
 @few
 @given(st.data())
 def test_both_forms_agree(name: str, data: st.DataObject) -> None:
@@ -141,7 +153,7 @@ def _cast(column: Any, type_: pa.DataType) -> Any:
     return column.cast(type_)
 
 
-@any_operator
+@any_installed_operator
 @few
 @given(st.data())
 def test_a_drop_has_a_reason(name: str, data: st.DataObject) -> None:
@@ -223,7 +235,7 @@ def decided_as_they_come(decider: Decider, sketches: Any) -> list[tuple[Any, ...
     raise AssertionError("unreachable")
 
 
-@any_operator
+@any_installed_operator
 @few
 @given(st.data())
 def test_it_reads_only_the_text_it_names(name: str, data: st.DataObject) -> None:

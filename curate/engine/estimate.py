@@ -41,9 +41,10 @@ from curate.models.model import (
     identity_for,
     identity_of,
     parse_spec,
+    price_of,
     with_defaults,
 )
-from curate.models.prices import Discount, discount_of, price_of
+from curate.models.prices import Discount, discount_of
 from curate.step import Filter, Gather, Grow, Step, Whole
 
 if TYPE_CHECKING:
@@ -199,12 +200,11 @@ class _Sampler:
         self._store, self._models = store, dict[str, _Known]()
         for name, spec in {**(pipeline.models or {}), **(pipeline.encoders or {})}.items():
             parsed = parse_spec(spec, name=name)
-            price = price_of(parsed) if parsed.prefix == "openai" else parsed.price
             self._models[name] = _Known(
                 identity_of(parsed),
                 embed_identity_of(parsed),
                 parsed.defaults,
-                price,
+                price_of(parsed),
                 embed_limits_of(parsed),
                 discount_of(parsed),
             )

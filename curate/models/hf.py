@@ -56,7 +56,7 @@ class InProcess:
         """Load nothing yet: weights are read with the first request of their kind."""
         self.identity, self.defaults = identity, spec.defaults
         self.embed_identity = embed_identity
-        self.price: Price | None = spec.price or Price(0.0, 0.0)
+        self.price: Price | None = price_of(spec)
         batch_size = int(spec.options.get("batch_size", BATCH_SIZE))
         self.max_concurrency = spec.max_concurrency or BATCHES_WAITING * batch_size
         self.retry_delay = 0.1
@@ -109,6 +109,11 @@ def identity_of(spec: ModelSpec, folder: Path) -> str:
     identity = _named(spec, folder)
     own = spec.identity != f"hf:{spec.name}"
     return identity_with(identity, spec.options) if own else identity_on(identity, spec.options)
+
+
+def price_of(spec: ModelSpec) -> Price:
+    """Return the recipe's price; else what runs in this process costs nothing."""
+    return spec.price or Price(0.0, 0.0)
 
 
 def embed_identity_of(spec: ModelSpec, folder: Path) -> str:

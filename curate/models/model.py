@@ -133,6 +133,13 @@ def _of_module(spec: ModelSpec, name: str, folder: Path | None) -> str | None:
     return str(own(spec, folder or Path())) if own else None
 
 
+def price_of(spec: ModelSpec) -> Price | None:
+    """Return the price that the opened model will have, or `None` where none is known."""
+    own = getattr(importlib.import_module(f"curate.models.{spec.prefix}"), "price_of", None)
+    price: Price | None = own(spec) if own else spec.price
+    return price
+
+
 def identity_for(model: Identified, request: Request) -> str:
     """Return the identity under which the reply to `request` is stored."""
     if isinstance(request, Embed):

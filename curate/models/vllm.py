@@ -18,8 +18,8 @@ from typing import Any
 
 from curate.ask import Ask, Likelihood, Reply, Request
 from curate.errors import PermanentFault, RecipeError, StoppedShort, TemporaryFault
-from curate.models.hf import check_packages, digest_of_weights, identity_with
-from curate.models.model import ModelSpec, Price
+from curate.models.hf import check_packages, digest_of_weights, identity_with, price_of
+from curate.models.model import ModelSpec
 from curate.models.tokens import answer_tokens, prompt_tokens
 from curate.models.worker import Waiting, Worker
 from curate.row import seed_of
@@ -53,7 +53,7 @@ class VLLM:
     def __init__(self, spec: ModelSpec, where: str, identity: str) -> None:
         """Load nothing yet."""
         self.identity, self.defaults = identity, spec.defaults
-        self.price = spec.price or Price(0.0, 0.0)
+        self.price = price_of(spec)
         self.max_concurrency = spec.max_concurrency or BATCH_SIZE
         self.retry_delay = 0.1
         self._worker = Worker(lambda: Engine(where, dict(spec.options)), BATCH_SIZE, identity)

@@ -9,7 +9,7 @@ import pytest
 
 from curate.ask import Ask, Embed, request_key
 from curate.errors import RecipeError
-from curate.models.model import Price, open_model, parse_spec, prefixes, with_defaults
+from curate.models.model import Price, open_model, parse_spec, prefixes, price_of, with_defaults
 
 SECRET = "sk-very-secret-123"
 
@@ -138,3 +138,19 @@ def test_a_relative_file_starts_at_the_given_folder(tmp_path: Path) -> None:
     assert model.identity == "scripted:r.jsonl"
     with pytest.raises(RecipeError, match=r"cannot read the scripted replies 'r\.jsonl'"):
         open_model("scripted:r.jsonl", folder=tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("spec", "price"),
+    [
+        ("local", Price(0.0, 0.0)),
+        ("hf:some/model", Price(0.0, 0.0)),
+        ("vllm:some/model", Price(0.0, 0.0)),
+        ({"model": "local", "price": {"input": 1, "output": 2}}, Price(1.0, 2.0)),
+        ("openai:gpt-4o-mini", Price(0.15, 0.6)),
+        ("openai:a-model-of-nobody", None),
+        ("scripted:replies.jsonl", None),
+    ],
+)
+def test_a_price_is_known_before_the_model_is_opened(spec: Any, price: Price | None) -> None:
+    assert price_of(parse_spec(spec)) == price

@@ -16,7 +16,7 @@ from curate.errors import UsageError
 from curate.read import Inputs
 from curate.result import Result, Rows
 from curate.step import Filter, Generate, Whole
-from curate.write import check_target, kind_of, write_rows
+from curate.write import check_target, kind_of, misfit, write_rows
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
@@ -63,10 +63,7 @@ def check_outputs(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> No
 def _check(path: Path, shape: str | None, kinds: set[str] | None, opened: Inputs) -> None:
     check_target(path, shape)
     if shape is not None and kinds is not None and kinds != {kind_of(shape)}:
-        raise UsageError(
-            f"the shape '{shape}' holds {kind_of(shape)} rows, and those to be written are "
-            f"{', '.join(sorted(kinds))} rows"
-        )
+        raise UsageError(misfit(shape, kinds))
     if any(file.path.is_file() and _same(path, file.path) for file in opened.files):
         raise UsageError(f"{path} is read by this run, and would be replaced; choose another file")
 

@@ -1,6 +1,14 @@
 """Writers: rows leave in the shapes that trainers and tools read."""
 
-from curate.write.rows import NATURAL, as_shape, check_target, format_names, kind_of, write_rows
+from curate.write.rows import (
+    NATURAL,
+    as_shape,
+    check_target,
+    format_names,
+    kind_of,
+    misfit,
+    write_rows,
+)
 from curate.write.shards import SHARD_ROWS, check_folder, cut, is_folder, write_shards
 
 __all__ = [
@@ -13,6 +21,7 @@ __all__ = [
     "format_names",
     "is_folder",
     "kind_of",
+    "misfit",
     "write_rows",
     "write_shards",
 ]

@@ -1,7 +1,8 @@
 """Write rows to a file in a shape that trainers and tools read; the file appears as a whole.
 
 Rows stream: a line at a time for text formats, 16,384 at a time for Parquet. A row that the shape
-cannot hold is an error that names the loss, and no file appears.
+cannot hold is an error that names the loss, and no file appears. So is one that is written in
+another form than the rows before it: a column of texts and of messages is read by nobody.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ NATURAL = {
     "ranked": "ranked",
     "unpaired": "unpaired",
 }
+# Columns that some shapes write as texts or as messages.
+_SIDES = frozenset(("prompt", "completion", "chosen", "rejected"))
 Records = Iterator[dict[str, Any]]
 
 
@@ -80,9 +83,23 @@ class _Counted:
 def _records(tables: Iterable[pa.Table], shape: str | None) -> Records:
     from curate.chunk import rows_of
 
+    forms: dict[str, type] = {}
     for table in tables:
         for row in rows_of(table):
-            yield as_shape(row, shape or NATURAL[row.kind])
+            record = as_shape(row, shape or NATURAL[row.kind])
+            for name in _SIDES.intersection(record):
+                if forms.setdefault(name, type(record[name])) is not type(record[name]):
+                    raise UsageError(_other_form(row, name, record[name]))
+            yield record
+
+
+def _other_form(row: Row, name: str, value: Any) -> str:
+    here, before = ("a text", "messages") if isinstance(value, str) else ("messages", "texts")
+    return (
+        f"row {row.id}: its {name} would be {here}, and those of the rows before it are {before}; "
+        "a file has one form: choose a shape that is always messages (messages, trl_sft, trl_dpo, "
+        "trl_kto ...), or drop such rows first"
+    )
 
 
 def as_shape(row: Row, name: str) -> dict[str, Any]:
@@ -92,10 +109,7 @@ def as_shape(row: Row, name: str) -> dict[str, Any]:
     """
     form = _format(NATURAL.get(name, name))
     if row.kind != form.kind:
-        raise UsageError(
-            f"row {row.id}: a {row.kind} row has no shape '{name}' (that one holds {form.kind} "
-            f"rows); its natural shape is '{NATURAL[row.kind]}'"
-        )
+        raise UsageError(f"row {row.id}: {misfit(name, [row.kind])}")
     try:
         return form.from_row(row)
     except ValueError as error:
@@ -103,6 +117,18 @@ def as_shape(row: Row, name: str) -> dict[str, Any]:
             f"row {row.id} does not fit the shape '{name}': {error}; choose another shape, or drop "
             "such rows first"
         ) from error
+
+
+def misfit(name: str, kinds: Iterable[str]) -> str:
+    """Say that rows of these kinds have not the shape `name`, what it would lose, and which fit."""
+    found = sorted(kinds)
+    natural = " and ".join(f"'{NATURAL[kind]}'" for kind in found)
+    lost = getattr(shape_called(name), "LOST", None) if name in shape_names() else None
+    return (
+        f"the shape '{name}' holds {kind_of(name)} rows, and those to be written are "
+        f"{', '.join(found)} rows, whose own shape is {natural}"
+        f"{f'; lost would be {lost}' if lost else ''}"
+    )
 
 
 def kind_of(name: str) -> str:

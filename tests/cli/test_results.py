@@ -145,7 +145,7 @@ def test_export_refuses_a_shape_that_does_not_fit(
 ) -> None:
     done = curate("export", "r", "-o", "p.jsonl", "--as", "preference")
     assert done.exit_code == 2
-    assert "a sft row has no shape 'preference'" in done.stderr
+    assert "'preference' holds preference rows, and those to be written are sft" in done.stderr
     assert not (home / "p.jsonl").exists()
 
 

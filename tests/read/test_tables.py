@@ -8,6 +8,7 @@ import pytest
 
 from curate.errors import InputError
 from curate.read import open_inputs
+from curate.read.shapes.fields import extra_columns
 from tests.read.reading import read_all
 
 
@@ -30,7 +31,7 @@ def test_labels_are_flags(tmp_path, written):
 
 def test_a_label_of_another_sort_is_an_extra_column(tmp_path):
     shape, [row], _ = read_csv(tmp_path, "prompt,completion,label\np,c,spam\n")
-    assert (shape, row.extra) == ("prompt_completion", '{"label":"spam"}')
+    assert (shape, extra_columns(row)) == ("prompt_completion", {"label": "spam"})
 
 
 def test_numbers_may_be_missing_and_must_be_numbers(tmp_path):

@@ -57,7 +57,8 @@ def test_a_row_that_does_not_fit_leaves_no_file(tmp_path, ending):
     ("shape", "odd", "message"),
     [
         ("alpaca", row("sft", messages=GOOD), "one user and one assistant turn of plain text"),
-        ("alpaca", row("preference"), "a preference row has no shape 'alpaca'"),
+        ("alpaca", row("preference"), "'alpaca' holds sft rows, .* preference rows, whose own"),
+        ("oasst", row("sft"), "own shape is 'messages'; lost would be the tree's other branches"),
         ("messages", row("sft", extra='{"messages":1}'), "'messages' would be lost"),
         ("hh", row("preference", margin=0.5), "no column for 'margin'"),
         ("hh", row("preference", prompt=(Message("tool", "x"),)), "plain turns of user and"),
@@ -118,6 +119,31 @@ def test_a_file_does_not_mix_texts_and_messages(tmp_path, kind):
     assert write_rows([table(*rows)], tmp_path / "rows.parquet") == 2
     back = read_all(str(tmp_path / "rows.parquet")).rows
     assert [dict(one.fields) for one in back] == [dict(one.fields) for one in rows]
+
+
+def test_rows_of_other_shapes_are_messages_in_prompt_and_completion(tmp_path):
+    """One turn or many: a file of single questions and long talks has one form."""
+    long = row("sft", 1, messages=(*USER, *GOOD, *USER, *BAD))
+    path = tmp_path / "rows.parquet"
+    assert write_rows([table(row("sft", messages=(*USER, *GOOD)), long)], path, "prompt_completion")
+    assert [file.shape for file in open_inputs(str(path)).files] == ["prompt_completion"]
+    first, second = pq.read_table(path).to_pylist()
+    assert first["prompt"] == [{"role": "user", "content": "What is 2 + 2?"}]
+    assert [turn["content"] for turn in second["completion"]] == ["5"]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_row_in_another_form_than_those_before_is_named(tmp_path, ending):
+    texts, talk = {"prompt": "q", "completion": "a"}, [{"role": "user", "content": "q"}]
+    listed = {"prompt": talk, "completion": [{"role": "assistant", "content": "a"}]}
+    path = tmp_path / f"rows.{ending}"
+    for records, found in ([texts, listed], "messages, .* texts"), ([listed, texts], "a text"):
+        rows = [one._replace(id=f"{n:032x}") for n, one in enumerate(read_all(records).rows)]
+        with pytest.raises(UsageError, match=f"row 0+1: its .* would be {found}"):
+            write_rows([table(*rows)], path, "prompt_completion")
+        assert not path.exists()
+        assert write_rows([table(*rows)], path, "trl_sft") == 2
+        path.unlink()
 
 
 @pytest.mark.parametrize("name", ["trl_dpo", "trl_reward", "llamafactory_dpo", "axolotl_dpo"])

@@ -2,7 +2,8 @@
 
 A module has `KIND`, `detect(record)`, `to_record(data)` and `from_row(row)`; it may have
 `columns()` and `to_columns(table)`, the same conversion for whole columns. Both take the same
-columns, and all others are extra; where one of `CLOSER` is there, only `to_record` will do.
+columns, and all others are extra; where one of `CLOSER` is there, only `to_record` will do. `LOST`
+says what rows made of its own do not hold, so that they have not this shape.
 """
 
 from __future__ import annotations

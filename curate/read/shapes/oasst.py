@@ -14,6 +14,7 @@ from curate.row import Message, Record, Row
 from curate.trees import ROLES, TREE, is_tree, replies_to
 
 KIND = "prompt"
+LOST = "the tree's other branches, their ranks and ids, of which such a row is one path or choice"
 
 
 def detect(data: Mapping[str, Any]) -> bool:

@@ -101,7 +101,8 @@ def plan(summary: Mapping[str, Any]) -> str:
 def expected(estimate: Mapping[str, Any]) -> str:
     """Return what a run would ask, and for how much, in a line."""
     price = estimate["cost_usd"]
-    money = "for a price that is not known" if price is None else f"for about ${price:.4g}"
+    money = f"for about ${price:.4g}" if price else "for $0"
+    money = "for a price that is not known" if price is None else money
     end = f", as far as step '{estimate['ends_at']}'" if estimate["ends_at"] else ""
     batches = "".join(
         f"; {batch['discount']:.0%} off in batch jobs of '{name}' ({batch['source']})"

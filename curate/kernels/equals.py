@@ -48,7 +48,7 @@ def _repeats(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class EqualsSoFar:
-    """Hashes as they come, each with the first of its equals; some 33 bytes for a different one.
+    """Hashes as they come, each with the first of its equals; 33 to 50 bytes for a different one.
 
     Hashes are told apart by their first half; those few that share it with another one and are not
     equal to it stand in a dictionary.

@@ -1,7 +1,8 @@
 """Exact duplicates: equal 128-bit hashes of the (normalised) text.
 
 A hash stands for its text: among a billion different texts the chance of any two sharing one is
-below 2e-21, so no text is compared again. The cost is 32 bytes per row while the step decides.
+below 2e-21, so no text is compared again. While the step decides, a row takes 50 to 67 bytes where
+the first of equals stays (a table that doubles when it is full, and ids), else 32 and its id.
 """
 
 from __future__ import annotations

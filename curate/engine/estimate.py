@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from curate.ask import Ask, Embed, Reply, Request, request_key
 from curate.engine.against import sketches_against
@@ -36,6 +37,7 @@ from curate.engine.whole import decide
 from curate.engine.workspace import load
 from curate.models.model import (
     Price,
+    defaults_of,
     embed_identity_of,
     embed_limits_of,
     identity_for,
@@ -96,22 +98,32 @@ class Estimate:
         }
 
 
+def sample(first: PartState) -> pa.Table:
+    """Return rows of the first part, evenly from all of it."""
+    table = load(first.rows)
+    count = min(SAMPLE_ROWS, table.num_rows)
+    return table.take(np.linspace(0, max(0, table.num_rows - 1), count).astype(np.int64))
+
+
+def asks_while_reading(pipeline: Pipeline) -> bool:
+    """Tell whether anything is asked before all rows are read, so that an estimate cannot wait."""
+    first = cut_at_wholes(pipeline.steps)[0]
+    return any(asks(step) for step in (*first.steps, first.cut) if step is not None)
+
+
 def estimate(
     pipeline: Pipeline,
-    first: PartState,
+    rows: pa.Table,
     store_folder: Path,
     all_rows: int,
     once: Estimate | None = None,
 ) -> Estimate:
-    """Return what rows sampled evenly from the first part ask for, and what is asked `once`.
+    """Return what a sample of `rows` asks for, and what is asked `once`.
 
-    `all_rows` is about how many rows there are.
+    `all_rows` is about how many rows there are: a step that takes out an amount needs to know.
     """
-    once = once or asked_once(pipeline, store_folder)
-    table = load(first.rows)
-    count = min(SAMPLE_ROWS, table.num_rows)
-    rows = np.linspace(0, max(0, table.num_rows - 1), count).astype(np.int64)
-    state = PartState(0, table.take(rows))
+    once, count = once or asked_once(pipeline, store_folder), rows.num_rows
+    state = PartState(0, rows)
     settings = Settings(run_seed=pipeline.seed, large=False, chunk_rows=SAMPLE_ROWS)
     with _sampler(pipeline, store_folder) as asker:
         part = count / max(1, count, all_rows)
@@ -203,7 +215,7 @@ class _Sampler:
             self._models[name] = _Known(
                 identity_of(parsed),
                 embed_identity_of(parsed),
-                parsed.defaults,
+                defaults_of(parsed),
                 price_of(parsed),
                 embed_limits_of(parsed),
                 discount_of(parsed),

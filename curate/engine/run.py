@@ -18,7 +18,14 @@ import pyarrow as pa
 
 from curate.engine.accounts import Accounts
 from curate.engine.against import dataset_against, give_vectors, sketches_against
-from curate.engine.estimate import Estimate, asked_once, compared, estimate
+from curate.engine.estimate import (
+    Estimate,
+    asked_once,
+    asks_while_reading,
+    compared,
+    estimate,
+    sample,
+)
 from curate.engine.folder import RunFolder
 from curate.engine.gather import gather
 from curate.engine.grow import grow
@@ -161,8 +168,8 @@ def _expected(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[s
             continue
     if first is None:
         return Estimate().scaled(0)
-    store = options.store or DEFAULT_STORE
-    return estimate(pipeline, first, store, reading.count).scaled(reading.count)
+    store, count = options.store or DEFAULT_STORE, reading.count
+    return estimate(pipeline, sample(first), store, count).scaled(count)
 
 
 class _Run:
@@ -248,13 +255,21 @@ class _Run:
             states, count = done, partial(len, done)
 
     def _read(self, local: Local) -> Iterable[PartState]:
+        rows: pa.Table | None = None
         for state in self.reading.states(local.threads, local.workers + 1):
-            if self.expected is None and self.accounts.driver is not None:
-                folder = self.options.store or DEFAULT_STORE
-                rows = self.reading.expected_rows()
-                self.expected = estimate(self.pipeline, state, folder, rows, self.once)
+            if rows is None and self.accounts.driver is not None:
+                rows = sample(state)
+                if asks_while_reading(self.pipeline):
+                    self._expect(rows, self.reading.expected_rows())
             self.progress.rows = self.reading.count
             yield state
+        if rows is not None and self.expected is None:
+            self._expect(rows, self.reading.count)
+
+    def _expect(self, rows: pa.Table, all_rows: int) -> None:
+        """Estimate what will be asked, before anything is: what is stored by then is paid for."""
+        folder = self.options.store or DEFAULT_STORE
+        self.expected = estimate(self.pipeline, rows, folder, all_rows, self.once)
 
     def _cut(self, step: Step, states: list[PartState]) -> float:
         """Let a step that needs all parts decide; return the seconds it took."""

@@ -48,7 +48,7 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     check_options(spec.options)
     identity, embed_identity = identity_of(spec, folder), embed_identity_of(spec, folder)
     encoding = {**spec.options, "prefix": spec.defaults.get("prefix")}
-    spec = dataclasses.replace(spec, defaults={**DEFAULTS, **spec.defaults})
+    spec = dataclasses.replace(spec, defaults=defaults_of(spec, folder))
 
     def load() -> Backend:
         from curate.models.transformer import load_transformer
@@ -68,6 +68,11 @@ def identity_of(spec: ModelSpec, folder: Path) -> str:
     if spec.identity == "local":
         return hf.identity_on(f"local {NAME} {VERSION}", spec.options)
     return identity_with(spec.identity, spec.options)
+
+
+def defaults_of(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    """Return the recipe's sampling values, and for the rest those that the authors recommend."""
+    return {**DEFAULTS, **spec.defaults}
 
 
 def embed_identity_of(spec: ModelSpec, folder: Path) -> str:

@@ -133,6 +133,13 @@ def _of_module(spec: ModelSpec, name: str, folder: Path | None) -> str | None:
     return str(own(spec, folder or Path())) if own else None
 
 
+def defaults_of(spec: ModelSpec, folder: Path | None = None) -> Mapping[str, Any]:
+    """Return the sampling values that the opened model will fill in; they are part of keys."""
+    own = getattr(importlib.import_module(f"curate.models.{spec.prefix}"), "defaults_of", None)
+    defaults: Mapping[str, Any] = own(spec, folder or Path()) if own else spec.defaults
+    return defaults
+
+
 def price_of(spec: ModelSpec) -> Price | None:
     """Return the price that the opened model will have, or `None` where none is known."""
     own = getattr(importlib.import_module(f"curate.models.{spec.prefix}"), "price_of", None)

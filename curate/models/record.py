@@ -18,7 +18,8 @@ from typing import Any
 
 from curate.ask import Reply, Request
 from curate.errors import PermanentFault, RecipeError, TemporaryFault
-from curate.models.model import RATES, Model, ModelSpec, open_model
+from curate.models import model
+from curate.models.model import RATES, Model, ModelSpec, Price, open_model, parse_spec
 from curate.models.scripted import FAULTS, identity_line
 
 OPTIONS = ("of",)
@@ -101,6 +102,26 @@ def open_spec(spec: ModelSpec, folder: Path) -> Record:
         raise RecipeError(
             f"cannot record to '{spec.name}' ({error.strerror}); name a file that can be written"
         ) from None
+
+
+def identity_of(spec: ModelSpec, folder: Path) -> str:
+    """Return the identity that the opened model will have: mostly that of the other one."""
+    own = spec.identity != f"record:{spec.name}"
+    return spec.identity if own else model.identity_of(_inner(spec), folder)
+
+
+def defaults_of(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    """Return the sampling values that the opened model will fill in."""
+    return {**model.defaults_of(_inner(spec), folder), **spec.defaults}
+
+
+def price_of(spec: ModelSpec) -> Price | None:
+    """Return the price that the opened model will have."""
+    return spec.price or model.price_of(_inner(spec))
+
+
+def _inner(spec: ModelSpec) -> ModelSpec:
+    return parse_spec(spec.options["of"])
 
 
 def _read(path: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:

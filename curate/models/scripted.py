@@ -53,6 +53,7 @@ _LINE = (
 )
 _WHEN = ("contains", "messages", "prompt", "key")
 _SHUFFLE_SECONDS = 0.004
+BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -236,13 +237,32 @@ def open_spec(spec: ModelSpec, folder: Path) -> Scripted:
             f"cannot read the scripted replies '{spec.name}' ({error.strerror}); write "
             "scripted:FILE with the name of a JSON Lines file"
         ) from None
-    texts = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    texts = data.removeprefix(BOM).split(b"\n")
     if head := _recorded(texts[0]):
         spec, texts[0] = _as_recorded(spec, head), b""
     lines = [
         _parse(text, spec.name, number) for number, text in enumerate(texts, 1) if text.strip()
     ]
     return Scripted(spec, lines, folder)
+
+
+def identity_of(spec: ModelSpec, folder: Path) -> str:
+    """Return the identity that the opened model will have: that of whose replies these are."""
+    return _opened(spec, folder).identity
+
+
+def defaults_of(spec: ModelSpec, folder: Path) -> Mapping[str, Any]:
+    """Return the sampling values that the opened model will fill in."""
+    return _opened(spec, folder).defaults
+
+
+def _opened(spec: ModelSpec, folder: Path) -> ModelSpec:
+    try:
+        with (folder / spec.name).open("rb") as file:
+            head = _recorded(file.readline().removeprefix(BOM))
+    except OSError:
+        return spec  # Whoever opens it will say so.
+    return _as_recorded(spec, head) if head else spec
 
 
 def identity_line(identity: str, defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,12 +72,16 @@ def open_spec(spec: ModelSpec, folder: Path) -> VLLM:
     if not spec.name:
         raise RecipeError("'vllm:' names no model; write vllm:FOLDER or vllm:ORG/NAME")
     check_packages({"vllm": INSTALL}, "vllm:")
-    where, identity = spec.name, spec.identity
-    if (path := folder / spec.name).is_dir():
-        where = str(path)
-        if identity == f"vllm:{spec.name}":
-            identity = f"vllm:{path.name} {digest_of_weights(path)}"
-    return VLLM(spec, where, identity_with(identity, spec.options))
+    path = folder / spec.name
+    return VLLM(spec, str(path) if path.is_dir() else spec.name, identity_of(spec, folder))
+
+
+def identity_of(spec: ModelSpec, folder: Path) -> str:
+    """Return what the model's replies are stored under."""
+    identity, path = spec.identity, folder / spec.name
+    if path.is_dir() and identity == f"vllm:{spec.name}":
+        identity = f"vllm:{path.name} {digest_of_weights(path)}"
+    return identity_with(identity, spec.options)
 
 
 class Engine:

@@ -134,6 +134,21 @@ def test_the_report_says_how_far_the_estimate_was_off(
     assert "estimate" in str(result.report())
 
 
+def test_a_run_knows_what_a_sample_leaves_of_all_files(
+    tmp_path: Path, models: dict[str, Any]
+) -> None:
+    # The first file is small: what it holds says little of how many rows there are.
+    for name, first, last in (("a", 0, 80), ("b", 80, 400)):
+        lines = distinct(last)[first:]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    files = str(tmp_path / "[ab].jsonl")
+    run([Sample(count=100), Judge()], files, tmp_path, models=models)
+    told = json.loads((tmp_path / "run" / "report.json").read_text())["estimate"]
+    assert told["actual"]["requests"] == 100
+    # 80 rows were looked at, in which a quarter of all would be 20: it may be a few more or less.
+    assert told["requests"] == pytest.approx(100, abs=5)
+
+
 @pytest.fixture
 def comparing(tmp_path: Path) -> Pipeline:
     """Two steps that compare rows with 70 test items and with 40 rows of another dataset."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,16 @@ import pytest
 
 from curate.ask import Ask, Embed, request_key
 from curate.errors import RecipeError
-from curate.models.model import Price, open_model, parse_spec, prefixes, price_of, with_defaults
+from curate.models.model import (
+    Price,
+    defaults_of,
+    identity_of,
+    open_model,
+    parse_spec,
+    prefixes,
+    price_of,
+    with_defaults,
+)
 
 SECRET = "sk-very-secret-123"
 
@@ -154,3 +164,31 @@ def test_a_relative_file_starts_at_the_given_folder(tmp_path: Path) -> None:
 )
 def test_a_price_is_known_before_the_model_is_opened(spec: Any, price: Price | None) -> None:
     assert price_of(parse_spec(spec)) == price
+
+
+def test_what_a_key_holds_of_a_model_is_known_before_it_is_opened(tmp_path: Path) -> None:
+    head = {"model": {"identity": "openai:x", "defaults": {"temperature": 0.5}}}
+    lines = [head, {"when": {}, "reply": "yes"}]
+    (tmp_path / "told.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "plain.jsonl").write_text(json.dumps(lines[1]) + "\n")
+    priced = {"model": "scripted:told.jsonl", "price": {"input": 1, "output": 2}, "seed": 3}
+    specs: list[Any] = [
+        "scripted:told.jsonl",
+        "scripted:plain.jsonl",
+        {"model": "scripted:told.jsonl", "identity": "mine", "temperature": 0.9},
+        {"model": "record:new.jsonl", "of": priced},
+        {"model": "record:own.jsonl", "of": "scripted:plain.jsonl", "identity": "mine", "seed": 4},
+    ]
+    for spec in specs:
+        parsed = parse_spec(spec)
+        found = identity_of(parsed, tmp_path), dict(defaults_of(parsed, tmp_path))
+        price = price_of(parsed)
+        opened = open_model(spec, folder=tmp_path)
+        assert (opened.identity, dict(opened.defaults)) == found
+        assert opened.price == price
+    assert identity_of(parse_spec("scripted:gone.jsonl"), tmp_path) == "scripted:gone.jsonl"
+
+
+def test_the_embedded_model_s_own_sampling_is_known(tmp_path: Path) -> None:
+    spec = {"model": "local", "temperature": 0.7}
+    assert defaults_of(parse_spec(spec)) == {"temperature": 0.7, "top_p": 0.9, "max_tokens": 512}

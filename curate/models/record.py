@@ -156,6 +156,8 @@ def _of_reply(reply: Reply) -> dict[str, Any]:
     line: dict[str, Any] = {"reply": reply.text, "finish_reason": reply.finish_reason}
     if reply.values:
         line["values"] = list(reply.values)
+    if reply.cut:
+        line["cut"] = list(reply.cut)
     if reply.logprobs:
         line["logprobs"] = list(reply.logprobs)
     used = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
@@ -169,6 +171,7 @@ def _replayed(line: Mapping[str, Any]) -> Reply:
         text=line["reply"],
         finish_reason=line["finish_reason"],
         values=tuple(line.get("values", ())),
+        cut=tuple(line.get("cut", ())),
         logprobs=tuple(line.get("logprobs", ())),
         **line["usage"],
     )

@@ -42,6 +42,7 @@ _LINE = (
     "attempt",
     "reply",
     "values",
+    "cut",
     "logprobs",
     "usage",
     "finish_reason",
@@ -67,6 +68,7 @@ class Line:
     attempt: int | None = None
     replies: tuple[str, ...] | str | None = None
     values: tuple[Any, ...] | None = None
+    cut: tuple[int, ...] = ()
     logprobs: tuple[Any, ...] = ()
     usage: Mapping[str, int] = field(default_factory=dict)
     finish_reason: str = "stop"
@@ -98,6 +100,7 @@ class Line:
             text=text or "",
             finish_reason=self.finish_reason,
             values=self.values or (),
+            cut=self.cut,
             logprobs=self.logprobs,
             input_tokens=self.usage.get("input_tokens", 0),
             output_tokens=self.usage.get("output_tokens", 0),
@@ -314,7 +317,7 @@ def _checked(data: Any, number: int) -> Line:
     usage = _only(data.get("usage") or {}, ("input_tokens", "output_tokens"), "'usage'")
     _typed(data, ("sample", "attempt", "times"), (int,), "a whole number or null")
     _typed(data, ("delay", "retry_after"), (int, float), "a number of seconds")
-    _typed(data, ("values", "logprobs"), (list,), "a list")
+    _typed(data, ("values", "cut", "logprobs"), (list,), "a list")
     _typed(data, ("finish_reason", "message"), (str,), "a text")
     _typed(usage, tuple(usage), (int,), "a whole number")
     return Line(
@@ -325,6 +328,7 @@ def _checked(data: Any, number: int) -> Line:
         attempt=data.get("attempt"),
         replies=tuple(reply) if isinstance(reply, list) else reply,
         values=tuple(data["values"]) if data.get("values") is not None else None,
+        cut=tuple(data.get("cut") or ()),
         logprobs=tuple(data.get("logprobs") or ()),
         usage=usage,
         finish_reason=data.get("finish_reason") or "stop",

@@ -24,6 +24,8 @@ from tests.engine.contract_steps import (
     writer_script,
 )
 
+from .chaos import Answer, Received, Server, chat, refusal
+
 SECRET = "sk-planted-0123456789"
 
 
@@ -57,7 +59,7 @@ def test_a_recording_gives_every_form_of_reply_again(tmp_path: Path) -> None:
             "usage": {"input_tokens": 3, "output_tokens": 2},
             "finish_reason": "length",
         },
-        {"when": {"contains": "vector"}, "values": [[0.1, 1 / 3]]},
+        {"when": {"contains": "vector"}, "values": [[0.1, 1 / 3]], "cut": [0]},
         {"when": {"contains": "bad"}, "fault": "permanent", "times": None},
     )
     first = record(tmp_path, of)
@@ -69,6 +71,7 @@ def test_a_recording_gives_every_form_of_reply_again(tmp_path: Path) -> None:
     assert (again.identity, dict(again.defaults)) == (first.identity, {"temperature": 0.5})
     assert answer(again, Ask.text("Hi")) == hello
     assert answer(again, Embed(texts=("vector",)), "v") == vector
+    assert vector.cut == (0,)
     with pytest.raises(PermanentFault) as repeated:
         answer(again, Ask.text("bad"), "b")
     assert str(repeated.value) == str(refused.value)
@@ -89,6 +92,24 @@ def test_a_recording_that_was_killed_continues(tmp_path: Path) -> None:
     asyncio.run(second.close())
     assert asked(tmp_path) == 2
     assert answer(open_model("scripted:replies.jsonl", folder=tmp_path), Ask.text("b"), "b").text
+
+
+def test_what_a_wrong_key_was_told_is_not_recorded(tmp_path: Path) -> None:
+    def handler(request: Received) -> Answer:
+        return chat("yes") if request.times else refusal(401, "wrong key")
+
+    async def once(model: Any) -> Reply:
+        try:
+            request = Ask.text("a", max_tokens=8)
+            return await model.answer(request, key="k", attempt=0)  # type: ignore[no-any-return]
+        finally:
+            await model.close()
+
+    with Server(handler) as server:
+        of = {"model": "openai:tiny", "base_url": server.url}
+        with pytest.raises(PermanentFault, match="wrong key"):
+            asyncio.run(once(record(tmp_path, of)))
+        assert asyncio.run(once(record(tmp_path, of))).text == "yes"
 
 
 def test_a_fault_is_recorded_where_no_reply_follows_and_is_asked_again(tmp_path: Path) -> None:

@@ -76,7 +76,17 @@ class _Window:
 
 
 def read_document(path: Path) -> Iterator[Read]:
-    """Yield the records of a JSON array, or objects one after the other."""
+    """Yield the records of a JSON array, or objects one after the other.
+
+    A record that begins on the line of the one before has no `line`: most often all are on one.
+    """
+    last = 0
+    for read in _records(path):
+        yield read._replace(line=None) if read.line == last else read
+        last = read.line or last
+
+
+def _records(path: Path) -> Iterator[Read]:
     with _Window(path) as window:
         try:
             if window.peek() == "[":

@@ -354,3 +354,14 @@ def test_an_endless_line_in_a_gzip_is_not_held(tmp_path):
     rows, failed, megabytes = measure(path)
     assert (rows, failed) == (2, 1)
     assert megabytes < 500
+
+
+def test_in_an_array_on_one_line_a_record_has_its_number_for_a_line(tmp_path):
+    path = tmp_path / "rows.json"
+    good, bad = json.dumps(alpaca()), json.dumps(alpaca(output=7))
+    path.write_text(f"[{good}, {bad}, 3, {good}]")
+    places = [(ordinal, line) for ordinal, line, *_ in read_all(str(path)).failed]
+    assert places == [(1, None), (2, None)]
+    path.write_text(f"[\n{good},\n{bad}, 3,\n{bad}]")
+    places = [(ordinal, line) for ordinal, line, *_ in read_all(str(path)).failed]
+    assert places == [(1, 3), (2, None), (3, 4)]

@@ -89,7 +89,9 @@ class SentenceEncoder:
         if not callable(tokenizer):
             # A table of word vectors: nothing is padded, so a guess does.
             return np.array([len(text.encode()) // 4 + 1 for text in texts], np.int64)
-        found = tokenizer([prompt + text for text in texts], truncation=False)["input_ids"]
+        prompted = [prompt + text for text in texts]
+        # Silent: that a text is longer than the model reads is what is wanted to know here.
+        found = tokenizer(prompted, truncation=False, verbose=False)["input_ids"]
         return np.fromiter(map(len, found), np.int64, len(texts))
 
     @torch.inference_mode()

@@ -15,10 +15,13 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.cosine_index import Lists
-from curate.kernels.cosine_join import BLOCK, Neighbours
+from curate.kernels.cosine_join import BLOCK, BYTES_PER_PAIR, Neighbours
 from curate.kernels.cosine_screen import Screen, prepared, screen_for
 from curate.kernels.directions import Directions
 from curate.kernels.nearest import Nearest
+
+# More pairs than so many for each vector of a portion, and than so many at all, are too many.
+_PAIRS_EACH, _FEW_PAIRS = 16, 1 << 18
 
 
 def walk_neighbours(
@@ -65,9 +68,11 @@ def walk_indexed(
 ) -> Nearest:
     """Return the verdicts of `walk_neighbours` on the pairs that `lists` find, in bounded memory.
 
-    A portion whose pairs with the kept vectors, and among themselves, would take more than
-    `budget` bytes is walked in halves. `lists` must search at `similarity`.
+    A portion is walked in halves where its pairs with kept vectors would take more than `budget`
+    bytes, or where it has so many among itself that most of its vectors are going to be dropped by
+    few: small portions find those few first. `lists` must search at `similarity`.
     """
+    none = np.zeros(0, np.int64)
     walk = _Walk(own, lists.lines)
     portions = [order[walk.vector_of[order] >= 0]]
     while portions:
@@ -75,7 +80,10 @@ def walk_indexed(
         asked = np.unique(walk.vector_of[some])
         asked, kept = asked[walk.kept[asked] < 0], np.flatnonzero(walk.kept >= 0)
         half = len(some) // 2
-        found = lists.near(asked, kept, budget=budget if half else None)
+        room = min(budget, BYTES_PER_PAIR * max(_FEW_PAIRS, _PAIRS_EACH * len(asked)))
+        found = lists.near(asked, none, budget=room if half else None)
+        if found is not None and len(kept):
+            found = lists.near(asked, kept, budget=budget if half else None)
         if found is None:
             portions += [some[half:], some[:half]]
         else:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels import cosine_index, cosine_kept
+from curate.kernels import cosine_index, cosine_kept, cosine_walk
 from curate.kernels.cosine_index import (
     Lists,
     Recall,
@@ -73,16 +73,19 @@ def test_it_finds_the_pairs_of_which_one_looks_into_the_list_of_the_other(seed, 
     seed=st.integers(0, 2**32),
     count=st.integers(1, 150),
     budget=st.integers(0, 3000),
+    few=st.sampled_from([3, 1000]),
     probes=st.sampled_from([1, 3, 16]),
 )
 @settings(max_examples=40, deadline=None)
-def test_a_walk_in_portions_is_the_walk_through_all_its_pairs(seed, count, budget, probes):
+def test_a_walk_in_portions_is_the_walk_through_all_its_pairs(seed, count, budget, few, probes):
     random = np.random.default_rng(seed)
     own = Directions.of(clustered(seed, count))
     own = Directions.of(own.vectors[random.integers(0, count, count + 20)])
     order = random.permutation(len(own))[: random.integers(0, len(own)) + 1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cosine_index, "PROBES", probes)
+        patch.setattr(cosine_walk, "_PAIRS_EACH", 1)
+        patch.setattr(cosine_walk, "_FEW_PAIRS", few)
         expected = walk_neighbours(own, indexed_neighbours(own, 0.8), order, 0.8)
         found = walk_indexed(own, Lists(own, 0.8), order, 0.8, budget=budget)
     assert same(found, expected)

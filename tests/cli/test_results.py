@@ -52,6 +52,18 @@ def test_explain_without_a_row_shows_some_for_every_reason(
     assert [(one["step"], one["count"], one["ids"]) for one in data] == [("length", 1, [row])]
 
 
+def test_explain_tells_of_a_line_that_is_no_row(home: Path, ok: Callable[..., str]) -> None:
+    good = json.dumps({"instruction": "a", "output": "b"})
+    (home / "odd.jsonl").write_bytes(good.encode() + b'\n{"odd": "\xff\n')
+    ok("filter", "odd.jsonl", "length", "-o", "o.jsonl", "--run", "odd", "--allow-failed", "0.5")
+    told = ok("explain", "odd", "odd.jsonl:2")
+    assert 'came from  odd.jsonl, line 2\n    raw: {"odd": "\N{REPLACEMENT CHARACTER}\n' in told
+    assert "invalid UTF-8 at byte 10 (0xff)" in told
+    assert (
+        json.loads(ok("explain", "odd", "odd.jsonl:2", "--json"))["record"]["raw"][:6] == '{"odd"'
+    )
+
+
 def test_explain_says_where_nothing_went(home: Path, ok: Callable[..., str]) -> None:
     ok("filter", "rows.jsonl", "length", "-o", "o.jsonl")
     assert ok("explain", "runs/o") == "no row of runs/o was dropped or failed\n"

@@ -48,10 +48,15 @@ def sketches_against(step: Whole, settings: Settings, driver: Driver | None) -> 
     return pa.concat_tables(tables)
 
 
-def give_vectors(steps: Sequence[Step], driver: Driver | None) -> None:
-    """Give filters the vectors of the texts that they compare rows with."""
-    from curate.engine.requests.store import Store
+def give_vectors(steps: Sequence[Step], driver: Driver | None) -> dict[str, str]:
+    """Give filters the vectors of the texts that they compare rows with.
 
+    Returns a remark for each step that has texts of which the encoder read only the beginning.
+    """
+    from curate.engine.requests.store import Store
+    from curate.engine.requests.vectors import is_cut
+
+    remarks = {}
     for step in steps:
         if not isinstance(step, Filter) or not (texts := step.compared_texts()):
             continue
@@ -66,6 +71,10 @@ def give_vectors(steps: Sequence[Step], driver: Driver | None) -> None:
             )
         with Store.open(found.folder) as store:
             step.take_vectors(store.vectors.read(found.places))
+        if count := int(is_cut(found.places).sum()):
+            said = f"{count:,} of {len(texts):,} texts of against are longer than the encoder reads"
+            remarks[step.title] = f"{said}: their vectors are of the beginning only"
+    return remarks
 
 
 def _sketched(

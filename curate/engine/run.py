@@ -227,7 +227,8 @@ class _Run:
             if asking:
                 # Before it is asked: what is stored is no longer expected.
                 self.once = asked_once(self.pipeline, self.options.store or DEFAULT_STORE)
-            give_vectors(self.pipeline.steps, self.accounts.driver)
+            for title, remark in give_vectors(self.pipeline.steps, self.accounts.driver).items():
+                self.tallies.setdefault(title, Tally()).remarks += (remark,)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
             output = KeptFile.open(self.options, self.reading, self.folder.fresh)
@@ -269,8 +270,9 @@ class _Run:
             if spill:
                 # Arrow keeps freed memory for its next tables; the decision needs it more.
                 pa.default_memory_pool().release_unused()
-            seconds = self._cut(segment.cut, done)
-            self.tallies.setdefault(segment.cut.title, Tally()).seconds += seconds
+            began = time.perf_counter()
+            self._cut(segment.cut, done)
+            self.tallies.setdefault(segment.cut.title, Tally()).worked(began)
             states, count = done, partial(len, done)
 
     def _read(self, local: Local) -> Iterable[PartState]:
@@ -290,22 +292,23 @@ class _Run:
         folder = self.options.store or DEFAULT_STORE
         self.expected = estimate(self.pipeline, rows, folder, all_rows, self.once)
 
-    def _cut(self, step: Step, states: list[PartState]) -> float:
-        """Let a step that needs all parts decide; return the seconds it took."""
+    def _cut(self, step: Step, states: list[PartState]) -> None:
+        """Let a step that needs all parts decide."""
         self._tell(step.title, 0, 0)
         seed = self.pipeline.seed
         if isinstance(step, Whole):
             settings = self._settings()
-            return decide(step, states, sketches_against(step, settings, self.accounts.driver))
+            decide(step, states, sketches_against(step, settings, self.accounts.driver))
+            return
         if isinstance(step, Gather):
-            return gather(step, states, self.accounts.driver, seed)
+            gather(step, states, self.accounts.driver, seed)
+            return
         assert isinstance(step, Grow)
         driver, store = self.accounts.driver, self.accounts.store
         assert driver is not None and store is not None
         source = self.opened.count + self._labels().index(step.title)
-        grown = grow(step, states, driver, store, run_seed=seed, source=source)
-        self.short = self.short or grown.short
-        return grown.seconds
+        short = grow(step, states, driver, store, run_seed=seed, source=source)
+        self.short = self.short or short
 
     def _watched(self, stream: Iterable[PartState], phase: str) -> Iterable[PartState]:
         for done, state in enumerate(stream):

@@ -20,7 +20,7 @@ from curate.engine.requests.store import (
     find_replies,
     save_replies,
 )
-from curate.engine.requests.vectors import MISSING, Encoded, vector_keys
+from curate.engine.requests.vectors import MISSING, Encoded, is_cut, vector_keys
 
 # The finish reason of an `Embed` for which something came that is no vector.
 NO_VECTOR = "no vector"
@@ -82,4 +82,5 @@ def _reply(store: Store, places: np.ndarray, key: str) -> StoredReply:
     attempts = -1 - places[places < 0]
     if len(attempts):
         return StoredReply(int(attempts.min()), Reply(finish_reason=NO_VECTOR, key=key))
-    return StoredReply(_FOR_GOOD, Reply(values=tuple(store.vectors.read(places).tolist()), key=key))
+    lines, cut = store.vectors.read(places).tolist(), np.flatnonzero(is_cut(places)).tolist()
+    return StoredReply(_FOR_GOOD, Reply(values=tuple(lines), cut=tuple(cut), key=key))

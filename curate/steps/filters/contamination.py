@@ -29,7 +29,8 @@ class Contamination(Filter):
     covered most; a hit names it. By default any hit drops (`max: 0`); `n: 8, max: 0.5` drops what
     covers over half. An item shorter than `n` words hits where a whole turn equals it. Rephrased
     items share no n-grams: `mode: semantic` scores the cosine of the row's text `on` with the
-    closest item, both as vectors of `encoder`, and drops from `similarity` on.
+    closest item, both as vectors of `encoder`, and drops from `similarity` on; `cut` in the detail
+    says that of this row's text the encoder read only the beginning.
     """
 
     against: tuple[str, ...] = ()
@@ -98,7 +99,8 @@ class Contamination(Filter):
         if found is None:
             return Scored(None)
         name, place, _ = item_texts(self.against, self.field)[found[0]]
-        return Scored(found[1], {"test_set": name, "item": place, "by": "cosine"})
+        cut = {"cut": True} if reply.cut else {}
+        return Scored(found[1], {"test_set": name, "item": place, "by": "cosine", **cut})
 
     def compared_texts(self) -> tuple[str, ...]:
         """Return the questions of all items, where their meaning is compared."""

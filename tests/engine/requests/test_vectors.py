@@ -236,7 +236,12 @@ def test_replies_of_both_kinds_are_stored_in_one_transaction(tmp_path: Path) -> 
     ]
     with Store.open(tmp_path) as store:
         vector, text = store.commit_now(lambda c: keep.save(store, c, paid))
-        assert vector.reply == Reply(values=([1.5, 2.0],), input_tokens=3)
+        assert vector.reply == Reply(values=([1.5, 2.0],), cut=(0,), input_tokens=3)
+        again = keep.find(store, {"k": keep.Wanted(Embed(texts=("b", "a")), E)})
+        assert again == {}
+        put(store, ["b"], [[0, 1]])
+        again = keep.find(store, {"k": keep.Wanted(Embed(texts=("b", "a")), E)})
+        assert again["k"].reply.cut == (1,), "a replay knows it, too"
         assert text.reply == Reply(text="hi")
         assert is_cut(store.vectors.find(vector_keys(E, ["a"]))).all()
         assert store.stats()["replies"] == 1, "a vector is no JSON"

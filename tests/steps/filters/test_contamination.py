@@ -14,6 +14,8 @@ from datasets import Dataset, DatasetDict
 from curate import Pipeline
 from curate.chunk import Chunk, table_of
 from curate.encoders.embedded import embedded_encoder
+from curate.engine.requests.store import Store
+from curate.engine.requests.vectors import Encoded, vector_keys
 from curate.errors import RecipeError
 from curate.kernels.testsets import Item, TestIndex, normal_words, read_items, set_path
 from curate.steps.filters.contamination import Contamination
@@ -319,6 +321,33 @@ def test_a_rephrased_item_is_found_and_named(by_meaning):
     told = {name: event["detail"][name] for name in ("test_set", "item", "by")}
     assert told == {"test_set": "bench", "item": 2, "by": "cosine"}
     assert result.summary["kept"] == 2
+
+
+def test_texts_of_which_only_the_beginning_was_read_are_told(tmp_path):
+    items, vectors = tmp_path / "bench.jsonl", tmp_path / "vectors.jsonl"
+    lines = [{"question": "Where is a dog?"}, {"question": "Where is a cat?"}]
+    items.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    vectors.write_text(json.dumps({"when": {"contains": "short"}, "values": [[1, 1]]}) + "\n")
+    texts, stored = ["Where is a dog?", "Where is a cat?", "a long row"], [[1, 0], [0, 1], [1, 0]]
+    encoded = Encoded(vector_keys("hf:x", texts), stored, [False, True, True], 0)
+    with Store.open(tmp_path / "store") as store:
+        store.commit_now(lambda c: store.vectors.save(c, "hf:x", encoded))
+    step = Contamination(against=(f"bench={items}",), mode="semantic")
+    encoders = {"e": {"model": f"scripted:{vectors}", "identity": "hf:x"}}
+    rows = [{"instruction": text, "output": "yes"} for text in ("a long row", "a short row")]
+    result = Pipeline([step], encoders=encoders).run(
+        rows, run=tmp_path / "run", store=tmp_path / "store"
+    )
+    said = "1 of 2 texts of against are longer than the encoder reads: "
+    assert result.summary["steps"][0]["remarks"] == [
+        said + "their vectors are of the beginning only"
+    ]
+    details = {
+        row.instruction: result.explain(row.id).events[0]["detail"]
+        for row in (*result.kept, *result.dropped)
+    }
+    assert details["a long row"]["cut"] is True
+    assert "cut" not in details["a short row"]
 
 
 def test_another_similarity_asks_nothing(by_meaning):

@@ -28,10 +28,19 @@ _FLOAT32, _BFLOAT16 = 2.0**-24, 2.0**-8  # unit roundoff
 
 
 class Screen(Protocol):
-    """A way to multiply blocks of unit vectors."""
+    """A way to multiply blocks of unit vectors.
+
+    Its products are numbers in the order of what they stand for, `lowest` the lowest of them.
+    """
+
+    lowest: Any
 
     def margin(self, width: int) -> float:
         """Return a bound of the error of a product of unit vectors of `width` numbers."""
+        ...
+
+    def measured_margin(self, ready: Any, own: Directions, lines: np.ndarray) -> float:
+        """Return such a bound for vectors that were prepared, from their own errors."""
         ...
 
     def empty(self, count: int, width: int) -> Any:
@@ -40,6 +49,18 @@ class Screen(Protocol):
 
     def prepare(self, vectors: np.ndarray, lengths: np.ndarray) -> Any:
         """Return vectors as the screen multiplies them."""
+        ...
+
+    def products(self, left: Any, right: Any) -> np.ndarray:
+        """Return the products of all pairs of lines."""
+        ...
+
+    def floats(self, products: np.ndarray) -> np.ndarray:
+        """Return what products stand for, in float32."""
+        ...
+
+    def reached(self, values: Any) -> Any:
+        """Return numbers that every product of at least `values` reaches."""
         ...
 
     def reaching(self, left: Any, right: Any, at_least: float) -> tuple[np.ndarray, np.ndarray]:
@@ -54,9 +75,15 @@ class Screen(Protocol):
 class FloatScreen:
     """Products in float32, by the BLAS that numpy brings."""
 
+    lowest: Any = np.float32(-np.inf)
+
     def margin(self, width: int) -> float:
         """Return the bound: each number rounded once, then `width` roundings of sums."""
         return margin_of(width)
+
+    def measured_margin(self, ready: Any, own: Directions, lines: np.ndarray) -> float:
+        """Return the bound for any vectors: it is small enough."""
+        return self.margin(own.vectors.shape[1])
 
     def empty(self, count: int, width: int) -> np.ndarray:
         """Return room in float32."""
@@ -66,11 +93,24 @@ class FloatScreen:
         """Return float32 unit vectors."""
         return unit(vectors, lengths)
 
+    def products(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Return the products."""
+        product: np.ndarray = left @ right.T
+        return product
+
+    def floats(self, products: np.ndarray) -> np.ndarray:
+        """Return the products themselves."""
+        return products
+
+    def reached(self, values: Any) -> Any:
+        """Return the next lower numbers: `values` may have been rounded up."""
+        return np.nextafter(np.float32(values), self.lowest)
+
     def reaching(
         self, left: np.ndarray, right: np.ndarray, at_least: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the pairs that reach `at_least`."""
-        return _pairs(left @ right.T, np.nextafter(np.float32(at_least), np.float32(-2)))
+        return _pairs(self.products(left, right), self.reached(np.float32(at_least)))
 
     @contextmanager
     def workers(self) -> Iterator[ThreadPoolExecutor]:
@@ -82,11 +122,35 @@ class FloatScreen:
 
 
 class HalfScreen:
-    """Products in bfloat16 with float32 sums, by torch, on processors that have them."""
+    """Products in bfloat16 with float32 sums, by torch, on processors that have them.
+
+    As whole numbers, the bits of positive bfloat16 numbers keep their order, and are above those of
+    negative ones.
+    """
+
+    lowest: Any = np.int16(-(2**15))
 
     def margin(self, width: int) -> float:
         """Return the bound: both factors and the product rounded to bfloat16, sums to float32."""
         return 3 * _BFLOAT16 + _BFLOAT16**2 + 4 * (width + 4) * _FLOAT32
+
+    def measured_margin(self, ready: Any, own: Directions, lines: np.ndarray) -> float:
+        """Return the bound from how far the prepared vectors are from the true ones.
+
+        With factors off by `away` the sum is off by 2 `away` + `away`^2. Below 1 half a step of the
+        product is 2^-9; above 1 it is rounded down to 1, where no cosine is larger.
+        """
+        away, longest = 0.0, 0.0
+        for start in range(0, len(lines), _BLOCK):
+            some = lines[start : start + _BLOCK]
+            rounded = ready[start : start + len(some)].float().numpy()
+            exact = unit(own.vectors[some], own.lengths[some])
+            away = max(away, float(np.linalg.norm(rounded - exact, axis=1).max(initial=0.0)))
+            longest = max(longest, float(np.linalg.norm(rounded, axis=1).max(initial=0.0)))
+        width = own.vectors.shape[1]
+        if longest**2 > 1 + _BFLOAT16:
+            return self.margin(width)
+        return min(self.margin(width), 2 * away + away**2 + 2.0**-9 + 2 * margin_of(width))
 
     def empty(self, count: int, width: int) -> Any:
         """Return room in bfloat16."""
@@ -100,17 +164,29 @@ class HalfScreen:
 
         return torch.from_numpy(unit(vectors, lengths)).bfloat16()
 
-    def reaching(self, left: Any, right: Any, at_least: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the pairs that reach `at_least`; it must be positive."""
+    def products(self, left: Any, right: Any) -> np.ndarray:
+        """Return the bits of the products."""
         import torch
 
         with torch.inference_mode():
             # torch keeps a compiled kernel for every shape; only so many may there be.
             full = _padded(left) @ _padded(right).T
-            product = full.view(torch.int16).numpy()[: len(left), : len(right)]
-        # As whole numbers, the bits of positive bfloat16 numbers keep their order.
-        bits = np.float32(at_least).view(np.int32) >> 16
-        return _pairs(product, np.int16(bits))
+            bits: np.ndarray = full.view(torch.int16).numpy()
+        return bits[: len(left), : len(right)]
+
+    def floats(self, products: np.ndarray) -> np.ndarray:
+        """Return the numbers that have these bits."""
+        return (products.astype(np.int32) << 16).view(np.float32)
+
+    def reached(self, values: Any) -> Any:
+        """Return the bits of the values rounded down; where they are not positive, the lowest."""
+        values = np.nextafter(np.float32(values), np.float32(-np.inf))
+        bits = (values.view(np.int32) >> 16).astype(np.int16)
+        return np.where(values > 0, bits, self.lowest)[()]
+
+    def reaching(self, left: Any, right: Any, at_least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs that reach `at_least`."""
+        return _pairs(self.products(left, right), self.reached(np.float32(at_least)))
 
     @contextmanager
     def workers(self) -> Iterator[ThreadPoolExecutor]:

@@ -12,13 +12,13 @@ neighbours only the `neighbours` closest of each row count: 12 bytes for each.
 
 from __future__ import annotations
 
-import heapq
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, unit
+from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, product_of, unit
+from curate.kernels.heap import heap_up, sink, take_top
 from curate.kernels.neighbour_lists import NeighbourLists
 
 BUDGET = 256 << 20
@@ -32,141 +32,138 @@ class Quality(NamedTuple):
     worth: np.ndarray
 
 
-class Gains(Protocol):
-    """What choosing a row would add, given the rows chosen so far."""
+def greedy_over_all(
+    directions: Directions, count: int, quality: Quality | None = None, *, budget: int = BUDGET
+) -> np.ndarray:
+    """Return at most `count` lines, each the best given those before it, the first on a tie.
 
-    exact: bool
-
-    def first(self) -> np.ndarray:
-        """Return bounds of the gains of all rows before any choice (-inf: never choose)."""
-        ...
-
-    def bound(self, line: int) -> float:
-        """Return a number that the row's gain does not exceed, in float64 arithmetic."""
-        ...
-
-    def gain(self, line: int) -> float:
-        """Return the gain in float64, summed in the order of rows."""
-        ...
-
-    def choose(self, line: int) -> None:
-        """Add a row to the chosen ones."""
-        ...
-
-
-def lazy_greedy(gains: Gains, count: int, quality: Quality | None = None) -> np.ndarray:
-    """Return at most `count` lines, each the best given those before it, the first on a tie."""
-    first = gains.first()
-
-    def value(gain: float, line: int) -> float:
-        return gain if quality is None else quality.weight * gain + float(quality.worth[line])
-
-    # (minus its bound, the line, how many were chosen when it was looked at, whether it is exact)
-    heap = [
-        (-value(float(first[line]), line), line, 0, gains.exact)
-        for line in np.flatnonzero(first > -np.inf).tolist()
-    ]
-    heapq.heapify(heap)
-    chosen: list[int] = []
-    while heap and len(chosen) < count:
-        _, line, stage, exact = heap[0]
-        if stage == len(chosen) and exact:
-            heapq.heappop(heap)
-            chosen.append(line)
-            gains.choose(line)
-            continue
-        # What was a bound at this stage is now summed up; what is older is bounded anew.
-        exact = gains.exact or stage == len(chosen)
-        found = gains.gain(line) if exact else gains.bound(line)
-        heapq.heapreplace(heap, (-value(found, line), line, len(chosen), exact))
-    return np.array(chosen, np.int64)
+    `budget`: bytes that the products of all pairs may take.
+    """
+    units = unit(directions.vectors, directions.lengths)
+    margin = margin_of(directions.vectors.shape[1])
+    # Rows of zeros add nothing; a bound that no product reaches skips them.
+    best = np.where(directions.lengths > 0, 0.0, np.inf)
+    fits = 4 * len(directions) ** 2 <= budget
+    products = np.empty((len(directions),) * 2 if fits else (0, 0), np.float32)
+    bounds = np.empty(len(directions))
+    for start in range(0, len(bounds), _BLOCK):
+        some = slice(start, min(start + _BLOCK, len(bounds)))
+        product = np.matmul(units[some], units.T, out=products[some] if fits else None)
+        _bounds(product, best, margin, bounds[some])
+    heap, chosen, weight, worth = _start(directions, count, quality)
+    _choose_over_all(
+        directions.vectors, directions.lengths, units, products, margin, best, weight, worth,
+        -(weight * bounds + worth), heap, chosen,
+    )  # fmt: skip
+    return chosen
 
 
-class AllRows:
-    """The gains over all rows."""
-
-    exact = False
-
-    def __init__(self, directions: Directions, budget: int = BUDGET) -> None:
-        self._of = directions
-        self._units = unit(directions.vectors, directions.lengths)
-        self._margin = margin_of(directions.vectors.shape[1])
-        self._best = np.zeros(len(directions))
-        # Rows of zeros add nothing; a bound that no product reaches skips them.
-        self._best[directions.lengths == 0] = np.inf
-        fits = 4 * len(directions) ** 2 <= budget
-        self._products = np.empty((len(directions),) * 2, np.float32) if fits else None
-
-    def first(self) -> np.ndarray:
-        """Bound all gains by blocks of products."""
-        out = np.full(len(self._of), -np.inf)
-        for start in range(0, len(out), _BLOCK):
-            some = slice(start, min(start + _BLOCK, len(out)))
-            room = None if self._products is None else self._products[some]
-            product = np.matmul(self._units[some], self._units.T, out=room)
-            _bounds(product, self._best, self._margin, out[some])
-        out[self._of.lengths == 0] = -np.inf
-        return out
-
-    def bound(self, line: int) -> float:
-        """Bound one gain by a line of products."""
-        return float(_bound(self._line(line), self._best, self._margin))
-
-    def gain(self, line: int) -> float:
-        """Sum up one gain."""
-        of = self._of
-        about = self._line(line)
-        return float(_gain(of.vectors, of.lengths, about, line, self._best, self._margin, False))
-
-    def choose(self, line: int) -> None:
-        """Raise the similarities that the row improves."""
-        of = self._of
-        _gain(of.vectors, of.lengths, self._line(line), line, self._best, self._margin, True)
-
-    def _line(self, line: int) -> np.ndarray:
-        kept = self._products
-        product: np.ndarray = self._units @ self._units[line] if kept is None else kept[line]
-        return product
+def greedy_over_neighbours(
+    directions: Directions, lists: NeighbourLists, count: int, quality: Quality | None = None
+) -> np.ndarray:
+    """Return such lines where a row counts only for those that have it among their neighbours."""
+    heap, chosen, weight, worth = _start(directions, count, quality)
+    _choose_over_neighbours(*lists.turned(), weight, worth, heap, chosen)
+    return chosen
 
 
-class NearestRows:
-    """The gains where a row counts only for those that have it among their nearest neighbours."""
+def _start(
+    directions: Directions, count: int, quality: Quality | None
+) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+    """Return the lines that may be chosen, room for the chosen ones, weight and worth."""
+    able = np.flatnonzero(directions.lengths > 0).astype(np.int32)
+    quality = quality or Quality(1.0, np.zeros(len(directions)))
+    return able, np.empty(min(count, len(able)), np.int64), quality.weight, quality.worth
 
-    exact = True
 
-    def __init__(self, directions: Directions, lists: NeighbourLists) -> None:
-        self._lengths = directions.lengths
-        self._best = np.zeros(len(directions))
-        self._starts, self._lines, self._cosines = lists.turned()
+@njit(nogil=True, cache=True)
+def _choose_over_all(
+    vectors: np.ndarray,
+    lengths: np.ndarray,
+    units: np.ndarray,
+    products: np.ndarray,
+    margin: float,
+    best: np.ndarray,
+    weight: float,
+    worth: np.ndarray,
+    keys: np.ndarray,
+    heap: np.ndarray,
+    chosen: np.ndarray,
+) -> None:
+    """Fill `chosen`; `keys` are minus the values, or their bounds, of when a line was looked at."""
+    stage, exact = np.zeros(len(keys), np.int32), np.zeros(len(keys), np.bool_)
+    room = np.empty(len(keys), np.float32)
+    size = len(heap)
+    heap_up(heap, keys)
+    for count in range(len(chosen)):
+        while stage[heap[0]] < count or not exact[heap[0]]:
+            line = heap[0]
+            product = _products_of(line, units, products, room)
+            # What was a bound at this stage is now summed up; what is older is bounded anew.
+            exact[line] = stage[line] == count
+            if exact[line]:
+                gain = _gain(vectors, lengths, product, line, best, margin, False)
+            else:
+                gain = _bound(product, best, margin)
+            keys[line], stage[line] = -(weight * gain + worth[line]), count
+            sink(heap, size, keys, 0)
+        line = heap[0]
+        chosen[count] = line
+        _gain(vectors, lengths, _products_of(line, units, products, room), line, best, margin, True)
+        size = take_top(heap, size, keys)
 
-    def first(self) -> np.ndarray:
-        """Sum up all gains."""
-        out = np.full(len(self._best), -np.inf)
-        for line in np.flatnonzero(self._lengths > 0).tolist():
-            out[line] = self.gain(line)
-        return out
 
-    def bound(self, line: int) -> float:
-        """Sum up one gain: it is cheap."""
-        return self.gain(line)
+@njit(nogil=True, cache=True)
+def _choose_over_neighbours(
+    starts: np.ndarray,
+    others: np.ndarray,
+    cosines: np.ndarray,
+    weight: float,
+    worth: np.ndarray,
+    heap: np.ndarray,
+    chosen: np.ndarray,
+) -> None:
+    """Fill `chosen`; sums over those that have a line as a neighbour are cheap and exact."""
+    best, keys = np.zeros(len(worth)), np.empty(len(worth))
+    stage = np.zeros(len(worth), np.int32)
+    for line in heap:
+        keys[line] = -(weight * _sparse_gain(line, starts, others, cosines, best) + worth[line])
+    size = len(heap)
+    heap_up(heap, keys)
+    for count in range(len(chosen)):
+        while stage[heap[0]] < count:
+            line = heap[0]
+            gain = _sparse_gain(line, starts, others, cosines, best)
+            keys[line], stage[line] = -(weight * gain + worth[line]), count
+            sink(heap, size, keys, 0)
+        chosen[count] = heap[0]
+        for place in range(starts[heap[0]], starts[heap[0] + 1]):
+            best[others[place]] = max(best[others[place]], cosines[place])
+        size = take_top(heap, size, keys)
 
-    def gain(self, line: int) -> float:
-        """Sum up one gain."""
-        some = slice(self._starts[line], self._starts[line + 1])
-        return float(_sparse_gain(self._lines[some], self._cosines[some], self._best))
 
-    def choose(self, line: int) -> None:
-        """Raise the similarities that the row improves."""
-        some = slice(self._starts[line], self._starts[line + 1])
-        lines = self._lines[some]
-        self._best[lines] = np.maximum(self._best[lines], self._cosines[some])
+@njit(nogil=True, cache=True)
+def _products_of(line: int, units: np.ndarray, products: np.ndarray, room: np.ndarray) -> Any:
+    """Return a line of products: one that was kept, or one that is made in `room`."""
+    if len(products):
+        return products[line]
+    for other in range(len(units)):
+        room[other] = product_of(units[other], units[line])
+    return room
 
 
 @njit(nogil=True, cache=True)
 def _bound(product: np.ndarray, best: np.ndarray, margin: float) -> Any:
+    """Return what no float64 sum of gains exceeds, in whatever order this one is added up."""
+    return _sum_of_gains(product, best, margin) * (1.0 + len(product) * 2.0**-51)
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "nsz", "contract", "arcp"})
+def _sum_of_gains(product: np.ndarray, best: np.ndarray, margin: float) -> Any:
     total = 0.0
     for other in range(len(product)):
-        total += max(0.0, np.float64(product[other]) + margin - best[other])
+        gain = np.float64(product[other]) + margin - best[other]
+        total += gain if gain > 0.0 else 0.0
     return total
 
 
@@ -186,7 +183,7 @@ def _gain(
     margin: float,
     keep: bool,
 ) -> Any:
-    """Return the gain of a line; with `keep`, make it a choice."""
+    """Return the gain of a line, summed in the order of lines; with `keep`, make it a choice."""
     lanes = np.empty(LANES)
     total = 0.0
     for other in range(len(vectors)):
@@ -201,8 +198,10 @@ def _gain(
 
 
 @njit(nogil=True, cache=True)
-def _sparse_gain(lines: np.ndarray, cosines: np.ndarray, best: np.ndarray) -> Any:
+def _sparse_gain(
+    line: int, starts: np.ndarray, others: np.ndarray, cosines: np.ndarray, best: np.ndarray
+) -> Any:
     total = 0.0
-    for place in range(len(lines)):
-        total += max(0.0, cosines[place] - best[lines[place]])
+    for place in range(starts[line], starts[line + 1]):
+        total += max(0.0, cosines[place] - best[others[place]])
     return total

@@ -10,12 +10,11 @@ It costs 16 bytes a line and a float32 copy of the chosen ones.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
 from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, product_of
+from curate.kernels.heap import sink, take_top
 
 _NONE = -2.0  # below every cosine
 
@@ -66,12 +65,10 @@ def _choose(
                 cosine = cosine_of(vectors, lengths, line, vectors, lengths, centre, lanes)
                 best[line] = max(best[line], cosine)
             met[line] = count
-            _sink(heap, size, best)
+            sink(heap, size, best, 0)
         chosen[count] = heap[0]
         _to_unit(vectors[heap[0]], lengths[heap[0]], centres[count])
-        size -= 1
-        heap[0] = heap[size]
-        _sink(heap, size, best)
+        size = take_top(heap, size, best)
 
 
 @njit(nogil=True, cache=True)
@@ -79,25 +76,3 @@ def _to_unit(vector: np.ndarray, length: float, out: np.ndarray) -> None:
     scale = 1.0 / length
     for place in range(len(vector)):
         out[place] = np.float64(vector[place]) * scale
-
-
-@njit(nogil=True, cache=True)
-def _sink(heap: np.ndarray, size: int, best: np.ndarray) -> None:
-    """Let the top of a heap (the smallest `best` first, then the first line) find its place."""
-    place, line = 0, heap[0]
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        if child + 1 < size and _before(heap[child + 1], heap[child], best):
-            child += 1
-        if not _before(heap[child], line, best):
-            break
-        heap[place] = heap[child]
-        place = child
-    heap[place] = line
-
-
-@njit(nogil=True, cache=True)
-def _before(one: int, other: int, best: np.ndarray) -> Any:
-    return best[one] < best[other] or (best[one] == best[other] and one < other)

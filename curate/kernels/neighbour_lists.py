@@ -1,21 +1,23 @@
 """The nearest neighbours of every vector, exactly: by cosine in float64, the first line on a tie.
 
-A float32 product finds who may be among them; who that leaves in doubt is decided in float64. It
-costs a product of all pairs and 12 bytes for each neighbour.
+Blocks are multiplied by a screen (`kernels.cosine_screen`). The smallest of a line's `count`
+largest products bounds the cosine of its last neighbour, and only who may be as near costs a
+cosine in float64; so neither the screen nor blocks and threads change a list. It costs a product
+of all pairs, and 12 bytes for each neighbour.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from curate.kernels.cosine_screen import FloatScreen
-from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, unit
+from curate.kernels.cosine_screen import Screen, prepared, screen_for
+from curate.kernels.directions import LANES, Directions, cosine_of
 
-_BLOCK = 256
+_BLOCK, _TILE = 256, 8192  # lines and columns of one product
+_CHUNK = 32  # at most so many products are looked at as one
 
 
 class NeighbourLists(NamedTuple):
@@ -26,19 +28,23 @@ class NeighbourLists(NamedTuple):
 
     def turned(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return for each line who has it as a neighbour: starts, those lines in order, cosines."""
-        count, width = self.lines.shape
-        who = np.repeat(np.arange(count, dtype=np.int32), width)
-        whom, cosines = self.lines.ravel(), self.cosines.ravel()
-        real = whom >= 0
-        who, whom, cosines = who[real], whom[real], cosines[real]
-        order = np.argsort(whom, kind="stable")
-        starts = np.zeros(count + 1, np.int64)
-        np.cumsum(np.bincount(whom, minlength=count), out=starts[1:])
-        return starts, who[order], cosines[order]
+        whom = self.lines.ravel()
+        sizes = np.bincount(whom[whom >= 0], minlength=len(self.lines))
+        starts = np.zeros(len(self.lines) + 1, np.int64)
+        np.cumsum(sizes, out=starts[1:])
+        who, cosines = np.empty(starts[-1], np.int32), np.empty(starts[-1])
+        _turn(self.lines, self.cosines, starts[:-1].copy(), who, cosines)
+        return starts, who, cosines
 
 
 def neighbour_lists(
-    directions: Directions, count: int, *, itself: bool, block: int = _BLOCK
+    directions: Directions,
+    count: int,
+    *,
+    itself: bool,
+    block: int = _BLOCK,
+    tile: int = _TILE,
+    screen: Screen | None = None,
 ) -> NeighbourLists:
     """Return the `count` nearest lines of every line; `itself` counts as one of its own, or not.
 
@@ -47,87 +53,199 @@ def neighbour_lists(
     size = len(directions)
     count = min(count, size)
     found = NeighbourLists(np.full((size, count), -1, np.int32), np.full((size, count), np.nan))
-    units = unit(directions.vectors, directions.lengths)
-    margin = margin_of(directions.vectors.shape[1])
+    lines = np.flatnonzero(directions.lengths > 0)
+    screen = screen or screen_for(len(lines), at_least=1.0)
+    ready = prepared(screen, directions, lines)
+    margin = screen.measured_margin(ready, directions, lines)
+    search = _Search(screen, ready, margin, count, itself, tile)
 
     def fill(start: int) -> None:
-        some = slice(start, min(start + block, size))
-        _nearest(
-            directions.vectors, directions.lengths, units[some] @ units.T, start, itself, margin,
-            found.lines[some], found.cosines[some],
+        own = lines[start : start + block]
+        places, others, products, floors = search.candidates(start, len(own))
+        near, cosines = found.lines[own], found.cosines[own]
+        _decide(
+            directions.vectors, directions.lengths, own, places, lines[others], products, floors,
+            margin, itself, near, cosines,
         )  # fmt: skip
+        found.lines[own], found.cosines[own] = near, cosines
 
-    with FloatScreen().workers() as pool:
-        _each(pool, fill, range(0, size, block))
+    if count:
+        with screen.workers() as pool:
+            list(pool.map(fill, range(0, len(lines), block)))
     return found
 
 
-def _each(pool: ThreadPoolExecutor, call: Any, values: range) -> None:
-    for _ in pool.map(call, values):
-        pass
+class _Search(NamedTuple):
+    """Prepared vectors, and which of them to look for: the `most` nearest of each."""
+
+    screen: Screen
+    ready: Any
+    margin: float
+    most: int
+    itself: bool
+    tile: int
+
+    def candidates(
+        self, start: int, size: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return who may be near to which of the vectors from `start` on, as three columns.
+
+        They are the places of the vectors, the candidates, and their products; and last, for each
+        vector, a product that at least `most` others reach.
+        """
+        screen, window = self.screen, np.float32(2 * self.margin)
+        own, count = self.ready[start : start + size], len(self.ready)
+        chunk = max(1, min(_CHUNK, count // (2 * self.most)))
+        heaps = np.full((size, self.most), screen.lowest, np.asarray(screen.lowest).dtype)
+        parts = []
+        for first in range(0, count, self.tile):
+            products = screen.products(own, self.ready[first : first + self.tile])
+            if not self.itself:
+                _leave_out(products, start - first, screen.lowest)
+            largest = np.empty((size, -(-products.shape[1] // chunk)), products.dtype)
+            _hold_largest(products, largest, heaps)
+            cuts = screen.reached(screen.floats(heaps[:, 0]) - window)
+            places, others, values = _reaching(products, largest, cuts)
+            parts.append((places, others + np.int32(first), screen.floats(values)))
+        places, others, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return places, others, values, screen.floats(heaps[:, 0])
+
+
+def _leave_out(products: np.ndarray, shift: int, lowest: Any) -> None:
+    """Put `lowest` where a vector meets itself: at the column of its place plus `shift`."""
+    places = np.arange(max(0, -shift), min(products.shape[0], products.shape[1] - shift))
+    products[places, places + shift] = lowest
 
 
 @njit(nogil=True, cache=True)
-def _nearest(
+def _hold_largest(products: np.ndarray, largest: np.ndarray, heaps: np.ndarray) -> None:
+    """Write down the largest product of every chunk; the heap of a line holds its largest ones.
+
+    A chunk is every so-manieth column. As many products as there are chunks in a heap reach its
+    smallest, which is on top.
+    """
+    for line in range(products.shape[0]):
+        row, most, heap = products[line], largest[line], heaps[line]
+        most[:] = row[: len(most)]
+        for start in range(len(most), len(row), len(most)):
+            some = row[start : start + len(most)]
+            for place in range(len(some)):  # without a branch: this one is vectorised
+                most[place] = some[place] if some[place] > most[place] else most[place]
+        for value in most:
+            if value > heap[0]:
+                _replace_top(heap, value)
+
+
+def _reaching(
+    products: np.ndarray, largest: np.ndarray, cuts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return lines, columns and values of all entries that reach their line's cut."""
+    room = 1 << 16
+    while True:
+        lines, columns = np.empty(room, np.int32), np.empty(room, np.int32)
+        values = np.empty(room, products.dtype)
+        count = _scan(products, largest, cuts, lines, columns, values)
+        if count <= room:
+            return lines[:count], columns[:count], values[:count]
+        room = count
+
+
+@njit(nogil=True, cache=True)
+def _scan(
+    products: np.ndarray,
+    largest: np.ndarray,
+    cuts: np.ndarray,
+    lines: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+) -> Any:
+    """Write down the entries that reach their cuts as far as there is room; return how many."""
+    count = 0
+    for line in range(products.shape[0]):
+        cut = cuts[line]
+        for chunk in range(largest.shape[1]):
+            if largest[line, chunk] < cut:
+                continue
+            for column in range(chunk, products.shape[1], largest.shape[1]):
+                if products[line, column] >= cut:
+                    if count < len(lines):
+                        lines[count], columns[count] = line, column
+                        values[count] = products[line, column]
+                    count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _replace_top(heap: np.ndarray, value: Any) -> None:
+    place, size = 0, len(heap)
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= value:
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = value
+
+
+@njit(nogil=True, cache=True)
+def _decide(
     vectors: np.ndarray,
     lengths: np.ndarray,
+    own: np.ndarray,
+    places: np.ndarray,
+    others: np.ndarray,
     products: np.ndarray,
-    start: int,
-    itself: bool,
+    floors: np.ndarray,
     margin: float,
+    itself: bool,
     out_lines: np.ndarray,
     out_cosines: np.ndarray,
 ) -> None:
+    """Fill the lists: first with the largest products, so that few others are looked at."""
     lanes = np.empty(LANES)
-    least = np.empty(out_lines.shape[1], np.float32)
-    for row in range(len(products)):
-        line = start + row
-        if lengths[line] == 0.0 or not len(least):
-            continue
-        floor = np.float64(_last_of_most(products[row], lengths, -1 if itself else line, least))
-        filled = 0
-        for other in range(len(vectors)):
-            # Both the last one's product and this one's may be off by the margin.
-            if np.float64(products[row, other]) < floor - 2.0 * margin:
+    filled, size = np.zeros(len(own), np.int64), out_lines.shape[1]
+    for largest in (True, False):
+        for pair in range(len(places)):
+            place, other, line = places[pair], others[pair], own[places[pair]]
+            if (products[pair] >= floors[place]) != largest or (other == line and not itself):
                 continue
-            if lengths[other] == 0.0 or (other == line and not itself):
+            last = out_cosines[place, size - 1]
+            if filled[place] == size and np.float64(products[pair]) + margin < last:
                 continue
             cosine = cosine_of(vectors, lengths, line, vectors, lengths, other, lanes)
-            filled = _insert(out_lines[row], out_cosines[row], filled, other, cosine)
+            filled[place] = _insert(
+                out_lines[place], out_cosines[place], filled[place], other, cosine
+            )
 
 
 @njit(nogil=True, cache=True)
 def _insert(lines: np.ndarray, cosines: np.ndarray, filled: int, line: int, cosine: float) -> Any:
-    """Put a line behind all that are as near or nearer; return how many there are."""
-    if filled == len(lines) and not cosine > cosines[filled - 1]:
-        return filled
-    place = min(filled, len(lines) - 1)
-    while place > 0 and cosine > cosines[place - 1]:
-        lines[place], cosines[place] = lines[place - 1], cosines[place - 1]
+    """Put a line where it belongs, the first one on a tie; return how many there are."""
+    place = filled
+    while place > 0 and (
+        cosine > cosines[place - 1] or (cosine == cosines[place - 1] and line < lines[place - 1])
+    ):
         place -= 1
+    if place == len(lines):
+        return filled
+    for later in range(min(filled, len(lines) - 1), place, -1):
+        lines[later], cosines[later] = lines[later - 1], cosines[later - 1]
     lines[place], cosines[place] = line, cosine
     return min(filled + 1, len(lines))
 
 
 @njit(nogil=True, cache=True)
-def _last_of_most(products: np.ndarray, lengths: np.ndarray, without: int, heap: np.ndarray) -> Any:
-    """Return the smallest of the largest products, as many as `heap` (a min-heap) has room for."""
-    heap[:] = -np.inf
-    size = len(heap)
-    for other in range(len(products)):
-        value = products[other]
-        if value <= heap[0] or other == without or lengths[other] == 0.0:
-            continue
-        place = 0
-        while True:
-            child = 2 * place + 1
-            if child >= size:
-                break
-            if child + 1 < size and heap[child + 1] < heap[child]:
-                child += 1
-            if heap[child] >= value:
-                break
-            heap[place] = heap[child]
-            place = child
-        heap[place] = value
-    return heap[0]
+def _turn(
+    lists: np.ndarray, values: np.ndarray, ends: np.ndarray, who: np.ndarray, cosines: np.ndarray
+) -> None:
+    """Write every line to its neighbours, in the order of lines."""
+    for line in range(lists.shape[0]):
+        for place in range(lists.shape[1]):
+            whom = lists[line, place]
+            if whom >= 0:
+                who[ends[whom]], cosines[ends[whom]] = line, values[line, place]
+                ends[whom] += 1

@@ -13,13 +13,16 @@ Bad arguments raise `ValueError`: another shape, a NaN or an infinity, a negativ
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from curate.kernels.directions import Directions
 from curate.select.arguments import count_of, directions_of, lines_of, numbers_of
 from curate.select.figures import cluster_entropy, nearest_distance, vendi_score
+
+if TYPE_CHECKING:
+    from curate.kernels.facility import Quality
 
 __all__ = [
     "Filtered",
@@ -98,9 +101,7 @@ def facility_location(
     Returns:
         int64 of shape (chosen,). Time grows with rows^2 x dimensions.
     """
-    from curate.kernels.facility import lazy_greedy
-
-    return lazy_greedy(_gains(directions_of(vectors), neighbours, budget), count_of(count))
+    return _stand_for_all(directions_of(vectors), count_of(count), neighbours, budget)
 
 
 def qdit(
@@ -130,7 +131,7 @@ def qdit(
     Returns:
         int64 of shape (chosen,).
     """
-    from curate.kernels.facility import Quality, lazy_greedy
+    from curate.kernels.facility import Quality
 
     directions = directions_of(vectors)
     worth = numbers_of(quality, len(directions), "quality")
@@ -139,8 +140,8 @@ def qdit(
     spread = float(np.ptp(worth)) if len(worth) else 0.0
     scaled = (worth - worth.min()) / spread if spread > 0 else np.zeros(len(worth))
     weight = (1 - alpha) / max(1, len(directions))
-    gains = _gains(directions, neighbours, budget)
-    return lazy_greedy(gains, count_of(count), Quality(weight, alpha * scaled))
+    value = Quality(weight, alpha * scaled)
+    return _stand_for_all(directions, count_of(count), neighbours, budget, value)
 
 
 def dpp(vectors: Any, count: int, *, quality: Any = None) -> np.ndarray:
@@ -340,12 +341,19 @@ def _closest(directions: Directions, chosen: np.ndarray) -> Nearest:
     return Nearest(line, cosine)
 
 
-def _gains(directions: Directions, neighbours: int | None, budget: int) -> Any:
-    from curate.kernels.facility import AllRows, NearestRows
+def _stand_for_all(
+    directions: Directions,
+    count: int,
+    neighbours: int | None,
+    budget: int,
+    quality: Quality | None = None,
+) -> np.ndarray:
+    from curate.kernels.facility import greedy_over_all, greedy_over_neighbours
     from curate.kernels.neighbour_lists import neighbour_lists
 
     if neighbours is None:
-        return AllRows(directions, budget)
+        return greedy_over_all(directions, count, quality, budget=budget)
     if neighbours < 1:
         raise ValueError(f"neighbours is at least 1 (a row itself), not {neighbours}")
-    return NearestRows(directions, neighbour_lists(directions, neighbours, itself=True))
+    lists = neighbour_lists(directions, neighbours, itself=True)
+    return greedy_over_neighbours(directions, lists, count, quality)

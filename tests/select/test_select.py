@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from curate import select
+from curate.kernels.cosine_screen import FloatScreen, HalfScreen, prepared
 from curate.kernels.cover import Cover
 from curate.kernels.directions import Directions
 from curate.kernels.neighbour_lists import neighbour_lists
@@ -263,7 +264,9 @@ def test_a_line_is_in_the_cluster_of_its_closest_centre():
 def test_neighbours_are_the_nearest_ones():
     for number, (_, vectors, _) in enumerate(cases(10)):
         itself, many = bool(number % 2), number % 7 + 1
-        lists = neighbour_lists(Directions.of(vectors), many, itself=itself, block=number % 3 + 1)
+        lists = neighbour_lists(
+            Directions.of(vectors), many, itself=itself, block=number % 3 + 1, tile=number % 5 + 1
+        )
         cosine, rows = cosines(vectors), able(vectors)
         for row in range(len(vectors)):
             others = [r for r in rows if row in rows and (itself or r != row)]
@@ -271,6 +274,36 @@ def test_neighbours_are_the_nearest_ones():
             found = lists.lines[row].tolist()
             assert found == wanted + [-1] * (len(found) - len(wanted))
             assert lists.cosines[row, : len(wanted)].tolist() == cosine[row, wanted].tolist()
+
+
+@pytest.mark.parametrize("itself", [True, False])
+@pytest.mark.parametrize("spread", [0.0, 1e-3, 1.0])
+def test_neighbours_are_the_same_by_any_screen_and_blocks(itself, spread):
+    rng = np.random.default_rng(17)
+    centres = rng.normal(size=(5, 24))
+    vectors = centres[rng.integers(0, 5, 300)] + spread * rng.normal(size=(300, 24))
+    vectors[[7, 70]] = 0
+    own = Directions.of(vectors.astype(np.float32))
+    one = neighbour_lists(own, 9, itself=itself, screen=FloatScreen())
+    for screen, block, tile in ((HalfScreen(), 256, 8192), (HalfScreen(), 40, 64)):
+        other = neighbour_lists(own, 9, itself=itself, screen=screen, block=block, tile=tile)
+        assert one.lines.tolist() == other.lines.tolist()
+        assert one.cosines.tobytes() == other.cosines.tobytes()
+    cosine = cosines(own.vectors)
+    for line in able(own.vectors)[::30]:
+        others = [row for row in able(own.vectors) if itself or row != line]
+        wanted = sorted(others, key=lambda row: (-cosine[line, row], row))[:9]
+        assert one.lines[line].tolist() == wanted
+
+
+def test_what_a_screen_measures_bounds_its_errors():
+    own = Directions.of(np.random.default_rng(18).normal(size=(300, 384)).astype(np.float32))
+    lines = np.arange(300)
+    exact = cosines(own.vectors)
+    for screen in (FloatScreen(), HalfScreen()):
+        ready = prepared(screen, own, lines)
+        off = np.abs(screen.floats(screen.products(ready, ready)) - exact).max()
+        assert off <= screen.measured_margin(ready, own, lines) <= screen.margin(384)
 
 
 def test_nearest_chosen_names_the_closest_choice_before_a_row():

@@ -118,7 +118,7 @@ def price_of(spec: ModelSpec) -> Price:
 
 def embed_identity_of(spec: ModelSpec, folder: Path) -> str:
     """Return what the vectors of the encoder that `spec` describes are stored under."""
-    return embed_identity_with(identity_with(_named(spec, folder), spec.options), spec.options)
+    return embed_identity_with(identity_with(_named(spec, folder), spec.options), spec)
 
 
 def _named(spec: ModelSpec, folder: Path) -> str:
@@ -179,12 +179,16 @@ def identity_on(identity: str, options: Mapping[str, Any]) -> str:
     return f"{identity_with(identity, found)} on {found['device'].partition(':')[0]}"
 
 
-def embed_identity_with(identity: str, options: Mapping[str, Any]) -> str:
+def embed_identity_with(identity: str, spec: ModelSpec) -> str:
     """Return `identity` with everything else that decides a vector."""
+    options = spec.options
     dtype = options.get("dtype") or native_dtype(options.get("device"))
     deciding = [] if "dtype" in options else [f"dtype={dtype}"]
     if "max_length" in options:
         deciding.append(f"max_length={options['max_length']}")
+    if spec.defaults.get("prefix"):
+        # It is part of each text, but takes the place of the model's own prompt, which is not.
+        deciding.append("prefixed")
     return " ".join([identity, *deciding, "by sentence-transformers"])
 
 

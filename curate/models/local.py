@@ -78,7 +78,7 @@ def defaults_of(spec: ModelSpec, folder: Path) -> dict[str, Any]:
 def embed_identity_of(spec: ModelSpec, folder: Path) -> str:
     """Return what the vectors of the embedded encoder are stored under: its name on the Hub."""
     identity = f"hf:{ENCODER}" if spec.identity == "local" else spec.identity
-    return hf.embed_identity_with(identity_with(identity, spec.options), spec.options)
+    return hf.embed_identity_with(identity_with(identity, spec.options), spec)
 
 
 def embedded_model() -> Path:

@@ -45,10 +45,13 @@ def test_what_decides_a_vector_is_in_its_name() -> None:
         {"revision": "abc"},
         {"max_length": 128},
         {"identity": "mine"},
+        {"prefix": "query: "},
     ]
     names = [name_of({"model": MINILM, **spec}) for spec in specs]
     assert len(set(names)) == len(specs)
-    # The prefix is part of each text, and so of its key.
+    # Which prefix it is is part of each text, and so of its key; but one takes the place of the
+    # model's own prompt, and "query: a" without it need not be "a" with "query: " before it.
+    assert name_of({"model": MINILM, "prefix": "passage: "}) == names[-1]
     same: list[dict[str, Any]] = [{"threads": 1}, {"batch_size": 8}, {"device": "cpu"}]
     assert {name_of({"model": MINILM, **spec}) for spec in same} == {names[0]}
     assert "dtype=bfloat16" in names[0]

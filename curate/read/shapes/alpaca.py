@@ -1,7 +1,8 @@
 """Alpaca: `instruction`, `input` and `output`; the input joins the instruction.
 
 Taori et al. 2023. The way back splits the input off again where the text still ends with it, by a
-mark that the reader leaves in `extra`. An input that is empty, null or absent is the same.
+mark that the reader leaves in `extra`. An input that is empty, null or absent is the same. As in
+LLaMA-Factory's dialect, `system` may hold a system prompt and `history` the turns before, in pairs.
 `alpaca_response` is the same shape with `response` for `output` (GPTeacher).
 """
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KIND = "sft"
+# Where there is such a column, whole columns are not enough.
+CLOSER = ("system", "history")
 _ANSWER = "output"
 _JOINT = "\n\n"
 
@@ -52,19 +55,51 @@ def to_columns(table: pa.Table) -> pa.Table | None:
 def task_record(data: Mapping[str, Any], answer: str, given: str = "input") -> Record:
     """Return an instruction, the input in column `given` and an answer as two turns."""
     content, marks = joined(data, given)
-    messages = (Message("user", content), Message("assistant", text_of(data, answer)))
-    extra = extra_of(data, ("instruction", given, answer), **marks)
-    return Record(KIND, {"messages": messages}, extra)
+    before, dialect = _turns_before(data)
+    messages = (*before, Message("user", content), Message("assistant", text_of(data, answer)))
+    taken = ("instruction", given, answer, *dialect)
+    read_as = {"read_as": dialect} if dialect else {}
+    return Record(KIND, {"messages": messages}, extra_of(data, taken, **marks, **read_as))
+
+
+def _turns_before(data: Mapping[str, Any]) -> tuple[tuple[Message, ...], dict[str, bool]]:
+    """Return the system prompt and the turns in `history`, and which of the columns hold any."""
+    system, history = data.get("system"), data.get("history")
+    turns, dialect = [], {}
+    if isinstance(system, str) and system:
+        turns.append(Message("system", system))
+        dialect["system"] = True
+    if isinstance(history, list) and history and all(map(_is_pair, history)):
+        for asked, answered in history:
+            turns += [Message("user", asked), Message("assistant", answered)]
+        dialect["history"] = True
+    return tuple(turns), dialect
+
+
+def _is_pair(turns: Any) -> bool:
+    return isinstance(turns, list) and len(turns) == 2 and all(isinstance(t, str) for t in turns)
 
 
 def task_of(row: Row, answer: str, given: str = "input") -> dict[str, Any]:
-    """Return two turns as instruction, input and answer."""
-    messages = row.messages
-    if [m.role for m in messages] != ["user", "assistant"] or any(m.parts for m in messages):
+    """Return two turns as instruction, input and answer; more where they were read so."""
+    messages, dialect = row.messages, mark(row, "read_as")
+    dialect = dialect if isinstance(dialect, dict) else {}
+    before: dict[str, Any] = {}
+    if any(m.parts for m in messages):
+        raise ValueError("this shape holds turns of plain text only")
+    if dialect.get("system") and messages and messages[0].role == "system":
+        before["system"], messages = messages[0].content, messages[1:]
+    if dialect.get("history"):
+        before["history"] = [
+            [asked.content, answered.content]
+            for asked, answered in zip(messages[:-2:2], messages[1:-2:2], strict=False)
+        ]
+    count = 1 + len(before.get("history", ()))
+    if [m.role for m in messages] != ["user", "assistant"] * count:
         raise ValueError("this shape holds one user and one assistant turn of plain text")
-    content, material = parted(row, messages[0].content)
-    task = {"instruction": content, given: material, answer: messages[1].content}
-    return with_extra(task, row)
+    content, material = parted(row, messages[-2].content)
+    task = {"instruction": content, given: material, answer: messages[-1].content}
+    return with_extra({**task, **before}, row)
 
 
 def joined(data: Mapping[str, Any], given: str) -> tuple[str, dict[str, int]]:

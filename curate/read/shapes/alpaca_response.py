@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from curate.read.shapes import alpaca
 from curate.read.shapes.alpaca import task_columns, task_of, task_record, task_table
 from curate.row import Record, Row
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KIND = "sft"
+CLOSER = alpaca.CLOSER
 _ANSWER = "response"
 
 

@@ -16,8 +16,11 @@ KIND = "sft"
 
 
 def detect(data: Mapping[str, Any]) -> bool:
-    """Tell whether a record has a list of messages."""
-    return isinstance(data.get("messages"), list)
+    """Tell whether a record has a list of messages, which are no turns of ShareGPT's."""
+    turns = data.get("messages")
+    return isinstance(turns, list) and not any(
+        isinstance(turn, Mapping) and "from" in turn and "role" not in turn for turn in turns
+    )
 
 
 def to_record(data: Mapping[str, Any]) -> Record:

@@ -1,8 +1,8 @@
 """ShareGPT conversations and their dialects, as Vicuna, LLaMA-Factory and Axolotl read them.
 
-The turns stand in `conversations` (or `conversation`, `items`), as `from` and `value` (or `role`
-and `content`), between human and gpt (or other names); a system prompt may stand in a column of
-its own. What differs from the plain dialect is marked, on row or turn, for the way back.
+The turns stand in `conversations` (or `conversation`, `items`, `messages`), as `from` and `value`
+(or `role` and `content`), between human and gpt (or other names); a system prompt may stand in a
+column of its own. What differs from the plain dialect is marked, on row or turn, for the way back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KIND = "sft"
 # Where there is such a column, whole columns are not enough.
 CLOSER = ("system",)
-_COLUMNS = ("conversations", "conversation", "items")
+_COLUMNS = ("conversations", "conversation", "items", "messages")
 _KEYS = (("from", "value"), ("role", "content"))
 # The first name of a role is the one that is written.
 _NAMES = {
@@ -39,7 +39,9 @@ def detect(data: Mapping[str, Any]) -> bool:
     turns = data.get(column) if column else None
     if "chosen" in data and "rejected" in data:
         return False
-    return isinstance(turns, list) and all(_keys(turn) is not None for turn in turns)
+    # Messages with roles are OpenAI's.
+    allowed = _KEYS[:1] if column == "messages" else _KEYS
+    return isinstance(turns, list) and all(_keys(turn) in allowed for turn in turns)
 
 
 def to_record(data: Mapping[str, Any]) -> Record:

@@ -70,6 +70,8 @@ def with_extra(**columns):
 
 
 answer = turn("assistant")
+# LLaMA-Factory's: pairs of turns; anything else is a column like others.
+history = st.lists(st.one_of(st.lists(texts, min_size=2, max_size=2), values), max_size=2)
 plain = st.lists(st.one_of(turn("user"), answer), min_size=1, max_size=4)
 sharegpt_turns = st.lists(
     st.fixed_dictionaries(
@@ -145,8 +147,14 @@ tree = st.recursive(
     max_leaves=4,
 )
 SHAPES = {
-    "alpaca": with_extra(instruction=texts, input=texts, output=texts),
-    "alpaca_response": with_extra(instruction=texts, input=texts, response=texts),
+    "alpaca": st.one_of(
+        with_extra(instruction=texts, input=texts, output=texts),
+        with_extra(instruction=texts, input=texts, output=texts, system=texts, history=history),
+    ),
+    "alpaca_response": st.one_of(
+        with_extra(instruction=texts, input=texts, response=texts),
+        with_extra(instruction=texts, input=texts, response=texts, history=history),
+    ),
     "dolly": with_extra(instruction=texts, context=texts, response=texts, category=texts),
     "flan": with_extra(question=texts, answer=texts, rationale=texts),
     "hh": st.one_of(with_extra(chosen=transcripts, rejected=transcripts), opened()),
@@ -212,6 +220,7 @@ SHAPES = {
     "sharegpt": st.one_of(
         with_extra(conversations=sharegpt_turns),
         with_extra(items=sharegpt_turns, system=texts),
+        with_extra(messages=sharegpt_turns),
         with_extra(conversation=plain),
     ),
     "sharegpt_preference": with_extra(

@@ -4,7 +4,8 @@
     ├── UsageError              recipe, arguments or input are wrong    exit 2, nothing spent
     │   ├── RecipeError         ... in a recipe: file, line and step
     │   │   └── MissingExtra    ... a step needs a package that is not installed
-    │   └── InputError          ... in a data file
+    │   ├── InputError          ... in a data file
+    │   └── FolderTaken         ... the run folder holds another run
     ├── CeilingReached          --max-cost or --max-requests            exit 3
     ├── StoppedShort            the run cannot go on                    exit 4
     │   ├── DiskFull            no room for the store or the run folder
@@ -19,6 +20,8 @@ raised to the user: the engine turns them into a *failed* row, whatever the exce
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class CurateError(Exception):
@@ -56,6 +59,18 @@ class MissingExtra(RecipeError):
 
 class InputError(UsageError):
     """Reject an input that holds nothing readable, or whose shape is unknown."""
+
+
+class FolderTaken(UsageError):
+    """Reject a run folder that holds another run; the command line adds the commands that help."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        """Say what the folder at `path` holds, and what may be done about it."""
+        self.path, self.found = path, f"{path} holds a run of other {found}"
+        super().__init__(
+            f"{self.found}; give this run a folder of its own (--run RUN), or add --replace (the "
+            "store makes it cheap)"
+        )
 
 
 class CeilingReached(CurateError):

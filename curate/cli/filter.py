@@ -31,11 +31,17 @@ def command(
     """Put rows through one or more steps and write those that are kept."""
     from curate.cli.arguments import step_of
     from curate.cli.running import finish, start
+    from curate.engine.folder import RunFolder
     from curate.pipeline import Pipeline
 
     pipeline = Pipeline([step_of(text) for text in steps], inputs=source)
     run = flags.run or Path("runs") / stem(output)
-    finish(start(pipeline, flags, run=run, output=output), flags, output)
+    folder = RunFolder(run)
+    replaced = output.is_file() and not folder.wrote(output)
+    result = start(pipeline, flags, run=run, output=output)
+    if not flags.dry_run:
+        folder.note_output(output)
+    finish(result, flags, output, " (replaced the file that was there)" if replaced else "")
 
 
 def stem(path: Path) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ import typer
 from curate.cli.failures import say
 from curate.cli.flags import Flags
 from curate.cli.screen import headed, table
-from curate.errors import UsageError
+from curate.errors import FolderTaken, UsageError
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
@@ -31,7 +33,41 @@ def start(pipeline: Pipeline, flags: Flags, **options: Any) -> Result:
     if flags.save_as is not None:
         save(pipeline, flags.save_as)
     with listening() as listener:
-        return pipeline.run(**flags.options(progress=listener, **options))
+        try:
+            return pipeline.run(**flags.options(progress=listener, **options))
+        except FolderTaken as taken:
+            raise UsageError(next_commands(taken, options.get("output"), sys.argv[1:])) from taken
+
+
+def next_commands(taken: FolderTaken, output: Path | None, arguments: Sequence[str]) -> str:
+    """Return what a folder holds, and the whole commands that keep both runs, or the new one.
+
+    `arguments` are those of the command that was refused.
+    """
+    path, given = taken.path, list(arguments)
+    if output is not None and output.exists() and output.stem.split(".")[0] == path.name:
+        # Beside the folder the file of the other run would be replaced, too.
+        free = _free(output)
+        both = [str(free) if _names(word, output) else word for word in given]
+    else:
+        both = [str(_free(path)) if _names(word, path) else word for word in given]
+        both += ["--run", str(_free(path))] if both == given else []
+    return (
+        f"{taken.found}\n"
+        f"  to keep both:        {shlex.join(['curate', *both])}\n"
+        f"  to replace that one: {shlex.join(['curate', *given, '--replace'])}"
+    )
+
+
+def _names(word: str, path: Path) -> bool:
+    return not word.startswith("-") and Path(word) == path
+
+
+def _free(path: Path) -> Path:
+    """Return the first of `path-2`, `path-3` and so on that is not there."""
+    stem, dot, ending = path.name.partition(".")
+    names = (path.with_name(f"{stem}-{number}{dot}{ending}") for number in itertools.count(2))
+    return next(name for name in names if not name.exists())
 
 
 def save(pipeline: Pipeline, path: Path) -> None:
@@ -43,8 +79,8 @@ def save(pipeline: Pipeline, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def finish(result: Result, flags: Flags, output: Path | None = None) -> None:
-    """Print what the run did, and leave with its exit code."""
+def finish(result: Result, flags: Flags, output: Path | None = None, note: str = "") -> None:
+    """Print what the run did, and leave with its exit code; `note` is about `output`."""
     if flags.dry_run:
         # A person reads the plan, a program parses it.
         people = sys.stdout.isatty()
@@ -57,7 +93,7 @@ def finish(result: Result, flags: Flags, output: Path | None = None) -> None:
     typer.echo(headed(result.report()))
     typer.echo(f"\nrun        {result.folder}")
     if output is not None:
-        typer.echo(f"kept rows  {output}")
+        typer.echo(f"kept rows  {output}{note}")
     if result.summary["dropped"] or result.summary["failed"]:
         typer.echo(f"reasons    curate explain {result.folder}")
     code = result.exit_code
@@ -65,8 +101,9 @@ def finish(result: Result, flags: Flags, output: Path | None = None) -> None:
         say(result.message)
     elif code == 1:
         failed = result.summary["failed"]
+        rows = "row" if failed == 1 else "rows"
         say(
-            f"{failed:,} rows failed, more than --allow-failed {flags.allow_failed:g} allows; "
+            f"{failed:,} {rows} failed, more than --allow-failed {flags.allow_failed:g} allows; "
             f"`curate explain {result.folder}` shows some, {result.folder}/failed holds them"
         )
     if code:

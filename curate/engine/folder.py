@@ -10,15 +10,18 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from curate.engine.posix import FolderLock, sync, write_atomically
-from curate.errors import UsageError
+from curate.errors import FolderTaken, UsageError
 from curate.report import ENDINGS
 
 SECTIONS = (*ENDINGS, "ledger")
 _TEXTS = ("run.yaml", "README.md")
+# A message names no more files, steps or fields than these.
+_MOST_NAMED = 3
 
 
 class RunFolder:
@@ -48,6 +51,10 @@ class RunFolder:
         self.state.mkdir(parents=True, exist_ok=True)
         write_atomically(self.state / "run-id", other.run_id)
 
+    def note_store(self, store: Path) -> None:
+        """Note where the run's replies and its spending are, for those who look at it meanwhile."""
+        write_atomically(self.state / "store", str(store.absolute()))
+
     def claim(self, purpose: dict[str, Any], *, replace: bool) -> None:
         """Note what the folder is for, or refuse when it already serves something else."""
         path = self.state / "purpose.json"
@@ -55,11 +62,7 @@ class RunFolder:
         if path.exists() and not replace:
             old = json.loads(path.read_text(encoding="utf-8"))
             if old != json.loads(text):
-                raise UsageError(
-                    f"{self.path} holds a run of other {_difference(old, json.loads(text))}; give "
-                    "this run a folder of its own (--run RUN), or add --replace (the store makes "
-                    "it cheap)"
-                )
+                raise FolderTaken(self.path, difference(old, json.loads(text)))
         elif self.path.exists() and not replace and self._foreign():
             raise UsageError(f"{self.path} is not empty and holds no run; choose another folder")
         write_atomically(path, text)
@@ -67,6 +70,15 @@ class RunFolder:
 
     def _foreign(self) -> bool:
         return any(entry.name != ".state" for entry in self.path.iterdir())
+
+    def wrote(self, output: Path) -> bool:
+        """Tell whether the file `output` is as the run in this folder left it."""
+        note = self.state / "output.json"
+        return note.exists() and json.loads(note.read_bytes()) == _stamp(output)
+
+    def note_output(self, output: Path) -> None:
+        """Remember the file `output`, which this run has just written."""
+        write_atomically(self.state / "output.json", json.dumps(_stamp(output)))
 
     def publish(self, texts: dict[str, str], report: str) -> None:
         """Move the fresh results in; the report, last, makes the folder complete."""
@@ -83,7 +95,44 @@ class RunFolder:
         shutil.rmtree(self.fresh, ignore_errors=True)
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Name what differs between two purposes."""
-    names = [name for name in new if old.get(name) != new[name]]
-    return " and ".join(names) or "settings"
+def _stamp(output: Path) -> list[Any]:
+    found = output.stat()
+    return [str(output.absolute()), found.st_size, found.st_mtime_ns]
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Name what differs between two purposes, each part with what it was and is now."""
+    parts = [name for name in new if old.get(name) != new[name]]
+    # What the steps are called before and after says more than that there are others.
+    told = {name: _changes(name, old.get(name), new[name]) for name in parts}
+    return " and ".join(f"{n} ({t})" if t else n for n, t in told.items()) or "settings"
+
+
+def _changes(part: str, old: Any, new: Any) -> str:
+    if part in ("limit", "seed"):
+        return _change("", old, new)
+    if part == "inputs":
+        files = [[entry["file"] for entry in entries] for entries in (old or [], new)]
+        names = [", ".join(found[:_MOST_NAMED]) or "nothing" for found in files]
+        return f"{names[0]} then, {names[1]} now" if names[0] != names[1] else "changed since"
+    return _changed_fields(old, new) if part == "steps" else ""
+
+
+def _changed_fields(old: Any, new: Any) -> str:
+    """Return which fields of which steps changed; of other steps, their names."""
+    titles = [[title for title, *_ in steps] for steps in (old or [], new)]
+    if titles[0] != titles[1]:
+        names = [", ".join(found[:_MOST_NAMED]) or "none" for found in titles]
+        return f"{names[0]} then, {names[1]} now" if names[0] != names[1] else ""
+    changed = [
+        _change(f"{title}.{name} ", before.get(name), after.get(name))
+        for (title, *_, before), (*_, after) in zip(old, new, strict=True)
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    ]
+    return "; ".join(changed[:_MOST_NAMED])
+
+
+def _change(name: str, old: Any, new: Any) -> str:
+    texts = ("unset" if value is None else json.dumps(value)[:40] for value in (old, new))
+    return name + "{} then, {} now".format(*texts)

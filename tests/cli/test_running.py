@@ -1,12 +1,17 @@
-"""What a dry run tells people."""
+"""What a dry run tells people, and what a command whose run folder or file is taken."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from curate.cli.running import plan
+
+from .conftest import lines_of
 
 ESTIMATE = {
     "requests": 12_000,
@@ -37,3 +42,68 @@ def test_the_plan_says_what_would_be_asked(changed: dict[str, Any], told: str) -
     text = plan(summary)
     assert "would ask about 12,000 requests (the store has 3,000 more)" in text
     assert told in text and text.endswith("nothing was sent")
+
+
+@pytest.fixture
+def typed(curate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run a command as if it had been typed into a shell."""
+
+    def run(*arguments: str) -> Any:
+        monkeypatch.setattr(sys, "argv", ["curate", *arguments])
+        return curate(*arguments)
+
+    return run
+
+
+def test_another_threshold_into_the_same_file_gets_both_next_commands(
+    typed: Callable[..., Any], home: Path
+) -> None:
+    assert typed("filter", "rows.jsonl", "length:min=3", "-o", "it.jsonl").exit_code == 0
+    before = (home / "it.jsonl").read_bytes()
+    refused = typed("filter", "rows.jsonl", "length:min=5", "-o", "it.jsonl")
+    assert refused.exit_code == 2 and (home / "it.jsonl").read_bytes() == before
+    assert "runs/it holds a run of other steps (length.min 3 then, 5 now)" in refused.stderr
+    assert "keep both:        curate filter rows.jsonl length:min=5 -o it-2.jsonl" in refused.stderr
+    assert "curate filter rows.jsonl length:min=5 -o it.jsonl --replace\n" in refused.stderr
+    # Both commands do as they are typed.
+    for tail in (["-o", "it-2.jsonl"], ["-o", "it.jsonl", "--replace"]):
+        assert typed("filter", "rows.jsonl", "length:min=5", *tail).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed", "both"),
+    [
+        (
+            ["filter", "rows.jsonl", "exact", "-o", "a/out.jsonl"],
+            ["filter", "rows.jsonl", "near", "-o", "b/out.jsonl"],
+            "curate filter rows.jsonl near -o b/out.jsonl --run runs/out-2",
+        ),
+        (
+            ["run", "recipe.yaml", "-o", "runs/one"],
+            ["run", "recipe.yaml", "-o", "runs/one", "--limit", "2"],
+            "curate run recipe.yaml -o runs/one-2 --limit 2",
+        ),
+    ],
+)
+def test_a_taken_run_folder_gets_the_command_with_a_free_one(
+    typed: Callable[..., Any], home: Path, arguments: list[str], changed: list[str], both: str
+) -> None:
+    assert typed(*arguments).exit_code == 0
+    refused = typed(*changed)
+    assert refused.exit_code == 2 and f"keep both:        {both}\n" in refused.stderr
+    assert typed(*both.split()[1:]).exit_code == 0
+
+
+def test_a_file_of_another_run_is_said_to_be_replaced(
+    typed: Callable[..., Any], home: Path
+) -> None:
+    told = "kept rows  calm.jsonl (replaced the file that was there)"
+    command = ["filter", "rows.jsonl", "-o", "calm.jsonl"]
+    first = typed(*command, "length:min=3", "--run", "runs/a")
+    assert first.exit_code == 0 and "replaced" not in first.stdout
+    # The run's own file is as it was: nothing of anybody else is lost.
+    assert "replaced" not in typed(*command, "length:min=3", "--run", "runs/a").stdout
+    other = typed(*command, "keywords:phrases=Paris,max=0", "--run", "runs/b")
+    assert other.exit_code == 0 and told in other.stdout, other.output
+    assert "Paris" not in str(lines_of(home / "calm.jsonl"))
+    assert told in typed(*command, "length:min=3", "--run", "runs/a").stdout

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from curate.engine.folder import RunFolder
+from curate.engine.folder import RunFolder, difference
 from curate.errors import StoppedShort, UsageError
 from curate.result import Result
 
@@ -75,3 +76,27 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StoppedShort, match=r"file/run/.state: Not a directory; see that"):
         run([], numbered(2), tmp_path, run=tmp_path / "file" / "run")
+
+
+_STEPS = [["length", "length", 1, {"min": 3}], ["near", "near", 2, {"similarity": 0.8}]]
+_PURPOSE = {"inputs": [{"file": "a.jsonl", "digest": "1"}], "limit": None, "steps": _STEPS}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"limit": 30}, "limit (unset then, 30 now)"),
+        ({"inputs": [{"file": "a.jsonl", "digest": "2"}]}, "inputs (changed since)"),
+        ({"inputs": []}, "inputs (a.jsonl then, nothing now)"),
+        ({"steps": _STEPS[:1]}, "steps (length, near then, length now)"),
+        (
+            {"steps": [["length", "length", 1, {"max": 9}], _STEPS[1]]},
+            "steps (length.min 3 then, unset now; length.max unset then, 9 now)",
+        ),
+        ({"steps": [["length", "length", 2, {"min": 3}], _STEPS[1]]}, "steps"),
+        ({"seed": 1, "limit": 2}, "limit (unset then, 2 now) and seed (0 then, 1 now)"),
+    ],
+)
+def test_a_refusal_names_what_differs(changed: dict[str, Any], told: str) -> None:
+    old = {**_PURPOSE, "seed": 0}
+    assert difference(old, {**old, **changed}) == told

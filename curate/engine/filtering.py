@@ -39,7 +39,7 @@ def apply_filter(part: PartRun, step: Filter, driver: Driver | None) -> None:
         errors=errors,
         details=details,
     )
-    part.tally(step.title).seconds += time.perf_counter() - began
+    part.tally(step.title).worked(began)
 
 
 def _score_chunks(part: PartRun, step: Filter) -> tuple[np.ndarray, dict[int, str]] | None:

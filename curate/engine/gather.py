@@ -6,7 +6,6 @@ the parts' mapped files, so that the groups in hand are all that is in memory.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +71,8 @@ class _Member:
 
 def gather(
     step: Gather, states: Sequence[PartState], driver: Driver | None, run_seed: int
-) -> float:
-    """Set every part's lead to what `step` made; return the seconds it took."""
-    began = time.perf_counter()
+) -> None:
+    """Set every part's lead to what `step` made."""
     tables = [load(state.rows) for state in states]
     parts = [_PartMaking(step.title, table.num_rows) for table in tables]
     keys = [
@@ -93,7 +91,6 @@ def gather(
         state.lead = part.lead(step.title)
         release(state.sketches)
         state.sketches = None
-    return time.perf_counter() - began
 
 
 def _groups(keys: pa.ChunkedArray) -> Iterator[np.ndarray]:

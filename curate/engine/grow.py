@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import random
-import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,13 +35,6 @@ if TYPE_CHECKING:
     from curate.engine.requests.store import Store
 
 _ROUND = "round"
-
-
-class Grown(NamedTuple):
-    """How a `Grow` ended: `short` says why its target was not reached, if so."""
-
-    seconds: float
-    short: str | None
 
 
 class _Request(NamedTuple):
@@ -131,12 +123,12 @@ def grow(
     *,
     run_seed: int,
     source: int,
-) -> Grown:
+) -> str | None:
     """Run the rounds, set every part's lead, and append a part for the rows that were grown.
 
-    `source` is the first number of the grown rows' `seq`; it lies above every input's.
+    `source` is the first number of the grown rows' `seq`; it lies above every input's. Returns why
+    the step's target was not reached, or `None`.
     """
-    began = time.perf_counter()
     rows = [row for state in states for row in rows_of(load(state.rows), run_seed)]
     try:
         growth = _Growth(step, rows, run_seed, source)
@@ -146,7 +138,7 @@ def grow(
     except Exception as error:
         raise could_not(step, "grow", error) from error
     _leads(growth, states)
-    return Grown(time.perf_counter() - began, short)
+    return short
 
 
 def _fingerprint(step: Grow) -> dict[str, Any]:

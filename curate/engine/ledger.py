@@ -7,6 +7,8 @@ lines of one part are one table.
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,9 +85,23 @@ class Tally:
     used: int = 0
     dropped: int = 0
     failed: int = 0
-    seconds: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
     remarks: tuple[str, ...] = ()
+    # When it was at work, as (start, end) in seconds of one clock, which all processes share.
+    spans: list[tuple[float, float]] = field(default_factory=list)
+
+    def worked(self, since: float) -> None:
+        """Note that the step was at work from `since` (of `time.perf_counter`) until now."""
+        self.spans.append((since, time.perf_counter()))
+
+    @property
+    def seconds(self) -> float:
+        """How long the step was at work; what happened at the same time counts once."""
+        total, until = 0.0, -math.inf
+        for start, end in sorted(self.spans):
+            total += max(0.0, end - max(start, until))
+            until = max(until, end)
+        return total
 
     @property
     def kept(self) -> int:
@@ -94,9 +110,10 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Add the numbers of another part."""
-        for name in ("entered", "made", "used", "dropped", "failed", "seconds"):
+        for name in ("entered", "made", "used", "dropped", "failed"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.reasons.update(other.reasons)
+        self.spans.extend(other.spans)
         self.remarks += tuple(text for text in other.remarks if text not in self.remarks)
 
     def to_json(self, label: str, name: str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def apply_generate(part: PartRun, step: Generate, driver: Driver | None) -> None
         _settle_parent(part, step, index, value, error, asked, made, book)
     part.write_down(label, book.table())
     _finish_making(part, made, tally, label)
-    tally.seconds += time.perf_counter() - began
+    tally.worked(began)
 
 
 def _make_chunks(part: PartRun, step: Generate) -> list[Any] | None:

@@ -7,7 +7,6 @@ the main thread, in a pool of threads, or in a spawned process without change.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -139,7 +138,6 @@ class PartState:
     gone: list[Held] = field(default_factory=list)
     ledger: list[Page] = field(default_factory=list)
     tallies: dict[str, Tally] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,6 @@ def run_segment(
     workspace: Workspace | None = None,
 ) -> PartState:
     """Return the part's state behind `segment`; with a workspace, its tables are written away."""
-    began = time.perf_counter()
     part = PartRun(
         load(state.rows),
         run_seed=settings.run_seed,
@@ -184,7 +181,6 @@ def run_segment(
         gone=[*state.gone, *(hold(table) for table in part.gone)],
         ledger=[*state.ledger, *Page.of(part.ledger)],
         tallies=_summed(state.tallies, part.tallies),
-        seconds=time.perf_counter() - began,
     )
 
 

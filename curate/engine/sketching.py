@@ -32,7 +32,7 @@ def sketch(part: PartRun, step: Whole, driver: Driver | None) -> pa.Table:
         out = _sketch_rows(part, step, types, driver)
     if step.embeds():
         out = _with_vectors(part, step, out, driver)
-    part.tally(step.title).seconds += time.perf_counter() - began
+    part.tally(step.title).worked(began)
     return out
 
 

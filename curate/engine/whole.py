@@ -21,12 +21,11 @@ from curate.kernels.growing import Growing
 from curate.step import Decider, Step, Verdicts, Whole
 
 
-def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = None) -> float:
-    """Set every part's lead to the verdicts of `step`; return the seconds it took.
+def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = None) -> None:
+    """Set every part's lead to the verdicts of `step`.
 
     `others` are the sketches of the rows that it compares with.
     """
-    began = time.perf_counter()
     sketches = pa.concat_tables(
         [load(state.sketches) for state in states if state.sketches is not None]
     )
@@ -56,7 +55,6 @@ def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = N
         start += len(own)
         release(state.sketches)
         state.sketches = None
-    return time.perf_counter() - began
 
 
 def decider_of(step: Step | None) -> Decider | None:
@@ -81,7 +79,7 @@ def decide_as_they_come(
         state.lead = _slice(step, verdicts, _partner_ids(verdicts, seen.ids), 0, len(verdicts.code))
         release(state.sketches)
         state.sketches = None
-        state.tallies.setdefault(step.title, Tally()).seconds += time.perf_counter() - began
+        state.tallies.setdefault(step.title, Tally()).worked(began)
         yield state
 
 

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +54,6 @@ WRONG = [
     (["filter", "rows.jsonl", "top:count=1,by=x", "-o", "x.jsonl"], "no step before this one"),
     (["filter", "nosuch.jsonl", "length", "-o", "x.jsonl"], "no such file"),
     (["filter", "rows.jsonl", "length", "-o", "x.foo"], "cannot tell its format"),
-    (["filter", "rows.jsonl", "judge", "-o", "x.jsonl"], "unknown model 'judge'"),
     (["report", "nosuch"], "holds no run"),
     (["explain", "nosuch", "00"], "holds no run"),
     (["steps", "nosuch"], "unknown step 'nosuch'"),
@@ -64,6 +65,26 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "says"), WRONG, ids=lambda v: " ".join(v)[:40])
 def test_2_when_something_is_wrong_before_anything_is_spent(
+    curate: Callable[..., Any], home: Path, arguments: list[str], says: str
+) -> None:
+    done = curate(*arguments)
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert not (home / "x.jsonl").exists()
+    assert not (home / ".curate").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "nosuch"], "there is no recipe 'nosuch'"),
+        (["filter", "rows.jsonl", "judge", "-o", "x.jsonl"], "unknown model 'judge'"),
+    ],
+    ids=["recipe", "model"],
+)
+def test_a_process_ends_with_2_and_no_traceback(
     process: Curate, home: Path, arguments: list[str], says: str
 ) -> None:
     done = process(*arguments)
@@ -71,7 +92,6 @@ def test_2_when_something_is_wrong_before_anything_is_spent(
     assert says in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    assert not (home / "x.jsonl").exists()
     assert not (home / ".curate").exists()
 
 

@@ -159,6 +159,13 @@ class Step:
         It is called before a run, where `check` is also called when a recipe is only looked at.
         """
 
+    def data_digest(self) -> str | None:
+        """Return a digest of the files that the step reads beside its rows: other ones, other run.
+
+        It is asked for after `prepare`, and stands in `run.yaml`.
+        """
+        return None
+
     def reads_scores(self) -> tuple[str, ...]:
         """Return the labels of earlier steps whose scores this one reads (its `by=`)."""
         by = getattr(self, "by", None)

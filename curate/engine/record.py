@@ -32,6 +32,7 @@ def describe_run(pipeline: Pipeline, opened: Inputs, options: RunOptions, began:
         "recipe": yaml.safe_load(pipeline.to_yaml(partial=True)),
         "labels": [step.title for step in pipeline.steps],
         "inputs": opened.fingerprint(),
+        "data": data_digests(pipeline),
         "seed": pipeline.seed,
         "options": {
             "limit": options.limit,
@@ -45,6 +46,11 @@ def describe_run(pipeline: Pipeline, opened: Inputs, options: RunOptions, began:
         "ended": _stamp(time.time()),
     }
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def data_digests(pipeline: Pipeline) -> dict[str, str]:
+    """Return digests of what steps read beside their rows (test sets), by their labels."""
+    return {s.title: found for s in pipeline.steps if (found := s.data_digest()) is not None}
 
 
 def _stamp(seconds: float) -> str:

@@ -39,7 +39,7 @@ from curate.engine.plan import asks, cut_at_wholes, with_expand
 from curate.engine.posix import no_room, peak_memory_mb
 from curate.engine.publish import Publisher
 from curate.engine.reading import Reading
-from curate.engine.record import card, describe_run
+from curate.engine.record import card, data_digests, describe_run
 from curate.engine.segment import PartState, Settings, total
 from curate.engine.whole import decide, decide_as_they_come, decider_of
 from curate.engine.workspace import Workspace
@@ -155,9 +155,11 @@ def _purpose(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[st
         for name, spec in {**(pipeline.models or {}), **(pipeline.encoders or {})}.items()
     }
     others = [found.fingerprint() for s in pipeline.steps if (found := dataset_against(s))]
+    data = data_digests(pipeline)
     return {
         "inputs": opened.fingerprint(),
         **({"against": others} if others else {}),
+        **({"data of steps": data} if data else {}),
         "limit": options.limit,
         "steps": [[step.title, step.name, step.version, step.fields()] for step in pipeline.steps],
         "models": models,

@@ -6,6 +6,7 @@ item shorter than n words has no n-gram; it is found where a whole turn equals i
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import glob
 import math
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.errors import UsageError
+from curate.row import digest
 
 if TYPE_CHECKING:
     from curate.read import Read
@@ -78,13 +80,52 @@ def normal_words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text.lower()))
 
 
+class ItemText(NamedTuple):
+    """The question of a test item, the set's name, and its place in the set (from 0)."""
+
+    test_set: str
+    place: int
+    text: str
+
+
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+def stamp_of(against: tuple[str, ...]) -> Stamp:
+    """Return what tells whether test sets that lie here have changed: name, time and size."""
+    from curate.read.paths import expand
+    from curate.read.remote import is_remote
+
+    found: list[tuple[str, int, int]] = []
+    for _, path in map(set_path, against):
+        if not is_remote(path):
+            with contextlib.suppress(UsageError, OSError):  # whoever reads it will say so
+                for file in expand(path):
+                    found.append((str(file), file.stat().st_mtime_ns, file.stat().st_size))
+    return tuple(found)
+
+
 @functools.lru_cache(maxsize=8)
-def test_index(against: tuple[str, ...], field: str | None, n: int) -> TestIndex:
-    """Return the index of test sets, each given as `path` or `name=path`."""
-    return TestIndex((item for spec in against for item in read_items(spec, field)), n)
+def item_texts(
+    against: tuple[str, ...], field: str | None, stamp: Stamp = ()
+) -> tuple[ItemText, ...]:
+    """Return the items of test sets, each given as `path` or `name=path`, that hold any text."""
+    return tuple(item for spec in against for item in _texts(spec, field))
+
+
+@functools.lru_cache(maxsize=8)
+def test_index(against: tuple[str, ...], field: str | None, n: int, stamp: Stamp = ()) -> TestIndex:
+    """Return the index of test sets."""
+    items = item_texts(against, field, stamp)
+    return TestIndex((Item(name, place, normal_words(text)) for name, place, text in items), n)
 
 
 test_index.__test__ = False  # type: ignore[attr-defined]
+
+
+def digest_of(items: Iterable[ItemText]) -> str:
+    """Return a hash of test items: another one is another test."""
+    return digest(repr(tuple(items)).encode("utf-8", "surrogatepass")).hex()
 
 
 def set_path(spec: str) -> tuple[str, str]:
@@ -101,20 +142,6 @@ def read_items(spec: str, field: str | None = None) -> Iterator[Item]:
     """Yield the items of a test set; `field` names the question's column where it is unusual."""
     for name, place, text in _texts(spec, field):
         yield Item(name, place, normal_words(text))
-
-
-class ItemText(NamedTuple):
-    """The question of a test item, the set's name, and its place in the set (from 0)."""
-
-    test_set: str
-    place: int
-    text: str
-
-
-@functools.lru_cache(maxsize=8)
-def item_texts(against: tuple[str, ...], field: str | None) -> tuple[ItemText, ...]:
-    """Return the items of test sets, each given as `path` or `name=path`, that hold any text."""
-    return tuple(item for spec in against for item in _texts(spec, field))
 
 
 def _texts(spec: str, field: str | None) -> Iterator[ItemText]:

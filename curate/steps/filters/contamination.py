@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from curate.ask import Embed
-from curate.kernels.testsets import TestIndex, item_texts, test_index
+from curate.kernels.testsets import (
+    ItemText,
+    Stamp,
+    TestIndex,
+    digest_of,
+    item_texts,
+    stamp_of,
+    test_index,
+)
 from curate.row import FIELD_TYPES, On, Row
 from curate.step import Asking, Filter, Scored, Scores, rule
 
@@ -57,10 +65,14 @@ class Contamination(Filter):
 
     def prepare(self) -> None:
         """Read the test sets, or reject one that is not there or cannot be read."""
+        self.__dict__.pop("_stamp", None)  # they may have changed since the last run
         if self.mode == "ngrams":
             self.index()
-        else:
-            item_texts(self.against, self.field)
+        self.items()
+
+    def data_digest(self) -> str:
+        """Return a digest of the test items."""
+        return digest_of(self.items())
 
     def embeds(self) -> bool:
         """Tell whether texts become vectors."""
@@ -68,7 +80,15 @@ class Contamination(Filter):
 
     def index(self) -> TestIndex:
         """Return the n-grams of the test sets, read once."""
-        return test_index(self.against, self.field, self.n)
+        return test_index(self.against, self.field, self.n, self._stamp)
+
+    def items(self) -> tuple[ItemText, ...]:
+        """Return the questions of the test sets, read once."""
+        return item_texts(self.against, self.field, self._stamp)
+
+    @functools.cached_property
+    def _stamp(self) -> Stamp:
+        return stamp_of(self.against)
 
     def score(self, row: Row) -> Scored | Asking:
         """Return how much of a test item the row holds, or how close it comes to one."""
@@ -98,7 +118,7 @@ class Contamination(Filter):
         found = items.closest(reply.values[0])
         if found is None:
             return Scored(None)
-        name, place, _ = item_texts(self.against, self.field)[found[0]]
+        name, place, _ = self.items()[found[0]]
         cut = {"cut": True} if reply.cut else {}
         return Scored(found[1], {"test_set": name, "item": place, "by": "cosine", **cut})
 
@@ -106,7 +126,7 @@ class Contamination(Filter):
         """Return the questions of all items, where their meaning is compared."""
         if self.mode == "ngrams":
             return ()
-        return tuple(item.text for item in item_texts(self.against, self.field))
+        return tuple(item.text for item in self.items())
 
     def take_vectors(self, vectors: np.ndarray) -> None:
         """Take the vectors of the items."""

@@ -9,6 +9,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from datasets import Dataset, DatasetDict
 
 from curate import Pipeline
@@ -16,7 +17,7 @@ from curate.chunk import Chunk, table_of
 from curate.encoders.embedded import embedded_encoder
 from curate.engine.requests.store import Store
 from curate.engine.requests.vectors import Encoded, vector_keys
-from curate.errors import RecipeError
+from curate.errors import RecipeError, UsageError
 from curate.kernels.testsets import Item, TestIndex, normal_words, read_items, set_path
 from curate.steps.filters.contamination import Contamination
 
@@ -283,6 +284,23 @@ def test_a_broken_test_set_is_refused_before_the_run(tmp_path, name, content, me
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RecipeError, match=message):
         Pipeline([Contamination(against=(str(tmp_path / name),))]).check()
+
+
+def test_a_test_set_that_changed_is_read_again_and_makes_another_run(tmp_path):
+    path = written(tmp_path, "bench.jsonl", [{"question": "Who are you"}])
+    rows = [{"instruction": text, "output": "a"} for text in ("Who are you", "What is it")]
+    pipeline, run = Pipeline([Contamination(against=(str(path),))]), tmp_path / "run"
+    (first,) = pipeline.run(rows, run=run).dropped
+    assert first.instruction == "Who are you"
+    told = yaml.safe_load((run / "run.yaml").read_text())["data"]["contamination"]
+    assert pipeline.run(rows, run=run).summary["dropped"] == 1
+    written(tmp_path, "bench.jsonl", [{"question": "What is it?"}])
+    with pytest.raises(UsageError, match="data of steps"):
+        pipeline.run(rows, run=run)
+    (second,) = pipeline.run(rows, run=tmp_path / "other").dropped
+    assert second.instruction == "What is it"
+    again = yaml.safe_load((tmp_path / "other" / "run.yaml").read_text())["data"]["contamination"]
+    assert len(told) == len(again) == 32 and told != again
 
 
 # -- the semantic mode ----------------------------------------------------------------------------

@@ -126,7 +126,19 @@ def _spending(summary: Mapping[str, Any]) -> list[str]:
         f"{requests['failed']:,} failed, {requests['retried']:,} retried",
         f"tokens     {tokens['input']:,} in, {tokens['output']:,} out",
         f"cost       ${summary['cost_usd']:.4f}",
+        *_this_time(summary),
         *_estimate(summary.get("estimate")),
+    ]
+
+
+def _this_time(summary: Mapping[str, Any]) -> list[str]:
+    """Say what the last execution asked, where the folder's earlier ones asked something, too."""
+    own = summary.get("this_time")
+    if own is None or all(own[name] == summary["requests"][name] for name in ("sent", "replayed")):
+        return []
+    return [
+        f"this time  {own['sent']:,} sent, {own['replayed']:,} replayed, ${own['cost_usd']:.4f}; "
+        "the lines above count all executions of this folder"
     ]
 
 
@@ -136,8 +148,9 @@ def _estimate(estimate: Mapping[str, Any] | None) -> list[str]:
         return []
     off = estimate["off"]
     parts = [f"{estimate['requests']:,} requests ({_percent(off['requests'])})"]
-    if estimate["cost_usd"] is not None:
-        parts.append(f"${estimate['cost_usd']:.4f} ({_percent(off['cost_usd'])})")
+    cost = estimate["cost_usd"]
+    if cost is not None and (cost or estimate["actual"]["cost_usd"]):
+        parts.append(f"${cost:.4f} ({_percent(off['cost_usd'])})")
     return [f"estimate   {', '.join(parts)}"]
 
 

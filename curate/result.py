@@ -150,8 +150,12 @@ class Result:
         path = Path(folder)
         report = path / "report.json"
         if not report.is_file():
-            state = "a run that has not finished" if (path / ".state").is_dir() else "no run"
-            raise UsageError(f"{path} holds {state} (no report.json); run its recipe first")
+            if (path / ".state").is_dir():
+                raise UsageError(
+                    f"{path} holds a run that has not finished (no report.json): the same command "
+                    f"goes on with it, and `curate report {path}` tells what it has spent so far"
+                )
+            raise UsageError(f"{path} holds no run (no report.json); run its recipe first")
         return cls(path, json.loads(report.read_text(encoding="utf-8")))
 
     @property

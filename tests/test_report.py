@@ -85,3 +85,15 @@ def test_spending_is_shown_where_requests_were_made() -> None:
     said = render(summary(step("judge", 1000), requests=requests, cost_usd=0.5))
     assert "requests   1,200 sent, 0 replayed, 0 failed, 3 retried" in said
     assert "cost       $0.5000" in said
+
+
+def test_what_this_time_asked_is_told_where_earlier_executions_asked_more() -> None:
+    requests = {"sent": 49, "replayed": 98, "failed": 0, "retried": 0}
+    own = {"sent": 0, "replayed": 49, "cost_usd": 0.0}
+    said = render(summary(step("judge", 1000), requests=requests, this_time=own))
+    assert "requests   49 sent, 98 replayed" in said
+    assert "this time  0 sent, 49 replayed, $0.0000; the lines above count all" in said
+    first = {"sent": 49, "replayed": 98, "cost_usd": 0.0}
+    assert "this time" not in render(
+        summary(step("judge", 1000), requests=requests, this_time=first)
+    )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # A longer text is cut here unless --full: a life should fit a screen or two.
 MOST_LINES = 12
+GAP = "... {:,} lines more (--full shows them) ..."
 # So many digits of an id tell the rows of a usual run apart; where not, `explain` lists them.
 SHORT = 8
 
@@ -135,7 +136,7 @@ def _text(name: str, value: Any, most: int, by: int) -> Iterator[str]:
 
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     size = max(30, width() - by - len(name) - 2)
-    first, *others = wrapped(text, size, most)
+    first, *others = wrapped(text, size, most, GAP)
     yield f"{' ' * by}{printable(name)}: {first}"
     yield from (f"{' ' * (by + 2)}{line}" for line in others)
 

@@ -18,12 +18,20 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Show what a run did: its funnel, reasons and spending."""
+    """Show what a run did: its funnel, reasons and spending.
+
+    Of a run that has not finished, show what it has spent so far.
+    """
     import json
 
     from curate.cli.screen import headed
     from curate.result import Result
+    from curate.standing import standing
 
+    unfinished = None if as_json else standing(run)
+    if unfinished is not None:
+        typer.echo(headed(str(unfinished)))
+        return
     result = Result.open(run)
     if as_json:
         typer.echo(json.dumps(result.summary, indent=1, ensure_ascii=False))

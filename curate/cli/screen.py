@@ -61,15 +61,21 @@ def squeezed(text: str, size: int) -> str:
     return f"{first.rpartition(' ')[0] or first} ... {last.partition(' ')[2] or last}"
 
 
-def wrapped(text: str, size: int, most: int = 0) -> list[str]:
-    """Return `text` in lines of `size` characters, `most` of them at most (0: all)."""
+def wrapped(text: str, size: int, most: int = 0, gap: str = "...") -> list[str]:
+    """Return `text` in lines of `size` characters, `most` of them at most (0: all).
+
+    Of a longer one the beginning and the end are left, and between them the `gap`, in which `{}` is
+    the number of lines left out.
+    """
     lines = [
         line
         for paragraph in text.split("\n")
         for line in textwrap.wrap(printable(paragraph), size, break_long_words=True) or [""]
     ]
     if most and len(lines) > most:
-        return [*lines[: most - 1], "..."]
+        first = most // 2
+        last = len(lines) - (most - 1 - first)
+        return [*lines[:first], gap.format(last - first), *lines[last:]]
     return lines
 
 

@@ -52,6 +52,7 @@ class Accounts:
         stack.enter_context(used(store.folder))
         specs = {**(pipeline.models or {}), **(pipeline.encoders or {})}
         models = {name: open_model(spec, name=name) for name, spec in specs.items()}
+        folder.note_store(store.folder)
         spending = Spending(
             store, folder.run_id, max_cost=options.max_cost, max_requests=options.max_requests
         )
@@ -75,14 +76,19 @@ class Accounts:
             setattr(progress, name, getattr(counts, name))
 
     def summary(self) -> dict[str, Any]:
-        """Return the run folder's requests, tokens and cost, over all its executions."""
+        """Return the run folder's requests, tokens and cost, over all its executions.
+
+        `this_time` is what this execution alone sent, was told by the store, and spent.
+        """
         names = ("sent", "replayed", "failed", "retried")
         if self.driver is None:
             zero = dict.fromkeys(names, 0)
             return {"requests": zero, "tokens": {"input": 0, "output": 0}, "cost_usd": 0.0}
-        totals = self.driver.spending.tally()
+        totals, counts = self.driver.spending.tally(), self.driver.counts
+        own = {name: getattr(counts, name) for name in ("sent", "replayed", "cost_usd")}
         return {
             "requests": {name: getattr(totals, name) for name in names},
             "tokens": {"input": totals.input_tokens, "output": totals.output_tokens},
             "cost_usd": totals.cost_usd,
+            "this_time": own,
         }

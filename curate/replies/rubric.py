@@ -55,7 +55,7 @@ def marks_in(text: str, prompt: Prompt, scales: Mapping[str, Scale]) -> dict[str
     """Return the marks of a reply, and whatever else its schema asks for.
 
     A reply without braces may give its marks in lines ("Accuracy: 4"); the whole of it is then the
-    rationale.
+    rationale, unless it holds no letter.
 
     Raises:
         ValueError: the marks cannot be read for certain.
@@ -65,7 +65,8 @@ def marks_in(text: str, prompt: Prompt, scales: Mapping[str, Scale]) -> dict[str
         found: dict[str, Any] = object_in(text, schema)
         return found
     alone = SCORE_NAMES if len(scales) == 1 else ()
-    marks: dict[str, Any] = {"rationale": text.strip()}
+    # "7" or "7/10" gives no reason.
+    marks: dict[str, Any] = {"rationale": text.strip()} if any(map(str.isalpha, text)) else {}
     for name, scale in scales.items():
         spoken = name.replace("_", " ")
         marks[name] = number_in(text, scale.low, scale.high, (name, spoken, *alone))

@@ -113,11 +113,18 @@ def test_3_when_a_ceiling_is_reached_and_the_same_command_goes_on(
     assert "2" in done.stderr
     assert "the same command continues" in done.stderr
     assert not (home / "out.jsonl").exists()
+    state = process("report", "runs/out")
+    assert state.returncode == 0, state.stderr
+    assert "runs/out was stopped before its end" in state.stdout
+    assert "requests   2 sent" in state.stdout
+    assert process("report", "runs/out", "--json").returncode == 2
     done = process(*arguments, "--max-requests", "4")
     assert done.returncode == 0, done.stderr
     report = json.loads((home / "runs" / "out" / "report.json").read_text())
     assert report["requests"]["sent"] == 4
     assert report["kept"] == 2
+    assert (report["this_time"]["sent"], report["this_time"]["replayed"]) == (2, 2)
+    assert "this time  2 sent, 2 replayed" in done.stdout
 
 
 def test_4_and_one_line_when_nobody_expected_it(home: Path, environment: dict[str, str]) -> None:

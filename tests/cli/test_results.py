@@ -92,8 +92,15 @@ def test_a_long_text_is_cut_unless_full(home: Path, ok: Callable[..., str]) -> N
     (home / "long.jsonl").write_text(json.dumps({"instruction": "x", "output": long}) + "\n")
     ok("filter", "long.jsonl", "length", "-o", "o.jsonl")
     row = next(iter(Result.open("runs/o").kept)).id
-    assert "line 39" not in ok("explain", "runs/o", row)
-    assert "line 39" in ok("explain", "runs/o", row, "--full")
+    cut = ok("explain", "runs/o", row)
+    shown = [line.strip() for line in cut.splitlines() if "line" in line]
+    assert shown == [
+        "assistant: line 0 of many",
+        *(f"line {n} of many" for n in range(1, 6)),
+        "... 29 lines more (--full shows them) ...",
+        *(f"line {n} of many" for n in range(35, 40)),
+    ]
+    assert "line 20" in ok("explain", "runs/o", row, "--full")
 
 
 def test_compare_names_what_changed(run: Result, ok: Callable[..., str]) -> None:

@@ -43,7 +43,10 @@ def test_a_text_is_squeezed_to_its_beginning_and_end() -> None:
 
 def test_lines_are_wrapped_and_counted() -> None:
     assert wrapped("aaa bbb\n\nccc", 4) == ["aaa", "bbb", "", "ccc"]
-    assert wrapped("a\nb\nc\nd", 4, 3) == ["a", "b", "..."]
+    assert wrapped("a\nb\nc\nd", 4, 3) == ["a", "...", "d"]
+    text = "\n".join("abcdefgh")
+    assert wrapped(text, 4, 6, "({} more)") == ["a", "b", "c", "(3 more)", "g", "h"]
+    assert wrapped(text, 4, 8) == list("abcdefgh")
 
 
 def test_texts_stand_beside_each_other_and_hang_below_themselves() -> None:

@@ -24,7 +24,7 @@ LAYERS = (
     ("result",),
     ("lookup",),
     ("engine",),
-    ("explain", "rethreshold"),
+    ("explain", "rethreshold", "standing"),
     ("cli",),
     ("__main__",),
 )

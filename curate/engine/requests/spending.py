@@ -82,10 +82,7 @@ class Spending:
 
     def tally(self) -> Tally:
         """Return what the run has spent so far."""
-        sql = f"SELECT {_COLUMNS} FROM spending WHERE run = ?"
-        values: list[Any] = [*self._store.read(sql, (self.run_id,))[0]]
-        values[-2:] = [values[-2] / PICO, values[-1] / PICO]
-        return Tally(*values)
+        return tally_of(self._store, self.run_id)
 
     def check(self, name: str, model: Model) -> None:
         """Refuse a model without a price when there is a ceiling on cost."""
@@ -190,6 +187,14 @@ class Spending:
             f"next request may cost up to {usd(bound)}. Raise --max-cost (to {enough:.2f} or more) "
             "and run the same command again; nothing that was answered is asked again"
         )
+
+
+def tally_of(store: Store, run_id: str) -> Tally:
+    """Return what a run has spent so far, without writing: nothing, where the store has no such."""
+    rows = store.read(f"SELECT {_COLUMNS} FROM spending WHERE run = ?", (run_id,))
+    values: list[Any] = [*rows[0]] if rows else [0] * len(_COLUMNS.split(","))
+    values[-2:] = [values[-2] / PICO, values[-1] / PICO]
+    return Tally(*values)
 
 
 def _check_ceiling(flag: str, value: float | None) -> None:

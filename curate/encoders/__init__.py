@@ -30,6 +30,9 @@ def encode(
 ) -> np.ndarray:
     """Return the vectors of texts as a float32 matrix with a line for each, stored nowhere.
 
+    Lines have the length 1 where the model normalises them, as the default one does: then a product
+    of two is their cosine.
+
     Args:
         texts: the texts; an empty one is encoded like any other.
         encoder: a folder or a name on the Hugging Face Hub; the default comes with the `local`

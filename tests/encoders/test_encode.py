@@ -31,6 +31,7 @@ def test_a_list_becomes_a_matrix() -> None:
     )
     assert cat.shape == (384,)
     assert cat.dtype == np.float32
+    assert np.abs(np.linalg.norm([cat, kitten, law], axis=1) - 1).max() < 1e-6
     assert cat @ kitten > 0.5 > 0.2 > cat @ law
     assert cat @ again > 0.9999
     asked = encoders.encode(["A cat sits."], prefix="query: ", dtype="float32", device="cpu")

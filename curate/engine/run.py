@@ -261,14 +261,18 @@ class _Run:
             decider = decider_of(segment.cut)
             waits = segment.cut is not None and decider is None
             spill = waits and self.opened.total_bytes > IN_MEMORY_BYTES
+            asker = next((step.title for step in segment.steps if asks(step)), None)
+            if asker is not None:
+                # Its requests are under way long before its first part is done.
+                self._tell(asker, 0, 0)
             stream = publisher.written_down(local.run(segment, states, count, hold=spill))
             if segment.cut is None:
-                yield from self._counted(stream)
+                yield from self._counted(stream, asker or "writing")
                 return
             if decider is not None:
                 states = decide_as_they_come(segment.cut, decider, stream)
                 continue
-            done = list(self._watched(stream, segment.cut.title))
+            done = list(self._watched(stream, asker or segment.cut.title))
             if spill:
                 # Arrow keeps freed memory for its next tables; the decision needs it more.
                 pa.default_memory_pool().release_unused()
@@ -317,8 +321,8 @@ class _Run:
             self._tell(phase, done + 1, 0)
             yield state
 
-    def _counted(self, stream: Iterable[PartState]) -> Iterable[PartState]:
-        for state in self._watched(stream, "writing"):
+    def _counted(self, stream: Iterable[PartState], phase: str) -> Iterable[PartState]:
+        for state in self._watched(stream, phase):
             for label, tally in total([state]).items():
                 self.tallies.setdefault(label, Tally()).add(tally)
             yield state

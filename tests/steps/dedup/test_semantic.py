@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -215,14 +216,16 @@ def test_real_rows_are_apart_and_every_dropped_one_has_its_witness(tmp_path):
         seen.append(np.array(vectors(sketches, "vector")))
         return decided(step, positions, sketches)
 
-    pipeline = Pipeline(
-        [Semantic(on="instruction", similarity=0.8)],
-        encoders={"e": {"model": "hf:sentence-transformers/all-MiniLM-L6-v2", "max_length": 8}},
-        inputs={f"input{n}": str(DATA / name) for n, name in enumerate(FILES)},
-    )
+    def pipeline(**fields):
+        return Pipeline(
+            [Semantic(on="instruction", similarity=0.8, **fields)],
+            encoders={"e": {"model": "hf:sentence-transformers/all-MiniLM-L6-v2", "max_length": 8}},
+            inputs={f"input{n}": str(DATA / name) for n, name in enumerate(FILES)},
+        )
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Semantic, "decide", decide)
-        result = pipeline.run(run=tmp_path / "run", store=tmp_path / "store")
+        result = pipeline().run(run=tmp_path / "run", store=tmp_path / "store")
     assert result.summary["in"] > 30_000 and result.summary["failed"] == 0
     matrix = seen[0].astype(np.float64)
     lengths = np.linalg.norm(matrix, axis=1)
@@ -240,6 +243,10 @@ def test_real_rows_are_apart_and_every_dropped_one_has_its_witness(tmp_path):
     scores = np.array([line["score"] for line in found])
     assert scores.min() >= 0.8
     assert np.isin(right, kept).all() and (right < left).all()
-    np.testing.assert_allclose(
-        np.einsum("ij,ij->i", matrix[left], matrix[right]), scores, atol=1e-9
-    )
+    cosines = np.einsum("ij,ij->i", matrix[left], matrix[right])
+    np.testing.assert_allclose(cosines, scores, atol=1e-9)
+
+    indexed = pipeline(exact_up_to=1000).run(run=tmp_path / "index", store=tmp_path / "store")
+    (told,) = (r for r in indexed.summary["steps"][0]["remarks"] if r.startswith("an index"))
+    assert float(re.search(r"recall ([\d.]+) of [\d,]+ pairs at 0.8", told)[1]) >= 0.999
+    assert indexed.summary["requests"]["sent"] == 0

@@ -91,7 +91,7 @@ class _Checked:
 
     def _fail(self, message: str, field: str = "") -> Any:
         path = ("steps", self.index, self.step.name, field)
-        raise self.pipeline.error(path, message, step=self.step.title)
+        raise self.pipeline.error(path, message, step=self.step.title) from None
 
     def _scores(self, scoring: list[str]) -> None:
         for label in self.step.reads_scores():

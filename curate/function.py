@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from curate.errors import UsageError
 from curate.row import Record, Row
-from curate.step import Asking, Drop, Generate, Made
+from curate.step import Asking, Drop, Generate, Made, Step
 
 RowFunction = Callable[[Row], Any]
 _ALLOWED = "True (keep), False (drop), a Record, a Drop, the row, or a list of these"
@@ -88,8 +88,14 @@ def from_function(function: RowFunction, *, label: str | None = None) -> Functio
     Raises:
         UsageError: `function` cannot be called with one row, or is `async`.
     """
+    if isinstance(function, type) and issubclass(function, Step):
+        name = function.__name__
+        raise UsageError(f"found the class {name} among the steps; write {name}(), a step of it")
     if not callable(function) or isinstance(function, type):
-        raise UsageError(f"found {function!r} among the steps; a step or a function is allowed")
+        raise UsageError(
+            f"found {function!r} among the steps; a step such as Length(min=3) or a function is "
+            "allowed"
+        )
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise UsageError(
             f"the function {function.__name__} is async; a step yields its requests instead: "

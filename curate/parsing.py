@@ -177,7 +177,7 @@ def build(
     try:
         cls = catalog.find(name)
     except RecipeError as error:
-        raise document.error(path, error.message) from error
+        raise document.error(path, error.message) from None
     title = str(values.get("label") or name)
     fields = {item.name: item for item in dataclasses.fields(cls)}
     for key in values:

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 from curate import recipe
 from curate.catalog import require_packages
@@ -23,6 +23,7 @@ from curate.labels import labelled, with_encoders
 from curate.step import Step
 
 if TYPE_CHECKING:
+    from curate.engine.options import Progress, RunOptions
     from curate.result import Result
 
 
@@ -91,10 +92,10 @@ class Pipeline:
             return checked(step)
         except FieldProblem as problem:
             path = ("steps", index, step.name, problem.field)
-            raise self.error(path, str(problem), step=step.title) from problem
+            raise self.error(path, str(problem), step=step.title) from None
         except MissingExtra as error:
             where = ("steps", index)
-            raise self.error(where, error.message, step=step.title, type_=MissingExtra) from error
+            raise self.error(where, error.message, step=step.title, type_=MissingExtra) from None
 
     def _mapping(self, name: str, value: Any) -> FrozenMap | None:
         if value is None:
@@ -104,13 +105,13 @@ class Pipeline:
         try:
             return FrozenMap(freeze(value))
         except ValueError as error:
-            raise self.error((name,), f"{name}: {error}") from error
+            raise self.error((name,), f"{name}: {error}") from None
 
     def _scalar(self, name: str, value: Any, type_: Any) -> Any:
         try:
             return fit(name, value, type_)
         except FieldProblem as problem:
-            raise self.error((name,), str(problem)) from problem
+            raise self.error((name,), str(problem)) from None
 
     # -- YAML --------------------------------------------------------------------------------------
 
@@ -187,26 +188,71 @@ class Pipeline:
 
     # -- the run -----------------------------------------------------------------------------------
 
-    def run(self, inputs: Any = None, **options: Any) -> Result:
+    def run(
+        self,
+        inputs: Any = None,
+        *,
+        run: str | Path | None = None,
+        store: str | Path | None = None,
+        limit: int | None = None,
+        max_cost: float | None = None,
+        max_requests: int | None = None,
+        dry_run: bool = False,
+        workers: int | None = None,
+        chunk_rows: int = 4096,
+        concurrency: int | None = None,
+        replace: bool = False,
+        retry_failed: bool = False,
+        allow_failed: float = 0.0,
+        shape: str | None = None,
+        output: str | Path | None = None,
+        output_shape: str | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        **unknown: Never,
+    ) -> Result:
         """Run the recipe on `inputs` (its own, if none are given) and return the result.
 
-        `inputs` is a path, a list of dicts, a pandas DataFrame or a `datasets.Dataset`; `options`
-        are those of `curate.engine.options.RunOptions` (`run`, `store`, `limit`, `max_cost`, ...).
+        Args:
+            inputs: A path, a list of dicts, a pandas DataFrame or a `datasets.Dataset`.
+            run: The run folder; by default one below `runs/`, by the recipe's name or its content.
+            store: The folder of stored replies (`.curate`).
+            limit: Read the first rows only.
+            max_cost: Never spend more US dollars in this run folder.
+            max_requests: Never send more requests in this run folder.
+            dry_run: Check everything and tell what would be asked; `summary` of the result has it.
+            workers: Threads or processes at most; all cores by default.
+            chunk_rows: Rows that steps see at once; it changes no result.
+            concurrency: Requests under way at once, at most; it changes no result.
+            replace: Replace another run in the folder; its spending still counts.
+            retry_failed: Ask again where a stored reply was unusable.
+            allow_failed: The share of rows that may fail before `exit_code` is 1.
+            shape: Read inputs in this shape; it is found out by default.
+            output: A file for the kept rows, beside the run folder.
+            output_shape: The shape of `output`; by default that of the inputs.
+            progress: Called a few times a second with the state of the run.
+            unknown: Nothing: a name that is none of these is refused.
+
+        Raises:
+            UsageError: the recipe, the inputs or the options are wrong; nothing was spent.
+            CeilingReached: the next request could pass a ceiling.
+            StoppedShort: the disk is full, the store or a server failed, or a step cannot decide.
         """
+        given = {k: v for k, v in locals().items() if k not in ("self", "inputs", "unknown")}
+        from curate.engine.options import options_of, told_in_python
+
+        with told_in_python():
+            return self._run(inputs, options_of({**given, **unknown}))
+
+    def _run(self, inputs: Any, options: RunOptions) -> Result:
         from curate.pandas_later import leave_pandas_for_later
 
         leave_pandas_for_later()
-        from curate.engine.options import RunOptions
         from curate.engine.outputs import write_outputs
         from curate.engine.run import execute
 
-        for name in ("run", "store", "output"):
-            if isinstance(options.get(name), str):
-                options[name] = Path(options[name])
-        chosen = RunOptions(**options)
-        result = execute(self, inputs, chosen)
-        if self.outputs and not chosen.dry_run:
-            write_outputs(result, self.outputs, chosen.output_shape)
+        result = execute(self, inputs, options)
+        if self.outputs and not options.dry_run:
+            write_outputs(result, self.outputs, options.output_shape)
         return result
 
 

@@ -33,6 +33,7 @@ KEYS: dict[str, type] = {
     "schema": dict,
 }
 REQUIRED = ("name", "version", "source", "variables")
+_TYPES = {str: "a text", int: "a whole number", list: "a list of names", dict: "a mapping"}
 
 
 class Rendered(NamedTuple):
@@ -156,9 +157,14 @@ def _front_matter(text: str, path: Path) -> dict[str, Any]:
         raise RecipeError(f"front matter is not YAML: {error}", file=str(path)) from error
     if not isinstance(head, dict):
         raise RecipeError(f"front matter must be a mapping of {list(KEYS)}", file=str(path))
-    for key in REQUIRED:
-        if key not in head:
-            raise RecipeError(f"front matter lacks '{key}'", file=str(path))
+    lacking = [key for key in REQUIRED if key not in head]
+    if lacking:
+        raise RecipeError(
+            f"front matter lacks {', '.join(map(repr, lacking))}; it must have "
+            f"{', '.join(f'{key} ({_TYPES[KEYS[key]]})' for key in REQUIRED)}",
+            file=str(path),
+            line=1,
+        )
     for key, value in head.items():
         _check_key(key, value, path)
     return head
@@ -171,7 +177,7 @@ def _check_key(key: Any, value: Any, path: Path) -> None:
         )
     if type(value) is not KEYS[key]:
         raise RecipeError(
-            f"front matter's '{key}' is {value!r}; it must be of type {KEYS[key].__name__}",
+            f"front matter's '{key}' is {value!r}; it must be {_TYPES[KEYS[key]]}",
             file=str(path),
         )
     if isinstance(value, list):

@@ -301,14 +301,19 @@ def test_functions_have_labels_and_no_yaml() -> None:
         Pipeline.from_yaml(pipeline.to_yaml(partial=True))
 
 
+def test_a_class_among_the_steps_is_told_to_be_called() -> None:
+    with pytest.raises(UsageError, match=r"the class Length among the steps; write Length\(\)"):
+        Pipeline([Length])
+
+
 def test_what_is_no_function_is_refused() -> None:
     async def later(row: Row) -> bool:
         return True
 
     with pytest.raises(UsageError, match="later is async"):
         Pipeline([later])
-    for wrong in (3, "length", Length):
-        with pytest.raises(UsageError, match="a step or a function is allowed"):
+    for wrong in (3, "length", int):
+        with pytest.raises(UsageError, match=r"a step such as Length\(min=3\) or a function is"):
             Pipeline([wrong])  # type: ignore[list-item]
     for wrong in (Length(), "length", 3):
         with pytest.raises(RecipeError, match="steps must be a list"):

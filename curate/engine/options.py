@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from curate.errors import UsageError
+from curate.catalog import unknown
+from curate.errors import CurateError, UsageError
 
 # One store per project folder.
 DEFAULT_STORE = Path(".curate")
@@ -79,3 +84,41 @@ class RunOptions:
         share = self.allow_failed
         if not isinstance(share, int | float) or not 0 <= share <= 1:
             raise UsageError(f"allow_failed is {share!r}; it must be a share from 0 to 1")
+
+
+def options_of(given: Mapping[str, Any]) -> RunOptions:
+    """Return the options that Python gives by name; a folder or a file may be a text.
+
+    Raises:
+        UsageError: a name is no option, or its value is not allowed.
+    """
+    names = [item.name for item in dataclasses.fields(RunOptions)]
+    for name in given:
+        if name not in names:
+            raise UsageError(unknown("option", name, names))
+    paths = {k: Path(v) for k, v in given.items() if k in _PATHS and isinstance(v, str)}
+    return RunOptions(**{**given, **paths})
+
+
+_PATHS = ("run", "store", "output")
+
+
+@contextmanager
+def told_in_python() -> Iterator[None]:
+    """Note below errors that speak of flags what these are called in Python.
+
+    A note belongs to the traceback: the command line, which shows none, does not print it.
+    """
+    try:
+        yield
+    except CurateError as error:
+        flags = {item.name: item.type for item in dataclasses.fields(RunOptions)}
+        named = (flag.replace("-", "_") for flag in re.findall(r"--([a-z][a-z-]+)", str(error)))
+        told = [
+            f"{name}=True" if flags[name] == "bool" else f"{name}=..."
+            for name in dict.fromkeys(named)
+            if name in flags
+        ]
+        if told:
+            error.add_note(f"in Python, flags are arguments of run: run({', '.join(told)})")
+        raise

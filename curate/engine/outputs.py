@@ -57,7 +57,7 @@ def check_outputs(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> No
         try:
             _check(path, shape or wanted, {kind}, opened)
         except UsageError as error:
-            raise pipeline.error(("outputs", kind), f"outputs.{kind}: {error}") from error
+            raise pipeline.error(("outputs", kind), f"outputs.{kind}: {error}") from None
 
 
 def _check(path: Path, shape: str | None, kinds: set[str] | None, opened: Inputs) -> None:

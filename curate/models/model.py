@@ -174,7 +174,7 @@ def check_specs(pipeline: Pipeline) -> None:
             try:
                 parse_spec(spec, name=name)
             except RecipeError as error:
-                raise pipeline.error((part, name), error.message) from error
+                raise pipeline.error((part, name), error.message) from None
 
 
 def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSpec:

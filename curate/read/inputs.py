@@ -125,7 +125,7 @@ def _called(name: str, path: Path) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        raise type(error)(str(error).replace(str(path), name)) from error
+        raise type(error)(str(error).replace(str(path), name)) from None
 
 
 def open_records(where: str) -> Iterator[tuple[str, Iterator[Read]]]:

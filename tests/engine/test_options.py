@@ -1,9 +1,15 @@
 """Options of a run given in Python are held to what the command line allows."""
 
+import dataclasses
+import inspect
+from typing import Any
+
 import pytest
 
-from curate.engine.options import RunOptions
+from curate import Pipeline
+from curate.engine.options import RunOptions, told_in_python
 from curate.errors import UsageError
+from curate.steps import Length
 
 
 @pytest.mark.parametrize(
@@ -25,3 +31,36 @@ def test_a_wrong_option_is_named(options: dict[str, object], message: str) -> No
 
 def test_the_least_values_are_allowed() -> None:
     RunOptions(limit=0, workers=1, chunk_rows=1, concurrency=1, allow_failed=1)
+
+
+def test_run_names_every_option_with_its_default() -> None:
+    parameters = inspect.signature(Pipeline.run).parameters.values()
+    named = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert named == {item.name: item.default for item in dataclasses.fields(RunOptions)}
+    documented = inspect.getdoc(Pipeline.run) or ""
+    assert all(f"    {name}: " in documented for name in named)
+
+
+def test_a_misspelt_option_is_told_the_right_one() -> None:
+    misspelt: Any = {"max_cosst": 3}
+    with pytest.raises(UsageError, match="unknown option 'max_cosst'; did you mean 'max_cost'"):
+        Pipeline([Length()]).run([], **misspelt)
+
+
+def test_flags_are_called_by_their_names_in_python() -> None:
+    with pytest.raises(UsageError) as caught, told_in_python():
+        raise UsageError("give --run RUN, or add --replace; --set and --model are none of run's")
+    note = "in Python, flags are arguments of run: run(run=..., replace=True)"
+    assert caught.value.__notes__ == [note]
+    with pytest.raises(UsageError) as plain, told_in_python():
+        raise UsageError("nothing to translate")
+    assert not hasattr(plain.value, "__notes__")
+
+
+def test_a_misread_file_tells_python_how_to_name_its_shape(tmp_path: Any) -> None:
+    odd = tmp_path / "odd.jsonl"
+    odd.write_text('{"a": "b"}\n')
+    with pytest.raises(UsageError, match="--shape SHAPE") as caught:
+        Pipeline([Length()]).run(odd, run=tmp_path / "run")
+    assert "run(shape=...)" in caught.value.__notes__[0]
+    assert caught.value.__suppress_context__

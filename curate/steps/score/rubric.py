@@ -77,7 +77,7 @@ class Rubric(Filter):
             prompt = prompts.load(self.prompt)
             scales = scales_of(prompt)
         except CurateError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(str(error)) from None
         _check_variables(prompt, self.reference)
         if self.dimension is not None and self.dimension not in scales:
             raise ValueError(f"dimension is '{self.dimension}'; {self.prompt} has {list(scales)}")

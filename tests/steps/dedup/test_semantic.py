@@ -86,6 +86,26 @@ def test_whom_it_keeps(step, kept):
     assert np.flatnonzero(decide(step, rows).code < 0).tolist() == [kept]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_shuffled_rows_under_a_total_priority_keep_the_same_texts(seed):
+    random = np.random.default_rng(seed)
+    degrees = random.choice(360, 40, replace=False)
+    names, ranks = [f"at {angle}" for angle in degrees], random.permutation(40).astype(float)
+    step = Semantic(keep="best", by="judge", similarity=cosine(12))
+
+    def kept(order):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, angle in zip(names, degrees.tolist(), strict=True):
+                patch.setitem(ANGLES, name, angle)
+            rows = rows_of([names[n] for n in order], [ranks[n] for n in order])
+            code = decide(step, rows).code
+        return {names[n] for n, dropped in zip(order, code >= 0, strict=True) if not dropped}
+
+    straight = kept(range(40))
+    assert kept(random.permutation(40).tolist()) == straight
+    assert len(straight) < 40
+
+
 def test_chunks_are_sketched_as_rows_are():
     rows = rows_of(["north", "", "east"], [1.0, None, 3.0])
     for step in (Semantic(by="judge"), Semantic(on="response")):

@@ -52,7 +52,9 @@ def window(sets: pa.ChunkedArray) -> Sets:
         sizes.append(np.diff(offsets).astype(np.int32))
     if not spans:
         count = len(sets)
-        return Sets(np.zeros(0, np.uint64), np.zeros(count, np.int64), np.zeros(count, np.int32))
+        # Not writable, as below: each kernel would be compiled a second time for nothing at all.
+        none = np.frombuffer(b"", np.uint64)
+        return Sets(none, np.zeros(count, np.int64), np.zeros(count, np.int32))
     low, high = min(a for a, _ in spans), max(b for _, b in spans)
     values = np.asarray(_Memory(low, (high - low) // 8))
     return Sets(values, np.concatenate(starts) - low // 8, np.concatenate(sizes))

@@ -53,11 +53,13 @@ def _count(texts: Bytes) -> Counts:
 def text_bytes(texts: pa.Array) -> Bytes:
     """Return the bytes and offsets behind an Arrow string array without nulls, uncopied."""
     _, offsets, data = texts.buffers()
+    # Never writable, as some buffers are: each kernel would be compiled a second time for those.
+    view = np.frombuffer(memoryview(data or b"").toreadonly(), np.uint8)
     if not len(texts):
-        return Bytes(np.zeros(0, np.uint8), np.zeros(1, np.int32))
+        return Bytes(view, np.zeros(1, np.int32))
     width: Any = np.int64 if pa.types.is_large_string(texts.type) else np.int32
     ends = np.frombuffer(offsets, width)[texts.offset : texts.offset + len(texts) + 1]
-    return Bytes(np.frombuffer(data or b"", np.uint8), ends)
+    return Bytes(view, ends)
 
 
 @functools.cache

@@ -6,6 +6,8 @@ rows holds one file of it.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -108,9 +110,11 @@ def _files(folder: Path, sections: Iterable[str] = ENDINGS) -> Iterator[Path]:
 
 @dataclass
 class Examples:
-    """The rows that ended at one step for one reason: how many there are, and the first of them.
+    """The rows that ended at one step for one reason: how many there are, and some of them.
 
     `texts` holds the instruction and the response of these by id; of an unreadable line, itself.
+    `scores` are what the step gave them, `partners` the rows that it kept instead (their texts are
+    in `texts`, too), and `details` the evidence that it noted.
     """
 
     step: str
@@ -119,45 +123,133 @@ class Examples:
     count: int = 0
     ids: list[str] = field(default_factory=list)
     texts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    scores: dict[str, float | None] = field(default_factory=dict)
+    partners: dict[str, str] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
 
-def examples(folder: Path, labels: Iterable[str], most: int) -> list[Examples]:
-    """Return every reason for which rows were dropped or failed, step by step, with `most` rows."""
-    found: dict[tuple[str, str, str], Examples] = {}
-    for label in ("read", *labels):
-        for path in sorted((folder / "ledger" / label).glob("*.parquet")):
-            _collect(path, label, most, found)
-    texts = _texts(folder, {one for each in found.values() for one in each.ids})
-    for each in found.values():
-        each.texts = {one: texts.get(one, ("", "")) for one in each.ids}
-    return list(found.values())
+def examples(
+    folder: Path, labels: Sequence[str], most: int, step: str | None = None
+) -> list[Examples]:
+    """Return every reason for which rows were dropped or failed, step by step, with `most` rows.
+
+    They are the first ones; of one `step`, those whose scores are closest to the rule.
+
+    Raises:
+        UsageError: no step has that label.
+    """
+    every = ("read", *labels)
+    if step is not None and step not in every:
+        raise UsageError(f"no step is labelled '{step}'; this run has {', '.join(labels)}")
+    found = [
+        each
+        for label in (every if step is None else (step,))
+        for each in _of_step(folder, label, most, closest=step is not None)
+    ]
+    wanted = {one for each in found for one in (*each.ids, *each.partners.values())}
+    texts = _texts(folder, wanted, _ENDS if step is None else ENDINGS)
+    for each in found:
+        ids = (*each.ids, *each.partners.values())
+        each.texts = {one: texts[one] for one in ids if one in texts}
+    return found
 
 
-def _collect(
-    path: Path, label: str, most: int, found: dict[tuple[str, str, str], Examples]
-) -> None:
-    """Add the rows that one ledger file says were dropped or failed."""
+def _of_step(folder: Path, label: str, most: int, *, closest: bool) -> Iterator[Examples]:
+    """Yield what one step refused, reason by reason."""
+    reasons: dict[tuple[str, str], _Reason] = {}
+    passed = _Mean()
+    for path in sorted((folder / "ledger" / label).glob("*.parquet")):
+        _collect(path, most, reasons, passed)
+    for (outcome, reason), each in reasons.items():
+        lines = each.closest(passed, most) if closest else each.first[:most]
+        ids = [line["row"].hex() for line in lines]
+        pairs = list(zip(ids, lines, strict=True))
+        yield Examples(
+            label,
+            outcome,
+            reason,
+            each.count,
+            ids,
+            scores={one: line["score"] for one, line in pairs},
+            partners={one: line["partner"].hex() for one, line in pairs if line["partner"]},
+            details={one: json.loads(line["detail"]) for one, line in pairs if line["detail"]},
+        )
+
+
+@dataclass
+class _Mean:
+    """The mean of scores that come file by file."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, scores: pa.ChunkedArray) -> None:
+        import pyarrow.compute as pc
+
+        self.total += pc.sum(scores).as_py() or 0.0
+        self.count += len(scores) - scores.null_count
+
+    @property
+    def value(self) -> float | None:
+        return self.total / self.count if self.count else None
+
+
+@dataclass
+class _Reason:
+    """The ledger lines of one reason: the first ones, and those of the lowest and highest score."""
+
+    count: int = 0
+    first: list[dict[str, Any]] = field(default_factory=list)
+    lowest: list[dict[str, Any]] = field(default_factory=list)
+    highest: list[dict[str, Any]] = field(default_factory=list)
+    mean: _Mean = field(default_factory=_Mean)
+
+    def add(self, lines: pa.Table, most: int) -> None:
+        import pyarrow.compute as pc
+
+        self.count += len(lines)
+        self.mean.add(lines.column("score"))
+        self.first = [*self.first, *lines.slice(0, most).to_pylist()][:most]
+        for name, order, sign in (("lowest", "ascending", 1), ("highest", "descending", -1)):
+            # Stable: of equal scores the earlier row comes first, and rows without one come last.
+            best = pc.sort_indices(lines, [("score", order)])[:most]
+            every = [*getattr(self, name), *lines.take(best).to_pylist()]
+            every.sort(key=lambda line, sign=sign: _last_if_none(line["score"], sign))  # type: ignore[misc]
+            setattr(self, name, every[:most])
+
+    def closest(self, passed: _Mean, most: int) -> list[dict[str, Any]]:
+        """Return the rows that came closest to passing, from the side on which their scores lie."""
+        ours, theirs = self.mean.value, passed.value
+        below = ours is not None and theirs is not None and ours < theirs
+        return self.highest if below else self.lowest
+
+
+def _last_if_none(score: float | None, sign: int) -> float:
+    return math.inf if score is None else sign * score
+
+
+def _collect(path: Path, most: int, reasons: dict[tuple[str, str], _Reason], passed: _Mean) -> None:
+    """Add the rows that one ledger file says were dropped or failed, and the scores of others."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=["row", "outcome", "reason"])
-    ended = table.filter(pc.is_in(table.column("outcome"), pa.array(_ENDS)))
-    counts = ended.group_by(["outcome", "reason"], use_threads=False).aggregate([([], "count_all")])
-    for line in counts.to_pylist():
+    names = ["row", "outcome", "reason", "score", "partner", "detail"]
+    table = pq.read_table(path, columns=names)
+    refused = pc.is_in(table.column("outcome"), pa.array(_ENDS))
+    passed.add(table.filter(pc.invert(refused)).column("score"))
+    ended = table.filter(refused)
+    found = ended.group_by(["outcome", "reason"], use_threads=False).aggregate([])
+    for line in found.to_pylist():
         outcome, reason = line["outcome"], line["reason"] or ""
-        each = found.setdefault((label, outcome, reason), Examples(label, outcome, reason))
-        each.count += line["count_all"]
-        if len(each.ids) < most:
-            same = pc.and_(
-                pc.equal(ended.column("outcome"), outcome),
-                pc.equal(pc.fill_null(ended.column("reason"), ""), reason),
-            )
-            rows = ended.filter(same).column("row").slice(0, most - len(each.ids))
-            each.ids += [row.hex() for row in rows.to_pylist()]
+        same = pc.and_(
+            pc.equal(ended.column("outcome"), outcome),
+            pc.equal(pc.fill_null(ended.column("reason"), ""), reason),
+        )
+        reasons.setdefault((outcome, reason), _Reason()).add(ended.filter(same), most)
 
 
-def _texts(folder: Path, ids: set[str]) -> dict[str, tuple[str, str]]:
+def _texts(folder: Path, ids: set[str], sections: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return what to show of rows, by id."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -165,7 +257,7 @@ def _texts(folder: Path, ids: set[str]) -> dict[str, tuple[str, str]]:
 
     texts: dict[str, tuple[str, str]] = {}
     wanted = [bytes.fromhex(one) for one in ids]
-    for path in _files(folder, _ENDS) if ids else ():
+    for path in _files(folder, sections) if ids else ():
         column = pq.read_table(path, columns=["id"]).column("id")
         mask = pc.is_in(column, pa.array(wanted, column.type))
         if pc.any(mask).as_py():

@@ -204,11 +204,15 @@ class Result:
 
         return explain(self.folder, row)
 
-    def examples(self, most: int = 3) -> list[Examples]:
-        """Return every reason for which rows were dropped or failed, with `most` rows of each."""
+    def examples(self, most: int = 3, step: str | None = None) -> list[Examples]:
+        """Return every reason for which rows were dropped or failed, with `most` rows of each.
+
+        With a `step` (its label) only its own: the rows whose scores are closest to its rule, each
+        with the kept row that it was compared with.
+        """
         from curate.lookup import examples
 
-        return examples(self.folder, self.recipe["labels"], most)
+        return examples(self.folder, self.recipe["labels"], most, step)
 
     @cached_property
     def recipe(self) -> Mapping[str, Any]:

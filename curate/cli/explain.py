@@ -12,6 +12,7 @@ import typer
 
 from curate.cli.completion import runs_that_begin
 from curate.cli.flags import Debug
+from curate.errors import UsageError
 
 if TYPE_CHECKING:
     from curate.explain import Life
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # A longer text is cut here unless --full: a life should fit a screen or two.
 MOST_LINES = 12
 GAP = "... {:,} lines more (--full shows them) ..."
+# And of each text where rows are shown beside each other.
+MOST_BESIDE = 6
 # So many digits of an id tell the rows of a usual run apart; where not, `explain` lists them.
 SHORT = 8
 
@@ -33,6 +36,15 @@ def command(
         typer.Argument(
             metavar="ROW",
             help="The first digits of its id, or FILE:NUMBER for a record of an input.",
+        ),
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            "--step",
+            metavar="STEP",
+            help="Show rows that this step refused, those closest to its rule first: duplicates "
+            "beside the row that was kept.",
         ),
     ] = None,
     count: Annotated[
@@ -49,11 +61,13 @@ def command(
     from curate.cli.screen import headed
     from curate.result import Result
 
+    if row is not None and step is not None:
+        raise UsageError("--step shows rows of a step, and ROW is one row: leave one of them out")
     result = Result.open(run)
     if row is None:
-        found = result.examples(count)
+        found = result.examples(count, step)
         data: Any = [dataclasses.asdict(one) for one in found]
-        lines = _shown(found, run)
+        lines = _shown(found, run) if step is None else _closest(found, run, step, full)
     else:
         life = result.explain(row)
         data, lines = dataclasses.asdict(life), _told(life, 0 if full else MOST_LINES)
@@ -82,6 +96,50 @@ def _shown(found: Sequence[Examples], run: Path) -> Iterator[str]:
             yield f"  {row[:SHORT]}  {asked:<{size}} | {answered}".rstrip(" |")
         yield ""
     yield f"One row's whole life: curate explain {run} {found[0].ids[0][:SHORT]}"
+
+
+def _closest(found: Sequence[Examples], run: Path, step: str, full: bool) -> Iterator[str]:
+    """Yield what a step refused, the closest to its rule first, each row beside its partner."""
+    from curate.cli.screen import beside, clipped, width
+    from curate.row import printable
+
+    if not found:
+        yield printable(f"the step '{step}' dropped no row of {run}, and none failed there")
+        return
+    most = 0 if full else MOST_BESIDE
+    for one in found:
+        reason = clipped(one.reason, width() // 2)
+        yield f"{printable(step)}: {one.count:,} {one.outcome}, {reason}; closest to the rule first"
+        yield ""
+        for row in one.ids:
+            partner = one.partners.get(row)
+            yield _heading(one, row).ljust(width(), "=")
+            asked, answered = _sides(one, row)
+            if partner is None:
+                yield beside([asked], [answered], most)
+            else:
+                yield beside([asked, answered], _sides(one, partner), most)
+            yield ""
+    yield f"One row's whole life: curate explain {run} {found[0].ids[0][:SHORT]}"
+
+
+def _heading(one: Examples, row: str) -> str:
+    """Return the line above a row: its score, its id, and what it was compared with."""
+    from curate.row import printable
+
+    score, partner, detail = one.scores[row], one.partners.get(row), one.details.get(row) or {}
+    said = "" if score is None else f" {score:.6g}"
+    kept = f" | {partner[:SHORT]} kept" if partner else ""
+    if "against" in detail:
+        kept = f" | {detail['against']}"
+    if "test_set" in detail:
+        kept = f" | {detail['test_set']}, item {detail['item']}"
+    return printable(f"=={said}  {row[:SHORT]} {one.outcome}{kept} ")
+
+
+def _sides(one: Examples, row: str) -> tuple[str, str]:
+    asked, answered = one.texts.get(row, ("", ""))
+    return f"user: {asked}" if asked else "", f"assistant: {answered}" if answered else ""
 
 
 def _told(life: Life, most: int) -> Iterator[str]:

@@ -69,6 +69,70 @@ def test_explain_says_where_nothing_went(home: Path, ok: Callable[..., str]) -> 
     assert ok("explain", "runs/o") == "no row of runs/o was dropped or failed\n"
 
 
+def test_explain_of_a_step_shows_pairs_the_least_similar_first(
+    home: Path, ok: Callable[..., str]
+) -> None:
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    texts = [" ".join(words), " ".join([*words[:9], "last"]), " ".join([*words, "eleven"]), "other"]
+    rows = [{"instruction": text, "output": f"Answer {n}."} for n, text in enumerate(texts)]
+    (home / "near.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ok("filter", "near.jsonl", "near:on=instruction,similarity=0.5,shingle=1", "-o", "o.jsonl")
+    kept, twin, closer = (ok("explain", "runs/o", f"near.jsonl:{n}").split()[1] for n in (1, 2, 3))
+    said = ok("explain", "runs/o", "--step", "near").splitlines()
+    assert said[0] == "near: 2 dropped, near duplicate; closest to the rule first"
+    heads = [line.rstrip("=").strip() for line in said if line.startswith("==")]
+    assert heads == [
+        f"== {score}  {row[:8]} dropped | {kept[:8]} kept"
+        for score, row in (("0.818182", twin), ("0.909091", closer))
+    ]
+    sides = [side.strip() for side in said[said.index("") + 2].split(" | ")]
+    assert sides == [
+        "user: one two three four five six seven eight",
+        "user: one two three four five six seven eight",
+    ]
+    assert "assistant: Answer 1." in said[5] and said[5].endswith("| assistant: Answer 0.")
+    assert twin[:8] in ok("explain", "runs/o", "--step", "near", "-n", "1")
+    assert closer[:8] not in ok("explain", "runs/o", "--step", "near", "-n", "1")
+    (data,) = json.loads(ok("explain", "runs/o", "--step", "near", "--json"))
+    assert data["partners"] == {twin: kept, closer: kept}
+    assert data["texts"][kept] == [texts[0], "Answer 0."]
+    assert ok("explain", "runs/o", "--step", "read") == (
+        "the step 'read' dropped no row of runs/o, and none failed there\n"
+    )
+
+
+def test_explain_of_a_step_shows_the_rows_that_a_rule_just_refused(
+    home: Path, ok: Callable[..., str], curate: Callable[..., Any]
+) -> None:
+    rows = [{"instruction": "x", "output": "w " * n} for n in (1, 3, 2, 8, 9, 20, 30)]
+    (home / "n.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ok("filter", "n.jsonl", "length:on=response,min=8,max=10", "-o", "o.jsonl")
+    found = json.loads(ok("explain", "runs/o", "--step", "length", "-n", "2", "--json"))
+    assert {one["reason"]: list(one["scores"].values()) for one in found} == {
+        "fewer than 8 words": [3, 2],
+        "more than 10 words": [20, 30],
+    }
+    assert "== 3  " in ok("explain", "runs/o", "--step", "length", "-n", "1")
+    for arguments, says in (
+        (["--step", "lenght"], "this run has length"),
+        (["0", "--step", "length"], "leave one"),
+    ):
+        done = curate("explain", "runs/o", *arguments)
+        assert done.exit_code == 2
+        assert says in done.stderr
+
+
+def test_explain_names_the_test_item_that_a_row_holds(home: Path, ok: Callable[..., str]) -> None:
+    item = "Name a colour of the rainbow and say why it is there."
+    (home / "test.jsonl").write_text(json.dumps({"question": item}) + "\n")
+    (home / "n.jsonl").write_text(json.dumps({"instruction": item, "output": "Red."}) + "\n")
+    ok("filter", "n.jsonl", "contamination:against=[t=test.jsonl],n=5", "length", "-o", "o.jsonl")
+    said = ok("explain", "runs/o", "--step", "contamination")
+    assert "dropped | t, item 0 ===" in said
+    ok("filter", "n.jsonl", "exact:on=instruction,against=n.jsonl", "-o", "p.jsonl")
+    assert " dropped | n.jsonl:1 ===" in ok("explain", "runs/p", "--step", "exact")
+
+
 def test_explain_shows_the_kept_duplicate(home: Path, ok: Callable[..., str]) -> None:
     with (home / "rows.jsonl").open("a") as file:
         file.write(json.dumps({"instruction": "Name a town.", "output": "Paris."}) + "\n")

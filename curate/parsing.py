@@ -21,8 +21,14 @@ _SHAPE = "a recipe is a mapping with `steps` and, if you like, " + ", ".join(
 )
 
 
-def pipeline_parts(document: Document) -> dict[str, Any]:
+# What a model is called that answers every step which names none.
+ANSWERER = "model"
+
+
+def pipeline_parts(document: Document, *, answered: bool = False) -> dict[str, Any]:
     """Return the arguments of `Pipeline` that `document` holds.
+
+    Steps that name no model ask `ANSWERER` where they are `answered`.
 
     Raises:
         RecipeError: a part is unknown, missing or of another type.
@@ -39,7 +45,9 @@ def pipeline_parts(document: Document) -> dict[str, Any]:
             ("steps",), f"`steps` must be a list of steps, each behind '- '{found}"
         )
     parts = {key: _part(document, key, value) for key, value in data.items() if key != "steps"}
-    parts["steps"] = [_step(document, index, item) for index, item in enumerate(data["steps"])]
+    parts["steps"] = [
+        _step(document, index, item, answered) for index, item in enumerate(data["steps"])
+    ]
     return {key: value for key, value in parts.items() if value is not None}
 
 
@@ -134,11 +142,11 @@ def _check_keys(document: Document, path: tuple[str, ...], place: Any) -> None:
             raise document.error((*path, key), f"{'.'.join(path)}: {wrong}")
 
 
-def _step(document: Document, index: int, item: Any) -> Step:
+def _step(document: Document, index: int, item: Any, answered: bool) -> Step:
     """Return one entry of `steps` as a step."""
     path = ("steps", index)
     if isinstance(item, str):
-        return build(document, (*path, item), item, {})
+        return build(document, (*path, item), item, {}, answered=answered)
     if not isinstance(item, Mapping) or not item:
         raise document.error(
             path, f"a step is a name, or `name: {{field: value}}`, found {_what(item)}"
@@ -157,13 +165,20 @@ def _step(document: Document, index: int, item: Any) -> Step:
             f"the fields of a step are a mapping, as in {{min: 3}}; found {shown(values)}",
             step=name,
         )
-    return build(document, (*path, name), name, values or {})
+    return build(document, (*path, name), name, values or {}, answered=answered)
 
 
 def build(
-    document: Document, path: tuple[str | int, ...], name: str, values: Mapping[str, Any]
+    document: Document,
+    path: tuple[str | int, ...],
+    name: str,
+    values: Mapping[str, Any],
+    *,
+    answered: bool = False,
 ) -> Step:
     """Return the step `name` with `values`, which lie at `path` of `document`.
+
+    Where it is `answered`, a step that needs a model and names none asks `ANSWERER`.
 
     Raises:
         RecipeError: the step or a field is unknown, or a required field is missing.
@@ -183,8 +198,17 @@ def build(
     for key in values:
         if key not in fields:
             raise document.error((*path, key), catalog.unknown("field", key, fields), step=title)
+    if answered:
+        values = {**_asking(fields), **values}
     for key, item in fields.items():
         if key not in values and default_of(item) is dataclasses.MISSING:
             wanted = type_text(types_of(cls)[key])
             raise document.error(path, f"the field '{key}' is missing: give {wanted}", step=title)
     return cls(**values)
+
+
+def _asking(fields: Mapping[str, dataclasses.Field[Any]]) -> dict[str, Any]:
+    """Return the field that says who answers, if there is one that has no answer of its own."""
+    nobody = (dataclasses.MISSING, None, ())
+    filled = {"model": ANSWERER, "models": (ANSWERER,)}
+    return {k: v for k, v in filled.items() if k in fields and default_of(fields[k]) in nobody}

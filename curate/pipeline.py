@@ -116,8 +116,11 @@ class Pipeline:
     # -- YAML --------------------------------------------------------------------------------------
 
     @classmethod
-    def from_yaml(cls, source: str | Path) -> Pipeline:
+    def from_yaml(cls, source: str | Path, *, answered: bool = False) -> Pipeline:
         """Read a recipe from a file, or from YAML text.
+
+        Where it is `answered`, steps that name no model ask one called `model`, which
+        `with_settings` can then say: `pipeline.with_settings({"models.model": "local"})`.
 
         Raises:
             RecipeError: the recipe is wrong; the message names file, line and step.
@@ -125,7 +128,7 @@ class Pipeline:
         from curate.parsing import pipeline_parts
 
         document = recipe.parse(*recipe.read_text(source))
-        return cls(**pipeline_parts(document), places=document)
+        return cls(**pipeline_parts(document, answered=answered), places=document)
 
     def to_yaml(self, *, partial: bool = False) -> str:
         """Return the recipe as YAML.

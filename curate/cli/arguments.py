@@ -25,8 +25,10 @@ def settings_of(texts: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def step_of(text: str) -> Step:
+def step_of(text: str, *, answered: bool = False) -> Step:
     """Return the step that `NAME` or `NAME:key=value,...` describes.
+
+    Where it is `answered`, by `--model`, it needs to name no model.
 
     Only the first colon splits; values are YAML scalars or lists in brackets, and a list of one
     text needs none.
@@ -50,7 +52,7 @@ def step_of(text: str) -> Step:
         if key.strip() in values:
             raise UsageError(f"{name}: '{key.strip()}' is given twice")
         values[key.strip()] = value_of(value, f"{name}:{key.strip()}")
-    return build(Document(None), (), name.strip(), values)
+    return build(Document(None), (), name.strip(), values, answered=answered)
 
 
 def _no_field(name: str, found: str, before: Mapping[str, Any]) -> str:

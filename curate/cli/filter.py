@@ -34,7 +34,9 @@ def command(
     from curate.engine.folder import RunFolder
     from curate.pipeline import Pipeline
 
-    pipeline = Pipeline([step_of(text) for text in steps], inputs=source)
+    pipeline = Pipeline(
+        [step_of(text, answered=bool(flags.model)) for text in steps], inputs=source
+    )
     run = flags.run or Path("runs") / stem(output)
     folder = RunFolder(run)
     replaced = output.is_file() and not folder.wrote(output)

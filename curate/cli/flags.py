@@ -38,6 +38,10 @@ Debug = Annotated[
 ]
 
 
+# The fields of steps that name the models which they ask.
+_ANSWERING = ("model", "models")
+
+
 @dataclass(frozen=True)
 class Flags:
     """What the shared flags say."""
@@ -129,7 +133,8 @@ class Flags:
         pipeline = pipeline.with_settings(settings_of(self.settings))
         if self.model is None:
             return pipeline
-        names = {step.model for step in pipeline.steps if hasattr(step, "model") and step.model}
+        given = [getattr(step, name, None) for step in pipeline.steps for name in _ANSWERING]
+        names = {n for one in given for n in ((one,) if isinstance(one, str) else one or ())}
         return pipeline.with_settings({f"models.{name}": self.model for name in sorted(names)})
 
 

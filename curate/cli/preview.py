@@ -48,7 +48,7 @@ def command(
     """Show a few rows, each beside its way through the steps."""
     from curate.cli.running import start
 
-    pipeline = _pipeline_of(what)
+    pipeline = _pipeline_of(what, answered=bool(flags.model))
     with tempfile.TemporaryDirectory(prefix="curate-preview-") as folder:
         result = start(pipeline, flags, run=Path(folder) / "run", limit=flags.limit or count)
         if flags.dry_run:
@@ -56,7 +56,7 @@ def command(
         typer.echo("\n".join(_shown(result)).strip("\n"))
 
 
-def _pipeline_of(what: list[str]) -> Pipeline:
+def _pipeline_of(what: list[str], *, answered: bool) -> Pipeline:
     """Return the recipe, or the steps with their input (the example data, if none is given)."""
     from curate import catalog, data
     from curate.cli.arguments import step_of
@@ -65,10 +65,11 @@ def _pipeline_of(what: list[str]) -> Pipeline:
     names = catalog.operators()
     first = what[0]
     if len(what) == 1 and first.partition(":")[0] not in names:
-        return Pipeline.from_yaml(data.recipe(first))
+        return Pipeline.from_yaml(data.recipe(first), answered=answered)
+    source, texts = first, what[1:]
     if first.partition(":")[0] in names:
-        return Pipeline([step_of(text) for text in what], inputs="pipelines/data/tasks.jsonl.gz")
-    return Pipeline([step_of(text) for text in what[1:]], inputs=first)
+        source, texts = "pipelines/data/tasks.jsonl.gz", what
+    return Pipeline([step_of(text, answered=answered) for text in texts], inputs=source)
 
 
 def _shown(result: Result) -> Iterator[str]:

@@ -36,5 +36,5 @@ def command(
             f"{where} would be the run's folder, not a file; name a file of the kept rows in the "
             f"recipe's `outputs`, or write it afterwards: curate export RUN -o {where}"
         )
-    pipeline = Pipeline.from_yaml(data.recipe(recipe))
+    pipeline = Pipeline.from_yaml(data.recipe(recipe), answered=bool(flags.model))
     finish(start(pipeline, flags, run=where), flags)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from curate import Pipeline
 from curate.cli.running import plan
 
 from .conftest import lines_of
@@ -107,3 +108,36 @@ def test_a_file_of_another_run_is_said_to_be_replaced(
     assert other.exit_code == 0 and told in other.stdout, other.output
     assert "Paris" not in str(lines_of(home / "calm.jsonl"))
     assert told in typed(*command, "length:min=3", "--run", "runs/a").stdout
+
+
+@pytest.mark.parametrize(
+    ("step", "models"),
+    [
+        ("rubric", {"model": "scripted:r.jsonl"}),
+        ("rubric:model=judge", {"judge": "scripted:r.jsonl"}),
+        ("respond", {"model": "scripted:r.jsonl"}),
+        ("respond:models=[a,b],samples=2", {"a": "scripted:r.jsonl", "b": "scripted:r.jsonl"}),
+        ("length", None),
+    ],
+)
+def test_one_model_answers_every_step_also_those_that_name_none(
+    curate: Callable[..., Any], home: Path, step: str, models: dict[str, str] | None
+) -> None:
+    (home / "r.jsonl").write_text("")
+    asked = ("--model", "scripted:r.jsonl", "--dry-run", "--save-as")
+    done = curate("filter", "rows.jsonl", step, "-o", "o.jsonl", *asked, "as.yaml")
+    assert done.exit_code == 0, done.output
+    saved = Pipeline.from_yaml(home / "as.yaml")
+    assert saved.models == models
+    # A recipe whose step names nobody is answered likewise.
+    name, _, fields = step.partition(":")
+    (home / "it.yaml").write_text(f"inputs: rows.jsonl\nsteps:\n- {name}\n")
+    if not fields:
+        done = curate("run", "it.yaml", *asked, "again.yaml")
+        assert done.exit_code == 0, done.output
+        assert Pipeline.from_yaml(home / "again.yaml") == saved
+
+
+def test_without_a_model_a_step_says_how_to_give_one(curate: Callable[..., Any]) -> None:
+    refused = curate("filter", "rows.jsonl", "rubric", "-o", "o.jsonl")
+    assert refused.exit_code == 2 and "(or give --model MODEL)" in refused.stderr

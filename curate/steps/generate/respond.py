@@ -39,7 +39,9 @@ class Respond(Generate):
     def check(self) -> None:
         """Reject a step that asks nobody, asks twice alike, or asks for nothing."""
         if not self.models:
-            raise ValueError("models must name one or several of the recipe's models")
+            raise ValueError(
+                "models must name one or several of the recipe's models (or give --model MODEL)"
+            )
         if len(set(self.models)) < len(self.models):
             raise ValueError("models names one twice; samples says how often each one answers")
         for name in ("samples", "max_tokens"):

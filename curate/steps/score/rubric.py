@@ -61,7 +61,7 @@ class Rubric(Filter):
     def check(self) -> None:
         """Reject a step that asks nobody, and limits that nothing can meet."""
         if not self.model:
-            raise ValueError("model must name one of the recipe's models")
+            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
         if self.repairs < 0:
             raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
         if self.complete and self.structured:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 
 from curate.kernels.cosine_join import BYTES_PER_PAIR, Neighbours, both_ways
 from curate.kernels.cosine_screen import Screen, prepared, screen_for
@@ -99,10 +100,11 @@ class Lists:
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield products of bounded size: a list, vectors that look into it, members of it."""
         count = int(self._probes.max(initial=-1)) + 1
-        who = _grouped(self._probes[asking].ravel(), count)
-        whom = _grouped(self._probes[members, 0], count)
-        for number, (places, own) in enumerate(zip(who, whom, strict=True)):
-            some, others = asking[places // self._probes.shape[1]], members[own]
+        who, theirs = _grouped(self._probes[asking], count)
+        whom, own = _grouped(self._probes[members, 0], count)
+        for number in range(count):
+            some = asking[who[theirs[number]] // self._probes.shape[1]]
+            others = members[whom[own[number]]]
             for a in range(0, len(some), _ASKED):
                 for b in range(0, len(others), _MEMBERS):
                     yield number, some[a : a + _ASKED], others[b : b + _MEMBERS]
@@ -127,15 +129,25 @@ def _probes(own: Directions, lines: np.ndarray) -> np.ndarray:
     count = max(1, round(_LISTS_PER_ROOT * math.sqrt(len(lines))))
     sample = lines[:: max(1, len(lines) // (_SAMPLED * count))]
     centroids = spherical_means(own, sample, count, rounds=_ROUNDS)
-    return closest_centres(own, lines, centroids, PROBES)
+    small = np.int16 if count <= np.iinfo(np.int16).max else np.int32
+    return closest_centres(own, lines, centroids, PROBES).astype(small)
 
 
-def _grouped(labels: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """Yield for each of `count` labels the places that have it, ascending."""
-    order = np.argsort(labels, kind="stable")
-    ends = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=count))])
-    for start, end in itertools.pairwise(ends.tolist()):
-        yield order[start:end]
+def _grouped(labels: np.ndarray, count: int) -> tuple[np.ndarray, list[slice]]:
+    """Return the places of labels, those of one label together, and where each label has them."""
+    ends = np.zeros(count + 1, np.int64)
+    np.cumsum(np.bincount(labels.ravel(), minlength=count), out=ends[1:])
+    places = np.empty(labels.size, np.int32)
+    _group(labels, ends[:-1].copy(), places)
+    return places, [slice(start, end) for start, end in itertools.pairwise(ends.tolist())]
+
+
+@njit(nogil=True, cache=True)
+def _group(labels: np.ndarray, ends: np.ndarray, places: np.ndarray) -> None:
+    for place in range(labels.size):
+        label = labels.flat[place]
+        places[ends[label]] = place
+        ends[label] += 1
 
 
 def _different(

@@ -22,7 +22,7 @@ from curate.kernels.directions import Directions, margin_of, unit
 
 # From this many vectors on, bfloat16 products save more than it takes to load torch.
 LOAD_TORCH = 32_768
-_BLOCK = 4096  # vectors prepared together
+_BLOCK = 1024  # vectors prepared together
 _SHAPES = 256  # products have multiples of so many lines and columns
 _FLOAT32, _BFLOAT16 = 2.0**-24, 2.0**-8  # unit roundoff
 

@@ -19,7 +19,7 @@ from curate.kernels.cover import Cover
 from curate.kernels.directions import LANES, Directions, cosine_of, cosines_between
 
 ROUNDS = 50
-_BLOCK = 4096  # lines of products with all centres held at a time, by each thread
+_BLOCK = 1024  # lines of products with all centres held at a time, by each thread
 
 
 class Clusters(NamedTuple):

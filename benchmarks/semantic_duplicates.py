@@ -227,7 +227,7 @@ def child(name: str, path: Path, count: int) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     left, right = CONTENDERS[name](vectors)
     seconds, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     first = Directions.of(vectors).first  # we name no pair of a copy: it shares its vector's pairs
     own = (first[left] == left) & (first[right] == right)
     left, right = left[own], right[own]

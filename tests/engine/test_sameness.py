@@ -65,7 +65,7 @@ def test_parts_and_spilled_segments_change_no_byte(
     from curate.steps.filters.length import Length
 
     path = tmp_path / "rows.jsonl"
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in numbered(40_000))
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in numbered(10_000))
     path.write_text(text, encoding="utf-8")
     steps = [Length(min=2, on="response"), Exact(), Fragile()]
     want = fingerprint(run(steps, str(path), tmp_path / "a", workers=1, chunk_rows=4096).folder)

@@ -139,9 +139,13 @@ class TestBothWays:
         assert all(len(token["top"]) >= 2 for token in fine.logprobs)
 
     def test_a_seed_repeats_a_sample(self, inside: Any) -> None:
-        asks = [Ask(prompt="It", temperature=1.0, max_tokens=12, seed=s) for s in (1, 1, 2)]
-        first, again, other = (reply.text for reply in answers(inside, *asks))
+        asks = [
+            Ask(prompt="It", temperature=1.0, max_tokens=12, seed=seed, sample=sample)
+            for seed, sample in ((1, 0), (1, 0), (2, 0), (1, 1))
+        ]
+        first, again, other, second = (reply.text for reply in answers(inside, *asks))
         assert first == again != other
+        assert second != first, "two samples of one seed would be one answer"
 
     def test_throughput(self, inside: Any) -> None:
         asks = [Ask.text(f"Write about {n}.", temperature=1.0, max_tokens=64) for n in range(64)]

@@ -77,24 +77,25 @@ def test_the_schema(ok: Callable[..., str]) -> None:
     assert json.loads(ok("steps", "--schema")) == recipe_schema()
 
 
-def test_the_store_is_counted_cleaned_and_exported(process: Curate, home: Path) -> None:
+def test_the_store_is_counted_cleaned_and_exported(
+    process: Curate, curate: Callable[..., Any], home: Path
+) -> None:
     model = script(home, "colour=5", "town=1", "bad=2")
     arguments = ("filter", "rows.jsonl", "judge", "-o", "out.jsonl", "--model", model)
     assert process(*arguments).returncode == 0
-    numbers = json.loads(process("store", "stats", "--json").stdout)
+    numbers = json.loads(curate("store", "stats", "--json").stdout)
     assert (numbers["replies"], numbers["requests"], numbers["runs"]) == (4, 4, 1)
     done = process("store", "export")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted(line["reply"]["text"] for line in lines) == ["1", "2", "5", "5"]
-    assert process("store", "export", "-o", "all.jsonl").returncode == 0
+    assert curate("store", "export", "-o", "all.jsonl").exit_code == 0
     assert (home / "all.jsonl").read_text() == done.stdout
-    assert process("store", "export", "-o", "all.jsonl").returncode == 2
-    assert "0 replies deleted" in process("store", "gc").stdout
+    assert curate("store", "export", "-o", "all.jsonl").exit_code == 2
+    assert "0 replies deleted" in curate("store", "gc").stdout
     told = process("explain", "runs/out", lines_ids(home)[0]).stdout
     assert "asked scripted" in told
     assert "reply: " in told
-    told = process("doctor").stdout
-    assert "4 replies" in told
+    assert "4 replies" in curate("doctor").stdout
 
 
 def lines_ids(home: Path) -> list[str]:

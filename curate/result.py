@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
+from curate.marks import ENDING, endings, marked, marks_of, with_endings
 from curate.report import Failure, render
 from curate.row import FIELD_TYPES, KINDS, Row
 
@@ -78,24 +79,46 @@ class Rows:
         table = pq.ParquetFile(path).read()
         return table if self._side is None else table.filter(_on_side(table, self._side))
 
-    def to_list(self) -> list[dict[str, Any]]:
+    def _all_published(self, *, why: bool) -> Iterator[tuple[str, pa.Table]]:
+        """Yield each file's kind and rows; dropped ones with the columns that say why."""
+        files = self.files()
+        found = endings(self.folder.parent) if why and files and self._are_dropped else None
+        for path in files:
+            table = self._published(path)
+            yield path.parent.name, table if found is None else with_endings(table, found)
+
+    @property
+    def _are_dropped(self) -> bool:
+        return self.folder.name == "dropped"
+
+    def to_list(self, *, marks: bool = False) -> list[dict[str, Any]]:
         """Return the rows as records: their fields, and the extra columns that came with them.
 
         Failed ones say at which step and why; an unreadable line is its file, line and raw text.
+        With `marks` each has a column `curate` with its id, source, parents, scores and notes; a
+        dropped one has its step, reason, score and partner there, too.
         """
         from curate.chunk import rows_of
 
-        return [
-            {**as_record(row), **failure}
-            for table in self.tables()
-            for row, failure in zip(rows_of(table), _failures(table), strict=True)
-        ]
+        records = []
+        for kind, table in self._all_published(why=marks):
+            none: list[dict[str, Any]] = [{}] * len(table)
+            failures = none if self._are_dropped else _failures(table)
+            ends = table.select(ENDING).to_pylist() if marks and self._are_dropped else none
+            rows = rows_of(working_columns(table, kind))
+            for row, failure, end in zip(rows, failures, ends, strict=True):
+                record = {**as_record(row), **failure}
+                records.append(marked(record, {**marks_of(row), **end}) if marks else record)
+        return records
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the rows' files as one data frame, ids as hexadecimal text."""
+        """Return the rows' files as one data frame, ids as hexadecimal text.
+
+        Dropped rows have columns that say why: `step`, `reason`, `score` and `partner`.
+        """
         import pandas as pd
 
-        frames = [readable_ids(self._published(path)).to_pandas() for path in self.files()]
+        frames = [readable_ids(t).to_pandas() for _, t in self._all_published(why=True)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def to_datasets(self) -> datasets.Dataset:

@@ -9,7 +9,7 @@ from curate import Pipeline
 from curate.errors import UsageError
 from curate.row import Row
 from curate.step import Drop
-from curate.steps import Pii
+from curate.steps import Exact, Length, Pii
 
 
 def test_failed_rows_say_why(tmp_path: Path) -> None:
@@ -86,3 +86,42 @@ def test_rows_as_a_list_are_as_a_step_left_them_and_read_again(tmp_path: Path) -
     assert set(record) == {"prompt", "chosen", "rejected", "margin", "p_chosen", "lot"}
     again = Pipeline([Pii()]).run([record], run=tmp_path / "again")
     assert again.kept.to_list() == [record]
+
+
+def test_marks_and_reasons_come_with_rows_that_are_asked_for_them(tmp_path: Path) -> None:
+    words = "Name a colour of the rainbow."
+    rows = [
+        {"instruction": words, "output": "Red.", "level": 1},
+        {"instruction": "Why?", "output": "So."},
+        {"instruction": words, "output": "Red.", "level": 2},
+    ]
+    steps = [Length(on="whole", min=3), Exact()]
+    result = Pipeline(steps).run(rows, run=tmp_path / "run", store=tmp_path / "store")
+    (kept,) = result.kept.to_list(marks=True)
+    marks = kept.pop("curate")
+    assert kept == result.kept.to_list()[0]
+    assert marks["id"] == next(iter(result.kept)).id
+    assert marks["scores"] == {"length": 7.0, "exact": None}
+    assert (marks["source"], marks["parents"], marks["notes"]) == ("input", [], None)
+    short, twin = (record["curate"] for record in result.dropped.to_list(marks=True))
+    assert (short["step"], short["reason"], short["score"]) == ("length", "fewer than 3 words", 2.0)
+    assert (twin["step"], twin["reason"], twin["partner"]) == (
+        "exact",
+        "exact duplicate",
+        marks["id"],
+    )
+    assert result.explain(twin["id"]).outcome == "dropped"
+    frame = result.dropped.to_pandas()
+    assert frame.step.tolist() == ["length", "exact"]
+    assert frame.reason.tolist() == ["fewer than 3 words", "exact duplicate"]
+    assert frame.partner.tolist()[1] == marks["id"]
+    assert frame.id.tolist() == [short["id"], twin["id"]]
+    assert not {"step", "curate"} & set(result.kept.to_pandas().columns)
+
+
+def test_marks_take_no_column_from_a_row(tmp_path: Path) -> None:
+    rows = [{"instruction": "Why is that?", "output": "So.", "curate": 1}]
+    result = Pipeline([Length(min=1)]).run(rows, run=tmp_path / "run", store=tmp_path / "store")
+    assert result.kept.to_list()[0]["curate"] == 1
+    with pytest.raises(UsageError, match="has a column 'curate' of its own"):
+        result.kept.to_list(marks=True)

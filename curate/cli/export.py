@@ -63,15 +63,25 @@ def command(
             autocompletion=shapes_that_begin,
         ),
     ] = None,
+    marks: Annotated[
+        bool,
+        typer.Option(
+            "--marks",
+            help="Of a RUN: add a column `curate` with each row's id, source, parents, scores and "
+            "notes.",
+        ),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
     target = _target(output, split, shard_rows)
     # A run that has not finished is a run, too: it says so.
     if any((Path(source) / name).exists() for name in ("report.json", ".state")):
-        _export_run(Path(source), target, kind, split)
+        _export_run(Path(source), target, kind, split, marks)
     elif split is not None:
         raise UsageError(f"--split takes a run in which rows were split; {source} is none")
+    elif marks:
+        raise UsageError(f"--marks takes a run, whose steps marked rows; {source} is none")
     else:
         _export_data(source, target, kind, shape)
 
@@ -98,7 +108,9 @@ def _target(output: str, split: str | None, shard_rows: int | None) -> _Target:
     return _Target(Path(output), split or "train", None)
 
 
-def _export_run(run: Path, target: _Target, kind: str | None, split: str | None) -> None:
+def _export_run(
+    run: Path, target: _Target, kind: str | None, split: str | None, marks: bool
+) -> None:
     from curate.result import Result
     from curate.write import write_rows, write_shards
 
@@ -106,9 +118,9 @@ def _export_run(run: Path, target: _Target, kind: str | None, split: str | None)
     rows = kept if split is None else kept.split(split)
     path, name, size = target
     if size is None:
-        count = write_rows(rows.tables(), path, kind)
+        count = write_rows(rows.tables(), path, kind, marks=marks)
     else:
-        count = write_shards(rows.tables(), path, kind, rows=size, split=name)
+        count = write_shards(rows.tables(), path, kind, rows=size, split=name, marks=marks)
     typer.echo(f"{count:,} rows written to {path}")
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from curate.errors import UsageError
+from curate.marks import marked, marks_of
 from curate.read.shapes import names as shape_names
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.fields import dumps
@@ -40,8 +41,12 @@ _SIDES = frozenset(("prompt", "completion", "chosen", "rejected"))
 Records = Iterator[dict[str, Any]]
 
 
-def write_rows(tables: Iterable[pa.Table], path: str | Path, shape: str | None = None) -> int:
+def write_rows(
+    tables: Iterable[pa.Table], path: str | Path, shape: str | None = None, *, marks: bool = False
+) -> int:
     """Write the rows of `tables` (columns as in `curate.chunk`) to `path`; return how many.
+
+    With `marks` each has a column `curate` with its id, source, parents, scores and notes.
 
     Raises:
         UsageError: the ending names no known format, or a row does not fit the shape.
@@ -50,7 +55,7 @@ def write_rows(tables: Iterable[pa.Table], path: str | Path, shape: str | None =
     write = _writer(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.tmp")
-    counted = _Counted(_records(tables, shape))
+    counted = _Counted(_records(tables, shape, marks=marks))
     try:
         write(counted, partial)
         _sync(partial)
@@ -80,7 +85,7 @@ class _Counted:
             yield record
 
 
-def _records(tables: Iterable[pa.Table], shape: str | None) -> Records:
+def _records(tables: Iterable[pa.Table], shape: str | None, *, marks: bool) -> Records:
     from curate.chunk import rows_of
 
     forms: dict[str, type] = {}
@@ -90,7 +95,7 @@ def _records(tables: Iterable[pa.Table], shape: str | None) -> Records:
             for name in _SIDES.intersection(record):
                 if forms.setdefault(name, type(record[name])) is not type(record[name]):
                     raise UsageError(_other_form(row, name, record[name]))
-            yield record
+            yield marked(record, marks_of(row)) if marks else record
 
 
 def _other_form(row: Row, name: str, value: Any) -> str:

@@ -38,6 +38,7 @@ def write_shards(
     *,
     rows: int = SHARD_ROWS,
     split: str = "train",
+    marks: bool = False,
 ) -> int:
     """Write the rows of `tables` as shards into a new or empty `folder`; return how many rows.
 
@@ -48,7 +49,7 @@ def write_shards(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
         whole = Path(aside) / "whole.parquet"
-        count = write_rows(tables, whole, shape)
+        count = write_rows(tables, whole, shape, marks=marks)
         cut(whole, folder, rows=rows, split=split)
     return count
 

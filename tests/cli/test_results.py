@@ -202,6 +202,21 @@ def test_export_writes_the_kept_rows(run: Result, ok: Callable[..., str], home: 
     assert ok("export", "a.parquet", "-o", "b.jsonl") == "3 rows written to b.jsonl\n"
 
 
+@pytest.mark.parametrize("target", ["a.jsonl", "shards/"])
+def test_export_adds_marks_where_they_are_asked_for(
+    run: Result, ok: Callable[..., str], curate: Callable[..., Any], home: Path, target: str
+) -> None:
+    ok("export", "r", "-o", target, "--as", "alpaca", "--marks")
+    source = "a.jsonl" if target == "a.jsonl" else "shards/*.parquet"
+    ok("export", source, "-o", "b.jsonl", "--as", "alpaca")
+    first = lines_of(home / "b.jsonl")[0]
+    row = next(iter(run.kept))
+    assert first["curate"]["id"] == row.id
+    assert first["curate"]["scores"] == {"length": row.scores["length"]}
+    done = curate("export", "rows.jsonl", "-o", "c.jsonl", "--marks")
+    assert (done.exit_code, "--marks takes a run" in done.stderr) == (2, True)
+
+
 def test_export_of_data_names_what_it_could_not_read(
     curate: Callable[..., Any], home: Path
 ) -> None:

@@ -19,7 +19,7 @@ LAYERS = (
     ("check", "parsing", "settings", "recipe_schema"),
     ("pipeline",),
     ("encoders",),
-    ("models", "report"),
+    ("models", "report", "marks"),
     ("write",),
     ("result",),
     ("lookup",),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import curate.steps
+from curate.data import install_command
 from curate.errors import MissingExtra, RecipeError, UsageError
 from curate.fields import default_of, plain, type_text, types_of
 from curate.step import Filter, Gather, Generate, Grow, Step, Whole, snake_case
@@ -137,10 +138,15 @@ def find_class(class_name: str) -> type[Step] | None:
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return the message for a name that does not exist, with the closest one and the list."""
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1)
-    guess = f"; did you mean '{close[0]}'?" if close else ""
+    guess = closest(name, names)
     listed = ", ".join(names) or "there are none"
     return f"unknown {what} '{name}'{guess} (known: {listed})"
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the question whether the closest known name was meant, where one is close."""
+    close = difflib.get_close_matches(str(name), sorted(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def require_packages(cls: type[Step]) -> None:
@@ -148,9 +154,9 @@ def require_packages(cls: type[Step]) -> None:
     absent = [name for name in cls.packages if _is_missing(name)]
     if not absent:
         return
-    wanted = f"'curate-align[{cls.extra}]'" if cls.extra else " ".join(absent)
+    command = install_command(cls.extra) if cls.extra else f"pip install {' '.join(absent)}"
     raise MissingExtra(
-        f"needs {', '.join(absent)}, which is not installed; install it with: pip install {wanted}",
+        f"needs {', '.join(absent)}, which is not installed; install it with: {command}",
         step=cls.name,
     )
 

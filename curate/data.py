@@ -6,12 +6,15 @@ folders inside the package. The price of two places is this module: nobody else 
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Literal
 
 from curate.errors import UsageError
 
 PACKAGE = Path(__file__).resolve().parent
+# What a recipe is never called, though every JSON text is YAML.
+_DATA = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".csv", ".tsv")
 Folder = Literal["prompts", "pipelines"]
 
 
@@ -19,6 +22,17 @@ def folder(name: Folder) -> Path:
     """Return the folder `name` of the installed package, or of the checkout it runs from."""
     installed = PACKAGE / "_data" / name
     return installed if installed.is_dir() else PACKAGE.parent / name
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra here: of the checkout, where there is one."""
+    root = PACKAGE.parent
+    if not (root / "constraints.txt").is_file() or not (root / "pyproject.toml").is_file():
+        return f"pip install 'curate-align[{extra}]'"
+    here = root == Path.cwd()
+    constraints = "constraints.txt" if here else shlex.quote(str(root / "constraints.txt"))
+    place = "." if here else str(root)
+    return f"pip install -c {constraints} -e {shlex.quote(f'{place}[{extra}]')}"
 
 
 def recipes() -> dict[str, Path]:
@@ -30,6 +44,11 @@ def recipe(given: str | Path) -> Path:
     """Return the recipe file at `given`, or the ready recipe of that name."""
     path = Path(given)
     if path.is_file():
+        if path.name.endswith(_DATA):
+            raise UsageError(
+                f"{given} is data, not a recipe; name it in a recipe's `inputs`, or give it steps "
+                f"(`curate steps` lists them): curate filter {given} STEP... -o OUT.jsonl"
+            )
         return path
     ready = recipes()
     # `quickstart`, `quickstart.yaml` and `pipelines/quickstart.yaml` all mean the ready one: a

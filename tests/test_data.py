@@ -118,3 +118,29 @@ def _script() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_an_extra_is_installed_from_the_checkout_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "the clone"
+    (root / "curate").mkdir(parents=True)
+    monkeypatch.setattr(data, "PACKAGE", root / "curate")
+    assert data.install_command("local") == "pip install 'curate-align[local]'"
+    for name in ("constraints.txt", "pyproject.toml"):
+        (root / name).touch()
+    monkeypatch.chdir(tmp_path)
+    said = f"pip install -c '{root}/constraints.txt' -e '{root}[local]'"
+    assert data.install_command("local") == said
+    monkeypatch.chdir(root)
+    assert data.install_command("local") == "pip install -c constraints.txt -e '.[local]'"
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.jsonl.gz"])
+def test_data_in_the_place_of_a_recipe_is_called_data(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text('{"instruction": "x"}\n{"instruction": "y"}\n')
+    with pytest.raises(UsageError, match=f"is data, not a recipe.*curate filter {name} STEP"):
+        data.recipe(name)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from curate import Pipeline
 from curate.ask import Ask, Reply
+from curate.data import install_command
 from curate.errors import MissingExtra, RecipeError, UsageError
 from curate.row import Message, Record, Row
 from curate.step import Drop, Filter, rule
@@ -186,7 +187,7 @@ def test_a_missing_extra_names_the_command() -> None:
     with pytest.raises(MissingExtra) as caught:
         Pipeline([Far()])
     assert "needs surely_not_here" in str(caught.value)
-    assert "pip install 'curate-align[vllm]'" in str(caught.value)
+    assert f"install it with: {install_command('vllm')}" in str(caught.value)
 
 
 # -- settings --------------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ def _extras() -> Iterator[Finding]:
     import re
     from importlib.metadata import requires
 
+    from curate.data import install_command
+
     wanted: dict[str, list[str]] = {}
     for requirement in requires("curate-align") or ():
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
@@ -67,7 +69,7 @@ def _extras() -> Iterator[Finding]:
             wanted.setdefault(extra.group(1), []).append(package.group())
     for name, packages in wanted.items():
         absent = [package for package in packages if _version(package) is None]
-        said = f"needs {', '.join(absent)}: pip install 'curate-align[{name}]'"
+        said = f"needs {', '.join(absent)}: {install_command(name)}"
         yield OFF if absent else OK, f"extra {name}", said if absent else "installed"
 
 

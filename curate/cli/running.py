@@ -145,9 +145,9 @@ def expected(estimate: Mapping[str, Any]) -> str:
         f"; {batch['discount']:.0%} off in batch jobs of '{name}' ({batch['source']})"
         for name, batch in estimate.get("batch", {}).items()
     )
+    stored = f"{estimate['replayed']:,} more" if estimate["replayed"] else "none of them"
     return (
-        f"would ask about {estimate['requests']:,} requests (the store has "
-        f"{estimate['replayed']:,} more), {estimate['input_tokens']:,} + "
-        f"{estimate['output_tokens']:,} tokens, {money}{end}; "
-        f"from a sample of {estimate['sampled_rows']:,} rows{batches}"
+        f"would ask about {estimate['requests']:,} requests (the store has {stored}), "
+        f"{estimate['input_tokens']:,} + {estimate['output_tokens']:,} tokens, "
+        f"{money}{end}; from a sample of {estimate['sampled_rows']:,} rows{batches}"
     )

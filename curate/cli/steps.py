@@ -72,6 +72,7 @@ def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:
     import inspect
 
     from curate.cli.screen import table
+    from curate.data import install_command
 
     lines = [f"{step['name']} ({step['kind']})", "", inspect.cleandoc(cls.__doc__ or ""), ""]
     fields = [
@@ -82,7 +83,7 @@ def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:
     if step["source"]:
         lines.append(f"source: {step['source']}")
     if step["extra"]:
-        lines.append(f"needs:  pip install 'curate-align[{step['extra']}]'")
+        lines.append(f"needs:  {install_command(step['extra'])}")
     default = next((f["default"] for f in step["fields"] if f["name"] == "prompt"), None)
     if isinstance(default, str):
         lines += _prompt(default)

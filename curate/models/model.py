@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import curate.models
 from curate.ask import Ask, Embed, Reply, Request
+from curate.catalog import closest
 from curate.credentials import holds_credentials
 from curate.errors import RecipeError
 
@@ -188,9 +189,10 @@ def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSp
         )
     prefix, _, rest = values["model"].partition(":")
     if prefix not in prefixes():
+        guess = closest(prefix, prefixes())
         raise RecipeError(
-            f"{where}unknown prefix '{prefix}' in '{_shown(values['model'])}'; this version knows: "
-            f"{', '.join(prefixes())}"
+            f"{where}unknown prefix '{prefix}' in '{_shown(values['model'])}'{guess} "
+            f"(this version knows: {', '.join(prefixes())})"
         )
     options = _own_options(prefix, values, where)
     if "of" in options:  # A model that asks another one.
@@ -239,7 +241,10 @@ def _own_options(prefix: str, values: Mapping[str, Any], where: str) -> dict[str
                 "and name that in 'api_key_env'"
             )
         if key not in allowed:
-            raise RecipeError(f"{where}unknown option '{key}'; allowed: {', '.join(allowed)}")
+            guess = closest(key, allowed)
+            raise RecipeError(
+                f"{where}unknown option '{key}'{guess} (allowed: {', '.join(sorted(allowed))})"
+            )
     return {key: values[key] for key in own if values.get(key) is not None}
 
 

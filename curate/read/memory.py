@@ -43,7 +43,7 @@ def _records(source: str, given: Any) -> Iterable[Any]:
         return records
     if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
         return given
-    raise UsageError(f"input '{source}' is a {type(given).__name__}; {_ALLOWED}")
+    raise UsageError(f"input '{source}' is of type {type(given).__name__}; {_ALLOWED}")
 
 
 def _settled(record: Any) -> Any:

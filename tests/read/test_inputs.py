@@ -90,7 +90,7 @@ def test_a_file_that_is_not_there_is_answered_with_a_like_one_only(tmp_path):
         (None, "no input"),
         ({}, "no input"),
         ("", "path is empty"),
-        (7, "input 'input' is a int"),
+        (7, "input 'input' is of type int"),
         ({"a": {"shape": "alpaca"}}, "input 'a' has no path"),
         ("rows.jsonl", "no such file"),
         ([1, 2], "holds no record .a row must be a dict, not int.; give a path, a list of dicts"),

@@ -165,9 +165,9 @@ class Spending:
             return None
         return CeilingReached(
             f"the server billed {usd(bill)} for one request, {usd(bill - bound)} more than the "
-            f"{usd(bound)} reserved for it under --max-cost {self.max_cost:g}; sending was stopped "
-            "at once. Check the model's price and whether the server keeps to max_tokens, then run "
-            "the same command again; nothing that was answered is asked again"
+            f"{usd(bound)} reserved for it under --max-cost {_plain(self.max_cost)}; sending was "
+            "stopped at once. Check the model's price and whether the server keeps to max_tokens, "
+            "then run the same command again; nothing that was answered is asked again"
         )
 
     def count(self, connection: sqlite3.Connection, *, replayed: int, failed: int) -> None:
@@ -182,10 +182,10 @@ class Spending:
     def _out_of_money(self, settled: int, reserved: int, bound: int) -> CeilingReached:
         enough = math.ceil((settled + reserved + bound) / PICO * 100) / 100
         return CeilingReached(
-            f"the ceiling of ${self.max_cost:g} (--max-cost) is reached: {usd(settled)} spent and "
-            f"{usd(reserved)} reserved by attempts whose bill is unknown, in this run so far; the "
-            f"next request may cost up to {usd(bound)}. Raise --max-cost (to {enough:.2f} or more) "
-            "and run the same command again; nothing that was answered is asked again"
+            f"the ceiling of ${_plain(self.max_cost)} (--max-cost) is reached: {usd(settled)} "
+            f"spent and {usd(reserved)} reserved by attempts whose bill is unknown, in this run so "
+            f"far; the next request may cost up to {usd(bound)}. Raise --max-cost (to {enough:.2f} "
+            "or more) and run the same command again; nothing that was answered is asked again"
         )
 
 
@@ -195,6 +195,11 @@ def tally_of(store: Store, run_id: str) -> Tally:
     values: list[Any] = [*rows[0]] if rows else [0] * len(_COLUMNS.split(","))
     values[-2:] = [values[-2] / PICO, values[-1] / PICO]
     return Tally(*values)
+
+
+def _plain(ceiling: float | None) -> str:
+    """Return a ceiling as people write it: 0.00001, not 1e-05."""
+    return f"{ceiling or 0:.12f}".rstrip("0").rstrip(".")
 
 
 def _check_ceiling(flag: str, value: float | None) -> None:

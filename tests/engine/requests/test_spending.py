@@ -19,6 +19,7 @@ from curate.engine.requests.drive import Job
 from curate.engine.requests.spending import (
     PICO,
     Spending,
+    _plain,
     bill_of,
     cost,
     output_bound,
@@ -364,3 +365,8 @@ def test_two_processes_of_one_run_keep_one_ceiling(tmp_path: Path) -> None:
     assert tally.reserved_usd == 0
     assert tally.cost_usd == pytest.approx(sent * 25e-6)
     assert tally.reserved_usd == 0
+
+
+@pytest.mark.parametrize(("ceiling", "text"), [(0.00001, "0.00001"), (10.0, "10"), (0, "0")])
+def test_a_ceiling_is_written_as_people_write_it(ceiling: float, text: str) -> None:
+    assert _plain(ceiling) == text

@@ -42,6 +42,9 @@ class Directions:
             raise ValueError(f"vectors must be a matrix with a line each, found {vectors.shape}")
         if vectors.dtype != np.float32 or not vectors.flags.c_contiguous:
             vectors = np.ascontiguousarray(vectors, np.float32)
+        # Never writable, as mapped ones: each kernel would be compiled a second time for others.
+        vectors = vectors.view()
+        vectors.flags.writeable = False
         lengths = np.empty(len(vectors))
         _measure(vectors, lengths)
         wrong = np.flatnonzero(~np.isfinite(lengths))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from curate.row import printable
+from curate.spread import SHARES, Spread
 
 # How every row ends; a run folder has a folder of each name.
 ENDINGS = ("kept", "used", "dropped", "failed")
@@ -23,9 +24,12 @@ class Failure(NamedTuple):
     rows: int
 
 
-def render(summary: Mapping[str, Any], failures: Sequence[Failure] = ()) -> str:
+def render(
+    summary: Mapping[str, Any], failures: Sequence[Failure] = (), scores: Sequence[Spread] = ()
+) -> str:
     """Return the funnel, the reasons and the spending of a run as plain text."""
-    lines = [_totals(summary), "", *_funnel(summary), *_reasons(summary), *_remarks(summary)]
+    lines = [_totals(summary), "", *_funnel(summary), *_reasons(summary), *_scores(scores)]
+    lines += _remarks(summary)
     lines += [*_failures(summary, failures), *_unreadable(summary), *_spending(summary)]
     lines += ["", f"{summary['seconds']:.1f} s, {summary['peak_memory_mb']:,.0f} MB at most"]
     return "\n".join(lines)
@@ -66,6 +70,29 @@ def _reasons(summary: Mapping[str, Any]) -> list[str]:
         for reason, count in step["reasons"].items()
     ]
     return ["", "dropped because", *_counted(found, summary["in"])] if found else []
+
+
+def _scores(scores: Sequence[Spread]) -> list[str]:
+    """Return what the scores of each step are: how many of each, or where shares of them end."""
+    many = [one for one in scores if not one.counts]
+    few = [one for one in scores if one.counts]
+    heads = ["least", *(f"{share:.0%}" for share in SHARES[1:-1]), "most"]
+    cells = [
+        [f"  {one.label}", f"{one.rows:,}", *(_number(value) for value in one.quantiles)]
+        for one in many
+    ]
+    size = max((len(one.label) for one in few), default=0)
+    counts = [
+        f"  {printable(one.label):<{size}}  "
+        + ", ".join(f"{count:,} of {_number(value)}" for value, count in one.counts)
+        for one in few
+    ]
+    lines = ["", *_columns([["scores", "rows", *heads], *cells], left=(0,))] if many else []
+    return lines + (["", "rows of each score", *counts] if few else [])
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _remarks(summary: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from curate.errors import UsageError
 from curate.marks import ENDING, endings, marked, marks_of, with_endings
 from curate.report import Failure, render
 from curate.row import FIELD_TYPES, KINDS, Row
+from curate.spread import spreads
 
 if TYPE_CHECKING:
     import datasets
@@ -201,9 +202,10 @@ class Result:
         """Rows on which a step failed, and lines that could not be read."""
         return Rows(self.folder / "failed")
 
-    def report(self) -> str:
-        """Return the funnel as a text for people."""
-        return render(self.summary, self._failures())
+    def report(self, *, scores: bool = False) -> str:
+        """Return the funnel as a text for people; with `scores`, how each step's are spread."""
+        spread = spreads(self.folder, self.recipe["labels"]) if scores else ()
+        return render(self.summary, self._failures(), spread)
 
     def _failures(self) -> list[Failure]:
         """Return the errors of failed rows, the most frequent first; unreadable lines have none."""

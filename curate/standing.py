@@ -78,5 +78,11 @@ def _told(one: Standing) -> Iterator[str]:
         f"tokens     {tally.input_tokens:,} in, {tally.output_tokens:,} out",
         f"cost       ${tally.cost_usd:.4f}, and ${tally.reserved_usd:.4f} reserved by requests "
         "whose bill is not known",
-        f"store      {printable(str(one.store))} holds {one.replies:,} replies, of all its runs",
+        f"store      {printable(_short(one.store))} holds {one.replies:,} replies, of all its runs",
     )
+
+
+def _short(path: Path) -> str:
+    """Return a path as seen from the working folder, where it lies in it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -31,7 +31,7 @@ def stopped(tmp_path: Path) -> Path:
     return run
 
 
-def test_a_stopped_run_tells_what_it_spent(stopped: Path) -> None:
+def test_a_stopped_run_tells_what_it_spent(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = standing(stopped)
     assert found is not None and found.tally is not None
     assert (found.going, found.tally.sent, found.replies) == (False, 2, 2)
@@ -42,6 +42,8 @@ def test_a_stopped_run_tells_what_it_spent(stopped: Path) -> None:
     assert "tokens     100 in, 2 out" in said
     assert "cost       $0.0001, and $0.0000 reserved" in said
     assert f"{stopped.parent / 'store'} holds 2 replies" in said
+    monkeypatch.chdir(stopped.parent)
+    assert "store      store holds 2 replies, of all its runs" in str(found)
     with pytest.raises(UsageError, match="the same command goes on with it"):
         Result.open(stopped)
 

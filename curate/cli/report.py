@@ -18,7 +18,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Show what a run did: its funnel, reasons and spending.
+    """Show what a run did: its funnel, reasons, scores and spending.
 
     Of a run that has not finished, show what it has spent so far.
     """
@@ -36,4 +36,4 @@ def command(
     if as_json:
         typer.echo(json.dumps(result.summary, indent=1, ensure_ascii=False))
     else:
-        typer.echo(headed(result.report()))
+        typer.echo(headed(result.report(scores=True)))

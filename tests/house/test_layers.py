@@ -8,7 +8,7 @@ from tests.house.places import PACKAGE, write_tree
 # Lowest first. A name stands for the module or the folder `curate.NAME` with everything in it;
 # names on one line do not import each other.
 LAYERS = (
-    ("errors", "row", "credentials", "pandas_later"),
+    ("errors", "row", "credentials", "pandas_later", "spread"),
     ("ask", "chunk", "data", "recipe", "trees"),
     ("digests", "read"),
     ("step", "prompts"),

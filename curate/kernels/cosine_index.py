@@ -25,7 +25,7 @@ from curate.kernels.spherical import closest_centres, spherical_means
 PROBES = 16
 _LISTS_PER_ROOT = 2  # lists = 2 sqrt(n)
 _SAMPLED, _ROUNDS = 64, 6  # vectors per list that centroids are made of, and how often
-_ASKED, _MEMBERS = 4096, 1024  # lines and columns of one product
+_ASKED, _MEMBERS = 2048, 1024  # lines and columns of one product
 _WAVE = 16  # products between two looks at the budget
 SAMPLE = 1000  # vectors whose pairs are counted by an exact search
 

@@ -11,6 +11,8 @@ from curate.cli.flags import Debug
 if TYPE_CHECKING:
     from curate.models.model import Model
 
+# Seconds that a check waits for a busy server at most.
+LONGEST_PAUSE = 10.0
 _ABOUT = {
     "openai": ("openai:MODEL", "any OpenAI-compatible server (base_url, api_key_env)"),
     "vllm": ("vllm:MODEL", "vLLM's offline engine, in this process"),
@@ -79,22 +81,9 @@ async def _ask_all(model: Model) -> list[list[str]]:
 
 
 async def _round_trip(model: Model) -> list[list[str]]:
-    import time
-
     from curate.ask import Ask
-    from curate.errors import TemporaryFault
-    from curate.models.faults import ADAPTED
 
-    request = Ask.text("Say yes.", max_tokens=16)
-    for attempt in range(2):
-        began = time.perf_counter()
-        try:
-            reply = await model.answer(request, key="check", attempt=attempt)
-            break
-        except TemporaryFault as fault:
-            if attempt or fault.cause != ADAPTED:  # It wants the request in another form.
-                raise
-    seconds = time.perf_counter() - began
+    reply, seconds = await _answered(model, Ask.text("Say yes.", max_tokens=16), adapt=True)
     price = model.price
     per_million = f"${price.input:g} in, ${price.output:g} out per million tokens" if price else (
         "not known: give 'price: {input: USD, output: USD}' to use --max-cost"
@@ -108,11 +97,35 @@ async def _round_trip(model: Model) -> list[list[str]]:
     ]
 
 
+async def _answered(model: Model, request: Any, *, adapt: bool = False) -> tuple[Any, float]:
+    """Return the reply and how long it took; a fault that may pass is met with a second try.
+
+    Where the server wants the request in another form, it gets that if asked to `adapt`.
+    """
+    import asyncio
+    import time
+
+    from curate.errors import TemporaryFault
+    from curate.models.faults import ADAPTED
+
+    began = time.perf_counter()
+    try:
+        reply = await model.answer(request, key="check", attempt=0)
+    except TemporaryFault as fault:
+        if fault.cause != ADAPTED:
+            await asyncio.sleep(min(fault.retry_after or model.retry_delay, LONGEST_PAUSE))
+        elif not adapt:
+            raise
+        began = time.perf_counter()
+        reply = await model.answer(request, key="check", attempt=1)
+    return reply, time.perf_counter() - began
+
+
 async def _probe(model: Model, request: Any, holds: Any) -> str:
     from curate.errors import ModelError
 
     try:
-        reply = await model.answer(request, key="check", attempt=0)
+        reply, _ = await _answered(model, request)
     except ModelError as error:
         return f"no: {error}"
     return "yes" if holds(reply) else "no: it was asked for, and the reply came without it"

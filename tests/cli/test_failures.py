@@ -33,7 +33,7 @@ def test_0_when_all_is_done(process: Curate, home: Path) -> None:
 def test_1_when_more_rows_failed_than_allowed(process: Curate) -> None:
     done = process("filter", "rows.jsonl", "stumble", "-o", "out.jsonl")
     assert done.returncode == 1
-    assert "1 rows failed, more than --allow-failed 0 allows" in done.stderr
+    assert "1 row failed, more than --allow-failed 0 allows" in done.stderr
     again = process("filter", "rows.jsonl", "stumble", "-o", "out.jsonl", "--allow-failed", "0.25")
     assert again.returncode == 0, again.stderr
 

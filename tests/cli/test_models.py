@@ -51,6 +51,18 @@ def test_a_check_asks_as_the_server_wants_it() -> None:
     assert code == 0 and "'yes' (stop)" in output
 
 
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_fault_that_passes_is_met_with_a_second_try(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.cli.models.LONGEST_PAUSE", 0.0)
+    answers = [refusal(status, "busy, come again")]
+
+    with Server(lambda r: answers.pop() if answers else chat("yes", tokens=(9, 1))) as server:
+        code, output = run("--check", "openai:tiny", "--base-url", server.url)
+    assert code == 0 and "'yes' (stop)" in output and not answers
+
+
 @pytest.mark.parametrize("status", [401, 500])
 def test_a_check_of_a_server_that_refuses_fails(status: int) -> None:
     with Server(lambda r: refusal(status, "sorry")) as server:

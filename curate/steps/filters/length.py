@@ -30,7 +30,11 @@ class Length(Filter):
     source: ClassVar[str] = "common practice"
 
     def check(self) -> None:
-        """Reject limits that no text can meet."""
+        """Reject limits that every text meets, or none."""
+        for name in ("min", "max"):
+            limit = getattr(self, name)
+            if limit is not None and limit < 0:
+                raise ValueError(f"{name} is {limit}; a length is 0 or more")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min ({self.min}) is above max ({self.max}): no text can pass")
 

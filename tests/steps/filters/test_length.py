@@ -61,6 +61,12 @@ def test_without_limits_it_only_annotates():
     assert Length().rules() == ("min", "max")
 
 
+def test_a_negative_limit_is_refused():
+    with pytest.raises(ValueError, match="min is -3; a length is 0 or more"):
+        Length(min=-3).check()
+    Length(min=0, max=0).check()
+
+
 def test_contradictory_limits_are_refused():
     with pytest.raises(ValueError, match=r"min \(5\) is above max \(3\)"):
         Length(min=5, max=3).check()

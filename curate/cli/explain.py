@@ -17,6 +17,7 @@ from curate.errors import UsageError
 if TYPE_CHECKING:
     from curate.explain import Life
     from curate.lookup import Examples
+    from curate.result import Result
 
 # A longer text is cut here unless --full: a life should fit a screen or two.
 MOST_LINES = 12
@@ -67,7 +68,7 @@ def command(
     if row is None:
         found = result.examples(count, step)
         data: Any = [dataclasses.asdict(one) for one in found]
-        lines = _shown(found, run) if step is None else _closest(found, run, step, full)
+        lines = _shown(found, run) if step is None else _closest(found, result, step, full)
     else:
         life = result.explain(row)
         data, lines = dataclasses.asdict(life), _told(life, 0 if full else MOST_LINES)
@@ -98,15 +99,16 @@ def _shown(found: Sequence[Examples], run: Path) -> Iterator[str]:
     yield f"One row's whole life: curate explain {run} {found[0].ids[0][:SHORT]}"
 
 
-def _closest(found: Sequence[Examples], run: Path, step: str, full: bool) -> Iterator[str]:
+def _closest(found: Sequence[Examples], result: Result, step: str, full: bool) -> Iterator[str]:
     """Yield what a step refused, the closest to its rule first, each row beside its partner."""
     from curate.cli.screen import beside, clipped, width
     from curate.row import printable
 
+    run = result.folder
     if not found:
         yield printable(f"the step '{step}' dropped no row of {run}, and none failed there")
         return
-    most = 0 if full else MOST_BESIDE
+    most, items = 0 if full else MOST_BESIDE, _items(result, step)
     for one in found:
         reason = clipped(one.reason, width() // 2)
         yield f"{printable(step)}: {one.count:,} {one.outcome}, {reason}; closest to the rule first"
@@ -114,13 +116,33 @@ def _closest(found: Sequence[Examples], run: Path, step: str, full: bool) -> Ite
         for row in one.ids:
             partner = one.partners.get(row)
             yield _heading(one, row).ljust(width(), "=")
-            asked, answered = _sides(one, row)
-            if partner is None:
+            detail, (asked, answered) = one.details.get(row) or {}, _sides(one, row)
+            item = items.get((detail.get("test_set"), detail.get("item")))
+            if partner is None and item is None:
                 yield beside([asked], [answered], most)
             else:
-                yield beside([asked, answered], _sides(one, partner), most)
+                right = [item or ""] if partner is None else _sides(one, partner)
+                yield beside([asked, answered], right, most)
             yield ""
     yield f"One row's whole life: curate explain {run} {found[0].ids[0][:SHORT]}"
+
+
+def _items(result: Result, step: str) -> Mapping[tuple[Any, Any], str]:
+    """Return the test items with which `step` compared rows, by their set and place."""
+    from curate.errors import CurateError
+    from curate.steps import Contamination
+
+    try:
+        steps = [one for one in result.pipeline.steps if one.title == step]
+        return {
+            (item.test_set, item.place): item.text
+            for one in steps
+            if isinstance(one, Contamination)
+            for item in one.items()
+        }
+    except (CurateError, ValueError):
+        # A function cannot be read back from a recipe, and a test set may be gone: the place stays.
+        return {}
 
 
 def _heading(one: Examples, row: str) -> str:

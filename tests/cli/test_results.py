@@ -129,6 +129,9 @@ def test_explain_names_the_test_item_that_a_row_holds(home: Path, ok: Callable[.
     ok("filter", "n.jsonl", "contamination:against=[t=test.jsonl],n=5", "length", "-o", "o.jsonl")
     said = ok("explain", "runs/o", "--step", "contamination")
     assert "dropped | t, item 0 ===" in said
+    assert "| Name a colour of the rainbow and say why it is" in said
+    (home / "test.jsonl").unlink()
+    assert "dropped | t, item 0 ===" in ok("explain", "runs/o", "--step", "contamination")
     ok("filter", "n.jsonl", "exact:on=instruction,against=n.jsonl", "-o", "p.jsonl")
     assert " dropped | n.jsonl:1 ===" in ok("explain", "runs/p", "--step", "exact")
 

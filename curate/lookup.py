@@ -34,7 +34,12 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
     """
     file, colon, number = text.strip().rpartition(":")
     if colon and number.isdecimal():
-        found = list(_ids_at(folder, _places(file, int(number), inputs)))
+        places = _places(file, int(number), inputs)
+        found = list(_ids_at(folder, places))
+        if not found:
+            read = max(_count(folder, place) for place in places)
+            said = f"{file} has no record {int(number):,}: {folder} read {read:,} of it"
+            raise UsageError(f"{said}, counted from 1")
     else:
         found = list(_ids_with(folder, _digits(folder, text)))
     if not found:
@@ -78,6 +83,20 @@ def _ids_at(folder: Path, places: Sequence[Sequence[int]]) -> Iterator[str]:
         for place in places:
             for value in table.filter(_is_at(table.column("seq"), place)).column("id"):
                 yield value.as_py().hex()
+
+
+def _count(folder: Path, place: Sequence[int]) -> int:
+    """Return how many records were read of the file in which `place` is."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    last = -1
+    for path in _files(folder):
+        seqs = pq.read_table(path, columns=["seq"]).column("seq")
+        seqs = seqs.filter(pc.equal(pc.list_value_length(seqs), len(place)))
+        for *file, ordinal in seqs.to_pylist():
+            last = max(last, ordinal) if file == list(place[:-1]) else last
+    return last + 1
 
 
 def _is_at(seqs: pa.ChunkedArray, place: Sequence[int]) -> Any:

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.ask import Ask, Embed, Reply, Request, request_key
+from curate.chunk import one_array
 from curate.engine.against import sketches_against
 from curate.engine.plan import Segment, asks, cut_at_wholes
 from curate.engine.requests import keep
@@ -98,11 +99,24 @@ class Estimate:
         }
 
 
-def sample(first: PartState) -> pa.Table:
-    """Return rows of the first part, evenly from all of it."""
-    table = load(first.rows)
-    count = min(SAMPLE_ROWS, table.num_rows)
-    return table.take(np.linspace(0, max(0, table.num_rows - 1), count).astype(np.int64))
+class Sample:
+    """The rows with the lowest ids of all parts that were shown to it, in source order.
+
+    An id is a hash: so they are as good as drawn by lot, from all files, and the same every time.
+    """
+
+    def __init__(self) -> None:
+        self.rows: pa.Table | None = None
+
+    def add(self, state: PartState) -> None:
+        """Look at the rows of one more part."""
+        table = load(state.rows)
+        if self.rows is not None:
+            table = pa.concat_tables([self.rows, table], promote_options="default")
+        ids = one_array(table.column("id"))
+        first = np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset :: 2][: len(ids)]
+        lowest = np.argsort(first, kind="stable")[:SAMPLE_ROWS]
+        self.rows = table.take(np.sort(lowest))
 
 
 def asks_while_reading(pipeline: Pipeline) -> bool:

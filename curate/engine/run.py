@@ -22,11 +22,11 @@ from curate.engine.accounts import Accounts
 from curate.engine.against import dataset_against, give_vectors, sketches_against
 from curate.engine.estimate import (
     Estimate,
+    Sample,
     asked_once,
     asks_while_reading,
     compared,
     estimate,
-    sample,
 )
 from curate.engine.folder import RunFolder
 from curate.engine.gather import gather
@@ -169,16 +169,14 @@ def _plan_summary(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> di
 
 def _expected(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[str, Any]:
     """Read all rows to count them, and return what they would ask, from a sample."""
-    reading = Reading(opened, options.limit)
+    reading, sample = Reading(opened, options.limit), Sample()
     with ThreadPoolExecutor(options.workers or os.cpu_count()) as pool:
-        states = reading.states(pool, 2)
-        first = next(states, None)
-        for _ in states:
-            continue
-    if first is None:
+        for state in reading.states(pool, 2):
+            sample.add(state)
+    if sample.rows is None:
         return Estimate().scaled(0)
     store, count = options.store or DEFAULT_STORE, reading.count
-    return estimate(pipeline, sample(first), store, count).scaled(count)
+    return estimate(pipeline, sample.rows, store, count).scaled(count)
 
 
 class _Run:
@@ -270,16 +268,17 @@ class _Run:
             states, count = done, partial(len, done)
 
     def _read(self, local: Local) -> Iterable[PartState]:
-        rows: pa.Table | None = None
+        sample, asking = Sample(), self.accounts.driver is not None
+        at_once = asks_while_reading(self.pipeline)
         for state in self.reading.states(local.threads, local.workers + 1):
-            if rows is None and self.accounts.driver is not None:
-                rows = sample(state)
-                if asks_while_reading(self.pipeline):
-                    self._expect(rows, self.reading.expected_rows())
+            if asking and self.expected is None:
+                sample.add(state)
+                if at_once and sample.rows is not None:
+                    self._expect(sample.rows, self.reading.expected_rows())
             self.progress.rows = self.reading.count
             yield state
-        if rows is not None and self.expected is None:
-            self._expect(rows, self.reading.count)
+        if sample.rows is not None and self.expected is None:
+            self._expect(sample.rows, self.reading.count)
 
     def _expect(self, rows: pa.Table, all_rows: int) -> None:
         """Estimate what will be asked, before anything is: what is stored by then is paid for."""

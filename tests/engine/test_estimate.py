@@ -145,8 +145,19 @@ def test_a_run_knows_what_a_sample_leaves_of_all_files(
     run([Sample(count=100), Judge()], files, tmp_path, models=models)
     told = json.loads((tmp_path / "run" / "report.json").read_text())["estimate"]
     assert told["actual"]["requests"] == 100
-    # 80 rows were looked at, in which a quarter of all would be 20: it may be a few more or less.
     assert told["requests"] == pytest.approx(100, abs=5)
+
+
+def test_all_files_are_sampled(tmp_path: Path, models: dict[str, Any]) -> None:
+    rows = distinct(2_000)
+    for name, lines in (("a", rows[:500]), ("b", rows[500:])):
+        answer = {"output": "yes"} if name == "a" else {}
+        text = "".join(json.dumps(one | answer) + "\n" for one in lines)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    assert len(rows[0]["output"].split()) > 1
+    dry = Pipeline([Length(min=2), Judge()], inputs=str(tmp_path / "[ab].jsonl"), models=models)
+    told = dry.run(run=tmp_path / "run", dry_run=True).summary["estimate"]
+    assert told["requests"] == pytest.approx(1_500, rel=0.1)
 
 
 @pytest.fixture

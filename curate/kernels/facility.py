@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from curate.kernels.cosine_screen import FloatScreen
 from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, product_of, unit
 from curate.kernels.heap import heap_up, sink, take_top
 from curate.kernels.neighbour_lists import NeighbourLists
@@ -46,10 +47,14 @@ def greedy_over_all(
     fits = 4 * len(directions) ** 2 <= budget
     products = np.empty((len(directions),) * 2 if fits else (0, 0), np.float32)
     bounds = np.empty(len(directions))
-    for start in range(0, len(bounds), _BLOCK):
+
+    def fill(start: int) -> None:
         some = slice(start, min(start + _BLOCK, len(bounds)))
         product = np.matmul(units[some], units.T, out=products[some] if fits else None)
         _bounds(product, best, margin, bounds[some])
+
+    with FloatScreen().workers() as pool:
+        list(pool.map(fill, range(0, len(bounds), _BLOCK)))
     heap, chosen, weight, worth = _start(directions, count, quality)
     _choose_over_all(
         directions.vectors, directions.lengths, units, products, margin, best, weight, worth,

@@ -26,7 +26,7 @@ COMMANDS = {
     "preview": "Show a few rows, each beside its way through the steps.",
     "steps": "List the operators, or describe one.",
     "models": "List the kinds of models, or check one with live requests.",
-    "report": "Show what a run did: its funnel, reasons and spending.",
+    "report": "Show what a run did: its funnel, reasons, scores and spending.",
     "explain": "Tell one row's whole life: where it came from and why it ended as it did.",
     "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",
     "export": "Write the kept rows of a run, or the rows of a file, in another shape.",

@@ -69,9 +69,7 @@ class _Member:
         self.part, self.local, self.row = part, local, row
 
 
-def gather(
-    step: Gather, states: Sequence[PartState], driver: Driver | None, run_seed: int
-) -> None:
+def gather(step: Gather, states: Sequence[PartState], driver: Driver | None, run_seed: int) -> None:
     """Set every part's lead to what `step` made."""
     tables = [load(state.rows) for state in states]
     parts = [_PartMaking(step.title, table.num_rows) for table in tables]

@@ -16,7 +16,7 @@ from numba import njit
 from curate.kernels.cosine_screen import Screen, prepared, screen_for
 from curate.kernels.directions import LANES, Directions, cosine_of
 
-_BLOCK, _TILE = 256, 8192  # lines and columns of one product
+_BLOCK, _TILE = 512, 4096  # lines and columns of one product
 _CHUNK = 32  # at most so many products are looked at as one
 
 

@@ -69,6 +69,7 @@ def test_it_finds_the_pairs_of_which_one_looks_into_the_list_of_the_other(seed, 
     assert {pair for pair, yes in zip(true, reached.tolist(), strict=True) if yes} == found
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(1, 150),

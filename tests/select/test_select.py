@@ -228,6 +228,7 @@ def naive_places(group, score, count, uniform):
     return chosen
 
 
+@pytest.mark.slow
 def test_cluster_gives_each_its_places_and_its_best_rows():
     for number, (rng, vectors, count) in enumerate(cases(8)):
         groups, uniform = number % 4 + 1, bool(number % 2)
@@ -241,6 +242,7 @@ def test_cluster_gives_each_its_places_and_its_best_rows():
         assert found.tolist() == wanted
 
 
+@pytest.mark.slow
 def test_a_line_is_in_the_cluster_of_its_closest_centre():
     for number, (_, vectors, _) in enumerate(cases(9)):
         groups = number % 5 + 1
@@ -320,6 +322,7 @@ def test_nearest_chosen_names_the_closest_choice_before_a_row():
 # -- proved bounds --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_greedy_reaches_its_share_of_the_optimum():
     for number in range(60):
         rng = np.random.default_rng((12, number))
@@ -334,6 +337,7 @@ def test_greedy_reaches_its_share_of_the_optimum():
         assert select.radius(vectors, select.k_center(vectors, count)) <= 2 * smallest + 1e-6
 
 
+@pytest.mark.slow
 def test_qdit_reaches_its_share_of_the_optimum():
     for number in range(40):
         rng = np.random.default_rng((13, number))

@@ -284,7 +284,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="20,000 requests at 256")
     parser.add_argument("--repeats", type=int, help="by default what the slowest allows")
-    parser.add_argument("--peers", nargs="*", default=list(CONTENDERS))
+    parser.add_argument("--peers", nargs="*", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument("--places", nargs="*", type=int, default=list(QUICK))
     parser.add_argument("--child", nargs=4)
     options = parser.parse_args()

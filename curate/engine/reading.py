@@ -58,6 +58,11 @@ class Reading:
             yield self._identified(parsed)
         self._check_files()
 
+    @property
+    def readable(self) -> int:
+        """How many of the records read so far are rows."""
+        return sum(self._readable.values())
+
     def expected_parts(self) -> int:
         """Return about how many parts there are, going by the size of those read so far."""
         sizes = [part.length for part in self.parts if part.length]

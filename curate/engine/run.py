@@ -175,7 +175,7 @@ def _expected(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[s
             sample.add(state)
     if sample.rows is None:
         return Estimate().scaled(0)
-    store, count = options.store or DEFAULT_STORE, reading.count
+    store, count = options.store or DEFAULT_STORE, reading.readable
     return estimate(pipeline, sample.rows, store, count).scaled(count)
 
 
@@ -278,7 +278,7 @@ class _Run:
             self.progress.rows = self.reading.count
             yield state
         if sample.rows is not None and self.expected is None:
-            self._expect(sample.rows, self.reading.count)
+            self._expect(sample.rows, self.reading.readable)
 
     def _expect(self, rows: pa.Table, all_rows: int) -> None:
         """Estimate what will be asked, before anything is: what is stored by then is paid for."""
@@ -369,5 +369,5 @@ class _Run:
         """Return what was expected of this execution, and how far that was off."""
         if self.expected is None or self.accounts.driver is None:
             return {}
-        expected, counts = self.expected.scaled(self.reading.count), self.accounts.driver.counts
+        expected, counts = self.expected.scaled(self.reading.readable), self.accounts.driver.counts
         return {"estimate": compared(expected, counts.sent, counts.cost_usd)}

@@ -160,6 +160,18 @@ def test_all_files_are_sampled(tmp_path: Path, models: dict[str, Any]) -> None:
     assert told["requests"] == pytest.approx(1_500, rel=0.1)
 
 
+def test_lines_that_hold_no_row_ask_nothing(tmp_path: Path, models: dict[str, Any]) -> None:
+    # The bad lines fill a part of their own.
+    lines = [json.dumps(one) for one in distinct(20)]
+    bad = ["bad"] * 20_000
+    (tmp_path / "rows.jsonl").write_text("\n".join([lines[0], *bad, *lines[1:]]))
+    where = str(tmp_path / "rows.jsonl")
+    assert planned([Judge()], where, tmp_path / "dry", models=models)["requests"] == 20
+    run([Sample(count=10), Judge()], where, tmp_path, models=models)
+    told = json.loads((tmp_path / "run" / "report.json").read_text())["estimate"]
+    assert told["requests"] == told["actual"]["requests"] == 10
+
+
 @pytest.fixture
 def comparing(tmp_path: Path) -> Pipeline:
     """Two steps that compare rows with 70 test items and with 40 rows of another dataset."""

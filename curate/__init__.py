@@ -6,13 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
-    from curate.result import Result
+    from curate.pipeline import Pipeline, Result
 
 __all__ = ["Pipeline", "Result", "read", "select"]
 
 # `import curate` must cost nothing, so each name brings its module at its first use.
-_HOMES = {"Pipeline": "curate.pipeline", "Result": "curate.result"}
+_HOMES = {"Pipeline": "curate.pipeline", "Result": "curate.pipeline"}
 
 
 def __getattr__(name: str) -> Any:

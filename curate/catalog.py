@@ -19,7 +19,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import curate.steps
 from curate.data import install_command
 from curate.errors import MissingExtra, RecipeError, UsageError
 from curate.fields import default_of, plain, type_text, types_of
@@ -56,7 +55,9 @@ def operators() -> Mapping[str, Operator]:
 
 
 def _of_tree() -> Iterable[Operator]:
-    for root in curate.steps.__path__:
+    tree = importlib.util.find_spec("curate.steps")
+    assert tree is not None
+    for root in tree.submodule_search_locations or ():
         for path in sorted(Path(root).glob("*/*.py")):
             if not path.name.startswith("_"):
                 family = path.parent.name

@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a pipeline before any row is read or any model asked."""
+"""What can be known to be wrong with a recipe before any row is read or any model asked."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from curate.row import RESPONSE_FIELD
 from curate.step import Filter, Generate, Step, Whole
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
+    from curate.recipe_value import Recipe
 
 
-def check(pipeline: Pipeline, kinds: Iterable[str] | None) -> None:
-    """Raise `RecipeError` for the first step of a resolved pipeline that cannot work.
+def check(recipe: Recipe, kinds: Iterable[str] | None) -> None:
+    """Raise `RecipeError` for the first step of a resolved recipe that cannot work.
 
     Behind a step that makes rows and does not say of which kinds, they are no longer checked.
     """
-    _refuse_secrets(pipeline)
-    name = pipeline.name
+    _refuse_secrets(recipe)
+    name = recipe.name
     # It becomes a folder below runs/.
     if name is not None and (name in ("", "..") or Path(name).name != name):
-        raise pipeline.error(("name",), f"name is '{name}'; it must be the name of a folder")
+        raise recipe.error(("name",), f"name is '{name}'; it must be the name of a folder")
     flowing = None if kinds is None else frozenset(kinds)
     scoring: list[str] = []
-    for index, step in enumerate(pipeline.steps):
-        _Checked(pipeline, index, step).go(scoring, flowing)
+    for index, step in enumerate(recipe.steps):
+        _Checked(recipe, index, step).go(scoring, flowing)
         if isinstance(step, Filter | Whole):
             scoring.append(step.title)
         elif isinstance(step, Generate) and flowing is not None:
@@ -37,20 +37,20 @@ def check(pipeline: Pipeline, kinds: Iterable[str] | None) -> None:
             flowing = None
 
 
-def _refuse_secrets(pipeline: Pipeline) -> None:
+def _refuse_secrets(recipe: Recipe) -> None:
     """Raise before a recipe that holds a secret is written anywhere."""
     for part in ("inputs", "models", "encoders", "outputs"):
-        given = getattr(pipeline, part) or {}
+        given = getattr(recipe, part) or {}
         for name, spec in {"": given}.items() if isinstance(given, str) else given.items():
             values = spec if isinstance(spec, Mapping) else {"": spec}
             if "api_key" in values:
-                raise pipeline.error(
+                raise recipe.error(
                     (part, name, "api_key"),
                     f"{part}.{name}: a key must not stand in a recipe; put it into an environment "
                     "variable and name that in 'api_key_env'",
                 )
             if any(isinstance(v, str) and _is_secret_address(v) for v in values.values()):
-                raise pipeline.error(
+                raise recipe.error(
                     (part, name),
                     f"{part}.{name}: an address must not hold credentials; give them in the "
                     "environment",
@@ -75,8 +75,8 @@ _ADVICE = {
 class _Checked:
     """One step and its place, while it is looked at."""
 
-    def __init__(self, pipeline: Pipeline, index: int, step: Step) -> None:
-        self.pipeline, self.index, self.step = pipeline, index, step
+    def __init__(self, recipe: Recipe, index: int, step: Step) -> None:
+        self.recipe, self.index, self.step = recipe, index, step
 
     def go(self, scoring: list[str], flowing: frozenset[str] | None) -> None:
         """Check names, then what the step needs, then kinds."""
@@ -91,7 +91,7 @@ class _Checked:
 
     def _fail(self, message: str, field: str = "") -> Any:
         path = ("steps", self.index, self.step.name, field)
-        raise self.pipeline.error(path, message, step=self.step.title) from None
+        raise self.recipe.error(path, message, step=self.step.title) from None
 
     def _scores(self, scoring: list[str]) -> None:
         for label in self.step.reads_scores():
@@ -106,7 +106,7 @@ class _Checked:
         read = self.step.reads_models()
         for field, part in (("model", "models"), ("models", "models"), ("encoder", "encoders")):
             given = getattr(self.step, field, None)
-            known = getattr(self.pipeline, part) or {}
+            known = getattr(self.recipe, part) or {}
             for name in (given,) if isinstance(given, str) else given or ():
                 if name in read and name not in known:
                     said = unknown(part.removesuffix("s"), name, known)

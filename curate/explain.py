@@ -11,8 +11,8 @@ from typing import Any
 from curate.errors import UsageError
 from curate.lookup import id_of
 from curate.report import ENDINGS
-from curate.result import as_record, working_columns
 from curate.row import Row, printable
+from curate.runs_rows import as_record, working_columns
 
 
 @dataclass

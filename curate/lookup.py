@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
 from curate.report import ENDINGS
-from curate.result import working_columns
+from curate.runs_rows import working_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,173 +1,47 @@
-"""The recipe as an object: steps, models, inputs and a seed; YAML and Python are the same thing.
+"""The Python face: a pipeline that runs, and the result that it leaves.
 
-A pipeline is frozen and equal by value, and `from_yaml(to_yaml(p)) == p`. It keeps beside itself
-where in a file each part came from, so that a problem found minutes later still names its line.
-Nothing here reads data or asks a model: `check` looks at names, types and kinds only.
+A `Pipeline` is a recipe that can be checked, changed and run; a `Result` reads the files of a run
+folder when asked, so it costs nothing to hold and is the same object whether the run ended a second
+or a month ago.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Never, Self
 
-from curate import recipe
-from curate.catalog import require_packages
-from curate.check import check
-from curate.errors import MissingExtra, RecipeError
-from curate.fields import FieldProblem, FrozenMap, checked, fit, freeze, plain, shown
-from curate.function import Function, from_function
-from curate.labels import labelled, with_encoders
+from curate.errors import UsageError
+from curate.recipe_value import Recipe
+from curate.report import Failure, render
+from curate.runs_rows import Rows
+from curate.spread import spreads
 from curate.step import Step
 
 if TYPE_CHECKING:
     from curate.engine.options import Progress, RunOptions
-    from curate.result import Result
+    from curate.explain import Life
+    from curate.lookup import Examples
 
 
-@dataclass(frozen=True, init=False)
-class Pipeline:
-    """Hold a recipe: what is read, what is done to each row, and who answers.
-
-    Attributes:
-        steps: The steps in order; a plain function is taken as a step, too.
-        inputs: A path, glob or address, or a mapping of names to `{path, shape, ...}`.
-        models: The models that steps name, each a text such as `openai:NAME` or a mapping.
-        encoders: The encoders that steps name, likewise.
-        outputs: Where rows of a kind are written, by kind.
-        seed: The number that all randomness of a run depends on.
-        name: The name of the run folder and of the dataset.
-        places: Where each part came from, when the recipe was a file.
-    """
-
-    steps: tuple[Step, ...]
-    inputs: str | FrozenMap | None
-    models: FrozenMap | None
-    encoders: FrozenMap | None
-    outputs: FrozenMap | None
-    seed: int
-    name: str | None
-    places: recipe.Document | None = field(compare=False, repr=False)
-
-    def __init__(
-        self,
-        steps: Iterable[Step | Callable[..., Any]],
-        *,
-        inputs: str | Mapping[str, Any] | None = None,
-        models: Mapping[str, Any] | None = None,
-        encoders: Mapping[str, Any] | None = None,
-        outputs: Mapping[str, Any] | None = None,
-        seed: int = 0,
-        name: str | None = None,
-        places: recipe.Document | None = None,
-    ) -> None:
-        """Bring every value into its one form.
-
-        Raises:
-            RecipeError: a value is of the wrong type, or a step's packages are not installed.
-        """
-        self._set(places=places)
-        if isinstance(steps, Step | str | Mapping) or not isinstance(steps, Iterable):
-            raise self.error(("steps",), f"steps must be a list, found {type(steps).__name__}")
-        self._set(
-            steps=tuple(self._checked(index, step) for index, step in enumerate(steps)),
-            inputs=inputs if isinstance(inputs, str) else self._mapping("inputs", inputs),
-            models=self._mapping("models", models),
-            encoders=self._mapping("encoders", encoders),
-            outputs=self._mapping("outputs", outputs),
-            seed=self._scalar("seed", seed, int),
-            name=self._scalar("name", name, str | None),
-        )
-
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    def _checked(self, index: int, given: Any) -> Step:
-        step = given if isinstance(given, Step) else from_function(given)
-        try:
-            require_packages(type(step))
-            return checked(step)
-        except FieldProblem as problem:
-            path = ("steps", index, step.name, problem.field)
-            raise self.error(path, str(problem), step=step.title) from None
-        except MissingExtra as error:
-            where = ("steps", index)
-            raise self.error(where, error.message, step=step.title, type_=MissingExtra) from None
-
-    def _mapping(self, name: str, value: Any) -> FrozenMap | None:
-        if value is None:
-            return None
-        if not isinstance(value, Mapping):
-            raise self.error((name,), f"{name} must be a mapping, found {shown(value)}")
-        try:
-            return FrozenMap(freeze(value))
-        except ValueError as error:
-            raise self.error((name,), f"{name}: {error}") from None
-
-    def _scalar(self, name: str, value: Any, type_: Any) -> Any:
-        try:
-            return fit(name, value, type_)
-        except FieldProblem as problem:
-            raise self.error((name,), str(problem)) from None
-
-    # -- YAML --------------------------------------------------------------------------------------
-
-    @classmethod
-    def from_yaml(cls, source: str | Path, *, answered: bool = False) -> Pipeline:
-        """Read a recipe from a file, or from YAML text.
-
-        Where it is `answered`, steps that name no model ask one called `model`, which
-        `with_settings` can then say: `pipeline.with_settings({"models.model": "local"})`.
-
-        Raises:
-            RecipeError: the recipe is wrong; the message names file, line and step.
-        """
-        from curate.parsing import pipeline_parts
-
-        document = recipe.parse(*recipe.read_text(source))
-        return cls(**pipeline_parts(document, answered=answered), places=document)
-
-    def to_yaml(self, *, partial: bool = False) -> str:
-        """Return the recipe as YAML.
-
-        Plain functions are Python, not data: a pipeline that holds one is refused, unless `partial`
-        (for records of a run), which notes the function's name where the step stood.
-        """
-        return recipe.dump(self.to_data(partial=partial))
-
-    def to_data(self, *, partial: bool = False) -> dict[str, Any]:
-        """Return the recipe as plain data, defaults left out."""
-        data: dict[str, Any] = {"name": self.name} if self.name is not None else {}
-        for name in ("inputs", "models", "encoders"):
-            if getattr(self, name) is not None:
-                data[name] = plain(getattr(self, name))
-        data["steps"] = [_step_data(step, partial) for step in self.steps]
-        if self.outputs is not None:
-            data["outputs"] = plain(self.outputs)
-        if self.seed:
-            data["seed"] = self.seed
-        return data
-
-    # -- before a run ------------------------------------------------------------------------------
-
-    def resolved(self) -> Pipeline:
-        """Return the pipeline with what was left open filled in: labels, and encoders."""
-        steps = labelled(self.steps, self.error)
-        steps, encoders = with_encoders(steps, self.encoders, self.error)
-        given: dict[str, Any] = {"steps": steps, "encoders": encoders}
-        return self if steps == self.steps else dataclasses.replace(self, **given)
+class Pipeline(Recipe):
+    """A recipe that can be run: its steps, models, encoders, inputs, outputs and seed."""
 
     def check(self, kinds: Iterable[str] | None = None) -> None:
         """Raise `RecipeError` for whatever can be known to be wrong before anything is read.
 
         `kinds` are the record kinds that the inputs hold, where they are known.
         """
+        from curate.check import check
+
         check(self.resolved(), kinds)
 
-    def with_settings(self, settings: Mapping[str, Any]) -> Pipeline:
+    def with_settings(self, settings: Mapping[str, Any]) -> Self:
         """Return the pipeline with some values replaced, each named by its path.
 
         A path is `seed`, `steps.LABEL.FIELD` (or a step's number), `models.NAME.KEY` and so on.
@@ -175,21 +49,6 @@ class Pipeline:
         from curate.settings import with_settings
 
         return with_settings(self, settings)
-
-    def error(
-        self,
-        path: tuple[str | int, ...],
-        message: str,
-        *,
-        step: str | None = None,
-        type_: type[RecipeError] = RecipeError,
-    ) -> RecipeError:
-        """Return an error about the part at `path`, with its file and line where they are known."""
-        if self.places is None:
-            return type_(message, step=step)
-        return type_(message, step=step, file=self.places.file, line=self.places.line(path))
-
-    # -- the run -----------------------------------------------------------------------------------
 
     def run(
         self,
@@ -246,27 +105,194 @@ class Pipeline:
         with told_in_python():
             return self._run(inputs, options_of({**given, **unknown}))
 
-    def _run(self, inputs: Any, options: RunOptions) -> Result:
+    def _run(self, inputs: Any, options: RunOptions, *, outputs: bool = True) -> Result:
+        from curate.engine.outputs import write_outputs
+        from curate.engine.run import execute
         from curate.pandas_later import leave_pandas_for_later
 
         leave_pandas_for_later()
-        from curate.engine.outputs import write_outputs
-        from curate.engine.run import execute
+        if isinstance(inputs, str | os.PathLike):
+            # A path belongs to the recipe: `run.yaml` says what was read, and can be run again.
+            return dataclasses.replace(self, inputs=os.fspath(inputs))._run(None, options)
+        finished = execute(self, inputs, options)
+        if self.outputs and outputs and not options.dry_run:
+            write_outputs(finished.folder, self.outputs, options.output_shape)
+        return Result(*finished, pipeline=self, inputs=inputs)
 
-        result = execute(self, inputs, options)
-        if self.outputs and not options.dry_run:
-            write_outputs(result, self.outputs, options.output_shape)
-        return result
 
+class Result:
+    """A finished run.
 
-def _step_data(step: Step, partial: bool) -> Any:
-    """Return a step as YAML writes it: its name, or its name and what differs from defaults."""
-    if isinstance(step, Function) and not partial:
-        raise RecipeError(
-            "is a Python function, which YAML cannot hold; make it an operator (a file in "
-            "curate/steps/, or an entry point of the group curate.steps)",
-            step=step.title,
+    `summary` is `report.json`; `exit_code` what the command line returns; `message` says why a run
+    fell short, if it did.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        summary: Mapping[str, Any],
+        exit_code: int = 0,
+        message: str | None = None,
+        *,
+        pipeline: Pipeline | None = None,
+        inputs: Any = None,
+    ) -> None:
+        self.folder, self.summary = folder, summary
+        self.exit_code, self.message = exit_code, message
+        self._pipeline, self._inputs = pipeline, inputs
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Result:
+        """Open the run in `folder`, or raise `UsageError` when there is no finished one."""
+        path = Path(folder)
+        report = path / "report.json"
+        if not report.is_file():
+            if (path / ".state").is_dir():
+                raise UsageError(
+                    f"{path} holds a run that has not finished (no report.json): the same command "
+                    f"goes on with it, and `curate report {path}` tells what it has spent so far"
+                )
+            raise UsageError(f"{path} holds no run (no report.json); run its recipe first")
+        return cls(path, json.loads(report.read_text(encoding="utf-8")))
+
+    @property
+    def kept(self) -> Rows:
+        """Rows that passed every step."""
+        return Rows(self.folder / "kept")
+
+    @property
+    def used(self) -> Rows:
+        """Rows that were replaced by the rows made from them."""
+        return Rows(self.folder / "used")
+
+    @property
+    def dropped(self) -> Rows:
+        """Rows that a rule refused."""
+        return Rows(self.folder / "dropped")
+
+    @property
+    def failed(self) -> Rows:
+        """Rows on which a step failed, and lines that could not be read."""
+        return Rows(self.folder / "failed")
+
+    def report(self, *, scores: bool = False) -> str:
+        """Return the funnel as a text for people; with `scores`, how each step's are spread."""
+        spread = spreads(self.folder, self.recipe["labels"]) if scores else ()
+        return render(self.summary, self._failures(), spread)
+
+    def _failures(self) -> list[Failure]:
+        """Return the errors of failed rows, the most frequent first; unreadable lines have none."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self.summary["failed"]:
+            return []
+        names = ["step", "error"]
+        tables = [pq.read_table(path, columns=names) for path in self.failed.files()]
+        if not tables:
+            return []
+        grouped = pa.concat_tables(tables).group_by(names).aggregate([([], "count_all")])
+        found = [Failure(g["step"], g["error"], g["count_all"]) for g in grouped.to_pylist()]
+        failures = [failure for failure in found if failure.step != "read"]
+        return sorted(failures, key=lambda f: (-f.rows, f.step, f.error))
+
+    def explain(self, row: str) -> Life:
+        """Return the whole life of the row whose id begins with `row`."""
+        from curate.explain import explain
+
+        return explain(self.folder, row)
+
+    def examples(self, most: int = 3, step: str | None = None) -> list[Examples]:
+        """Return every reason for which rows were dropped or failed, with `most` rows of each.
+
+        With a `step` (its label) only its own: the rows whose scores are closest to its rule, each
+        with the kept row that it was compared with.
+        """
+        from curate.lookup import examples
+
+        return examples(self.folder, self.recipe["labels"], most, step)
+
+    @cached_property
+    def recipe(self) -> Mapping[str, Any]:
+        """The resolved recipe, inputs and versions, as `run.yaml` holds them."""
+        import yaml
+
+        data = yaml.safe_load((self.folder / "run.yaml").read_text(encoding="utf-8"))
+        return dict(data)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline that made this run."""
+        if self._pipeline is None:
+            import yaml
+
+            self._pipeline = Pipeline.from_yaml(yaml.safe_dump(self.recipe["recipe"]))
+        return self._pipeline
+
+    def rethreshold(self, **rules: Any) -> Result:
+        """Run again with other rules, in a sibling folder, under the same ceilings.
+
+        Each keyword is a step's label; its value is a mapping of rules, or one value where the step
+        has one rule only (or one that is set). Stored replies answer what was asked before.
+        """
+        pipeline = self.pipeline.resolved()
+        if self._inputs is None and pipeline.inputs is None:
+            raise UsageError(
+                f"{self.folder} was made of rows in memory; run the pipeline again with those rows"
+            )
+        labels = [step.title for step in pipeline.steps]
+        for label in rules:
+            if label not in labels:
+                raise UsageError(f"no step is labelled '{label}'; this run has {', '.join(labels)}")
+        steps = tuple(
+            _with_rules(step, rules[step.title]) if step.title in rules else step
+            for step in pipeline.steps
         )
-    values = {"label": step.label} if step.label is not None else {}
-    values |= plain(step.fields())
-    return {step.name: values} if values else step.name
+        changed = dataclasses.replace(pipeline, steps=steps)
+        return changed._run(self._inputs, self._sibling(rules), outputs=False)
+
+    def _sibling(self, rules: Mapping[str, Any]) -> RunOptions:
+        """Return the options of this run for a folder beside it, which shares its spending."""
+        from curate.engine.folder import RunFolder
+        from curate.engine.options import RunOptions
+
+        text = json.dumps(rules, sort_keys=True, default=str)
+        name = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        folder = RunFolder(self.folder.with_name(f"{self.folder.name}-{name}"))
+        folder.share_spending(RunFolder(self.folder))
+        given = self.recipe.get("options", {})
+        return RunOptions(
+            run=folder.path,
+            limit=given.get("limit"),
+            max_cost=given.get("max_cost"),
+            max_requests=given.get("max_requests"),
+            store=Path(given["store"]) if given.get("store") else None,
+            shape=given.get("shape"),
+        )
+
+    def __repr__(self) -> str:
+        """Return the folder and the counts."""
+        counts = ", ".join(f"{self.summary.get(n)} {n}" for n in ("kept", "dropped", "failed"))
+        return f"<Result {self.folder}: {counts}>"
+
+
+def _with_rules(step: Step, change: Any) -> Step:
+    """Return `step` with other rules; `None` as a rule drops nothing."""
+    rules = step.rules()
+    if not isinstance(change, Mapping):
+        set_rules = [name for name in rules if getattr(step, name) is not None]
+        names = set_rules if len(set_rules) == 1 else list(rules)
+        if len(names) != 1:
+            raise UsageError(
+                f"step '{step.title}' has several rules ({', '.join(rules)}); name the one you "
+                f"mean: {step.title}={{'{(names or ['rule'])[0]}': {change!r}}}"
+            )
+        change = {names[0]: change}
+    for name in change:
+        if name not in rules:
+            raise UsageError(
+                f"'{name}' is no rule of step '{step.title}'; its rules: "
+                f"{', '.join(rules) or 'none'}; another field changes its scores: make a new run"
+            )
+    changed: Step = dataclasses.replace(step, **change)
+    return changed

@@ -1,32 +1,31 @@
-"""Replace single values of a pipeline by their path: what `--set PATH=VALUE` does."""
+"""Replace single values of a recipe by their path: what `--set PATH=VALUE` does."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 from curate.catalog import unknown
 from curate.errors import UsageError
 from curate.fields import FieldProblem, fit, types_of
+from curate.recipe_value import Recipe
 from curate.step import Step
 
-if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
-
+R = TypeVar("R", bound=Recipe)
 _MAPPINGS = ("inputs", "models", "encoders", "outputs")
 _SCALARS: Mapping[str, Any] = {"name": str | None, "seed": int}
 # What a text stands for where a mapping could be: `judge: openai:NAME` is `judge: {model: ...}`.
 _SHORT = {"inputs": "path", "models": "model", "encoders": "model"}
 
 
-def with_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
-    """Return `pipeline` with the value at each path replaced, all of them at once.
+def with_settings(recipe: R, settings: Mapping[str, Any]) -> R:
+    """Return `recipe` with the value at each path replaced, all of them at once.
 
     Raises:
         UsageError: a path leads nowhere, or its value is not allowed there.
     """
-    draft = _Draft(pipeline)
+    draft = _Draft(recipe)
     for path, value in settings.items():
         try:
             draft.set(path, value)
@@ -35,18 +34,18 @@ def with_settings(pipeline: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
     return draft.finish()
 
 
-class _Draft:
-    """A pipeline's parts while they change; they are checked together at the end."""
+class _Draft(Generic[R]):
+    """A recipe's parts while they change; they are checked together at the end."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
-        self.titles = [step.title for step in pipeline.resolved().steps]
-        self.steps = list(pipeline.steps)
+    def __init__(self, recipe: R) -> None:
+        self.recipe = recipe
+        self.titles = [step.title for step in recipe.resolved().steps]
+        self.steps = list(recipe.steps)
         self.parts: dict[str, Any] = {}
 
-    def finish(self) -> Pipeline:
-        """Return the changed pipeline."""
-        return dataclasses.replace(self.pipeline, steps=tuple(self.steps), **self.parts)
+    def finish(self) -> R:
+        """Return the changed recipe."""
+        return dataclasses.replace(self.recipe, steps=tuple(self.steps), **self.parts)
 
     def set(self, path: str, value: Any) -> None:
         """Replace the value at `path`."""
@@ -61,7 +60,7 @@ class _Draft:
             raise FieldProblem(part, unknown("path", path, (*_SCALARS, *_MAPPINGS, "steps.LABEL")))
 
     def _set_mapping(self, part: str, rest: str, value: Any) -> None:
-        old = self.parts.get(part, getattr(self.pipeline, part))
+        old = self.parts.get(part, getattr(self.recipe, part))
         if rest:
             value = _replaced({} if old is None else old, rest.split("."), value, _SHORT.get(part))
         self.parts[part] = value

@@ -61,7 +61,10 @@ def test_an_unknown_step_brings_the_closest_and_the_list() -> None:
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put a family of a folder of its own beside the built-in ones."""
-    monkeypatch.setattr(curate.steps, "__path__", [*curate.steps.__path__, str(tmp_path)])
+    folders = [*curate.steps.__path__, str(tmp_path)]
+    # Where modules are imported from, and where the catalog looks without importing the package.
+    monkeypatch.setattr(curate.steps, "__path__", folders)
+    monkeypatch.setattr(curate.steps.__spec__, "submodule_search_locations", folders)
     monkeypatch.setattr(catalog, "operators", catalog.operators.__wrapped__)
     catalog.find.cache_clear()
     (tmp_path / "mine").mkdir()

@@ -8,7 +8,7 @@ import pytest
 from curate import Pipeline
 from curate.errors import UsageError
 from curate.lookup import id_of
-from curate.result import Result
+from curate.pipeline import Result
 from curate.row import Row
 from curate.steps import Exact, Length, Pii
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from curate import Pipeline
-from curate.result import Result
+from curate.pipeline import Result
 from curate.spread import Spread, spreads
 from curate.steps import Exact, Length
 

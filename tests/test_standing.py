@@ -9,7 +9,7 @@ from curate import Pipeline
 from curate.engine.folder import RunFolder
 from curate.engine.posix import FileLock
 from curate.errors import CeilingReached, UsageError
-from curate.result import Result
+from curate.pipeline import Result
 from curate.standing import standing
 from curate.steps import Length, Rubric
 

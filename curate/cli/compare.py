@@ -15,7 +15,7 @@ from curate.report import ENDINGS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from curate.result import Result
+    from curate.pipeline import Result
 
 COUNTS = ("in", "made", *ENDINGS)
 
@@ -41,7 +41,7 @@ def command(
     import json
 
     from curate.cli.screen import headed
-    from curate.result import Result
+    from curate.pipeline import Result
 
     runs = (Result.open(first), Result.open(second))
     found = compared(runs, count)

@@ -17,7 +17,7 @@ from curate.errors import UsageError
 if TYPE_CHECKING:
     from curate.explain import Life
     from curate.lookup import Examples
-    from curate.result import Result
+    from curate.pipeline import Result
 
 # A longer text is cut here unless --full: a life should fit a screen or two.
 MOST_LINES = 12
@@ -60,7 +60,7 @@ def command(
     Without ROW, show a few rows for every reason why rows were dropped or failed.
     """
     from curate.cli.screen import headed
-    from curate.result import Result
+    from curate.pipeline import Result
 
     if row is not None and step is not None:
         raise UsageError("--step shows rows of a step, and ROW is one row: leave one of them out")

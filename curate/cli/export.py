@@ -111,7 +111,7 @@ def _target(output: str, split: str | None, shard_rows: int | None) -> _Target:
 def _export_run(
     run: Path, target: _Target, kind: str | None, split: str | None, marks: bool
 ) -> None:
-    from curate.result import Result
+    from curate.pipeline import Result
     from curate.write import write_rows, write_shards
 
     kept = Result.open(run).kept

@@ -24,8 +24,7 @@ from curate.row import printable
 
 if TYPE_CHECKING:
     from curate.explain import Life
-    from curate.pipeline import Pipeline
-    from curate.result import Result
+    from curate.pipeline import Pipeline, Result
 
 ENDS = ("used", "dropped", "failed")
 MOST_TURNS = 4

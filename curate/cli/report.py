@@ -25,7 +25,7 @@ def command(
     import json
 
     from curate.cli.screen import headed
-    from curate.result import Result
+    from curate.pipeline import Result
     from curate.standing import standing
 
     unfinished = None if as_json else standing(run)

@@ -18,8 +18,7 @@ from curate.cli.screen import headed, table
 from curate.errors import FolderTaken, UsageError
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
-    from curate.result import Result
+    from curate.pipeline import Pipeline, Result
 
 
 def start(pipeline: Pipeline, flags: Flags, **options: Any) -> Result:

@@ -13,7 +13,7 @@ from curate.errors import RecipeError
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
     from curate.engine.requests.store import Store
-    from curate.pipeline import Pipeline
+    from curate.recipe_value import Recipe
 
 SHOWN = (
     "sent", "replayed", "input_tokens", "output_tokens", "cost_usd", "causes", "asking", "answered",
@@ -30,7 +30,7 @@ class Accounts:
     @classmethod
     def open(
         cls,
-        pipeline: Pipeline,
+        recipe: Recipe,
         options: RunOptions,
         folder: RunFolder,
         asking: bool,
@@ -51,14 +51,14 @@ class Accounts:
 
         store = stack.enter_context(Store.open(options.store or DEFAULT_STORE))
         stack.enter_context(used(store.folder))
-        specs = {**(pipeline.models or {}), **(pipeline.encoders or {})}
+        specs = {**(recipe.models or {}), **(recipe.encoders or {})}
         models = {}
         for name, spec in specs.items():
             try:
                 models[name] = open_model(spec, name=name)
             except RecipeError as error:
-                part = "models" if name in (pipeline.models or {}) else "encoders"
-                raise pipeline.error((part, name), error.message, type_=type(error)) from error
+                part = "models" if name in (recipe.models or {}) else "encoders"
+                raise recipe.error((part, name), error.message, type_=type(error)) from error
         folder.note_store(store.folder)
         spending = Spending(
             store, folder.run_id, max_cost=options.max_cost, max_requests=options.max_requests

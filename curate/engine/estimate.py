@@ -51,7 +51,7 @@ from curate.models.prices import Discount, discount_of
 from curate.step import Filter, Gather, Grow, Step, Whole
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
+    from curate.recipe_value import Recipe
 
 SAMPLE_ROWS = 256
 # A job that has asked so often for nothing the store has is not followed any further.
@@ -119,14 +119,14 @@ class Sample:
         self.rows = table.take(np.sort(lowest))
 
 
-def asks_while_reading(pipeline: Pipeline) -> bool:
+def asks_while_reading(recipe: Recipe) -> bool:
     """Tell whether anything is asked before all rows are read, so that an estimate cannot wait."""
-    first = cut_at_wholes(pipeline.steps)[0]
+    first = cut_at_wholes(recipe.steps)[0]
     return any(asks(step) for step in (*first.steps, first.cut) if step is not None)
 
 
 def estimate(
-    pipeline: Pipeline,
+    recipe: Recipe,
     rows: pa.Table,
     store_folder: Path,
     all_rows: int,
@@ -136,23 +136,23 @@ def estimate(
 
     `all_rows` is about how many rows there are: a step that takes out an amount needs to know.
     """
-    once, count = once or asked_once(pipeline, store_folder), rows.num_rows
+    once, count = once or asked_once(recipe, store_folder), rows.num_rows
     state = PartState(0, rows)
-    settings = Settings(run_seed=pipeline.seed, large=False, chunk_rows=SAMPLE_ROWS)
-    with _sampler(pipeline, store_folder) as asker:
+    settings = Settings(run_seed=recipe.seed, large=False, chunk_rows=SAMPLE_ROWS)
+    with _sampler(recipe, store_folder) as asker:
         part = count / max(1, count, all_rows)
-        ends_at = _through(pipeline, state, settings, asker, part)
+        ends_at = _through(recipe, state, settings, asker, part)
     found = asker.total()
     found.rows, found.ends_at, found.once = count, ends_at, once
     return found
 
 
-def asked_once(pipeline: Pipeline, store_folder: Path) -> Estimate:
+def asked_once(recipe: Recipe, store_folder: Path) -> Estimate:
     """Return what steps ask for whatever the rows: for the texts that they compare rows with."""
-    settings = Settings(run_seed=pipeline.seed, large=False, chunk_rows=SAMPLE_ROWS)
-    with _sampler(pipeline, store_folder) as asker:
+    settings = Settings(run_seed=recipe.seed, large=False, chunk_rows=SAMPLE_ROWS)
+    with _sampler(recipe, store_folder) as asker:
         driver: Any = asker
-        for step in pipeline.steps:
+        for step in recipe.steps:
             if isinstance(step, Filter) and (texts := step.compared_texts()):
                 asker.embed(getattr(step, "encoder", None), texts)
             elif isinstance(step, Whole) and asks(step):
@@ -161,18 +161,18 @@ def asked_once(pipeline: Pipeline, store_folder: Path) -> Estimate:
 
 
 @contextlib.contextmanager
-def _sampler(pipeline: Pipeline, store_folder: Path) -> Iterator[_Sampler]:
+def _sampler(recipe: Recipe, store_folder: Path) -> Iterator[_Sampler]:
     with contextlib.ExitStack() as stack:
         # No store is made for an estimate.
         there = (store_folder / "store.db").exists()
-        yield _Sampler(pipeline, stack.enter_context(Store.open(store_folder)) if there else None)
+        yield _Sampler(recipe, stack.enter_context(Store.open(store_folder)) if there else None)
 
 
 def _through(
-    pipeline: Pipeline, state: PartState, settings: Settings, asker: _Sampler, part: float
+    recipe: Recipe, state: PartState, settings: Settings, asker: _Sampler, part: float
 ) -> str | None:
     """Take the sample, a `part` of all rows, through the steps; return what it cannot pass."""
-    for segment in cut_at_wholes([_with_vectors(step, asker) for step in pipeline.steps]):
+    for segment in cut_at_wholes([_with_vectors(step, asker) for step in recipe.steps]):
         driver: Any = asker
         state = run_segment(Segment(segment.steps, None), state, settings, driver=driver)
         cut = segment.cut
@@ -222,9 +222,9 @@ class _Asked:
 class _Sampler:
     """Answer jobs as a driver does, from the store alone, and note what they ask."""
 
-    def __init__(self, pipeline: Pipeline, store: Store | None) -> None:
+    def __init__(self, recipe: Recipe, store: Store | None) -> None:
         self._store, self._models = store, dict[str, _Known]()
-        for name, spec in {**(pipeline.models or {}), **(pipeline.encoders or {})}.items():
+        for name, spec in {**(recipe.models or {}), **(recipe.encoders or {})}.items():
             parsed = parse_spec(spec, name=name)
             self._models[name] = _Known(
                 identity_of(parsed),

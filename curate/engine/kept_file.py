@@ -23,8 +23,8 @@ from curate.engine.segment import PartState
 from curate.engine.workspace import load
 from curate.read import raw_lines
 from curate.read.shapes.fields import dumps
-from curate.result import Rows
 from curate.row import Row
+from curate.runs_rows import Rows
 from curate.write import NATURAL, as_shape, kind_of, write_rows
 
 _MOST_WAITING = 2

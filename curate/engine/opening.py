@@ -13,10 +13,10 @@ from curate.read import Inputs, open_inputs
 from curate.read.shapes import shape
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
+    from curate.recipe_value import Recipe
 
 
-def open_sources(pipeline: Pipeline, inputs: Any, wanted: str | None) -> Inputs:
+def open_sources(recipe: Recipe, inputs: Any, wanted: str | None) -> Inputs:
     """Open `inputs`, or those of the recipe; `wanted` is the shape of those that name none.
 
     Raises:
@@ -26,49 +26,49 @@ def open_sources(pipeline: Pipeline, inputs: Any, wanted: str | None) -> Inputs:
     """
     if inputs is not None:
         return open_inputs(inputs, shape=wanted)
-    _check_shapes(pipeline)
+    _check_shapes(recipe)
     try:
-        return open_inputs(pipeline.inputs, shape=wanted)
+        return open_inputs(recipe.inputs, shape=wanted)
     except InputError as error:
-        if not _written(pipeline):
+        if not _written(recipe):
             raise
-        raise _with_line(pipeline, str(error)) from None
+        raise _with_line(recipe, str(error)) from None
 
 
-def _check_shapes(pipeline: Pipeline) -> None:
+def _check_shapes(recipe: Recipe) -> None:
     """Raise `RecipeError`, with file and line, when an input names a shape that there is not."""
-    named = pipeline.inputs if isinstance(pipeline.inputs, Mapping) else {}
+    named = recipe.inputs if isinstance(recipe.inputs, Mapping) else {}
     for name, given in named.items():
         wanted = given.get("shape") if isinstance(given, Mapping) else None
         try:
             if wanted is not None:
                 shape(wanted)
         except UsageError as error:
-            raise pipeline.error(("inputs", name, "shape"), str(error)) from None
+            raise recipe.error(("inputs", name, "shape"), str(error)) from None
 
 
-def _written(pipeline: Pipeline) -> bool:
+def _written(recipe: Recipe) -> bool:
     """Tell whether the inputs are those that the recipe's file names, not given in their place."""
-    data = None if pipeline.places is None else pipeline.places.data
-    return isinstance(data, Mapping) and freeze(data.get("inputs")) == pipeline.inputs
+    data = None if recipe.places is None else recipe.places.data
+    return isinstance(data, Mapping) and freeze(data.get("inputs")) == recipe.inputs
 
 
-def _with_line(pipeline: Pipeline, message: str) -> RecipeError:
+def _with_line(recipe: Recipe, message: str) -> RecipeError:
     """Return the error about an input with its line, and what its path may have meant."""
-    given = pipeline.inputs
+    given = recipe.inputs
     if isinstance(given, str):
-        return pipeline.error(("inputs",), message + _beside(pipeline, given, message))
+        return recipe.error(("inputs",), message + _beside(recipe, given, message))
     for name, source in (given or {}).items():
         where = source["path"] if isinstance(source, Mapping) else source
         if message.startswith(where):
-            advice = _beside(pipeline, where, message)
-            return pipeline.error(("inputs", name), f"inputs.{name}: {message}{advice}")
-    return pipeline.error(("inputs",), message)
+            advice = _beside(recipe, where, message)
+            return recipe.error(("inputs", name), f"inputs.{name}: {message}{advice}")
+    return recipe.error(("inputs",), message)
 
 
-def _beside(pipeline: Pipeline, where: str, message: str) -> str:
+def _beside(recipe: Recipe, where: str, message: str) -> str:
     """Say where relative paths start, if that is why nothing was found."""
-    file = pipeline.places.file if pipeline.places else None
+    file = recipe.places.file if recipe.places else None
     missing = ": no such file" in message or ": no file matches" in message
     if not missing or file is None or Path(where).is_absolute():
         return ""

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 from curate.engine.options import RunOptions
 from curate.errors import UsageError
 from curate.read import Inputs
-from curate.result import Result, Rows
+from curate.runs_rows import Rows
 from curate.step import Filter, Generate, Whole
 from curate.write import check_target, kind_of, misfit, write_rows
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
+    from curate.recipe_value import Recipe
 
 
-def write_outputs(result: Result, outputs: Mapping[str, Any], shape: str | None) -> None:
+def write_outputs(folder: Path, outputs: Mapping[str, Any], shape: str | None) -> None:
     """Write the kept rows of each kind that `outputs` names to its path.
 
     `shape` holds for outputs that name none; without one, rows leave in their kind's natural shape.
     """
     for kind, path, own in _targets(outputs):
-        rows = Rows(result.folder / "kept" / kind)
+        rows = Rows(folder / "kept" / kind)
         write_rows(rows.tables(), path, own or shape)
 
 
@@ -38,7 +38,7 @@ def _targets(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Path, str | None
         yield kind, Path(place["path"]), place.get("shape")
 
 
-def check_outputs(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> None:
+def check_outputs(recipe: Recipe, opened: Inputs, options: RunOptions) -> None:
     """Raise for an output that could not be written, or that would replace what is read.
 
     Raises:
@@ -47,17 +47,17 @@ def check_outputs(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> No
     """
     wanted = options.output_shape
     if options.output is not None:
-        _check(options.output, wanted, _kinds_kept(pipeline, opened), opened)
-    elif wanted is not None and not pipeline.outputs:
+        _check(options.output, wanted, _kinds_kept(recipe, opened), opened)
+    elif wanted is not None and not recipe.outputs:
         raise UsageError(
             f"no output is written in the shape '{wanted}': name one in the recipe's `outputs`, or "
             "export the run afterwards (curate export RUN --as SHAPE -o PATH)"
         )
-    for kind, path, shape in _targets(pipeline.outputs or {}):
+    for kind, path, shape in _targets(recipe.outputs or {}):
         try:
             _check(path, shape or wanted, {kind}, opened)
         except UsageError as error:
-            raise pipeline.error(("outputs", kind), f"outputs.{kind}: {error}") from None
+            raise recipe.error(("outputs", kind), f"outputs.{kind}: {error}") from None
 
 
 def _check(path: Path, shape: str | None, kinds: set[str] | None, opened: Inputs) -> None:
@@ -72,10 +72,10 @@ def _same(one: Path, other: Path) -> bool:
     return one.exists() and one.samefile(other)
 
 
-def _kinds_kept(pipeline: Pipeline, opened: Inputs) -> set[str] | None:
+def _kinds_kept(recipe: Recipe, opened: Inputs) -> set[str] | None:
     """Return the kinds of the rows that may be kept, where every step says what it makes."""
     kinds: frozenset[str] | None = frozenset(opened.kinds())
-    for step in pipeline.steps:
+    for step in recipe.steps:
         if isinstance(step, Generate) and kinds is not None:
             kinds = step.kinds_made(kinds)
         elif not isinstance(step, Filter | Whole):

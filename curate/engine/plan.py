@@ -1,4 +1,4 @@
-"""Cut a pipeline into segments at every step that needs more than one row at a time.
+"""Cut a recipe into segments at every step that needs more than one row at a time.
 
 A segment is rows to rows, part by part, in any order of arrival. What follows it (its `cut`) is a
 `Whole`, `Gather` or `Grow`, which sees all parts before the next segment starts.
@@ -17,29 +17,29 @@ from curate.step import Filter, Gather, Generate, Grow, Step, Whole
 from curate.steps.generate.expand import Expand
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
+    from curate.recipe_value import Recipe
 
 _TREES = "oasst"
 
 
 class Segment(NamedTuple):
-    """Steps that see one row each, and the step that cuts the pipeline behind them."""
+    """Steps that see one row each, and the step that cuts the recipe behind them."""
 
     steps: tuple[Filter | Generate, ...]
     cut: Whole | Gather | Grow | None
 
 
-def with_expand(pipeline: Pipeline, opened: Inputs) -> tuple[Pipeline, set[str]]:
-    """Return the pipeline with `expand` first, where trees are read and it names no such step.
+def with_expand(recipe: Recipe, opened: Inputs) -> tuple[Recipe, set[str]]:
+    """Return the recipe with `expand` first, where trees are read and it names no such step.
 
     The kinds beside it are those of the rows that reach the first step which the user wrote.
     """
     trees = any(file.shape == _TREES for file in opened.files)
-    if not trees or any(isinstance(step, Expand) for step in pipeline.steps):
-        return pipeline, opened.kinds()
+    if not trees or any(isinstance(step, Expand) for step in recipe.steps):
+        return recipe, opened.kinds()
     others = {shape(file.shape).KIND for file in opened.files if file.shape != _TREES}
     made = Expand().kinds_made(frozenset(["prompt"]))
-    return dataclasses.replace(pipeline, steps=(Expand(), *pipeline.steps)), others | made
+    return dataclasses.replace(recipe, steps=(Expand(), *recipe.steps)), others | made
 
 
 def cut_at_wholes(steps: Sequence[Step]) -> list[Segment]:

@@ -18,7 +18,7 @@ from curate.report import render
 from curate.row import printable
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
+    from curate.recipe_value import Recipe
 
 _PACKAGES = (
     "curate-align", "pyarrow", "numpy", "numba", "pandas", "datasets", "openai", "torch",
@@ -26,14 +26,14 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def describe_run(pipeline: Pipeline, opened: Inputs, options: RunOptions, began: float) -> str:
+def describe_run(recipe: Recipe, opened: Inputs, options: RunOptions, began: float) -> str:
     """Return `run.yaml`: the resolved recipe, the inputs' fingerprints, versions and times."""
     data = {
-        "recipe": yaml.safe_load(pipeline.to_yaml(partial=True)),
-        "labels": [step.title for step in pipeline.steps],
+        "recipe": yaml.safe_load(recipe.to_yaml(partial=True)),
+        "labels": [step.title for step in recipe.steps],
         "inputs": opened.fingerprint(),
-        "data": data_digests(pipeline),
-        "seed": pipeline.seed,
+        "data": data_digests(recipe),
+        "seed": recipe.seed,
         "options": {
             "limit": options.limit,
             "max_cost": options.max_cost,
@@ -48,9 +48,9 @@ def describe_run(pipeline: Pipeline, opened: Inputs, options: RunOptions, began:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
-def data_digests(pipeline: Pipeline) -> dict[str, str]:
+def data_digests(recipe: Recipe) -> dict[str, str]:
     """Return digests of what steps read beside their rows (test sets), by their labels."""
-    return {s.title: found for s in pipeline.steps if (found := s.data_digest()) is not None}
+    return {s.title: found for s in recipe.steps if (found := s.data_digest()) is not None}
 
 
 def _stamp(seconds: float) -> str:
@@ -67,7 +67,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def card(pipeline: Pipeline, opened: Inputs, summary: Mapping[str, Any]) -> str:
+def card(recipe: Recipe, opened: Inputs, summary: Mapping[str, Any]) -> str:
     """Return the dataset card: what went in, what each step did and why, how to do it again."""
     files = opened.fingerprint()
     sources = "\n".join(
@@ -77,14 +77,14 @@ def card(pipeline: Pipeline, opened: Inputs, summary: Mapping[str, Any]) -> str:
     )
     configs = [{"config_name": "default", "data_files": "kept/*/*.parquet"}]
     head = yaml.safe_dump({"tags": ["curate"], "configs": configs}, sort_keys=False)
-    recipe = pipeline.to_yaml(partial=True).rstrip()
+    text = recipe.to_yaml(partial=True).rstrip()
     return (
-        f"---\n{head}---\n\n# {pipeline.name or _title(files)}\n\n"
+        f"---\n{head}---\n\n# {recipe.name or _title(files)}\n\n"
         "Made by [curate](https://pypi.org/project/curate-align/): every row of `kept/`, `used/`, "
         "`dropped/` and `failed/` is explained in `ledger/`.\n\n"
-        f"## Sources\n\n{sources or 'Rows in memory.'}\n\n## Steps\n\n{_steps(pipeline)}\n\n"
+        f"## Sources\n\n{sources or 'Rows in memory.'}\n\n## Steps\n\n{_steps(recipe)}\n\n"
         f"## Funnel\n\n```text\n{render(summary)}\n```\n\n"
-        f"## Recipe\n\n```yaml\n{recipe}\n```\n\n"
+        f"## Recipe\n\n```yaml\n{text}\n```\n\n"
         "Versions, seed and fingerprints are in `run.yaml`.\n"
     )
 
@@ -97,10 +97,10 @@ def _title(files: Sequence[Mapping[str, Any]]) -> str:
     return f"Made from {' and '.join(names)}" if len(names) < 3 else f"Made from {len(names)} files"
 
 
-def _steps(pipeline: Pipeline) -> str:
+def _steps(recipe: Recipe) -> str:
     """Return a table of the steps: what each does, and whose method it is."""
     cells = [
-        [f"`{step.title}`", summary_of(type(step)), type(step).source] for step in pipeline.steps
+        [f"`{step.title}`", summary_of(type(step)), type(step).source] for step in recipe.steps
     ]
     rows = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells]
     return "\n".join(["| step | what it does | method |", "|---|---|---|", *rows])

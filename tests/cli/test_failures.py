@@ -129,9 +129,9 @@ def test_3_when_a_ceiling_is_reached_and_the_same_command_goes_on(
 
 def test_4_and_one_line_when_nobody_expected_it(home: Path, environment: dict[str, str]) -> None:
     code = (
-        "import sys, curate.result\n"
+        "import sys, curate.pipeline\n"
         "def open(folder): raise ZeroDivisionError('odd \\x1b[31m')\n"
-        "curate.result.Result.open = open\n"
+        "curate.pipeline.Result.open = open\n"
         "sys.argv = ['curate', 'report', 'runs', *sys.argv[1:]]\n"
         "from curate.cli.main import main; main()\n"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from curate.result import Result
+from curate.pipeline import Result
 from tests.cli.conftest import lines_of
 
 

@@ -99,7 +99,7 @@ def test_the_store_is_counted_cleaned_and_exported(
 
 
 def lines_ids(home: Path) -> list[str]:
-    from curate.result import Result
+    from curate.pipeline import Result
 
     return [row.id for row in Result.open(home / "runs" / "out").kept]
 

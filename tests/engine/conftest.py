@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curate import Pipeline
-from curate.result import Result
+from curate.pipeline import Result
 
 from .contract_steps import judge_script, write_script, writer_script
 

@@ -10,7 +10,7 @@ import pytest
 
 from curate.engine.folder import RunFolder, difference
 from curate.errors import StoppedShort, UsageError
-from curate.result import Result
+from curate.pipeline import Result
 
 from .conftest import fingerprint, run
 from .contract_steps import Fragile, numbered

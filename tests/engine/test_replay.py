@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from curate.result import Result
+from curate.pipeline import Result
 
 from .conftest import fingerprint, run
 from .contract_steps import Judge, Novel, TwoReplies, judge_script, numbered, write_script

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curate.errors import CeilingReached, UsageError
-from curate.result import Result
+from curate.pipeline import Result
 
 from .conftest import assert_conserved, run
 from .contract_steps import Fragile, Judge, TwoReplies, numbered

@@ -11,7 +11,7 @@ import yaml
 
 from curate import Pipeline
 from curate.errors import RecipeError, UsageError
-from curate.result import Result
+from curate.pipeline import Result
 from curate.steps import Expand, Length, Near
 
 from .conftest import assert_conserved, fingerprint, run

@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 from curate.cli.main import app
 from curate.data import recipes
-from curate.pipeline import Pipeline
-from curate.result import Result
+from curate.pipeline import Pipeline, Result
 from tests.models.test_local import NEEDS_LOCAL
 
 OUTCOMES = ("kept", "used", "dropped", "failed")

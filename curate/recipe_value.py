@@ -1,0 +1,180 @@
+"""The recipe as an object: steps, models, inputs and a seed; YAML and Python are the same thing.
+
+A recipe is frozen and equal by value, and `from_yaml(to_yaml(p)) == p`. It keeps beside itself
+where in a file each part came from, so that a problem found minutes later still names its line.
+Nothing here reads data, asks a model or runs anything: `curate.pipeline` does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from curate import recipe
+from curate.catalog import require_packages
+from curate.errors import MissingExtra, RecipeError
+from curate.fields import FieldProblem, FrozenMap, checked, fit, freeze, plain, shown
+from curate.function import Function, from_function
+from curate.labels import labelled, with_encoders
+from curate.step import Step
+
+
+@dataclass(frozen=True, init=False)
+class Recipe:
+    """Hold a recipe: what is read, what is done to each row, and who answers.
+
+    Attributes:
+        steps: The steps in order; a plain function is taken as a step, too.
+        inputs: A path, glob or address, or a mapping of names to `{path, shape, ...}`.
+        models: The models that steps name, each a text such as `openai:NAME` or a mapping.
+        encoders: The encoders that steps name, likewise.
+        outputs: Where rows of a kind are written, by kind.
+        seed: The number that all randomness of a run depends on.
+        name: The name of the run folder and of the dataset.
+        places: Where each part came from, when the recipe was a file.
+    """
+
+    steps: tuple[Step, ...]
+    inputs: str | FrozenMap | None
+    models: FrozenMap | None
+    encoders: FrozenMap | None
+    outputs: FrozenMap | None
+    seed: int
+    name: str | None
+    places: recipe.Document | None = field(compare=False, repr=False)
+
+    def __init__(
+        self,
+        steps: Iterable[Step | Callable[..., Any]],
+        *,
+        inputs: str | Mapping[str, Any] | None = None,
+        models: Mapping[str, Any] | None = None,
+        encoders: Mapping[str, Any] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        name: str | None = None,
+        places: recipe.Document | None = None,
+    ) -> None:
+        """Bring every value into its one form.
+
+        Raises:
+            RecipeError: a value is of the wrong type, or a step's packages are not installed.
+        """
+        self._set(places=places)
+        if isinstance(steps, Step | str | Mapping) or not isinstance(steps, Iterable):
+            raise self.error(("steps",), f"steps must be a list, found {type(steps).__name__}")
+        self._set(
+            steps=tuple(self._checked(index, step) for index, step in enumerate(steps)),
+            inputs=inputs if isinstance(inputs, str) else self._mapping("inputs", inputs),
+            models=self._mapping("models", models),
+            encoders=self._mapping("encoders", encoders),
+            outputs=self._mapping("outputs", outputs),
+            seed=self._scalar("seed", seed, int),
+            name=self._scalar("name", name, str | None),
+        )
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _checked(self, index: int, given: Any) -> Step:
+        step = given if isinstance(given, Step) else from_function(given)
+        try:
+            require_packages(type(step))
+            return checked(step)
+        except FieldProblem as problem:
+            path = ("steps", index, step.name, problem.field)
+            raise self.error(path, str(problem), step=step.title) from None
+        except MissingExtra as error:
+            where = ("steps", index)
+            raise self.error(where, error.message, step=step.title, type_=MissingExtra) from None
+
+    def _mapping(self, name: str, value: Any) -> FrozenMap | None:
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise self.error((name,), f"{name} must be a mapping, found {shown(value)}")
+        try:
+            return FrozenMap(freeze(value))
+        except ValueError as error:
+            raise self.error((name,), f"{name}: {error}") from None
+
+    def _scalar(self, name: str, value: Any, type_: Any) -> Any:
+        try:
+            return fit(name, value, type_)
+        except FieldProblem as problem:
+            raise self.error((name,), str(problem)) from None
+
+    # -- YAML --------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_yaml(cls, source: str | Path, *, answered: bool = False) -> Self:
+        """Read a recipe from a file, or from YAML text.
+
+        Where it is `answered`, steps that name no model ask one called `model`, which
+        `Pipeline.with_settings` can then say: `pipeline.with_settings({"models.model": "local"})`.
+
+        Raises:
+            RecipeError: the recipe is wrong; the message names file, line and step.
+        """
+        from curate.parsing import pipeline_parts
+
+        document = recipe.parse(*recipe.read_text(source))
+        return cls(**pipeline_parts(document, answered=answered), places=document)
+
+    def to_yaml(self, *, partial: bool = False) -> str:
+        """Return the recipe as YAML.
+
+        Plain functions are Python, not data: a recipe that holds one is refused, unless `partial`
+        (for records of a run), which notes the function's name where the step stood.
+        """
+        return recipe.dump(self.to_data(partial=partial))
+
+    def to_data(self, *, partial: bool = False) -> dict[str, Any]:
+        """Return the recipe as plain data, defaults left out."""
+        data: dict[str, Any] = {"name": self.name} if self.name is not None else {}
+        for name in ("inputs", "models", "encoders"):
+            if getattr(self, name) is not None:
+                data[name] = plain(getattr(self, name))
+        data["steps"] = [_step_data(step, partial) for step in self.steps]
+        if self.outputs is not None:
+            data["outputs"] = plain(self.outputs)
+        if self.seed:
+            data["seed"] = self.seed
+        return data
+
+    def resolved(self) -> Self:
+        """Return the recipe with what was left open filled in: labels, and encoders."""
+        steps = labelled(self.steps, self.error)
+        steps, encoders = with_encoders(steps, self.encoders, self.error)
+        given: dict[str, Any] = {"steps": steps, "encoders": encoders}
+        return self if steps == self.steps else dataclasses.replace(self, **given)
+
+    def error(
+        self,
+        path: tuple[str | int, ...],
+        message: str,
+        *,
+        step: str | None = None,
+        type_: type[RecipeError] = RecipeError,
+    ) -> RecipeError:
+        """Return an error about the part at `path`, with its file and line where they are known."""
+        if self.places is None:
+            return type_(message, step=step)
+        return type_(message, step=step, file=self.places.file, line=self.places.line(path))
+
+
+def _step_data(step: Step, partial: bool) -> Any:
+    """Return a step as YAML writes it: its name, or its name and what differs from defaults."""
+    if isinstance(step, Function) and not partial:
+        raise RecipeError(
+            "is a Python function, which YAML cannot hold; make it an operator (a file in "
+            "curate/steps/, or an entry point of the group curate.steps)",
+            step=step.title,
+        )
+    values = {"label": step.label} if step.label is not None else {}
+    values |= plain(step.fields())
+    return {step.name: values} if values else step.name

@@ -19,10 +19,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from curate.data import install_command
 from curate.errors import MissingExtra, RecipeError, UsageError
 from curate.fields import default_of, plain, type_text, types_of
 from curate.step import Filter, Gather, Generate, Grow, Step, Whole, snake_case
+from curate.system.package_data import install_command
 
 GROUP = "curate.steps"
 KINDS_OF_STEP = (Filter, Generate, Whole, Gather, Grow)

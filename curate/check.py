@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.catalog import unknown
-from curate.credentials import holds_credentials
 from curate.row import RESPONSE_FIELD
 from curate.step import Filter, Generate, Step, Whole
+from curate.system.credentials import holds_credentials
 
 if TYPE_CHECKING:
     from curate.recipe_value import Recipe

@@ -108,7 +108,7 @@ class Pipeline(Recipe):
     def _run(self, inputs: Any, options: RunOptions, *, outputs: bool = True) -> Result:
         from curate.engine.outputs import write_outputs
         from curate.engine.run import execute
-        from curate.pandas_later import leave_pandas_for_later
+        from curate.system.lazy_pandas import leave_pandas_for_later
 
         leave_pandas_for_later()
         if isinstance(inputs, str | os.PathLike):

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curate import data
 from curate.errors import RecipeError, UsageError
+from curate.system import package_data as data
 
 if TYPE_CHECKING:
     from jinja2 import Template

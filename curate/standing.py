@@ -50,7 +50,7 @@ def standing(folder: Path) -> Standing | None:
 
 def _locked(path: Path) -> bool:
     """Tell whether another process holds the lock of a run's folder."""
-    from curate.engine.posix import FileLock
+    from curate.system.posix import FileLock
 
     if not path.is_file():
         return False

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from curate import Pipeline
 from curate.ask import Ask, Reply
-from curate.data import install_command
 from curate.errors import MissingExtra, RecipeError, UsageError
 from curate.row import Message, Record, Row
 from curate.step import Drop, Filter, rule
 from curate.steps import Exact, Length, Near, Top
+from curate.system.package_data import install_command
 from tests.step_values import steps
 
 JSON = st.recursive(

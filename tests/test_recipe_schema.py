@@ -10,9 +10,9 @@ from hypothesis import given
 
 from curate import Pipeline
 from curate.catalog import operators
-from curate.data import recipes
 from curate.errors import RecipeError
 from curate.recipe_schema import recipe_schema
+from curate.system.package_data import recipes
 from tests.test_pipeline import PIPELINES
 
 SCHEMA = recipe_schema()

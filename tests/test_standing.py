@@ -7,11 +7,11 @@ import pytest
 
 from curate import Pipeline
 from curate.engine.folder import RunFolder
-from curate.engine.posix import FileLock
 from curate.errors import CeilingReached, UsageError
 from curate.pipeline import Result
 from curate.standing import standing
 from curate.steps import Length, Rubric
+from curate.system.posix import FileLock
 
 ROWS = [{"instruction": f"Name town {n}.", "output": f"Town {n} it is."} for n in range(4)]
 

@@ -59,7 +59,7 @@ def _extras() -> Iterator[Finding]:
     import re
     from importlib.metadata import requires
 
-    from curate.data import install_command
+    from curate.system.package_data import install_command
 
     wanted: dict[str, list[str]] = {}
     for requirement in requires("curate-align") or ():

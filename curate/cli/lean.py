@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 
-from curate.pandas_later import leave_pandas_for_later
+from curate.system.lazy_pandas import leave_pandas_for_later
 
 # With 0, one part's memory is not there for the next: 3 s more in the kernel per million rows.
 _KEPT_MS = 50

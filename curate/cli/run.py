@@ -22,11 +22,11 @@ def command(
     flags: Flags,
 ) -> None:
     """Run a recipe: read, do every step, write a run folder."""
-    from curate import data
     from curate.cli.running import finish, start
     from curate.errors import UsageError
     from curate.pipeline import Pipeline
     from curate.read.paths import ending_of
+    from curate.system import package_data as data
 
     if folder is not None and flags.run is not None and folder != flags.run:
         raise UsageError(f"-o {folder} and --run {flags.run} name two run folders; give one")

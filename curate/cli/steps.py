@@ -72,7 +72,7 @@ def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:
     import inspect
 
     from curate.cli.screen import table
-    from curate.data import install_command
+    from curate.system.package_data import install_command
 
     lines = [f"{step['name']} ({step['kind']})", "", inspect.cleandoc(cls.__doc__ or ""), ""]
     fields = [

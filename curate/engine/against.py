@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.chunk import ORIGIN, one_array
-from curate.data import shipped
 from curate.engine.part import PartRun, describe_error
 from curate.engine.reading import Reading
 from curate.engine.segment import PartState, Settings
@@ -24,6 +23,7 @@ from curate.engine.workspace import load
 from curate.errors import StoppedShort
 from curate.read import Inputs, open_inputs
 from curate.step import Filter, Step, Whole
+from curate.system.package_data import shipped
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver

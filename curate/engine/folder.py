@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.engine.posix import FolderLock, sync, write_atomically
 from curate.errors import FolderTaken, UsageError
 from curate.report import ENDINGS
+from curate.system.posix import FolderLock, sync, write_atomically
 
 SECTIONS = (*ENDINGS, "ledger")
 _TEXTS = ("run.yaml", "README.md")

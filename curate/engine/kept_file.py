@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from curate.chunk import one_array, rows_of
 from curate.engine.options import RunOptions
-from curate.engine.posix import sync
 from curate.engine.reading import Reading
 from curate.engine.segment import PartState
 from curate.engine.workspace import load
@@ -25,6 +24,7 @@ from curate.read import raw_lines
 from curate.read.shapes.fields import dumps
 from curate.row import Row
 from curate.runs_rows import Rows
+from curate.system.posix import sync
 from curate.write import NATURAL, as_shape, kind_of, write_rows
 
 _MOST_WAITING = 2

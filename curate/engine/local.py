@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from curate.engine.plan import Segment, asks, is_columnar
 from curate.engine.segment import PartState, Settings, run_segment
-from curate.engine.workers import can_travel, worker_pool
 from curate.engine.workspace import Workspace, release
 from curate.errors import StoppedShort
 from curate.step import Gather, Whole
+from curate.system.processes import can_travel, worker_pool
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver

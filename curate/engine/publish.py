@@ -21,10 +21,10 @@ from curate.engine.folder import SECTIONS
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
 from curate.engine.order import sort_by_seq
 from curate.engine.parquet import FILE_ROWS, write_table
-from curate.engine.posix import sync
 from curate.engine.segment import PartState
 from curate.engine.workspace import Held, load, release
 from curate.row import KINDS
+from curate.system.posix import sync
 
 _ENDINGS = {PASSED: "kept", USED: "used", DROPPED: "dropped"}
 # Files being encoded at once, over all folders: each holds its rows until then.

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from curate.check import check
-from curate.data import install_command
 from curate.encoders.embedded import default_at_hand
 from curate.engine.accounts import Accounts
 from curate.engine.against import dataset_against, give_vectors, sketches_against
@@ -38,7 +37,6 @@ from curate.engine.opening import open_sources
 from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
 from curate.engine.outputs import check_outputs
 from curate.engine.plan import asks, cut_at_wholes, with_expand
-from curate.engine.posix import no_room, peak_memory_mb
 from curate.engine.publish import Publisher
 from curate.engine.reading import Reading
 from curate.engine.record import card, data_digests, describe_run
@@ -52,6 +50,8 @@ from curate.read import Inputs
 from curate.recipe_value import Recipe
 from curate.report import ENDINGS
 from curate.step import Gather, Grow, Step, Whole
+from curate.system.package_data import install_command
+from curate.system.posix import no_room, peak_memory_mb
 
 # Below this size, compiled kernels cost more to load than they save.
 LARGE_BYTES = 8 << 20

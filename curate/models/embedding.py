@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from curate.ask import Embed, Reply
-from curate.data import install_command
 from curate.encoders.embedded import NAME, embedded_or
 from curate.encoders.precision import native_dtype
 from curate.encoders.sentence import SentenceEncoder
 from curate.errors import StoppedShort
 from curate.models.transformer import device_of, prepare_torch
 from curate.models.worker import Waiting
+from curate.system.package_data import install_command
 
 # So many texts are encoded between two replies: what a killed process may lose.
 CPU_TEXTS, GPU_TEXTS = 256, 2_048

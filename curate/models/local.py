@@ -16,7 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from curate.data import install_command
 from curate.encoders.embedded import NAME as ENCODER
 from curate.encoders.embedded import embedded_encoder
 from curate.errors import MissingExtra, RecipeError
@@ -24,6 +23,7 @@ from curate.models import hf
 from curate.models.hf import InProcess, check_options, check_packages, identity_with
 from curate.models.model import ModelSpec
 from curate.models.worker import Backend
+from curate.system.package_data import install_command
 
 OPTIONS = ("dtype", "device", "batch_size", "threads", "max_length")
 EMBED_TEXTS, EMBED_CHARACTERS = hf.EMBED_TEXTS, hf.EMBED_CHARACTERS

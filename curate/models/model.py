@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import curate.models
 from curate.ask import Ask, Embed, Reply, Request
 from curate.catalog import closest
-from curate.credentials import holds_credentials
 from curate.errors import RecipeError
+from curate.system.credentials import holds_credentials
 
 if TYPE_CHECKING:
     from curate.recipe_value import Recipe

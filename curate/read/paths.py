@@ -7,10 +7,10 @@ import glob
 import os
 from pathlib import Path
 
-from curate.data import shipped
 from curate.errors import InputError, UsageError
 from curate.read.lines import BOM
 from curate.read.tables import is_flan
+from curate.system.package_data import shipped
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".parquet", ".csv", ".tsv")
 MAGIC = {b"\x1f\x8b": ".jsonl.gz", b"\x28\xb5\x2f\xfd": ".jsonl.zst", b"PAR1": ".parquet"}

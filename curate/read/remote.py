@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from curate.credentials import holds_credentials
 from curate.errors import InputError, UsageError
 from curate.read.lines import BOM
 from curate.read.paths import ENDINGS, MAGIC, ending_of, expand
+from curate.system.credentials import holds_credentials
 
 _HEAD = 64 << 10
 _HUB = re.compile(r"hub://(?P<name>[^:@]+)(?::(?P<config>[^@]+))?(?:@(?P<split>.+))?")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from curate import Pipeline, encoders
-from curate.data import install_command
 from curate.encoders import embedded
 from curate.encoders.embedded import NAME, embedded_or
 from curate.errors import MissingExtra, UsageError
+from curate.system.package_data import install_command
 
 
 def test_one_text_is_no_list() -> None:

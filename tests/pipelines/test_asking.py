@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from curate.cli.main import app
-from curate.data import recipes
 from curate.pipeline import Pipeline, Result
+from curate.system.package_data import recipes
 from tests.models.test_local import NEEDS_LOCAL
 
 OUTCOMES = ("kept", "used", "dropped", "failed")

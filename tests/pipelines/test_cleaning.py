@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from curate.data import folder, recipes
 from curate.pipeline import Pipeline, Result
+from curate.system.package_data import folder, recipes
 
 GOOD = (
     "Boil the water first, then add two spoons of tea leaves and let the pot stand for four "

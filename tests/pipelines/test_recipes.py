@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curate.data import recipes
 from curate.pipeline import Pipeline, Result
+from curate.system.package_data import recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTCOMES = ("kept", "used", "dropped", "failed")

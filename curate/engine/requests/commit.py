@@ -18,8 +18,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from curate.engine.posix import no_room
 from curate.errors import DiskFull, StoreError
+from curate.system.posix import no_room
 
 T = TypeVar("T")
 Item = TypeVar("Item")

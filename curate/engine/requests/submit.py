@@ -16,12 +16,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate.engine.posix import FileLock, no_room
 from curate.engine.requests.commit import disk_full
 from curate.engine.requests.jobs import Job, Jobs
 from curate.engine.requests.store import Store
 from curate.errors import StoppedShort, TemporaryFault
 from curate.models.openai_batch import Remote
+from curate.system.posix import FileLock, no_room
 
 if TYPE_CHECKING:
     from curate.models.openai_batch import OpenAIBatch

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.chunk import DERIVED
-from curate.engine.posix import FileLock
 from curate.errors import UsageError
+from curate.system.posix import FileLock
 
 if TYPE_CHECKING:
     from curate.engine.requests.store import Store

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.engine.posix import sync
 from curate.errors import StoppedShort, StoreError
+from curate.system.posix import sync
 
 Rows = list[tuple[Any, ...]]
 Execute = Callable[[str, Sequence[Any]], Rows]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from curate.engine.plan import Segment
-from curate.engine.workers import can_travel
 from curate.function import from_function
 from curate.row import Row
 from curate.steps.dedup.exact import Exact
 from curate.steps.filters.length import Length
+from curate.system.processes import can_travel
 
 STEP = """
 import os

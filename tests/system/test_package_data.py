@@ -8,10 +8,10 @@ from types import ModuleType
 
 import pytest
 
-from curate import data
 from curate.errors import UsageError
+from curate.system import package_data as data
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT.parent / "shared" / "data"
 EXAMPLES = ROOT / "pipelines" / "data"
 

@@ -10,7 +10,7 @@ import pytest
 
 BEGIN = """
 import sys
-from curate.pandas_later import leave_pandas_for_later
+from curate.system.lazy_pandas import leave_pandas_for_later
 leave_pandas_for_later()
 leave_pandas_for_later()
 import pyarrow as pa

@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate.credentials import holds_credentials
+from curate.system.credentials import holds_credentials
 
 
 @pytest.mark.parametrize(

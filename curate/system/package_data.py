@@ -12,7 +12,7 @@ from typing import Literal
 
 from curate.errors import UsageError
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 # What a recipe is never called, though every JSON text is YAML.
 _DATA = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".csv", ".tsv")
 Folder = Literal["prompts", "pipelines"]

@@ -14,7 +14,6 @@ from curate.chunk import table_of
 from curate.engine.book import Book
 from curate.engine.calls import Results, call_each, row_salts
 from curate.engine.ledger import DROPPED, FAILED, MADE, PASSED, USED, Tally
-from curate.engine.order import sort_by_seq
 from curate.engine.part import (
     PartRun,
     check_detail,
@@ -23,6 +22,7 @@ from curate.engine.part import (
     with_ending,
 )
 from curate.row import Record, Row, check_id, check_number, check_record, made_id
+from curate.rows.order import sort_by_seq
 from curate.step import Drop, Generate, Made, Step
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import ID, SEQ
-from curate.digests import content_digests
 from curate.engine.identity import Occurrences
 from curate.engine.ledger import FAILED, lines
 from curate.engine.local import ordered_map
@@ -23,6 +22,7 @@ from curate.engine.segment import Page, PartState
 from curate.errors import InputError
 from curate.read import Inputs, Part, PartRows, Unreadable, read_part
 from curate.row import digest
+from curate.rows.hashing import content_digests
 
 READ = "read"
 # Of 16,384 rows of instruction data, for parts of files that cannot be cut by bytes.

@@ -20,11 +20,11 @@ from curate.engine.calls import call_each
 from curate.engine.filtering import apply_filter
 from curate.engine.ledger import FAILED, PASSED, Tally, dumps
 from curate.engine.making import apply_generate
-from curate.engine.order import sort_by_seq
 from curate.engine.part import PartRun, describe_error
 from curate.engine.plan import Segment
 from curate.engine.sketching import sketch
 from curate.engine.workspace import Held, Workspace, load
+from curate.rows.order import sort_by_seq
 from curate.step import Filter, Gather, Whole
 
 if TYPE_CHECKING:

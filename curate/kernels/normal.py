@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from curate.digests import digests_between
+from curate.rows.hashing import digests_between
 
 _SPACE = re.compile(r"\s+")
 # Python's white space within ASCII; RE2's own `\s` lacks five of these characters.

@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.read.shapes.fields import extra_columns, extra_of, kind_of, only_turn, text_of
 from curate.row import Message, Record, Row
-from curate.trees import ROLES, TREE, is_tree, replies_to
+from curate.rows.trees import ROLES, TREE, is_tree, replies_to
 
 KIND = "prompt"
 LOST = "the tree's other branches, their ranks and ids, of which such a row is one path or choice"

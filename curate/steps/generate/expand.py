@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from curate.row import Row
+from curate.rows.trees import TREE_ID, conversations, rankings, tree_in
 from curate.step import Drop, Generate, Made
-from curate.trees import TREE_ID, conversations, rankings, tree_in
 
 if TYPE_CHECKING:
     from curate.chunk import Chunk

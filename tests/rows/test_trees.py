@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.row import Message, Row
-from curate.trees import conversations, rankings, tree_in
+from curate.rows.trees import conversations, rankings, tree_in
 
 
 def node(role: str, text: str, *replies: dict[str, Any], **columns: Any) -> dict[str, Any]:

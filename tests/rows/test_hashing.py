@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.chunk import table_of
-from curate.digests import content_digests
 from curate.row import KINDS, Candidate, Message, Row, canonical_bytes, digest
+from curate.rows.hashing import content_digests
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 MESSAGES = st.lists(

@@ -92,7 +92,7 @@ def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:
 
 def _prompt(name: str) -> list[str]:
     """Return a step's default prompt as its file has it, and where to copy it from."""
-    from curate import prompts
+    from curate.prompts import prompt as prompts
 
     prompt = prompts.load(name)
     text = prompt.path.read_text(encoding="utf-8").rstrip()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from curate.errors import RecipeError
-from curate.prompts import Prompt
+from curate.prompts.prompt import Prompt
 from curate.replies.expected import HIGHEST
 from curate.replies.numbers import SCORE_NAMES, number_in
 from curate.replies.objects import object_in

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from curate import catalog, prompts
+from curate import catalog
 from curate.catalog import describe, operators
 from curate.cli.steps import _in_full
+from curate.prompts import prompt as prompts
 from curate.recipe_schema import recipe_schema
 from curate.row import Row
 from curate.step import Filter, dataclass

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from curate import prompts
 from curate.ask import Ask, Reply
 from curate.errors import CurateError, UsageError
-from curate.prompts import Prompt
+from curate.prompts import prompt as prompts
+from curate.prompts.prompt import Prompt
 from curate.replies import SCORE_NAMES
 from curate.replies.expected import TOP, expected_score
 from curate.replies.objects import ask_until

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from curate import prompts
 from curate.errors import RecipeError, UsageError
+from curate.prompts import prompt as prompts
 
-GOLDEN = Path(__file__).parent / "data" / "prompts"
+GOLDEN = Path(__file__).parents[1] / "data" / "prompts"
 # Values of every shipped prompt; "{{ }}" shows that a row is never a template.
 VALUES = {
     "helpfulness": {

@@ -1,0 +1,5 @@
+"""Prompts, and the grammar that reads the replies to them."""
+
+from curate.prompts.prompt import FENCE, KEYS, REQUIRED, Prompt, Rendered, find, load, names, parse
+
+__all__ = ["FENCE", "KEYS", "REQUIRED", "Prompt", "Rendered", "find", "load", "names", "parse"]

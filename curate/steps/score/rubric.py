@@ -12,10 +12,10 @@ from curate.ask import Ask, Reply
 from curate.errors import CurateError, UsageError
 from curate.prompts import prompt as prompts
 from curate.prompts.prompt import Prompt
-from curate.replies import SCORE_NAMES
-from curate.replies.expected import TOP, expected_score
-from curate.replies.objects import ask_until
-from curate.replies.rubric import Scale, marks_in, scales_of
+from curate.prompts.replies import SCORE_NAMES
+from curate.prompts.replies.expected import TOP, expected_score
+from curate.prompts.replies.objects import ask_until
+from curate.prompts.replies.rubric import Scale, marks_in, scales_of
 from curate.row import RESPONSE_FIELD, Message, Row
 from curate.step import Asking, Filter, Scored, rule
 

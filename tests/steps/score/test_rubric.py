@@ -11,7 +11,7 @@ import pytest
 from curate import Pipeline
 from curate.ask import Reply
 from curate.errors import RecipeError, UnusableReply
-from curate.replies.expected import expectation, expected_score
+from curate.prompts.replies.expected import expectation, expected_score
 from curate.steps.score.rubric import Rubric
 
 GOOD = '{"rationale": "Right and short.", "score": 8}'

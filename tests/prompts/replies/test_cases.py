@@ -11,7 +11,7 @@ CASES = [
     json.loads(line)
     for line in Path(__file__).with_name("grammar_cases.jsonl").read_text().splitlines()
 ]
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 def test_most_cases_come_from_real_replies_and_many_must_fail():

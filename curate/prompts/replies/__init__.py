@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from curate.ask import Reply
 from curate.errors import UnusableReply
-from curate.replies.labels import label_in
-from curate.replies.lines import answer_in
-from curate.replies.numbers import SCORE_NAMES, number_in
+from curate.prompts.replies.labels import label_in
+from curate.prompts.replies.lines import answer_in
+from curate.prompts.replies.numbers import SCORE_NAMES, number_in
 
 __all__ = ["SCORE_NAMES", "label_in", "number_in", "read", "read_label", "read_number"]
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from curate.ask import Reply
 from curate.errors import UnusableReply
-from curate.replies import SCORE_NAMES, read_label, read_number
-from tests.replies.test_cases import CASES
+from curate.prompts.replies import SCORE_NAMES, read_label, read_number
+from tests.prompts.replies.test_cases import CASES
 
 CLOSE_CUT = ("length", "content_filter")
 

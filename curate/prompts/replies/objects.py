@@ -17,9 +17,9 @@ from typing import Any
 
 from curate.ask import Ask, Reply
 from curate.errors import UnusableReply
-from curate.replies import read
-from curate.replies.lines import shown
-from curate.replies.schema import check_value
+from curate.prompts.replies import read
+from curate.prompts.replies.lines import shown
+from curate.prompts.replies.schema import check_value
 from curate.row import Message
 
 Asking = Generator[Ask, Reply, Any]

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from curate.errors import RecipeError
 from curate.prompts.prompt import Prompt
-from curate.replies.expected import HIGHEST
-from curate.replies.numbers import SCORE_NAMES, number_in
-from curate.replies.objects import object_in
-from curate.replies.schema import check_schema, check_value
+from curate.prompts.replies.expected import HIGHEST
+from curate.prompts.replies.numbers import SCORE_NAMES, number_in
+from curate.prompts.replies.objects import object_in
+from curate.prompts.replies.schema import check_schema, check_value
 
 
 class Scale(NamedTuple):

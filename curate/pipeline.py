@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never, Self
 
 from curate.errors import UsageError
-from curate.recipe_value import Recipe
+from curate.recipe.recipe import Recipe
 from curate.report import Failure, render
 from curate.runs_rows import Rows
 from curate.spread import spreads
@@ -37,7 +37,7 @@ class Pipeline(Recipe):
 
         `kinds` are the record kinds that the inputs hold, where they are known.
         """
-        from curate.check import check
+        from curate.recipe.check import check
 
         check(self.resolved(), kinds)
 
@@ -46,7 +46,7 @@ class Pipeline(Recipe):
 
         A path is `seed`, `steps.LABEL.FIELD` (or a step's number), `models.NAME.KEY` and so on.
         """
-        from curate.settings import with_settings
+        from curate.recipe.overrides import with_settings
 
         return with_settings(self, settings)
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from hypothesis import strategies as st
 
-from curate import catalog
-from curate.fields import checked, types_of
+from curate.recipe import catalog
+from curate.recipe.fields import checked, types_of
 from curate.step import Step
 
 # A file of questions, for steps whose fields name files.

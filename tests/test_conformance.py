@@ -16,10 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import Pipeline, catalog
+from curate import Pipeline
 from curate.chunk import Chunk, table_of
 from curate.engine.sketching import arrow_type
 from curate.errors import UnusableReply
+from curate.recipe import catalog
 from curate.row import KINDS, Record, Row
 from curate.step import Decider, Drop, Filter, Generate, Step, Verdicts, Whole
 from tests.conformance import (

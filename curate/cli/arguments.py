@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from curate.errors import RecipeError, UsageError
-from curate.recipe import Document, parse
+from curate.recipe.yaml import Document, parse
 from curate.step import Step
 
 
@@ -36,7 +36,7 @@ def step_of(text: str, *, answered: bool = False) -> Step:
     Raises:
         UsageError: the step, a field or a value is wrong.
     """
-    from curate.parsing import build
+    from curate.recipe.parse import build
 
     name, _, rest = text.partition(":")
     if "=" in name:

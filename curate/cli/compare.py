@@ -96,7 +96,7 @@ def _remarks(runs: tuple[Result, Result]) -> list[dict[str, Any]]:
 def _recipe_difference(runs: tuple[Result, Result]) -> list[str]:
     import difflib
 
-    from curate.recipe import dump
+    from curate.recipe.yaml import dump
 
     old, new = (dump(run.recipe["recipe"]).splitlines() for run in runs)
     names = (str(runs[0].folder), str(runs[1].folder))

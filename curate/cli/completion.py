@@ -7,7 +7,7 @@ from pathlib import Path
 
 def steps_that_begin(incomplete: str) -> list[str]:
     """Return the operators whose names begin with what was typed."""
-    from curate.catalog import operators
+    from curate.recipe.catalog import operators
 
     return [name for name in operators() if name.startswith(incomplete)]
 

@@ -74,7 +74,7 @@ def _extras() -> Iterator[Finding]:
 
 
 def _operators() -> Iterator[Finding]:
-    from curate import catalog
+    from curate.recipe import catalog
 
     found, problems = catalog.usable()
     for problem in problems:

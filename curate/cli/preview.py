@@ -57,9 +57,9 @@ def command(
 
 def _pipeline_of(what: list[str], *, answered: bool) -> Pipeline:
     """Return the recipe, or the steps with their input (the example data, if none is given)."""
-    from curate import catalog
     from curate.cli.arguments import step_of
     from curate.pipeline import Pipeline
+    from curate.recipe import catalog
     from curate.system import package_data as data
 
     names = catalog.operators()

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from curate import catalog
 from curate.cli.main import COMMANDS, app, load
-from curate.recipe_schema import recipe_schema
+from curate.recipe import catalog
+from curate.recipe.schema import recipe_schema
 
 WIDTH = 100
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"

@@ -30,9 +30,9 @@ def command(
     """List the operators, or describe one."""
     import json
 
-    from curate import catalog
     from curate.cli.screen import headed
-    from curate.recipe_schema import recipe_schema
+    from curate.recipe import catalog
+    from curate.recipe.schema import recipe_schema
 
     if schema:
         typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
@@ -51,8 +51,8 @@ def command(
 
 def _by_family(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the steps in their families, each with what it does."""
-    from curate import catalog
     from curate.cli.screen import width, wrapped
+    from curate.recipe import catalog
 
     families = {step["name"]: catalog.operators()[step["name"]].family for step in steps}
     size = max(map(len, families), default=0)

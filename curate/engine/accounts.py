@@ -13,7 +13,7 @@ from curate.errors import RecipeError
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
     from curate.engine.requests.store import Store
-    from curate.recipe_value import Recipe
+    from curate.recipe.recipe import Recipe
 
 SHOWN = (
     "sent", "replayed", "input_tokens", "output_tokens", "cost_usd", "causes", "asking", "answered",

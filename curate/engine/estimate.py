@@ -51,7 +51,7 @@ from curate.models.prices import Discount, discount_of
 from curate.step import Filter, Gather, Grow, Step, Whole
 
 if TYPE_CHECKING:
-    from curate.recipe_value import Recipe
+    from curate.recipe.recipe import Recipe
 
 SAMPLE_ROWS = 256
 # A job that has asked so often for nothing the store has is not followed any further.

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import InputError, RecipeError, UsageError
-from curate.fields import freeze
 from curate.read import Inputs, open_inputs
 from curate.read.shapes import shape
+from curate.recipe.fields import freeze
 
 if TYPE_CHECKING:
-    from curate.recipe_value import Recipe
+    from curate.recipe.recipe import Recipe
 
 
 def open_sources(recipe: Recipe, inputs: Any, wanted: str | None) -> Inputs:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.catalog import unknown
 from curate.errors import CurateError, UsageError
+from curate.recipe.catalog import unknown
 
 # One store per project folder.
 DEFAULT_STORE = Path(".curate")

@@ -19,7 +19,7 @@ from curate.step import Filter, Generate, Whole
 from curate.write import check_target, kind_of, misfit, write_rows
 
 if TYPE_CHECKING:
-    from curate.recipe_value import Recipe
+    from curate.recipe.recipe import Recipe
 
 
 def write_outputs(folder: Path, outputs: Mapping[str, Any], shape: str | None) -> None:

@@ -17,7 +17,7 @@ from curate.step import Filter, Gather, Generate, Grow, Step, Whole
 from curate.steps.generate.expand import Expand
 
 if TYPE_CHECKING:
-    from curate.recipe_value import Recipe
+    from curate.recipe.recipe import Recipe
 
 _TREES = "oasst"
 

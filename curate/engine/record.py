@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from curate.catalog import summary_of
 from curate.engine.options import DEFAULT_STORE, RunOptions
 from curate.read import Inputs
+from curate.recipe.catalog import summary_of
 from curate.report import render
 from curate.row import printable
 
 if TYPE_CHECKING:
-    from curate.recipe_value import Recipe
+    from curate.recipe.recipe import Recipe
 
 _PACKAGES = (
     "curate-align", "pyarrow", "numpy", "numba", "pandas", "datasets", "openai", "torch",

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from curate.check import check
 from curate.encoders.embedded import default_at_hand
 from curate.engine.accounts import Accounts
 from curate.engine.against import dataset_against, give_vectors, sketches_against
@@ -44,10 +43,11 @@ from curate.engine.segment import PartState, Settings, total
 from curate.engine.whole import decide, decide_as_they_come, decider_of
 from curate.engine.workspace import Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
-from curate.labels import DEFAULT_ENCODER
 from curate.models.model import RATES, check_specs
 from curate.read import Inputs
-from curate.recipe_value import Recipe
+from curate.recipe.check import check
+from curate.recipe.recipe import Recipe
+from curate.recipe.step_labels import DEFAULT_ENCODER
 from curate.report import ENDINGS
 from curate.step import Gather, Grow, Step, Whole
 from curate.system.package_data import install_command

@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 
 import curate.models
 from curate.ask import Ask, Embed, Reply, Request
-from curate.catalog import closest
 from curate.errors import RecipeError
+from curate.recipe.catalog import closest
 from curate.system.credentials import holds_credentials
 
 if TYPE_CHECKING:
-    from curate.recipe_value import Recipe
+    from curate.recipe.recipe import Recipe
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
 RATES = ("requests_per_minute", "tokens_per_minute")

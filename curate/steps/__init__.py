@@ -9,7 +9,7 @@ def __getattr__(name: str) -> Any:
     """Import the operator whose class is `name` at its first use."""
     # Modules and dunders look alike from here; only class names lead into the catalog.
     if name[:1].isupper():
-        from curate.catalog import find_class
+        from curate.recipe.catalog import find_class
 
         found = find_class(name)
         if found is not None:

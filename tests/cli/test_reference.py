@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.catalog import operators
 from curate.cli.main import COMMANDS
 from curate.cli.reference import FOLDER, pages, write
+from curate.recipe.catalog import operators
 from curate.write import format_names, kind_of
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from curate import catalog
-from curate.catalog import describe, operators
 from curate.cli.steps import _in_full
 from curate.prompts import prompt as prompts
-from curate.recipe_schema import recipe_schema
+from curate.recipe import catalog
+from curate.recipe.catalog import describe, operators
+from curate.recipe.schema import recipe_schema
 from curate.row import Row
 from curate.step import Filter, dataclass
 from tests.cli.conftest import Curate

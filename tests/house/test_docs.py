@@ -55,7 +55,7 @@ def test_modules_that_are_named_are_there(page: Path) -> None:
 def test_a_missing_module_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
-        "`curate/gone.py` and `curate/errors.py` (`gone`) and `curate/fields.py` (`fit`)"
+        "`curate/gone.py` and `curate/errors.py` (`gone`) and `curate/recipe/fields.py` (`fit`)"
     )
     assert missing_modules(page) == ["curate/gone.py", "gone"]
 

@@ -36,7 +36,7 @@ DOORS = {
     ("curate.result", "curate.explain"),
     ("curate.result", "curate.lookup"),
     ("curate.result", "curate.rethreshold"),
-    ("curate.steps", "curate.catalog"),
+    ("curate.steps", "curate.recipe.catalog"),
 }
 # What steps may never see, not even for a type checker.
 BEYOND_STEPS = ("engine", "models", "encoders", "write", "pipeline", "catalog", "cli")

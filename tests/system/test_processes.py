@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curate.engine.plan import Segment
-from curate.function import from_function
+from curate.recipe.function import from_function
 from curate.row import Row
 from curate.steps.dedup.exact import Exact
 from curate.steps.filters.length import Length

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.catalog import unknown
+from curate.recipe.catalog import unknown
 from curate.row import RESPONSE_FIELD
 from curate.step import Filter, Generate, Step, Whole
 from curate.system.credentials import holds_credentials
 
 if TYPE_CHECKING:
-    from curate.recipe_value import Recipe
+    from curate.recipe.recipe import Recipe
 
 
 def check(recipe: Recipe, kinds: Iterable[str] | None) -> None:

@@ -7,8 +7,8 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
-from curate import catalog
-from curate.fields import default_of, plain, types_of
+from curate.recipe import catalog
+from curate.recipe.fields import default_of, plain, types_of
 from curate.row import KINDS
 from curate.step import Step
 

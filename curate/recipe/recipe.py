@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from curate import recipe
-from curate.catalog import require_packages
 from curate.errors import MissingExtra, RecipeError
-from curate.fields import FieldProblem, FrozenMap, checked, fit, freeze, plain, shown
-from curate.function import Function, from_function
-from curate.labels import labelled, with_encoders
+from curate.recipe import yaml as recipe
+from curate.recipe.catalog import require_packages
+from curate.recipe.fields import FieldProblem, FrozenMap, checked, fit, freeze, plain, shown
+from curate.recipe.function import Function, from_function
+from curate.recipe.step_labels import labelled, with_encoders
 from curate.step import Step
 
 
@@ -120,7 +120,7 @@ class Recipe:
         Raises:
             RecipeError: the recipe is wrong; the message names file, line and step.
         """
-        from curate.parsing import pipeline_parts
+        from curate.recipe.parse import pipeline_parts
 
         document = recipe.parse(*recipe.read_text(source))
         return cls(**pipeline_parts(document, answered=answered), places=document)

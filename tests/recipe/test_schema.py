@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given
 
 from curate import Pipeline
-from curate.catalog import operators
 from curate.errors import RecipeError
-from curate.recipe_schema import recipe_schema
+from curate.recipe.catalog import operators
+from curate.recipe.schema import recipe_schema
 from curate.system.package_data import recipes
 from tests.test_pipeline import PIPELINES
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from curate.errors import MissingExtra, RecipeError, UsageError
-from curate.fields import default_of, plain, type_text, types_of
+from curate.recipe.fields import default_of, plain, type_text, types_of
 from curate.step import Filter, Gather, Generate, Grow, Step, Whole, snake_case
 from curate.system.package_data import install_command
 

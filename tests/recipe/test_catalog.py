@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import curate.steps
-from curate import catalog
 from curate.errors import RecipeError
+from curate.recipe import catalog
 from curate.step import Filter, rule
 
 
@@ -29,7 +29,7 @@ def test_names_are_file_names() -> None:
 
 def test_listing_imports_no_operator() -> None:
     code = (
-        "import sys; from curate import catalog; catalog.operators();"
+        "import sys; from curate.recipe import catalog; catalog.operators();"
         "print([m for m in sys.modules if m.startswith('curate.steps.')])"
     )
     assert in_fresh_process(code) == "[]"

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from curate import catalog
 from curate.errors import RecipeError
-from curate.fields import default_of, shown, type_text, types_of
-from curate.recipe import Document
+from curate.recipe import catalog
+from curate.recipe.fields import default_of, shown, type_text, types_of
+from curate.recipe.yaml import Document
 from curate.row import KINDS
 from curate.step import Step
 

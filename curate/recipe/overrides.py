@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from curate.catalog import unknown
 from curate.errors import UsageError
-from curate.fields import FieldProblem, fit, types_of
-from curate.recipe_value import Recipe
+from curate.recipe.catalog import unknown
+from curate.recipe.fields import FieldProblem, fit, types_of
+from curate.recipe.recipe import Recipe
 from curate.step import Step
 
 R = TypeVar("R", bound=Recipe)

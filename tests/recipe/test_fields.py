@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from curate.fields import FieldProblem, FrozenMap, checked, fit, freeze, plain, type_text
+from curate.recipe.fields import FieldProblem, FrozenMap, checked, fit, freeze, plain, type_text
 from curate.step import Filter
 
 ACCEPTED = [

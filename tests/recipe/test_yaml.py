@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate.errors import RecipeError
-from curate.recipe import dump, parse, read_text
+from curate.recipe.yaml import dump, parse, read_text
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)

@@ -1,0 +1,1 @@
+"""Recipes: read, checked, and matched with the steps that they name."""

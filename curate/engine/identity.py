@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.kernels.growing import Growing
-from curate.kernels.key_table import KeyTable
+from curate.kernels.arrays.growable import Growing
+from curate.kernels.arrays.hash_table import KeyTable
 from curate.row import occurrence_id
 
 

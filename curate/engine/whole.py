@@ -17,7 +17,7 @@ from curate.engine.part import check_detail, check_reason, describe_error
 from curate.engine.segment import PartState, WholeLead
 from curate.engine.workspace import load, release
 from curate.errors import StoppedShort
-from curate.kernels.growing import Growing
+from curate.kernels.arrays.growable import Growing
 from curate.step import Decider, Step, Verdicts, Whole
 
 

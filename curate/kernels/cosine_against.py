@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from curate.kernels.arrays.nearest import Nearest
 from curate.kernels.cosine_join import BLOCK
 from curate.kernels.cosine_screen import Screen, prepared, screen_for
 from curate.kernels.directions import Directions
-from curate.kernels.nearest import Nearest
 
 
 def closest_other(

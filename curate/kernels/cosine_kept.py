@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from curate.kernels.arrays.leaks import not_leaked
+from curate.kernels.arrays.nearest import Nearest
 from curate.kernels.cosine_against import closest_other
 from curate.kernels.cosine_index import (
     PROBES,
@@ -26,8 +28,6 @@ from curate.kernels.cosine_index import (
 from curate.kernels.cosine_join import Neighbours, neighbours
 from curate.kernels.cosine_walk import walk_indexed, walk_neighbours, walk_searching
 from curate.kernels.directions import Directions
-from curate.kernels.leaks import not_leaked
-from curate.kernels.nearest import Nearest
 from curate.kernels.neighbour_file import derived, derived_file
 
 # Neighbours may take this much memory, or an eighth of what the vectors take.

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from curate.kernels.equals import first_of_equals
+from curate.kernels.arrays.equal_hashes import first_of_equals
 
 # The order of summation: a change of this number changes last digits, and so every stored score.
 LANES = 32

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from curate.kernels.arrays.heap import heap_up, sink, take_top
 from curate.kernels.cosine_screen import FloatScreen
 from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, product_of, unit
-from curate.kernels.heap import heap_up, sink, take_top
 from curate.kernels.neighbour_lists import NeighbourLists
 
 BUDGET = 256 << 20

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from curate.kernels.arrays.heap import sink, take_top
 from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, product_of
-from curate.kernels.heap import sink, take_top
 
 _NONE = -2.0  # below every cosine
 

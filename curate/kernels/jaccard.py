@@ -19,7 +19,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from curate.kernels.nearest import Nearest
+from curate.kernels.arrays.nearest import Nearest
 from curate.kernels.shingles import shingle_set
 
 # Below this many members the plain path answers before compiled code is even loaded.

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
+from curate.kernels.arrays.nearest import Nearest
 from curate.kernels.jaccard import threshold_of
-from curate.kernels.nearest import Nearest
 
 
 class _Others(NamedTuple):

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from curate.kernels.nearest import Nearest
+from curate.kernels.arrays.nearest import Nearest
 from curate.kernels.prefix_index import Index, build_index, insert, meet, prefix_lengths
 from curate.kernels.set_column import count_bits, intersection, window
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.chunk import vectors
+from curate.kernels.arrays.groups import allowed_of
 from curate.kernels.directions import Directions
-from curate.kernels.groups import allowed_of
 from curate.select import nearest_chosen
 from curate.step import Verdicts
 

@@ -74,8 +74,8 @@ class Exact(Whole):
         """Hash the texts of a chunk."""
         import pyarrow.compute as pc
 
+        from curate.kernels.arrays.duplicates import score_column
         from curate.kernels.normal import normalise_column, text_digests
-        from curate.kernels.walk import score_column
 
         texts = chunk.texts(self.on)
         return {
@@ -88,10 +88,10 @@ class Exact(Whole):
         """Keep the most wanted row of every group of equals."""
         import numpy as np
 
-        from curate.kernels.equals import first_of_equals
-        from curate.kernels.leaks import with_leaks
-        from curate.kernels.nearest import Nearest
-        from curate.kernels.walk import walk_order_of
+        from curate.kernels.arrays.duplicates import walk_order_of
+        from curate.kernels.arrays.equal_hashes import first_of_equals
+        from curate.kernels.arrays.leaks import with_leaks
+        from curate.kernels.arrays.nearest import Nearest
 
         count = len(positions)
         order = walk_order_of(self.keep, sketches.slice(0, count), lowest=self.lowest)
@@ -113,7 +113,7 @@ class _FirstOnes:
     """Keep the first row of every group of equals, as they come."""
 
     def __init__(self) -> None:
-        from curate.kernels.equals import EqualsSoFar
+        from curate.kernels.arrays.equal_hashes import EqualsSoFar
 
         self._equals = EqualsSoFar()
 

@@ -75,8 +75,8 @@ class Near(Whole):
             return None
         import pyarrow.compute as pc
 
+        from curate.kernels.arrays.duplicates import score_column
         from curate.kernels.shingle_column import shingle_column
-        from curate.kernels.walk import score_column
 
         texts = chunk.texts(self.on)
         return {
@@ -89,10 +89,10 @@ class Near(Whole):
         """Walk the rows by priority; drop each one that resembles a kept one."""
         import numpy as np
 
+        from curate.kernels.arrays.duplicates import walk_order_of
+        from curate.kernels.arrays.leaks import not_leaked, with_leaks
         from curate.kernels.jaccard import nearest_kept
         from curate.kernels.jaccard_against import closest_other
-        from curate.kernels.leaks import not_leaked, with_leaks
-        from curate.kernels.walk import walk_order_of
 
         count, sets = len(positions), sketches.column("shingles")
         order = walk_order_of(self.keep, sketches.slice(0, count), lowest=self.lowest)

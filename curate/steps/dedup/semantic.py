@@ -76,7 +76,7 @@ class Semantic(Whole):
         """Name the texts of a chunk."""
         import pyarrow.compute as pc
 
-        from curate.kernels.walk import score_column
+        from curate.kernels.arrays.duplicates import score_column
 
         texts = chunk.texts(self.on)
         score = score_column(chunk, self.by)
@@ -87,10 +87,10 @@ class Semantic(Whole):
         import numpy as np
 
         from curate.chunk import derived_folder, vectors
+        from curate.kernels.arrays.duplicates import walk_order_of
+        from curate.kernels.arrays.leaks import with_leaks
         from curate.kernels.cosine_kept import Search, nearest_kept
         from curate.kernels.directions import Directions
-        from curate.kernels.leaks import with_leaks
-        from curate.kernels.walk import walk_order_of
 
         every = Directions.of(vectors(sketches, "vector"))
         folder = derived_folder(sketches, "vector")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from curate.kernels.groups import draw_of
+from curate.kernels.arrays.groups import draw_of
 from curate.row import On, Row
 from curate.step import Verdicts, Whole, rule
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate.kernels.groups import check_amount
+from curate.kernels.arrays.groups import check_amount
 from curate.row import On, Row
 from curate.step import EMBEDDING, Verdicts, Whole, rule
 
@@ -54,7 +54,7 @@ class Choice(Whole):
 
     def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
         """Name the texts of a chunk, and their scores."""
-        from curate.kernels.walk import score_column
+        from curate.kernels.arrays.duplicates import score_column
 
         values = {"vector": chunk.texts(self.on)}
         for by in self.reads_scores():

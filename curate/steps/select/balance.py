@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.groups import (
+from curate.kernels.arrays.groups import (
     check_groups,
     draw_of,
     first_of_groups,

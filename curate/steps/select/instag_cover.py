@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.groups import check_amount
+from curate.kernels.arrays.groups import check_amount
 from curate.row import Row
 from curate.step import Verdicts, Whole, rule
 
@@ -52,7 +52,7 @@ class InstagCover(Whole):
         import numpy as np
 
         from curate import select
-        from curate.kernels.groups import allowed_of
+        from curate.kernels.arrays.groups import allowed_of
         from curate.select.verdicts import amount_of
 
         tags = [own or () for own in sketches.column("tags").to_pylist()]

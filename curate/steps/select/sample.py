@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.groups import (
+from curate.kernels.arrays.groups import (
     check_amount,
     check_groups,
     draw_of,

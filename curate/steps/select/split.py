@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.groups import draw_of
+from curate.kernels.arrays.groups import draw_of
 from curate.row import On, Row, seed_of
 from curate.step import Verdicts, Whole, rule
 
@@ -105,7 +105,7 @@ class Split(Whole):
         return Verdicts(kept, score=test.astype(np.float64), notes=notes)
 
     def _room(self, rows: int) -> int:
-        from curate.kernels.groups import allowed_of
+        from curate.kernels.arrays.groups import allowed_of
 
         if self.count is not None:
             return self.count

@@ -6,7 +6,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.groups import check_amount, check_groups, first_of_groups, group_of, groups_of
+from curate.kernels.arrays.groups import (
+    check_amount,
+    check_groups,
+    first_of_groups,
+    group_of,
+    groups_of,
+)
 from curate.row import Row
 from curate.step import Verdicts, Whole, rule
 

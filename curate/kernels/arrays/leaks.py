@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import ORIGIN
-from curate.kernels.nearest import Nearest
+from curate.kernels.arrays.nearest import Nearest
 from curate.step import Verdicts
 
 

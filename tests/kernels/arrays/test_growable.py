@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.growing import Growing
+from curate.kernels.arrays.growable import Growing
 
 
 def test_values_stay_in_order_whatever_their_number() -> None:

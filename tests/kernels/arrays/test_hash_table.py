@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.key_table import KeyTable
+from curate.kernels.arrays.hash_table import KeyTable
 
 
 @pytest.mark.parametrize("distinct", [3, 20_000, 400_000])

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.kernels.growing import Growing
-from curate.kernels.key_table import KeyTable
+from curate.kernels.arrays.growable import Growing
+from curate.kernels.arrays.hash_table import KeyTable
 
 
 def first_of_equals(hashes: pa.ChunkedArray, order: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ class KeyTable:
             few = [self._few.setdefault(key, len(self._few)) for key in keys.tolist()]
             self.count = len(self._few)
             return np.array(few, np.int64)
-        from curate.kernels.key_slots import fill
+        from curate.kernels.arrays.key_slots import fill
 
         self._make_room(self.count + len(keys))
         numbers = np.empty(len(keys), np.int64)
@@ -39,7 +39,7 @@ class KeyTable:
 
     def _make_room(self, need: int) -> None:
         """See that the table has room for `need` keys, and holds those known so far."""
-        from curate.kernels.key_slots import fill, refill
+        from curate.kernels.arrays.key_slots import fill, refill
 
         if need <= _MAX_LOAD * len(self._keys):
             return

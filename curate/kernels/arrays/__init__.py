@@ -1,0 +1,1 @@
+"""Arrays and tables of numbers that other kernels are built on."""

@@ -30,7 +30,7 @@ Case = tuple[str, Found]
 
 
 def by_curate() -> Find:
-    from curate.kernels.personal import find_personal
+    from curate.kernels.text.pii import find_personal
 
     return lambda text: [tuple(span) for span in find_personal(text)]
 

@@ -23,7 +23,7 @@ from curate.kernels.shingles import (
     WORD,
     WORD_FACTOR,
 )
-from curate.kernels.text import code_point, text_bytes, width_of
+from curate.kernels.text.counts_compiled import code_point, text_bytes, width_of
 
 _POINTS = 0x110000
 # Numba mixes signed and unsigned integers into floats, so every constant is a uint64.

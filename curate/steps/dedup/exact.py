@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.chunk import Chunk
-    from curate.kernels.normal import Ignored
+    from curate.kernels.text.normalize import Ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Exact(Whole):
 
     @property
     def _ignored(self) -> Ignored:
-        from curate.kernels.normal import Ignored
+        from curate.kernels.text.normalize import Ignored
 
         return Ignored(self.ignore_case, self.ignore_space, self.ignore_punctuation)
 
@@ -61,7 +61,7 @@ class Exact(Whole):
 
     def sketch(self, row: Row) -> dict[str, Any]:
         """Hash the text of one row."""
-        from curate.kernels.normal import normalise, text_digest
+        from curate.kernels.text.normalize import normalise, text_digest
 
         text = row.text(self.on)
         return {
@@ -75,7 +75,7 @@ class Exact(Whole):
         import pyarrow.compute as pc
 
         from curate.kernels.arrays.duplicates import score_column
-        from curate.kernels.normal import normalise_column, text_digests
+        from curate.kernels.text.normalize import normalise_column, text_digests
 
         texts = chunk.texts(self.on)
         return {

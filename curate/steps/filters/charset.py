@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from curate.kernels.scripts import in_scripts, script_ranges
+from curate.kernels.text.scripts import in_scripts, script_ranges
 from curate.row import On, Row
 from curate.step import Filter, Scores, rule
 
@@ -52,8 +52,8 @@ class Charset(Filter):
         """Take letters and white space from the pass that all counting steps share."""
         import numpy as np
 
-        from curate.kernels.scripts import script_letters
-        from curate.kernels.text import count_texts, flag_kernel, text_bytes
+        from curate.kernels.text.counts_compiled import count_texts, flag_kernel, text_bytes
+        from curate.kernels.text.scripts import script_letters
 
         counts = count_texts(chunk, self.on)
         good, every = counts.letters, counts.characters - counts.spaces

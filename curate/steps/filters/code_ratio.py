@@ -61,7 +61,7 @@ class CodeRatio(Filter):
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        from curate.kernels.text import count_texts
+        from curate.kernels.text.counts_compiled import count_texts
 
         texts = chunk.texts(self.on)
         values = np.where(count_texts(chunk, self.on).words > 0, 0.0, np.nan)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from curate.kernels.patterns import Search, count_matches, phrase_search, regex_search
+from curate.kernels.text.patterns import Search, count_matches, phrase_search, regex_search
 from curate.row import On, Row
 from curate.step import Filter, Scores, rule
 

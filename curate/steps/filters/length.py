@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from curate.kernels.words import words
+from curate.kernels.text.words import words
 from curate.row import On, Row
 from curate.step import Filter, Scores, rule
 
@@ -47,7 +47,7 @@ class Length(Filter):
         """Count in one compiled pass, shared with other steps on the same text."""
         import pyarrow.compute as pc
 
-        from curate.kernels.text import count_texts
+        from curate.kernels.text.counts_compiled import count_texts
 
         if self.unit == "chars":
             return Scores(pc.utf8_length(chunk.texts(self.on)).to_numpy().astype("float64"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from curate.kernels.patterns import count_matches
-from curate.kernels.phrase_lists import listed_search
+from curate.kernels.text.patterns import count_matches
+from curate.kernels.text.phrase_lists import listed_search
 from curate.row import On, Row
 from curate.step import Filter, Scores, rule
 

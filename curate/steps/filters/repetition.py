@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from curate.kernels.repeats import LIMITS, repeated_shares, score_of
+from curate.kernels.text.repetition import LIMITS, repeated_shares, score_of
 from curate.row import On, Row
 from curate.step import Filter, Scored, Scores, rule
 
@@ -46,7 +46,7 @@ class Repetition(Filter):
         """Measure in one compiled pass."""
         import numpy as np
 
-        from curate.kernels.repeat_columns import repetition_of
+        from curate.kernels.text.repetition_compiled import repetition_of
 
         values, shares = repetition_of(chunk, self.on, self.min_words)
         beyond = np.flatnonzero(values > 1).tolist()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from curate.kernels.turns import PROBLEMS, ROLES, Problem
+from curate.kernels.text.turns import PROBLEMS, ROLES, Problem
 from curate.row import Message, Row
 from curate.step import Filter, Scores, rule
 
@@ -55,7 +55,7 @@ class Structure(Filter):
 
     def score_many(self, chunk: Chunk) -> Scores:
         """Walk the turns of all rows in one compiled pass."""
-        from curate.kernels.turn_columns import problems_of
+        from curate.kernels.text.turns_compiled import problems_of
 
         return Scores(problems_of(chunk, self.score))
 

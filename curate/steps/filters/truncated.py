@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from curate.kernels.words import words
+from curate.kernels.text.words import words
 from curate.row import On, Row
 from curate.step import Filter, Scores, rule
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from curate.kernels.personal import KINDS, SCREENS, find_personal, mask_personal
+from curate.kernels.text.pii import KINDS, SCREENS, find_personal, mask_personal
 from curate.row import FIELD_TYPES, Candidate, Message, Row
 from curate.step import Drop, Generate, Made
 

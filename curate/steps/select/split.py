@@ -57,7 +57,7 @@ class Split(Whole):
     def sketch(self, row: Row) -> dict[str, Any]:
         """Hash one row."""
         from curate.kernels.shingles import shingle_set
-        from curate.kernels.words import spaced
+        from curate.kernels.text.words import spaced
 
         return {
             "prompt": _prompt_key(row.instruction),
@@ -73,7 +73,7 @@ class Split(Whole):
         import pyarrow.compute as pc
 
         from curate.kernels.shingle_column import shingle_column
-        from curate.kernels.words import BETWEEN_SPACES, LONE
+        from curate.kernels.text.words import BETWEEN_SPACES, LONE
 
         texts = pc.replace_substring_regex(chunk.texts(self.on), LONE, BETWEEN_SPACES)
         prompts = [_prompt_key(text) for text in chunk.texts("instruction").to_pylist()]

@@ -64,7 +64,7 @@ class Topics(Whole):
 
         from curate import select
         from curate.chunk import vectors
-        from curate.kernels.topic_terms import topic_terms
+        from curate.kernels.text.topic_terms import topic_terms
 
         of, cosine = select.clusters(vectors(sketches, "vector"), self.clusters, seed=self.seed)
         texts = (text.as_py() or "" for text in sketches.column("text"))

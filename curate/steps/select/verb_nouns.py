@@ -47,7 +47,7 @@ class VerbNouns(Whole):
 
     def sketch(self, row: Row) -> dict[str, Any]:
         """Parse one text."""
-        from curate.kernels.root_verbs import root_of
+        from curate.kernels.text.root_verbs import root_of
 
         return root_of(row.text(self.on))._asdict()
 
@@ -55,7 +55,7 @@ class VerbNouns(Whole):
         """Parse the texts of a chunk."""
         import pyarrow as pa
 
-        from curate.kernels.root_verbs import root_of
+        from curate.kernels.text.root_verbs import root_of
 
         roots = [root_of(text) for text in chunk.texts(self.on).to_pylist()]
         verbs, nouns = zip(*roots, strict=True) if roots else ((), ())

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.repeats import LIMITS, repeated_shares
+from curate.kernels.text.repetition import LIMITS, repeated_shares
 from curate.steps.filters.repetition import Repetition
 
 # Few words of many sorts, so that equal n-grams, lines and paragraphs are the rule.

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from curate.cli.main import app
-from curate.kernels.topic_terms import topic_terms
+from curate.kernels.text.topic_terms import topic_terms
 from curate.pipeline import Pipeline
 from curate.steps.select.diversity import Diversity
 from curate.steps.select.topics import Topics

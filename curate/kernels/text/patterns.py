@@ -12,8 +12,8 @@ import functools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from curate.kernels.anchors import anchors_of, literal_runs
-from curate.kernels.words import stands_alone
+from curate.kernels.text.anchors import anchors_of, literal_runs
+from curate.kernels.text.words import stands_alone
 from curate.row import On
 
 if TYPE_CHECKING:
@@ -204,11 +204,11 @@ def count_matches(chunk: Chunk, on: On, search: Search) -> np.ndarray:
 
     texts = chunk.texts(on)
     if search.anchors:
-        from curate.kernels.anchor_columns import texts_with
+        from curate.kernels.text.anchors_compiled import texts_with
 
         mask = texts_with(texts, search.anchors)
     elif search.phrases:
-        from curate.kernels.automaton import texts_holding
+        from curate.kernels.text.aho_corasick import texts_holding
 
         mask = texts_holding(texts, search.phrases, ignore_case=search.ignore_case)
     else:

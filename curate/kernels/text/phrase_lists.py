@@ -6,7 +6,7 @@ import functools
 import json
 from pathlib import Path
 
-from curate.kernels.patterns import Search, phrase_search
+from curate.kernels.text.patterns import Search, phrase_search
 
 
 @functools.cache

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.automaton import texts_holding
-from curate.kernels.patterns import phrase_search
-from curate.kernels.phrase_lists import listed_search
+from curate.kernels.text.aho_corasick import texts_holding
+from curate.kernels.text.patterns import phrase_search
+from curate.kernels.text.phrase_lists import listed_search
 
 PHRASES = ("I can't", "as an AI", "sick", "抱歉,我", "a b a", "don\u2019t")
 LETTERS = ["I", "i", "\u0130", "\u0131", "\u017f", "\u212a", "s", "S", "c", "k", "K", "a", "b", "x"]

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from numba import njit
 
 from curate.chunk import Chunk, rows_of
-from curate.kernels.text import blank_kernel, character_flags, text_bytes
-from curate.kernels.turns import ROLES, Problem
+from curate.kernels.text.counts_compiled import blank_kernel, character_flags, text_bytes
+from curate.kernels.text.turns import ROLES, Problem
 from curate.row import Row
 
 _USER, _ASSISTANT, _SYSTEM, _TOOL, _UNKNOWN, _START = 0, 1, 2, 3, 4, 5

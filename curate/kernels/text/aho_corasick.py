@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from curate.kernels.text import code_point, text_bytes, width_of
+from curate.kernels.text.counts_compiled import code_point, text_bytes, width_of
 
 _BLANK = 32
 # Bytes read before a text that was found to hold a phrase makes room for the next one.

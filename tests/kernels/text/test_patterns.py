@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.patterns import phrase_search, re2_form, regex_search
+from curate.kernels.text.patterns import phrase_search, re2_form, regex_search
 
 
 @pytest.mark.parametrize(

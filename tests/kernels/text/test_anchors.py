@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.anchor_columns import texts_with
-from curate.kernels.anchors import OUTSIDE, anchors_of, literal_runs
-from curate.kernels.patterns import phrase_search, regex_search
+from curate.kernels.text.anchors import OUTSIDE, anchors_of, literal_runs
+from curate.kernels.text.anchors_compiled import texts_with
+from curate.kernels.text.patterns import phrase_search, regex_search
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def script_letters(scripts: tuple[str, ...]) -> np.ndarray:
     """Return a table over all code points: 1 for a letter of one of the scripts, otherwise 0."""
     import numpy as np
 
-    from curate.kernels.text import LETTER, character_flags
+    from curate.kernels.text.counts_compiled import LETTER, character_flags
 
     letters = (character_flags() & LETTER) // LETTER
     inside = np.zeros_like(letters)

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
-from curate.kernels.words import words
+from curate.kernels.text.words import words
 
 # Rae et al. 2021, arXiv 2112.11446, table A1: the share above which Gopher drops a document.
 LIMITS = {

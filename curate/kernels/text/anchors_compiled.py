@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from curate.kernels.anchors import OUTSIDE
-from curate.kernels.text import text_bytes
+from curate.kernels.text.anchors import OUTSIDE
+from curate.kernels.text.counts_compiled import text_bytes
 
 _BLOCK = 256
 # Setting this bit puts ASCII letters in lower case, and merges few other bytes.

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numba import njit
 
 from curate.chunk import Chunk
-from curate.kernels.words import LONE_RANGES
+from curate.kernels.text.words import LONE_RANGES
 from curate.row import On
 
 SPACE, LETTER, LONE = 1, 2, 4

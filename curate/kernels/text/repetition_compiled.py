@@ -14,8 +14,7 @@ import numpy as np
 from numba import njit
 
 from curate.chunk import Chunk
-from curate.kernels.repeats import LIMITS
-from curate.kernels.text import (
+from curate.kernels.text.counts_compiled import (
     LONE,
     SPACE,
     byte_flags,
@@ -25,6 +24,7 @@ from curate.kernels.text import (
     text_bytes,
     width_of,
 )
+from curate.kernels.text.repetition import LIMITS
 from curate.row import On
 
 _LIMITS = np.array(list(LIMITS.values()))

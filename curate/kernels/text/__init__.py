@@ -1,0 +1,1 @@
+"""Measures of text: words, repetition, scripts, phrases, personal data."""

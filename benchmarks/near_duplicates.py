@@ -65,7 +65,9 @@ def curate(path: Path, similarity: float, clock: Clock) -> list[bool]:
     import numpy as np
     import pyarrow as pa
 
-    from curate.kernels import jaccard, jaccard_join, shingle_column
+    from curate.kernels.sets import jaccard
+    from curate.kernels.sets import jaccard_compiled as jaccard_join
+    from curate.kernels.sets import shingles_compiled as shingle_column
 
     schema = pa.schema({"shingles": pa.list_(pa.uint64())})
     tiny = pa.chunked_array([shingle_column.shingle_column(pa.array(["one two three four"]), 3)])

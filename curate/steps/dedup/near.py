@@ -46,7 +46,7 @@ class Near(Whole):
 
     def check(self) -> None:
         """Refuse an impossible threshold, an empty shingle, and `keep: best` without a score."""
-        from curate.kernels.jaccard import threshold_of
+        from curate.kernels.sets.jaccard import threshold_of
 
         threshold_of(self.similarity)
         if self.shingle < 1:
@@ -60,7 +60,7 @@ class Near(Whole):
 
     def sketch(self, row: Row) -> dict[str, Any]:
         """Hash the shingles of one row."""
-        from curate.kernels.shingles import shingle_set
+        from curate.kernels.sets.shingles import shingle_set
 
         text = row.text(self.on)
         return {
@@ -76,7 +76,7 @@ class Near(Whole):
         import pyarrow.compute as pc
 
         from curate.kernels.arrays.duplicates import score_column
-        from curate.kernels.shingle_column import shingle_column
+        from curate.kernels.sets.shingles_compiled import shingle_column
 
         texts = chunk.texts(self.on)
         return {
@@ -91,8 +91,8 @@ class Near(Whole):
 
         from curate.kernels.arrays.duplicates import walk_order_of
         from curate.kernels.arrays.leaks import not_leaked, with_leaks
-        from curate.kernels.jaccard import nearest_kept
-        from curate.kernels.jaccard_against import closest_other
+        from curate.kernels.sets.jaccard import nearest_kept
+        from curate.kernels.sets.jaccard_against import closest_other
 
         count, sets = len(positions), sketches.column("shingles")
         order = walk_order_of(self.keep, sketches.slice(0, count), lowest=self.lowest)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from curate.ask import Embed
-from curate.kernels.testsets import (
+from curate.kernels.sets.benchmarks import (
     ItemText,
     Stamp,
     TestIndex,
@@ -186,7 +186,7 @@ def _rows_with_suspects(chunk: Chunk, index: TestIndex) -> np.ndarray:
     import numpy as np
     import pyarrow.compute as pc
 
-    from curate.kernels.gram_columns import suspects
+    from curate.kernels.sets.ngrams_compiled import suspects
 
     # Ranked rows are few and nested: they are all compared.
     out = np.asarray(pc.equal(chunk.column("kind"), "ranked")).copy()

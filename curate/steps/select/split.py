@@ -39,7 +39,7 @@ class Split(Whole):
 
     def check(self) -> None:
         """Reject impossible amounts and thresholds."""
-        from curate.kernels.jaccard import threshold_of
+        from curate.kernels.sets.jaccard import threshold_of
 
         if self.similarity is not None:
             threshold_of(self.similarity)
@@ -56,7 +56,7 @@ class Split(Whole):
 
     def sketch(self, row: Row) -> dict[str, Any]:
         """Hash one row."""
-        from curate.kernels.shingles import shingle_set
+        from curate.kernels.sets.shingles import shingle_set
         from curate.kernels.text.words import spaced
 
         return {
@@ -72,7 +72,7 @@ class Split(Whole):
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        from curate.kernels.shingle_column import shingle_column
+        from curate.kernels.sets.shingles_compiled import shingle_column
         from curate.kernels.text.words import BETWEEN_SPACES, LONE
 
         texts = pc.replace_substring_regex(chunk.texts(self.on), LONE, BETWEEN_SPACES)
@@ -89,7 +89,7 @@ class Split(Whole):
         """Link the rows, then fill the test side group by group."""
         import numpy as np
 
-        from curate.kernels.components import Links, link_equal, link_similar
+        from curate.kernels.sets.components import Links, link_equal, link_similar
 
         links = Links(len(positions))
         link_equal(links, np.asarray(sketches.column("prompt").to_numpy()))
@@ -114,7 +114,7 @@ class Split(Whole):
 
 def _prompt_key(text: str) -> int:
     """Return a hash of the words of an instruction (else of its signs), or 0 where it is blank."""
-    from curate.kernels.testsets import normal_words
+    from curate.kernels.sets.benchmarks import normal_words
 
     tokens = normal_words(text) or tuple(text.split())
     return seed_of(*tokens) if tokens else 0

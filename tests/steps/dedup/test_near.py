@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from curate.chunk import Chunk, table_of
-from curate.kernels import jaccard
+from curate.kernels.sets import jaccard
 from curate.row import Message, Row
 from curate.steps.dedup.near import Near
 

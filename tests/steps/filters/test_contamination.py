@@ -18,7 +18,7 @@ from curate.encoders.embedded import embedded_encoder
 from curate.engine.requests.store import Store
 from curate.engine.requests.vectors import Encoded, vector_keys
 from curate.errors import RecipeError, UsageError
-from curate.kernels.testsets import Item, TestIndex, normal_words, read_items, set_path
+from curate.kernels.sets.benchmarks import Item, TestIndex, normal_words, read_items, set_path
 from curate.steps.filters.contamination import Contamination
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

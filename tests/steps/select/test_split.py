@@ -4,8 +4,8 @@ import random
 import pytest
 
 from curate.chunk import Chunk, table_of
-from curate.kernels.shingles import shingle_set
-from curate.kernels.testsets import normal_words
+from curate.kernels.sets.benchmarks import normal_words
+from curate.kernels.sets.shingles import shingle_set
 from curate.steps.select.split import Split
 
 WORDS = [f"word{n}" for n in range(60)]

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.kernels.components import Links, link_equal, link_similar_small
-from curate.kernels.components_join import link_similar_large
+from curate.kernels.sets.components import Links, link_equal, link_similar_small
+from curate.kernels.sets.components_compiled import link_similar_large
 from curate.row import seed_of
 
 

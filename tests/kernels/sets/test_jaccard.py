@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.jaccard import (
+from curate.kernels.sets.jaccard import (
     near_duplicates,
     nearest_kept,
     nearest_kept_small,
     prefix_length,
     threshold_of,
 )
-from curate.kernels.jaccard_join import nearest_kept_large
+from curate.kernels.sets.jaccard_compiled import nearest_kept_large
 
 UINT64S = pa.list_(pa.uint64())
 # Tiny vocabularies make ties, chains of similar sets and pairs exactly at the threshold common.
@@ -188,7 +188,7 @@ def test_hostile_sets_do_not_take_quadratic_time(kind):
 
 def test_small_inputs_load_no_compiled_code():
     code = (
-        "import sys; from curate.kernels.jaccard import near_duplicates;"
+        "import sys; from curate.kernels.sets.jaccard import near_duplicates;"
         "print(near_duplicates(['a b c d', 'A b c d']).partner.tolist(), 'numba' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

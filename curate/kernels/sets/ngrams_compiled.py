@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from curate.kernels.testsets import TestIndex
+from curate.kernels.sets.benchmarks import TestIndex
 from curate.kernels.text.counts_compiled import text_bytes
 
 _BASE = 0x9E3779B97F4A7C15

@@ -22,8 +22,8 @@ import pyarrow as pa
 from numba import njit
 
 from curate.kernels.arrays.nearest import Nearest
-from curate.kernels.prefix_index import Index, build_index, insert, meet, prefix_lengths
-from curate.kernels.set_column import count_bits, intersection, window
+from curate.kernels.sets.prefix_index import Index, build_index, insert, meet, prefix_lengths
+from curate.kernels.sets.set_column import count_bits, intersection, window
 
 MOST_THREADS, _BLOCK = 8, 4096
 

@@ -17,7 +17,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from curate.kernels.jaccard import SMALL, prefix_length, threshold_of
+from curate.kernels.sets.jaccard import SMALL, prefix_length, threshold_of
 
 
 class Links:
@@ -54,7 +54,7 @@ def link_similar(links: Links, sets: pa.ChunkedArray, similarity: float) -> None
     if sum(len(part.flatten()) for part in sets.chunks) < SMALL:
         link_similar_small(links, sets, threshold)
         return
-    from curate.kernels.components_join import link_similar_large
+    from curate.kernels.sets.components_compiled import link_similar_large
 
     parents = np.array(links.parents, np.int64)
     link_similar_large(parents, sets, threshold)

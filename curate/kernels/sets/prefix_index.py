@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.set_column import Sets, parities
+from curate.kernels.sets.set_column import Sets, parities
 
 # Counters stop at _FULL; members that _COMMON or more sets hold have a bucket per class of lengths.
 _FULL, _COMMON = 255, 64

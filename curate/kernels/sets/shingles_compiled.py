@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from curate.kernels.shingles import (
+from curate.kernels.sets.shingles import (
     FINAL_1,
     FINAL_2,
     SEED,

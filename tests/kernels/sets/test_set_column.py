@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from numba import njit
 
-from curate.kernels.set_column import count_bits, intersection, parities, window
+from curate.kernels.sets.set_column import count_bits, intersection, parities, window
 
 UINT64S = pa.list_(pa.uint64())
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numba import njit
 
 from curate.kernels.arrays.nearest import Nearest
-from curate.kernels.jaccard import threshold_of
+from curate.kernels.sets.jaccard import threshold_of
 
 
 class _Others(NamedTuple):

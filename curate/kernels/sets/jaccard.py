@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.kernels.arrays.nearest import Nearest
-from curate.kernels.shingles import shingle_set
+from curate.kernels.sets.shingles import shingle_set
 
 # Below this many members the plain path answers before compiled code is even loaded.
 SMALL = 1_000_000
@@ -53,7 +53,7 @@ def near_duplicates(texts: Sequence[str], *, similarity: float = 0.8, shingle: i
         sets = [shingle_set(text, shingle) for text in texts]
         column = pa.array(sets, pa.list_(pa.uint64()))
     else:
-        from curate.kernels.shingle_column import shingle_column
+        from curate.kernels.sets.shingles_compiled import shingle_column
 
         column = shingle_column(pa.array(texts, pa.string()), shingle)
     return nearest_kept(pa.chunked_array([column]), np.arange(len(texts)), similarity)
@@ -69,7 +69,7 @@ def nearest_kept(sets: pa.ChunkedArray, order: np.ndarray, similarity: float) ->
     threshold = threshold_of(similarity)
     if sum(len(part.flatten()) for part in sets.chunks) < SMALL:
         return nearest_kept_small(sets, order, threshold)
-    from curate.kernels.jaccard_join import nearest_kept_large
+    from curate.kernels.sets.jaccard_compiled import nearest_kept_large
 
     return nearest_kept_large(sets, order, threshold)
 

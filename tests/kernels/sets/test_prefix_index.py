@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 from numba import njit
 
-from curate.kernels import components_join, jaccard_join
-from curate.kernels.components_join import link_similar_large
-from curate.kernels.jaccard_join import nearest_kept_large
-from curate.kernels.prefix_index import build_index, insert, meet, prefix_lengths
-from curate.kernels.set_column import window
+from curate.kernels.sets import components_compiled as components_join
+from curate.kernels.sets import jaccard_compiled as jaccard_join
+from curate.kernels.sets.components_compiled import link_similar_large
+from curate.kernels.sets.jaccard_compiled import nearest_kept_large
+from curate.kernels.sets.prefix_index import build_index, insert, meet, prefix_lengths
+from curate.kernels.sets.set_column import window
 
 UINT64S = pa.list_(pa.uint64())
 

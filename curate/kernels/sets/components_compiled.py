@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from curate.kernels.jaccard_join import MOST_THREADS, Room, room_for
-from curate.kernels.prefix_index import Index, build_index, insert, meet, prefix_lengths
-from curate.kernels.set_column import Sets, count_bits, intersection, window
+from curate.kernels.sets.jaccard_compiled import MOST_THREADS, Room, room_for
+from curate.kernels.sets.prefix_index import Index, build_index, insert, meet, prefix_lengths
+from curate.kernels.sets.set_column import Sets, count_bits, intersection, window
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT_32 = np.uint64(32)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.shingle_column import shingle_column, word_characters
-from curate.kernels.shingles import WORD, shingle_set, word_hash
+from curate.kernels.sets.shingles import WORD, shingle_set, word_hash
+from curate.kernels.sets.shingles_compiled import shingle_column, word_characters
 
 # Characters whose lower case is longer, shorter or of another class, marks, digits, joiners.
 HOSTILE = (

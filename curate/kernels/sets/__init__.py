@@ -1,0 +1,1 @@
+"""Sets of shingles: pairs by Jaccard similarity and what connects them."""

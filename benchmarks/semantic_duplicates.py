@@ -117,21 +117,21 @@ def curate(vectors: np.ndarray) -> Pairs:
 
 
 def curate_float32(vectors: np.ndarray) -> Pairs:
-    from curate.kernels.cosine_screen import FloatScreen
+    from curate.kernels.vectors.low_precision import FloatScreen
 
     return _exact(vectors, FloatScreen())
 
 
 def _exact(vectors: np.ndarray, screen: object) -> Pairs:
-    from curate.kernels.cosine_join import neighbours
-    from curate.kernels.directions import Directions
+    from curate.kernels.vectors.all_pairs import neighbours
+    from curate.kernels.vectors.unit_vectors import Directions
 
     return _pairs_of(neighbours(Directions.of(vectors), COSINE, screen=screen))
 
 
 def curate_index(vectors: np.ndarray) -> Pairs:
-    from curate.kernels.cosine_index import indexed_neighbours
-    from curate.kernels.directions import Directions
+    from curate.kernels.vectors.ivf_index import indexed_neighbours
+    from curate.kernels.vectors.unit_vectors import Directions
 
     return _pairs_of(indexed_neighbours(Directions.of(vectors), COSINE))
 
@@ -217,7 +217,7 @@ SILENT = ("bare product", "semhash")
 
 
 def child(name: str, path: Path, count: int) -> None:
-    from curate.kernels.directions import Directions
+    from curate.kernels.vectors.unit_vectors import Directions
 
     if name.startswith("curate") and name != "curate float32":
         import torch  # noqa: F401  as in a run, where the encoder has loaded it

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from curate.kernels.directions import LANES, Directions, cosine_of
+from curate.kernels.vectors.unit_vectors import LANES, Directions, cosine_of
 
 # What is left of a line's squared length, relative to its own, when it adds nothing: the stopping
 # threshold of Chen et al. 2018, 1709.05135 (their implementation: 1e-10), here per line.

@@ -18,9 +18,16 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.arrays.heap import heap_up, sink, take_top
-from curate.kernels.cosine_screen import FloatScreen
-from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, product_of, unit
-from curate.kernels.neighbour_lists import NeighbourLists
+from curate.kernels.vectors.knn import NeighbourLists
+from curate.kernels.vectors.low_precision import FloatScreen
+from curate.kernels.vectors.unit_vectors import (
+    LANES,
+    Directions,
+    cosine_of,
+    margin_of,
+    product_of,
+    unit,
+)
 
 BUDGET = 256 << 20
 _BLOCK = 512

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.arrays.heap import sink, take_top
-from curate.kernels.directions import LANES, Directions, cosine_of, margin_of, product_of
+from curate.kernels.vectors.unit_vectors import LANES, Directions, cosine_of, margin_of, product_of
 
 _NONE = -2.0  # below every cosine
 

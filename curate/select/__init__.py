@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from curate.kernels.directions import Directions
+from curate.kernels.vectors.unit_vectors import Directions
 from curate.select.arguments import count_of, directions_of, lines_of, numbers_of
 from curate.select.figures import cluster_entropy, nearest_distance, vendi_score
 
@@ -75,7 +75,7 @@ def k_center(vectors: Any, count: int) -> np.ndarray:
         and 4 bytes x dimensions a chosen one.
     """
     from curate.kernels.farthest import farthest_first
-    from curate.kernels.spherical import closest_to_mean
+    from curate.kernels.vectors.spherical_kmeans import closest_to_mean
 
     directions, count = directions_of(vectors), count_of(count)
     first = closest_to_mean(directions)
@@ -186,7 +186,7 @@ def repr_filter(
     Returns:
         The chosen lines; `partner` (-1: none) and `cosine` (NaN: none) of shape (rows,).
     """
-    from curate.kernels.cosine_walk import walk_searching
+    from curate.kernels.vectors.greedy_walk import walk_searching
 
     directions = directions_of(vectors)
     if not 0 < threshold < 1:
@@ -222,7 +222,7 @@ def clusters(vectors: Any, count: int, *, seed: int = 0) -> tuple[np.ndarray, np
     Returns:
         The cluster of each row (int64, -1 for zeros) and its cosine with the centre (float64).
     """
-    from curate.kernels.spherical import spherical_clusters
+    from curate.kernels.vectors.spherical_kmeans import spherical_clusters
 
     found = spherical_clusters(directions_of(vectors), count_of(count), seed)
     return found.cluster, found.cosine
@@ -295,7 +295,7 @@ def nearest_chosen(vectors: Any, chosen: Any) -> Nearest:
     Returns:
         Lines (int64) and cosines (float64) of shape (rows,).
     """
-    from curate.kernels.cover import Cover
+    from curate.kernels.vectors.coverage import Cover
 
     directions = directions_of(vectors)
     lines = np.array(lines_of(chosen, directions), np.int64)
@@ -330,7 +330,7 @@ def _covered(vectors: Any, chosen: Any) -> np.ndarray:
 
 def _closest(directions: Directions, chosen: np.ndarray) -> Nearest:
     """Find the closest chosen row of every row that has a direction."""
-    from curate.kernels.spherical import closest_centres
+    from curate.kernels.vectors.spherical_kmeans import closest_centres
 
     line, cosine = np.full(len(directions), -1), np.full(len(directions), np.nan)
     if len(chosen):
@@ -349,7 +349,7 @@ def _stand_for_all(
     quality: Quality | None = None,
 ) -> np.ndarray:
     from curate.kernels.facility import greedy_over_all, greedy_over_neighbours
-    from curate.kernels.neighbour_lists import neighbour_lists
+    from curate.kernels.vectors.knn import neighbour_lists
 
     if neighbours is None:
         return greedy_over_all(directions, count, quality, budget=budget)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.kernels.directions import Directions
+from curate.kernels.vectors.unit_vectors import Directions
 
 
 def directions_of(vectors: Any) -> Directions:

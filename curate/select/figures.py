@@ -21,7 +21,7 @@ def nearest_distance(vectors: Any) -> np.ndarray:
     Returns:
         float64 of shape (rows,); NaN for zeros, and for a row without another one.
     """
-    from curate.kernels.neighbour_lists import neighbour_lists
+    from curate.kernels.vectors.knn import neighbour_lists
 
     directions = directions_of(vectors)
     if len(directions) < 2:

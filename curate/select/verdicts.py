@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.chunk import vectors
 from curate.kernels.arrays.groups import allowed_of
-from curate.kernels.directions import Directions
+from curate.kernels.vectors.unit_vectors import Directions
 from curate.select import nearest_chosen
 from curate.step import Verdicts
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels import cosine_against
-from curate.kernels.cosine_screen import FloatScreen, HalfScreen
-from curate.kernels.directions import Directions
 from curate.kernels.sets import jaccard_against
+from curate.kernels.vectors import cross_dataset as cosine_against
+from curate.kernels.vectors.low_precision import FloatScreen, HalfScreen
+from curate.kernels.vectors.unit_vectors import Directions
 from tests.kernels.test_cosine import clustered
 
 SETS = st.lists(st.sets(st.integers(0, 12), max_size=9), max_size=25)

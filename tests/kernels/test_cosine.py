@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels import cosine_join
-from curate.kernels.cosine_join import neighbours
-from curate.kernels.cosine_screen import FloatScreen, HalfScreen
-from curate.kernels.cosine_walk import walk_neighbours, walk_searching
-from curate.kernels.directions import Directions, cosines_between
+from curate.kernels.vectors import all_pairs as cosine_join
+from curate.kernels.vectors.all_pairs import neighbours
+from curate.kernels.vectors.greedy_walk import walk_neighbours, walk_searching
+from curate.kernels.vectors.low_precision import FloatScreen, HalfScreen
+from curate.kernels.vectors.unit_vectors import Directions, cosines_between
 
 
 def clustered(seed, count, width=12, groups=6, spread=0.3):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from curate import select
-from curate.kernels.cosine_screen import FloatScreen, HalfScreen, prepared
-from curate.kernels.cover import Cover
-from curate.kernels.directions import Directions
-from curate.kernels.neighbour_lists import neighbour_lists
+from curate.kernels.vectors.coverage import Cover
+from curate.kernels.vectors.knn import neighbour_lists
+from curate.kernels.vectors.low_precision import FloatScreen, HalfScreen, prepared
+from curate.kernels.vectors.unit_vectors import Directions
 
 CASES = 500
 

@@ -89,8 +89,8 @@ class Semantic(Whole):
         from curate.chunk import derived_folder, vectors
         from curate.kernels.arrays.duplicates import walk_order_of
         from curate.kernels.arrays.leaks import with_leaks
-        from curate.kernels.cosine_kept import Search, nearest_kept
-        from curate.kernels.directions import Directions
+        from curate.kernels.vectors.dedup import Search, nearest_kept
+        from curate.kernels.vectors.unit_vectors import Directions
 
         every = Directions.of(vectors(sketches, "vector"))
         folder = derived_folder(sketches, "vector")

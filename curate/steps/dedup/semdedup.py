@@ -74,9 +74,9 @@ class Semdedup(Whole):
         import numpy as np
 
         from curate.chunk import vectors
-        from curate.kernels.directions import Directions
-        from curate.kernels.semdedup import removed_in_clusters
-        from curate.kernels.spherical import spherical_clusters
+        from curate.kernels.vectors.semdedup import removed_in_clusters
+        from curate.kernels.vectors.spherical_kmeans import spherical_clusters
+        from curate.kernels.vectors.unit_vectors import Directions
 
         own = Directions.of(vectors(sketches, "vector"))
         count = self.clusters or max(1, round(len(own) / ROWS_PER_CLUSTER))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from curate.chunk import Chunk
-    from curate.kernels.closest_item import ItemVectors
+    from curate.kernels.vectors.nearest_benchmark import ItemVectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class Contamination(Filter):
     def _closeness(self, row: Row) -> Asking:
         import numpy as np
 
-        from curate.kernels.closest_item import ItemVectors
+        from curate.kernels.vectors.nearest_benchmark import ItemVectors
 
         if not row.text(self.on).strip():
             return Scored(None)
@@ -130,7 +130,7 @@ class Contamination(Filter):
 
     def take_vectors(self, vectors: np.ndarray) -> None:
         """Take the vectors of the items."""
-        from curate.kernels.closest_item import ItemVectors
+        from curate.kernels.vectors.nearest_benchmark import ItemVectors
 
         self._items[:] = [ItemVectors(vectors)]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.chunk import Chunk
-    from curate.kernels.directions import Directions
+    from curate.kernels.vectors.unit_vectors import Directions
 
 
 @dataclass(frozen=True, kw_only=True)

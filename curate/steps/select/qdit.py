@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.kernels.directions import Directions
+    from curate.kernels.vectors.unit_vectors import Directions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ class ReprFilter(Choice):
         from curate import select
         from curate.chunk import vectors
         from curate.kernels.arrays.groups import allowed_of
-        from curate.kernels.directions import Directions
+        from curate.kernels.vectors.unit_vectors import Directions
         from curate.select.verdicts import NO_TEXT, amount_of, scores_of
 
         every = Directions.of(vectors(sketches, "vector"))

@@ -119,7 +119,7 @@ def test_a_row_of_it_without_a_vector_stops_the_run(run, tmp_path):
 
 
 def test_a_changed_threshold_asks_and_searches_nothing(run, tmp_path, monkeypatch):
-    from curate.kernels import cosine_kept
+    from curate.kernels.vectors import dedup as cosine_kept
 
     others = write(tmp_path / "test.jsonl", ["a fox"])
     step = Semantic(against=others, on="instruction", similarity=0.99)

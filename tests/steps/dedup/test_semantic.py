@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.chunk import Chunk, table_of, vectors
-from curate.kernels import cosine_kept
+from curate.kernels.vectors import dedup as cosine_kept
 from curate.pipeline import Pipeline
 from curate.row import Message, Row
 from curate.steps.dedup.semantic import Semantic

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from curate.chunk import Chunk, table_of
-from curate.kernels.directions import Directions
-from curate.kernels.semdedup import removed_in_clusters
-from curate.kernels.spherical import spherical_clusters
+from curate.kernels.vectors.semdedup import removed_in_clusters
+from curate.kernels.vectors.spherical_kmeans import spherical_clusters
+from curate.kernels.vectors.unit_vectors import Directions
 from curate.row import Message, Row
 from curate.steps.dedup.semdedup import Semdedup
 from tests.kernels.test_cosine import clustered

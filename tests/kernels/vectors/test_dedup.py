@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from curate.kernels import cosine_kept
-from curate.kernels.cosine_kept import Search, nearest_kept
-from curate.kernels.cosine_walk import walk_searching
-from curate.kernels.directions import Directions
-from curate.kernels.neighbour_file import derived_file
+from curate.kernels.vectors import dedup as cosine_kept
+from curate.kernels.vectors.cache import derived_file
+from curate.kernels.vectors.dedup import Search, nearest_kept
+from curate.kernels.vectors.greedy_walk import walk_searching
+from curate.kernels.vectors.unit_vectors import Directions
 from tests.kernels.test_cosine import clustered, same
 
 ORDER = np.random.default_rng(4).permutation(80)

@@ -3,19 +3,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels import cosine_index, cosine_kept, cosine_walk
-from curate.kernels.cosine_index import (
+from curate.kernels.vectors import dedup as cosine_kept
+from curate.kernels.vectors import greedy_walk as cosine_walk
+from curate.kernels.vectors import ivf_index as cosine_index
+from curate.kernels.vectors.all_pairs import neighbours
+from curate.kernels.vectors.dedup import Search, nearest_kept
+from curate.kernels.vectors.greedy_walk import walk_indexed, walk_neighbours, walk_searching
+from curate.kernels.vectors.ivf_index import (
     Lists,
     Recall,
     indexed_neighbours,
     known_to,
     measured_recall,
 )
-from curate.kernels.cosine_join import neighbours
-from curate.kernels.cosine_kept import Search, nearest_kept
-from curate.kernels.cosine_screen import FloatScreen, HalfScreen
-from curate.kernels.cosine_walk import walk_indexed, walk_neighbours, walk_searching
-from curate.kernels.directions import Directions
+from curate.kernels.vectors.low_precision import FloatScreen, HalfScreen
+from curate.kernels.vectors.unit_vectors import Directions
 from tests.kernels.test_cosine import clustered, same
 
 

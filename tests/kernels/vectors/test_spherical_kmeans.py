@@ -2,9 +2,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels import spherical
-from curate.kernels.directions import Directions
-from curate.kernels.spherical import closest_centres
+from curate.kernels.vectors import spherical_kmeans as spherical
+from curate.kernels.vectors.spherical_kmeans import closest_centres
+from curate.kernels.vectors.unit_vectors import Directions
 from tests.kernels.test_cosine import clustered
 
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.cosine_join import BYTES_PER_PAIR, Neighbours, both_ways
-from curate.kernels.cosine_screen import Screen, prepared, screen_for
-from curate.kernels.directions import Directions
-from curate.kernels.spherical import closest_centres, spherical_means
+from curate.kernels.vectors.all_pairs import BYTES_PER_PAIR, Neighbours, both_ways
+from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
+from curate.kernels.vectors.spherical_kmeans import closest_centres, spherical_means
+from curate.kernels.vectors.unit_vectors import Directions
 
 PROBES = 16
 _LISTS_PER_ROOT = 2  # lists = 2 sqrt(n)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.cosine_screen import Screen, prepared, screen_for
-from curate.kernels.directions import Directions
+from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
+from curate.kernels.vectors.unit_vectors import Directions
 
 
 class Removed(NamedTuple):

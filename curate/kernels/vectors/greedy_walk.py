@@ -15,10 +15,10 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.arrays.nearest import Nearest
-from curate.kernels.cosine_index import Lists
-from curate.kernels.cosine_join import BLOCK, BYTES_PER_PAIR, Neighbours
-from curate.kernels.cosine_screen import Screen, prepared, screen_for
-from curate.kernels.directions import Directions
+from curate.kernels.vectors.all_pairs import BLOCK, BYTES_PER_PAIR, Neighbours
+from curate.kernels.vectors.ivf_index import Lists
+from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
+from curate.kernels.vectors.unit_vectors import Directions
 
 # More pairs than so many for each vector of a portion, and than so many at all, are too many.
 _PAIRS_EACH, _FEW_PAIRS = 16, 1 << 18

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from curate.kernels.directions import LANES, Directions
+from curate.kernels.vectors.unit_vectors import LANES, Directions
 
 _VERSION = 1
 

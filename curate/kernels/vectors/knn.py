@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.cosine_screen import Screen, prepared, screen_for
-from curate.kernels.directions import LANES, Directions, cosine_of
+from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
+from curate.kernels.vectors.unit_vectors import LANES, Directions, cosine_of
 
 _BLOCK, _TILE = 512, 4096  # lines and columns of one product
 _CHUNK = 32  # at most so many products are looked at as one

@@ -15,8 +15,11 @@ import numpy as np
 
 from curate.kernels.arrays.leaks import not_leaked
 from curate.kernels.arrays.nearest import Nearest
-from curate.kernels.cosine_against import closest_other
-from curate.kernels.cosine_index import (
+from curate.kernels.vectors.all_pairs import Neighbours, neighbours
+from curate.kernels.vectors.cache import derived, derived_file
+from curate.kernels.vectors.cross_dataset import closest_other
+from curate.kernels.vectors.greedy_walk import walk_indexed, walk_neighbours, walk_searching
+from curate.kernels.vectors.ivf_index import (
     PROBES,
     SAMPLE,
     Lists,
@@ -25,10 +28,7 @@ from curate.kernels.cosine_index import (
     known_to,
     measured_recall,
 )
-from curate.kernels.cosine_join import Neighbours, neighbours
-from curate.kernels.cosine_walk import walk_indexed, walk_neighbours, walk_searching
-from curate.kernels.directions import Directions
-from curate.kernels.neighbour_file import derived, derived_file
+from curate.kernels.vectors.unit_vectors import Directions
 
 # Neighbours may take this much memory, or an eighth of what the vectors take.
 BUDGET = 256 << 20

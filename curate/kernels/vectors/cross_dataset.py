@@ -12,9 +12,9 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.arrays.nearest import Nearest
-from curate.kernels.cosine_join import BLOCK
-from curate.kernels.cosine_screen import Screen, prepared, screen_for
-from curate.kernels.directions import Directions
+from curate.kernels.vectors.all_pairs import BLOCK
+from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
+from curate.kernels.vectors.unit_vectors import Directions
 
 
 def closest_other(

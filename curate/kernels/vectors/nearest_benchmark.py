@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.kernels.cosine_screen import FloatScreen
-from curate.kernels.directions import Directions, cosines_between
+from curate.kernels.vectors.low_precision import FloatScreen
+from curate.kernels.vectors.unit_vectors import Directions, cosines_between
 
 
 class ItemVectors:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.cosine_screen import FloatScreen
-from curate.kernels.cover import Cover
-from curate.kernels.directions import LANES, Directions, cosine_of, cosines_between
+from curate.kernels.vectors.coverage import Cover
+from curate.kernels.vectors.low_precision import FloatScreen
+from curate.kernels.vectors.unit_vectors import LANES, Directions, cosine_of, cosines_between
 
 ROUNDS = 50
 _BLOCK = 1024  # lines of products with all centres held at a time, by each thread

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.directions import Directions
-from curate.kernels.semdedup import removed_in_clusters
+from curate.kernels.vectors.semdedup import removed_in_clusters
+from curate.kernels.vectors.unit_vectors import Directions
 from tests.kernels.test_cosine import clustered
 
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numba import njit
 
-from curate.kernels.directions import Directions, margin_of, unit
+from curate.kernels.vectors.unit_vectors import Directions, margin_of, unit
 
 # From this many vectors on, bfloat16 products save more than it takes to load torch.
 LOAD_TORCH = 32_768

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.cosine_screen import Screen, prepared, screen_for
-from curate.kernels.directions import Directions
+from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
+from curate.kernels.vectors.unit_vectors import Directions
 
 BLOCK = 1024  # its products (2 or 4 MB) stay in the cache of one core or its neighbours
 _WAVE = 512  # products in flight; pairs are counted against the budget between waves

@@ -1,0 +1,1 @@
+"""Unit vectors: close pairs, clusters, coverage."""

@@ -22,7 +22,7 @@ from curate.select.arguments import count_of, directions_of, lines_of, numbers_o
 from curate.select.figures import cluster_entropy, nearest_distance, vendi_score
 
 if TYPE_CHECKING:
-    from curate.kernels.facility import Quality
+    from curate.kernels.diversity.facility_location import Quality
 
 __all__ = [
     "Filtered",
@@ -74,7 +74,7 @@ def k_center(vectors: Any, count: int) -> np.ndarray:
         int64 of shape (chosen,). Time grows with rows x count at most, memory by 40 bytes a row
         and 4 bytes x dimensions a chosen one.
     """
-    from curate.kernels.farthest import farthest_first
+    from curate.kernels.diversity.k_center import farthest_first
     from curate.kernels.vectors.spherical_kmeans import closest_to_mean
 
     directions, count = directions_of(vectors), count_of(count)
@@ -131,7 +131,7 @@ def qdit(
     Returns:
         int64 of shape (chosen,).
     """
-    from curate.kernels.facility import Quality
+    from curate.kernels.diversity.facility_location import Quality
 
     directions = directions_of(vectors)
     worth = numbers_of(quality, len(directions), "quality")
@@ -159,7 +159,7 @@ def dpp(vectors: Any, count: int, *, quality: Any = None) -> np.ndarray:
     Returns:
         int64 of shape (chosen,). Time grows with rows x count^2, memory by 8 bytes x count a row.
     """
-    from curate.kernels.determinant import greedy_determinant
+    from curate.kernels.diversity.dpp import greedy_determinant
 
     directions = directions_of(vectors)
     size = len(directions)
@@ -278,7 +278,7 @@ def instag_cover(tags: Sequence[Iterable[Hashable]], count: int) -> np.ndarray:
     Returns:
         int64 of shape (chosen,); rows without tags are never chosen.
     """
-    from curate.kernels.tags import complexity_first
+    from curate.kernels.diversity.instag import complexity_first
 
     if any(isinstance(own, str) for own in tags):
         raise ValueError("tags must be a list of tags for each row, and found a text")
@@ -348,7 +348,7 @@ def _stand_for_all(
     budget: int,
     quality: Quality | None = None,
 ) -> np.ndarray:
-    from curate.kernels.facility import greedy_over_all, greedy_over_neighbours
+    from curate.kernels.diversity.facility_location import greedy_over_all, greedy_over_neighbours
     from curate.kernels.vectors.knn import neighbour_lists
 
     if neighbours is None:

@@ -106,7 +106,7 @@ async def _answered(model: Model, request: Any, *, adapt: bool = False) -> tuple
     import time
 
     from curate.errors import TemporaryFault
-    from curate.models.faults import ADAPTED
+    from curate.models.remote.faults import ADAPTED
 
     began = time.perf_counter()
     try:

@@ -21,7 +21,11 @@ from urllib.parse import urlsplit
 
 from curate.ask import Ask, Reply, Request
 from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
-from curate.models.faults import (
+from curate.models.model import ModelSpec
+from curate.models.openai_batch import MOST_REQUESTS, OpenAIBatch
+from curate.models.prices import HOME as HOME_HOST
+from curate.models.prices import price_of
+from curate.models.remote.faults import (
     ADAPTED,
     FEATURES,
     LENGTH,
@@ -32,14 +36,18 @@ from curate.models.faults import (
     lacking,
     spent_until,
 )
-from curate.models.model import ModelSpec
-from curate.models.openai_batch import MOST_REQUESTS, OpenAIBatch
-from curate.models.prices import HOME as HOME_HOST
-from curate.models.prices import price_of
-from curate.models.wire import CHAT, EMBEDDING, Assembly, body_of, malformed, path_of, reply_of
+from curate.models.remote.wire import (
+    CHAT,
+    EMBEDDING,
+    Assembly,
+    body_of,
+    malformed,
+    path_of,
+    reply_of,
+)
 
 if TYPE_CHECKING:
-    from curate.models.connection import Connection
+    from curate.models.remote.connection import Connection
 
 OPTIONS = ("idle_timeout", "stream", "length_field", "batch_size", "batch")
 # Texts of one `Embed`: what servers take that state no limit of their own.
@@ -120,7 +128,7 @@ class OpenAI:
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            from curate.models.connection import Connection
+            from curate.models.remote.connection import Connection
 
             headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
             self._connection = Connection(self.base_url, headers, self._idle)

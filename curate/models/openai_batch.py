@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from curate.ask import Reply, Request
 from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
-from curate.models.faults import Refusal, fault_of
-from curate.models.wire import body_of, malformed, path_of, reply_of
+from curate.models.remote.faults import Refusal, fault_of
+from curate.models.remote.wire import body_of, malformed, path_of, reply_of
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -8,7 +8,7 @@ import pytest
 
 from curate.ask import Ask, Embed, Reply
 from curate.errors import ModelError, PermanentFault, TemporaryFault
-from curate.models.wire import Assembly, body_of, reply_of
+from curate.models.remote.wire import Assembly, body_of, reply_of
 
 ASK = Ask.text("hello", max_tokens=8)
 GOOD = {"message": {"content": "fine"}, "finish_reason": "stop"}

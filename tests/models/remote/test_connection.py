@@ -6,9 +6,8 @@ import asyncio
 
 import pytest
 
-from curate.models.connection import Connection, proxy_of
-
-from .chaos import Server, chat
+from curate.models.remote.connection import Connection, proxy_of
+from tests.models.chaos import Server, chat
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request
 from curate.errors import ModelError, PermanentFault, TemporaryFault
-from curate.models.faults import Refusal, fault_of
+from curate.models.remote.faults import Refusal, fault_of
 from curate.models.strict import strict_form
 
 CHAT, COMPLETION, EMBEDDING = "chat/completions", "completions", "embeddings"

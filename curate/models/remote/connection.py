@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from curate.models.faults import Refusal
+from curate.models.remote.faults import Refusal
 
 CONNECT_SECONDS = 10.0
 # A line of a stream may hold the log-probabilities of many tokens.

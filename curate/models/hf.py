@@ -22,8 +22,8 @@ from typing import Any
 from curate.ask import Embed, Reply, Request
 from curate.encoders.precision import has_gpu, native_dtype
 from curate.errors import MissingExtra, RecipeError
+from curate.models.inprocess.worker import Backend, Worker
 from curate.models.model import ModelSpec, Price
-from curate.models.worker import Backend, Worker
 
 OPTIONS = ("dtype", "device", "revision", "batch_size", "threads", "max_length")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -91,12 +91,12 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     encoding = {**spec.options, "prefix": spec.defaults.get("prefix")}
 
     def load() -> Backend:
-        from curate.models.transformer import load_transformer
+        from curate.models.inprocess.transformer import load_transformer
 
         return load_transformer(where, resolved(spec.options))
 
     def load_encoder() -> Backend:
-        from curate.models.embedding import Embedding
+        from curate.models.inprocess.embedding import Embedding
 
         return Embedding(where, encoding)
 

@@ -21,8 +21,8 @@ from curate.encoders.embedded import embedded_encoder
 from curate.errors import MissingExtra, RecipeError
 from curate.models import hf
 from curate.models.hf import InProcess, check_options, check_packages, identity_with
+from curate.models.inprocess.worker import Backend
 from curate.models.model import ModelSpec
-from curate.models.worker import Backend
 from curate.system.package_data import install_command
 
 OPTIONS = ("dtype", "device", "batch_size", "threads", "max_length")
@@ -50,12 +50,12 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     spec = dataclasses.replace(spec, defaults=defaults_of(spec, folder))
 
     def load() -> Backend:
-        from curate.models.transformer import load_transformer
+        from curate.models.inprocess.transformer import load_transformer
 
         return load_transformer(str(model_folder()), hf.resolved(spec.options))
 
     def load_encoder() -> Backend:
-        from curate.models.embedding import Embedding
+        from curate.models.inprocess.embedding import Embedding
 
         return Embedding(str(embedded_encoder()), encoding)
 
@@ -120,7 +120,7 @@ def _convert(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from curate.models.transformer import quiet
+    from curate.models.inprocess.transformer import quiet
 
     quiet()
 

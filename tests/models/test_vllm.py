@@ -93,7 +93,7 @@ class TestBothWays:
         )
         theirs = json.load(urllib.request.urlopen(request))["tokens"]
         engine = inside._worker._backend
-        from curate.models.tokens import prompt_tokens
+        from curate.models.inprocess.tokens import prompt_tokens
 
         assert prompt_tokens(engine.tokenizer, TURN) == theirs
         assert reply.input_tokens == len(theirs)

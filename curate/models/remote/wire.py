@@ -13,8 +13,8 @@ from typing import Any
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request
 from curate.errors import ModelError, PermanentFault, TemporaryFault
+from curate.models.inprocess.strict import strict_form
 from curate.models.remote.faults import Refusal, fault_of
-from curate.models.strict import strict_form
 
 CHAT, COMPLETION, EMBEDDING = "chat/completions", "completions", "embeddings"
 _SAMPLING = ("temperature", "top_p")

@@ -12,8 +12,8 @@ from curate.encoders.embedded import NAME, embedded_or
 from curate.encoders.precision import native_dtype
 from curate.encoders.sentence import SentenceEncoder
 from curate.errors import StoppedShort
-from curate.models.transformer import device_of, prepare_torch
-from curate.models.worker import Waiting
+from curate.models.inprocess.transformer import device_of, prepare_torch
+from curate.models.inprocess.worker import Waiting
 from curate.system.package_data import install_command
 
 # So many texts are encoded between two replies: what a killed process may lose.

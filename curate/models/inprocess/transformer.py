@@ -16,9 +16,9 @@ import transformers
 
 from curate.ask import Ask, Likelihood, Reply, Reward
 from curate.errors import PermanentFault, StoppedShort
-from curate.models.sampling import Draft, Drafting, Ended
-from curate.models.tokens import answer_tokens, prompt_tokens
-from curate.models.worker import Backend, Waiting
+from curate.models.inprocess.sampling import Draft, Drafting, Ended
+from curate.models.inprocess.tokens import answer_tokens, prompt_tokens
+from curate.models.inprocess.worker import Backend, Waiting
 
 # What a batch may hold together, padding included: its attention grows with it.
 BATCH_TOKENS = 32_768

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from curate.models.strict import strict_form
+from curate.models.inprocess.strict import strict_form
 
 CLOSED = {"required": ["name"], "additionalProperties": False}
 TEXT = {"type": "string"}

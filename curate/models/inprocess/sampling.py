@@ -16,7 +16,7 @@ import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
 from curate.ask import Ask, Reply
-from curate.models.worker import Waiting
+from curate.models.inprocess.worker import Waiting
 from curate.row import seed_of
 
 _NUCLEUS = 256

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from curate import Pipeline
 from curate.engine.requests import batch, collect, follow, submit
 from curate.engine.requests.jobs import Jobs
-from curate.models.openai_batch import OpenAIBatch
+from curate.models.providers.openai_batch import OpenAIBatch
 from tests.engine.contract_steps import Judge, numbered
 from tests.models.chaos_child import Respond
 

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from curate import Pipeline
-from curate.models.openai import OpenAI
+from curate.models.providers.openai import OpenAI
 from curate.row import Message, Record, Row
 from curate.step import Asking, Generate, dataclass
 from tests.engine.contract_steps import Judge, numbered

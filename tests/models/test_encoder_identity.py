@@ -10,7 +10,6 @@ import pytest
 
 from curate.ask import Ask, Embed
 from curate.errors import RecipeError
-from curate.models import hf
 from curate.models.model import (
     embed_identity_of,
     embed_limits_of,
@@ -20,6 +19,7 @@ from curate.models.model import (
     parse_spec,
     with_defaults,
 )
+from curate.models.providers import hf
 
 MINILM = "hf:sentence-transformers/all-MiniLM-L6-v2"
 

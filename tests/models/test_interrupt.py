@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from curate.models import local
+from curate.models.providers import local
 from tests.models.interrupts import (
     STUCK,
     check_an_interrupted_batch,
     interrupted_at,
     recipe,
 )
-from tests.models.test_local import NEEDS_LOCAL
+from tests.models.providers.test_local import NEEDS_LOCAL
 from tests.models.tiny import save_tiny
 
 

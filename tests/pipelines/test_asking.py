@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from curate.cli.main import app
 from curate.pipeline import Pipeline, Result
 from curate.system.package_data import recipes
-from tests.models.test_local import NEEDS_LOCAL
+from tests.models.providers.test_local import NEEDS_LOCAL
 
 OUTCOMES = ("kept", "used", "dropped", "failed")
 # The first line that fits answers. The last line of a prompt is completed: " 4".

@@ -22,12 +22,12 @@ from curate.engine.requests.follow import Desk, Following
 from curate.engine.requests.jobs import Line
 from curate.engine.requests.spending import Refusal, Spending
 from curate.engine.requests.store import Store, StoredReply
-from curate.models.openai_batch import MOST_BYTES, MOST_REQUESTS, Remote
+from curate.models.providers.openai_batch import MOST_BYTES, MOST_REQUESTS, Remote
 
 if TYPE_CHECKING:
     from curate.engine.requests.send import Counts, Flight
     from curate.models.model import Model
-    from curate.models.openai_batch import OpenAIBatch
+    from curate.models.providers.openai_batch import OpenAIBatch
 
 # How long nothing more must come before a job is cut: parts of a run arrive one by one.
 GATHER_SECONDS = 2.0

@@ -20,7 +20,7 @@ from curate.errors import CeilingReached, ModelError, PermanentFault, TemporaryF
 if TYPE_CHECKING:
     from curate.engine.requests.send import Counts, Flight
     from curate.models.model import Model
-    from curate.models.openai_batch import Answer, OpenAIBatch, Remote
+    from curate.models.providers.openai_batch import Answer, OpenAIBatch, Remote
 
 # How many answers are committed together.
 TOGETHER = 500

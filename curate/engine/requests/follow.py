@@ -19,12 +19,12 @@ from curate.engine.requests.spending import Spending
 from curate.engine.requests.store import Store
 from curate.engine.requests.submit import Submitting
 from curate.errors import ModelError, PermanentFault, RecipeError, StoppedShort, TemporaryFault
-from curate.models.openai_batch import Missing, Refused, Remote
+from curate.models.providers.openai_batch import Missing, Refused, Remote
 
 if TYPE_CHECKING:
     from curate.engine.requests.send import Counts, Flight
     from curate.models.model import Model
-    from curate.models.openai_batch import OpenAIBatch
+    from curate.models.providers.openai_batch import OpenAIBatch
 
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 1.0, 60.0, 1.5
 # With the longest pause between them, a server may be away for half an hour.

@@ -20,11 +20,11 @@ from curate.engine.requests.commit import disk_full
 from curate.engine.requests.jobs import Job, Jobs
 from curate.engine.requests.store import Store
 from curate.errors import StoppedShort, TemporaryFault
-from curate.models.openai_batch import Remote
+from curate.models.providers.openai_batch import Remote
 from curate.system.posix import FileLock, no_room
 
 if TYPE_CHECKING:
-    from curate.models.openai_batch import OpenAIBatch
+    from curate.models.providers.openai_batch import OpenAIBatch
 
 # How long after it was asked for a job may still turn up in the provider's list.
 LISTED_SECONDS = 30.0

@@ -21,9 +21,19 @@ from curate.errors import PermanentFault, RecipeError, StoppedShort, TemporaryFa
 from curate.models.model import Price, open_model
 from curate.row import Message
 from tests.engine.asking import driver, one
-
-from . import chaos
-from .chaos import CAUSES, FAULTS, Answer, Handler, Received, Server, as_json, chat, events, refusal
+from tests.models import chaos
+from tests.models.chaos import (
+    CAUSES,
+    FAULTS,
+    Answer,
+    Handler,
+    Received,
+    Server,
+    as_json,
+    chat,
+    events,
+    refusal,
+)
 
 KEY = "sk-planted-0123456789abcdef"
 

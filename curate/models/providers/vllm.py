@@ -18,10 +18,10 @@ from typing import Any
 
 from curate.ask import Ask, Likelihood, Reply, Request
 from curate.errors import PermanentFault, RecipeError, StoppedShort, TemporaryFault
-from curate.models.hf import check_packages, digest_of_weights, identity_with, price_of
 from curate.models.inprocess.tokens import answer_tokens, prompt_tokens
 from curate.models.inprocess.worker import Waiting, Worker
 from curate.models.model import ModelSpec
+from curate.models.providers.hf import check_packages, digest_of_weights, identity_with, price_of
 from curate.row import seed_of
 
 # Handed to vLLM as they are; `LLM` checks their values.

@@ -12,8 +12,8 @@ import pytest
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import MissingExtra, PermanentFault, RecipeError, StoppedShort
-from curate.models import hf
 from curate.models.model import open_model
+from curate.models.providers import hf
 from curate.row import Message
 from tests.models.tiny import save_tiny
 
@@ -303,7 +303,9 @@ def test_another_machine_does_not_share_replies_unasked(
 ) -> None:
     if model == "local":
         pytest.importorskip("gguf")
-        monkeypatch.setattr("curate.models.local.embedded_model", lambda: Path("model.gguf"))
+        monkeypatch.setattr(
+            "curate.models.providers.local.embedded_model", lambda: Path("model.gguf")
+        )
 
     def identity(gpu: bool, **options: Any) -> str:
         monkeypatch.setattr(hf, "has_gpu", lambda: gpu)

@@ -23,8 +23,7 @@ from tests.engine.contract_steps import (
     write_script,
     writer_script,
 )
-
-from .chaos import Answer, Received, Server, chat, refusal
+from tests.models.chaos import Answer, Received, Server, chat, refusal
 
 SECRET = "sk-planted-0123456789"
 

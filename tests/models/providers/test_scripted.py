@@ -13,7 +13,7 @@ import pytest
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import PermanentFault, RecipeError, TemporaryFault
 from curate.models.model import open_model
-from curate.models.scripted import FAULTS
+from curate.models.providers.scripted import FAULTS
 from curate.row import Message
 
 KEY = "0" * 32

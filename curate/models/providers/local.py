@@ -19,10 +19,10 @@ from typing import Any
 from curate.encoders.embedded import NAME as ENCODER
 from curate.encoders.embedded import embedded_encoder
 from curate.errors import MissingExtra, RecipeError
-from curate.models import hf
-from curate.models.hf import InProcess, check_options, check_packages, identity_with
 from curate.models.inprocess.worker import Backend
 from curate.models.model import ModelSpec
+from curate.models.providers import hf
+from curate.models.providers.hf import InProcess, check_options, check_packages, identity_with
 from curate.system.package_data import install_command
 
 OPTIONS = ("dtype", "device", "batch_size", "threads", "max_length")

@@ -20,7 +20,7 @@ from curate.ask import Reply, Request
 from curate.errors import PermanentFault, RecipeError, TemporaryFault
 from curate.models import model
 from curate.models.model import RATES, Model, ModelSpec, Price, open_model, parse_spec
-from curate.models.scripted import FAULTS, identity_line
+from curate.models.providers.scripted import FAULTS, identity_line
 
 OPTIONS = ("of",)
 Place = tuple[str, int]

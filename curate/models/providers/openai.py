@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 from curate.ask import Ask, Reply, Request
 from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
 from curate.models.model import ModelSpec
-from curate.models.openai_batch import MOST_REQUESTS, OpenAIBatch
 from curate.models.prices import HOME as HOME_HOST
 from curate.models.prices import price_of
+from curate.models.providers.openai_batch import MOST_REQUESTS, OpenAIBatch
 from curate.models.remote.faults import (
     ADAPTED,
     FEATURES,

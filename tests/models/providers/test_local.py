@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from curate.errors import MissingExtra, RecipeError
-from curate.models import local
 from curate.models.model import open_model
+from curate.models.providers import local
 
 INSTALLED = all(find_spec(name) for name in (local.PACKAGE, "gguf", "accelerate"))
 NEEDS_LOCAL = pytest.mark.skipif(not INSTALLED, reason="the embedded model: run `make local`")

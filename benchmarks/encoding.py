@@ -53,9 +53,9 @@ def library(threads: int, dtype: str) -> Encode:
 def stored(threads: int, dtype: str, stack: ExitStack) -> Encode:
     """Return curate's whole way: looked up, encoded in batches, durable in the store, gathered."""
     from curate.engine.requests.drive import Driver
-    from curate.engine.requests.spending import Spending
-    from curate.engine.requests.store import Store
     from curate.models.model import open_model
+    from curate.store.budget import Spending
+    from curate.store.store import Store
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     store = stack.enter_context(Store.open(folder))

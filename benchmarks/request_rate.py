@@ -44,9 +44,9 @@ def prompts(count: int) -> list[str]:
 def by_curate(url: str, count: int, places: int) -> Answers:
     from curate.ask import Ask
     from curate.engine.requests.drive import Driver, Job
-    from curate.engine.requests.spending import Spending
-    from curate.engine.requests.store import Store
     from curate.models.model import open_model
+    from curate.store.budget import Spending
+    from curate.store.store import Store
 
     def job(text: str) -> Job:
         def start():

@@ -44,9 +44,9 @@ def by_driver(folder: Path, rows: int) -> None:
     from curate.ask import Ask
     from curate.engine.requests.cursor import Job
     from curate.engine.requests.drive import Driver
-    from curate.engine.requests.spending import Spending
-    from curate.engine.requests.store import Store
     from curate.models.model import open_model
+    from curate.store.budget import Spending
+    from curate.store.store import Store
 
     def job(number: int) -> Job:
         def start():

@@ -155,7 +155,7 @@ def _exchanges(
     store = recipe.get("options", {}).get("store")
     if not keys or not store or not Path(store).is_dir():
         return {}
-    from curate.engine.requests.store import Store
+    from curate.store.store import Store
 
     with Store.open(Path(store)) as opened:
         requests, replies = opened.requests(keys), opened.get_many(keys)

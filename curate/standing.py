@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from curate.row import printable
 
 if TYPE_CHECKING:
-    from curate.engine.requests.spending import Tally
+    from curate.store.budget import Tally
 
 
 class Standing(NamedTuple):
@@ -40,8 +40,8 @@ def standing(folder: Path) -> Standing | None:
     store = Path(path.read_text(encoding="utf-8")) if path.is_file() else None
     if store is None or not (store / "store.db").is_file():
         return Standing(folder, going, store)
-    from curate.engine.requests.spending import tally_of
-    from curate.engine.requests.store import Store
+    from curate.store.budget import tally_of
+    from curate.store.store import Store
 
     with Store.open(store) as opened:
         tally = tally_of(opened, run.run_id)

@@ -97,8 +97,8 @@ def _store(folder: Path) -> Iterator[Finding]:
     if not (folder / "store.db").is_file():
         yield OK, "store", f"none in {folder} yet"
         return
-    from curate.engine.requests.store import Store
     from curate.errors import CurateError
+    from curate.store.store import Store
 
     try:
         with Store.open(folder) as store:

@@ -15,8 +15,8 @@ from curate.engine.options import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from curate.engine.requests.jobs import Standing
-    from curate.engine.requests.store import Store
-    from curate.engine.requests.vectors import EncoderRoom
+    from curate.store.store import Store
+    from curate.store.vectors import EncoderRoom
 
 app = typer.Typer(
     help="Look after the store of replies.",
@@ -38,7 +38,7 @@ def stats(
     """Count what the store holds, what room it takes, and how its batch jobs stand."""
     from curate.cli.screen import headed
     from curate.engine.requests.jobs import Jobs
-    from curate.engine.requests.upkeep import sizes
+    from curate.store.maintenance import sizes
 
     with _existing(store) as opened:
         numbers, rooms = opened.stats(), opened.vectors.by_encoder()
@@ -115,7 +115,7 @@ def gc(
     It refuses while a run uses the store. A copy of the store's folder is a way back. Batch jobs
     stay, open ones with all they need to be collected.
     """
-    from curate.engine.requests import upkeep
+    from curate.store import maintenance as upkeep
 
     with _existing(store) as opened, upkeep.alone(opened.folder):
         before = sum(upkeep.sizes(opened.folder).values())
@@ -170,8 +170,8 @@ def _lines(store: Store) -> Iterator[str]:
 
 def _existing(folder: Path) -> Store:
     """Open the store in `folder`; looking at one that is not there must not make it."""
-    from curate.engine.requests.store import Store
     from curate.errors import UsageError
+    from curate.store.store import Store
 
     if not (folder / "store.db").is_file():
         raise UsageError(f"there is no store in {folder}; name its folder with --store DIR")

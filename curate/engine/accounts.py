@@ -12,8 +12,8 @@ from curate.errors import RecipeError
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
-    from curate.engine.requests.store import Store
     from curate.recipe.recipe import Recipe
+    from curate.store.store import Store
 
 SHOWN = (
     "sent", "replayed", "input_tokens", "output_tokens", "cost_usd", "causes", "asking", "answered",
@@ -44,10 +44,10 @@ class Accounts:
         if not asking:
             return cls()
         from curate.engine.requests.drive import Driver
-        from curate.engine.requests.spending import Spending
-        from curate.engine.requests.store import Store
-        from curate.engine.requests.upkeep import used
         from curate.models.model import open_model
+        from curate.store.budget import Spending
+        from curate.store.maintenance import used
+        from curate.store.store import Store
 
         store = stack.enter_context(Store.open(options.store or DEFAULT_STORE))
         stack.enter_context(used(store.folder))

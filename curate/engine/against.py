@@ -53,8 +53,8 @@ def give_vectors(steps: Sequence[Step], driver: Driver | None) -> dict[str, str]
 
     Returns a remark for each step that has texts of which the encoder read only the beginning.
     """
-    from curate.engine.requests.store import Store
-    from curate.engine.requests.vectors import is_cut
+    from curate.store.store import Store
+    from curate.store.vectors import is_cut
 
     remarks = {}
     for step in steps:

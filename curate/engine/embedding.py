@@ -17,12 +17,12 @@ import pyarrow as pa
 
 from curate.chunk import STORE_FOLDER, one_array
 from curate.engine.part import describe_error
-from curate.engine.requests.vectors import MISSING, is_cut
 from curate.step import EMBEDDING, Whole
+from curate.store.vectors import MISSING, is_cut
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
-    from curate.engine.requests.vectors import Vectors
+    from curate.store.vectors import Vectors
 
 # Above this size a matrix lies in a file, whose pages the system may take back.
 IN_MEMORY_BYTES = 256 << 20
@@ -68,7 +68,7 @@ def _places(
 
 def matrices(step: Whole, sketches: pa.Table) -> pa.Table:
     """Return sketches whose vectors lie in one matrix a column, with zeros for empty texts."""
-    from curate.engine.requests.store import Store
+    from curate.store.store import Store
 
     for index, name in enumerate(sketches.column_names):
         if name in embedding_columns(step):

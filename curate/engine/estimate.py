@@ -26,13 +26,9 @@ from curate.ask import Ask, Embed, Reply, Request, request_key
 from curate.chunk import one_array
 from curate.engine.against import sketches_against
 from curate.engine.plan import Segment, asks, cut_at_wholes
-from curate.engine.requests import keep
 from curate.engine.requests.cursor import Job, Outcome
 from curate.engine.requests.embed import Found
 from curate.engine.requests.rate import BYTES_PER_TOKEN
-from curate.engine.requests.spending import PICO, cost, output_bound, prompt_bytes
-from curate.engine.requests.store import Store
-from curate.engine.requests.vectors import MISSING, vector_keys
 from curate.engine.segment import PartState, Settings, run_segment
 from curate.engine.whole import decide
 from curate.engine.workspace import load
@@ -49,6 +45,10 @@ from curate.models.model import (
 )
 from curate.models.prices import Discount, discount_of
 from curate.step import Filter, Gather, Grow, Step, Whole
+from curate.store import replies as keep
+from curate.store.budget import PICO, cost, output_bound, prompt_bytes
+from curate.store.store import Store
+from curate.store.vectors import MISSING, vector_keys
 
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe

@@ -32,7 +32,7 @@ from curate.step import Asking, Drop, Grow, Pool
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver
-    from curate.engine.requests.store import Store
+    from curate.store.store import Store
 
 _ROUND = "round"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from curate.ask import Ask, Reply, Request
 from curate.engine.requests.drive import Driver, Job
-from curate.engine.requests.spending import Spending
-from curate.engine.requests.store import Store
 from curate.models.model import Price
+from curate.store.budget import Spending
+from curate.store.store import Store
 
 
 class Answering:

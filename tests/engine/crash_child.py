@@ -48,14 +48,14 @@ def die_at(phase: str, call: int, after: bool) -> None:
     import curate.engine.folder
     import curate.engine.publish
     import curate.engine.reading
-    import curate.engine.requests.keep
-    import curate.engine.requests.store
+    import curate.store.replies
+    import curate.store.store
 
     owner: Any
     owner, name = {
         "reading": (curate.engine.reading, "read_part"),
-        "store commit": (curate.engine.requests.keep, "save_replies"),
-        "round": (curate.engine.requests.store.Store, "put_value"),
+        "store commit": (curate.store.replies, "save_replies"),
+        "round": (curate.store.store.Store, "put_value"),
         "writing": (curate.engine.publish, "write_table"),
         "rename": (pathlib.Path, "rename"),
         "replace": (os, "replace"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from curate.engine.requests.store import Store
+from curate.store.store import Store
 
 from .conftest import fingerprint
 from .contract_steps import judge_script, write_script, writer_script

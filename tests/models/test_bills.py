@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask
-from curate.engine.requests.spending import PICO, cost, prompt_bound
 from curate.errors import CeilingReached
 from curate.models.model import Price, open_model
+from curate.store.budget import PICO, cost, prompt_bound
 from tests.engine.asking import driver, one
 
 from . import chaos

@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curate.engine.requests.spending import Spending
-from curate.engine.requests.store import Store
+from curate.store.budget import Spending
+from curate.store.store import Store
 from tests.engine.conftest import fingerprint
 from tests.engine.contract_steps import number_in
 

@@ -16,13 +16,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from curate.ask import Embed
-from curate.engine.requests import jobs, keep
+from curate.engine.requests import jobs
 from curate.engine.requests.collect import too_much
 from curate.engine.requests.follow import Desk, Following
 from curate.engine.requests.jobs import Line
-from curate.engine.requests.spending import Refusal, Spending
-from curate.engine.requests.store import Store, StoredReply
 from curate.models.providers.openai_batch import MOST_BYTES, MOST_REQUESTS, Remote
+from curate.store import replies as keep
+from curate.store.budget import Refusal, Spending
+from curate.store.store import Store, StoredReply
 
 if TYPE_CHECKING:
     from curate.engine.requests.send import Counts, Flight

@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from curate.ask import Reply
-from curate.engine.requests import jobs, keep
+from curate.engine.requests import jobs
 from curate.engine.requests.jobs import Job, Jobs, Line
-from curate.engine.requests.spending import PICO, Spending
-from curate.engine.requests.store import Paid, Store, StoredReply
 from curate.errors import CeilingReached, ModelError, PermanentFault, TemporaryFault
+from curate.store import replies as keep
+from curate.store.budget import PICO, Spending
+from curate.store.store import Paid, Store, StoredReply
 
 if TYPE_CHECKING:
     from curate.engine.requests.send import Counts, Flight

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.ask import Request
-from curate.engine.requests.keep import NO_VECTOR
-from curate.engine.requests.store import StoredReply
 from curate.errors import CurateError, UnusableReply
+from curate.store.replies import NO_VECTOR
+from curate.store.store import StoredReply
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from curate.engine.requests.embed import Found, embed
 from curate.engine.requests.jobs import warn_of_others
 from curate.engine.requests.schedule import Again, Limits, Schedule
 from curate.engine.requests.send import Counts
-from curate.engine.requests.spending import Spending
-from curate.engine.requests.store import Store
 from curate.models.model import Model
+from curate.store.budget import Spending
+from curate.store.store import Store
 
 OPEN_GENERATORS = 1024
 # Jobs begun ahead of each place for a request, so that no place waits for the next job.

@@ -19,10 +19,10 @@ import numpy as np
 from curate.ask import Embed
 from curate.engine.requests.cursor import Job
 from curate.engine.requests.schedule import model_named
-from curate.engine.requests.vectors import MISSING, vector_keys
 from curate.errors import PermanentFault
 from curate.models.model import Model, identity_for, with_defaults
 from curate.step import Asking
+from curate.store.vectors import MISSING, vector_keys
 
 if TYPE_CHECKING:
     from curate.engine.requests.drive import Driver

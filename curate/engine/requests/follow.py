@@ -15,11 +15,11 @@ from curate.ask import Reply
 from curate.engine.requests.collect import LOST, Collecting, Landing, fault_of_rest
 from curate.engine.requests.flow import shut_out
 from curate.engine.requests.jobs import Job, Jobs
-from curate.engine.requests.spending import Spending
-from curate.engine.requests.store import Store
 from curate.engine.requests.submit import Submitting
 from curate.errors import ModelError, PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.providers.openai_batch import Missing, Refused, Remote
+from curate.store.budget import Spending
+from curate.store.store import Store
 
 if TYPE_CHECKING:
     from curate.engine.requests.send import Counts, Flight

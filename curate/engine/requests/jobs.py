@@ -20,8 +20,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.ask import Ask, Embed, Likelihood, Request
-from curate.engine.requests.store import Store
 from curate.row import Message
+from curate.store.store import Store
 
 if TYPE_CHECKING:
     from curate.models.model import Model

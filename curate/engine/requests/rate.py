@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 
 from curate.ask import Request
-from curate.engine.requests.spending import output_bound, prompt_bytes
 from curate.models.model import Model
+from curate.store.budget import output_bound, prompt_bytes
 
 # English text in the vocabularies of current models; only an estimate rests on it.
 BYTES_PER_TOKEN = 4

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from curate.ask import Embed, Request, request_key
-from curate.engine.requests import keep
 from curate.engine.requests.cursor import Cursor, Job, Outcome
 from curate.engine.requests.send import Counts, Flight, Sender
-from curate.engine.requests.spending import Spending
-from curate.engine.requests.store import Store, StoredReply
 from curate.errors import RecipeError, UnusableReply
 from curate.models.model import Model, identity_for, with_defaults
+from curate.store import replies as keep
+from curate.store.budget import Spending
+from curate.store.store import Store, StoredReply
 
 BATCH = 512
 PROGRESS_SECONDS = 0.2

@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curate.ask import Reply, Request
-from curate.engine.requests import keep
 from curate.engine.requests.batch import Lane
-from curate.engine.requests.commit import Grouped
 from curate.engine.requests.flow import Gate
 from curate.engine.requests.rate import Rate, expected_tokens
-from curate.engine.requests.spending import PICO, Refusal, Spending, bill_of
-from curate.engine.requests.store import Paid, Store, StoredReply
 from curate.errors import PermanentFault, StoppedShort, TemporaryFault, UsageError
 from curate.models.model import Model, identity_for
+from curate.store import replies as keep
+from curate.store.budget import PICO, Refusal, Spending, bill_of
+from curate.store.commit import Grouped
+from curate.store.store import Paid, Store, StoredReply
 
 MAX_TRIES = 5
 # A rate limit says nothing about the request: giving up early would lose rows of a busy hour. With

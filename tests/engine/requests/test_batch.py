@@ -24,7 +24,6 @@ from curate.engine.requests import batch, collect, drive, follow, jobs, submit
 from curate.engine.requests.batch import Ready, cut
 from curate.engine.requests.drive import Driver, Job
 from curate.engine.requests.send import Flight
-from curate.engine.requests.store import Store
 from curate.errors import (
     CeilingReached,
     PermanentFault,
@@ -35,6 +34,7 @@ from curate.errors import (
 from curate.models.model import Model, open_model, parse_spec
 from curate.models.prices import discount_of, price_of
 from curate.row import Message
+from curate.store.store import Store
 from tests.engine.asking import chain, driver, one
 from tests.engine.contract_steps import Judge, numbered
 from tests.models.batch_server import BatchServer, Line, chat, not_reached, refusal, text_of

@@ -17,8 +17,8 @@ import pytest
 from curate.ask import Ask, Reply
 from curate.engine.requests.drive import Job
 from curate.engine.requests.schedule import BATCH
-from curate.engine.requests.spending import Spending
-from curate.engine.requests.store import Store
+from curate.store.budget import Spending
+from curate.store.store import Store
 from tests.engine.asking import Answering, chain, driver, one
 
 
@@ -69,8 +69,8 @@ import sys
 from pathlib import Path
 from curate.ask import Ask
 from curate.engine.requests.drive import Driver, Job
-from curate.engine.requests.spending import Spending
-from curate.engine.requests.store import Store
+from curate.store.budget import Spending
+from curate.store.store import Store
 from curate.models.model import open_model
 
 folder, log, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -15,11 +15,11 @@ from datasets import Dataset, DatasetDict
 from curate import Pipeline
 from curate.chunk import Chunk, table_of
 from curate.encoders.embedded import embedded_encoder
-from curate.engine.requests.store import Store
-from curate.engine.requests.vectors import Encoded, vector_keys
 from curate.errors import RecipeError, UsageError
 from curate.kernels.sets.benchmarks import Item, TestIndex, normal_words, read_items, set_path
 from curate.steps.filters.contamination import Contamination
+from curate.store.store import Store
+from curate.store.vectors import Encoded, vector_keys
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 SENTENCE = "the quick brown fox jumps over a lazy dog while seven small birds sing songs"

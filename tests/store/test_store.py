@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from curate.ask import Ask, Reply
-from curate.engine.requests.store import VERSION, Paid, Store, find_replies, save_replies
 from curate.errors import StoreError
+from curate.store.store import VERSION, Paid, Store, find_replies, save_replies
 
 ASK = Ask.text("What is 2 + 2?", temperature=0.0)
 
@@ -124,7 +124,7 @@ CHILD = """
 import sys, sqlite3
 from pathlib import Path
 from curate.ask import Ask, Reply
-from curate.engine.requests.store import Paid, Store, save_replies
+from curate.store.store import Paid, Store, save_replies
 folder, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 with Store.open(folder) as store:
     for number in range(first, first + count):

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from curate import Pipeline
 from curate.chunk import DERIVED
 from curate.cli.main import app
-from curate.engine.requests import upkeep
-from curate.engine.requests.store import Store
-from curate.engine.requests.vectors import Encoded, EncoderRoom, vector_keys
 from curate.errors import UsageError
 from curate.row import Row
 from curate.step import Verdicts, Whole, dataclass
+from curate.store import maintenance as upkeep
+from curate.store.store import Store
+from curate.store.vectors import Encoded, EncoderRoom, vector_keys
 
 
 def put(store: Store, encoder: str, texts: Sequence[str], width: int = 2) -> None:

@@ -16,7 +16,10 @@ import pytest
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
 from curate.engine.requests.drive import Job
-from curate.engine.requests.spending import (
+from curate.errors import CeilingReached, PermanentFault, RecipeError, TemporaryFault, UsageError
+from curate.models.model import Price
+from curate.row import Message
+from curate.store.budget import (
     PICO,
     Spending,
     _plain,
@@ -26,10 +29,7 @@ from curate.engine.requests.spending import (
     prompt_bound,
     usd,
 )
-from curate.engine.requests.store import Store
-from curate.errors import CeilingReached, PermanentFault, RecipeError, TemporaryFault, UsageError
-from curate.models.model import Price
-from curate.row import Message
+from curate.store.store import Store
 from tests.engine.asking import Answering, driver, one
 
 PRICE = Price(input=1.0, output=10.0)
@@ -299,8 +299,8 @@ import sys
 from pathlib import Path
 from curate.ask import Ask
 from curate.engine.requests.drive import Driver, Job
-from curate.engine.requests.spending import Spending
-from curate.engine.requests.store import Store
+from curate.store.budget import Spending
+from curate.store.store import Store
 from curate.errors import CeilingReached
 from curate.models.model import open_model
 

@@ -18,7 +18,7 @@ from curate.errors import UsageError
 from curate.system.posix import FileLock
 
 if TYPE_CHECKING:
-    from curate.engine.requests.store import Store
+    from curate.store.store import Store
 
 _LOCK = "in_use"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from curate.ask import Ask, Reply
-from curate.engine.requests.commit import BALLAST_BYTES, Committer, Grouped
-from curate.engine.requests.store import Paid, Store, save_replies
 from curate.errors import DiskFull, StoreError
+from curate.store.commit import BALLAST_BYTES, Committer, Grouped
+from curate.store.store import Paid, Store, save_replies
 from tests.engine.asking import Answering, driver, one
 
 

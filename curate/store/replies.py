@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.ask import Embed, Reply, Request
-from curate.engine.requests.store import (
+from curate.store.store import (
     Paid,
     Store,
     StoredReply,
     find_replies,
     save_replies,
 )
-from curate.engine.requests.vectors import MISSING, Encoded, is_cut, vector_keys
+from curate.store.vectors import MISSING, Encoded, is_cut, vector_keys
 
 # The finish reason of an `Embed` for which something came that is no vector.
 NO_VECTOR = "no vector"

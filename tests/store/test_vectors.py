@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.ask import Embed, Reply
-from curate.engine.requests import keep
-from curate.engine.requests import vectors as vectors_module
-from curate.engine.requests.store import Paid, Store
-from curate.engine.requests.vectors import MISSING, Encoded, is_cut, vector_keys
 from curate.errors import DiskFull, StoppedShort, StoreError
+from curate.store import replies as keep
+from curate.store import vectors as vectors_module
+from curate.store.store import Paid, Store
+from curate.store.vectors import MISSING, Encoded, is_cut, vector_keys
 
 E = "an encoder"
 

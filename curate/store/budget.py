@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
-from curate.engine.requests.store import Store
 from curate.errors import CeilingReached, RecipeError, UsageError
 from curate.models.model import Model, Price
+from curate.store.store import Store
 
 PICO = 1_000_000_000_000
 # No token of a byte-level vocabulary is shorter than one UTF-8 byte; what a chat template adds

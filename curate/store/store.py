@@ -19,11 +19,11 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from curate.ask import Reply, Request
-from curate.engine.requests.commit import Committer, Operation, T, disk_full, store_error
-from curate.engine.requests.upkeep import neighbour_files, sizes
-from curate.engine.requests.vectors import SCHEMA as VECTORS_SCHEMA
-from curate.engine.requests.vectors import Vectors
 from curate.errors import DiskFull, StoreError
+from curate.store.commit import Committer, Operation, T, disk_full, store_error
+from curate.store.maintenance import neighbour_files, sizes
+from curate.store.vectors import SCHEMA as VECTORS_SCHEMA
+from curate.store.vectors import Vectors
 
 VERSION = 4
 BUSY_SECONDS = 60.0

@@ -1,0 +1,1 @@
+"""The store: replies and vectors on disk, their commit, budget and maintenance."""

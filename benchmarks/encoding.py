@@ -52,8 +52,8 @@ def library(threads: int, dtype: str) -> Encode:
 
 def stored(threads: int, dtype: str, stack: ExitStack) -> Encode:
     """Return curate's whole way: looked up, encoded in batches, durable in the store, gathered."""
-    from curate.engine.requests.drive import Driver
     from curate.models.model import open_model
+    from curate.requests.driver import Driver
     from curate.store.budget import Spending
     from curate.store.store import Store
 

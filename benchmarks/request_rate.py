@@ -43,8 +43,8 @@ def prompts(count: int) -> list[str]:
 
 def by_curate(url: str, count: int, places: int) -> Answers:
     from curate.ask import Ask
-    from curate.engine.requests.drive import Driver, Job
     from curate.models.model import open_model
+    from curate.requests.driver import Driver, Job
     from curate.store.budget import Spending
     from curate.store.store import Store
 

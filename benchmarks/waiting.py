@@ -42,9 +42,9 @@ def by_pipeline(folder: Path, rows: int) -> None:
 
 def by_driver(folder: Path, rows: int) -> None:
     from curate.ask import Ask
-    from curate.engine.requests.cursor import Job
-    from curate.engine.requests.drive import Driver
     from curate.models.model import open_model
+    from curate.requests.driver import Driver
+    from curate.requests.session import Job
     from curate.store.budget import Spending
     from curate.store.store import Store
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask, Reply, request_key
-from curate.engine.requests.cursor import Job
 from curate.errors import UnusableReply
+from curate.requests.session import Job
 from curate.row import Message
 from tests.engine.asking import Answering, driver
 

@@ -14,7 +14,7 @@ from curate.cli.flags import Debug
 from curate.engine.options import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from curate.engine.requests.jobs import Standing
+    from curate.requests.batch.records import Standing
     from curate.store.store import Store
     from curate.store.vectors import EncoderRoom
 
@@ -37,7 +37,7 @@ def stats(
 ) -> None:
     """Count what the store holds, what room it takes, and how its batch jobs stand."""
     from curate.cli.screen import headed
-    from curate.engine.requests.jobs import Jobs
+    from curate.requests.batch.records import Jobs
     from curate.store.maintenance import sizes
 
     with _existing(store) as opened:

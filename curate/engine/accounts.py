@@ -11,8 +11,8 @@ from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
 from curate.errors import RecipeError
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
     from curate.recipe.recipe import Recipe
+    from curate.requests.driver import Driver
     from curate.store.store import Store
 
 SHOWN = (
@@ -43,8 +43,8 @@ class Accounts:
         """
         if not asking:
             return cls()
-        from curate.engine.requests.drive import Driver
         from curate.models.model import open_model
+        from curate.requests.driver import Driver
         from curate.store.budget import Spending
         from curate.store.maintenance import used
         from curate.store.store import Store

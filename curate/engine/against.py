@@ -26,7 +26,7 @@ from curate.step import Filter, Step, Whole
 from curate.system.package_data import shipped
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
+    from curate.requests.driver import Driver
 
 
 def dataset_against(step: Step) -> Inputs | None:

@@ -13,13 +13,13 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from curate.engine.part import describe_error
-from curate.engine.requests.cursor import Job
 from curate.errors import RecipeError
+from curate.requests.session import Job
 from curate.row import Row
 from curate.step import Step
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
+    from curate.requests.driver import Driver
 
 
 @dataclass

@@ -21,7 +21,7 @@ from curate.step import EMBEDDING, Whole
 from curate.store.vectors import MISSING, is_cut
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
+    from curate.requests.driver import Driver
     from curate.store.vectors import Vectors
 
 # Above this size a matrix lies in a file, whose pages the system may take back.

@@ -26,9 +26,6 @@ from curate.ask import Ask, Embed, Reply, Request, request_key
 from curate.chunk import one_array
 from curate.engine.against import sketches_against
 from curate.engine.plan import Segment, asks, cut_at_wholes
-from curate.engine.requests.cursor import Job, Outcome
-from curate.engine.requests.embed import Found
-from curate.engine.requests.rate import BYTES_PER_TOKEN
 from curate.engine.segment import PartState, Settings, run_segment
 from curate.engine.whole import decide
 from curate.engine.workspace import load
@@ -44,6 +41,9 @@ from curate.models.model import (
     with_defaults,
 )
 from curate.models.prices import Discount, discount_of
+from curate.requests.embed import Found
+from curate.requests.rate_limit import BYTES_PER_TOKEN
+from curate.requests.session import Job, Outcome
 from curate.step import Filter, Gather, Grow, Step, Whole
 from curate.store import replies as keep
 from curate.store.budget import PICO, cost, output_bound, prompt_bytes

@@ -16,7 +16,7 @@ from curate.engine.part import PartRun, check_detail, check_reason, describe_err
 from curate.step import Filter, Scored
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
+    from curate.requests.driver import Driver
 
 
 def apply_filter(part: PartRun, step: Filter, driver: Driver | None) -> None:

@@ -32,7 +32,7 @@ from curate.row import Row
 from curate.step import Drop, Gather
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
+    from curate.requests.driver import Driver
 
 IN_NO_MADE_ROW = "in no made row"
 _BATCH_ROWS = 4096

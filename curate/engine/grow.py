@@ -22,16 +22,16 @@ from curate.engine.book import Book
 from curate.engine.ledger import DROPPED, FAILED, MADE, USED, Tally
 from curate.engine.making import Making, as_list, check_made, refused_table, score_labels
 from curate.engine.part import describe_error, with_ending
-from curate.engine.requests.cursor import Job
 from curate.engine.segment import MadeLead, PartState
 from curate.engine.whole import could_not
 from curate.engine.workspace import load
 from curate.errors import CurateError
+from curate.requests.session import Job
 from curate.row import Candidate, Message, Record, Row, made_id, seed_of
 from curate.step import Asking, Drop, Grow, Pool
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
+    from curate.requests.driver import Driver
     from curate.store.store import Store
 
 _ROUND = "round"

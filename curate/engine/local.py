@@ -24,7 +24,7 @@ from curate.step import Gather, Whole
 from curate.system.processes import can_travel, worker_pool
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
+    from curate.requests.driver import Driver
 
 _Item = TypeVar("_Item")
 _Out = TypeVar("_Out")

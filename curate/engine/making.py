@@ -26,7 +26,7 @@ from curate.rows.order import sort_by_seq
 from curate.step import Drop, Generate, Made, Step
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
+    from curate.requests.driver import Driver
 
 MADE_NOTHING = "made nothing"
 

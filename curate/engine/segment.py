@@ -28,7 +28,7 @@ from curate.rows.order import sort_by_seq
 from curate.step import Filter, Gather, Whole
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
+    from curate.requests.driver import Driver
 
 
 class Lead(Protocol):

@@ -18,7 +18,7 @@ from curate.engine.part import PartRun, describe_error
 from curate.step import EMBEDDING, Whole
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
+    from curate.requests.driver import Driver
 
 
 def sketch(part: PartRun, step: Whole, driver: Driver | None) -> pa.Table:

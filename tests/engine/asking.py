@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.ask import Ask, Reply, Request
-from curate.engine.requests.drive import Driver, Job
 from curate.models.model import Price
+from curate.requests.driver import Driver, Job
 from curate.store.budget import Spending
 from curate.store.store import Store
 

@@ -15,9 +15,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from curate import Pipeline
-from curate.engine.requests import batch, collect, follow, submit
-from curate.engine.requests.jobs import Jobs
 from curate.models.providers.openai_batch import OpenAIBatch
+from curate.requests.batch import collect, submit
+from curate.requests.batch import poll as follow
+from curate.requests.batch import queue as batch
+from curate.requests.batch.records import Jobs
 from tests.engine.contract_steps import Judge, numbered
 from tests.models.chaos_child import Respond
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from curate.engine.requests.drive import Outcome
 from curate.models.model import open_model
+from curate.requests.driver import Outcome
 from tests.engine.asking import driver, one
 
 from . import chaos

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.ask import Ask
-from curate.engine.requests.cursor import Job
 from curate.models.model import open_model
+from curate.requests.session import Job
 from tests.engine.asking import driver
 
 from .chaos import Answer, Received, Server, chat

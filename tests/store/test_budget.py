@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
-from curate.engine.requests.drive import Job
 from curate.errors import CeilingReached, PermanentFault, RecipeError, TemporaryFault, UsageError
 from curate.models.model import Price
+from curate.requests.driver import Job
 from curate.row import Message
 from curate.store.budget import (
     PICO,
@@ -298,7 +298,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from curate.ask import Ask
-from curate.engine.requests.drive import Driver, Job
+from curate.requests.driver import Driver, Job
 from curate.store.budget import Spending
 from curate.store.store import Store
 from curate.errors import CeilingReached

@@ -11,17 +11,17 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from curate.ask import Reply
-from curate.engine.requests import jobs
-from curate.engine.requests.jobs import Job, Jobs, Line
 from curate.errors import CeilingReached, ModelError, PermanentFault, TemporaryFault
+from curate.requests.batch import records as jobs
+from curate.requests.batch.records import Job, Jobs, Line
 from curate.store import replies as keep
 from curate.store.budget import PICO, Spending
 from curate.store.store import Paid, Store, StoredReply
 
 if TYPE_CHECKING:
-    from curate.engine.requests.send import Counts, Flight
     from curate.models.model import Model
     from curate.models.providers.openai_batch import Answer, OpenAIBatch, Remote
+    from curate.requests.sender import Counts, Flight
 
 # How many answers are committed together.
 TOGETHER = 500

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.ask import Ask, Reply, Request
-from curate.engine.requests.drive import Job
 from curate.errors import (
     RecipeError,
     UnusableReply,
 )
+from curate.requests.driver import Job
 from tests.engine.asking import Answering, chain, driver, one
 
 

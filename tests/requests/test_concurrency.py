@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from curate.engine.requests.flow import BREAK_AFTER, GIVE_UP_AFTER, RECOVERY_SECONDS, Gate
 from curate.errors import PermanentFault, StoppedShort, TemporaryFault
+from curate.requests.concurrency import BREAK_AFTER, GIVE_UP_AFTER, RECOVERY_SECONDS, Gate
 
 
 class Clock:

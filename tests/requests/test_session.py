@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from curate.ask import Ask
-from curate.engine.requests.drive import Job
 from curate.errors import (
     CurateError,
 )
+from curate.requests.driver import Job
 from tests.engine.asking import Answering, driver
 
 

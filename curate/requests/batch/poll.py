@@ -12,19 +12,19 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from curate.ask import Reply
-from curate.engine.requests.collect import LOST, Collecting, Landing, fault_of_rest
-from curate.engine.requests.flow import shut_out
-from curate.engine.requests.jobs import Job, Jobs
-from curate.engine.requests.submit import Submitting
 from curate.errors import ModelError, PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.providers.openai_batch import Missing, Refused, Remote
+from curate.requests.batch.collect import LOST, Collecting, Landing, fault_of_rest
+from curate.requests.batch.records import Job, Jobs
+from curate.requests.batch.submit import Submitting
+from curate.requests.concurrency import shut_out
 from curate.store.budget import Spending
 from curate.store.store import Store
 
 if TYPE_CHECKING:
-    from curate.engine.requests.send import Counts, Flight
     from curate.models.model import Model
     from curate.models.providers.openai_batch import OpenAIBatch
+    from curate.requests.sender import Counts, Flight
 
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 1.0, 60.0, 1.5
 # With the longest pause between them, a server may be away for half an hour.

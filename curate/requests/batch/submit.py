@@ -16,9 +16,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate.engine.requests.jobs import Job, Jobs
 from curate.errors import StoppedShort, TemporaryFault
 from curate.models.providers.openai_batch import Remote
+from curate.requests.batch.records import Job, Jobs
 from curate.store.commit import disk_full
 from curate.store.store import Store
 from curate.system.posix import FileLock, no_room

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask
-from curate.engine.requests.drive import Job
 from curate.errors import (
     PermanentFault,
     StoreError,
     TemporaryFault,
     UnusableReply,
 )
+from curate.requests.driver import Job
 from tests.engine.asking import Answering, driver, one
 
 

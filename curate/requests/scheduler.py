@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from curate.ask import Embed, Request, request_key
-from curate.engine.requests.cursor import Cursor, Job, Outcome
-from curate.engine.requests.send import Counts, Flight, Sender
 from curate.errors import RecipeError, UnusableReply
 from curate.models.model import Model, identity_for, with_defaults
+from curate.requests.sender import Counts, Flight, Sender
+from curate.requests.session import Cursor, Job, Outcome
 from curate.store import replies as keep
 from curate.store.budget import Spending
 from curate.store.store import Store, StoredReply

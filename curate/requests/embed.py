@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from curate.ask import Embed
-from curate.engine.requests.cursor import Job
-from curate.engine.requests.schedule import model_named
 from curate.errors import PermanentFault
 from curate.models.model import Model, identity_for, with_defaults
+from curate.requests.scheduler import model_named
+from curate.requests.session import Job
 from curate.step import Asking
 from curate.store.vectors import MISSING, vector_keys
 
 if TYPE_CHECKING:
-    from curate.engine.requests.drive import Driver
-    from curate.engine.requests.send import Counts
+    from curate.requests.driver import Driver
+    from curate.requests.sender import Counts
 
 
 class Found(NamedTuple):

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curate.ask import Reply, Request
-from curate.engine.requests.batch import Lane
-from curate.engine.requests.flow import Gate
-from curate.engine.requests.rate import Rate, expected_tokens
 from curate.errors import PermanentFault, StoppedShort, TemporaryFault, UsageError
 from curate.models.model import Model, identity_for
+from curate.requests.batch.queue import Lane
+from curate.requests.concurrency import Gate
+from curate.requests.rate_limit import Rate, expected_tokens
 from curate.store import replies as keep
 from curate.store.budget import PICO, Refusal, Spending, bill_of
 from curate.store.commit import Grouped

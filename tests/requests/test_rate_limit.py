@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from curate.ask import Ask, Reply
-from curate.engine.requests.rate import Bucket, Rate, expected_tokens
+from curate.requests.rate_limit import Bucket, Rate, expected_tokens
 from tests.engine.asking import Answering, driver, one
 
 

@@ -14,12 +14,12 @@ from concurrent.futures import CancelledError, Future, wait
 from types import TracebackType
 from typing import Any, TypeVar
 
-from curate.engine.requests.cursor import Job, Outcome
-from curate.engine.requests.embed import Found, embed
-from curate.engine.requests.jobs import warn_of_others
-from curate.engine.requests.schedule import Again, Limits, Schedule
-from curate.engine.requests.send import Counts
 from curate.models.model import Model
+from curate.requests.batch.records import warn_of_others
+from curate.requests.embed import Found, embed
+from curate.requests.scheduler import Again, Limits, Schedule
+from curate.requests.sender import Counts
+from curate.requests.session import Job, Outcome
 from curate.store.budget import Spending
 from curate.store.store import Store
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask, Reply
-from curate.engine.requests.drive import Job
-from curate.engine.requests.schedule import BATCH
+from curate.requests.driver import Job
+from curate.requests.scheduler import BATCH
 from curate.store.budget import Spending
 from curate.store.store import Store
 from tests.engine.asking import Answering, chain, driver, one
@@ -68,7 +68,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from curate.ask import Ask
-from curate.engine.requests.drive import Driver, Job
+from curate.requests.driver import Driver, Job
 from curate.store.budget import Spending
 from curate.store.store import Store
 from curate.models.model import open_model

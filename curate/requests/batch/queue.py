@@ -16,19 +16,19 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from curate.ask import Embed
-from curate.engine.requests import jobs
-from curate.engine.requests.collect import too_much
-from curate.engine.requests.follow import Desk, Following
-from curate.engine.requests.jobs import Line
 from curate.models.providers.openai_batch import MOST_BYTES, MOST_REQUESTS, Remote
+from curate.requests.batch import records as jobs
+from curate.requests.batch.collect import too_much
+from curate.requests.batch.poll import Desk, Following
+from curate.requests.batch.records import Line
 from curate.store import replies as keep
 from curate.store.budget import Refusal, Spending
 from curate.store.store import Store, StoredReply
 
 if TYPE_CHECKING:
-    from curate.engine.requests.send import Counts, Flight
     from curate.models.model import Model
     from curate.models.providers.openai_batch import OpenAIBatch
+    from curate.requests.sender import Counts, Flight
 
 # How long nothing more must come before a job is cut: parts of a run arrive one by one.
 GATHER_SECONDS = 2.0

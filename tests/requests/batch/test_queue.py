@@ -20,10 +20,6 @@ from curate import Pipeline
 from curate.ask import Ask, Embed, Likelihood
 from curate.cli.main import app
 from curate.cli.running import plan
-from curate.engine.requests import batch, collect, drive, follow, jobs, submit
-from curate.engine.requests.batch import Ready, cut
-from curate.engine.requests.drive import Driver, Job
-from curate.engine.requests.send import Flight
 from curate.errors import (
     CeilingReached,
     PermanentFault,
@@ -33,6 +29,14 @@ from curate.errors import (
 )
 from curate.models.model import Model, open_model, parse_spec
 from curate.models.prices import discount_of, price_of
+from curate.requests import driver as drive
+from curate.requests.batch import collect, submit
+from curate.requests.batch import poll as follow
+from curate.requests.batch import queue as batch
+from curate.requests.batch import records as jobs
+from curate.requests.batch.queue import Ready, cut
+from curate.requests.driver import Driver, Job
+from curate.requests.sender import Flight
 from curate.row import Message
 from curate.store.store import Store
 from tests.engine.asking import chain, driver, one

@@ -1,0 +1,1 @@
+"""Batch jobs: made, submitted, polled and collected."""

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, Never, Self
 
 from curate.errors import UsageError
 from curate.recipe.recipe import Recipe
-from curate.report import Failure, render
-from curate.runs_rows import Rows
-from curate.spread import spreads
+from curate.runs.report import Failure, render
+from curate.runs.rows import Rows
+from curate.runs.spread import spreads
 from curate.step import Step
 
 if TYPE_CHECKING:
     from curate.engine.options import Progress, RunOptions
-    from curate.explain import Life
-    from curate.lookup import Examples
+    from curate.runs.explain import Life
+    from curate.runs.lookup import Examples
 
 
 class Pipeline(Recipe):
@@ -198,7 +198,7 @@ class Result:
 
     def explain(self, row: str) -> Life:
         """Return the whole life of the row whose id begins with `row`."""
-        from curate.explain import explain
+        from curate.runs.explain import explain
 
         return explain(self.folder, row)
 
@@ -208,7 +208,7 @@ class Result:
         With a `step` (its label) only its own: the rows whose scores are closest to its rule, each
         with the kept row that it was compared with.
         """
-        from curate.lookup import examples
+        from curate.runs.lookup import examples
 
         return examples(self.folder, self.recipe["labels"], most, step)
 
@@ -253,8 +253,8 @@ class Result:
 
     def _sibling(self, rules: Mapping[str, Any]) -> RunOptions:
         """Return the options of this run for a folder beside it, which shares its spending."""
-        from curate.engine.folder import RunFolder
         from curate.engine.options import RunOptions
+        from curate.runs.folder import RunFolder
 
         text = json.dumps(rules, sort_keys=True, default=str)
         name = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -10,7 +10,7 @@ import typer
 
 from curate.cli.completion import runs_that_begin
 from curate.cli.flags import Debug
-from curate.report import ENDINGS
+from curate.runs.report import ENDINGS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,9 +15,9 @@ from curate.cli.flags import Debug
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
-    from curate.explain import Life
-    from curate.lookup import Examples
     from curate.pipeline import Result
+    from curate.runs.explain import Life
+    from curate.runs.lookup import Examples
 
 # A longer text is cut here unless --full: a life should fit a screen or two.
 MOST_LINES = 12
@@ -223,7 +223,7 @@ def _text(name: str, value: Any, most: int, by: int) -> Iterator[str]:
 
 def _event(event: Mapping[str, Any], life: Life, most: int, size: int) -> Iterator[str]:
     """Yield what one step said of the row, and on what evidence."""
-    from curate.explain import said
+    from curate.runs.explain import said
 
     detail = dict(event["detail"] or {})
     asked = detail.pop("asked", ())

@@ -31,8 +31,8 @@ def command(
     """Put rows through one or more steps and write those that are kept."""
     from curate.cli.arguments import step_of
     from curate.cli.running import finish, start
-    from curate.engine.folder import RunFolder
     from curate.pipeline import Pipeline
+    from curate.runs.folder import RunFolder
 
     pipeline = Pipeline(
         [step_of(text, answered=bool(flags.model)) for text in steps], inputs=source

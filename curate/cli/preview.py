@@ -18,13 +18,13 @@ from curate.cli.completion import steps_that_begin
 from curate.cli.explain import SHORT
 from curate.cli.flags import Flags, shared_flags
 from curate.cli.screen import beside, width
-from curate.explain import said
-from curate.report import ENDINGS
 from curate.row import printable
+from curate.runs.explain import said
+from curate.runs.report import ENDINGS
 
 if TYPE_CHECKING:
-    from curate.explain import Life
     from curate.pipeline import Pipeline, Result
+    from curate.runs.explain import Life
 
 ENDS = ("used", "dropped", "failed")
 MOST_TURNS = 4

@@ -26,7 +26,7 @@ def command(
 
     from curate.cli.screen import headed
     from curate.pipeline import Result
-    from curate.standing import standing
+    from curate.runs.status import standing
 
     unfinished = None if as_json else standing(run)
     if unfinished is not None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from curate.engine.folder import RunFolder
 from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
 from curate.errors import RecipeError
+from curate.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe

@@ -23,7 +23,7 @@ from curate.engine.workspace import load
 from curate.read import raw_lines
 from curate.read.shapes.fields import dumps
 from curate.row import Row
-from curate.runs_rows import Rows
+from curate.runs.rows import Rows
 from curate.system.posix import sync
 from curate.write import NATURAL, as_shape, kind_of, write_rows
 

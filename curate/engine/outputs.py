@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from curate.engine.options import RunOptions
 from curate.errors import UsageError
 from curate.read import Inputs
-from curate.runs_rows import Rows
+from curate.runs.rows import Rows
 from curate.step import Filter, Generate, Whole
 from curate.write import check_target, kind_of, misfit, write_rows
 

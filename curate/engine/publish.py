@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.chunk import FIELDS, SCORE, TAIL, one_array
-from curate.engine.folder import SECTIONS
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
 from curate.engine.parquet import FILE_ROWS, write_table
 from curate.engine.segment import PartState
 from curate.engine.workspace import Held, load, release
 from curate.row import KINDS
 from curate.rows.order import sort_by_seq
+from curate.runs.folder import SECTIONS
 from curate.system.posix import sync
 
 _ENDINGS = {PASSED: "kept", USED: "used", DROPPED: "dropped"}

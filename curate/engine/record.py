@@ -14,8 +14,8 @@ import yaml
 from curate.engine.options import DEFAULT_STORE, RunOptions
 from curate.read import Inputs
 from curate.recipe.catalog import summary_of
-from curate.report import render
 from curate.row import printable
+from curate.runs.report import render
 
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe

@@ -26,7 +26,6 @@ from curate.engine.estimate import (
     compared,
     estimate,
 )
-from curate.engine.folder import RunFolder
 from curate.engine.gather import gather
 from curate.engine.grow import grow
 from curate.engine.kept_file import KeptFile
@@ -48,7 +47,8 @@ from curate.read import Inputs
 from curate.recipe.check import check
 from curate.recipe.recipe import Recipe
 from curate.recipe.step_labels import DEFAULT_ENCODER
-from curate.report import ENDINGS
+from curate.runs.folder import RunFolder
+from curate.runs.report import ENDINGS
 from curate.step import Gather, Grow, Step, Whole
 from curate.system.package_data import install_command
 from curate.system.posix import no_room, peak_memory_mb

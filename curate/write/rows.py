@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from curate.errors import UsageError
-from curate.marks import marked, marks_of
 from curate.read.shapes import names as shape_names
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.fields import dumps
 from curate.row import Row
+from curate.runs.marks import marked, marks_of
 from curate.write.formats import Format, formats
 
 if TYPE_CHECKING:

@@ -45,9 +45,9 @@ RECIPES: dict[str, Callable[[], list[Any]]] = {
 
 def die_at(phase: str, call: int, after: bool) -> None:
     """Arrange to be killed before or after the `call`-th call of `phase`."""
-    import curate.engine.folder
     import curate.engine.publish
     import curate.engine.reading
+    import curate.runs.folder
     import curate.store.replies
     import curate.store.store
 

@@ -33,8 +33,8 @@ LAYERS = (
 # `from curate.steps import Length` looks the name up in the catalog.
 DOORS = {
     ("curate.pipeline", "curate.engine"),
-    ("curate.result", "curate.explain"),
-    ("curate.result", "curate.lookup"),
+    ("curate.result", "curate.runs.explain"),
+    ("curate.result", "curate.runs.lookup"),
     ("curate.result", "curate.rethreshold"),
     ("curate.steps", "curate.recipe.catalog"),
 }

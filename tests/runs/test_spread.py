@@ -4,7 +4,7 @@ from pathlib import Path
 
 from curate import Pipeline
 from curate.pipeline import Result
-from curate.spread import Spread, spreads
+from curate.runs.spread import Spread, spreads
 from curate.steps import Exact, Length
 
 

@@ -31,7 +31,7 @@ class Standing(NamedTuple):
 
 def standing(folder: Path) -> Standing | None:
     """Return how the run in `folder` stands, or `None` where none has begun or it has finished."""
-    from curate.engine.folder import RunFolder
+    from curate.runs.folder import RunFolder
 
     run = RunFolder(folder)
     if not run.state.is_dir() or (folder / "report.json").is_file():

@@ -14,8 +14,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
-from curate.report import ENDINGS
-from curate.runs_rows import working_columns
+from curate.runs.report import ENDINGS
+from curate.runs.rows import working_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from curate.engine.folder import RunFolder, difference
 from curate.errors import StoppedShort, UsageError
 from curate.pipeline import Result
-
-from .conftest import fingerprint, run
-from .contract_steps import Fragile, numbered
+from curate.runs.folder import RunFolder, difference
+from tests.engine.conftest import fingerprint, run
+from tests.engine.contract_steps import Fragile, numbered
 
 
 def test_other_rules_need_another_folder_or_replace(tmp_path: Path) -> None:

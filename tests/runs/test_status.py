@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from curate import Pipeline
-from curate.engine.folder import RunFolder
 from curate.errors import CeilingReached, UsageError
 from curate.pipeline import Result
-from curate.standing import standing
+from curate.runs.folder import RunFolder
+from curate.runs.status import standing
 from curate.steps import Length, Rubric
 from curate.system.posix import FileLock
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
-from curate.marks import ENDING, endings, marked, marks_of, with_endings
 from curate.row import FIELD_TYPES, KINDS, Row
+from curate.runs.marks import ENDING, endings, marked, marks_of, with_endings
 
 if TYPE_CHECKING:
     import datasets

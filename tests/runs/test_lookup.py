@@ -7,9 +7,9 @@ import pytest
 
 from curate import Pipeline
 from curate.errors import UsageError
-from curate.lookup import id_of
 from curate.pipeline import Result
 from curate.row import Row
+from curate.runs.lookup import id_of
 from curate.steps import Exact, Length, Pii
 
 INPUTS = {"one": "folder/a.jsonl", "many": "more/*.jsonl"}

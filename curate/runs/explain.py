@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
-from curate.lookup import id_of
-from curate.report import ENDINGS
 from curate.row import Row, printable
-from curate.runs_rows import as_record, working_columns
+from curate.runs.lookup import id_of
+from curate.runs.report import ENDINGS
+from curate.runs.rows import as_record, working_columns
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from curate.report import Failure, render
+from curate.runs.report import Failure, render
 
 
 def step(label: str, came: int, **ends: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import FolderTaken, UsageError
-from curate.report import ENDINGS
+from curate.runs.report import ENDINGS
 from curate.system.posix import FolderLock, sync, write_atomically
 
 SECTIONS = (*ENDINGS, "ledger")

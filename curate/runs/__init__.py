@@ -1,0 +1,1 @@
+"""Runs on disk: their folder, rows, report, status, and lookups in them."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from curate import Pipeline
 from curate.chunk import Chunk, table_of
-from curate.engine.sketching import arrow_type
+from curate.engine.kinds.sketch import arrow_type
 from curate.errors import UnusableReply
 from curate.recipe import catalog
 from curate.row import KINDS, Record, Row

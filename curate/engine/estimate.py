@@ -24,10 +24,10 @@ import pyarrow as pa
 
 from curate.ask import Ask, Embed, Reply, Request, request_key
 from curate.chunk import one_array
-from curate.engine.against import sketches_against
+from curate.engine.kinds.reference import sketches_against
+from curate.engine.kinds.whole import decide
 from curate.engine.plan import Segment, asks, cut_at_wholes
 from curate.engine.segment import PartState, Settings, run_segment
-from curate.engine.whole import decide
 from curate.engine.workspace import load
 from curate.models.model import (
     Price,

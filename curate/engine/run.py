@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from curate.encoders.embedded import default_at_hand
 from curate.engine.accounts import Accounts
-from curate.engine.against import dataset_against, give_vectors, sketches_against
 from curate.engine.estimate import (
     Estimate,
     Sample,
@@ -26,9 +25,11 @@ from curate.engine.estimate import (
     compared,
     estimate,
 )
-from curate.engine.gather import gather
-from curate.engine.grow import grow
 from curate.engine.kept_file import KeptFile
+from curate.engine.kinds.gather import gather
+from curate.engine.kinds.grow import grow
+from curate.engine.kinds.reference import dataset_against, give_vectors, sketches_against
+from curate.engine.kinds.whole import decide, decide_as_they_come, decider_of
 from curate.engine.ledger import Tally
 from curate.engine.local import Local
 from curate.engine.opening import open_sources
@@ -39,7 +40,6 @@ from curate.engine.publish import Publisher
 from curate.engine.reading import Reading
 from curate.engine.record import card, data_digests, describe_run
 from curate.engine.segment import PartState, Settings, total
-from curate.engine.whole import decide, decide_as_they_come, decider_of
 from curate.engine.workspace import Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
 from curate.models.model import RATES, check_specs

@@ -16,13 +16,13 @@ import pyarrow as pa
 
 from curate.chunk import Chunk
 from curate.engine.book import Book
-from curate.engine.calls import call_each
-from curate.engine.filtering import apply_filter
+from curate.engine.kinds.call import call_each
+from curate.engine.kinds.filter import apply_filter
+from curate.engine.kinds.generate import apply_generate
+from curate.engine.kinds.sketch import sketch
 from curate.engine.ledger import FAILED, PASSED, Tally, dumps
-from curate.engine.making import apply_generate
 from curate.engine.part import PartRun, describe_error
 from curate.engine.plan import Segment
-from curate.engine.sketching import sketch
 from curate.engine.workspace import Held, Workspace, load
 from curate.rows.order import sort_by_seq
 from curate.step import Filter, Gather, Whole

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from curate.chunk import Chunk, one_array
 from curate.engine.book import Book
-from curate.engine.calls import call_each, row_salts
-from curate.engine.embedding import embed
+from curate.engine.kinds.call import call_each, row_salts
+from curate.engine.kinds.embed import embed
 from curate.engine.ledger import FAILED
 from curate.engine.part import PartRun, describe_error
 from curate.step import EMBEDDING, Whole

@@ -14,9 +14,8 @@ import pyarrow as pa
 
 from curate.chunk import one_array, rows_of, table_of
 from curate.engine.book import Book
-from curate.engine.calls import call_each
-from curate.engine.ledger import DROPPED, FAILED, PASSED, USED, Tally
-from curate.engine.making import (
+from curate.engine.kinds.call import call_each
+from curate.engine.kinds.generate import (
     Making,
     as_list,
     check_made,
@@ -25,6 +24,7 @@ from curate.engine.making import (
     score_labels,
     write_made,
 )
+from curate.engine.ledger import DROPPED, FAILED, PASSED, USED, Tally
 from curate.engine.part import describe_error
 from curate.engine.segment import MadeLead, PartState
 from curate.engine.workspace import load, release

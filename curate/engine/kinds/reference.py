@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.chunk import ORIGIN, one_array
+from curate.engine.kinds.sketch import sketch
 from curate.engine.part import PartRun, describe_error
 from curate.engine.reading import Reading
 from curate.engine.segment import PartState, Settings
-from curate.engine.sketching import sketch
 from curate.engine.workspace import load
 from curate.errors import StoppedShort
 from curate.read import Inputs, open_inputs

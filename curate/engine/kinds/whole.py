@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import ORIGIN, one_array
-from curate.engine.embedding import cut_short, matrices
+from curate.engine.kinds.embed import cut_short, matrices
 from curate.engine.ledger import Tally, dumps
 from curate.engine.part import check_detail, check_reason, describe_error
 from curate.engine.segment import PartState, WholeLead

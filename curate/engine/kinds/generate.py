@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from curate.chunk import table_of
 from curate.engine.book import Book
-from curate.engine.calls import Results, call_each, row_salts
+from curate.engine.kinds.call import Results, call_each, row_salts
 from curate.engine.ledger import DROPPED, FAILED, MADE, PASSED, USED, Tally
 from curate.engine.part import (
     PartRun,

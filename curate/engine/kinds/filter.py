@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.chunk import Chunk
-from curate.engine.calls import call_each, row_salts
+from curate.engine.kinds.call import call_each, row_salts
 from curate.engine.ledger import PASSED, dumps
 from curate.engine.part import PartRun, check_detail, check_reason, describe_error
 from curate.step import Filter, Scored

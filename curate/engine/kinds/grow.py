@@ -19,11 +19,11 @@ import numpy as np
 
 from curate.chunk import rows_of, table_of
 from curate.engine.book import Book
+from curate.engine.kinds.generate import Making, as_list, check_made, refused_table, score_labels
+from curate.engine.kinds.whole import could_not
 from curate.engine.ledger import DROPPED, FAILED, MADE, USED, Tally
-from curate.engine.making import Making, as_list, check_made, refused_table, score_labels
 from curate.engine.part import describe_error, with_ending
 from curate.engine.segment import MadeLead, PartState
-from curate.engine.whole import could_not
 from curate.engine.workspace import load
 from curate.errors import CurateError
 from curate.requests.session import Job

@@ -106,7 +106,7 @@ class Pipeline(Recipe):
             return self._run(inputs, options_of({**given, **unknown}))
 
     def _run(self, inputs: Any, options: RunOptions, *, outputs: bool = True) -> Result:
-        from curate.engine.outputs import write_outputs
+        from curate.engine.output.exports import write_outputs
         from curate.engine.run import execute
         from curate.system.lazy_pandas import leave_pandas_for_later
 

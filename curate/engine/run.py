@@ -25,7 +25,6 @@ from curate.engine.estimate import (
     compared,
     estimate,
 )
-from curate.engine.kept_file import KeptFile
 from curate.engine.kinds.gather import gather
 from curate.engine.kinds.grow import grow
 from curate.engine.kinds.reference import dataset_against, give_vectors, sketches_against
@@ -34,11 +33,12 @@ from curate.engine.ledger import Tally
 from curate.engine.local import Local
 from curate.engine.opening import open_sources
 from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
-from curate.engine.outputs import check_outputs
+from curate.engine.output.exports import check_outputs
+from curate.engine.output.kept_file import KeptFile
+from curate.engine.output.publish import Publisher
+from curate.engine.output.run_card import card, data_digests, describe_run
 from curate.engine.plan import asks, cut_at_wholes, with_expand
-from curate.engine.publish import Publisher
 from curate.engine.reading import Reading
-from curate.engine.record import card, data_digests, describe_run
 from curate.engine.segment import PartState, Settings, total
 from curate.engine.workspace import Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort

@@ -54,13 +54,13 @@ def stored(threads: int, dtype: str, stack: ExitStack) -> Encode:
     """Return curate's whole way: looked up, encoded in batches, durable in the store, gathered."""
     from curate.models.model import open_model
     from curate.requests.driver import Driver
-    from curate.store.budget import Spending
+    from curate.store.budget import Budget
     from curate.store.store import Store
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     store = stack.enter_context(Store.open(folder))
     spec = {"model": f"hf:{MODEL}", "device": "cpu", "dtype": dtype, "threads": threads}
-    driver = Driver(store, {"e": open_model(spec)}, spending=Spending(store, "benchmark"))
+    driver = Driver(store, {"e": open_model(spec)}, spending=Budget(store, "benchmark"))
     stack.callback(driver.close)
     return lambda texts: store.vectors.read(driver.embed("e", texts).places)
 

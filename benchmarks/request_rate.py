@@ -45,7 +45,7 @@ def by_curate(url: str, count: int, places: int) -> Answers:
     from curate.ask import Ask
     from curate.models.model import open_model
     from curate.requests.driver import Driver, Job
-    from curate.store.budget import Spending
+    from curate.store.budget import Budget
     from curate.store.store import Store
 
     def job(text: str) -> Job:
@@ -59,7 +59,7 @@ def by_curate(url: str, count: int, places: int) -> Answers:
     spec["price"] = {"input": 0.1, "output": 0.4}
     try:
         with Store.open(folder) as store:
-            spending = Spending(store, "run", max_cost=100.0)
+            spending = Budget(store, "run", max_cost=100.0)
             with Driver(store, {"m": open_model(spec)}, spending=spending) as driver:
                 driver.run([job("question warm-up")])
                 jobs = [job(text) for text in prompts(count)]

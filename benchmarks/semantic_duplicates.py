@@ -117,23 +117,23 @@ def curate(vectors: np.ndarray) -> Pairs:
 
 
 def curate_float32(vectors: np.ndarray) -> Pairs:
-    from curate.kernels.vectors.low_precision import FloatScreen
+    from curate.kernels.vectors.low_precision import Float32Prefilter
 
-    return _exact(vectors, FloatScreen())
+    return _exact(vectors, Float32Prefilter())
 
 
 def _exact(vectors: np.ndarray, screen: object) -> Pairs:
     from curate.kernels.vectors.all_pairs import neighbours
-    from curate.kernels.vectors.unit_vectors import Directions
+    from curate.kernels.vectors.unit_vectors import UnitVectors
 
-    return _pairs_of(neighbours(Directions.of(vectors), COSINE, screen=screen))
+    return _pairs_of(neighbours(UnitVectors.of(vectors), COSINE, screen=screen))
 
 
 def curate_index(vectors: np.ndarray) -> Pairs:
     from curate.kernels.vectors.ivf_index import indexed_neighbours
-    from curate.kernels.vectors.unit_vectors import Directions
+    from curate.kernels.vectors.unit_vectors import UnitVectors
 
-    return _pairs_of(indexed_neighbours(Directions.of(vectors), COSINE))
+    return _pairs_of(indexed_neighbours(UnitVectors.of(vectors), COSINE))
 
 
 def _pairs_of(found) -> Pairs:
@@ -217,7 +217,7 @@ SILENT = ("bare product", "semhash")
 
 
 def child(name: str, path: Path, count: int) -> None:
-    from curate.kernels.vectors.unit_vectors import Directions
+    from curate.kernels.vectors.unit_vectors import UnitVectors
 
     if name.startswith("curate") and name != "curate float32":
         import torch  # noqa: F401  as in a run, where the encoder has loaded it
@@ -228,7 +228,7 @@ def child(name: str, path: Path, count: int) -> None:
     left, right = CONTENDERS[name](vectors)
     seconds, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    first = Directions.of(vectors).first  # we name no pair of a copy: it shares its vector's pairs
+    first = UnitVectors.of(vectors).first  # we name no pair of a copy: it shares its vector's pairs
     own = (first[left] == left) & (first[right] == right)
     left, right = left[own], right[own]
     keys = np.unique(np.minimum(left, right).astype(np.int64) * count + np.maximum(left, right))

@@ -44,18 +44,18 @@ def by_driver(folder: Path, rows: int) -> None:
     from curate.ask import Ask
     from curate.models.model import open_model
     from curate.requests.driver import Driver
-    from curate.requests.session import Job
-    from curate.store.budget import Spending
+    from curate.requests.session import RowTask
+    from curate.store.budget import Budget
     from curate.store.store import Store
 
-    def job(number: int) -> Job:
+    def job(number: int) -> RowTask:
         def start():
             return (yield Ask.text(f"{number} {'word ' * 200}", max_tokens=8)).text
 
-        return Job(start)
+        return RowTask(start)
 
     with Store.open(folder / "store") as store:
-        spending = Spending(store, "run")
+        spending = Budget(store, "run")
         with Driver(store, {"judge": open_model(script(folder))}, spending=spending) as driver:
             driver.run([job(n) for n in range(rows)])
 

@@ -20,12 +20,12 @@ from curate.errors import UsageError
 from curate.recipe.recipe import Recipe
 from curate.runs.report import Failure, render
 from curate.runs.rows import Rows
-from curate.runs.spread import spreads
+from curate.runs.spread import score_distributions
 from curate.step import Step
 
 if TYPE_CHECKING:
     from curate.engine.options import Progress, RunOptions
-    from curate.runs.explain import Life
+    from curate.runs.explain import RowHistory
     from curate.runs.lookup import Examples
 
 
@@ -100,9 +100,9 @@ class Pipeline(Recipe):
             StoppedShort: the disk is full, the store or a server failed, or a step cannot decide.
         """
         given = {k: v for k, v in locals().items() if k not in ("self", "inputs", "unknown")}
-        from curate.engine.options import options_of, told_in_python
+        from curate.engine.options import options_of, with_python_names
 
-        with told_in_python():
+        with with_python_names():
             return self._run(inputs, options_of({**given, **unknown}))
 
     def _run(self, inputs: Any, options: RunOptions, *, outputs: bool = True) -> Result:
@@ -177,7 +177,7 @@ class Result:
 
     def report(self, *, scores: bool = False) -> str:
         """Return the funnel as a text for people; with `scores`, how each step's are spread."""
-        spread = spreads(self.folder, self.recipe["labels"]) if scores else ()
+        spread = score_distributions(self.folder, self.recipe["labels"]) if scores else ()
         return render(self.summary, self._failures(), spread)
 
     def _failures(self) -> list[Failure]:
@@ -196,7 +196,7 @@ class Result:
         failures = [failure for failure in found if failure.step != "read"]
         return sorted(failures, key=lambda f: (-f.rows, f.step, f.error))
 
-    def explain(self, row: str) -> Life:
+    def explain(self, row: str) -> RowHistory:
         """Return the whole life of the row whose id begins with `row`."""
         from curate.runs.explain import explain
 

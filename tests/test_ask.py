@@ -10,7 +10,7 @@ import pytest
 
 from curate.ask import Ask, Reply, request_key
 from curate.errors import UnusableReply
-from curate.requests.session import Job
+from curate.requests.session import RowTask
 from curate.row import Message
 from tests.engine.asking import Answering, driver
 
@@ -32,14 +32,14 @@ def test_a_reply_that_was_cut_off_says_what_to_do(reason: str, words: str) -> No
     assert told.value.key == reply.key
 
 
-def needing(text: str) -> Job:
+def needing(text: str) -> RowTask:
     """A job whose step needs the whole reply."""
 
     def start() -> Any:
         reply = yield Ask.text(text, max_tokens=16)
         return reply.whole()
 
-    return Job(start, salt=text)
+    return RowTask(start, salt=text)
 
 
 def test_a_cut_off_reply_fails_its_row_is_kept_and_is_asked_again_on_demand(tmp_path: Path) -> None:

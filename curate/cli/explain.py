@@ -16,7 +16,7 @@ from curate.errors import UsageError
 
 if TYPE_CHECKING:
     from curate.pipeline import Result
-    from curate.runs.explain import Life
+    from curate.runs.explain import RowHistory
     from curate.runs.lookup import Examples
 
 # A longer text is cut here unless --full: a life should fit a screen or two.
@@ -75,8 +75,8 @@ def command(
     if as_json:
         typer.echo(json.dumps(data, indent=1, ensure_ascii=False))
         return
-    said = "\n".join(lines).rstrip()
-    typer.echo(headed(said) if row is None else said)
+    text = "\n".join(lines).rstrip()
+    typer.echo(headed(text) if row is None else text)
 
 
 def _shown(found: Sequence[Examples], run: Path) -> Iterator[str]:
@@ -164,7 +164,7 @@ def _sides(one: Examples, row: str) -> tuple[str, str]:
     return f"user: {asked}" if asked else "", f"assistant: {answered}" if answered else ""
 
 
-def _told(life: Life, most: int) -> Iterator[str]:
+def _told(life: RowHistory, most: int) -> Iterator[str]:
     """Yield the lines of a life: its parents' first."""
     for parent in life.parents:
         yield from _told(parent, most)
@@ -221,13 +221,13 @@ def _text(name: str, value: Any, most: int, by: int) -> Iterator[str]:
     yield from (f"{' ' * (by + 2)}{line}" for line in others)
 
 
-def _event(event: Mapping[str, Any], life: Life, most: int, size: int) -> Iterator[str]:
+def _event(event: Mapping[str, Any], life: RowHistory, most: int, size: int) -> Iterator[str]:
     """Yield what one step said of the row, and on what evidence."""
-    from curate.runs.explain import said
+    from curate.runs.explain import describe
 
     detail = dict(event["detail"] or {})
     asked = detail.pop("asked", ())
-    yield f"{event['step']:<{size}} {said(event)}"
+    yield f"{event['step']:<{size}} {describe(event)}"
     for name, value in detail.items():
         yield from _text(name, value, most, 4)
     if event["partner"]:

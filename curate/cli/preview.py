@@ -19,12 +19,12 @@ from curate.cli.explain import SHORT
 from curate.cli.flags import Flags, shared_flags
 from curate.cli.screen import beside, width
 from curate.row import printable
-from curate.runs.explain import said
+from curate.runs.explain import describe
 from curate.runs.report import ENDINGS
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline, Result
-    from curate.runs.explain import Life
+    from curate.runs.explain import RowHistory
 
 ENDS = ("used", "dropped", "failed")
 MOST_TURNS = 4
@@ -91,23 +91,23 @@ def _shown(result: Result) -> Iterator[str]:
 class Lives(NamedTuple):
     """The rows of a preview by id, and the labels of its steps."""
 
-    lives: Mapping[str, Life]
+    lives: Mapping[str, RowHistory]
     labels: Sequence[str]
 
-    def only_child(self, life: Life) -> Life | None:
+    def only_child(self, life: RowHistory) -> RowHistory | None:
         """Return the row that replaced `life`, if it is one."""
         if life.outcome != "used" or len(life.children) != 1:
             return None
         return self.lives.get(life.children[0])
 
-    def block(self, life: Life) -> Iterator[str]:
+    def block(self, life: RowHistory) -> Iterator[str]:
         """Yield one row at the left, and at the right what became of it."""
         yield printable(f"== {life.id[:SHORT]}  {life.origin} ").ljust(width(), "=")
         right = list(self._way(life, 0))
         yield beside(list(_record(life.record)), right)
         yield ""
 
-    def _way(self, life: Life, first: int) -> Iterator[str]:
+    def _way(self, life: RowHistory, first: int) -> Iterator[str]:
         """Yield what each step from `first` on said, as long as the row was there."""
         said_by = {event["step"]: event for event in life.events}
         size = max(map(len, self.labels), default=0)
@@ -118,7 +118,7 @@ class Lives(NamedTuple):
                 continue
             child = self.only_child(life)
             if event is None or (event["outcome"] != "used" or child is None):
-                yield f"{label:<{size}}  {'passed' if event is None else said(event)}"
+                yield f"{label:<{size}}  {'passed' if event is None else describe(event)}"
             else:
                 yield f"{label:<{size}}  becomes"
                 yield from (f"  {line}" for line in _record(child.record))

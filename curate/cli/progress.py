@@ -26,10 +26,10 @@ def listening() -> Iterator[Listener]:
         with _live() as listener:
             yield listener
     else:
-        yield _plain(Line())
+        yield _plain(ProgressLine())
 
 
-def _plain(line: Line) -> Listener:
+def _plain(line: ProgressLine) -> Listener:
     """Return a listener that writes a line every `PLAIN_SECONDS`."""
     last = line.began
 
@@ -54,14 +54,14 @@ def _live() -> Iterator[Listener]:
         # A line that the terminal folded could not be drawn over.
         return Text(said, no_wrap=True, overflow="ellipsis")
 
-    line = Line()
+    line = ProgressLine()
     # It turns while a long first part says nothing yet.
     spinner = Spinner("line", text("reading"))
     with Live(spinner, console=Console(stderr=True), transient=True, refresh_per_second=8):
         yield lambda progress: spinner.update(text=text(line.text(progress)))
 
 
-class Line:
+class ProgressLine:
     """What is said of a run in one line; it remembers when the run and its phase began."""
 
     def __init__(self) -> None:

@@ -26,9 +26,9 @@ def command(
 
     from curate.cli.screen import headed
     from curate.pipeline import Result
-    from curate.runs.status import standing
+    from curate.runs.status import status
 
-    unfinished = None if as_json else standing(run)
+    unfinished = None if as_json else status(run)
     if unfinished is not None:
         typer.echo(headed(str(unfinished)))
         return

@@ -14,7 +14,7 @@ from curate.cli.flags import Debug
 from curate.engine.options import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from curate.requests.batch.records import Standing
+    from curate.requests.batch.records import JobStatus
     from curate.store.store import Store
     from curate.store.vectors import EncoderRoom
 
@@ -37,13 +37,13 @@ def stats(
 ) -> None:
     """Count what the store holds, what room it takes, and how its batch jobs stand."""
     from curate.cli.screen import headed
-    from curate.requests.batch.records import Jobs
+    from curate.requests.batch.records import BatchJobs
     from curate.store.maintenance import sizes
 
     with _existing(store) as opened:
         numbers, rooms = opened.stats(), opened.vectors.by_encoder()
         parts = dict(sorted(sizes(opened.folder).items()))
-        jobs = Jobs(opened).standings()
+        jobs = BatchJobs(opened).job_statuses()
     if as_json:
         encoders = [{**room._asdict(), "bytes": room.bytes} for room in rooms]
         batches = [job._asdict() for job in jobs]
@@ -70,7 +70,7 @@ def _told(
         yield from ("", table(["  vectors", "numbers", "bytes", "encoder"], rows))
 
 
-def _told_jobs(jobs: Sequence[Standing]) -> Iterator[str]:
+def _told_jobs(jobs: Sequence[JobStatus]) -> Iterator[str]:
     """Yield how batch jobs stand, and how to come by the answers of those that are open."""
     from curate.cli.progress import clock
     from curate.cli.screen import table

@@ -21,7 +21,7 @@ from sentence_transformers.util import batch_to_device
 CPU_TOKENS, GPU_TOKENS = 2_048, 65_536
 
 
-class Encoded(NamedTuple):
+class Encoding(NamedTuple):
     """Vectors, the tokens that the model read, and the numbers of the texts that it cut."""
 
     vectors: np.ndarray
@@ -65,13 +65,13 @@ class SentenceEncoder:
         self._prompt: str | None = self._model.prompts.get(name) if name else None
         self._budget = GPU_TOKENS if device.startswith("cuda") else CPU_TOKENS
 
-    def encode(self, texts: Sequence[str], wanted: Callable[[], bool] = lambda: True) -> Encoded:
+    def encode(self, texts: Sequence[str], wanted: Callable[[], bool] = lambda: True) -> Encoding:
         """Return a vector for each text.
 
         It raises `InterruptedError` before the first batch for which `wanted` says no.
         """
         if not texts:
-            return Encoded(np.empty((0, 1), np.float32), 0, ())
+            return Encoding(np.empty((0, 1), np.float32), 0, ())
         lengths = self._lengths(texts)
         longest = self._model.max_seq_length or int(lengths.max(initial=1))
         read = np.minimum(lengths, longest)
@@ -85,7 +85,7 @@ class SentenceEncoder:
         if self._normalises:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         cut = tuple(np.flatnonzero(lengths > longest).tolist())
-        return Encoded(vectors, int(read.sum()), cut)
+        return Encoding(vectors, int(read.sum()), cut)
 
     def _lengths(self, texts: Sequence[str]) -> np.ndarray:
         """Return how many tokens each text has, cut nowhere."""

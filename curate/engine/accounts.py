@@ -45,7 +45,7 @@ class Accounts:
             return cls()
         from curate.models.model import open_model
         from curate.requests.driver import Driver
-        from curate.store.budget import Spending
+        from curate.store.budget import Budget
         from curate.store.maintenance import used
         from curate.store.store import Store
 
@@ -60,7 +60,7 @@ class Accounts:
                 part = "models" if name in (recipe.models or {}) else "encoders"
                 raise recipe.error((part, name), error.message, type_=type(error)) from error
         folder.note_store(store.folder)
-        spending = Spending(
+        spending = Budget(
             store, folder.run_id, max_cost=options.max_cost, max_requests=options.max_requests
         )
         driver = Driver(

@@ -22,7 +22,7 @@ class _Line(NamedTuple):
     parents: Sequence[str] | None
 
 
-class Book:
+class LedgerBuilder:
     """Collect a step's ledger lines and hand them over in the order of rows."""
 
     def __init__(self, label: str) -> None:

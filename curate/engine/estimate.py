@@ -27,7 +27,7 @@ from curate.chunk import one_array
 from curate.engine.kinds.reference import sketches_against
 from curate.engine.kinds.whole import decide
 from curate.engine.plan import Segment, asks, cut_at_wholes
-from curate.engine.segment import PartState, Settings, run_segment
+from curate.engine.segment import PartitionState, Settings, run_segment
 from curate.engine.workspace import load
 from curate.models.model import (
     Price,
@@ -43,7 +43,7 @@ from curate.models.model import (
 from curate.models.prices import Discount, discount_of
 from curate.requests.embed import Found
 from curate.requests.rate_limit import BYTES_PER_TOKEN
-from curate.requests.session import Job, Outcome
+from curate.requests.session import Outcome, RowTask
 from curate.step import Filter, Gather, Grow, Step, Whole
 from curate.store import replies as keep
 from curate.store.budget import PICO, cost, output_bound, prompt_bytes
@@ -99,7 +99,7 @@ class Estimate:
         }
 
 
-class Sample:
+class RowSample:
     """The rows with the lowest ids of all parts that were shown to it, in source order.
 
     An id is a hash: so they are as good as drawn by lot, from all files, and the same every time.
@@ -108,7 +108,7 @@ class Sample:
     def __init__(self) -> None:
         self.rows: pa.Table | None = None
 
-    def add(self, state: PartState) -> None:
+    def add(self, state: PartitionState) -> None:
         """Look at the rows of one more part."""
         table = load(state.rows)
         if self.rows is not None:
@@ -137,7 +137,7 @@ def estimate(
     `all_rows` is about how many rows there are: a step that takes out an amount needs to know.
     """
     once, count = once or asked_once(recipe, store_folder), rows.num_rows
-    state = PartState(0, rows)
+    state = PartitionState(0, rows)
     settings = Settings(run_seed=recipe.seed, large=False, chunk_rows=SAMPLE_ROWS)
     with _sampler(recipe, store_folder) as asker:
         part = count / max(1, count, all_rows)
@@ -169,7 +169,7 @@ def _sampler(recipe: Recipe, store_folder: Path) -> Iterator[_Sampler]:
 
 
 def _through(
-    recipe: Recipe, state: PartState, settings: Settings, asker: _Sampler, part: float
+    recipe: Recipe, state: PartitionState, settings: Settings, asker: _Sampler, part: float
 ) -> str | None:
     """Take the sample, a `part` of all rows, through the steps; return what it cannot pass."""
     for segment in cut_at_wholes([_with_vectors(step, asker) for step in recipe.steps]):
@@ -180,7 +180,7 @@ def _through(
             return cut.title
         if cut is not None and asks(cut):
             # Its sketches ask; without their replies the rows would fail, so they go on as before.
-            run_segment(Segment((), cut), PartState(0, state.rows), settings, driver=driver)
+            run_segment(Segment((), cut), PartitionState(0, state.rows), settings, driver=driver)
         elif cut is not None and (own := cut.sampled(part)) is not None:
             state = run_segment(Segment((), own), state, settings)
             decide(own, [state])
@@ -237,7 +237,7 @@ class _Sampler:
         self._asked: dict[str, _Asked] = defaultdict(_Asked)
         self._seen: set[str] = set()
 
-    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def run(self, jobs: Sequence[RowTask]) -> list[Outcome]:
         """Return an outcome for each job; one that cannot be known is `None` and no failure."""
         return [self._follow(job) for job in jobs]
 
@@ -296,7 +296,7 @@ class _Sampler:
                 asked.longest.append(0)
         return Found(np.zeros(len(keys), np.int64), Path(), {})
 
-    def _follow(self, job: Job) -> Outcome:
+    def _follow(self, job: RowTask) -> Outcome:
         try:
             value = job.start()
             if not inspect.isgenerator(value):
@@ -318,7 +318,7 @@ class _Sampler:
             return Outcome()
         return Outcome()
 
-    def _reply(self, request: Request, job: Job) -> Reply | None:
+    def _reply(self, request: Request, job: RowTask) -> Reply | None:
         """Note a request; return its stored reply, or a stand-in where rows are made."""
         name = request.model or next(iter(self._models))
         model = self._models[name]

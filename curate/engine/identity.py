@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.kernels.arrays.growable import Growing
+from curate.kernels.arrays.growable import GrowableArray
 from curate.kernels.arrays.hash_table import KeyTable
 from curate.row import occurrence_id
 
@@ -20,7 +20,7 @@ class Occurrences:
     """Count how often each content digest has been seen, in source order."""
 
     def __init__(self) -> None:
-        self._table, self._counts = KeyTable(), Growing(np.uint32)
+        self._table, self._counts = KeyTable(), GrowableArray(np.uint32)
 
     def ids(self, digests: Sequence[bytes]) -> np.ndarray:
         """Return the ids of the next rows as an array of 16-byte values."""

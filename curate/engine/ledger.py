@@ -77,7 +77,7 @@ def lines(
 
 
 @dataclass
-class Tally:
+class StepTally:
     """What a step did, in numbers: `entered + made = kept + used + dropped + failed`."""
 
     entered: int = 0
@@ -108,7 +108,7 @@ class Tally:
         """Rows that went on to the next step."""
         return self.entered + self.made - self.used - self.dropped - self.failed
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: StepTally) -> None:
         """Add the numbers of another part."""
         for name in ("entered", "made", "used", "dropped", "failed"):
             setattr(self, name, getattr(self, name) + getattr(other, name))

@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, TypeVar
 
 from curate.engine.plan import Segment, asks, is_columnar
-from curate.engine.segment import PartState, Settings, run_segment
+from curate.engine.segment import PartitionState, Settings, run_segment
 from curate.engine.workspace import Workspace, release
 from curate.errors import StoppedShort
 from curate.step import Gather, Whole
@@ -81,8 +81,13 @@ class Local:
             self._processes.shutdown(wait=wait, cancel_futures=True)
 
     def run(
-        self, segment: Segment, states: Iterable[PartState], parts: Callable[[], int], *, hold: bool
-    ) -> Iterator[PartState]:
+        self,
+        segment: Segment,
+        states: Iterable[PartitionState],
+        parts: Callable[[], int],
+        *,
+        hold: bool,
+    ) -> Iterator[PartitionState]:
         """Yield each part's state behind `segment`, in order.
 
         `parts` estimates how many there are, the better the more has been read; with `hold`, tables
@@ -118,7 +123,9 @@ class Local:
             self.workers + 1,
         )
 
-    def _one(self, segment: Segment, state: PartState, workspace: Workspace | None) -> PartState:
+    def _one(
+        self, segment: Segment, state: PartitionState, workspace: Workspace | None
+    ) -> PartitionState:
         out = run_segment(segment, state, self.settings, driver=self.driver, workspace=workspace)
         release(state.rows)
         return out
@@ -137,11 +144,13 @@ class Local:
             slow.append(segment.cut)  # type: ignore[arg-type]
         return bool(slow) and self.settings.large and can_travel(segment)
 
-    def _on_processes(self, segment: Segment, states: Iterator[PartState]) -> Iterator[PartState]:
+    def _on_processes(
+        self, segment: Segment, states: Iterator[PartitionState]
+    ) -> Iterator[PartitionState]:
         if self._processes is None:
             self._processes = worker_pool(self.workers)
 
-        def submitted() -> Iterator[tuple[Segment, PartState, Settings, str]]:
+        def submitted() -> Iterator[tuple[Segment, PartitionState, Settings, str]]:
             for state in states:
                 if not isinstance(state.rows, os.PathLike):
                     state.rows = self.workspace.hold(state.rows)
@@ -159,7 +168,7 @@ class Local:
             ) from error
 
 
-def _in_process(job: tuple[Segment, PartState, Settings, str]) -> PartState:
+def _in_process(job: tuple[Segment, PartitionState, Settings, str]) -> PartitionState:
     """Run one part in a worker process; only paths travel."""
     from pathlib import Path
 

@@ -104,7 +104,7 @@ _PATHS = ("run", "store", "output")
 
 
 @contextmanager
-def told_in_python() -> Iterator[None]:
+def with_python_names() -> Iterator[None]:
     """Note below errors that speak of flags what these are called in Python.
 
     A note belongs to the traceback: the command line, which shows none, does not print it.

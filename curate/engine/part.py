@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import SCORE, Chunk
-from curate.engine.ledger import DROPPED, FAILED, PASSED, Tally, lines
+from curate.engine.ledger import DROPPED, FAILED, PASSED, StepTally, lines
 from curate.row import Row
 
 
-class PartRun:
+class Partition:
     """Hold a part's rows, their outcomes so far, and the ledger lines of its steps.
 
     `gone` collects the rows that ended, as tables with the columns `outcome`, `step` and `error`
@@ -28,7 +28,7 @@ class PartRun:
         self.run_seed, self.large, self.chunk_rows = run_seed, large, chunk_rows
         self.gone: list[pa.Table] = []
         self.ledger: dict[str, list[pa.Table]] = {}
-        self.tallies: dict[str, Tally] = {}
+        self.tallies: dict[str, StepTally] = {}
         self.reset(table)
 
     def reset(self, table: pa.Table) -> None:
@@ -90,9 +90,9 @@ class PartRun:
             out.append(found)
         return out
 
-    def tally(self, label: str) -> Tally:
+    def tally(self, label: str) -> StepTally:
         """Return the numbers of the step `label`."""
-        return self.tallies.setdefault(label, Tally())
+        return self.tallies.setdefault(label, StepTally())
 
     def ids(self, where: np.ndarray) -> pa.Array:
         """Return the ids of the rows at `where`."""

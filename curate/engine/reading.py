@@ -18,7 +18,7 @@ from curate.engine.identity import Occurrences
 from curate.engine.ledger import FAILED, lines
 from curate.engine.local import ordered_map
 from curate.engine.part import with_ending
-from curate.engine.segment import Page, PartState
+from curate.engine.segment import LedgerSlice, PartitionState
 from curate.errors import InputError
 from curate.read import Inputs, Part, PartRows, Unreadable, read_part
 from curate.row import digest
@@ -50,7 +50,7 @@ class Reading:
         self._file: tuple[int, int] | None = None
         self._readable: dict[str, int] = {}
 
-    def states(self, pool: Executor, window: int) -> Iterator[PartState]:
+    def states(self, pool: Executor, window: int) -> Iterator[PartitionState]:
         """Yield one state per part: its rows with ids, and its unreadable lines as failed rows."""
         for parsed in ordered_map(_parse, self._wanted(), pool, window):
             if self.limit is not None and self.count >= self.limit:
@@ -84,7 +84,7 @@ class Reading:
                 return
             yield part
 
-    def _identified(self, parsed: _Parsed) -> PartState:
+    def _identified(self, parsed: _Parsed) -> PartitionState:
         part, rows = parsed.part, parsed.rows
         if self._file != (part.input_index, part.file_index):
             self._file = (part.input_index, part.file_index)
@@ -98,7 +98,7 @@ class Reading:
             digests = [d for d, take in zip(digests, wanted.tolist(), strict=True) if take]
         ids = self._occurrences.ids(digests)
         table = _with_head(table, ids, self._seqs(part, rows.ordinals[wanted]))
-        state = PartState(number=len(self.parts), rows=table)
+        state = PartitionState(number=len(self.parts), rows=table)
         if unreadable:
             raw = [
                 d
@@ -122,7 +122,7 @@ class Reading:
         return pa.ListArray.from_arrays(offsets, pa.array(values.reshape(-1)), type=SEQ)
 
     def _fail(
-        self, state: PartState, part: Part, unreadable: list[Unreadable], ids: np.ndarray
+        self, state: PartitionState, part: Part, unreadable: list[Unreadable], ids: np.ndarray
     ) -> None:
         """Make failed rows of lines that hold no row."""
         # Where a file has no lines (Parquet, rows in memory), the number of the row stands for it.
@@ -147,7 +147,7 @@ class Reading:
         reasons = pa.array(errors, pa.string())
         ids_column = table.column("id").combine_chunks()
         told = lines(READ, ids_column, outcomes, reasons=reasons)
-        state.ledger.append(Page(told, ((READ, 0, len(told)),)))
+        state.ledger.append(LedgerSlice(told, ((READ, 0, len(told)),)))
         for number, error in zip(numbers, errors, strict=True):
             self.unreadable.append({"file": part.file, "line": number, "error": error})
 

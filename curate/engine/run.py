@@ -19,7 +19,7 @@ from curate.encoders.embedded import default_at_hand
 from curate.engine.accounts import Accounts
 from curate.engine.estimate import (
     Estimate,
-    Sample,
+    RowSample,
     asked_once,
     asks_while_reading,
     compared,
@@ -29,7 +29,7 @@ from curate.engine.kinds.gather import gather
 from curate.engine.kinds.grow import grow
 from curate.engine.kinds.reference import dataset_against, give_vectors, sketches_against
 from curate.engine.kinds.whole import decide, decide_as_they_come, decider_of
-from curate.engine.ledger import Tally
+from curate.engine.ledger import StepTally
 from curate.engine.local import Local
 from curate.engine.opening import open_sources
 from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
@@ -39,7 +39,7 @@ from curate.engine.output.publish import Publisher
 from curate.engine.output.run_card import card, data_digests, describe_run
 from curate.engine.plan import asks, cut_at_wholes, with_expand
 from curate.engine.reading import Reading
-from curate.engine.segment import PartState, Settings, total
+from curate.engine.segment import PartitionState, Settings, total
 from curate.engine.workspace import Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
 from curate.models.model import RATES, check_specs
@@ -172,7 +172,7 @@ def _plan_summary(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[s
 
 def _expected(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
     """Read all rows to count them, and return what they would ask, from a sample."""
-    reading, sample = Reading(opened, options.limit), Sample()
+    reading, sample = Reading(opened, options.limit), RowSample()
     with ThreadPoolExecutor(options.workers or os.cpu_count()) as pool:
         for state in reading.states(pool, 2):
             sample.add(state)
@@ -196,7 +196,7 @@ class _Run:
         self.began = time.time()
         self.progress = Progress()
         self.reading = Reading(opened, options.limit)
-        self.tallies: dict[str, Tally] = {}
+        self.tallies: dict[str, StepTally] = {}
         self.short: str | None = None
         self.expected: Estimate | None = None
         self.once: Estimate | None = None
@@ -217,7 +217,7 @@ class _Run:
                 # Before it is asked: what is stored is no longer expected.
                 self.once = asked_once(self.recipe, self.options.store or DEFAULT_STORE)
             for title, remark in give_vectors(self.recipe.steps, self.accounts.driver).items():
-                self.tallies.setdefault(title, Tally()).remarks += (remark,)
+                self.tallies.setdefault(title, StepTally()).remarks += (remark,)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
             output = KeptFile.open(self.options, self.reading, self.folder.fresh)
@@ -240,9 +240,9 @@ class _Run:
     def _labels(self) -> list[str]:
         return [step.title for step in self.recipe.steps]
 
-    def _through(self, local: Local, publisher: Publisher) -> Iterable[PartState]:
+    def _through(self, local: Local, publisher: Publisher) -> Iterable[PartitionState]:
         """Yield every part behind the last segment, in order; ledger lines leave at once."""
-        states: Iterable[PartState] = self._read(local)
+        states: Iterable[PartitionState] = self._read(local)
         count = self.reading.expected_parts
         for segment in cut_at_wholes(self.recipe.steps):
             decider = decider_of(segment.cut)
@@ -265,11 +265,11 @@ class _Run:
                 pa.default_memory_pool().release_unused()
             began = time.perf_counter()
             self._cut(segment.cut, done)
-            self.tallies.setdefault(segment.cut.title, Tally()).worked(began)
+            self.tallies.setdefault(segment.cut.title, StepTally()).worked(began)
             states, count = done, partial(len, done)
 
-    def _read(self, local: Local) -> Iterable[PartState]:
-        sample, asking = Sample(), self.accounts.driver is not None
+    def _read(self, local: Local) -> Iterable[PartitionState]:
+        sample, asking = RowSample(), self.accounts.driver is not None
         at_once = asks_while_reading(self.recipe)
         for state in self.reading.states(local.threads, local.workers + 1):
             if asking and self.expected is None:
@@ -286,7 +286,7 @@ class _Run:
         folder = self.options.store or DEFAULT_STORE
         self.expected = estimate(self.recipe, rows, folder, all_rows, self.once)
 
-    def _cut(self, step: Step, states: list[PartState]) -> None:
+    def _cut(self, step: Step, states: list[PartitionState]) -> None:
         """Let a step that needs all parts decide."""
         self._tell(step.title, 0, 0)
         seed = self.recipe.seed
@@ -304,15 +304,15 @@ class _Run:
         short = grow(step, states, driver, store, run_seed=seed, source=source)
         self.short = self.short or short
 
-    def _watched(self, stream: Iterable[PartState], phase: str) -> Iterable[PartState]:
+    def _watched(self, stream: Iterable[PartitionState], phase: str) -> Iterable[PartitionState]:
         for done, state in enumerate(stream):
             self._tell(phase, done + 1, 0)
             yield state
 
-    def _counted(self, stream: Iterable[PartState], phase: str) -> Iterable[PartState]:
+    def _counted(self, stream: Iterable[PartitionState], phase: str) -> Iterable[PartitionState]:
         for state in self._watched(stream, phase):
             for label, tally in total([state]).items():
-                self.tallies.setdefault(label, Tally()).add(tally)
+                self.tallies.setdefault(label, StepTally()).add(tally)
             yield state
 
     def _tell(self, phase: str, done: int, parts: int) -> None:
@@ -349,7 +349,7 @@ class _Run:
                 "a defect in curate, nothing was published, please report it"
             )
         steps = [
-            self.tallies.get(step.title, Tally()).to_json(step.title, step.name)
+            self.tallies.get(step.title, StepTally()).to_json(step.title, step.name)
             for step in self.recipe.steps
         ]
         return {

@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import Chunk
-from curate.engine.book import Book
+from curate.engine.book import LedgerBuilder
 from curate.engine.kinds.call import call_each
 from curate.engine.kinds.filter import apply_filter
 from curate.engine.kinds.generate import apply_generate
 from curate.engine.kinds.sketch import sketch
-from curate.engine.ledger import FAILED, PASSED, Tally, dumps
-from curate.engine.part import PartRun, describe_error
+from curate.engine.ledger import FAILED, PASSED, StepTally, dumps
+from curate.engine.part import Partition, describe_error
 from curate.engine.plan import Segment
 from curate.engine.workspace import Held, Workspace, load
 from curate.rows.order import sort_by_seq
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from curate.requests.driver import Driver
 
 
-class Lead(Protocol):
+class PendingDecision(Protocol):
     """What the step before a segment decided about the rows of one part."""
 
-    def apply(self, part: PartRun) -> None:
+    def apply(self, part: Partition) -> None:
         """Carry the decision out."""
         ...
 
 
 @dataclass
-class WholeLead:
+class WholeDecision:
     """The verdicts of a `Whole` on one part. Arrays are aligned with the part's rows."""
 
     label: str
@@ -51,7 +51,7 @@ class WholeLead:
     details: dict[int, str]
     notes: list[Mapping[str, Any] | None] | None
 
-    def apply(self, part: PartRun) -> None:
+    def apply(self, part: Partition) -> None:
         """End the rows that were refused and write the ledger's lines."""
         if self.notes is not None:
             part.table = with_notes(part.table, self.notes, self.label)
@@ -81,7 +81,7 @@ def with_notes(table: pa.Table, notes: Sequence[Mapping[str, Any] | None], label
 
 
 @dataclass
-class MadeLead:
+class MadeDecision:
     """What a `Gather` or `Grow` made of one part: how its rows end, and the new rows that join."""
 
     label: str
@@ -90,9 +90,9 @@ class MadeLead:
     ledger: pa.Table | None = None
     made: pa.Table | None = None
     gone: list[pa.Table] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
+    tally: StepTally = field(default_factory=StepTally)
 
-    def apply(self, part: PartRun) -> None:
+    def apply(self, part: Partition) -> None:
         """End the rows that were used or refused and let the new ones join."""
         part.outcome = self.outcome.copy()
         part.ended_at[self.outcome != PASSED] = self.label
@@ -108,14 +108,14 @@ class MadeLead:
         part.reset(staying)
 
 
-class Page(NamedTuple):
+class LedgerSlice(NamedTuple):
     """The ledger lines of one part in one segment; `steps` says whose: (label, start, count)."""
 
     held: Held
     steps: tuple[tuple[str, int, int], ...]
 
     @classmethod
-    def of(cls, ledger: Mapping[str, Sequence[pa.Table]]) -> list[Page]:
+    def of(cls, ledger: Mapping[str, Sequence[pa.Table]]) -> list[LedgerSlice]:
         """Return the lines of all steps as one page, or none; one file costs less than many."""
         tables = [table for lines in ledger.values() for table in lines]
         steps: list[tuple[str, int, int]] = []
@@ -128,16 +128,16 @@ class Page(NamedTuple):
 
 
 @dataclass
-class PartState:
+class PartitionState:
     """Where a part stands between segments. `sketches` is what the cut behind it reads."""
 
     number: int
     rows: Held
-    lead: Lead | None = None
+    lead: PendingDecision | None = None
     sketches: Held | None = None
     gone: list[Held] = field(default_factory=list)
-    ledger: list[Page] = field(default_factory=list)
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    ledger: list[LedgerSlice] = field(default_factory=list)
+    tallies: dict[str, StepTally] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -151,14 +151,14 @@ class Settings:
 
 def run_segment(
     segment: Segment,
-    state: PartState,
+    state: PartitionState,
     settings: Settings,
     *,
     driver: Driver | None = None,
     workspace: Workspace | None = None,
-) -> PartState:
+) -> PartitionState:
     """Return the part's state behind `segment`; with a workspace, its tables are written away."""
-    part = PartRun(
+    part = Partition(
         load(state.rows),
         run_seed=settings.run_seed,
         large=settings.large,
@@ -174,12 +174,12 @@ def run_segment(
     sketches = _sketches(part, segment, driver)
     alive = part.split()
     hold: Callable[[pa.Table], Held] = _as_is if workspace is None else workspace.hold
-    return PartState(
+    return PartitionState(
         number=state.number,
         rows=hold(alive),
         sketches=None if sketches is None else hold(sketches),
         gone=[*state.gone, *(hold(table) for table in part.gone)],
-        ledger=[*state.ledger, *Page.of(part.ledger)],
+        ledger=[*state.ledger, *LedgerSlice.of(part.ledger)],
         tallies=_summed(state.tallies, part.tallies),
     )
 
@@ -188,7 +188,7 @@ def _as_is(table: pa.Table) -> Held:
     return table
 
 
-def _sketches(part: PartRun, segment: Segment, driver: Driver | None) -> pa.Table | None:
+def _sketches(part: Partition, segment: Segment, driver: Driver | None) -> pa.Table | None:
     if isinstance(segment.cut, Whole):
         return sketch(part, segment.cut, driver)
     if isinstance(segment.cut, Gather):
@@ -196,11 +196,11 @@ def _sketches(part: PartRun, segment: Segment, driver: Driver | None) -> pa.Tabl
     return None
 
 
-def _keys(part: PartRun, step: Gather) -> pa.Table:
+def _keys(part: Partition, step: Gather) -> pa.Table:
     """Return the group key of every row; a row whose key fails ends here."""
     part.compact()
     results = call_each(step, step.key, part.rows, lambda _: "", None)
-    book, keys = Book(step.title), []
+    book, keys = LedgerBuilder(step.title), []
     for index, key in enumerate(results.values):
         error = results.errors.get(index) or _wrong_key(key)
         if error is None:
@@ -226,17 +226,17 @@ def _wrong_key(key: Any) -> str | None:
     return None
 
 
-def _summed(old: dict[str, Tally], new: dict[str, Tally]) -> dict[str, Tally]:
-    out: dict[str, Tally] = {}
+def _summed(old: dict[str, StepTally], new: dict[str, StepTally]) -> dict[str, StepTally]:
+    out: dict[str, StepTally] = {}
     for tallies in (old, new):
         for label, tally in tallies.items():
-            out.setdefault(label, Tally()).add(tally)
+            out.setdefault(label, StepTally()).add(tally)
     return out
 
 
-def total(states: Sequence[PartState]) -> dict[str, Tally]:
+def total(states: Sequence[PartitionState]) -> dict[str, StepTally]:
     """Return the numbers of all parts together."""
-    out: dict[str, Tally] = {}
+    out: dict[str, StepTally] = {}
     for state in states:
         out = _summed(out, state.tallies)
     return out

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-import curate.models
+import curate.models.providers
 from curate.ask import Ask, Embed, Reply, Request
 from curate.errors import RecipeError
 from curate.recipe.catalog import closest
@@ -99,7 +99,7 @@ class ModelSpec:
 
 def prefixes() -> list[str]:
     """Return the prefixes that this version knows: the modules beside this one."""
-    found = (module.name for module in pkgutil.iter_modules(curate.models.__path__))
+    found = (module.name for module in pkgutil.iter_modules(curate.models.providers.__path__))
     return sorted(name for name in found if name not in _SHARED)
 
 
@@ -114,7 +114,7 @@ def open_model(
         folder: where relative file names in the spec start; the working directory by default.
     """
     parsed = parse_spec(spec, name=name)
-    module = importlib.import_module(f"curate.models.{parsed.prefix}")
+    module = importlib.import_module(f"curate.models.providers.{parsed.prefix}")
     opened: Model = module.open_spec(parsed, folder or Path())
     return opened
 
@@ -130,20 +130,24 @@ def embed_identity_of(spec: ModelSpec, folder: Path | None = None) -> str:
 
 
 def _of_module(spec: ModelSpec, name: str, folder: Path | None) -> str | None:
-    own = getattr(importlib.import_module(f"curate.models.{spec.prefix}"), name, None)
+    own = getattr(importlib.import_module(f"curate.models.providers.{spec.prefix}"), name, None)
     return str(own(spec, folder or Path())) if own else None
 
 
 def defaults_of(spec: ModelSpec, folder: Path | None = None) -> Mapping[str, Any]:
     """Return the sampling values that the opened model will fill in; they are part of keys."""
-    own = getattr(importlib.import_module(f"curate.models.{spec.prefix}"), "defaults_of", None)
+    own = getattr(
+        importlib.import_module(f"curate.models.providers.{spec.prefix}"), "defaults_of", None
+    )
     defaults: Mapping[str, Any] = own(spec, folder or Path()) if own else spec.defaults
     return defaults
 
 
 def price_of(spec: ModelSpec) -> Price | None:
     """Return the price that the opened model will have, or `None` where none is known."""
-    own = getattr(importlib.import_module(f"curate.models.{spec.prefix}"), "price_of", None)
+    own = getattr(
+        importlib.import_module(f"curate.models.providers.{spec.prefix}"), "price_of", None
+    )
     price: Price | None = own(spec) if own else spec.price
     return price
 
@@ -157,7 +161,7 @@ def identity_for(model: Identified, request: Request) -> str:
 
 def embed_limits_of(spec: ModelSpec) -> tuple[int, int]:
     """Return how many texts the opened model takes in one `Embed`, and of how many characters."""
-    module = importlib.import_module(f"curate.models.{spec.prefix}")
+    module = importlib.import_module(f"curate.models.providers.{spec.prefix}")
     longest = getattr(module, "EMBED_CHARACTERS", None)
     most = getattr(module, "EMBED_TEXTS", 1)
     # In this process `batch_size` bounds the requests that are computed together.
@@ -232,7 +236,7 @@ def with_defaults(request: Request, defaults: Mapping[str, Any]) -> Request:
 
 
 def _own_options(prefix: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    own: tuple[str, ...] = importlib.import_module(f"curate.models.{prefix}").OPTIONS
+    own: tuple[str, ...] = importlib.import_module(f"curate.models.providers.{prefix}").OPTIONS
     allowed = (*_COMMON, *SAMPLING, *own)
     for key in values:
         if key == "api_key":

@@ -23,7 +23,7 @@ _QUOTE, _SLASH, _SPACE, _COLON, _COMMA, _NEWLINE, _OPEN, _CLOSE = b'"\\ :,\n{}'
 _AS_WRITTEN = r'^(?:"[^"\\\x00-\x1f]*"|-?[1-9][0-9]{0,17}|0|true|false|null)$'
 
 
-class Split(NamedTuple):
+class SplitMembers(NamedTuple):
     """A part's lines with only the wanted members; the others' `names`, and as JSON objects."""
 
     lines: pa.Buffer
@@ -40,7 +40,7 @@ class _Members(NamedTuple):
     ends: np.ndarray
 
 
-def split_lines(data: bytes, count: int, wanted: Collection[str]) -> Split | None:
+def split_lines(data: bytes, count: int, wanted: Collection[str]) -> SplitMembers | None:
     """Return the `wanted` members of `count` lines and the text of all others.
 
     `None` where lines differ in their keys, or hold what only a closer look can judge.
@@ -62,7 +62,7 @@ def split_lines(data: bytes, count: int, wanted: Collection[str]) -> Split | Non
     members = [_slices(data, found.keys[:, k], found.ends[:, k], pa.binary()) for k in kept]
     objects = pc.binary_join_element_wise(*members, b",")
     lines = pc.binary_join_element_wise(b"{", objects, b"}\n", b"")
-    return Split(lines.buffers()[2], [found.names[k] for k in others], extra)
+    return SplitMembers(lines.buffers()[2], [found.names[k] for k in others], extra)
 
 
 def _slices(

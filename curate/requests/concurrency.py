@@ -24,7 +24,7 @@ from curate.errors import PermanentFault, StoppedShort, TemporaryFault
 
 if TYPE_CHECKING:
     from curate.requests.rate_limit import Rate
-    from curate.requests.sender import Flight
+    from curate.requests.sender import InFlight
 
 RECOVERY_SECONDS = 5.0
 # A pause in the answers must not count as time in which the server has shown what it can do.
@@ -43,7 +43,7 @@ GIVE_UP_AFTER = 6
 _log = logging.getLogger(__name__)
 
 
-class Gate:
+class AdaptiveLimiter:
     """The places of one model, the flights that wait in line, and the attempts that are ready.
 
     An attempt is `begun` when its reservation is on the way to the store, and takes a place only
@@ -60,7 +60,7 @@ class Gate:
         """Begin fully open; `name` is what the user calls the model, `rate` what it may be sent."""
         self.limit, self.name = limit, name
         self.busy = self.begun = 0
-        self.queue: deque[Flight] = deque()
+        self.queue: deque[InFlight] = deque()
         self.rate = rate
         self._ready: deque[tuple[asyncio.Future[bool], int]] = deque()
         self.allowed = float(limit)

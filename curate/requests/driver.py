@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 from curate.models.model import Model
 from curate.requests.batch.records import warn_of_others
 from curate.requests.embed import Found, embed
-from curate.requests.scheduler import Again, Limits, Schedule
-from curate.requests.sender import Counts
-from curate.requests.session import Job, Outcome
-from curate.store.budget import Spending
+from curate.requests.scheduler import Limits, RetryFailed, Scheduler
+from curate.requests.sender import RequestCounts
+from curate.requests.session import Outcome, RowTask
+from curate.store.budget import Budget
 from curate.store.store import Store
 
 OPEN_GENERATORS = 1024
@@ -42,10 +42,10 @@ class Driver:
         store: Store,
         models: Mapping[str, Model],
         *,
-        spending: Spending,
+        spending: Budget,
         retry_failed: bool = False,
         concurrency: int | None = None,
-        progress: Callable[[Counts], None] | None = None,
+        progress: Callable[[RequestCounts], None] | None = None,
         open_generators: int = OPEN_GENERATORS,
         window: int | None = None,
     ) -> None:
@@ -65,8 +65,8 @@ class Driver:
             spending.check(name, model)
         warn_of_others(store, models)
         self.store, self.models, self.spending = store, models, spending
-        self.counts = Counts()
-        self._again, self._progress = Again(retry_failed), progress
+        self.counts = RequestCounts()
+        self._again, self._progress = RetryFailed(retry_failed), progress
         places = sum(
             min(model.max_concurrency, concurrency or model.max_concurrency)
             for model in models.values()
@@ -78,7 +78,7 @@ class Driver:
         self.embedding = threading.Lock()
         self._lock = threading.Lock()
         self._thread: _LoopThread | None = None
-        self._schedule: Schedule | None = None
+        self._schedule: Scheduler | None = None
         self._ran: Future[None]
         self._running: set[Future[list[Outcome]]] = set()
         self._counted = 0
@@ -100,7 +100,7 @@ class Driver:
         """Whether some model is asked in batch jobs, so that many rows should wait together."""
         return any(getattr(model, "batch", None) is not None for model in self.models.values())
 
-    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def run(self, jobs: Sequence[RowTask]) -> list[Outcome]:
         """Return the outcome of every job, in the order of `jobs`. Threads may call it at once.
 
         Raises:
@@ -175,7 +175,7 @@ class Driver:
                 lambda connection: self.spending.count(connection, replayed=replayed, failed=0)
             )
 
-    def _begun(self) -> tuple[_LoopThread, Schedule]:
+    def _begun(self) -> tuple[_LoopThread, Scheduler]:
         """Return the event loop's thread and the schedule in it, started with the first call."""
         with self._lock:
             if self._thread is None or self._schedule is None:
@@ -184,8 +184,8 @@ class Driver:
                 self._ran = self._thread.call(self._schedule.run())
             return self._thread, self._schedule
 
-    async def _new_schedule(self) -> Schedule:
-        return Schedule(
+    async def _new_schedule(self) -> Scheduler:
+        return Scheduler(
             self.store,
             self.models,
             self.spending,
@@ -222,4 +222,4 @@ class _LoopThread:
             self.loop.close()
 
 
-__all__ = ["Counts", "Driver", "Job", "Outcome"]
+__all__ = ["Driver", "Outcome", "RequestCounts", "RowTask"]

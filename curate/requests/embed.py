@@ -20,13 +20,13 @@ from curate.ask import Embed
 from curate.errors import PermanentFault
 from curate.models.model import Model, identity_for, with_defaults
 from curate.requests.scheduler import model_named
-from curate.requests.session import Job
+from curate.requests.session import RowTask
 from curate.step import Asking
 from curate.store.vectors import MISSING, vector_keys
 
 if TYPE_CHECKING:
     from curate.requests.driver import Driver
-    from curate.requests.sender import Counts
+    from curate.requests.sender import RequestCounts
 
 
 class Found(NamedTuple):
@@ -72,7 +72,7 @@ def _ask_for(
     batches += [[number] for number in np.flatnonzero(places < MISSING).tolist()]
     while batches:
         work = [tuple(texts[number] for number in batch) for batch in batches]
-        jobs = [Job(functools.partial(_ask, part, name, driver.counts)) for part in work]
+        jobs = [RowTask(functools.partial(_ask, part, name, driver.counts)) for part in work]
         again: list[list[int]] = []
         for batch, outcome in zip(batches, driver.run(jobs), strict=True):
             if isinstance(outcome.error, PermanentFault) and len(batch) > 1:
@@ -101,6 +101,6 @@ def _cut(numbers: Sequence[int], texts: Sequence[str], model: Model) -> Iterator
         yield batch
 
 
-def _ask(texts: tuple[str, ...], model: str | None, counts: Counts) -> Asking:
+def _ask(texts: tuple[str, ...], model: str | None, counts: RequestCounts) -> Asking:
     yield Embed(texts=texts, model=model)
     counts.encoded += len(texts)

@@ -17,10 +17,10 @@ from typing import NamedTuple
 from curate.ask import Embed, Request, request_key
 from curate.errors import RecipeError, UnusableReply
 from curate.models.model import Model, identity_for, with_defaults
-from curate.requests.sender import Counts, Flight, Sender
-from curate.requests.session import Cursor, Job, Outcome
+from curate.requests.sender import InFlight, RequestCounts, Sender
+from curate.requests.session import Outcome, RowTask, TaskSession
 from curate.store import replies as keep
-from curate.store.budget import Spending
+from curate.store.budget import Budget
 from curate.store.store import Store, StoredReply
 
 BATCH = 512
@@ -47,7 +47,7 @@ class Asked(NamedTuple):
     model: Model
 
 
-class Again:
+class RetryFailed:
     """Decide which stored replies `--retry-failed` asks for anew.
 
     A row that fails on replies from an earlier run raises the attempt of the reply that it could
@@ -69,7 +69,7 @@ class Again:
         if self.enabled:
             self._settled.add(key)
 
-    def applies(self, cursor: Cursor, error: Exception) -> bool:
+    def applies(self, cursor: TaskSession, error: Exception) -> bool:
         """Raise attempts for a row that failed; `False` when that was done already."""
         if not self.enabled or not cursor.wave or cursor.position < len(cursor.keys):
             return False
@@ -84,10 +84,10 @@ class Again:
         return found
 
 
-class Order:
+class TaskOrder:
     """The jobs of one call, how many of them have begun and ended, and what came of them."""
 
-    def __init__(self, jobs: Sequence[Job], finished: asyncio.Future[list[Outcome]]) -> None:
+    def __init__(self, jobs: Sequence[RowTask], finished: asyncio.Future[list[Outcome]]) -> None:
         self.jobs, self.finished = jobs, finished
         self.begun, self.left = 0, len(jobs)
         self.outcomes: list[Outcome | None] = [None] * len(jobs)
@@ -100,18 +100,18 @@ class Order:
             self.finished.set_result([o for o in self.outcomes if o is not None])
 
 
-class Schedule:
+class Scheduler:
     """All jobs of a driver, from the first call to the last."""
 
     def __init__(
         self,
         store: Store,
         models: Mapping[str, Model],
-        spending: Spending,
-        counts: Counts,
-        again: Again,
+        spending: Budget,
+        counts: RequestCounts,
+        again: RetryFailed,
         limits: Limits,
-        progress: Callable[[Counts], None] | None = None,
+        progress: Callable[[RequestCounts], None] | None = None,
     ) -> None:
         """Prepare; `run` must be awaited in the event loop that the models live in."""
         self._store, self._models = store, models
@@ -119,16 +119,16 @@ class Schedule:
         self._limits, self._progress = limits, progress
         self.sender = Sender(store, spending, counts, models, self._landed, limits.concurrency)
         self.sender.retry_failed = again.enabled
-        self._orders: list[Order] = []
-        self._waiting: deque[Order] = deque()
+        self._orders: list[TaskOrder] = []
+        self._waiting: deque[TaskOrder] = deque()
         self._begun = self._ended = self._open = 0
-        self._ready: deque[Cursor] = deque()
+        self._ready: deque[TaskSession] = deque()
         self._batch = max(1, min(BATCH, limits.open_generators))
         self._closed = False
 
-    async def carry_out(self, jobs: Sequence[Job]) -> list[Outcome]:
+    async def carry_out(self, jobs: Sequence[RowTask]) -> list[Outcome]:
         """Return the outcome of every job, or raise what stopped the driver, once it is drained."""
-        order = Order(jobs, asyncio.get_running_loop().create_future())
+        order = TaskOrder(jobs, asyncio.get_running_loop().create_future())
         self._counts.asking += len(jobs)
         self._orders.append(order)
         self._waiting.append(order)
@@ -193,23 +193,23 @@ class Schedule:
 
     # -- cursors ----------------------------------------------------------------------------------
 
-    def _take(self) -> list[Cursor]:
+    def _take(self) -> list[TaskSession]:
         """Return the next cursors to resume: those that were answered, then new ones."""
-        taken: list[Cursor] = []
+        taken: list[TaskSession] = []
         while self._ready and len(taken) < self._batch:
             cursor = self._ready.popleft()
             self._open -= cursor.generator is not None
             taken.append(cursor)
         while self._may_begin() and len(taken) < self._batch:
             order = self._waiting[0]
-            taken.append(Cursor(order.begun, order.jobs[order.begun], order.end))
+            taken.append(TaskSession(order.begun, order.jobs[order.begun], order.end))
             self._begun += 1
             order.begun += 1
             if order.begun == len(order.jobs):
                 self._waiting.popleft()
         return taken
 
-    def _advance(self, batch: list[Cursor]) -> None:
+    def _advance(self, batch: list[TaskSession]) -> None:
         """Resume every cursor until it ends or waits for a reply that the store does not have."""
         batch = [cursor for cursor in batch if self._deliver(cursor)]
         while batch:
@@ -217,7 +217,7 @@ class Schedule:
             stored = self._look_up([asked for _, wave in waves for asked in wave[0]])
             batch = [c for c, (wave, new) in waves if self._match(c, wave, new, stored)]
 
-    def _deliver(self, cursor: Cursor) -> bool:
+    def _deliver(self, cursor: TaskSession) -> bool:
         """Hand a cursor what it waited for; `False` when a request failed and the job with it."""
         if cursor.faults:
             # All of the wave has landed: the first fault in the order asked is the one told, so
@@ -229,7 +229,7 @@ class Schedule:
             cursor.answer(cursor.received)
         return True
 
-    def _resume(self, cursor: Cursor) -> tuple[list[Asked], bool] | None:
+    def _resume(self, cursor: TaskSession) -> tuple[list[Asked], bool] | None:
         """Run the step to its next wave; return it and whether it is new."""
         requests = cursor.resume()
         if requests is not None:
@@ -247,7 +247,7 @@ class Schedule:
         return None
 
     def _match(
-        self, cursor: Cursor, wave: list[Asked], new: bool, stored: Mapping[str, StoredReply]
+        self, cursor: TaskSession, wave: list[Asked], new: bool, stored: Mapping[str, StoredReply]
     ) -> bool:
         """Answer a wave that is stored whole; else make the cursor wait and return `False`."""
         needed = {asked.key: asked for asked in wave}
@@ -274,7 +274,7 @@ class Schedule:
             cursor.release()
         return False
 
-    def _end(self, cursor: Cursor) -> None:
+    def _end(self, cursor: TaskSession) -> None:
         outcome = cursor.outcome
         assert outcome is not None
         if outcome.error is not None and self._again.applies(cursor, outcome.error):
@@ -287,7 +287,7 @@ class Schedule:
 
     # -- requests ---------------------------------------------------------------------------------
 
-    def _asked(self, request: Request, job: Job) -> Asked:
+    def _asked(self, request: Request, job: RowTask) -> Asked:
         model = model_named(self._models, request.model)
         # A vector is that of its text, whoever asks.
         shares = isinstance(request, Embed) or (
@@ -309,23 +309,23 @@ class Schedule:
         }
         return keep.find(self._store, wanted)
 
-    def _flight(self, asked: Asked) -> Flight:
+    def _flight(self, asked: Asked) -> InFlight:
         """Return the flight under way for a request, or a new one."""
         flight = self.sender.flights.get(asked.key)
         if flight is not None:
             return flight
         bound = self._spending.bound(asked.request, asked.model)
         least = self._again.least(asked.key)
-        return Flight(asked.key, least, asked.request, asked.model, bound)
+        return InFlight(asked.key, least, asked.request, asked.model, bound)
 
-    def _wait(self, cursor: Cursor, flights: list[Flight]) -> None:
+    def _wait(self, cursor: TaskSession, flights: list[InFlight]) -> None:
         cursor.missing = len(flights)
         for flight in flights:
             if flight.key not in self.sender.flights:
                 self.sender.submit(flight)
             flight.waiters.append(cursor)
 
-    def _landed(self, flight: Flight) -> None:
+    def _landed(self, flight: InFlight) -> None:
         self._again.sent(flight.key)
         for cursor in flight.waiters:
             if flight.error is not None:

@@ -18,12 +18,12 @@ from typing import Any
 from curate.ask import Reply, Request
 from curate.errors import PermanentFault, StoppedShort, TemporaryFault, UsageError
 from curate.models.model import Model, identity_for
-from curate.requests.batch.queue import Lane
-from curate.requests.concurrency import Gate
+from curate.requests.batch.queue import BatchQueue
+from curate.requests.concurrency import AdaptiveLimiter
 from curate.requests.rate_limit import Rate, expected_tokens
 from curate.store import replies as keep
-from curate.store.budget import PICO, Refusal, Spending, bill_of
-from curate.store.commit import Grouped
+from curate.store.budget import PICO, Budget, BudgetRefusal, bill_of
+from curate.store.commit import GroupCommit
 from curate.store.store import Paid, Store, StoredReply
 
 MAX_TRIES = 5
@@ -41,7 +41,7 @@ UNBILLED = ("rate_limit", "server", "connect", "adapted")
 
 
 @dataclass
-class Counts:
+class RequestCounts:
     """What this process has asked: `sent` counts attempts, `failed` requests that got no reply.
 
     `asking` jobs were given to the driver, `answered` of them are done. `busy` attempts are under
@@ -65,7 +65,7 @@ class Counts:
     batches: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-class Flight:
+class InFlight:
     """One request under way. `waiters` are told when it has landed: with a reply, or an error."""
 
     __slots__ = (
@@ -94,17 +94,17 @@ class Sender:
     def __init__(
         self,
         store: Store,
-        spending: Spending,
-        counts: Counts,
+        spending: Budget,
+        counts: RequestCounts,
         models: Mapping[str, Model],
-        landed: Callable[[Flight], None],
+        landed: Callable[[InFlight], None],
         concurrency: int | None = None,
     ) -> None:
         """Make a gate for each model; `landed` is called in the event loop for every flight."""
         self._store, self._spending, self._counts = store, spending, counts
         self._tell_waiters, self._random = landed, random.Random()
         self._gates = {
-            id(model): Gate(
+            id(model): AdaptiveLimiter(
                 min(model.max_concurrency, concurrency or model.max_concurrency),
                 name,
                 rate=Rate.of(model),
@@ -112,13 +112,13 @@ class Sender:
             for name, model in models.items()
         }
         self._lanes = {
-            id(model): Lane(model, self, store, spending, counts)
+            id(model): BatchQueue(model, self, store, spending, counts)
             for model in models.values()
             if getattr(model, "batch", None) is not None
         }
-        self._opening = Grouped(store.commit, self._open)
-        self._keeping = Grouped(store.commit, self._keep)
-        self.flights: dict[str, Flight] = {}
+        self._opening = GroupCommit(store.commit, self._open)
+        self._keeping = GroupCommit(store.commit, self._keep)
+        self.flights: dict[str, InFlight] = {}
         self.stopped: BaseException | None = None
         self.retry_failed = False
         self.wake = asyncio.Event()
@@ -139,7 +139,7 @@ class Sender:
         """How many attempts are under way."""
         return sum(gate.busy for gate in self._gates.values())
 
-    def submit(self, flight: Flight) -> None:
+    def submit(self, flight: InFlight) -> None:
         """Queue a flight; `launch` sends it when there is a place, or it leaves with a batch."""
         self.flights[flight.key], model = flight, id(flight.model)
         queue = self._gates[model].queue.append
@@ -220,7 +220,7 @@ class Sender:
 
     # -- one attempt ------------------------------------------------------------------------------
 
-    async def _attempt(self, flight: Flight, gate: Gate) -> None:
+    async def _attempt(self, flight: InFlight, gate: AdaptiveLimiter) -> None:
         self._holding += 1
         ended, granted = self._attempts_ended, None
         try:
@@ -235,19 +235,19 @@ class Sender:
         finally:
             self._holding -= 1
             gate.begun -= 1
-        if isinstance(granted, Refusal):
+        if isinstance(granted, BudgetRefusal):
             self._refused(flight, gate, granted, ended)
         else:
             self._tight = False
             self._attempts_ended += 1
 
     @staticmethod
-    async def _enter(flight: Flight, gate: Gate) -> bool:
+    async def _enter(flight: InFlight, gate: AdaptiveLimiter) -> bool:
         return await gate.enter(expected_tokens(flight.request) if gate.rate else 0)
 
     def _open(
-        self, connection: sqlite3.Connection, flights: list[Flight]
-    ) -> list[StoredReply | Refusal | None]:
+        self, connection: sqlite3.Connection, flights: list[InFlight]
+    ) -> list[StoredReply | BudgetRefusal | None]:
         """Reserve, inside a transaction, unless another process has stored the reply meanwhile."""
         wanted = {f.key: keep.Wanted(f.request, _owner(f), f.attempt) for f in flights}
         stored = keep.find(self._store, wanted, connection)
@@ -256,10 +256,12 @@ class Sender:
         refusals = iter(self._spending.reserve(connection, attempts))
         return [stored[f.key] if f.key in stored else next(refusals) for f in flights]
 
-    def _take_back(self, connection: sqlite3.Connection, flight: Flight) -> None:
+    def _take_back(self, connection: sqlite3.Connection, flight: InFlight) -> None:
         self._spending.cancel(connection, flight.bound, retry=flight.tries > 0)
 
-    def _refused(self, flight: Flight, gate: Gate, refusal: Refusal, ended: int) -> None:
+    def _refused(
+        self, flight: InFlight, gate: AdaptiveLimiter, refusal: BudgetRefusal, ended: int
+    ) -> None:
         """Stop at a ceiling, or wait while attempts under way may still settle for less.
 
         `ended` is how many had settled when the flight asked: more now, and there may be room.
@@ -270,7 +272,7 @@ class Sender:
         else:
             self._tight = self._holding > 0
 
-    async def _send(self, flight: Flight, gate: Gate) -> None:
+    async def _send(self, flight: InFlight, gate: AdaptiveLimiter) -> None:
         self._counts.sent += 1
         self._counts.retried += flight.tries > 0
         flight.tries += 1
@@ -289,7 +291,7 @@ class Sender:
         else:
             await self._missed(flight, answer)
 
-    def _look_at_the_bill(self, flight: Flight, reply: Reply, gate: Gate) -> None:
+    def _look_at_the_bill(self, flight: InFlight, reply: Reply, gate: AdaptiveLimiter) -> None:
         """Stop at once when a server bills too much; correct what the rate assumed."""
         bill = bill_of(flight.bound, reply, flight.model.price)
         if overshoot := self._spending.overshoot(flight.bound, bill):
@@ -298,7 +300,7 @@ class Sender:
             used = reply.input_tokens + reply.output_tokens
             gate.rate.correct(expected_tokens(flight.request), used)
 
-    async def _ask(self, flight: Flight) -> Reply | Exception:
+    async def _ask(self, flight: InFlight) -> Reply | Exception:
         task = asyncio.current_task()
         assert task is not None
         self._asking.add(task)
@@ -309,7 +311,7 @@ class Sender:
         finally:
             self._asking.discard(task)
 
-    async def _arrived(self, flight: Flight, reply: Reply) -> None:
+    async def _arrived(self, flight: InFlight, reply: Reply) -> None:
         stored, bill = await self._keeping((flight, reply))
         self._counts.input_tokens += reply.input_tokens
         self._counts.output_tokens += reply.output_tokens
@@ -317,7 +319,7 @@ class Sender:
         self.landed(flight, stored.reply, stored.attempt)
 
     def _keep(
-        self, connection: sqlite3.Connection, answered: list[tuple[Flight, Reply]]
+        self, connection: sqlite3.Connection, answered: list[tuple[InFlight, Reply]]
     ) -> list[tuple[StoredReply, int]]:
         """Store replies and settle their bills, inside one transaction."""
         bills = self._spending.settle_replies(
@@ -326,7 +328,7 @@ class Sender:
         paid = [Paid(f.key, f.attempt, reply, f.request, _owner(f)) for f, reply in answered]
         return list(zip(keep.save(self._store, connection, paid), bills, strict=True))
 
-    async def _missed(self, flight: Flight, error: Exception) -> None:
+    async def _missed(self, flight: InFlight, error: Exception) -> None:
         """Settle an attempt that brought no reply, then try again or give the request up."""
         bill = flight.bound if _may_be_billed(error) else 0
         last = self._is_last(flight, error)
@@ -347,12 +349,12 @@ class Sender:
             self._again_later(flight, error)
 
     @staticmethod
-    def _is_last(flight: Flight, error: Exception) -> bool:
+    def _is_last(flight: InFlight, error: Exception) -> bool:
         if not isinstance(error, TemporaryFault):
             return True
         return flight.tries >= (LIMITED_TRIES if error.cause == "rate_limit" else MAX_TRIES)
 
-    def gave_up(self, flight: Flight, error: Exception) -> None:
+    def gave_up(self, flight: InFlight, error: Exception) -> None:
         """Tell those who wait for a flight that it failed."""
         if isinstance(error, TemporaryFault):
             error = TemporaryFault(
@@ -361,7 +363,7 @@ class Sender:
         flight.error = error
         self._tell(flight)
 
-    def _again_later(self, flight: Flight, error: Exception) -> None:
+    def _again_later(self, flight: InFlight, error: Exception) -> None:
         doublings = min(flight.tries - 1, MOST_DOUBLINGS)
         pause = flight.model.retry_delay * 2**doublings * self._random.uniform(0.5, 1.0)
         if getattr(error, "cause", None) == "rate_limit":
@@ -378,17 +380,17 @@ class Sender:
         handle = asyncio.get_running_loop().call_later(pause, requeue)
         self._timers.add(handle)
 
-    def landed(self, flight: Flight, reply: Reply, attempt: int) -> None:
+    def landed(self, flight: InFlight, reply: Reply, attempt: int) -> None:
         """Tell those who wait for a flight its reply."""
         flight.reply, flight.attempt = reply, attempt
         self._tell(flight)
 
-    def _tell(self, flight: Flight) -> None:
+    def _tell(self, flight: InFlight) -> None:
         del self.flights[flight.key]
         self._tell_waiters(flight)
 
 
-def _owner(flight: Flight) -> str:
+def _owner(flight: InFlight) -> str:
     return identity_for(flight.model, flight.request)
 
 

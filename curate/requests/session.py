@@ -21,7 +21,7 @@ from curate.store.store import StoredReply
 
 
 @dataclass(frozen=True)
-class Job:
+class RowTask:
     """One row's work in one step.
 
     `start` returns a value, or a generator that yields requests or lists of them and returns the
@@ -43,7 +43,7 @@ class Outcome:
     keys: tuple[str, ...] = ()
 
 
-class Cursor:
+class TaskSession:
     """How far one job has come.
 
     `keys` and `attempts` are its history: what it asked, and which attempt of each reply it was
@@ -69,7 +69,7 @@ class Cursor:
     )
 
     def __init__(
-        self, index: int, job: Job, ended: Callable[[int, Outcome], None] = lambda *_: None
+        self, index: int, job: RowTask, ended: Callable[[int, Outcome], None] = lambda *_: None
     ) -> None:
         """Stand before the start of job number `index`; `ended` is told its outcome."""
         self.index, self.job, self.ended = index, job, ended

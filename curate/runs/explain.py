@@ -16,7 +16,7 @@ from curate.runs.rows import as_record, working_columns
 
 
 @dataclass
-class Life:
+class RowHistory:
     """One row's life. `events` are its ledger lines in the order of steps.
 
     `notes` are what steps remarked on it, by label; `partners` the rows that its events name,
@@ -32,7 +32,7 @@ class Life:
     events: list[dict[str, Any]] = field(default_factory=list)
     partners: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     exchanges: dict[str, dict[str, Any]] = field(default_factory=dict)
-    parents: list[Life] = field(default_factory=list)
+    parents: list[RowHistory] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -40,18 +40,18 @@ class Life:
         lines = [f"row {self.id}, {self.outcome}", f"came from {printable(self.origin)}"]
         for event in self.events:
             partner = f", because of {event['partner']}" if event["partner"] else ""
-            lines.append(f"{event['step']}: {said(event)}{partner}")
+            lines.append(f"{event['step']}: {describe(event)}{partner}")
         return "\n".join(lines)
 
 
-def said(event: Mapping[str, Any]) -> str:
+def describe(event: Mapping[str, Any]) -> str:
     """Return a ledger line in words: the outcome, the reason and the score."""
     reason = f": {printable(event['reason'])}" if event["reason"] else ""
     score = f" (score {event['score']:.6g})" if event["score"] is not None else ""
     return f"{event['outcome']}{reason}{score}"
 
 
-def explain(folder: Path, row: str) -> Life:
+def explain(folder: Path, row: str) -> RowHistory:
     """Return the life of one row, by the first digits of its id or as FILE:NUMBER.
 
     Raises:
@@ -69,11 +69,11 @@ def _recipe(folder: Path) -> dict[str, Any]:
     return dict(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
 
 
-def _life(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) -> Life:
+def _life(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) -> RowHistory:
     """Return a life with its parents' lives (to a bounded depth: a grown pool goes far back)."""
     section, row, place = _find(folder, row_id)
     labels = ["read", *recipe["labels"]]
-    life = Life(
+    life = RowHistory(
         id=row_id,
         outcome=section,
         origin=_origin(row, place, recipe),

@@ -18,7 +18,7 @@ COLUMN = "curate"
 ENDING = ("step", "reason", "score", "partner")
 
 
-def marks_of(row: Row) -> dict[str, Any]:
+def provenance_of(row: Row) -> dict[str, Any]:
     """Return a row's id, source and parents, and what steps gave and noted it, by label."""
     return {
         "id": row.id,
@@ -30,7 +30,7 @@ def marks_of(row: Row) -> dict[str, Any]:
     }
 
 
-def marked(record: Mapping[str, Any], marks: Mapping[str, Any]) -> dict[str, Any]:
+def with_provenance(record: Mapping[str, Any], marks: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record with its marks in a column of their own.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from curate.row import printable
-from curate.runs.spread import SHARES, Spread
+from curate.runs.spread import SHARES, ScoreDistribution
 
 # How every row ends; a run folder has a folder of each name.
 ENDINGS = ("kept", "used", "dropped", "failed")
@@ -25,7 +25,9 @@ class Failure(NamedTuple):
 
 
 def render(
-    summary: Mapping[str, Any], failures: Sequence[Failure] = (), scores: Sequence[Spread] = ()
+    summary: Mapping[str, Any],
+    failures: Sequence[Failure] = (),
+    scores: Sequence[ScoreDistribution] = (),
 ) -> str:
     """Return the funnel, the reasons and the spending of a run as plain text."""
     lines = [_totals(summary), "", *_funnel(summary), *_reasons(summary), *_scores(scores)]
@@ -72,7 +74,7 @@ def _reasons(summary: Mapping[str, Any]) -> list[str]:
     return ["", "dropped because", *_counted(found, summary["in"])] if found else []
 
 
-def _scores(scores: Sequence[Spread]) -> list[str]:
+def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:
     """Return what the scores of each step are: how many of each, or where shares of them end."""
     many = [one for one in scores if not one.counts]
     few = [one for one in scores if one.counts]

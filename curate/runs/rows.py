@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
 from curate.row import FIELD_TYPES, KINDS, Row
-from curate.runs.marks import ENDING, endings, marked, marks_of, with_endings
+from curate.runs.marks import ENDING, endings, provenance_of, with_endings, with_provenance
 
 if TYPE_CHECKING:
     import datasets
@@ -98,7 +98,9 @@ class Rows:
             rows = rows_of(working_columns(table, kind))
             for row, failure, end in zip(rows, failures, ends, strict=True):
                 record = {**as_record(row), **failure}
-                records.append(marked(record, {**marks_of(row), **end}) if marks else record)
+                records.append(
+                    with_provenance(record, {**provenance_of(row), **end}) if marks else record
+                )
         return records
 
     def to_pandas(self) -> pd.DataFrame:

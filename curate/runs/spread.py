@@ -11,7 +11,7 @@ MOST_COUNTED = 10
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
-class Spread(NamedTuple):
+class ScoreDistribution(NamedTuple):
     """The scores of one step: how many rows have one, and the scores at `SHARES` of these rows.
 
     `counts` holds how many rows have each score, where there are few different ones.
@@ -23,13 +23,13 @@ class Spread(NamedTuple):
     counts: tuple[tuple[float, int], ...] = ()
 
 
-def spreads(run: Path, labels: Iterable[str]) -> list[Spread]:
+def score_distributions(run: Path, labels: Iterable[str]) -> list[ScoreDistribution]:
     """Return the spread of every step's scores, where they differ; one step is held at a time."""
     found = (_spread(run / "ledger" / label, label) for label in labels)
     return [one for one in found if one is not None]
 
 
-def _spread(folder: Path, label: str) -> Spread | None:
+def _spread(folder: Path, label: str) -> ScoreDistribution | None:
     import numpy as np
     import pyarrow.parquet as pq
 
@@ -43,4 +43,4 @@ def _spread(folder: Path, label: str) -> Spread | None:
     values, counts = np.unique(scores, return_counts=True)
     few = len(values) <= MOST_COUNTED
     counted = zip(values.tolist(), counts.tolist(), strict=True) if few else ()
-    return Spread(label, len(scores), tuple(quantiles), tuple(counted))
+    return ScoreDistribution(label, len(scores), tuple(quantiles), tuple(counted))

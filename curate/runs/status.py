@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from curate.row import printable
 
 if TYPE_CHECKING:
-    from curate.store.budget import Tally
+    from curate.store.budget import Spent
 
 
-class Standing(NamedTuple):
+class RunStatus(NamedTuple):
     """What an unfinished run has spent; `tally` is absent where it asked nothing.
 
     `going` tells whether a process is at it now; `replies` counts those in its store, of all runs.
@@ -21,7 +21,7 @@ class Standing(NamedTuple):
     folder: Path
     going: bool
     store: Path | None = None
-    tally: Tally | None = None
+    tally: Spent | None = None
     replies: int = 0
 
     def __str__(self) -> str:
@@ -29,7 +29,7 @@ class Standing(NamedTuple):
         return "\n".join(_told(self))
 
 
-def standing(folder: Path) -> Standing | None:
+def status(folder: Path) -> RunStatus | None:
     """Return how the run in `folder` stands, or `None` where none has begun or it has finished."""
     from curate.runs.folder import RunFolder
 
@@ -39,13 +39,13 @@ def standing(folder: Path) -> Standing | None:
     going, path = _locked(run.state / "lock"), run.state / "store"
     store = Path(path.read_text(encoding="utf-8")) if path.is_file() else None
     if store is None or not (store / "store.db").is_file():
-        return Standing(folder, going, store)
+        return RunStatus(folder, going, store)
     from curate.store.budget import tally_of
     from curate.store.store import Store
 
     with Store.open(store) as opened:
         tally = tally_of(opened, run.run_id)
-        return Standing(folder, going, store, tally, opened.stats()["replies"])
+        return RunStatus(folder, going, store, tally, opened.stats()["replies"])
 
 
 def _locked(path: Path) -> bool:
@@ -60,7 +60,7 @@ def _locked(path: Path) -> bool:
     return not free
 
 
-def _told(one: Standing) -> Iterator[str]:
+def _told(one: RunStatus) -> Iterator[str]:
     folder = printable(str(one.folder))
     if one.going:
         yield f"{folder} is being run at this moment; its results appear together at its end"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.unit_vectors import UnitVectors
 from curate.select.arguments import count_of, directions_of, lines_of, numbers_of
 from curate.select.figures import cluster_entropy, nearest_distance, vendi_score
 
@@ -300,7 +300,7 @@ def nearest_chosen(vectors: Any, chosen: Any) -> Nearest:
     directions = directions_of(vectors)
     lines = np.array(lines_of(chosen, directions), np.int64)
     found = _closest(directions, lines)
-    cover = Cover(Directions.of(directions.vectors[lines]))
+    cover = Cover(UnitVectors.of(directions.vectors[lines]))
     for place, one in enumerate(lines):
         before = cover.nearest_of(place)
         found.line[one] = lines[before] if before >= 0 else -1
@@ -328,21 +328,21 @@ def _covered(vectors: Any, chosen: Any) -> np.ndarray:
     return covered
 
 
-def _closest(directions: Directions, chosen: np.ndarray) -> Nearest:
+def _closest(directions: UnitVectors, chosen: np.ndarray) -> Nearest:
     """Find the closest chosen row of every row that has a direction."""
     from curate.kernels.vectors.spherical_kmeans import closest_centres
 
     line, cosine = np.full(len(directions), -1), np.full(len(directions), np.nan)
     if len(chosen):
         able = np.flatnonzero(directions.lengths > 0)
-        centres = Directions.of(directions.vectors[chosen])
+        centres = UnitVectors.of(directions.vectors[chosen])
         line[able] = chosen[closest_centres(directions, able, centres, 1)[:, 0]]
         cosine[able] = directions.cosines(able, line[able])
     return Nearest(line, cosine)
 
 
 def _stand_for_all(
-    directions: Directions,
+    directions: UnitVectors,
     count: int,
     neighbours: int | None,
     budget: int,

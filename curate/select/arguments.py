@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.unit_vectors import UnitVectors
 
 
-def directions_of(vectors: Any) -> Directions:
+def directions_of(vectors: Any) -> UnitVectors:
     """Return vectors measured, or what was measured before."""
-    if isinstance(vectors, Directions):
+    if isinstance(vectors, UnitVectors):
         return vectors
     array = np.asarray(vectors)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"vectors must be numbers, found {array.dtype}")
-    return Directions.of(array)
+    return UnitVectors.of(array)
 
 
 def count_of(count: int) -> int:
@@ -36,7 +36,7 @@ def numbers_of(values: Any, size: int, name: str) -> np.ndarray:
     return array
 
 
-def lines_of(chosen: Any, directions: Directions) -> list[int]:
+def lines_of(chosen: Any, directions: UnitVectors) -> list[int]:
     """Return chosen lines, if they are lines with a direction."""
     lines = np.asarray(chosen, np.int64)
     if lines.ndim != 1 or (len(lines) and not 0 <= lines.min() <= lines.max() < len(directions)):

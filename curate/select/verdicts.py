@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.chunk import vectors
 from curate.kernels.arrays.groups import allowed_of
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.unit_vectors import UnitVectors
 from curate.select import nearest_chosen
 from curate.step import Verdicts
 
@@ -41,7 +41,7 @@ def verdicts_on(
     sketches: pa.Table,
     count: int | None,
     share: float | None,
-    choose: Callable[[Directions, int], np.ndarray],
+    choose: Callable[[UnitVectors, int], np.ndarray],
 ) -> Verdicts:
     """Keep the rows that `choose` chooses of the vectors; without an amount, keep all.
 
@@ -51,7 +51,7 @@ def verdicts_on(
     size = sketches.num_rows
     if count is None and share is None:
         return Verdicts(np.full(size, -1))
-    every = Directions.of(vectors(sketches, "vector"))
+    every = UnitVectors.of(vectors(sketches, "vector"))
     chosen = choose(every, allowed_of(size, count, share))
     nearest = nearest_chosen(every, chosen)
     code = np.where(every.lengths > 0, 0, 1)

@@ -31,7 +31,7 @@ _MOST_TOKENS, _MOST_COST = 1 << 40, 1 << 60
 
 
 @dataclass(frozen=True)
-class Tally:
+class Spent:
     """What a run has spent over all its processes; `reserved_usd` is not settled (yet, or ever).
 
     `sent` counts attempts. `cost_usd` counts a timed-out attempt at its upper bound.
@@ -48,14 +48,14 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class BudgetRefusal:
     """A reservation that would pass a ceiling; `final` when no settlement can make room for it."""
 
     error: CeilingReached
     final: bool
 
 
-class Spending:
+class Budget:
     """The tally of one run in one store, and its ceilings."""
 
     def __init__(
@@ -74,13 +74,13 @@ class Spending:
         sql = "INSERT OR IGNORE INTO spending (run) VALUES (?)"
         store.commit_now(lambda connection: connection.execute(sql, (run_id,)).rowcount)
 
-    def of(self, run_id: str) -> Spending:
+    def of(self, run_id: str) -> Budget:
         """Return the tally of another run in the same store, to settle what that one reserved."""
         other = copy.copy(self)
         other.run_id = run_id
         return other
 
-    def tally(self) -> Tally:
+    def tally(self) -> Spent:
         """Return what the run has spent so far."""
         return tally_of(self._store, self.run_id)
 
@@ -106,7 +106,7 @@ class Spending:
 
     def reserve(
         self, connection: sqlite3.Connection, attempts: Sequence[tuple[int, bool]]
-    ) -> list[Refusal | None]:
+    ) -> list[BudgetRefusal | None]:
         """Count attempts, inside a transaction, or say which ceiling bars each one.
 
         Args:
@@ -115,7 +115,7 @@ class Spending:
         """
         sql = "SELECT sent, settled, reserved FROM spending WHERE run = ?"
         sent, settled, reserved = connection.execute(sql, (self.run_id,)).fetchone()
-        before, retried, answers = (sent, reserved), 0, list[Refusal | None]()
+        before, retried, answers = (sent, reserved), 0, list[BudgetRefusal | None]()
         for bound, retry in attempts:
             refusal = self._refusal(sent, settled, reserved, bound)
             answers.append(refusal)
@@ -126,11 +126,11 @@ class Spending:
             self._add(connection, sent=sent, retried=retried, reserved=reserved)
         return answers
 
-    def _refusal(self, sent: int, settled: int, reserved: int, bound: int) -> Refusal | None:
+    def _refusal(self, sent: int, settled: int, reserved: int, bound: int) -> BudgetRefusal | None:
         if self.max_requests is not None and sent >= self.max_requests:
-            return Refusal(_out_of_requests(self.max_requests, sent), final=True)
+            return BudgetRefusal(_out_of_requests(self.max_requests, sent), final=True)
         if self._ceiling is not None and settled + reserved + bound > self._ceiling:
-            return Refusal(self._out_of_money(settled, reserved, bound), final=False)
+            return BudgetRefusal(self._out_of_money(settled, reserved, bound), final=False)
         return None
 
     def cancel(self, connection: sqlite3.Connection, bound: int, *, retry: bool) -> None:
@@ -189,12 +189,12 @@ class Spending:
         )
 
 
-def tally_of(store: Store, run_id: str) -> Tally:
+def tally_of(store: Store, run_id: str) -> Spent:
     """Return what a run has spent so far, without writing: nothing, where the store has no such."""
     rows = store.read(f"SELECT {_COLUMNS} FROM spending WHERE run = ?", (run_id,))
     values: list[Any] = [*rows[0]] if rows else [0] * len(_COLUMNS.split(","))
     values[-2:] = [values[-2] / PICO, values[-1] / PICO]
-    return Tally(*values)
+    return Spent(*values)
 
 
 def _plain(ceiling: float | None) -> str:

@@ -232,7 +232,7 @@ def _answer_all(writes: list[_Write]) -> None:
         write.answer()
 
 
-class Grouped(Generic[Item, T]):
+class GroupCommit(Generic[Item, T]):
     """Hand what piles up during one commit to the next one, as a single operation on a list."""
 
     def __init__(

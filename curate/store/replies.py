@@ -20,7 +20,7 @@ from curate.store.store import (
     find_replies,
     save_replies,
 )
-from curate.store.vectors import MISSING, Encoded, is_cut, vector_keys
+from curate.store.vectors import MISSING, EncodedVectors, is_cut, vector_keys
 
 # The finish reason of an `Embed` for which something came that is no vector.
 NO_VECTOR = "no vector"
@@ -70,7 +70,7 @@ def _save_vectors(
 ) -> StoredReply:
     reply = paid.reply
     cut = [number in reply.cut for number in range(len(texts))]
-    encoded = Encoded(vector_keys(paid.model, texts), reply.values, cut, paid.attempt)
+    encoded = EncodedVectors(vector_keys(paid.model, texts), reply.values, cut, paid.attempt)
     places = store.vectors.save(connection, paid.model, encoded)
     found = _reply(store, places, paid.key)
     counted = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}

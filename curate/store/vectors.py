@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS vectors (key BLOB NOT NULL UNIQUE, place INTEGER NOT 
 """
 
 
-class Segment(NamedTuple):
+class VectorSegment(NamedTuple):
     """A file of lines, each of `width` numbers."""
 
     number: int
@@ -72,7 +72,7 @@ class EncoderRoom(NamedTuple):
         return 4 * self.width * self.vectors
 
 
-class Encoded(NamedTuple):
+class EncodedVectors(NamedTuple):
     """What an encoder made of texts: a vector for each, and whether it read the whole text."""
 
     keys: Sequence[bytes]
@@ -107,7 +107,7 @@ class Vectors:
         """Take the store's folder and its reading connection; nothing is opened yet."""
         self.folder, self._execute = folder / "vectors", execute
         self._lock = threading.Lock()
-        self._known: dict[int, Segment] = {}
+        self._known: dict[int, VectorSegment] = {}
         self._maps: dict[int, tuple[mmap.mmap, np.ndarray]] = {}
         self._own: dict[str, _Writer] = {}
 
@@ -152,11 +152,11 @@ class Vectors:
             yield self.read(places[start : start + _BLOCK], width)
             self._let_go()
 
-    def _segment(self, number: int) -> Segment:
+    def _segment(self, number: int) -> VectorSegment:
         if number not in self._known:
             sql = "SELECT id, encoder, width FROM segments WHERE id = ?"
             (row,) = self._execute(sql, (number,))
-            self._known[number] = Segment(*row)
+            self._known[number] = VectorSegment(*row)
         return self._known[number]
 
     def _mapped(self, number: int, lines: int) -> np.ndarray:
@@ -170,7 +170,7 @@ class Vectors:
                 raise self._damaged(number, f"has {len(matrix)} lines where {lines} were written")
             return matrix
 
-    def _map(self, segment: Segment) -> tuple[mmap.mmap, np.ndarray]:
+    def _map(self, segment: VectorSegment) -> tuple[mmap.mmap, np.ndarray]:
         try:
             with segment.path(self.folder).open("rb") as file:
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -197,7 +197,9 @@ class Vectors:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def save(self, connection: sqlite3.Connection, encoder: str, encoded: Encoded) -> np.ndarray:
+    def save(
+        self, connection: sqlite3.Connection, encoder: str, encoded: EncodedVectors
+    ) -> np.ndarray:
         """Store vectors inside a transaction; return the places of the keys from now on.
 
         Where another process was first, its vector stays, unless it was none.
@@ -226,7 +228,7 @@ class Vectors:
         if writer is not None:
             writer.close()
         # By chance, not counted: after a rollback two processes would have the same number.
-        segment = Segment(1 + secrets.randbelow(_SEGMENTS), encoder, width)
+        segment = VectorSegment(1 + secrets.randbelow(_SEGMENTS), encoder, width)
         connection.execute("INSERT INTO segments (id, encoder, width) VALUES (?, ?, ?)", segment)
         self._own[encoder] = _Writer(segment, self.folder)
         # The reading connection does not see it before the commit.
@@ -240,7 +242,7 @@ class Vectors:
 
         No other process can be writing meanwhile: it waits for this transaction.
         """
-        by_encoder: dict[tuple[str, int], list[Segment]] = {}
+        by_encoder: dict[tuple[str, int], list[VectorSegment]] = {}
         for segment in _segments(connection):
             if segment.path(self.folder).is_file():
                 by_encoder.setdefault(segment[1:], []).append(segment)
@@ -251,7 +253,7 @@ class Vectors:
         named = {segment.path(self.folder) for segment in _segments(connection)}
         return [path for path in self.folder.glob("*/*.f32") if path not in named]
 
-    def _merge(self, connection: sqlite3.Connection, segments: Sequence[Segment]) -> None:
+    def _merge(self, connection: sqlite3.Connection, segments: Sequence[VectorSegment]) -> None:
         _, encoder, width = segments[0]
         marks = ",".join(str(segment.number) for segment in segments)
         sql = f"SELECT key, place FROM vectors WHERE place >> {_SEGMENT} IN ({marks}) ORDER BY 2"
@@ -291,7 +293,7 @@ class Vectors:
         counts = f"SELECT place >> {_SEGMENT}, COUNT(*) FROM vectors WHERE place > 0 GROUP BY 1"
         in_segment: dict[int, int] = dict(self._execute(counts, ()))
         found = Counter[tuple[str, int]]()
-        for segment in map(Segment._make, self._execute(_ALL_SEGMENTS, ())):
+        for segment in map(VectorSegment._make, self._execute(_ALL_SEGMENTS, ())):
             found[segment[1:]] += in_segment.get(segment.number, 0)
         return [EncoderRoom(*key, count) for key, count in sorted(found.items()) if count]
 
@@ -299,7 +301,7 @@ class Vectors:
 class _Writer:
     """A segment that this process appends to."""
 
-    def __init__(self, segment: Segment, folder: Path) -> None:
+    def __init__(self, segment: VectorSegment, folder: Path) -> None:
         self.segment, self._lines = segment, 0
         path = segment.path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -368,11 +370,11 @@ def _name(connection: sqlite3.Connection, places: Sequence[tuple[bytes, int]]) -
         )
 
 
-def _segments(connection: sqlite3.Connection) -> list[Segment]:
-    return [Segment._make(row) for row in connection.execute(_ALL_SEGMENTS).fetchall()]
+def _segments(connection: sqlite3.Connection) -> list[VectorSegment]:
+    return [VectorSegment._make(row) for row in connection.execute(_ALL_SEGMENTS).fetchall()]
 
 
-def _forget(connection: sqlite3.Connection, segment: Segment) -> None:
+def _forget(connection: sqlite3.Connection, segment: VectorSegment) -> None:
     """Let the texts of a segment whose file is gone be encoded again."""
     number = (segment.number,)
     connection.execute(f"DELETE FROM vectors WHERE place >> {_SEGMENT} = ?", number)

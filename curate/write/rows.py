@@ -22,7 +22,7 @@ from curate.read.shapes import names as shape_names
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.fields import dumps
 from curate.row import Row
-from curate.runs.marks import marked, marks_of
+from curate.runs.marks import provenance_of, with_provenance
 from curate.write.formats import Format, formats
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _records(tables: Iterable[pa.Table], shape: str | None, *, marks: bool) -> R
             for name in _SIDES.intersection(record):
                 if forms.setdefault(name, type(record[name])) is not type(record[name]):
                     raise UsageError(_other_form(row, name, record[name]))
-            yield marked(record, marks_of(row)) if marks else record
+            yield with_provenance(record, provenance_of(row)) if marks else record
 
 
 def _other_form(row: Row, name: str, value: Any) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from curate.cli import progress
-from curate.cli.progress import Line, clock, listening
+from curate.cli.progress import ProgressLine, clock, listening
 from curate.engine.options import Progress
 
 
@@ -25,7 +25,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_the_line_says_how_far_how_fast_and_how_long(time: Clock) -> None:
-    line = Line()
+    line = ProgressLine()
     assert line.text(Progress("reading", rows=1200)) == "reading | 1,200 rows | 0:00 elapsed"
     time.now += 60
     assert line.text(Progress("judge", 0, 4, 2000)).startswith("judge | ░░░░░░░░░░ 0% | 2,000 rows")
@@ -39,7 +39,7 @@ def test_the_line_says_how_far_how_fast_and_how_long(time: Clock) -> None:
 
 
 def test_texts_are_counted_while_they_are_encoded(time: Clock) -> None:
-    line = Line()
+    line = ProgressLine()
     progress = Progress("reading", rows=1000, texts=900, encoded=0, expected_rows=4000)
     line.text(progress)
     time.now += 20
@@ -73,19 +73,19 @@ def test_plain_lines_come_seldom_and_on_stderr(
 
 def test_what_brought_no_reply_is_told_by_cause() -> None:
     progress = Progress(sent=9, causes={"timeout": 1, "rate_limit": 1200})
-    assert " | 1,200 rate_limit | 1 timeout | " in Line().text(progress)
+    assert " | 1,200 rate_limit | 1 timeout | " in ProgressLine().text(progress)
 
 
 def test_batch_jobs_are_told_together() -> None:
     progress = Progress(rows=9, batches={"one": (40, 1000), "two": (2, 500)})
     said = "| batch jobs: 2 in progress, 42 of 1,500 requests done |"
-    assert said in Line().text(progress)
+    assert said in ProgressLine().text(progress)
     progress.batches.clear()
-    assert "batch" not in Line().text(progress)
+    assert "batch" not in ProgressLine().text(progress)
 
 
 def test_while_models_are_asked_the_rows_tell_how_long(time: Clock) -> None:
-    line = Line()
+    line = ProgressLine()
     line.text(Progress("reading"))
     time.now += 10
     asked = Progress("reading", rows=500, sent=150, asking=400, answered=100, busy=64)

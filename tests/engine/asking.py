@@ -11,7 +11,7 @@ from typing import Any
 from curate.ask import Ask, Reply, Request
 from curate.models.model import Price
 from curate.requests.driver import Driver, Job
-from curate.store.budget import Spending
+from curate.store.budget import Budget
 from curate.store.store import Store
 
 
@@ -65,7 +65,7 @@ def driver(
     """Open a store and a driver over one model, or over several by their names."""
     models = model if isinstance(model, dict) else {"model": model}
     with Store.open(folder / "store") as store:
-        spending = Spending(store, run_id, max_cost=max_cost, max_requests=max_requests)
+        spending = Budget(store, run_id, max_cost=max_cost, max_requests=max_requests)
         with Driver(store, models, spending=spending, **options) as opened:
             yield opened
 

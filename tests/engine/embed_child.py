@@ -14,7 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from curate import Pipeline
-from curate.encoders.sentence import Encoded, SentenceEncoder
+from curate.encoders.sentence import Encoding, SentenceEncoder
 from tests.engine.kinds.test_embed import SEEN, SameVector, rows
 
 ENCODER = "hf:sentence-transformers/all-MiniLM-L6-v2"
@@ -24,7 +24,7 @@ def write_down(log: Path) -> None:
     """Let the encoder append to `log` how many texts it has computed."""
     original = SentenceEncoder.encode
 
-    def encode(self: SentenceEncoder, texts: Sequence[str], *rest: Any) -> Encoded:
+    def encode(self: SentenceEncoder, texts: Sequence[str], *rest: Any) -> Encoding:
         found = original(self, texts, *rest)
         with log.open("a") as file:
             file.write(f"{len(texts)}\n")

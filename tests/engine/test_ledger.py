@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate.engine.ledger import Tally
+from curate.engine.ledger import StepTally
 
 
 @pytest.mark.parametrize(
@@ -16,14 +16,14 @@ from curate.engine.ledger import Tally
     ],
 )
 def test_parts_that_a_step_works_on_at_once_count_once(spans, seconds):
-    tally = Tally()
+    tally = StepTally()
     for span in spans:
-        tally.add(Tally(spans=[span]))
+        tally.add(StepTally(spans=[span]))
     assert tally.seconds == seconds
     assert tally.to_json("a", "b")["seconds"] == seconds
 
 
 def test_work_is_noted_from_its_beginning():
-    tally = Tally()
+    tally = StepTally()
     tally.worked(-1e9)
     assert tally.seconds > 1e9

@@ -15,7 +15,7 @@ from curate.ask import Ask, Reply, Request
 from curate.chunk import table_of
 from curate.engine.local import ASKING_PARTS, Local
 from curate.engine.plan import Segment
-from curate.engine.segment import PartState, Settings
+from curate.engine.segment import PartitionState, Settings
 from curate.engine.workspace import Workspace
 from curate.row import Message, Row
 
@@ -25,7 +25,7 @@ from .contract_steps import Judge
 SEGMENT = Segment((Judge(model="model", at_least=None),), None)
 
 
-def part(number: int, rows: int = 4) -> PartState:
+def part(number: int, rows: int = 4) -> PartitionState:
     """Return a part of rows whose answers name the part."""
     made = []
     for n in range(rows):
@@ -34,7 +34,7 @@ def part(number: int, rows: int = 4) -> PartState:
             Row(id=f"{number:016x}{n:016x}", seq=(0, 0, number * rows + n), kind="sft",
                 fields={"messages": turns}, source="test")
         )  # fmt: skip
-    return PartState(number, table_of(made))
+    return PartitionState(number, table_of(made))
 
 
 class Waiting(Answering):
@@ -82,7 +82,7 @@ def test_no_place_is_empty_between_two_parts(tmp_path: Path) -> None:
 def test_parts_are_read_only_a_few_ahead(tmp_path: Path) -> None:
     read: list[int] = []
 
-    def parts() -> Iterator[PartState]:
+    def parts() -> Iterator[PartitionState]:
         for number in range(9):
             read.append(number)
             yield part(number)

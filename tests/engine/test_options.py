@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from curate import Pipeline
-from curate.engine.options import RunOptions, told_in_python
+from curate.engine.options import RunOptions, with_python_names
 from curate.errors import UsageError
 from curate.steps import Length
 
@@ -48,11 +48,11 @@ def test_a_misspelt_option_is_told_the_right_one() -> None:
 
 
 def test_flags_are_called_by_their_names_in_python() -> None:
-    with pytest.raises(UsageError) as caught, told_in_python():
+    with pytest.raises(UsageError) as caught, with_python_names():
         raise UsageError("give --run RUN, or add --replace; --set and --model are none of run's")
     note = "in Python, flags are arguments of run: run(run=..., replace=True)"
     assert caught.value.__notes__ == [note]
-    with pytest.raises(UsageError) as plain, told_in_python():
+    with pytest.raises(UsageError) as plain, with_python_names():
         raise UsageError("nothing to translate")
     assert not hasattr(plain.value, "__notes__")
 

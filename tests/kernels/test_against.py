@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from curate.kernels.sets import jaccard_against
 from curate.kernels.vectors import cross_dataset as cosine_against
-from curate.kernels.vectors.low_precision import FloatScreen, HalfScreen
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.low_precision import BFloat16Prefilter, Float32Prefilter
+from curate.kernels.vectors.unit_vectors import UnitVectors
 from tests.kernels.test_cosine import clustered
 
 SETS = st.lists(st.sets(st.integers(0, 12), max_size=9), max_size=25)
@@ -51,7 +51,7 @@ def test_the_most_similar_other_set_is_found(own, others, similarity, cuts):
         )
 
 
-@pytest.mark.parametrize("screen", [FloatScreen(), HalfScreen()])
+@pytest.mark.parametrize("screen", [Float32Prefilter(), BFloat16Prefilter()])
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(0, 50),
@@ -60,7 +60,7 @@ def test_the_most_similar_other_set_is_found(own, others, similarity, cuts):
 )
 @settings(max_examples=25)
 def test_the_closest_other_vector_is_found(screen, seed, count, more, block):
-    every = Directions.of(clustered(seed, count + more))
+    every = UnitVectors.of(clustered(seed, count + more))
     found = cosine_against.closest_other(every, count, 0.85, block=block, screen=screen)
     others = np.arange(count, count + more)
     for line in range(count):

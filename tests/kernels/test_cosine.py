@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from curate.kernels.vectors import all_pairs as cosine_join
 from curate.kernels.vectors.all_pairs import neighbours
 from curate.kernels.vectors.greedy_walk import walk_neighbours, walk_searching
-from curate.kernels.vectors.low_precision import FloatScreen, HalfScreen
-from curate.kernels.vectors.unit_vectors import Directions, cosines_between
+from curate.kernels.vectors.low_precision import BFloat16Prefilter, Float32Prefilter
+from curate.kernels.vectors.unit_vectors import UnitVectors, cosines_between
 
 
 def clustered(seed, count, width=12, groups=6, spread=0.3):
@@ -60,7 +60,7 @@ def same(one, other):
 @pytest.mark.parametrize("width", [1, 5, 32, 33, 384])
 def test_a_cosine_is_that_of_exact_arithmetic_up_to_its_last_digits(width):
     vectors = np.random.default_rng(width).standard_normal((6, width)).astype(np.float32)
-    own = Directions.of(vectors)
+    own = UnitVectors.of(vectors)
     left, right = np.triu_indices(6, 1)
     expected = [naive_cosine(vectors[a], vectors[b]) for a, b in zip(left, right, strict=True)]
     assert np.allclose(own.cosines(left, right), expected, rtol=0, atol=1e-14)
@@ -70,7 +70,7 @@ def test_a_cosine_is_that_of_exact_arithmetic_up_to_its_last_digits(width):
 def test_the_order_of_summation_is_pinned():
     # These numbers lose digits in every other order: a faster one must not slip in.
     line = np.array([[1e8, 1.0, -1e8, 1.0] * 16 + [3.0] * 5], np.float32)
-    own, ones = Directions.of(line), Directions.of(np.ones((1, 69), np.float32))
+    own, ones = UnitVectors.of(line), UnitVectors.of(np.ones((1, 69), np.float32))
     lanes = np.zeros(32)
     for start in range(0, 69, 32):
         part = line[0, start : start + 32].astype(np.float64)
@@ -84,7 +84,7 @@ def test_the_order_of_summation_is_pinned():
 
 def test_equal_vectors_have_the_cosine_one_and_zeros_have_none():
     vectors = np.array([[0.1, 0.2, 0.7], [0.1, 0.2, 0.7], [0, 0, 0], [-0.0, 0, 0]], np.float32)
-    own = Directions.of(vectors)
+    own = UnitVectors.of(vectors)
     assert own.first.tolist() == [0, 0, 2, 2]
     assert own.distinct().tolist() == [0]
     assert own.cosines(np.array([0]), np.array([1])).tolist() == [1.0]
@@ -96,22 +96,22 @@ def test_vectors_that_are_not_finite_are_refused():
         vectors = np.ones((3, 2), np.float32)
         vectors[1, 1] = wrong
         with pytest.raises(ValueError, match="vector 1 holds a NaN or an infinity"):
-            Directions.of(vectors)
+            UnitVectors.of(vectors)
     with pytest.raises(ValueError, match="must be a matrix"):
-        Directions.of(np.ones(3, np.float32))
+        UnitVectors.of(np.ones(3, np.float32))
 
 
 # -- the join -------------------------------------------------------------------------------------
 
 
-SCREENS = [FloatScreen(), HalfScreen()]
+SCREENS = [Float32Prefilter(), BFloat16Prefilter()]
 
 
 @pytest.mark.parametrize("screen", SCREENS)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 90), block=st.sampled_from([1, 7, 64]))
 @settings(max_examples=25)
 def test_all_pairs_are_found_whatever_the_blocks_and_the_screen(screen, seed, count, block):
-    own = Directions.of(clustered(seed, count))
+    own = UnitVectors.of(clustered(seed, count))
     lines = own.distinct()
     a, b = np.triu_indices(len(lines), 1)
     cosines = own.cosines(lines[a], lines[b])
@@ -135,7 +135,7 @@ def test_all_pairs_are_found_whatever_the_blocks_and_the_screen(screen, seed, co
 def test_no_product_of_a_screen_is_further_off_than_its_margin(screen):
     random = np.random.default_rng(3)
     near = random.standard_normal((1, 384)) + 0.4 * random.standard_normal((200, 384))
-    own = Directions.of(near.astype(np.float32))
+    own = UnitVectors.of(near.astype(np.float32))
     prepared = screen.prepare(own.vectors, own.lengths)
     left, right = np.triu_indices(200, 1)
     cosines = own.cosines(left, right)
@@ -147,7 +147,7 @@ def test_no_product_of_a_screen_is_further_off_than_its_margin(screen):
 
 
 def test_more_pairs_than_first_room_are_all_written_down():
-    own = Directions.of(clustered(1, 400, groups=1, spread=0.01))
+    own = UnitVectors.of(clustered(1, 400, groups=1, spread=0.01))
     found = neighbours(own, 0.5)
     count = len(own.distinct())
     assert found.pairs == count * (count - 1) // 2 > 4096
@@ -155,7 +155,7 @@ def test_more_pairs_than_first_room_are_all_written_down():
 
 def test_pairs_above_the_budget_are_not_held(monkeypatch):
     monkeypatch.setattr(cosine_join, "_WAVE", 2)
-    own = Directions.of(clustered(1, 200, groups=1, spread=0.01))
+    own = UnitVectors.of(clustered(1, 200, groups=1, spread=0.01))
     count = len(own.distinct())
     needed = cosine_join.BYTES_PER_PAIR * count * (count - 1) // 2
     assert neighbours(own, 0.5, budget=needed - 1, block=16) is None
@@ -174,14 +174,14 @@ def test_pairs_above_the_budget_are_not_held(monkeypatch):
 )
 @settings(max_examples=25)
 def test_both_walks_are_the_definition(screen, seed, count, block, similarity):
-    own = Directions.of(clustered(seed, count))
+    own = UnitVectors.of(clustered(seed, count))
     order = np.random.default_rng(seed).permutation(count)
     expected = naive_walk(own, order, similarity)
     found = neighbours(own, similarity, screen=screen)
     assert same(walk_neighbours(own, found, order, similarity), expected)
     assert same(walk_searching(own, order, similarity, block=block, screen=screen), expected)
     # Neighbours that reach further down decide the same.
-    further = neighbours(own, similarity / 2 + 0.06, screen=FloatScreen())
+    further = neighbours(own, similarity / 2 + 0.06, screen=Float32Prefilter())
     if similarity / 2 + 0.06 <= similarity:
         assert same(walk_neighbours(own, further, order, similarity), expected)
 
@@ -189,7 +189,7 @@ def test_both_walks_are_the_definition(screen, seed, count, block, similarity):
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 60))
 @settings(max_examples=25)
 def test_kept_vectors_are_apart_and_every_dropped_one_has_its_witness(seed, count):
-    own = Directions.of(clustered(seed, count))
+    own = UnitVectors.of(clustered(seed, count))
     partner, score = walk_searching(own, np.arange(count), 0.9)
     kept = np.flatnonzero((partner < 0) & (own.lengths > 0))
     a, b = np.triu_indices(len(kept), 1)
@@ -206,8 +206,8 @@ def test_shuffled_lines_under_one_total_order_keep_the_same_set(seed, count):
     random = np.random.default_rng(seed)
     vectors, rank, shuffle = clustered(seed, count), random.permutation(count), None
     shuffle = random.permutation(count)
-    partner, _ = walk_searching(Directions.of(vectors), np.argsort(rank), 0.9)
-    moved, _ = walk_searching(Directions.of(vectors[shuffle]), np.argsort(rank[shuffle]), 0.9)
+    partner, _ = walk_searching(UnitVectors.of(vectors), np.argsort(rank), 0.9)
+    moved, _ = walk_searching(UnitVectors.of(vectors[shuffle]), np.argsort(rank[shuffle]), 0.9)
     assert set(np.flatnonzero(partner < 0)) == set(shuffle[np.flatnonzero(moved < 0)])
 
 
@@ -225,7 +225,7 @@ def test_shuffled_lines_under_one_total_order_keep_the_same_set(seed, count):
     ids=["empty", "no text", "one", "all equal", "all zero", "all apart", "zeros between"],
 )
 def test_the_ends_of_the_scale(vectors, partner):
-    own = Directions.of(vectors.astype(np.float32))
+    own = UnitVectors.of(vectors.astype(np.float32))
     order = np.arange(len(vectors))
     assert walk_searching(own, order, 0.9).partner.tolist() == partner
     found = neighbours(own, 0.9)

@@ -19,24 +19,24 @@ from curate.models.providers.openai_batch import OpenAIBatch
 from curate.requests.batch import collect, submit
 from curate.requests.batch import poll as follow
 from curate.requests.batch import queue as batch
-from curate.requests.batch.records import Jobs
+from curate.requests.batch.records import BatchJobs
 from tests.engine.contract_steps import Judge, numbered
 from tests.models.chaos_child import Respond
 
 # In the order in which a job passes them: what is called, and whether it ends here before it runs
 # or after, where the arguments or the result are such.
 STATES: dict[str, tuple[Any, str, str, Callable[[Any], bool]]] = {
-    "written down": (batch.Lane, "_opened", "before", lambda call: True),
-    "file written": (submit.Submitting, "_write", "after", lambda call: True),
+    "written down": (batch.BatchQueue, "_opened", "before", lambda call: True),
+    "file written": (submit.BatchSubmitter, "_write", "after", lambda call: True),
     "uploaded": (OpenAIBatch, "upload", "after", lambda call: True),
-    "upload noted": (Jobs, "note", "after", lambda call: "file" in call),
-    "about to be made": (Jobs, "note", "after", lambda call: call.get("sent_at") is not None),
+    "upload noted": (BatchJobs, "note", "after", lambda call: "file" in call),
+    "about to be made": (BatchJobs, "note", "after", lambda call: call.get("sent_at") is not None),
     "made": (OpenAIBatch, "create", "after", lambda call: True),
-    "noted": (Jobs, "note", "after", lambda call: "remote" in call),
+    "noted": (BatchJobs, "note", "after", lambda call: "remote" in call),
     "in progress": (OpenAIBatch, "retrieve", "after", lambda call: not call["result"].ended),
     "completed": (OpenAIBatch, "retrieve", "after", lambda call: call["result"].ended),
-    "partly collected": (collect.Collecting, "_settle", "after", lambda call: True),
-    "collected": (batch.Lane, "_over", "before", lambda call: True),
+    "partly collected": (collect.BatchCollector, "_settle", "after", lambda call: True),
+    "collected": (batch.BatchQueue, "_over", "before", lambda call: True),
 }
 
 

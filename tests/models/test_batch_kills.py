@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 import pytest
 
-from curate.store.budget import Spending, Tally
+from curate.store.budget import Budget, Spent
 from curate.store.store import Store
 from tests.engine.conftest import fingerprint
 from tests.engine.contract_steps import number_in
@@ -61,11 +61,11 @@ def finished(process: subprocess.Popen[bytes]) -> int:
     return process.returncode
 
 
-def tally(folder: Path) -> Tally:
+def tally(folder: Path) -> Spent:
     with Store.open(folder / "store") as store:
         assert store.read("SELECT COUNT(*) FROM batch_lines")[0][0] == 0
         run_id = store.read("SELECT run FROM spending")[0][0]
-        return Spending(store, run_id).tally()
+        return Budget(store, run_id).tally()
 
 
 class Calm(NamedTuple):
@@ -74,7 +74,7 @@ class Calm(NamedTuple):
     files: dict[str, str]
     asked: Counter[str]
     jobs: int
-    spent: Tally
+    spent: Spent
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curate.store.budget import Spending
+from curate.store.budget import Budget
 from curate.store.store import Store
 from tests.engine.conftest import fingerprint
 from tests.engine.contract_steps import number_in
@@ -98,7 +98,7 @@ def test_twenty_kills_change_no_byte_and_ask_nothing_answered_again(tmp_path: Pa
     assert fingerprint(folder / "run") == want
     with Store.open(folder / "store") as store:
         run_id = store.read("SELECT run FROM spending")[0][0]
-        tally = Spending(store, run_id, max_cost=5.0).tally()
+        tally = Budget(store, run_id, max_cost=5.0).tally()
         assert tally.sent >= len(server.received)
         assert tally.cost_usd + tally.reserved_usd <= 5.0
 

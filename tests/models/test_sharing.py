@@ -7,17 +7,19 @@ from typing import Any
 
 from curate.ask import Ask
 from curate.models.model import open_model
-from curate.requests.session import Job
+from curate.requests.session import RowTask
 from tests.engine.asking import driver
 
 from .chaos import Answer, Received, Server, chat
 
 
-def asked(text: str = "same prompt", *, shares: bool = True, salt: str = "", **fields: Any) -> Job:
+def asked(
+    text: str = "same prompt", *, shares: bool = True, salt: str = "", **fields: Any
+) -> RowTask:
     def start() -> Any:
         return (yield Ask.text(text, max_tokens=16, **fields)).text
 
-    return Job(start, salt=salt, shares=shares)
+    return RowTask(start, salt=salt, shares=shares)
 
 
 def test_equal_prompts_at_two_endpoints_never_share(tmp_path: Path) -> None:

@@ -8,7 +8,12 @@ import random
 import pytest
 
 from curate.errors import PermanentFault, StoppedShort, TemporaryFault
-from curate.requests.concurrency import BREAK_AFTER, GIVE_UP_AFTER, RECOVERY_SECONDS, Gate
+from curate.requests.concurrency import (
+    BREAK_AFTER,
+    GIVE_UP_AFTER,
+    RECOVERY_SECONDS,
+    AdaptiveLimiter,
+)
 
 
 class Clock:
@@ -25,7 +30,7 @@ BUSY = TemporaryFault("busy", cause="rate_limit")
 
 
 def test_a_burst_of_refusals_halves_once() -> None:
-    gate = Gate(64, "m", clock := Clock())
+    gate = AdaptiveLimiter(64, "m", clock := Clock())
     gate.busy = 64
     began = gate.began()
     clock.now += 1
@@ -39,7 +44,7 @@ def test_a_burst_of_refusals_halves_once() -> None:
 
 @pytest.mark.parametrize("latency", [0.02, 0.4])
 def test_the_full_rate_is_back_within_ten_seconds_of_answers(latency: float) -> None:
-    gate = Gate(64, "m", clock := Clock())
+    gate = AdaptiveLimiter(64, "m", clock := Clock())
     for _ in range(10):
         clock.now += 0.1
         gate.failed(BUSY, gate.began())
@@ -53,7 +58,7 @@ def test_the_full_rate_is_back_within_ten_seconds_of_answers(latency: float) -> 
 
 def level(share: float, latency: float = 0.05) -> float:
     """Return the mean concurrency of a minute of which a share of attempts is refused."""
-    gate, dice, levels = Gate(64, "m", clock := Clock()), random.Random(3), []
+    gate, dice, levels = AdaptiveLimiter(64, "m", clock := Clock()), random.Random(3), []
     while clock.now < 160:
         gate.busy = gate.places
         began = gate.began()
@@ -71,14 +76,14 @@ def test_a_few_errors_cost_few_places_and_many_cost_most() -> None:
 
 
 def test_a_broken_reply_is_no_overload() -> None:
-    gate = Gate(8, "m", Clock())
+    gate = AdaptiveLimiter(8, "m", Clock())
     gate.failed(TemporaryFault("no JSON", cause="malformed"), gate.began())
     gate.failed(PermanentFault("no such model"), gate.began())
     assert gate.allowed == 8
 
 
 def test_the_breaker_pauses_says_so_and_ends_the_run(caplog: pytest.LogCaptureFixture) -> None:
-    gate = Gate(8, "judge", clock := Clock())
+    gate = AdaptiveLimiter(8, "judge", clock := Clock())
     for _ in range(BREAK_AFTER):
         assert gate.admits
         began = gate.began()
@@ -104,7 +109,7 @@ def test_the_breaker_pauses_says_so_and_ends_the_run(caplog: pytest.LogCaptureFi
 
 def test_an_answer_closes_the_breaker(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    gate = Gate(8, "judge", clock := Clock())
+    gate = AdaptiveLimiter(8, "judge", clock := Clock())
     for _ in range(BREAK_AFTER):
         gate.failed(BUSY, gate.began())
     assert gate.wait() <= 0, "one burst is no silence"
@@ -121,7 +126,7 @@ def test_an_answer_closes_the_breaker(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_few_requests_that_never_get_an_answer_do_not_trip_the_breaker() -> None:
     clock = Clock()
-    gate = Gate(8, clock=clock)
+    gate = AdaptiveLimiter(8, clock=clock)
     for number in range(10 * BREAK_AFTER):
         clock.now += 1.0
         key = str(number % 3)

@@ -17,7 +17,7 @@ import pytest
 from curate.ask import Ask, Reply
 from curate.requests.driver import Job
 from curate.requests.scheduler import BATCH
-from curate.store.budget import Spending
+from curate.store.budget import Budget
 from curate.store.store import Store
 from tests.engine.asking import Answering, chain, driver, one
 
@@ -155,7 +155,7 @@ def test_two_processes_share_one_store(tmp_path: Path) -> None:
     assert len(stored_keys(tmp_path)) == 800
     sends = sum(len((tmp_path / f"log{n}").read_text().split()) for n in range(2))
     with Store.open(tmp_path / "store") as store:
-        assert Spending(store, "run").tally().sent == sends
+        assert Budget(store, "run").tally().sent == sends
         assert store.stats()["replies"] == 800
 
 

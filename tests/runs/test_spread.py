@@ -4,7 +4,7 @@ from pathlib import Path
 
 from curate import Pipeline
 from curate.pipeline import Result
-from curate.runs.spread import Spread, spreads
+from curate.runs.spread import ScoreDistribution, score_distributions
 from curate.steps import Exact, Length
 
 
@@ -17,7 +17,9 @@ def test_scores_are_spread_over_the_rows_that_have_one(tmp_path: Path) -> None:
     ]
     result = Pipeline(steps).run(rows, run=tmp_path / "run")
     labels = ["length", "question", "exact"]
-    assert spreads(result.folder, labels) == [Spread("length", 100, (1, 10, 25, 50, 75, 90, 100))]
+    assert score_distributions(result.folder, labels) == [
+        ScoreDistribution("length", 100, (1, 10, 25, 50, 75, 90, 100))
+    ]
     said = Result.open(result.folder).report(scores=True)
     section = next(part.splitlines() for part in said.split("\n\n") if part.startswith("scores"))
     assert section[0].split() == [
@@ -38,6 +40,6 @@ def test_scores_are_spread_over_the_rows_that_have_one(tmp_path: Path) -> None:
 def test_few_marks_are_counted_each(tmp_path: Path) -> None:
     rows = [{"instruction": "x", "output": "w " * n} for n in (1, 1, 1, 2, 5)]
     result = Pipeline([Length(on="response")]).run(rows, run=tmp_path / "run")
-    (one,) = spreads(result.folder, ["length"])
+    (one,) = score_distributions(result.folder, ["length"])
     assert one.counts == ((1, 3), (2, 1), (5, 1))
     assert "\n  length  3 of 1, 1 of 2, 1 of 5\n" in result.report(scores=True)

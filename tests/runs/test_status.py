@@ -9,7 +9,7 @@ from curate import Pipeline
 from curate.errors import CeilingReached, UsageError
 from curate.pipeline import Result
 from curate.runs.folder import RunFolder
-from curate.runs.status import standing
+from curate.runs.status import status
 from curate.steps import Length, Rubric
 from curate.system.posix import FileLock
 
@@ -32,7 +32,7 @@ def stopped(tmp_path: Path) -> Path:
 
 
 def test_a_stopped_run_tells_what_it_spent(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = standing(stopped)
+    found = status(stopped)
     assert found is not None and found.tally is not None
     assert (found.going, found.tally.sent, found.replies) == (False, 2, 2)
     said = str(found)
@@ -50,7 +50,7 @@ def test_a_stopped_run_tells_what_it_spent(stopped: Path, monkeypatch: pytest.Mo
 
 def test_a_run_in_progress_is_told_from_a_stopped_one(stopped: Path) -> None:
     with RunFolder(stopped).lock():
-        assert "is being run at this moment" in str(standing(stopped))
+        assert "is being run at this moment" in str(status(stopped))
     lock = FileLock(stopped / ".state" / "lock")
     assert lock.take(), "looking at a run leaves no lock behind"
     lock.release()
@@ -58,12 +58,12 @@ def test_a_run_in_progress_is_told_from_a_stopped_one(stopped: Path) -> None:
 
 def test_nothing_is_told_of_a_finished_run_or_none(tmp_path: Path) -> None:
     Pipeline([Length(min=1)]).run(ROWS, run=tmp_path / "run")
-    assert standing(tmp_path / "run") is None
-    assert standing(tmp_path / "nosuch") is None
+    assert status(tmp_path / "run") is None
+    assert status(tmp_path / "nosuch") is None
     (tmp_path / "run" / "report.json").unlink()
-    assert "requests   none" in str(standing(tmp_path / "run"))
+    assert "requests   none" in str(status(tmp_path / "run"))
 
 
 def test_a_run_whose_store_is_gone_says_so(stopped: Path) -> None:
     (stopped.parent / "store" / "store.db").unlink()
-    assert "requests   unknown: its store is gone" in str(standing(stopped))
+    assert "requests   unknown: its store is gone" in str(status(stopped))

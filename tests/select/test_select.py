@@ -9,8 +9,8 @@ import pytest
 from curate import select
 from curate.kernels.vectors.coverage import Cover
 from curate.kernels.vectors.knn import neighbour_lists
-from curate.kernels.vectors.low_precision import FloatScreen, HalfScreen, prepared
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.low_precision import BFloat16Prefilter, Float32Prefilter, prepared
+from curate.kernels.vectors.unit_vectors import UnitVectors
 
 CASES = 500
 
@@ -37,7 +37,7 @@ def cosines(vectors):
     """Return all cosines in float64; NaN for zeros."""
     size = len(vectors)
     left, right = np.repeat(np.arange(size), size), np.tile(np.arange(size), size)
-    return Directions.of(vectors).cosines(left, right).reshape(size, size)
+    return UnitVectors.of(vectors).cosines(left, right).reshape(size, size)
 
 
 def ordered_sum(terms):
@@ -267,7 +267,7 @@ def test_neighbours_are_the_nearest_ones():
     for number, (_, vectors, _) in enumerate(cases(10)):
         itself, many = bool(number % 2), number % 7 + 1
         lists = neighbour_lists(
-            Directions.of(vectors), many, itself=itself, block=number % 3 + 1, tile=number % 5 + 1
+            UnitVectors.of(vectors), many, itself=itself, block=number % 3 + 1, tile=number % 5 + 1
         )
         cosine, rows = cosines(vectors), able(vectors)
         for row in range(len(vectors)):
@@ -285,9 +285,9 @@ def test_neighbours_are_the_same_by_any_screen_and_blocks(itself, spread):
     centres = rng.normal(size=(5, 24))
     vectors = centres[rng.integers(0, 5, 300)] + spread * rng.normal(size=(300, 24))
     vectors[[7, 70]] = 0
-    own = Directions.of(vectors.astype(np.float32))
-    one = neighbour_lists(own, 9, itself=itself, screen=FloatScreen())
-    for screen, block, tile in ((HalfScreen(), 256, 8192), (HalfScreen(), 40, 64)):
+    own = UnitVectors.of(vectors.astype(np.float32))
+    one = neighbour_lists(own, 9, itself=itself, screen=Float32Prefilter())
+    for screen, block, tile in ((BFloat16Prefilter(), 256, 8192), (BFloat16Prefilter(), 40, 64)):
         other = neighbour_lists(own, 9, itself=itself, screen=screen, block=block, tile=tile)
         assert one.lines.tolist() == other.lines.tolist()
         assert one.cosines.tobytes() == other.cosines.tobytes()
@@ -299,10 +299,10 @@ def test_neighbours_are_the_same_by_any_screen_and_blocks(itself, spread):
 
 
 def test_what_a_screen_measures_bounds_its_errors():
-    own = Directions.of(np.random.default_rng(18).normal(size=(300, 384)).astype(np.float32))
+    own = UnitVectors.of(np.random.default_rng(18).normal(size=(300, 384)).astype(np.float32))
     lines = np.arange(300)
     exact = cosines(own.vectors)
-    for screen in (FloatScreen(), HalfScreen()):
+    for screen in (Float32Prefilter(), BFloat16Prefilter()):
         ready = prepared(screen, own, lines)
         off = np.abs(screen.floats(screen.products(ready, ready)) - exact).max()
         assert off <= screen.measured_margin(ready, own, lines) <= screen.margin(384)
@@ -397,7 +397,7 @@ def test_lengths_do_not_matter(length):
 
 
 def test_a_cover_is_nearest_to_a_chosen_line_itself():
-    cover = Cover(Directions.of(np.eye(3, dtype=np.float32)))
+    cover = Cover(UnitVectors.of(np.eye(3, dtype=np.float32)))
     assert [cover.nearest_of(line) for line in range(3)] == [-1, -1, -1]
     for line in (2, 0):
         cover.add(line)

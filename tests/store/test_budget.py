@@ -21,7 +21,7 @@ from curate.requests.driver import Job
 from curate.row import Message
 from curate.store.budget import (
     PICO,
-    Spending,
+    Budget,
     _plain,
     bill_of,
     cost,
@@ -343,7 +343,7 @@ def test_a_killed_process_leaves_its_reservations_counted(tmp_path: Path) -> Non
     process.kill()
     assert process.wait() == -signal.SIGKILL
     with Store.open(tmp_path / "store") as store:
-        spending = Spending(store, "run", max_cost=1.0)
+        spending = Budget(store, "run", max_cost=1.0)
         tally = spending.tally()
         bound = cost(PRICE, prompt_bound(Ask.text("0")), 16) / PICO
         # Four were sent; half as many were reserved and ready for the next free place.
@@ -360,7 +360,7 @@ def test_two_processes_of_one_run_keep_one_ceiling(tmp_path: Path) -> None:
     # One may stop while the other still holds two reservations for places that it then needs not.
     assert 118 <= sent <= 120
     with Store.open(tmp_path / "store") as store:
-        tally = Spending(store, "run").tally()
+        tally = Budget(store, "run").tally()
     assert (tally.sent, tally.input_tokens, tally.output_tokens) == (sent, 5 * sent, 2 * sent)
     assert tally.reserved_usd == 0
     assert tally.cost_usd == pytest.approx(sent * 25e-6)

@@ -13,7 +13,7 @@ import pytest
 
 from curate.ask import Ask, Reply
 from curate.errors import DiskFull, StoreError
-from curate.store.commit import BALLAST_BYTES, Committer, Grouped
+from curate.store.commit import BALLAST_BYTES, Committer, GroupCommit
 from curate.store.store import Paid, Store, save_replies
 from tests.engine.asking import Answering, driver, one
 
@@ -101,7 +101,7 @@ def test_a_bad_item_of_a_group_is_alone_with_its_error(tmp_path: Path) -> None:
         return [10 * item for item in items]
 
     async def all_of(store: Store) -> list[object]:
-        grouped = Grouped(store.commit, operate)
+        grouped = GroupCommit(store.commit, operate)
         first = asyncio.create_task(grouped(0))
         await asyncio.sleep(0)
         rest = (grouped(n) for n in range(1, 6))

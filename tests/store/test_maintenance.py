@@ -20,12 +20,12 @@ from curate.row import Row
 from curate.step import Verdicts, Whole, dataclass
 from curate.store import maintenance as upkeep
 from curate.store.store import Store
-from curate.store.vectors import Encoded, EncoderRoom, vector_keys
+from curate.store.vectors import EncodedVectors, EncoderRoom, vector_keys
 
 
 def put(store: Store, encoder: str, texts: Sequence[str], width: int = 2) -> None:
     lines = [[float(n)] * width for n in range(1, len(texts) + 1)]
-    encoded = Encoded(vector_keys(encoder, texts), lines, [False] * len(texts), 0)
+    encoded = EncodedVectors(vector_keys(encoder, texts), lines, [False] * len(texts), 0)
     store.commit_now(lambda c: store.vectors.save(c, encoder, encoded))
 
 

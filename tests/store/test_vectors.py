@@ -19,7 +19,7 @@ from curate.errors import DiskFull, StoppedShort, StoreError
 from curate.store import replies as keep
 from curate.store import vectors as vectors_module
 from curate.store.store import Paid, Store
-from curate.store.vectors import MISSING, Encoded, is_cut, vector_keys
+from curate.store.vectors import MISSING, EncodedVectors, is_cut, vector_keys
 
 E = "an encoder"
 
@@ -28,7 +28,7 @@ def put(
     store: Store, texts: Sequence[str], lines: Sequence[Any], *, encoder: str = E, **fields: Any
 ) -> np.ndarray:
     cut = fields.pop("cut", [False] * len(texts))
-    encoded = Encoded(vector_keys(encoder, texts), lines, cut, fields.pop("attempt", 0))
+    encoded = EncodedVectors(vector_keys(encoder, texts), lines, cut, fields.pop("attempt", 0))
     return store.commit_now(lambda c: store.vectors.save(c, encoder, encoded))
 
 
@@ -71,7 +71,7 @@ def test_equal_texts_of_a_batch_have_one_vector(tmp_path: Path) -> None:
 
 
 def test_nothing_of_a_rolled_back_transaction_is_found(tmp_path: Path) -> None:
-    encoded = Encoded(vector_keys(E, ["a"]), [[1, 2]], [False], 0)
+    encoded = EncodedVectors(vector_keys(E, ["a"]), [[1, 2]], [False], 0)
     with Store.open(tmp_path) as store:
 
         def broken(connection: sqlite3.Connection) -> None:

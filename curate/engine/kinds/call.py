@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.engine.part import describe_error
 from curate.errors import RecipeError
-from curate.requests.session import Job
+from curate.requests.session import RowTask
 from curate.row import Row
 from curate.step import Step
 
@@ -40,7 +40,7 @@ def call_each(
 ) -> Results:
     """Call `work` on each item; generators go to the driver, which answers what they yield."""
     results = Results([None] * len(items))
-    jobs: dict[int, Job] = {}
+    jobs: dict[int, RowTask] = {}
     shares = bool(getattr(step, "shares_replies", False))
     for index, item in enumerate(items):
         try:
@@ -52,7 +52,7 @@ def call_each(
             # Closed at once: the driver starts each row when its turn comes.
             value.close()
             start = functools.partial(work, item)
-            jobs[index] = Job(start=start, salt=salts(index), shares=shares)
+            jobs[index] = RowTask(start=start, salt=salts(index), shares=shares)
         else:
             results.values[index] = value
     if jobs:
@@ -60,7 +60,7 @@ def call_each(
     return results
 
 
-def _answer(step: Step, jobs: dict[int, Job], driver: Driver | None, results: Results) -> None:
+def _answer(step: Step, jobs: dict[int, RowTask], driver: Driver | None, results: Results) -> None:
     """Let the driver run the jobs, and note what came of each."""
     if driver is None:
         # Nothing tells that such a step asks before its first row is seen.

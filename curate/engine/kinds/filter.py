@@ -12,14 +12,14 @@ import numpy as np
 from curate.chunk import Chunk
 from curate.engine.kinds.call import call_each, row_salts
 from curate.engine.ledger import PASSED, dumps
-from curate.engine.part import PartRun, check_detail, check_reason, describe_error
+from curate.engine.part import Partition, check_detail, check_reason, describe_error
 from curate.step import Filter, Scored
 
 if TYPE_CHECKING:
     from curate.requests.driver import Driver
 
 
-def apply_filter(part: PartRun, step: Filter, driver: Driver | None) -> None:
+def apply_filter(part: Partition, step: Filter, driver: Driver | None) -> None:
     """Score the rows that are still in, then let the step's rule decide."""
     began = time.perf_counter()
     reached = np.flatnonzero(part.alive)
@@ -42,7 +42,7 @@ def apply_filter(part: PartRun, step: Filter, driver: Driver | None) -> None:
     part.tally(step.title).worked(began)
 
 
-def _score_chunks(part: PartRun, step: Filter) -> tuple[np.ndarray, dict[int, str]] | None:
+def _score_chunks(part: Partition, step: Filter) -> tuple[np.ndarray, dict[int, str]] | None:
     """Score whole chunks, the rows that ended included: cutting them out would cost more."""
     details: list[Sequence[Mapping[str, Any] | None]] = []
 
@@ -66,7 +66,7 @@ def _score_chunks(part: PartRun, step: Filter) -> tuple[np.ndarray, dict[int, st
 
 
 def _score_rows(
-    part: PartRun, step: Filter, reached: np.ndarray, driver: Driver | None
+    part: Partition, step: Filter, reached: np.ndarray, driver: Driver | None
 ) -> tuple[np.ndarray, dict[int, str], dict[int, str]]:
     rows = [part.rows[i] for i in reached.tolist()]
     results = call_each(step, step.score, rows, row_salts(rows, step), driver)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import one_array, rows_of, table_of
-from curate.engine.book import Book
+from curate.engine.book import LedgerBuilder
 from curate.engine.kinds.call import call_each
 from curate.engine.kinds.generate import (
     Making,
@@ -24,9 +24,9 @@ from curate.engine.kinds.generate import (
     score_labels,
     write_made,
 )
-from curate.engine.ledger import DROPPED, FAILED, PASSED, USED, Tally
+from curate.engine.ledger import DROPPED, FAILED, PASSED, USED, StepTally
 from curate.engine.part import describe_error
-from curate.engine.segment import MadeLead, PartState
+from curate.engine.segment import MadeDecision, PartitionState
 from curate.engine.workspace import load, release
 from curate.row import Row
 from curate.step import Drop, Gather
@@ -44,12 +44,16 @@ class _PartMaking:
     def __init__(self, label: str, count: int) -> None:
         self.outcome = np.zeros(count, np.int8)
         self.errors: dict[int, str] = {}
-        self.book, self.making, self.tally = Book(label), Making(label), Tally(entered=count)
+        self.book, self.making, self.tally = (
+            LedgerBuilder(label),
+            Making(label),
+            StepTally(entered=count),
+        )
 
-    def lead(self, label: str) -> MadeLead:
+    def lead(self, label: str) -> MadeDecision:
         made, refused = self.making.rows, self.making.dropped
         self.tally.made = len(made) + len(refused)
-        return MadeLead(
+        return MadeDecision(
             label=label,
             outcome=self.outcome,
             errors=self.errors,
@@ -69,7 +73,9 @@ class _Member:
         self.part, self.local, self.row = part, local, row
 
 
-def gather(step: Gather, states: Sequence[PartState], driver: Driver | None, run_seed: int) -> None:
+def gather(
+    step: Gather, states: Sequence[PartitionState], driver: Driver | None, run_seed: int
+) -> None:
     """Set every part's lead to what `step` made."""
     tables = [load(state.rows) for state in states]
     parts = [_PartMaking(step.title, table.num_rows) for table in tables]

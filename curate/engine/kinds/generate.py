@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import table_of
-from curate.engine.book import Book
+from curate.engine.book import LedgerBuilder
 from curate.engine.kinds.call import Results, call_each, row_salts
-from curate.engine.ledger import DROPPED, FAILED, MADE, PASSED, USED, Tally
+from curate.engine.ledger import DROPPED, FAILED, MADE, PASSED, USED, StepTally
 from curate.engine.part import (
-    PartRun,
+    Partition,
     check_detail,
     check_reason,
     describe_error,
@@ -64,7 +64,7 @@ class Making:
         return row
 
 
-def apply_generate(part: PartRun, step: Generate, driver: Driver | None) -> None:
+def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> None:
     """Let the step make rows of those that are still in; the part goes on with what results."""
     began = time.perf_counter()
     label = step.title
@@ -77,7 +77,7 @@ def apply_generate(part: PartRun, step: Generate, driver: Driver | None) -> None
     made = Making(label)
     tally = part.tally(label)
     tally.entered += part.table.num_rows
-    book = Book(label)
+    book = LedgerBuilder(label)
     rows = part.rows if many is None else [None] * len(results.values)
     for index, (row, value) in enumerate(zip(rows, results.values, strict=True)):
         error, asked = results.errors.get(index), results.asked.get(index)
@@ -91,20 +91,20 @@ def apply_generate(part: PartRun, step: Generate, driver: Driver | None) -> None
     tally.worked(began)
 
 
-def _make_chunks(part: PartRun, step: Generate) -> list[Any] | None:
+def _make_chunks(part: Partition, step: Generate) -> list[Any] | None:
     found = part.by_chunk(step.make_many)
     return None if found is None else [made for chunk in found for made in chunk]
 
 
 def _settle_parent(
-    part: PartRun,
+    part: Partition,
     step: Generate,
     index: int,
     value: Any,
     error: str | None,
     asked: tuple[str, ...] | None,
     made: Making,
-    book: Book,
+    book: LedgerBuilder,
 ) -> None:
     """Turn what `make` returned for one row into its outcome and its children."""
     row, label, tally = part.rows[index], step.title, part.tally(step.title)
@@ -142,7 +142,11 @@ def _settle_parent(
 
 
 def write_made(
-    made: Making, book: Book, item: Record | Drop, parents: Sequence[Row], index: Sequence[int]
+    made: Making,
+    book: LedgerBuilder,
+    item: Record | Drop,
+    parents: Sequence[Row],
+    index: Sequence[int],
 ) -> Row:
     """Add one made record, or one made and refused at once, with its ledger lines."""
     if isinstance(item, Drop):
@@ -212,7 +216,7 @@ def parent_outcome(row: Row, items: Sequence[Made], *, keep: bool) -> tuple[int,
     return (USED, None) if items else (DROPPED, Drop(MADE_NOTHING))
 
 
-def _finish_making(part: PartRun, made: Making, tally: Tally, label: str) -> None:
+def _finish_making(part: Partition, made: Making, tally: StepTally, label: str) -> None:
     """Go on with the parents that passed and the rows that were made, in order."""
     tally.made += len(made.rows) + len(made.dropped)
     tally.dropped += len(made.dropped)

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from curate.chunk import rows_of, table_of
-from curate.engine.book import Book
+from curate.engine.book import LedgerBuilder
 from curate.engine.kinds.generate import Making, as_list, check_made, refused_table, score_labels
 from curate.engine.kinds.whole import could_not
-from curate.engine.ledger import DROPPED, FAILED, MADE, USED, Tally
+from curate.engine.ledger import DROPPED, FAILED, MADE, USED, StepTally
 from curate.engine.part import describe_error, with_ending
-from curate.engine.segment import MadeLead, PartState
+from curate.engine.segment import MadeDecision, PartitionState
 from curate.engine.workspace import load
 from curate.errors import CurateError
-from curate.requests.session import Job
+from curate.requests.session import RowTask
 from curate.row import Candidate, Message, Record, Row, made_id, seed_of
 from curate.step import Asking, Drop, Grow, Pool
 
@@ -51,7 +51,11 @@ class _Growth:
     def __init__(self, step: Grow, rows: list[Row], run_seed: int, source: int) -> None:
         self.step, self.rows, self.run_seed, self.source = step, rows, run_seed, source
         self.pool: Pool = step.pool(rows)
-        self.book, self.making, self.tally = Book(step.title), Making(step.title), Tally()
+        self.book, self.making, self.tally = (
+            LedgerBuilder(step.title),
+            Making(step.title),
+            StepTally(),
+        )
         self.failed: list[tuple[Row, str]] = []
         text = json.dumps(
             [step.title, _fingerprint(step), run_seed, [row.id for row in rows]],
@@ -117,7 +121,7 @@ class _Growth:
 
 def grow(
     step: Grow,
-    states: list[PartState],
+    states: list[PartitionState],
     driver: Driver,
     store: Store,
     *,
@@ -186,7 +190,7 @@ def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:
         start = functools.partial(_propose, step, sample, dice.getrandbits(64))
         salt = f"{growth.key}:{number}:{index}"
         samples.append(tuple(row.id for row in sample))
-        jobs.append(Job(start=start, salt=salt, shares=False))
+        jobs.append(RowTask(start=start, salt=salt, shares=False))
     out = []
     for sample_ids, outcome in zip(samples, driver.run(jobs), strict=True):
         records: list[Record] = []
@@ -215,19 +219,19 @@ def _propose(step: Grow, sample: Sequence[Row], seed: int) -> Iterable[Record] |
     return step.propose(sample, random.Random(seed))
 
 
-def _leads(growth: _Growth, states: list[PartState]) -> None:
+def _leads(growth: _Growth, states: list[PartitionState]) -> None:
     step, label = growth.step, growth.step.title
     for state in states:
         table = load(state.rows)
         outcome = np.zeros(table.num_rows, np.int8)
-        tally = Tally(entered=table.num_rows)
-        book = Book(label)
+        tally = StepTally(entered=table.num_rows)
+        book = LedgerBuilder(label)
         if not step.keep_pool:
             outcome[:] = USED
             tally.used = table.num_rows
             for row in rows_of(table, growth.run_seed):
                 book.add(row, USED)
-        state.lead = MadeLead(label, outcome, ledger=book.table(), tally=tally)
+        state.lead = MadeDecision(label, outcome, ledger=book.table(), tally=tally)
     made, gone = growth.making.rows, []
     if growth.making.dropped:
         gone.append(refused_table(growth.making, label))
@@ -238,7 +242,7 @@ def _leads(growth: _Growth, states: list[PartState]) -> None:
         gone.append(
             with_ending(table, np.full(len(rows), FAILED, np.int8), [label] * len(rows), errors)
         )
-    lead = MadeLead(
+    lead = MadeDecision(
         label,
         np.zeros(0, np.int8),
         ledger=growth.book.table(),
@@ -246,7 +250,7 @@ def _leads(growth: _Growth, states: list[PartState]) -> None:
         gone=gone,
         tally=growth.tally,
     )
-    states.append(PartState(number=len(states), rows=table_of([]), lead=lead))
+    states.append(PartitionState(number=len(states), rows=table_of([]), lead=lead))
 
 
 # -- a closed round as JSON -----------------------------------------------------------------------

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from curate.chunk import ORIGIN, one_array
 from curate.engine.kinds.sketch import sketch
-from curate.engine.part import PartRun, describe_error
+from curate.engine.part import Partition, describe_error
 from curate.engine.reading import Reading
-from curate.engine.segment import PartState, Settings
+from curate.engine.segment import PartitionState, Settings
 from curate.engine.workspace import load
 from curate.errors import StoppedShort
 from curate.read import Inputs, open_inputs
@@ -88,9 +88,9 @@ def _sketched(
 
 
 def _sketch(
-    step: Whole, state: PartState, settings: Settings, driver: Driver | None
+    step: Whole, state: PartitionState, settings: Settings, driver: Driver | None
 ) -> tuple[pa.Table, pa.ListArray]:
-    part = PartRun(
+    part = Partition(
         load(state.rows),
         run_seed=settings.run_seed,
         large=settings.large,

@@ -10,18 +10,18 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import Chunk, one_array
-from curate.engine.book import Book
+from curate.engine.book import LedgerBuilder
 from curate.engine.kinds.call import call_each, row_salts
 from curate.engine.kinds.embed import embed
 from curate.engine.ledger import FAILED
-from curate.engine.part import PartRun, describe_error
+from curate.engine.part import Partition, describe_error
 from curate.step import EMBEDDING, Whole
 
 if TYPE_CHECKING:
     from curate.requests.driver import Driver
 
 
-def sketch(part: PartRun, step: Whole, driver: Driver | None) -> pa.Table:
+def sketch(part: Partition, step: Whole, driver: Driver | None) -> pa.Table:
     """Return one sketch per row that is still in; a row whose sketch fails ends here."""
     began = time.perf_counter()
     part.compact()
@@ -47,7 +47,7 @@ def arrow_type(text: str) -> pa.DataType:
     return pa.type_for_alias(text)
 
 
-def _sketch_chunks(part: PartRun, step: Whole, types: dict[str, pa.DataType]) -> pa.Table | None:
+def _sketch_chunks(part: Partition, step: Whole, types: dict[str, pa.DataType]) -> pa.Table | None:
     def sketched(chunk: Chunk) -> pa.Table | None:
         columns = step.sketch_many(chunk)
         if columns is None:
@@ -62,7 +62,7 @@ def _sketch_chunks(part: PartRun, step: Whole, types: dict[str, pa.DataType]) ->
 
 
 def _sketch_rows(
-    part: PartRun, step: Whole, types: dict[str, pa.DataType], driver: Driver | None
+    part: Partition, step: Whole, types: dict[str, pa.DataType], driver: Driver | None
 ) -> pa.Table:
     results = call_each(step, step.sketch, part.rows, row_salts(part.rows, step), driver)
     schema = pa.schema(list(types.items()))
@@ -88,7 +88,7 @@ def _check_sketch(value: Any, types: dict[str, pa.DataType]) -> None:
             pa.scalar(entry, type_)
 
 
-def _with_vectors(part: PartRun, step: Whole, table: pa.Table, driver: Driver | None) -> pa.Table:
+def _with_vectors(part: Partition, step: Whole, table: pa.Table, driver: Driver | None) -> pa.Table:
     """Replace texts by vectors; a row whose text has none ends here."""
     assert driver is not None, "a step that embeds asks"
     table, errors = embed(step, table, driver)
@@ -99,8 +99,8 @@ def _with_vectors(part: PartRun, step: Whole, table: pa.Table, driver: Driver | 
     return table
 
 
-def _fail_sketches(part: PartRun, label: str, errors: Mapping[int, str]) -> None:
-    tally, book = part.tally(label), Book(label)
+def _fail_sketches(part: Partition, label: str, errors: Mapping[int, str]) -> None:
+    tally, book = part.tally(label), LedgerBuilder(label)
     for index, error in sorted(errors.items()):
         part.mark(index, FAILED, label, error)
         book.add(part.rows[index], FAILED, error)

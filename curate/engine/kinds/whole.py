@@ -12,16 +12,16 @@ import pyarrow as pa
 
 from curate.chunk import ORIGIN, one_array
 from curate.engine.kinds.embed import cut_short, matrices
-from curate.engine.ledger import Tally, dumps
+from curate.engine.ledger import StepTally, dumps
 from curate.engine.part import check_detail, check_reason, describe_error
-from curate.engine.segment import PartState, WholeLead
+from curate.engine.segment import PartitionState, WholeDecision
 from curate.engine.workspace import load, release
 from curate.errors import StoppedShort
-from curate.kernels.arrays.growable import Growing
+from curate.kernels.arrays.growable import GrowableArray
 from curate.step import Decider, Step, Verdicts, Whole
 
 
-def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = None) -> None:
+def decide(step: Whole, states: Sequence[PartitionState], others: pa.Table | None = None) -> None:
     """Set every part's lead to the verdicts of `step`.
 
     `others` are the sketches of the rows that it compares with.
@@ -46,7 +46,7 @@ def decide(step: Whole, states: Sequence[PartState], others: pa.Table | None = N
     partners = _partner_ids(verdicts, pa.chunked_array(ids, pa.binary(16)))
     start = 0
     if states:
-        states[0].tallies.setdefault(step.title, Tally()).remarks += (
+        states[0].tallies.setdefault(step.title, StepTally()).remarks += (
             *remarks,
             *verdicts.remarks,
         )
@@ -63,8 +63,8 @@ def decider_of(step: Step | None) -> Decider | None:
 
 
 def decide_as_they_come(
-    step: Step, decider: Decider, states: Iterable[PartState]
-) -> Iterator[PartState]:
+    step: Step, decider: Decider, states: Iterable[PartitionState]
+) -> Iterator[PartitionState]:
     """Set the lead of each part that passes by to the verdicts of `decider`, which is of `step`."""
     seen = _Seen()
     for state in states:
@@ -79,7 +79,7 @@ def decide_as_they_come(
         state.lead = _slice(step, verdicts, _partner_ids(verdicts, seen.ids), 0, len(verdicts.code))
         release(state.sketches)
         state.sketches = None
-        state.tallies.setdefault(step.title, Tally()).worked(began)
+        state.tallies.setdefault(step.title, StepTally()).worked(began)
         yield state
 
 
@@ -87,7 +87,7 @@ class _Seen:
     """The ids of the rows that a step decided on before, and whether it kept them."""
 
     def __init__(self) -> None:
-        self._ids, self._kept = Growing("V16"), Growing(np.bool_)
+        self._ids, self._kept = GrowableArray("V16"), GrowableArray(np.bool_)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -153,7 +153,7 @@ def _partner_ids(verdicts: Verdicts, ids: pa.Array | pa.ChunkedArray) -> pa.Arra
 
 def _slice(
     step: Step, verdicts: Verdicts, partners: pa.Array | None, start: int, end: int
-) -> WholeLead:
+) -> WholeDecision:
     """Return the verdicts on one part."""
     score = verdicts.score
     details = (
@@ -165,7 +165,7 @@ def _slice(
             if (text := dumps(d)) is not None
         }
     )
-    return WholeLead(
+    return WholeDecision(
         label=step.title,
         codes=np.asarray(verdicts.code[start:end], np.int32),
         reasons=tuple(verdicts.reasons),

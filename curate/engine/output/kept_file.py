@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from curate.chunk import one_array, rows_of
 from curate.engine.options import RunOptions
 from curate.engine.reading import Reading
-from curate.engine.segment import PartState
+from curate.engine.segment import PartitionState
 from curate.engine.workspace import load
 from curate.read import raw_lines
 from curate.read.shapes.fields import dumps
@@ -56,7 +56,7 @@ class KeptFile:
             return None
         return cls(options.output, options.output_shape, reading, fresh)
 
-    def add(self, state: PartState) -> None:
+    def add(self, state: PartitionState) -> None:
         """Write the kept rows of one part, where lines may leave as they came."""
         if self._file is None:
             return

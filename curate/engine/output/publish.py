@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from curate.chunk import FIELDS, SCORE, TAIL, one_array
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
 from curate.engine.output.parquet import FILE_ROWS, write_table
-from curate.engine.segment import PartState
+from curate.engine.segment import PartitionState
 from curate.engine.workspace import Held, load, release
 from curate.row import KINDS
 from curate.rows.order import sort_by_seq
@@ -118,7 +118,7 @@ class Publisher:
             self._cutters[key] = Cutter(self._folder.joinpath(*names), self._files)
         return self._cutters[key]
 
-    def add(self, state: PartState) -> None:
+    def add(self, state: PartitionState) -> None:
         """Write one part that has been through every segment."""
         self._add_rows(PASSED, load(state.rows))
         gone = [load(held) for held in state.gone]
@@ -129,7 +129,7 @@ class Publisher:
                 self._add_rows(outcome, sort_by_seq(whole))
         _release_all([state.rows, *state.gone])
 
-    def written_down(self, states: Iterable[PartState]) -> Iterator[PartState]:
+    def written_down(self, states: Iterable[PartitionState]) -> Iterator[PartitionState]:
         """Write the ledger lines of each part that passes by.
 
         The lines of a step all come from one segment, in the order of parts: they need not wait for

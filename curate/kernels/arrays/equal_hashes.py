@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.kernels.arrays.growable import Growing
+from curate.kernels.arrays.growable import GrowableArray
 from curate.kernels.arrays.hash_table import KeyTable
 
 
@@ -57,7 +57,7 @@ class EqualsSoFar:
     def __init__(self) -> None:
         self._table, self._rows = KeyTable(), 0
         # By the number of a first half: who had it first, and that one's second half.
-        self._heads, self._seconds = Growing(np.int64), Growing(np.uint64)
+        self._heads, self._seconds = GrowableArray(np.int64), GrowableArray(np.uint64)
         self._others: dict[bytes, int] = {}
 
     def first_of(self, hashes: pa.Array) -> np.ndarray:

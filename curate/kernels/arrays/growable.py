@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 
-class Growing:
+class GrowableArray:
     """Values of one NumPy type, in room that doubles when it is full."""
 
     def __init__(self, dtype: Any, room: int = 1 << 14) -> None:

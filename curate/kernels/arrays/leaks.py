@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import ORIGIN
-from curate.kernels.arrays.nearest import Nearest
+from curate.kernels.arrays.nearest import NearestKept
 from curate.step import Verdicts
 
 
-def with_leaks(found: Verdicts, leaked: Nearest, sketches: pa.Table, reason: str) -> Verdicts:
+def with_leaks(found: Verdicts, leaked: NearestKept, sketches: pa.Table, reason: str) -> Verdicts:
     """Return verdicts in which rows that `leaked` gives a partner in another dataset are dropped.
 
     Each names the file and the record of the other dataset in its details.
@@ -37,6 +37,6 @@ def with_leaks(found: Verdicts, leaked: Nearest, sketches: pa.Table, reason: str
     )
 
 
-def not_leaked(order: np.ndarray, leaked: Nearest | None) -> np.ndarray:
+def not_leaked(order: np.ndarray, leaked: NearestKept | None) -> np.ndarray:
     """Return `order` without the rows that stand in the other dataset: nobody is like them."""
     return order if leaked is None else order[leaked.partner[order] < 0]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Nearest(NamedTuple):
+class NearestKept(NamedTuple):
     """For each set: the most similar kept one that made it a duplicate (or -1), and how similar."""
 
     partner: np.ndarray

@@ -11,14 +11,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.unit_vectors import LANES, Directions, cosine_of
+from curate.kernels.vectors.unit_vectors import LANES, UnitVectors, cosine_of
 
 # What is left of a line's squared length, relative to its own, when it adds nothing: the stopping
 # threshold of Chen et al. 2018, 1709.05135 (their implementation: 1e-10), here per line.
 EPSILON = 1e-10
 
 
-def greedy_determinant(directions: Directions, quality: np.ndarray, count: int) -> np.ndarray:
+def greedy_determinant(directions: UnitVectors, quality: np.ndarray, count: int) -> np.ndarray:
     """Return at most `count` lines in the order of choice; the first one on a tie."""
     size, width = directions.vectors.shape
     count = min(count, size, width)

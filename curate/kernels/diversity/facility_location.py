@@ -19,10 +19,10 @@ from numba import njit
 
 from curate.kernels.arrays.heap import heap_up, sink, take_top
 from curate.kernels.vectors.knn import NeighbourLists
-from curate.kernels.vectors.low_precision import FloatScreen
+from curate.kernels.vectors.low_precision import Float32Prefilter
 from curate.kernels.vectors.unit_vectors import (
     LANES,
-    Directions,
+    UnitVectors,
     cosine_of,
     margin_of,
     product_of,
@@ -41,7 +41,7 @@ class Quality(NamedTuple):
 
 
 def greedy_over_all(
-    directions: Directions, count: int, quality: Quality | None = None, *, budget: int = BUDGET
+    directions: UnitVectors, count: int, quality: Quality | None = None, *, budget: int = BUDGET
 ) -> np.ndarray:
     """Return at most `count` lines, each the best given those before it, the first on a tie.
 
@@ -60,7 +60,7 @@ def greedy_over_all(
         product = np.matmul(units[some], units.T, out=products[some] if fits else None)
         _bounds(product, best, margin, bounds[some])
 
-    with FloatScreen().workers() as pool:
+    with Float32Prefilter().workers() as pool:
         list(pool.map(fill, range(0, len(bounds), _BLOCK)))
     heap, chosen, weight, worth = _start(directions, count, quality)
     _choose_over_all(
@@ -71,7 +71,7 @@ def greedy_over_all(
 
 
 def greedy_over_neighbours(
-    directions: Directions, lists: NeighbourLists, count: int, quality: Quality | None = None
+    directions: UnitVectors, lists: NeighbourLists, count: int, quality: Quality | None = None
 ) -> np.ndarray:
     """Return such lines where a row counts only for those that have it among their neighbours."""
     heap, chosen, weight, worth = _start(directions, count, quality)
@@ -80,7 +80,7 @@ def greedy_over_neighbours(
 
 
 def _start(
-    directions: Directions, count: int, quality: Quality | None
+    directions: UnitVectors, count: int, quality: Quality | None
 ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
     """Return the lines that may be chosen, room for the chosen ones, weight and worth."""
     able = np.flatnonzero(directions.lengths > 0).astype(np.int32)

@@ -14,12 +14,12 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.arrays.heap import sink, take_top
-from curate.kernels.vectors.unit_vectors import LANES, Directions, cosine_of, margin_of, product_of
+from curate.kernels.vectors.unit_vectors import LANES, UnitVectors, cosine_of, margin_of, product_of
 
 _NONE = -2.0  # below every cosine
 
 
-def farthest_first(directions: Directions, first: int, count: int) -> np.ndarray:
+def farthest_first(directions: UnitVectors, first: int, count: int) -> np.ndarray:
     """Return at most `count` lines: `first`, then always the farthest one, the first on a tie.
 
     Lines of zeros are never chosen.

@@ -19,7 +19,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from curate.kernels.arrays.nearest import Nearest
+from curate.kernels.arrays.nearest import NearestKept
 from curate.kernels.sets.shingles import shingle_set
 
 # Below this many members the plain path answers before compiled code is even loaded.
@@ -43,7 +43,9 @@ def prefix_length(size: int, threshold: Fraction) -> int:
     return size - -(-threshold.numerator * size // threshold.denominator) + 1
 
 
-def near_duplicates(texts: Sequence[str], *, similarity: float = 0.8, shingle: int = 3) -> Nearest:
+def near_duplicates(
+    texts: Sequence[str], *, similarity: float = 0.8, shingle: int = 3
+) -> NearestKept:
     """Find the near-duplicates among `texts`, where the first of a group is kept.
 
     Returns the place of the kept text that each duplicate resembles most (-1 for a kept text) and
@@ -59,7 +61,7 @@ def near_duplicates(texts: Sequence[str], *, similarity: float = 0.8, shingle: i
     return nearest_kept(pa.chunked_array([column]), np.arange(len(texts)), similarity)
 
 
-def nearest_kept(sets: pa.ChunkedArray, order: np.ndarray, similarity: float) -> Nearest:
+def nearest_kept(sets: pa.ChunkedArray, order: np.ndarray, similarity: float) -> NearestKept:
     """Walk sets (lists of sorted uint64 without repeats) in `order`; keep or drop each.
 
     A set is dropped if and only if one kept before it reaches `similarity`. Among several its
@@ -74,7 +76,9 @@ def nearest_kept(sets: pa.ChunkedArray, order: np.ndarray, similarity: float) ->
     return nearest_kept_large(sets, order, threshold)
 
 
-def nearest_kept_small(sets: pa.ChunkedArray, order: np.ndarray, threshold: Fraction) -> Nearest:
+def nearest_kept_small(
+    sets: pa.ChunkedArray, order: np.ndarray, threshold: Fraction
+) -> NearestKept:
     """Do the work of `nearest_kept` without compiled code."""
     members = _rarest_first(sets)
     partner = np.full(len(members), -1, np.int64)
@@ -95,7 +99,7 @@ def nearest_kept_small(sets: pa.ChunkedArray, order: np.ndarray, threshold: Frac
         kept[row] = own
         for rank in prefix:
             meeting[rank].append(row)
-    return Nearest(partner, similarity)
+    return NearestKept(partner, similarity)
 
 
 def _rarest_first(sets: pa.ChunkedArray) -> list[np.ndarray]:

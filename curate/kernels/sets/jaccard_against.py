@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from curate.kernels.arrays.nearest import Nearest
+from curate.kernels.arrays.nearest import NearestKept
 from curate.kernels.sets.jaccard import threshold_of
 
 
@@ -28,7 +28,7 @@ class _Others(NamedTuple):
     holders: np.ndarray
 
 
-def closest_other(sets: pa.ChunkedArray, count: int, similarity: float) -> Nearest:
+def closest_other(sets: pa.ChunkedArray, count: int, similarity: float) -> NearestKept:
     """Find for each of the first `count` sets the most similar of those behind them.
 
     Sets are lists of sorted uint64 without repeats. The partner is a place in `sets`, the first
@@ -48,7 +48,7 @@ def closest_other(sets: pa.ChunkedArray, count: int, similarity: float) -> Neare
         )  # fmt: skip
         start = end
     partner[partner >= 0] += count
-    return Nearest(partner, score)
+    return NearestKept(partner, score)
 
 
 def _flat(part: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:

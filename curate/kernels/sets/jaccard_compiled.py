@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from curate.kernels.arrays.nearest import Nearest
+from curate.kernels.arrays.nearest import NearestKept
 from curate.kernels.sets.prefix_index import Index, build_index, insert, meet, prefix_lengths
 from curate.kernels.sets.set_column import count_bits, intersection, window
 
@@ -44,7 +44,9 @@ def room_for(count: int) -> Room:
     return Room(np.full(count, -1, np.int32), np.empty(count, np.int32))
 
 
-def nearest_kept_large(sets: pa.ChunkedArray, order: np.ndarray, threshold: Fraction) -> Nearest:
+def nearest_kept_large(
+    sets: pa.ChunkedArray, order: np.ndarray, threshold: Fraction
+) -> NearestKept:
     """Do the work of `jaccard.nearest_kept` with compiled code."""
     view, count = window(sets), len(sets)
     found = np.empty(count, FOUND)
@@ -65,7 +67,7 @@ def nearest_kept_large(sets: pa.ChunkedArray, order: np.ndarray, threshold: Frac
                 job.result()
             _settle(view.values, index, at, end, rooms[0], found)
     partner = np.ascontiguousarray(found["partner"])
-    return Nearest(partner, np.where(partner >= 0, found["shared"] / found["union"], np.nan))
+    return NearestKept(partner, np.where(partner >= 0, found["shared"] / found["union"], np.nan))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

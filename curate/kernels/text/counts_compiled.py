@@ -24,7 +24,7 @@ _LAST = 0x110000
 _SURROGATES = slice(0xD800, 0xE000)
 
 
-class Counts(NamedTuple):
+class TextCounts(NamedTuple):
     """Per text: characters (code points), words, letters and white space, as int64."""
 
     characters: np.ndarray
@@ -40,14 +40,14 @@ class Bytes(NamedTuple):
     offsets: np.ndarray
 
 
-def count_texts(chunk: Chunk, on: On) -> Counts:
+def count_texts(chunk: Chunk, on: On) -> TextCounts:
     """Return the counts of a text column, made once per chunk."""
-    made: Counts = chunk.shared(("counts", on), lambda: _count(text_bytes(chunk.texts(on))))
+    made: TextCounts = chunk.shared(("counts", on), lambda: _count(text_bytes(chunk.texts(on))))
     return made
 
 
-def _count(texts: Bytes) -> Counts:
-    return Counts(*count_kernel(*texts, byte_flags(), character_flags()))
+def _count(texts: Bytes) -> TextCounts:
+    return TextCounts(*count_kernel(*texts, byte_flags(), character_flags()))
 
 
 def text_bytes(texts: pa.Array) -> Bytes:

@@ -37,7 +37,7 @@ _EDGES = re.compile(r"\\[bB]|\^")
 _CLASSES = re.compile(r"\\[a-zA-Z]")
 
 
-class Search(NamedTuple):
+class PatternSearch(NamedTuple):
     """A compiled pattern and what RE2 may do for it.
 
     `screen` is a pattern for RE2, or `None`. `counts`: its number of matches in an ASCII text is
@@ -60,7 +60,9 @@ class Search(NamedTuple):
 
 
 @functools.lru_cache
-def phrase_search(phrases: tuple[str, ...], *, whole_words: bool, ignore_case: bool) -> Search:
+def phrase_search(
+    phrases: tuple[str, ...], *, whole_words: bool, ignore_case: bool
+) -> PatternSearch:
     """Return the search for any of `phrases`; a space in one matches any run of white space.
 
     With `whole_words` a phrase that begins or ends with a word character does so at a word's edge
@@ -77,7 +79,9 @@ def phrase_search(phrases: tuple[str, ...], *, whole_words: bool, ignore_case: b
     # The automaton folds ASCII only: another letter with two cases leaves the work to `re`.
     plain = phrases if not ignore_case or all(map(_has_one_case, "".join(phrases))) else ()
     compiled = re.compile(pattern, flags)
-    return Search(compiled, screen if steady else None, True, steady, anchors, plain, ignore_case)
+    return PatternSearch(
+        compiled, screen if steady else None, True, steady, anchors, plain, ignore_case
+    )
 
 
 def _has_one_case(character: str) -> bool:
@@ -125,7 +129,7 @@ def _literal(character: str) -> str:
 
 
 @functools.lru_cache
-def regex_search(pattern: str, *, ignore_case: bool) -> Search:
+def regex_search(pattern: str, *, ignore_case: bool) -> PatternSearch:
     """Return the search for a regular expression in Python's syntax."""
     compiled = re.compile(pattern, re.IGNORECASE if ignore_case else re.NOFLAG)
     screen = re2_form(pattern)
@@ -140,7 +144,7 @@ def regex_search(pattern: str, *, ignore_case: bool) -> Search:
     covers = not _CLASSES.search(pattern)
     if ignore_case:
         covers = covers and not any(map(str.isalpha, pattern))
-    return Search(compiled, screen, counts, covers, anchors)
+    return PatternSearch(compiled, screen, counts, covers, anchors)
 
 
 def re2_form(pattern: str) -> str | None:
@@ -197,7 +201,7 @@ def _escape(following: str, inside: bool) -> tuple[str, int] | None:
     return ("\\" + following, 2) if safe else None
 
 
-def count_matches(chunk: Chunk, on: On, search: Search) -> np.ndarray:
+def count_matches(chunk: Chunk, on: On, search: PatternSearch) -> np.ndarray:
     """Return the number of matches in every text of a column, equal to `search.count`."""
     import numpy as np
     import pyarrow as pa
@@ -219,7 +223,7 @@ def count_matches(chunk: Chunk, on: On, search: Search) -> np.ndarray:
     return out
 
 
-def _count(texts: pa.StringArray, search: Search) -> np.ndarray:
+def _count(texts: pa.StringArray, search: PatternSearch) -> np.ndarray:
     import numpy as np
     import pyarrow as pa
 
@@ -230,7 +234,7 @@ def _count(texts: pa.StringArray, search: Search) -> np.ndarray:
     return out
 
 
-def _screened(texts: pa.StringArray, search: Search) -> tuple[np.ndarray, np.ndarray]:
+def _screened(texts: pa.StringArray, search: PatternSearch) -> tuple[np.ndarray, np.ndarray]:
     """Return RE2's counts, and a mask of the texts for which they are what `re` would say."""
     import numpy as np
     import pyarrow as pa

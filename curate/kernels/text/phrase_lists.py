@@ -6,11 +6,11 @@ import functools
 import json
 from pathlib import Path
 
-from curate.kernels.text.patterns import Search, phrase_search
+from curate.kernels.text.patterns import PatternSearch, phrase_search
 
 
 @functools.cache
-def listed_search(name: str, more: tuple[str, ...] = ()) -> Search:
+def listed_search(name: str, more: tuple[str, ...] = ()) -> PatternSearch:
     """Return the search for the phrases of a list and for `more`, case and line breaks ignored."""
     lists = json.loads(Path(__file__).with_name("phrases.json").read_text("utf-8"))
     straight = (*lists[name], *more)

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.low_precision import Prefilter, prepared, screen_for
+from curate.kernels.vectors.unit_vectors import UnitVectors
 
 BLOCK = 1024  # its products (2 or 4 MB) stay in the cache of one core or its neighbours
 _WAVE = 512  # products in flight; pairs are counted against the budget between waves
@@ -41,12 +41,12 @@ class Neighbours(NamedTuple):
 
 
 def neighbours(
-    own: Directions,
+    own: UnitVectors,
     at_least: float,
     *,
     budget: int | None = None,
     block: int = BLOCK,
-    screen: Screen | None = None,
+    screen: Prefilter | None = None,
 ) -> Neighbours | None:
     """Find all pairs of distinct vectors with a cosine of `at_least`.
 
@@ -80,7 +80,7 @@ def _blocks(count: int, block: int) -> Iterator[tuple[int, int]]:
 
 
 def _in_waves(
-    screen: Screen, work: Any, tasks: Iterator[tuple[int, int]], budget: int | None
+    screen: Prefilter, work: Any, tasks: Iterator[tuple[int, int]], budget: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Return what `work` finds for all tasks, in their order, or `None` above the budget."""
     found, count = [], 0

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from curate.kernels.vectors.unit_vectors import LANES, Directions
+from curate.kernels.vectors.unit_vectors import LANES, UnitVectors
 
 _VERSION = 1
 
 
-def derived_file(folder: Path | None, vectors: Directions, *found_by: object) -> Path | None:
+def derived_file(folder: Path | None, vectors: UnitVectors, *found_by: object) -> Path | None:
     """Return where what was found by `found_by` among vectors lies, or `None` without a folder."""
     if folder is None:
         return None

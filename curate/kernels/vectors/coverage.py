@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.unit_vectors import LANES, Directions, cosine_of, margin_of, product_of
+from curate.kernels.vectors.unit_vectors import LANES, UnitVectors, cosine_of, margin_of, product_of
 
 # Beyond these lengths a float32 product may overflow or vanish, and says nothing.
 _SHORTEST, _LONGEST = 1e-12, 1e12
@@ -27,7 +27,7 @@ class Cover:
     Of equally near choices the earlier one is named. A chosen line is nearest to itself.
     """
 
-    def __init__(self, directions: Directions) -> None:
+    def __init__(self, directions: UnitVectors) -> None:
         lengths = directions.lengths
         self.directions = directions
         self.cosine = np.full(len(directions), NONE)

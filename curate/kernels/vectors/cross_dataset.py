@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from curate.kernels.arrays.nearest import Nearest
+from curate.kernels.arrays.nearest import NearestKept
 from curate.kernels.vectors.all_pairs import BLOCK
-from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.low_precision import Prefilter, prepared, screen_for
+from curate.kernels.vectors.unit_vectors import UnitVectors
 
 
 def closest_other(
-    every: Directions,
+    every: UnitVectors,
     count: int,
     at_least: float,
     *,
     block: int = BLOCK,
-    screen: Screen | None = None,
-) -> Nearest:
+    screen: Prefilter | None = None,
+) -> NearestKept:
     """Find for each of the first `count` lines the closest of those behind them.
 
     The partner is a line of the matrix, the first one on a tie, or -1 where none has a cosine of
@@ -53,7 +53,7 @@ def closest_other(
                 _take_best(lines[left], right, cosines, at_least, partner, score)
     # Equal lines have the same closest one.
     first = every.first[:count]
-    return Nearest(partner[first], score[first])
+    return NearestKept(partner[first], score[first])
 
 
 @njit(nogil=True, cache=True)

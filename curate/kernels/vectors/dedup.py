@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.kernels.arrays.leaks import not_leaked
-from curate.kernels.arrays.nearest import Nearest
+from curate.kernels.arrays.nearest import NearestKept
 from curate.kernels.vectors.all_pairs import Neighbours, neighbours
 from curate.kernels.vectors.cache import derived, derived_file
 from curate.kernels.vectors.cross_dataset import closest_other
@@ -22,13 +22,13 @@ from curate.kernels.vectors.greedy_walk import walk_indexed, walk_neighbours, wa
 from curate.kernels.vectors.ivf_index import (
     PROBES,
     SAMPLE,
-    Lists,
+    IVFIndex,
     Recall,
     indexed_neighbours,
     known_to,
     measured_recall,
 )
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.unit_vectors import UnitVectors
 
 # Neighbours may take this much memory, or an eighth of what the vectors take.
 BUDGET = 256 << 20
@@ -42,12 +42,12 @@ class Kept(NamedTuple):
     `leaked` gives the lines that another dataset has, where there is one.
     """
 
-    nearest: Nearest
-    leaked: Nearest | None
+    nearest: NearestKept
+    leaked: NearestKept | None
     remarks: tuple[str, ...]
 
 
-class Search(NamedTuple):
+class PairSearch(NamedTuple):
     """How close lines must be, down to where neighbours are kept, in what folder and memory."""
 
     similarity: float
@@ -57,7 +57,7 @@ class Search(NamedTuple):
     budget: int | None = None
 
 
-def nearest_kept(every: Directions, order: np.ndarray, search: Search) -> Kept:
+def nearest_kept(every: UnitVectors, order: np.ndarray, search: PairSearch) -> Kept:
     """Walk lines in `order`; drop each that one kept before it is close to.
 
     Lines of `every` behind the first `len(order)` belong to another dataset: a line that is close
@@ -84,7 +84,7 @@ def nearest_kept(every: Directions, order: np.ndarray, search: Search) -> Kept:
     return Kept(nearest, leaked, (why, *remarks))
 
 
-def _leaked(every: Directions, count: int, search: Search) -> Nearest:
+def _leaked(every: UnitVectors, count: int, search: PairSearch) -> NearestKept:
     if search.similarity < search.floor:
         return closest_other(every, count, search.similarity)
     path = derived_file(search.folder, every, "others", count, search.floor)
@@ -92,24 +92,24 @@ def _leaked(every: Directions, count: int, search: Search) -> Nearest:
     assert found is not None, "a search always finds an answer"
     partner, score = found
     close = score >= search.similarity
-    return Nearest(np.where(close, partner, -1), np.where(close, score, np.nan))
+    return NearestKept(np.where(close, partner, -1), np.where(close, score, np.nan))
 
 
 def _searched(
-    own: Directions, order: np.ndarray, search: Search, budget: int
-) -> tuple[Nearest, tuple[str, ...]]:
+    own: UnitVectors, order: np.ndarray, search: PairSearch, budget: int
+) -> tuple[NearestKept, tuple[str, ...]]:
     """Return the verdicts without stored neighbours, and a remark where an index found them."""
     similarity = search.similarity
     if len(own.distinct()) <= search.exact_up_to:
         return walk_searching(own, order, similarity), ()
-    lists = Lists(own, similarity)
+    lists = IVFIndex(own, similarity)
     recall = measured_recall(own, lists.lines, similarity, lists.reach)
     remark = _indexed_remark(recall, len(lists.lines), similarity)
     return walk_indexed(own, lists, order, similarity, budget=budget), (remark,)
 
 
 def _neighbours(
-    own: Directions, search: Search, budget: int
+    own: UnitVectors, search: PairSearch, budget: int
 ) -> tuple[Neighbours | None, tuple[str, ...]]:
     """Return the neighbours down to the floor, and a remark where an index found them."""
     if len(own.distinct()) <= search.exact_up_to:
@@ -125,7 +125,7 @@ def _neighbours(
     return near, (_indexed_remark(recall, len(near.lines), search.floor, search.similarity),)
 
 
-def _indexed(own: Directions, floor: float, budget: int) -> tuple[np.ndarray, ...] | None:
+def _indexed(own: UnitVectors, floor: float, budget: int) -> tuple[np.ndarray, ...] | None:
     found = indexed_neighbours(own, floor, budget=budget)
     if found is None:
         return None

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from curate.kernels.arrays.nearest import Nearest
+from curate.kernels.arrays.nearest import NearestKept
 from curate.kernels.vectors.all_pairs import BLOCK, BYTES_PER_PAIR, Neighbours
-from curate.kernels.vectors.ivf_index import Lists
-from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.ivf_index import IVFIndex
+from curate.kernels.vectors.low_precision import Prefilter, prepared, screen_for
+from curate.kernels.vectors.unit_vectors import UnitVectors
 
 # More pairs than so many for each vector of a portion, and than so many at all, are too many.
 _PAIRS_EACH, _FEW_PAIRS = 16, 1 << 18
 
 
 def walk_neighbours(
-    own: Directions, found: Neighbours, order: np.ndarray, similarity: float
-) -> Nearest:
+    own: UnitVectors, found: Neighbours, order: np.ndarray, similarity: float
+) -> NearestKept:
     """Walk lines in `order`; drop each that a line kept before it is `similarity` close to.
 
     The partner of a dropped line is the closest of those kept before it, the first line of the
@@ -38,13 +38,13 @@ def walk_neighbours(
 
 
 def walk_searching(
-    own: Directions,
+    own: UnitVectors,
     order: np.ndarray,
     similarity: float,
     *,
     block: int = BLOCK,
-    screen: Screen | None = None,
-) -> Nearest:
+    screen: Prefilter | None = None,
+) -> NearestKept:
     """Return the verdicts of `walk_neighbours` without stored neighbours."""
     lines = own.distinct()
     screen = screen or screen_for(len(lines), similarity)
@@ -64,8 +64,8 @@ def walk_searching(
 
 
 def walk_indexed(
-    own: Directions, lists: Lists, order: np.ndarray, similarity: float, *, budget: int
-) -> Nearest:
+    own: UnitVectors, lists: IVFIndex, order: np.ndarray, similarity: float, *, budget: int
+) -> NearestKept:
     """Return the verdicts of `walk_neighbours` on the pairs that `lists` find, in bounded memory.
 
     A portion is walked in halves where its pairs with kept vectors would take more than `budget`
@@ -95,7 +95,7 @@ def walk_indexed(
 class _Walk:
     """What is known on the way: which line is kept for a vector, and why a line was dropped."""
 
-    def __init__(self, own: Directions, lines: np.ndarray) -> None:
+    def __init__(self, own: UnitVectors, lines: np.ndarray) -> None:
         number = np.full(len(own), -1, np.int64)
         number[lines] = np.arange(len(lines))
         self.vector_of = number[own.first]
@@ -118,16 +118,16 @@ class _Walk:
             similarity, self.kept, self._partner, self._similarity,
         )  # fmt: skip
 
-    def verdicts(self) -> Nearest:
+    def verdicts(self) -> NearestKept:
         """Return what was decided."""
-        return Nearest(self._partner, self._similarity)
+        return NearestKept(self._partner, self._similarity)
 
 
 class _Kept:
     """The kept vectors, prepared for the screen, and the search among them."""
 
     def __init__(
-        self, own: Directions, lines: np.ndarray, screen: Screen, similarity: float, block: int
+        self, own: UnitVectors, lines: np.ndarray, screen: Prefilter, similarity: float, block: int
     ) -> None:
         width = own.vectors.shape[1]
         self._own, self._lines, self._screen = own, lines, screen

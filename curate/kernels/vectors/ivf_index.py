@@ -18,9 +18,9 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.vectors.all_pairs import BYTES_PER_PAIR, Neighbours, both_ways
-from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
+from curate.kernels.vectors.low_precision import Prefilter, prepared, screen_for
 from curate.kernels.vectors.spherical_kmeans import closest_centres, spherical_means
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.unit_vectors import UnitVectors
 
 PROBES = 16
 _LISTS_PER_ROOT = 2  # lists = 2 sqrt(n)
@@ -48,10 +48,10 @@ class Recall(NamedTuple):
         return f"recall {share:.5f} of {int(close.sum()):,} pairs at {at_least:g}"
 
 
-class Lists:
+class IVFIndex:
     """Distinct vectors in lists, and which lists each one looks into, its own first."""
 
-    def __init__(self, own: Directions, at_least: float, screen: Screen | None = None) -> None:
+    def __init__(self, own: UnitVectors, at_least: float, screen: Prefilter | None = None) -> None:
         """Form the lists; `at_least` is the cosine that will be searched for."""
         self.lines, self._own, self._at_least = own.distinct(), own, at_least
         self._screen = screen or screen_for(len(self.lines), at_least)
@@ -111,18 +111,18 @@ class Lists:
 
 
 def indexed_neighbours(
-    own: Directions, at_least: float, *, budget: int | None = None, screen: Screen | None = None
+    own: UnitVectors, at_least: float, *, budget: int | None = None, screen: Prefilter | None = None
 ) -> Neighbours | None:
     """Find nearly all pairs of distinct vectors with a cosine of `at_least`.
 
     Returns `None` where they would take more than `budget` bytes.
     """
-    lists = Lists(own, at_least, screen)
+    lists = IVFIndex(own, at_least, screen)
     none = np.zeros(0, np.int64)
     return lists.near(np.arange(len(lists.lines)), none, budget=budget)
 
 
-def _probes(own: Directions, lines: np.ndarray) -> np.ndarray:
+def _probes(own: UnitVectors, lines: np.ndarray) -> np.ndarray:
     """Return the lists that each vector looks into, its own first."""
     if not len(lines):
         return np.zeros((0, 1), np.int64)
@@ -151,7 +151,7 @@ def _group(labels: np.ndarray, ends: np.ndarray, places: np.ndarray) -> None:
 
 
 def _different(
-    screen: Screen, work: Any, tasks: Iterator[Any], budget: int | None
+    screen: Prefilter, work: Any, tasks: Iterator[Any], budget: int | None
 ) -> np.ndarray | None:
     """Return the sorted keys of all different pairs, or `None` above the budget."""
     found, count = [np.zeros(0, np.int64)], 0
@@ -176,7 +176,7 @@ def known_to(found: Neighbours) -> WasFound:
 
 
 def measured_recall(
-    own: Directions, lines: np.ndarray, at_least: float, was_found: WasFound
+    own: UnitVectors, lines: np.ndarray, at_least: float, was_found: WasFound
 ) -> Recall:
     """Search exactly for the pairs of a sample of `lines`; `was_found` tells which are known."""
     asked = np.arange(0, len(lines), max(1, len(lines) // SAMPLE))[:SAMPLE]

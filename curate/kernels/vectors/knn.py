@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
-from curate.kernels.vectors.unit_vectors import LANES, Directions, cosine_of
+from curate.kernels.vectors.low_precision import Prefilter, prepared, screen_for
+from curate.kernels.vectors.unit_vectors import LANES, UnitVectors, cosine_of
 
 _BLOCK, _TILE = 512, 4096  # lines and columns of one product
 _CHUNK = 32  # at most so many products are looked at as one
@@ -38,13 +38,13 @@ class NeighbourLists(NamedTuple):
 
 
 def neighbour_lists(
-    directions: Directions,
+    directions: UnitVectors,
     count: int,
     *,
     itself: bool,
     block: int = _BLOCK,
     tile: int = _TILE,
-    screen: Screen | None = None,
+    screen: Prefilter | None = None,
 ) -> NeighbourLists:
     """Return the `count` nearest lines of every line; `itself` counts as one of its own, or not.
 
@@ -78,7 +78,7 @@ def neighbour_lists(
 class _Search(NamedTuple):
     """Prepared vectors, and which of them to look for: the `most` nearest of each."""
 
-    screen: Screen
+    screen: Prefilter
     ready: Any
     margin: float
     most: int

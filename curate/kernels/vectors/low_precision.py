@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.unit_vectors import Directions, margin_of, unit
+from curate.kernels.vectors.unit_vectors import UnitVectors, margin_of, unit
 
 # From this many vectors on, bfloat16 products save more than it takes to load torch.
 LOAD_TORCH = 32_768
@@ -27,7 +27,7 @@ _SHAPES = 256  # products have multiples of so many lines and columns
 _FLOAT32, _BFLOAT16 = 2.0**-24, 2.0**-8  # unit roundoff
 
 
-class Screen(Protocol):
+class Prefilter(Protocol):
     """A way to multiply blocks of unit vectors.
 
     Its products are numbers in the order of what they stand for, `lowest` the lowest of them.
@@ -39,7 +39,7 @@ class Screen(Protocol):
         """Return a bound of the error of a product of unit vectors of `width` numbers."""
         ...
 
-    def measured_margin(self, ready: Any, own: Directions, lines: np.ndarray) -> float:
+    def measured_margin(self, ready: Any, own: UnitVectors, lines: np.ndarray) -> float:
         """Return such a bound for vectors that were prepared, from their own errors."""
         ...
 
@@ -72,7 +72,7 @@ class Screen(Protocol):
         ...
 
 
-class FloatScreen:
+class Float32Prefilter:
     """Products in float32, by the BLAS that numpy brings."""
 
     lowest: Any = np.float32(-np.inf)
@@ -81,7 +81,7 @@ class FloatScreen:
         """Return the bound: each number rounded once, then `width` roundings of sums."""
         return margin_of(width)
 
-    def measured_margin(self, ready: Any, own: Directions, lines: np.ndarray) -> float:
+    def measured_margin(self, ready: Any, own: UnitVectors, lines: np.ndarray) -> float:
         """Return the bound for any vectors: it is small enough."""
         return self.margin(own.vectors.shape[1])
 
@@ -121,7 +121,7 @@ class FloatScreen:
             yield pool
 
 
-class HalfScreen:
+class BFloat16Prefilter:
     """Products in bfloat16 with float32 sums, by torch, on processors that have them.
 
     As whole numbers, the bits of positive bfloat16 numbers keep their order, and are above those of
@@ -134,7 +134,7 @@ class HalfScreen:
         """Return the bound: both factors and the product rounded to bfloat16, sums to float32."""
         return 3 * _BFLOAT16 + _BFLOAT16**2 + 4 * (width + 4) * _FLOAT32
 
-    def measured_margin(self, ready: Any, own: Directions, lines: np.ndarray) -> float:
+    def measured_margin(self, ready: Any, own: UnitVectors, lines: np.ndarray) -> float:
         """Return the bound from how far the prepared vectors are from the true ones.
 
         With factors off by `away` the sum is off by 2 `away` + `away`^2. Below 1 half a step of the
@@ -211,17 +211,17 @@ def _padded(lines: Any) -> Any:
     return torch.nn.functional.pad(lines, (0, 0, 0, missing)) if missing else lines
 
 
-def screen_for(count: int, at_least: float) -> Screen:
+def screen_for(count: int, at_least: float) -> Prefilter:
     """Return the fastest screen here for `count` vectors."""
-    half = HalfScreen()
+    half = BFloat16Prefilter()
     loaded = "torch" in sys.modules
     # Below its margin a product in bfloat16 could be negative, and tells nothing.
     if at_least <= 0.05 or not (loaded or count >= LOAD_TORCH) or not _half_is_native():
-        return FloatScreen()
+        return Float32Prefilter()
     return half
 
 
-def prepared(screen: Screen, own: Directions, lines: np.ndarray) -> Any:
+def prepared(screen: Prefilter, own: UnitVectors, lines: np.ndarray) -> Any:
     """Return the vectors at `lines` as `screen` multiplies them, without a whole copy between."""
     out = screen.empty(len(lines), own.vectors.shape[1])
     for start in range(0, len(lines), _BLOCK):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.kernels.vectors.low_precision import FloatScreen
-from curate.kernels.vectors.unit_vectors import Directions, cosines_between
+from curate.kernels.vectors.low_precision import Float32Prefilter
+from curate.kernels.vectors.unit_vectors import UnitVectors, cosines_between
 
 
 class ItemVectors:
@@ -15,8 +15,8 @@ class ItemVectors:
 
     def __init__(self, vectors: np.ndarray) -> None:
         """Measure the vectors; those of zeros stand for items without words."""
-        self._items = Directions.of(vectors)
-        self._screen = FloatScreen()
+        self._items = UnitVectors.of(vectors)
+        self._screen = Float32Prefilter()
         self._unit = self._screen.prepare(self._items.vectors, self._items.lengths)
 
     def closest(self, vector: Sequence[float]) -> tuple[int, float] | None:
@@ -24,7 +24,7 @@ class ItemVectors:
 
         A vector of zeros is close to none.
         """
-        own = Directions.of(np.array([vector], np.float32))
+        own = UnitVectors.of(np.array([vector], np.float32))
         if own.lengths[0] == 0 or not (self._items.lengths > 0).any():
             return None
         fast = self._unit @ self._screen.prepare(own.vectors, own.lengths)[0]

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.low_precision import Screen, prepared, screen_for
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.low_precision import Prefilter, prepared, screen_for
+from curate.kernels.vectors.unit_vectors import UnitVectors
 
 
 class Removed(NamedTuple):
@@ -30,7 +30,7 @@ class Removed(NamedTuple):
 
 
 def removed_in_clusters(
-    own: Directions, cluster: np.ndarray, order: np.ndarray, epsilon: float, *, block: int = 1024
+    own: UnitVectors, cluster: np.ndarray, order: np.ndarray, epsilon: float, *, block: int = 1024
 ) -> Removed:
     """Apply the rule to every cluster, its lines taken in `order`; cluster -1 takes no part."""
     before, cosine = np.full(len(own), -1, np.int64), np.full(len(own), np.nan)
@@ -49,10 +49,10 @@ def removed_in_clusters(
 
 
 def _closest_before(
-    own: Directions,
+    own: UnitVectors,
     lines: np.ndarray,
     above: float,
-    screen: Screen,
+    screen: Prefilter,
     pool: Any,
     block: int,
     before: np.ndarray,

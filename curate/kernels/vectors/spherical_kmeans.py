@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.vectors.coverage import Cover
-from curate.kernels.vectors.low_precision import FloatScreen
-from curate.kernels.vectors.unit_vectors import LANES, Directions, cosine_of, cosines_between
+from curate.kernels.vectors.low_precision import Float32Prefilter
+from curate.kernels.vectors.unit_vectors import LANES, UnitVectors, cosine_of, cosines_between
 
 ROUNDS = 50
 _BLOCK = 1024  # lines of products with all centres held at a time, by each thread
@@ -31,7 +31,7 @@ class Clusters(NamedTuple):
 
 
 def spherical_clusters(
-    directions: Directions, count: int, seed: int, rounds: int = ROUNDS
+    directions: UnitVectors, count: int, seed: int, rounds: int = ROUNDS
 ) -> Clusters:
     """Return at most `count` clusters: fewer where there are fewer different directions.
 
@@ -41,7 +41,7 @@ def spherical_clusters(
     lines = np.flatnonzero(directions.lengths > 0)
     seeds = _seeds(directions, lines, count, seed)
     cluster, cosine = np.full(len(directions), -1, np.int64), np.full(len(directions), np.nan)
-    centres = Directions.of(directions.vectors[seeds])
+    centres = UnitVectors.of(directions.vectors[seeds])
     if len(seeds):
         centres = _settled(directions, lines, centres, rounds)
         cluster[lines] = closest_centres(directions, lines, centres, 1)[:, 0]
@@ -49,23 +49,23 @@ def spherical_clusters(
     return _renumbered(Clusters(cluster, cosine, centres.vectors))
 
 
-def spherical_means(own: Directions, lines: np.ndarray, count: int, *, rounds: int) -> Directions:
+def spherical_means(own: UnitVectors, lines: np.ndarray, count: int, *, rounds: int) -> UnitVectors:
     """Return `count` centres (at most a line each) of the vectors at `lines`.
 
     The first centres are evenly spaced lines: there is nothing to seed.
     """
     count = min(count, len(lines))
     start = lines[np.linspace(0, len(lines) - 1, count).astype(np.int64)]
-    return _settled(own, lines, Directions.of(own.vectors[start]), rounds)
+    return _settled(own, lines, UnitVectors.of(own.vectors[start]), rounds)
 
 
 def closest_centres(
-    own: Directions, lines: np.ndarray, centres: Directions, most: int
+    own: UnitVectors, lines: np.ndarray, centres: UnitVectors, most: int
 ) -> np.ndarray:
     """Return the `most` closest centres of every line, the closest first (the first on a tie)."""
     most = min(most, len(centres))
     out = np.empty((len(lines), most), np.int32)
-    screen = FloatScreen()
+    screen = Float32Prefilter()
     margin = np.float32(2 * screen.margin(own.vectors.shape[1]))
     targets = screen.prepare(centres.vectors, centres.lengths)
 
@@ -83,7 +83,7 @@ def closest_centres(
     return out
 
 
-def closest_to_mean(directions: Directions) -> int:
+def closest_to_mean(directions: UnitVectors) -> int:
     """Return the first line closest to the mean direction, or -1 where all lines are zeros.
 
     Where the directions cancel out, the mean has none, and it is the first line that has one.
@@ -91,7 +91,7 @@ def closest_to_mean(directions: Directions) -> int:
     lines = np.flatnonzero(directions.lengths > 0)
     if not len(lines):
         return -1
-    nowhere = Directions.of(np.zeros((1, directions.vectors.shape[1])))
+    nowhere = UnitVectors.of(np.zeros((1, directions.vectors.shape[1])))
     all_in_one = np.zeros(len(lines), np.int32)
     mean = _means(directions, lines, all_in_one, nowhere)
     if not mean.lengths[0]:
@@ -99,7 +99,7 @@ def closest_to_mean(directions: Directions) -> int:
     return int(lines[np.argmax(cosines_between(directions, lines, mean, all_in_one))])
 
 
-def _settled(own: Directions, lines: np.ndarray, centres: Directions, rounds: int) -> Directions:
+def _settled(own: UnitVectors, lines: np.ndarray, centres: UnitVectors, rounds: int) -> UnitVectors:
     """Return the centres when no line moves any more, or after so many rounds."""
     home = np.full(len(lines), -1, np.int32)
     for _ in range(rounds):
@@ -110,17 +110,19 @@ def _settled(own: Directions, lines: np.ndarray, centres: Directions, rounds: in
     return centres
 
 
-def _means(own: Directions, lines: np.ndarray, home: np.ndarray, before: Directions) -> Directions:
+def _means(
+    own: UnitVectors, lines: np.ndarray, home: np.ndarray, before: UnitVectors
+) -> UnitVectors:
     """Return the sum of the directions of each centre's lines, or the centre `before` where 0."""
     sums = np.zeros(before.vectors.shape)
     _add_up(own.vectors, own.lengths, lines, home, sums)
     means = sums.astype(np.float32)
     lost = ~means.any(axis=1)
     means[lost] = before.vectors[lost]
-    return Directions.of(means)
+    return UnitVectors.of(means)
 
 
-def _seeds(directions: Directions, lines: np.ndarray, count: int, seed: int) -> np.ndarray:
+def _seeds(directions: UnitVectors, lines: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Draw lines, each with a chance in proportion to its squared distance to those before it."""
     random = np.random.default_rng(seed)
     if not len(lines) or not count:

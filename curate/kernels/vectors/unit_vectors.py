@@ -23,7 +23,7 @@ _LINES = 4096  # vectors looked at together
 
 
 @dataclass(frozen=True)
-class Directions:
+class UnitVectors:
     """Vectors (float32, a line each), their `lengths`, and the `first` line that equals each."""
 
     vectors: np.ndarray
@@ -31,7 +31,7 @@ class Directions:
     first: np.ndarray
 
     @classmethod
-    def of(cls, vectors: np.ndarray) -> Directions:
+    def of(cls, vectors: np.ndarray) -> UnitVectors:
         """Measure `vectors`.
 
         Raises:
@@ -58,9 +58,9 @@ class Directions:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def head(self, count: int) -> Directions:
+    def head(self, count: int) -> UnitVectors:
         """Return the first `count` lines by themselves."""
-        return Directions(self.vectors[:count], self.lengths[:count], self.first[:count])
+        return UnitVectors(self.vectors[:count], self.lengths[:count], self.first[:count])
 
     def distinct(self) -> np.ndarray:
         """Return the first line of every distinct vector that has a direction."""
@@ -73,7 +73,7 @@ class Directions:
 
 
 def cosines_between(
-    one: Directions, left: np.ndarray, other: Directions, right: np.ndarray
+    one: UnitVectors, left: np.ndarray, other: UnitVectors, right: np.ndarray
 ) -> np.ndarray:
     """Return the cosines of lines `left` of `one` with lines `right` of `other`."""
     out = np.empty(len(left))

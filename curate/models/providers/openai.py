@@ -31,7 +31,7 @@ from curate.models.remote.faults import (
     LENGTH,
     SCHEMA,
     STREAM,
-    Refusal,
+    StatusError,
     fault_of,
     lacking,
     spent_until,
@@ -168,11 +168,11 @@ class OpenAI:
             self._held_until = max(self._held_until, until)
 
     def _fault(self, error: Exception, body: Mapping[str, Any]) -> ModelError:
-        if isinstance(error, Refusal):
+        if isinstance(error, StatusError):
             error.said = self._masked(error.said)
         where = f"{self.name} at {self.base_url}"
         fault = error if isinstance(error, ModelError) else fault_of(error, where)
-        if isinstance(error, Refusal) and isinstance(fault, PermanentFault):
+        if isinstance(error, StatusError) and isinstance(fault, PermanentFault):
             feature = lacking(body, error.said)
             if feature is not None:
                 return self._learnt(feature, error.said[:200], body)

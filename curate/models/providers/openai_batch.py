@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from curate.ask import Reply, Request
 from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
-from curate.models.remote.faults import Refusal, fault_of
+from curate.models.remote.faults import StatusError, fault_of
 from curate.models.remote.wire import body_of, malformed, path_of, reply_of
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class OpenAIBatch:
                 return _unanswered(answer, where)
             if answer.status >= 400:
                 content = json.dumps(answer.body).encode()
-                return fault_of(Refusal(answer.status, {}, content), where)
+                return fault_of(StatusError(answer.status, {}, content), where)
             return reply_of(request, answer.body)
         except ModelError as error:
             return error
@@ -251,7 +251,7 @@ class OpenAIBatch:
             return fault_of(cause if isinstance(cause, Exception) else error, where)
         body = getattr(error, "body", None)
         content = json.dumps(body) if isinstance(body, dict) else str(body or "")
-        refusal = Refusal(response.status_code, response.headers, content.encode())
+        refusal = StatusError(response.status_code, response.headers, content.encode())
         refusal.said = self._masked(refusal.said)  # Whole, before it is shortened.
         fault = fault_of(refusal, where)
         return Missing(str(fault)) if response.status_code == 404 else fault

@@ -26,7 +26,7 @@ OPTIONS = ("of",)
 Place = tuple[str, int]
 
 
-class Record:
+class Recorder:
     """Another model, with everything that it answers appended to a file."""
 
     def __init__(self, spec: ModelSpec, inner: Model, path: Path) -> None:
@@ -82,7 +82,7 @@ class Record:
         os.fsync(self._file)
 
 
-def open_spec(spec: ModelSpec, folder: Path) -> Record:
+def open_spec(spec: ModelSpec, folder: Path) -> Recorder:
     """Return the recorder that `spec` describes; a relative file starts at `folder`."""
     if not spec.name or "of" not in spec.options:
         raise RecipeError(
@@ -97,7 +97,7 @@ def open_spec(spec: ModelSpec, folder: Path) -> Record:
             "without 'batch', from the same store"
         )
     try:
-        return Record(spec, inner, path)
+        return Recorder(spec, inner, path)
     except OSError as error:
         raise RecipeError(
             f"cannot record to '{spec.name}' ({error.strerror}); name a file that can be written"

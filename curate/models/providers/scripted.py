@@ -58,7 +58,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
-class Line:
+class ScriptedLine:
     """One line of the file, checked."""
 
     number: int
@@ -110,7 +110,7 @@ class Line:
 class Scripted:
     """A model that answers from a file; it sends nothing and costs what its mapping says."""
 
-    def __init__(self, spec: ModelSpec, lines: list[Line], folder: Path) -> None:
+    def __init__(self, spec: ModelSpec, lines: list[ScriptedLine], folder: Path) -> None:
         self.identity, self.price, self.defaults = spec.identity, spec.price, spec.defaults
         self.max_concurrency = spec.max_concurrency or 64
         self.requests_per_minute = spec.requests_per_minute
@@ -155,14 +155,14 @@ class Scripted:
             os.close(self._log)
             self._log = None
 
-    def _line(self, request: Request, key: str, attempt: int) -> Line | None:
+    def _line(self, request: Request, key: str, attempt: int) -> ScriptedLine | None:
         for line in self._lines.candidates(traits := _traits(request, key)):
             usable = line.answers or self._still_faulty(line, key)
             if usable and line.matches(traits, request, attempt):
                 return line
         return None
 
-    def _still_faulty(self, line: Line, key: str) -> bool:
+    def _still_faulty(self, line: ScriptedLine, key: str) -> bool:
         if line.fault is None:
             return False
         return line.times is None or self._tries[line.number, key] < line.times
@@ -171,16 +171,16 @@ class Scripted:
 class _Index:
     """Find the lines that may match, in file order, without trying every exact one."""
 
-    def __init__(self, lines: list[Line]) -> None:
-        self._exact: dict[tuple[str, str], list[Line]] = {}
-        self._loose: list[Line] = []
+    def __init__(self, lines: list[ScriptedLine]) -> None:
+        self._exact: dict[tuple[str, str], list[ScriptedLine]] = {}
+        self._loose: list[ScriptedLine] = []
         for line in lines:
             if line.exact:
                 self._exact.setdefault(line.exact[0], []).append(line)
             else:
                 self._loose.append(line)
 
-    def candidates(self, traits: Mapping[str, str]) -> Iterator[Line]:
+    def candidates(self, traits: Mapping[str, str]) -> Iterator[ScriptedLine]:
         exact = [
             line
             for name in ("key", "messages", "prompt")
@@ -192,7 +192,7 @@ class _Index:
         return heapq.merge(sorted(exact, key=_number), self._loose, key=_number)
 
 
-def _number(line: Line) -> int:
+def _number(line: ScriptedLine) -> int:
     return line.number
 
 
@@ -221,7 +221,7 @@ def _canonical(turns: list[dict[str, str]]) -> str:
     return json.dumps([[turn["role"], turn["content"]] for turn in turns])
 
 
-def _fault(line: Line, file: str) -> Exception:
+def _fault(line: ScriptedLine, file: str) -> Exception:
     message = line.message or f"{line.fault} (scripted by {file}:{line.number})"
     if line.fault == "permanent":
         return PermanentFault(message)
@@ -293,7 +293,7 @@ def _as_recorded(spec: ModelSpec, head: Mapping[str, Any]) -> ModelSpec:
     return dataclasses.replace(spec, identity=identity, defaults=defaults)
 
 
-def _parse(text: bytes, file: str, number: int) -> Line:
+def _parse(text: bytes, file: str, number: int) -> ScriptedLine:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -304,7 +304,7 @@ def _parse(text: bytes, file: str, number: int) -> Line:
         raise RecipeError(str(error), file=file, line=number) from None
 
 
-def _checked(data: Any, number: int) -> Line:
+def _checked(data: Any, number: int) -> ScriptedLine:
     _only(data, _LINE, "a line")
     when = _only(data.get("when"), _WHEN, "'when'")
     fault, reply = data.get("fault"), data.get("reply")
@@ -320,7 +320,7 @@ def _checked(data: Any, number: int) -> Line:
     _typed(data, ("values", "cut", "logprobs"), (list,), "a list")
     _typed(data, ("finish_reason", "message"), (str,), "a text")
     _typed(usage, tuple(usage), (int,), "a whole number")
-    return Line(
+    return ScriptedLine(
         number=number,
         contains=_contains(when.get("contains")),
         exact=_exact(when),

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from curate.models.remote.faults import Refusal
+from curate.models.remote.faults import StatusError
 
 CONNECT_SECONDS = 10.0
 # A line of a stream may hold the log-probabilities of many tokens.
@@ -71,7 +71,7 @@ class Connection:
         url = f"{self._base}/{path}{self._query}"
         async with self._session.post(url, data=data) as response:
             if not response.ok:
-                raise Refusal(response.status, response.headers, await response.read())
+                raise StatusError(response.status, response.headers, await response.read())
             yield response
 
     async def close(self) -> None:

@@ -43,7 +43,7 @@ _NO_MODEL = re.compile(r"model_not_found|\bmodel\b.*(?:does not exist|not found)
 _READ, _SHOWN = 4000, 200
 
 
-class Refusal(Exception):
+class StatusError(Exception):
     """An answer with an error status."""
 
     def __init__(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
@@ -55,7 +55,7 @@ class Refusal(Exception):
 
 def fault_of(error: Exception, where: str) -> ModelError:
     """Return what `error` means; `where` names model and server for the message."""
-    if isinstance(error, Refusal):
+    if isinstance(error, StatusError):
         return _of_refusal(error, where)
     names = " ".join(cls.__name__ for cls in type(error).__mro__)
     if "Certificate" in names or "SSL" in names:
@@ -77,7 +77,7 @@ def fault_of(error: Exception, where: str) -> ModelError:
     )
 
 
-def _of_refusal(refusal: Refusal, where: str) -> ModelError:
+def _of_refusal(refusal: StatusError, where: str) -> ModelError:
     status, headers = refusal.status, refusal.headers
     said, empty = refusal.said[:_SHOWN], any(word in refusal.said for word in _QUOTA)
     if status == 429 and not empty:

@@ -14,7 +14,7 @@ from typing import Any
 from curate.ask import Ask, Embed, Likelihood, Reply, Request
 from curate.errors import ModelError, PermanentFault, TemporaryFault
 from curate.models.inprocess.strict import strict_form
-from curate.models.remote.faults import Refusal, fault_of
+from curate.models.remote.faults import StatusError, fault_of
 
 CHAT, COMPLETION, EMBEDDING = "chat/completions", "completions", "embeddings"
 _SAMPLING = ("temperature", "top_p")
@@ -101,7 +101,7 @@ def error_inside(error: Mapping[str, Any]) -> ModelError:
     code = str(error.get("code"))
     if code.isdecimal() and 400 <= int(code) < 600:
         content = json.dumps({"error": dict(error)}).encode()
-        return fault_of(Refusal(int(code), {}, content), "the server behind the gateway")
+        return fault_of(StatusError(int(code), {}, content), "the server behind the gateway")
     return malformed(f"an error: {str(error.get('message'))[:200]}")
 
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from curate.ask import Reply
 from curate.errors import CeilingReached, ModelError, PermanentFault, TemporaryFault
 from curate.requests.batch import records as jobs
-from curate.requests.batch.records import Job, Jobs, Line
+from curate.requests.batch.records import BatchJob, BatchJobs, BatchLine
 from curate.store import replies as keep
-from curate.store.budget import PICO, Spending
+from curate.store.budget import PICO, Budget
 from curate.store.store import Paid, Store, StoredReply
 
 if TYPE_CHECKING:
     from curate.models.model import Model
     from curate.models.providers.openai_batch import Answer, OpenAIBatch, Remote
-    from curate.requests.sender import Counts, Flight
+    from curate.requests.sender import InFlight, RequestCounts
 
 # How many answers are committed together.
 TOGETHER = 500
@@ -36,27 +36,32 @@ TOO_MUCH = ("token_limit_exceeded", "rate_limit_exceeded")
 UNBILLED = ("rate_limit", "server", "expired", "refused")
 
 
-class Landing(NamedTuple):
+class LineOutcome(NamedTuple):
     """What a line came to: a reply as stored with its bill, or a fault; `last` when it is final."""
 
-    line: Line
+    line: BatchLine
     outcome: StoredReply | ModelError
     bill: int
     last: bool
 
 
-class Collecting:
+class BatchCollector:
     """Settle the jobs of one model."""
 
     def __init__(
-        self, store: Store, spending: Spending, model: Model, server: OpenAIBatch, counts: Counts
+        self,
+        store: Store,
+        spending: Budget,
+        model: Model,
+        server: OpenAIBatch,
+        counts: RequestCounts,
     ) -> None:
-        self._store, self._jobs, self._spending = store, Jobs(store), spending
+        self._store, self._jobs, self._spending = store, BatchJobs(store), spending
         self._model, self._server, self._counts = model, server, counts
 
     async def answers(
-        self, job: Job, remote: Remote, flights: dict[str, Flight]
-    ) -> AsyncIterator[list[Landing]]:
+        self, job: BatchJob, remote: Remote, flights: dict[str, InFlight]
+    ) -> AsyncIterator[list[LineOutcome]]:
         """Yield what the answers of a job came to, once it is durable."""
         for file in remote.files:
             part: list[Answer] = []
@@ -69,17 +74,17 @@ class Collecting:
                 yield await self._settle_answers(job, part, flights)
 
     async def rest(
-        self, job: Job, fault: Callable[[Line], ModelError], flights: dict[str, Flight]
-    ) -> AsyncIterator[list[Landing]]:
+        self, job: BatchJob, fault: Callable[[BatchLine], ModelError], flights: dict[str, InFlight]
+    ) -> AsyncIterator[list[LineOutcome]]:
         """Settle what no answer came for with the fault that `fault` gives each line."""
         while part := self._jobs.page(job.name, TOGETHER):
             yield await self._settle(job, [(line, fault(line)) for line in part], flights)
 
     async def _settle_answers(
-        self, job: Job, answers: Sequence[Answer], flights: dict[str, Flight]
-    ) -> list[Landing]:
+        self, job: BatchJob, answers: Sequence[Answer], flights: dict[str, InFlight]
+    ) -> list[LineOutcome]:
         open_lines = self._jobs.find(job.name, {key_in(answer.id) for answer in answers} - {""})
-        found: list[tuple[Line, Reply | ModelError]] = []
+        found: list[tuple[BatchLine, Reply | ModelError]] = []
         for answer in answers:
             if (line := open_lines.pop(answer.id, None)) is not None:
                 flight = flights.get(line.key)
@@ -89,15 +94,15 @@ class Collecting:
 
     async def _settle(
         self,
-        job: Job,
-        found: Sequence[tuple[Line, Reply | ModelError]],
-        flights: dict[str, Flight],
-    ) -> list[Landing]:
+        job: BatchJob,
+        found: Sequence[tuple[BatchLine, Reply | ModelError]],
+        flights: dict[str, InFlight],
+    ) -> list[LineOutcome]:
         outcomes = {line.name: outcome for line, outcome in found}
         lines = [line for line, _ in found]
         spending = self._spending.of(job.run)
 
-        def settle(connection: sqlite3.Connection) -> list[Landing]:
+        def settle(connection: sqlite3.Connection) -> list[LineOutcome]:
             taken = jobs.take(connection, job.name, lines)
             landings = self._keep(connection, spending, taken, outcomes)
             for line in taken:
@@ -105,7 +110,7 @@ class Collecting:
                     bill = line.bound if may_be_billed(fault) else 0
                     last = is_last(fault, flights.get(line.key))
                     spending.settle(connection, line.bound, bill)
-                    landings.append(Landing(line, fault, bill, last))
+                    landings.append(LineOutcome(line, fault, bill, last))
             failed = sum(one.last for one in landings if isinstance(one.outcome, ModelError))
             if failed:
                 spending.count(connection, replayed=0, failed=failed)
@@ -119,12 +124,12 @@ class Collecting:
     def _keep(
         self,
         connection: sqlite3.Connection,
-        spending: Spending,
-        taken: Iterable[Line],
+        spending: Budget,
+        taken: Iterable[BatchLine],
         outcomes: dict[str, Reply | ModelError],
-    ) -> list[Landing]:
+    ) -> list[LineOutcome]:
         """Store the replies among the outcomes and settle their bills."""
-        paid, bounds = list[Paid](), list[tuple[Line, Reply]]()
+        paid, bounds = list[Paid](), list[tuple[BatchLine, Reply]]()
         for line in taken:
             reply = outcomes[line.name]
             if isinstance(reply, Reply):
@@ -137,11 +142,11 @@ class Collecting:
         bills = spending.settle_replies(connection, [(n.bound, r, price) for n, r in bounds])
         stored = keep.save(self._store, connection, paid)
         return [
-            Landing(line, kept, bill, True)
+            LineOutcome(line, kept, bill, True)
             for (line, _), kept, bill in zip(bounds, stored, bills, strict=True)
         ]
 
-    def _count(self, landing: Landing) -> None:
+    def _count(self, landing: LineOutcome) -> None:
         outcome, counts = landing.outcome, self._counts
         counts.cost_usd += landing.bill / PICO
         if isinstance(outcome, ModelError):
@@ -152,13 +157,13 @@ class Collecting:
             counts.input_tokens += outcome.reply.input_tokens
             counts.output_tokens += outcome.reply.output_tokens
 
-    def overshoot(self, landings: Sequence[Landing]) -> CeilingReached | None:
+    def overshoot(self, landings: Sequence[LineOutcome]) -> CeilingReached | None:
         """Return the error that ends a run whose provider billed more than was reserved."""
         found = (self._spending.overshoot(o.line.bound, o.bill) for o in landings)
         return next((error for error in found if error is not None), None)
 
 
-def fault_of_rest(remote: Remote, where: str) -> Callable[[Line], ModelError]:
+def fault_of_rest(remote: Remote, where: str) -> Callable[[BatchLine], ModelError]:
     """Return what it means for a line that the job ended as it did without an answer for it."""
     said = next((one.message or one.code for one in remote.refused), "it gave no reason")
     if remote.status == "completed":
@@ -194,7 +199,7 @@ def may_be_billed(fault: ModelError) -> bool:
     return isinstance(fault, TemporaryFault) and fault.cause not in UNBILLED
 
 
-def is_last(fault: ModelError, flight: Flight | None) -> bool:
+def is_last(fault: ModelError, flight: InFlight | None) -> bool:
     """Tell whether a line that brought this fault is not asked again."""
     if not isinstance(fault, TemporaryFault):
         return True

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 from curate.ask import Reply
 from curate.errors import ModelError, PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.providers.openai_batch import Missing, Refused, Remote
-from curate.requests.batch.collect import LOST, Collecting, Landing, fault_of_rest
-from curate.requests.batch.records import Job, Jobs
-from curate.requests.batch.submit import Submitting
+from curate.requests.batch.collect import LOST, BatchCollector, LineOutcome, fault_of_rest
+from curate.requests.batch.records import BatchJob, BatchJobs
+from curate.requests.batch.submit import BatchSubmitter
 from curate.requests.concurrency import shut_out
-from curate.store.budget import Spending
+from curate.store.budget import Budget
 from curate.store.store import Store
 
 if TYPE_CHECKING:
     from curate.models.model import Model
     from curate.models.providers.openai_batch import OpenAIBatch
-    from curate.requests.sender import Counts, Flight
+    from curate.requests.sender import InFlight, RequestCounts
 
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 1.0, 60.0, 1.5
 # With the longest pause between them, a server may be away for half an hour.
@@ -33,10 +33,10 @@ MOST_FAILED_POLLS = 40
 REFUSED_SECONDS, LONGEST_REFUSED_SECONDS = 15.0, 600.0
 
 _log = logging.getLogger(__name__)
-Over = Callable[["Remote | None", "list[Flight]"], None]
+Over = Callable[["Remote | None", "list[InFlight]"], None]
 
 
-class Desk(Protocol):
+class RequestOwner(Protocol):
     """What is needed of the sender that everything is part of."""
 
     stopped: BaseException | None
@@ -46,11 +46,11 @@ class Desk(Protocol):
         """Run `work`; an error that it ends with stops the sender."""
         ...
 
-    def landed(self, flight: Flight, reply: Reply, attempt: int) -> None:
+    def landed(self, flight: InFlight, reply: Reply, attempt: int) -> None:
         """Tell those who wait for a flight its reply."""
         ...
 
-    def gave_up(self, flight: Flight, error: Exception) -> None:
+    def gave_up(self, flight: InFlight, error: Exception) -> None:
         """Tell those who wait for a flight that it failed."""
         ...
 
@@ -59,30 +59,30 @@ class Desk(Protocol):
         ...
 
 
-class Following:
+class BatchPoller:
     """The jobs of one model that this process follows; `flights` are those of each, by key."""
 
     def __init__(
         self,
         model: Model,
-        desk: Desk,
+        desk: RequestOwner,
         store: Store,
-        spending: Spending,
-        counts: Counts,
+        spending: Budget,
+        counts: RequestCounts,
         over: Over,
     ) -> None:
         """Follow nothing yet; `over` is given each job that has ended, and what it left to ask."""
         self._server: OpenAIBatch = model.batch  # type: ignore[attr-defined]
         self._desk, self._counts, self._over = desk, counts, over
-        self._jobs = Jobs(store)
-        self._submitting = Submitting(store, self._jobs, self._server)
-        self._collecting = Collecting(store, spending, model, self._server, counts)
-        self.flights: dict[str, dict[str, Flight]] = {}
+        self._jobs = BatchJobs(store)
+        self._submitting = BatchSubmitter(store, self._jobs, self._server)
+        self._collecting = BatchCollector(store, spending, model, self._server, counts)
+        self.flights: dict[str, dict[str, InFlight]] = {}
         self._idling: set[asyncio.Task[Any]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusals = 0
 
-    def join(self, name: str, flights: dict[str, Flight], *, fresh: bool) -> None:
+    def join(self, name: str, flights: dict[str, InFlight], *, fresh: bool) -> None:
         """Follow a job for the sake of `flights`; `fresh` where it was written down just now."""
         if name in self.flights:
             self.flights[name].update(flights)
@@ -105,7 +105,7 @@ class Following:
     async def _carry(self, name: str, fresh: bool) -> None:
         """Take a job to its end: submit it, wait for it, collect it."""
         flights = self.flights[name]
-        again: list[Flight] = []
+        again: list[InFlight] = []
         remote: Remote | None = None
         try:
             if (job := self._jobs.read(name)) is not None:
@@ -124,7 +124,7 @@ class Following:
         # What another process has settled meanwhile is found in the store.
         self._over(remote, [*again, *flights.values()])
 
-    async def _done(self, job: Job, fresh: bool) -> Remote:
+    async def _done(self, job: BatchJob, fresh: bool) -> Remote:
         """Return how a job ended; one that the provider refuses to make has failed."""
         await self._idle(0)
         try:
@@ -157,10 +157,10 @@ class Following:
         self._counts.batches[job.name] = (remote.done, remote.total or total)
         return remote
 
-    async def _collected(self, job: Job, remote: Remote) -> list[Flight]:
+    async def _collected(self, job: BatchJob, remote: Remote) -> list[InFlight]:
         """Settle every line of a job; return the flights that another job has to take."""
         flights, failed = self.flights[job.name], 0
-        again: list[Flight] = []
+        again: list[InFlight] = []
         while True:
             try:
                 async for landings in self._collecting.answers(job, remote, flights):
@@ -186,9 +186,11 @@ class Following:
             )
         return again
 
-    def _land(self, landings: Sequence[Landing], flights: dict[str, Flight]) -> list[Flight]:
+    def _land(
+        self, landings: Sequence[LineOutcome], flights: dict[str, InFlight]
+    ) -> list[InFlight]:
         """Tell those who wait what lines came to; return the flights that are to be sent again."""
-        again: list[Flight] = []
+        again: list[InFlight] = []
         for one in landings:
             flight = flights.pop(one.line.key, None)
             if flight is None:

@@ -19,16 +19,16 @@ from curate.ask import Embed
 from curate.models.providers.openai_batch import MOST_BYTES, MOST_REQUESTS, Remote
 from curate.requests.batch import records as jobs
 from curate.requests.batch.collect import too_much
-from curate.requests.batch.poll import Desk, Following
-from curate.requests.batch.records import Line
+from curate.requests.batch.poll import BatchPoller, RequestOwner
+from curate.requests.batch.records import BatchLine
 from curate.store import replies as keep
-from curate.store.budget import Refusal, Spending
+from curate.store.budget import Budget, BudgetRefusal
 from curate.store.store import Store, StoredReply
 
 if TYPE_CHECKING:
     from curate.models.model import Model
     from curate.models.providers.openai_batch import OpenAIBatch
-    from curate.requests.sender import Counts, Flight
+    from curate.requests.sender import InFlight, RequestCounts
 
 # How long nothing more must come before a job is cut: parts of a run arrive one by one.
 GATHER_SECONDS = 2.0
@@ -37,7 +37,7 @@ GATHER_SECONDS = 2.0
 class Ready(NamedTuple):
     """A flight with what its line in a job's file will take up."""
 
-    flight: Flight
+    flight: InFlight
     path: str
     texts: int
     size: int
@@ -50,21 +50,26 @@ class _Opened(NamedTuple):
     stored: dict[str, StoredReply]
     elsewhere: dict[str, str]
     name: str | None
-    refused: dict[str, Refusal]
+    refused: dict[str, BudgetRefusal]
 
 
-class Lane:
+class BatchQueue:
     """The batch jobs of one model."""
 
     def __init__(
-        self, model: Model, desk: Desk, store: Store, spending: Spending, counts: Counts
+        self,
+        model: Model,
+        desk: RequestOwner,
+        store: Store,
+        spending: Budget,
+        counts: RequestCounts,
     ) -> None:
         """Send nothing yet."""
         self._model, self._desk = model, desk
         self._server: OpenAIBatch = model.batch  # type: ignore[attr-defined]
         self._store, self._spending, self._counts = store, spending, counts
-        self._following = Following(model, desk, store, spending, counts, self._over)
-        self._waiting: list[Flight] = []
+        self._following = BatchPoller(model, desk, store, spending, counts, self._over)
+        self._waiting: list[InFlight] = []
         self._making: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._gathered = 0
@@ -74,7 +79,7 @@ class Lane:
 
     # -- gathering --------------------------------------------------------------------------------
 
-    def submit(self, flight: Flight) -> None:
+    def submit(self, flight: InFlight) -> None:
         """Take a flight; it leaves with the next job."""
         self._waiting.append(flight)
         if len(self._waiting) >= self._most and not self._held:
@@ -117,7 +122,7 @@ class Lane:
 
     # -- making jobs ------------------------------------------------------------------------------
 
-    async def _make(self, flights: Sequence[Flight]) -> None:
+    async def _make(self, flights: Sequence[InFlight]) -> None:
         # Tens of thousands of prompts become JSON here: not in the event loop.
         ready, wrong = await asyncio.to_thread(self._prepared, flights)
         if wrong:
@@ -127,8 +132,8 @@ class Lane:
             self._counts.failed += len(wrong)
         for flight, error in wrong:
             self._desk.gave_up(flight, error)
-        refused: list[Flight] = []
-        refusal: Refusal | None = None
+        refused: list[InFlight] = []
+        refusal: BudgetRefusal | None = None
         for part in cut(ready, self._most, MOST_BYTES):
             opened = await self._store.commit(functools.partial(self._open, part))
             self._opened(part, opened)
@@ -138,10 +143,10 @@ class Lane:
             self._hold(refused, refusal)
 
     def _prepared(
-        self, flights: Sequence[Flight]
-    ) -> tuple[list[Ready], list[tuple[Flight, Exception]]]:
+        self, flights: Sequence[InFlight]
+    ) -> tuple[list[Ready], list[tuple[InFlight, Exception]]]:
         ready: list[Ready] = []
-        wrong: list[tuple[Flight, Exception]] = []
+        wrong: list[tuple[InFlight, Exception]] = []
         for flight in flights:
             request = flight.request
             try:
@@ -166,14 +171,14 @@ class Lane:
         elsewhere = {k: job for k, (attempt, job) in found.items() if attempt >= flights[k].attempt}
         absent = [o for o in part if o.flight.key not in stored and o.flight.key not in elsewhere]
         attempts = [(one.flight.bound, one.flight.tries > 0) for one in absent]
-        granted, refused = list[Line](), dict[str, Refusal]()
+        granted, refused = list[BatchLine](), dict[str, BudgetRefusal]()
         for one, refusal in zip(absent, self._spending.reserve(connection, attempts), strict=True):
             flight = one.flight
             if refusal is not None:
                 refused[flight.key] = refusal
                 continue
             number = len(granted) + 1
-            granted.append(Line(number, flight.key, flight.attempt, flight.bound, one.content))
+            granted.append(BatchLine(number, flight.key, flight.attempt, flight.bound, one.content))
         name, run = None, self._spending.run_id
         if granted:
             name = jobs.add(connection, self._model.identity, run, absent[0].path, granted)
@@ -181,7 +186,7 @@ class Lane:
 
     def _opened(self, part: Sequence[Ready], opened: _Opened) -> None:
         """Follow the jobs that flights are in now; tell those whose reply was there already."""
-        joined: dict[str, dict[str, Flight]] = {}
+        joined: dict[str, dict[str, InFlight]] = {}
         for flight in (one.flight for one in part):
             if stored := opened.stored.get(flight.key):
                 self._counts.replayed += 1
@@ -197,7 +202,7 @@ class Lane:
                 flight.tries += 1
             self._following.join(name, flights, fresh=name == opened.name)
 
-    def _hold(self, flights: list[Flight], refusal: Refusal) -> None:
+    def _hold(self, flights: list[InFlight], refusal: BudgetRefusal) -> None:
         """Stop at a ceiling, unless a job under way may still settle for less."""
         self._waiting = [*flights, *self._waiting]
         self._held = bool(self._following.flights)
@@ -206,7 +211,7 @@ class Lane:
 
     # -- the end of jobs --------------------------------------------------------------------------
 
-    def _over(self, remote: Remote | None, again: list[Flight]) -> None:
+    def _over(self, remote: Remote | None, again: list[InFlight]) -> None:
         """Take back what a job left to ask; one that was too much makes the next ones smaller."""
         failed = remote is not None and remote.status == "failed"
         if remote is not None and too_much(remote):

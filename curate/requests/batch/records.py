@@ -32,7 +32,7 @@ _PAGE = 1000
 _FORMS = {form.form: form for form in (Ask, Embed, Likelihood)}
 
 
-class Job(NamedTuple):
+class BatchJob(NamedTuple):
     """A job: whose it is, and how far it is known to have come.
 
     `file` and `remote` are the provider's names for its file and itself, once they were noted;
@@ -49,7 +49,7 @@ class Job(NamedTuple):
     remote: str | None = None
 
 
-class Line(NamedTuple):
+class BatchLine(NamedTuple):
     """One request of a job: its place in the file, and what was reserved for it."""
 
     number: int
@@ -91,7 +91,7 @@ def new_name() -> str:
     return f"curate-{secrets.token_hex(12)}"
 
 
-class Standing(NamedTuple):
+class JobStatus(NamedTuple):
     """A job as its owner is told of it: `left` of its `requests` are not settled."""
 
     name: str
@@ -104,19 +104,19 @@ class Standing(NamedTuple):
     left: int
 
 
-class Jobs:
+class BatchJobs:
     """The jobs in one store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def read(self, name: str) -> Job | None:
+    def read(self, name: str) -> BatchJob | None:
         """Return a job, or `None` when it is settled."""
-        columns = ", ".join(Job._fields)
+        columns = ", ".join(BatchJob._fields)
         rows = self._store.read(f"SELECT {columns} FROM batch_jobs WHERE name = ?", (name,))
-        return Job(*rows[0]) if rows else None
+        return BatchJob(*rows[0]) if rows else None
 
-    def standings(self) -> list[Standing]:
+    def job_statuses(self) -> list[JobStatus]:
         """Return all jobs there are and were, the oldest first."""
         sql = (
             "SELECT name, jobs.model, file, sent_at, jobs.remote, jobs.made_at, requests, "
@@ -124,7 +124,7 @@ class Jobs:
             "FROM batch_jobs AS jobs LEFT JOIN batch_history ON job = name"
         )
         found = [
-            Standing(
+            JobStatus(
                 name, model, _state(file, sent, remote), remote, made, None, all_ or left, left
             )
             for name, model, file, sent, remote, made, all_, left in self._store.read(sql)
@@ -133,35 +133,35 @@ class Jobs:
             "SELECT job, model, 'settled', remote, made_at, ended_at, requests, 0 "
             "FROM batch_history WHERE ended_at IS NOT NULL"
         )
-        found += [Standing(*row) for row in self._store.read(sql)]
+        found += [JobStatus(*row) for row in self._store.read(sql)]
         return sorted(found, key=lambda one: (one.made_at, one.name))
 
-    def lines(self, name: str) -> Iterator[Line]:
+    def lines(self, name: str) -> Iterator[BatchLine]:
         """Yield the lines of a job that are not settled, in the order of its file."""
         last = 0
         while lines := self.page(name, _PAGE, after=last):
             yield from lines
             last = lines[-1].number
 
-    def page(self, name: str, count: int, *, after: int = 0) -> list[Line]:
+    def page(self, name: str, count: int, *, after: int = 0) -> list[BatchLine]:
         """Return the first lines of a job that are not settled and come after a number."""
         sql = (
             "SELECT number, key, attempt, bound, content FROM batch_lines "
             "WHERE job = ? AND number > ? ORDER BY number LIMIT ?"
         )
         rows = self._store.read(sql, (name, after, count))
-        return [Line(n, key.hex(), *rest) for n, key, *rest in rows]
+        return [BatchLine(n, key.hex(), *rest) for n, key, *rest in rows]
 
-    def find(self, name: str, keys: Iterable[str]) -> dict[str, Line]:
+    def find(self, name: str, keys: Iterable[str]) -> dict[str, BatchLine]:
         """Return those lines of a job that are not settled, by their names in its file."""
-        found = list[Line]()
+        found = list[BatchLine]()
         for part in _parts(keys):
             sql = (
                 "SELECT number, key, attempt, bound, content FROM batch_lines "
                 f"WHERE job = ? AND key IN ({','.join('?' * len(part))})"
             )
             rows = self._store.read(sql, (name, *part))
-            found += [Line(n, key.hex(), *rest) for n, key, *rest in rows]
+            found += [BatchLine(n, key.hex(), *rest) for n, key, *rest in rows]
         return {line.name: line for line in found}
 
     def count(self, name: str) -> int:
@@ -217,7 +217,7 @@ def where(connection: sqlite3.Connection, keys: Iterable[str]) -> dict[str, tupl
 
 
 def add(
-    connection: sqlite3.Connection, model: str, run: str, path: str, lines: Sequence[Line]
+    connection: sqlite3.Connection, model: str, run: str, path: str, lines: Sequence[BatchLine]
 ) -> str:
     """Write a new job down and return its name."""
     name = new_name()
@@ -233,7 +233,7 @@ def add(
     return name
 
 
-def take(connection: sqlite3.Connection, name: str, lines: Iterable[Line]) -> list[Line]:
+def take(connection: sqlite3.Connection, name: str, lines: Iterable[BatchLine]) -> list[BatchLine]:
     """Remove lines, and the job with its last one; return those that nobody else had settled."""
     sql = "DELETE FROM batch_lines WHERE job = ? AND key = ? AND attempt = ?"
     taken = [

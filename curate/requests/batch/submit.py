@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from curate.errors import StoppedShort, TemporaryFault
 from curate.models.providers.openai_batch import Remote
-from curate.requests.batch.records import Job, Jobs
+from curate.requests.batch.records import BatchJob, BatchJobs
 from curate.store.commit import disk_full
 from curate.store.store import Store
 from curate.system.posix import FileLock, no_room
@@ -36,10 +36,10 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 NOTHING_DONE = ("rate_limit", "connect")
 
 
-class Submitting:
+class BatchSubmitter:
     """Submit the jobs of one model."""
 
-    def __init__(self, store: Store, jobs: Jobs, server: OpenAIBatch) -> None:
+    def __init__(self, store: Store, jobs: BatchJobs, server: OpenAIBatch) -> None:
         self._store, self._jobs, self._server = store, jobs, server
 
     async def submitted(self, name: str, *, fresh: bool) -> Remote | None:
@@ -66,7 +66,7 @@ class Submitting:
         finally:
             lock.release()
 
-    async def _made(self, job: Job, fresh: bool) -> Remote:
+    async def _made(self, job: BatchJob, fresh: bool) -> Remote:
         failed = 0
         while True:
             try:
@@ -82,7 +82,7 @@ class Submitting:
                 await asyncio.sleep(max(pause, min(fault.retry_after or 0, LONGEST_PAUSE_SECONDS)))
             job = self._jobs.read(job.name) or job
 
-    async def _try(self, job: Job, sure: bool) -> Remote:
+    async def _try(self, job: BatchJob, sure: bool) -> Remote:
         """Take a job from where it stands to the provider; `sure` where no trace of it is there."""
         if job.sent_at is not None and (remote := await self._listed(job, job.sent_at)):
             await self._jobs.note(job.name, remote=remote.id)
@@ -102,7 +102,7 @@ class Submitting:
         await self._jobs.note(job.name, remote=remote.id)
         return remote
 
-    async def _listed(self, job: Job, sent_at: float) -> Remote | None:
+    async def _listed(self, job: BatchJob, sent_at: float) -> Remote | None:
         """Look for a job that may have been made, for as long as it may still turn up."""
         now = time.time()
         deadline = min(sent_at, now) + LISTED_SECONDS
@@ -113,7 +113,7 @@ class Submitting:
                 return remote
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _uploaded(self, job: Job) -> str:
+    async def _uploaded(self, job: BatchJob) -> str:
         folder = self._store.folder / "batches"
         path = folder / _file_name(job)
         try:
@@ -126,12 +126,12 @@ class Submitting:
         finally:
             path.unlink(missing_ok=True)
 
-    def _write(self, job: Job, path: Path) -> None:
+    def _write(self, job: BatchJob, path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         with path.open("wb") as file:
             for line in self._jobs.lines(job.name):
                 file.write(self._server.line(line.request, line.name))
 
 
-def _file_name(job: Job) -> str:
+def _file_name(job: BatchJob) -> str:
     return f"{job.name}.jsonl"

@@ -91,7 +91,7 @@ class Exact(Whole):
         from curate.kernels.arrays.duplicates import walk_order_of
         from curate.kernels.arrays.equal_hashes import first_of_equals
         from curate.kernels.arrays.leaks import with_leaks
-        from curate.kernels.arrays.nearest import Nearest
+        from curate.kernels.arrays.nearest import NearestKept
 
         count = len(positions)
         order = walk_order_of(self.keep, sketches.slice(0, count), lowest=self.lowest)
@@ -101,7 +101,7 @@ class Exact(Whole):
         if count == sketches.num_rows:
             return found
         elsewhere = partner >= count
-        leaked = Nearest(np.where(elsewhere, partner, -1), np.where(elsewhere, 1.0, np.nan))
+        leaked = NearestKept(np.where(elsewhere, partner, -1), np.where(elsewhere, 1.0, np.nan))
         return with_leaks(found, leaked, sketches, f"exact duplicate of {self.against}")
 
     def decider(self) -> _FirstOnes | None:

@@ -89,12 +89,12 @@ class Semantic(Whole):
         from curate.chunk import derived_folder, vectors
         from curate.kernels.arrays.duplicates import walk_order_of
         from curate.kernels.arrays.leaks import with_leaks
-        from curate.kernels.vectors.dedup import Search, nearest_kept
-        from curate.kernels.vectors.unit_vectors import Directions
+        from curate.kernels.vectors.dedup import PairSearch, nearest_kept
+        from curate.kernels.vectors.unit_vectors import UnitVectors
 
-        every = Directions.of(vectors(sketches, "vector"))
+        every = UnitVectors.of(vectors(sketches, "vector"))
         folder = derived_folder(sketches, "vector")
-        search = Search(self.similarity, self.floor, folder, self.exact_up_to)
+        search = PairSearch(self.similarity, self.floor, folder, self.exact_up_to)
         kept = nearest_kept(
             every,
             walk_order_of(self.keep, sketches.slice(0, len(positions)), lowest=self.lowest),

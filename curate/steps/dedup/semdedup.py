@@ -76,9 +76,9 @@ class Semdedup(Whole):
         from curate.chunk import vectors
         from curate.kernels.vectors.semdedup import removed_in_clusters
         from curate.kernels.vectors.spherical_kmeans import spherical_clusters
-        from curate.kernels.vectors.unit_vectors import Directions
+        from curate.kernels.vectors.unit_vectors import UnitVectors
 
-        own = Directions.of(vectors(sketches, "vector"))
+        own = UnitVectors.of(vectors(sketches, "vector"))
         count = self.clusters or max(1, round(len(own) / ROWS_PER_CLUSTER))
         found = spherical_clusters(own, count, self.seed)
         order = {

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from curate.kernels.text.patterns import Search, count_matches, phrase_search, regex_search
+from curate.kernels.text.patterns import PatternSearch, count_matches, phrase_search, regex_search
 from curate.row import On, Row
 from curate.step import Filter, Scores, rule
 
@@ -49,7 +49,7 @@ class Keywords(Filter):
                 f"pattern is no regular expression: {error} (Python's re syntax)"
             ) from None
 
-    def search(self) -> Search:
+    def search(self) -> PatternSearch:
         """Return the compiled search."""
         if self.pattern is not None:
             return regex_search(self.pattern, ignore_case=self.ignore_case)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.chunk import Chunk
-    from curate.kernels.vectors.unit_vectors import Directions
+    from curate.kernels.vectors.unit_vectors import UnitVectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Choice(Whole):
         """Refuse two amounts, and impossible ones."""
         check_amount(self.count, self.share)
 
-    def choose(self, every: Directions, sketches: pa.Table, count: int) -> np.ndarray:
+    def choose(self, every: UnitVectors, sketches: pa.Table, count: int) -> np.ndarray:
         """Return at most `count` lines of the vectors, in the order of choice."""
         raise NotImplementedError
 
@@ -65,7 +65,7 @@ class Choice(Whole):
         """Choose, and name the closest kept row of each that is not chosen."""
         from curate.select.verdicts import verdicts_on
 
-        def choose(every: Directions, count: int) -> np.ndarray:
+        def choose(every: UnitVectors, count: int) -> np.ndarray:
             return self.choose(every, sketches, count)
 
         return verdicts_on(sketches, self.count, self.share, choose)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.kernels.vectors.unit_vectors import Directions
+    from curate.kernels.vectors.unit_vectors import UnitVectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Cluster(Choice):
             raise ValueError(f"seed is a number of at least 0, not {self.seed}")
         super().check()
 
-    def choose(self, every: Directions, sketches: pa.Table, count: int) -> np.ndarray:
+    def choose(self, every: UnitVectors, sketches: pa.Table, count: int) -> np.ndarray:
         """Give places to clusters, and choose the best rows of each."""
         from curate import select
         from curate.select.verdicts import scores_of

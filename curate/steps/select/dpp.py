@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.kernels.vectors.unit_vectors import Directions
+    from curate.kernels.vectors.unit_vectors import UnitVectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Dpp(Choice):
 
     source: ClassVar[str] = "Chen, Zhang and Zhou 2018, arXiv 1709.05135, algorithm 1"
 
-    def choose(self, every: Directions, sketches: pa.Table, count: int) -> np.ndarray:
+    def choose(self, every: UnitVectors, sketches: pa.Table, count: int) -> np.ndarray:
         """Choose greedily, the row that adds most to the volume first."""
         from curate import select
         from curate.select.verdicts import scores_of

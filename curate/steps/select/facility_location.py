@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.kernels.vectors.unit_vectors import Directions
+    from curate.kernels.vectors.unit_vectors import UnitVectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class FacilityLocation(Choice):
             raise ValueError(f"neighbours is at least 1 (a row itself), not {self.neighbours}")
         super().check()
 
-    def choose(self, every: Directions, sketches: pa.Table, count: int) -> np.ndarray:
+    def choose(self, every: UnitVectors, sketches: pa.Table, count: int) -> np.ndarray:
         """Choose greedily, the row that adds most first."""
         from curate import select
 

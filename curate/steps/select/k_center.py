@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.kernels.vectors.unit_vectors import Directions
+    from curate.kernels.vectors.unit_vectors import UnitVectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class KCenter(Choice):
 
     source: ClassVar[str] = "Sener and Savarese 2018, arXiv 1708.00489, sec. 4; Gonzalez 1985"
 
-    def choose(self, every: Directions, sketches: pa.Table, count: int) -> np.ndarray:
+    def choose(self, every: UnitVectors, sketches: pa.Table, count: int) -> np.ndarray:
         """Choose greedily, the farthest row first."""
         from curate import select
 

@@ -43,10 +43,10 @@ class ReprFilter(Choice):
         from curate import select
         from curate.chunk import vectors
         from curate.kernels.arrays.groups import allowed_of
-        from curate.kernels.vectors.unit_vectors import Directions
+        from curate.kernels.vectors.unit_vectors import UnitVectors
         from curate.select.verdicts import NO_TEXT, amount_of, scores_of
 
-        every = Directions.of(vectors(sketches, "vector"))
+        every = UnitVectors.of(vectors(sketches, "vector"))
         limited = self.count is not None or self.share is not None
         count = allowed_of(len(every), self.count, self.share) if limited else None
         score = scores_of(sketches, self.by, missing=float("nan"))

@@ -21,7 +21,7 @@ from curate.errors import CeilingReached, RecipeError, StoppedShort
 from curate.row import Row
 from curate.step import Asking, Verdicts, Whole, dataclass
 from curate.store.store import Store
-from curate.store.vectors import Encoded, vector_keys
+from curate.store.vectors import EncodedVectors, vector_keys
 from tests.engine.conftest import assert_conserved
 from tests.models.chaos import Answer, Received, Server, as_json, refusal
 
@@ -339,7 +339,7 @@ def test_progress_counts_texts(served: tuple[Embeddings, dict[str, Any]], tmp_pa
 def test_texts_that_were_cut_are_remarked_on(tmp_path: Path) -> None:
     keys = vector_keys("hf:x", ["red", "green"])
     with Store.open(tmp_path / "store") as store:
-        encoded = Encoded(keys, [[1, 0], [0, 1]], [True, False], 0)
+        encoded = EncodedVectors(keys, [[1, 0], [0, 1]], [True, False], 0)
         store.commit_now(lambda c: store.vectors.save(c, "hf:x", encoded))
     encoder = {**scripted(tmp_path, {"blue": [1, 1]}), "identity": "hf:x"}
     texts = ("red", "green", "blue", "red")

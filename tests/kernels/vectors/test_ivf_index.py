@@ -7,17 +7,17 @@ from curate.kernels.vectors import dedup as cosine_kept
 from curate.kernels.vectors import greedy_walk as cosine_walk
 from curate.kernels.vectors import ivf_index as cosine_index
 from curate.kernels.vectors.all_pairs import neighbours
-from curate.kernels.vectors.dedup import Search, nearest_kept
+from curate.kernels.vectors.dedup import PairSearch, nearest_kept
 from curate.kernels.vectors.greedy_walk import walk_indexed, walk_neighbours, walk_searching
 from curate.kernels.vectors.ivf_index import (
-    Lists,
+    IVFIndex,
     Recall,
     indexed_neighbours,
     known_to,
     measured_recall,
 )
-from curate.kernels.vectors.low_precision import FloatScreen, HalfScreen
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.low_precision import BFloat16Prefilter, Float32Prefilter
+from curate.kernels.vectors.unit_vectors import UnitVectors
 from tests.kernels.test_cosine import clustered, same
 
 
@@ -29,7 +29,7 @@ def pairs(found):
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 200))
 @settings(max_examples=20, deadline=None)
 def test_an_index_that_looks_everywhere_finds_all_pairs(seed, count):
-    own = Directions.of(clustered(seed, count))
+    own = UnitVectors.of(clustered(seed, count))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cosine_index, "PROBES", 1000)
         patch.setattr(cosine_index, "_ASKED", 16)
@@ -41,11 +41,11 @@ def test_an_index_that_looks_everywhere_finds_all_pairs(seed, count):
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 200), probes=st.sampled_from([1, 2, 5]))
 @settings(max_examples=20, deadline=None)
 def test_its_pairs_are_true_and_its_recall_is_counted(seed, count, probes):
-    own = Directions.of(clustered(seed, count))
+    own = UnitVectors.of(clustered(seed, count))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cosine_index, "PROBES", probes)
-        found = indexed_neighbours(own, 0.8, screen=FloatScreen())
-        assert pairs(indexed_neighbours(own, 0.8, screen=HalfScreen())) == pairs(found)
+        found = indexed_neighbours(own, 0.8, screen=Float32Prefilter())
+        assert pairs(indexed_neighbours(own, 0.8, screen=BFloat16Prefilter())) == pairs(found)
     true = pairs(neighbours(own, 0.8))
     assert pairs(found) <= true
     recall = measured_recall(own, found.lines, 0.8, known_to(found))
@@ -56,10 +56,10 @@ def test_its_pairs_are_true_and_its_recall_is_counted(seed, count, probes):
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 200), probes=st.sampled_from([1, 2, 5]))
 @settings(max_examples=20, deadline=None)
 def test_it_finds_the_pairs_of_which_one_looks_into_the_list_of_the_other(seed, count, probes):
-    own = Directions.of(clustered(seed, count))
+    own = UnitVectors.of(clustered(seed, count))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cosine_index, "PROBES", probes)
-        lists = Lists(own, 0.8)
+        lists = IVFIndex(own, 0.8)
         found = pairs(indexed_neighbours(own, 0.8))
     true = sorted(pairs(neighbours(own, 0.8)))
     left, right, _ = (
@@ -82,20 +82,20 @@ def test_it_finds_the_pairs_of_which_one_looks_into_the_list_of_the_other(seed, 
 @settings(max_examples=40, deadline=None)
 def test_a_walk_in_portions_is_the_walk_through_all_its_pairs(seed, count, budget, few, probes):
     random = np.random.default_rng(seed)
-    own = Directions.of(clustered(seed, count))
-    own = Directions.of(own.vectors[random.integers(0, count, count + 20)])
+    own = UnitVectors.of(clustered(seed, count))
+    own = UnitVectors.of(own.vectors[random.integers(0, count, count + 20)])
     order = random.permutation(len(own))[: random.integers(0, len(own)) + 1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cosine_index, "PROBES", probes)
         patch.setattr(cosine_walk, "_PAIRS_EACH", 1)
         patch.setattr(cosine_walk, "_FEW_PAIRS", few)
         expected = walk_neighbours(own, indexed_neighbours(own, 0.8), order, 0.8)
-        found = walk_indexed(own, Lists(own, 0.8), order, 0.8, budget=budget)
+        found = walk_indexed(own, IVFIndex(own, 0.8), order, 0.8, budget=budget)
     assert same(found, expected)
 
 
 def test_pairs_above_the_budget_are_not_held():
-    own = Directions.of(clustered(1, 200, groups=1, spread=0.01))
+    own = UnitVectors.of(clustered(1, 200, groups=1, spread=0.01))
     assert indexed_neighbours(own, 0.5, budget=24 * 1000) is None
     assert indexed_neighbours(own, 0.5, budget=24 * 20000) is not None
 
@@ -108,10 +108,10 @@ def test_recall_is_told_in_words():
 
 
 def test_above_its_size_a_search_uses_the_index_and_tells_its_recall(tmp_path, monkeypatch):
-    own = Directions.of(clustered(5, 300))
-    order, search = np.arange(300), Search(0.9, 0.8, tmp_path, exact_up_to=100)
+    own = UnitVectors.of(clustered(5, 300))
+    order, search = np.arange(300), PairSearch(0.9, 0.8, tmp_path, exact_up_to=100)
     kept = nearest_kept(own, order, search)
-    exact = nearest_kept(own, order, Search(0.9, 0.8, tmp_path))
+    exact = nearest_kept(own, order, PairSearch(0.9, 0.8, tmp_path))
     assert exact.remarks == ()
     (remark,) = kept.remarks
     distinct = len(own.distinct())
@@ -120,7 +120,7 @@ def test_above_its_size_a_search_uses_the_index_and_tells_its_recall(tmp_path, m
     assert "at 0.8; recall" in remark
     assert "at 0.9" in remark
     assert np.array_equal(kept.nearest.partner, exact.nearest.partner)
-    monkeypatch.setattr(cosine_kept, "Lists", None)
+    monkeypatch.setattr(cosine_kept, "IVFIndex", None)
     monkeypatch.setattr(cosine_kept, "indexed_neighbours", None)
     again = nearest_kept(own, order, search)
     assert again.remarks == kept.remarks
@@ -130,12 +130,18 @@ def test_above_its_size_a_search_uses_the_index_and_tells_its_recall(tmp_path, m
 @pytest.mark.parametrize(
     ("search", "why"),
     [
-        (Search(0.7, 0.8, exact_up_to=100), "0.7 is below floor 0.8: the vectors were searched"),
-        (Search(0.9, 0.8, exact_up_to=100, budget=24), "would take more than 0 MB: the vectors"),
+        (
+            PairSearch(0.7, 0.8, exact_up_to=100),
+            "0.7 is below floor 0.8: the vectors were searched",
+        ),
+        (
+            PairSearch(0.9, 0.8, exact_up_to=100, budget=24),
+            "would take more than 0 MB: the vectors",
+        ),
     ],
 )
 def test_what_is_searched_again_at_that_size_is_searched_by_the_index(search, why, monkeypatch):
-    own, order = Directions.of(clustered(5, 300)), np.arange(300)
+    own, order = UnitVectors.of(clustered(5, 300)), np.arange(300)
     expected = walk_searching(own, order, search.similarity)
     monkeypatch.setattr(cosine_kept, "walk_searching", None)
     kept = nearest_kept(own, order, search)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.kernels.vectors.semdedup import removed_in_clusters
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.unit_vectors import UnitVectors
 from tests.kernels.test_cosine import clustered
 
 
@@ -29,7 +29,7 @@ def papers_rule(own, cluster, order, epsilon):
 @settings(max_examples=40, deadline=None)
 def test_the_rule_is_the_papers(seed, count, clusters, epsilon, block):
     random = np.random.default_rng(seed)
-    own = Directions.of(clustered(seed, count))
+    own = UnitVectors.of(clustered(seed, count))
     cluster = np.where(own.lengths > 0, random.integers(0, clusters, count), -1)
     order = random.permutation(count)
     removed = removed_in_clusters(own, cluster, order, epsilon, block=block)
@@ -44,7 +44,7 @@ def test_the_rule_is_the_papers(seed, count, clusters, epsilon, block):
 
 def test_a_chain_goes_on_through_lines_that_are_removed():
     angles = np.radians([0, 10, 20, 30, 90])
-    own = Directions.of(np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32))
+    own = UnitVectors.of(np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32))
     removed = removed_in_clusters(own, np.zeros(5, np.int64), np.arange(5), 0.02)
     assert removed.partner.tolist() == [-1, 0, 0, 0, -1]
     assert removed.links.tolist() == [0, 1, 2, 3, 0]

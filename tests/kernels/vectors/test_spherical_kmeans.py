@@ -4,14 +4,14 @@ from hypothesis import strategies as st
 
 from curate.kernels.vectors import spherical_kmeans as spherical
 from curate.kernels.vectors.spherical_kmeans import closest_centres
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.unit_vectors import UnitVectors
 from tests.kernels.test_cosine import clustered
 
 
 @given(seed=st.integers(0, 2**32), most=st.integers(1, 9))
 @settings(max_examples=20, deadline=None)
 def test_the_closest_centres_are_the_definition(seed, most):
-    own, centres = Directions.of(clustered(seed, 60)), Directions.of(clustered(seed + 1, 9))
+    own, centres = UnitVectors.of(clustered(seed, 60)), UnitVectors.of(clustered(seed + 1, 9))
     lines = own.distinct()
     got = closest_centres(own, lines, centres, most)
     for line, found in zip(lines, got, strict=True):
@@ -23,7 +23,7 @@ def test_the_closest_centres_are_the_definition(seed, most):
 
 
 def test_blocks_move_no_centre(monkeypatch):
-    own = Directions.of(clustered(3, 500))
+    own = UnitVectors.of(clustered(3, 500))
     lines = own.distinct()
     one = spherical.spherical_means(own, lines, 20, rounds=6)
     monkeypatch.setattr(spherical, "_BLOCK", 7)

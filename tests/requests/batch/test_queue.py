@@ -36,7 +36,7 @@ from curate.requests.batch import queue as batch
 from curate.requests.batch import records as jobs
 from curate.requests.batch.queue import Ready, cut
 from curate.requests.driver import Driver, Job
-from curate.requests.sender import Flight
+from curate.requests.sender import InFlight
 from curate.row import Message
 from curate.store.store import Store
 from tests.engine.asking import chain, driver, one
@@ -157,7 +157,7 @@ def test_a_job_holds_no_more_than_the_api_takes(tmp_path: Path, server: BatchSer
 
 def test_a_job_is_cut_by_bytes_and_by_texts(server: BatchServer) -> None:
     def ready(path: str, count: int, size: int) -> Ready:
-        flight = Flight("0" * 32, 0, Ask.text("x"), model(server), 0)
+        flight = InFlight("0" * 32, 0, Ask.text("x"), model(server), 0)
         return Ready(flight, path, count, size, b"")
 
     lines = [ready("a", 1, 60), ready("b", 1, 10), ready("a", 1, 40), ready("a", 1, 1)]
@@ -563,7 +563,7 @@ LIKELIHOODS = st.builds(Likelihood, prompt=WORDS, answer=WORDS)
 
 @given(st.one_of(ASKS, EMBEDS, LIKELIHOODS))
 def test_a_request_is_read_back_as_it_was(request: Any) -> None:
-    line = jobs.Line(1, "0" * 32, 2, 0, jobs.packed(request))
+    line = jobs.BatchLine(1, "0" * 32, 2, 0, jobs.packed(request))
     assert line.request == request
     assert collect.key_in(line.name) == "0" * 32
 

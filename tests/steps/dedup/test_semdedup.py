@@ -7,7 +7,7 @@ import pytest
 from curate.chunk import Chunk, table_of
 from curate.kernels.vectors.semdedup import removed_in_clusters
 from curate.kernels.vectors.spherical_kmeans import spherical_clusters
-from curate.kernels.vectors.unit_vectors import Directions
+from curate.kernels.vectors.unit_vectors import UnitVectors
 from curate.row import Message, Row
 from curate.steps.dedup.semdedup import Semdedup
 from tests.kernels.test_cosine import clustered
@@ -27,7 +27,7 @@ def test_clusters_are_ordered_by_distance_to_their_centroid_or_by_draw(keep):
     vectors = clustered(2, 120)
     draws = np.random.default_rng(0).random(120)
     verdicts = decide(Semdedup(clusters=4, keep=keep), vectors, draws)
-    own = Directions.of(vectors)
+    own = UnitVectors.of(vectors)
     found = spherical_clusters(own, 4, 0)
     key = {"hard": found.cosine, "easy": -found.cosine, "random": draws}[keep]
     removed = removed_in_clusters(own, found.cluster, np.argsort(key, kind="stable"), 0.1)

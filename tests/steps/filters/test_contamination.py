@@ -19,7 +19,7 @@ from curate.errors import RecipeError, UsageError
 from curate.kernels.sets.benchmarks import Item, TestIndex, normal_words, read_items, set_path
 from curate.steps.filters.contamination import Contamination
 from curate.store.store import Store
-from curate.store.vectors import Encoded, vector_keys
+from curate.store.vectors import EncodedVectors, vector_keys
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 SENTENCE = "the quick brown fox jumps over a lazy dog while seven small birds sing songs"
@@ -347,7 +347,7 @@ def test_texts_of_which_only_the_beginning_was_read_are_told(tmp_path):
     items.write_text("".join(json.dumps(line) + "\n" for line in lines))
     vectors.write_text(json.dumps({"when": {"contains": "short"}, "values": [[1, 1]]}) + "\n")
     texts, stored = ["Where is a dog?", "Where is a cat?", "a long row"], [[1, 0], [0, 1], [1, 0]]
-    encoded = Encoded(vector_keys("hf:x", texts), stored, [False, True, True], 0)
+    encoded = EncodedVectors(vector_keys("hf:x", texts), stored, [False, True, True], 0)
     with Store.open(tmp_path / "store") as store:
         store.commit_now(lambda c: store.vectors.save(c, "hf:x", encoded))
     step = Contamination(against=(f"bench={items}",), mode="semantic")

@@ -38,7 +38,7 @@ def stats(
     """Count what the store holds, what room it takes, and how its batch jobs stand."""
     from curate.cli.screen import headed
     from curate.requests.batch.records import BatchJobs
-    from curate.store.maintenance import sizes
+    from curate.store.files import sizes
 
     with _existing(store) as opened:
         numbers, rooms = opened.stats(), opened.vectors.by_encoder()

@@ -41,7 +41,7 @@ from curate.models.model import (
     with_defaults,
 )
 from curate.models.prices import Discount, discount_of
-from curate.requests.embed import Found
+from curate.requests.encode import Found
 from curate.requests.rate_limit import BYTES_PER_TOKEN
 from curate.requests.session import Outcome, RowTask
 from curate.step import Filter, Gather, Grow, Step, Whole

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from curate.models.model import Model
 from curate.requests.batch.records import warn_of_others
-from curate.requests.embed import Found, embed
+from curate.requests.encode import Encoder, Found
+from curate.requests.inflight import RequestCounts
 from curate.requests.scheduler import Limits, RetryFailed, Scheduler
-from curate.requests.sender import RequestCounts
 from curate.requests.session import Outcome, RowTask
 from curate.store.budget import Budget
 from curate.store.store import Store
@@ -74,8 +74,7 @@ class Driver:
         self._limits = Limits(
             window or max(LEAST_WINDOW, WINDOW_PER_PLACE * places), open_generators, concurrency
         )
-        # Held by whoever looks for many vectors at once.
-        self.embedding = threading.Lock()
+        self._encoder = Encoder(store, models, self.counts, self.run)
         self._lock = threading.Lock()
         self._thread: _LoopThread | None = None
         self._schedule: Scheduler | None = None
@@ -132,7 +131,7 @@ class Driver:
 
         It raises what `run` raises.
         """
-        return embed(self, name, texts)
+        return self._encoder.find(name, texts)
 
     def close(self) -> None:
         """Let calls under way end as after Ctrl-C, close the models and end the thread."""

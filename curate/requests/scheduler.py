@@ -17,7 +17,8 @@ from typing import NamedTuple
 from curate.ask import Embed, Request, request_key
 from curate.errors import RecipeError, UnusableReply
 from curate.models.model import Model, identity_for, with_defaults
-from curate.requests.sender import InFlight, RequestCounts, Sender
+from curate.requests.inflight import InFlight, RequestCounts
+from curate.requests.sender import Sender
 from curate.requests.session import Outcome, RowTask, TaskSession
 from curate.store import replies as keep
 from curate.store.budget import Budget

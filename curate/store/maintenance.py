@@ -7,26 +7,21 @@ deleted meanwhile: it knows vectors by their places in files.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from curate.chunk import DERIVED
 from curate.errors import UsageError
+from curate.store.files import LOCK, neighbour_files
+from curate.store.store import Store
 from curate.system.posix import FileLock
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
-
-_LOCK = "in_use"
 
 
 @contextmanager
 def used(folder: Path) -> Iterator[None]:
     """Keep the files of the store in `folder` where they are; wait while another frees some."""
-    lock = FileLock(folder / _LOCK)
+    lock = FileLock(folder / LOCK)
     lock.share()
     try:
         yield
@@ -37,7 +32,7 @@ def used(folder: Path) -> Iterator[None]:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keep runs from starting on the store in `folder`, or raise when one is in progress."""
-    lock = FileLock(folder / _LOCK)
+    lock = FileLock(folder / LOCK)
     if not lock.take():
         raise UsageError(
             f"a run in progress uses the store in {folder}; nothing was deleted: wait for its end, "
@@ -47,21 +42,6 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def sizes(folder: Path) -> dict[str, int]:
-    """Return the bytes that each part of the store in `folder` takes."""
-    found = Counter[str]()
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).parts[0]
-        if path.is_file() and path.name != _LOCK:
-            found["database" if name.startswith("store.db") else name] += path.stat().st_size
-    return dict(found)
-
-
-def neighbour_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of neighbours in the store in `folder`."""
-    return (folder / DERIVED).glob("*.npz")
 
 
 def free_drafts(folder: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from curate.ask import Reply, Request
 from curate.errors import DiskFull, StoreError
 from curate.store.commit import Committer, Operation, T, disk_full, store_error
-from curate.store.maintenance import neighbour_files, sizes
+from curate.store.files import neighbour_files, sizes
 from curate.store.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.store.vectors import Vectors
 

@@ -36,7 +36,7 @@ from curate.requests.batch import queue as batch
 from curate.requests.batch import records as jobs
 from curate.requests.batch.queue import Ready, cut
 from curate.requests.driver import Driver, Job
-from curate.requests.sender import InFlight
+from curate.requests.inflight import InFlight
 from curate.row import Message
 from curate.store.store import Store
 from tests.engine.asking import chain, driver, one

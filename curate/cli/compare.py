@@ -40,7 +40,7 @@ def command(
     """Compare two runs: counts, reasons, and the rows that ended differently."""
     import json
 
-    from curate.cli.screen import headed
+    from curate.cli.text_layout import headed
     from curate.pipeline import Result
 
     runs = (Result.open(first), Result.open(second))
@@ -185,7 +185,7 @@ def _texts(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
 
 def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]:
     """Yield the comparison as text."""
-    from curate.cli.screen import table
+    from curate.cli.text_layout import table
 
     names = (str(first), str(second))
     rows = [[name, f"{a:,}", f"{b:,}", f"{b - a:+,}"] for name, (a, b) in found["counts"].items()]
@@ -220,7 +220,7 @@ def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]
 def _moved(found: Mapping[str, Any], second: Path) -> Iterator[str]:
     """Yield how many rows moved from where to where, and some of them, a line each."""
     from curate.cli.explain import SHORT
-    from curate.cli.screen import clipped, table, width
+    from curate.cli.text_layout import clipped, table, width
 
     for move in found["moves"]:
         yield f"  {move['rows']:,} {_end(move['from'])} -> {_end(move['to'])}"

@@ -28,7 +28,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Check the installation, the machine and the store."""
-    from curate.cli.screen import table
+    from curate.cli.text_layout import table
 
     findings = [*_versions(), *_extras(), *_operators(), *_machine(), *_store(store), *_keys()]
     typer.echo(table(["", "what", "found"], findings))

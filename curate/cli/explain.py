@@ -59,7 +59,7 @@ def command(
 
     Without ROW, show a few rows for every reason why rows were dropped or failed.
     """
-    from curate.cli.screen import headed
+    from curate.cli.text_layout import headed
     from curate.pipeline import Result
 
     if row is not None and step is not None:
@@ -81,7 +81,7 @@ def command(
 
 def _shown(found: Sequence[Examples], run: Path) -> Iterator[str]:
     """Yield the reasons, each with its first rows: question and answer beside each other."""
-    from curate.cli.screen import clipped, squeezed, width
+    from curate.cli.text_layout import clipped, squeezed, width
     from curate.row import printable
 
     if not found:
@@ -101,7 +101,7 @@ def _shown(found: Sequence[Examples], run: Path) -> Iterator[str]:
 
 def _closest(found: Sequence[Examples], result: Result, step: str, full: bool) -> Iterator[str]:
     """Yield what a step refused, the closest to its rule first, each row beside its partner."""
-    from curate.cli.screen import beside, clipped, width
+    from curate.cli.text_layout import beside, clipped, width
     from curate.row import printable
 
     run = result.folder
@@ -211,7 +211,7 @@ def _turn(turn: Mapping[str, Any], most: int, by: int) -> Iterator[str]:
 
 def _text(name: str, value: Any, most: int, by: int) -> Iterator[str]:
     """Yield `name: value`, further lines hanging below the first."""
-    from curate.cli.screen import width, wrapped
+    from curate.cli.text_layout import width, wrapped
     from curate.row import printable
 
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

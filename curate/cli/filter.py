@@ -29,8 +29,8 @@ def command(
     flags: Flags,
 ) -> None:
     """Put rows through one or more steps and write those that are kept."""
-    from curate.cli.arguments import step_of
     from curate.cli.running import finish, start
+    from curate.cli.step_arguments import step_of
     from curate.pipeline import Pipeline
     from curate.runs.folder import RunFolder
 

@@ -128,7 +128,7 @@ class Flags:
 
     def applied(self, pipeline: Pipeline) -> Pipeline:
         """Return `pipeline` with `--set` and `--model` done to it."""
-        from curate.cli.arguments import settings_of
+        from curate.cli.step_arguments import settings_of
 
         pipeline = pipeline.with_settings(settings_of(self.settings))
         if self.model is None:

@@ -37,7 +37,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """List the kinds of models, or check one with live requests."""
-    from curate.cli.screen import table
+    from curate.cli.text_layout import table
     from curate.models.model import open_model, prefixes
 
     if check is None:

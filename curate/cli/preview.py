@@ -17,7 +17,7 @@ import typer
 from curate.cli.completion import steps_that_begin
 from curate.cli.explain import SHORT
 from curate.cli.flags import Flags, shared_flags
-from curate.cli.screen import beside, width
+from curate.cli.text_layout import beside, width
 from curate.row import printable
 from curate.runs.explain import describe
 from curate.runs.report import ENDINGS
@@ -57,7 +57,7 @@ def command(
 
 def _pipeline_of(what: list[str], *, answered: bool) -> Pipeline:
     """Return the recipe, or the steps with their input (the example data, if none is given)."""
-    from curate.cli.arguments import step_of
+    from curate.cli.step_arguments import step_of
     from curate.pipeline import Pipeline
     from curate.recipe import catalog
     from curate.system import package_data as data

@@ -24,7 +24,7 @@ def command(
     """
     import json
 
-    from curate.cli.screen import headed
+    from curate.cli.text_layout import headed
     from curate.pipeline import Result
     from curate.runs.status import status
 

@@ -14,7 +14,7 @@ import typer
 
 from curate.cli.failures import say
 from curate.cli.flags import Flags
-from curate.cli.screen import headed, table
+from curate.cli.text_layout import headed, table
 from curate.errors import FolderTaken, UsageError
 
 if TYPE_CHECKING:

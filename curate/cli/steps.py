@@ -30,7 +30,7 @@ def command(
     """List the operators, or describe one."""
     import json
 
-    from curate.cli.screen import headed
+    from curate.cli.text_layout import headed
     from curate.recipe import catalog
     from curate.recipe.schema import recipe_schema
 
@@ -51,7 +51,7 @@ def command(
 
 def _by_family(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the steps in their families, each with what it does."""
-    from curate.cli.screen import width, wrapped
+    from curate.cli.text_layout import width, wrapped
     from curate.recipe import catalog
 
     families = {step["name"]: catalog.operators()[step["name"]].family for step in steps}
@@ -71,7 +71,7 @@ def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:
     """Return everything there is to know about one operator."""
     import inspect
 
-    from curate.cli.screen import table
+    from curate.cli.text_layout import table
     from curate.system.package_data import install_command
 
     lines = [f"{step['name']} ({step['kind']})", "", inspect.cleandoc(cls.__doc__ or ""), ""]

@@ -14,7 +14,7 @@ from curate.cli.flags import Debug
 from curate.engine.options import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from curate.requests.batch.records import JobStatus
+    from curate.requests.batch.jobs import JobStatus
     from curate.store.store import Store
     from curate.store.vectors import EncoderRoom
 
@@ -36,8 +36,8 @@ def stats(
     debug: Debug = False,
 ) -> None:
     """Count what the store holds, what room it takes, and how its batch jobs stand."""
-    from curate.cli.screen import headed
-    from curate.requests.batch.records import BatchJobs
+    from curate.cli.text_layout import headed
+    from curate.requests.batch.jobs import BatchJobs
     from curate.store.files import sizes
 
     with _existing(store) as opened:
@@ -57,7 +57,7 @@ def _told(
     numbers: Mapping[str, int], parts: Mapping[str, int], rooms: Sequence[EncoderRoom]
 ) -> Iterator[str]:
     """Yield what a store holds as text."""
-    from curate.cli.screen import table
+    from curate.cli.text_layout import table
 
     yield "in the store"
     for name, number in numbers.items():
@@ -73,7 +73,7 @@ def _told(
 def _told_jobs(jobs: Sequence[JobStatus]) -> Iterator[str]:
     """Yield how batch jobs stand, and how to come by the answers of those that are open."""
     from curate.cli.progress import clock
-    from curate.cli.screen import table
+    from curate.cli.text_layout import table
 
     if not jobs:
         return
@@ -115,19 +115,20 @@ def gc(
     It refuses while a run uses the store. A copy of the store's folder is a way back. Batch jobs
     stay, open ones with all they need to be collected.
     """
-    from curate.store import maintenance as upkeep
+    from curate.store import maintenance
+    from curate.store.files import sizes
 
-    with _existing(store) as opened, upkeep.alone(opened.folder):
-        before = sum(upkeep.sizes(opened.folder).values())
+    with _existing(store) as opened, maintenance.alone(opened.folder):
+        before = sum(sizes(opened.folder).values())
         if encoder is not None:
-            name, count = upkeep.free_vectors(opened, encoder)
+            name, count = maintenance.free_vectors(opened, encoder)
             typer.echo(f"{count:,} vectors of {name} deleted; a run asks for them again")
         if neighbours:
-            count = upkeep.free_neighbours(opened.folder)
+            count = maintenance.free_neighbours(opened.folder)
             typer.echo(f"{count:,} files of neighbours deleted; a run finds them again")
-        upkeep.free_drafts(opened.folder)
+        maintenance.free_drafts(opened.folder)
         deleted = opened.compact()
-    after = sum(upkeep.sizes(store).values())
+    after = sum(sizes(store).values())
     typer.echo(f"{deleted:,} replies deleted; {before:,} bytes before, {after:,} after")
 
 

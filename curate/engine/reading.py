@@ -17,7 +17,7 @@ from curate.chunk import ID, SEQ
 from curate.engine.identity import Occurrences
 from curate.engine.ledger import FAILED, lines
 from curate.engine.local import ordered_map
-from curate.engine.part import with_ending
+from curate.engine.partition import with_ending
 from curate.engine.segment import LedgerSlice, PartitionState
 from curate.errors import InputError
 from curate.read import Inputs, Part, PartRows, Unreadable, read_part

@@ -21,7 +21,7 @@ from curate.engine.kinds.filter import apply_filter
 from curate.engine.kinds.generate import apply_generate
 from curate.engine.kinds.sketch import sketch
 from curate.engine.ledger import FAILED, PASSED, StepTally, dumps
-from curate.engine.part import Partition, describe_error
+from curate.engine.partition import Partition, describe_error
 from curate.engine.plan import Segment
 from curate.engine.workspace import Held, Workspace, load
 from curate.rows.order import sort_by_seq

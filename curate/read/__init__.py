@@ -2,7 +2,7 @@
 
 from curate.read.inputs import Inputs, open_inputs, open_records
 from curate.read.part import Part, PartRows, Read, Unreadable
-from curate.read.rows import raw_lines, read_part
+from curate.read.to_rows import raw_lines, read_part
 
 __all__ = [
     "Inputs",

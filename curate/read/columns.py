@@ -20,7 +20,7 @@ from curate.read.members import split_lines
 from curate.read.part import Part, PartRows, Read
 from curate.read.shapes import Columnar
 from curate.read.shapes import shape as shape_called
-from curate.read.shapes.fields import MARKS, dumps
+from curate.read.shapes.record_fields import MARKS, dumps
 
 _NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 

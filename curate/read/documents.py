@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.read.part import LINE_BYTES, RAW_BYTES, Read
-from curate.read.strict import describe, parse, too_long
+from curate.read.strict_json import describe, parse, too_long
 
 _BLOCK = 1 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")

@@ -11,7 +11,7 @@ import xxhash
 from curate.read.lines import Cut, cut_file, cut_stream, open_stream
 from curate.read.part import PART_BYTES, PART_ROWS, Part, Read
 from curate.read.records import overlong, reads_of
-from curate.read.shapes.fields import dumps
+from curate.read.shapes.record_fields import dumps
 from curate.read.tables import read_parquet
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.errors import InputError, UsageError
 from curate.read.file import File, digest_of, parts_of
-from curate.read.memory import open_memory
+from curate.read.in_memory import open_memory
 from curate.read.part import PART_ROWS, Part, Read
 from curate.read.paths import form_of
 from curate.read.records import reads_of

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.read.shapes.fields import dumps
-from curate.read.strict import MAX_DEPTH, parse
+from curate.read.shapes.record_fields import dumps
+from curate.read.strict_json import MAX_DEPTH, parse
 
 _QUOTE, _SLASH, _SPACE, _COLON, _COMMA, _NEWLINE, _OPEN, _CLOSE = b'"\\ :,\n{}'
 # Texts without escapes, whole numbers and constants are written as they were read.

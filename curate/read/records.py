@@ -11,7 +11,7 @@ from pathlib import Path
 from curate.read.documents import read_document
 from curate.read.lines import BOM, Cut, cut_file, cut_stream, open_stream
 from curate.read.part import Read
-from curate.read.strict import line_count, read_lines, too_long
+from curate.read.strict_json import line_count, read_lines, too_long
 from curate.read.tables import read_csv, read_flan, read_parquet
 
 _HEAD = 1 << 20

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import InputError
 from curate.read.part import LINE_BYTES, PART_BYTES, PART_ROWS, RAW_BYTES, Read
-from curate.read.strict import parse
+from curate.read.strict_json import parse
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from curate.models.model import Model
-from curate.requests.batch.records import warn_of_others
+from curate.requests.batch.jobs import warn_of_others
 from curate.requests.encode import Encoder, Found
 from curate.requests.inflight import RequestCounts
 from curate.requests.scheduler import Limits, RetryFailed, Scheduler

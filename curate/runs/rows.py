@@ -211,7 +211,7 @@ def _kinds_by_fields(table: pa.Table) -> list[str]:
 
 def as_record(row: Row) -> dict[str, Any]:
     """Return a row as plain data: its fields, then its extra columns."""
-    from curate.read.shapes.fields import extra_columns, turns_of
+    from curate.read.shapes.record_fields import extra_columns, turns_of
 
     record: dict[str, Any] = {}
     for name in KINDS.get(row.kind, ()):

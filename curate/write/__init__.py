@@ -1,6 +1,7 @@
 """Writers: rows leave in the shapes that trainers and tools read."""
 
-from curate.write.rows import (
+from curate.write.shards import SHARD_ROWS, check_folder, cut, is_folder, write_shards
+from curate.write.writer import (
     NATURAL,
     as_shape,
     check_target,
@@ -9,7 +10,6 @@ from curate.write.rows import (
     misfit,
     write_rows,
 )
-from curate.write.shards import SHARD_ROWS, check_folder, cut, is_folder, write_shards
 
 __all__ = [
     "NATURAL",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.errors import UsageError
-from curate.write.rows import write_rows
+from curate.write.writer import write_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa

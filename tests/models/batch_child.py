@@ -19,7 +19,7 @@ from curate.models.providers.openai_batch import OpenAIBatch
 from curate.requests.batch import collect, submit
 from curate.requests.batch import poll as follow
 from curate.requests.batch import queue as batch
-from curate.requests.batch.records import BatchJobs
+from curate.requests.batch.jobs import BatchJobs
 from tests.engine.contract_steps import Judge, numbered
 from tests.models.chaos_child import Respond
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.read import read_part, rows
+from curate.read import read_part
+from curate.read import to_rows as rows
 from curate.read.part import Part, Read
 from tests.read.reading import alpaca, lines_of, read_all
 

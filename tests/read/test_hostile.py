@@ -269,7 +269,8 @@ def test_a_csv_with_a_column_twice_is_refused(tmp_path):
 
 
 def test_a_line_beyond_the_bound_takes_no_other_row_with_it(tmp_path, monkeypatch):
-    from curate.read import lines, strict
+    from curate.read import lines
+    from curate.read import strict_json as strict
 
     for module in (lines, strict):
         monkeypatch.setattr(module, "LINE_BYTES", 5 << 20)

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import CurateError, InputError
-from curate.read import open_inputs, read_part, rows
+from curate.read import open_inputs, read_part
+from curate.read import to_rows as rows
 from curate.read.shapes import shape as shape_called
 from tests.read.reading import read_all
 

@@ -8,7 +8,7 @@ import pytest
 
 from curate.errors import InputError
 from curate.read import open_inputs
-from curate.read.shapes.fields import extra_columns
+from curate.read.shapes.record_fields import extra_columns
 from tests.read.reading import read_all
 
 

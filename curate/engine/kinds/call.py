@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from curate.engine.part import describe_error
+from curate.engine.partition import describe_error
 from curate.errors import RecipeError
 from curate.requests.session import RowTask
 from curate.row import Row

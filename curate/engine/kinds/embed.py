@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import STORE_FOLDER, one_array
-from curate.engine.part import describe_error
+from curate.engine.partition import describe_error
 from curate.step import EMBEDDING, Whole
 from curate.store.vectors import MISSING, is_cut
 

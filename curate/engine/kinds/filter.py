@@ -12,7 +12,7 @@ import numpy as np
 from curate.chunk import Chunk
 from curate.engine.kinds.call import call_each, row_salts
 from curate.engine.ledger import PASSED, dumps
-from curate.engine.part import Partition, check_detail, check_reason, describe_error
+from curate.engine.partition import Partition, check_detail, check_reason, describe_error
 from curate.step import Filter, Scored
 
 if TYPE_CHECKING:

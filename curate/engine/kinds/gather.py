@@ -25,7 +25,7 @@ from curate.engine.kinds.generate import (
     write_made,
 )
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED, StepTally
-from curate.engine.part import describe_error
+from curate.engine.partition import describe_error
 from curate.engine.segment import MadeDecision, PartitionState
 from curate.engine.workspace import load, release
 from curate.row import Row

@@ -14,7 +14,7 @@ from curate.chunk import table_of
 from curate.engine.book import LedgerBuilder
 from curate.engine.kinds.call import Results, call_each, row_salts
 from curate.engine.ledger import DROPPED, FAILED, MADE, PASSED, USED, StepTally
-from curate.engine.part import (
+from curate.engine.partition import (
     Partition,
     check_detail,
     check_reason,

@@ -22,7 +22,7 @@ from curate.engine.book import LedgerBuilder
 from curate.engine.kinds.generate import Making, as_list, check_made, refused_table, score_labels
 from curate.engine.kinds.whole import could_not
 from curate.engine.ledger import DROPPED, FAILED, MADE, USED, StepTally
-from curate.engine.part import describe_error, with_ending
+from curate.engine.partition import describe_error, with_ending
 from curate.engine.segment import MadeDecision, PartitionState
 from curate.engine.workspace import load
 from curate.errors import CurateError

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from curate.chunk import ORIGIN, one_array
 from curate.engine.kinds.sketch import sketch
-from curate.engine.part import Partition, describe_error
+from curate.engine.partition import Partition, describe_error
 from curate.engine.reading import Reading
 from curate.engine.segment import PartitionState, Settings
 from curate.engine.workspace import load

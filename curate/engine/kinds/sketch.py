@@ -14,7 +14,7 @@ from curate.engine.book import LedgerBuilder
 from curate.engine.kinds.call import call_each, row_salts
 from curate.engine.kinds.embed import embed
 from curate.engine.ledger import FAILED
-from curate.engine.part import Partition, describe_error
+from curate.engine.partition import Partition, describe_error
 from curate.step import EMBEDDING, Whole
 
 if TYPE_CHECKING:

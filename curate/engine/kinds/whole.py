@@ -13,7 +13,7 @@ import pyarrow as pa
 from curate.chunk import ORIGIN, one_array
 from curate.engine.kinds.embed import cut_short, matrices
 from curate.engine.ledger import StepTally, dumps
-from curate.engine.part import check_detail, check_reason, describe_error
+from curate.engine.partition import check_detail, check_reason, describe_error
 from curate.engine.segment import PartitionState, WholeDecision
 from curate.engine.workspace import load, release
 from curate.errors import StoppedShort

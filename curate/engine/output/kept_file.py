@@ -21,7 +21,7 @@ from curate.engine.reading import Reading
 from curate.engine.segment import PartitionState
 from curate.engine.workspace import load
 from curate.read import raw_lines
-from curate.read.shapes.fields import dumps
+from curate.read.shapes.record_fields import dumps
 from curate.row import Row
 from curate.runs.rows import Rows
 from curate.system.posix import sync

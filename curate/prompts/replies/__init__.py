@@ -13,8 +13,8 @@ from typing import TypeVar
 from curate.ask import Reply
 from curate.errors import UnusableReply
 from curate.prompts.replies.labels import label_in
-from curate.prompts.replies.lines import answer_in
 from curate.prompts.replies.numbers import SCORE_NAMES, number_in
+from curate.prompts.replies.plain_lines import answer_in
 
 __all__ = ["SCORE_NAMES", "label_in", "number_in", "read", "read_label", "read_number"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from curate.prompts.replies.lines import lines, marks, plain, shown
+from curate.prompts.replies.plain_lines import lines, marks, plain, shown
 
 _NAMED = re.compile(
     r"(?i)^(?:(?:my|the)\s+)?(?:final\s+)?"

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from curate.prompts.replies.lines import lines, marks, shown
+from curate.prompts.replies.plain_lines import lines, marks, shown
 
 SCORE_NAMES = ("score", "rating", "grade", "mark")
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

@@ -18,7 +18,7 @@ from typing import Any
 from curate.ask import Ask, Reply
 from curate.errors import UnusableReply
 from curate.prompts.replies import read
-from curate.prompts.replies.lines import shown
+from curate.prompts.replies.plain_lines import shown
 from curate.prompts.replies.schema import check_value
 from curate.row import Message
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from curate.read.shapes.fields import dumps, extra_of, mark, text_of, with_extra
+from curate.read.shapes.record_fields import dumps, extra_of, mark, text_of, with_extra
 from curate.row import Message, Record, Row
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curate.read.shapes.fields import extra_of, mark, text_of, with_extra
+from curate.read.shapes.record_fields import extra_of, mark, text_of, with_extra
 from curate.row import Message, Record, Row
 
 KIND = "sft"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from curate.read.shapes.fields import extra_of, mark, shared_turns, text_of, with_extra
+from curate.read.shapes.record_fields import extra_of, mark, shared_turns, text_of, with_extra
 from curate.row import Message, Record, Row
 
 KIND = "preference"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from curate.read.shapes.fields import extra_of, messages_of, turns_of, with_extra
+from curate.read.shapes.record_fields import extra_of, messages_of, turns_of, with_extra
 from curate.read.shapes.turns import turn_lists
 from curate.row import Record, Row
 

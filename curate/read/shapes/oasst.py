@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from curate.read.shapes.fields import extra_columns, extra_of, kind_of, only_turn, text_of
+from curate.read.shapes.record_fields import extra_columns, extra_of, kind_of, only_turn, text_of
 from curate.row import Message, Record, Row
 from curate.rows.trees import ROLES, TREE, is_tree, replies_to
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curate.read.shapes.fields import (
+from curate.read.shapes.record_fields import (
     extra_of,
     kind_of,
     mark,

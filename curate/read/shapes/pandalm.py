@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.read.shapes.alpaca import joined, parted
-from curate.read.shapes.fields import (
+from curate.read.shapes.record_fields import (
     extra_columns,
     extra_of,
     judged,

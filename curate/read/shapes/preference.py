@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.read.shapes import hh
-from curate.read.shapes.fields import (
+from curate.read.shapes.record_fields import (
     extra_of,
     mark,
     messages_of,

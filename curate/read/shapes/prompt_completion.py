@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curate.read.shapes.fields import extra_of, mark, sides_from, sides_of, with_extra
+from curate.read.shapes.record_fields import extra_of, mark, sides_from, sides_of, with_extra
 from curate.read.shapes.unpaired import is_label
 from curate.row import Record, Row
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.read.shapes.alpaca import task_of, task_record
-from curate.read.shapes.fields import kind_of
+from curate.read.shapes.record_fields import kind_of
 from curate.row import Record, Row
 
 KIND = "sft"

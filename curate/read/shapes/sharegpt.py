@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from curate.read.shapes.fields import dumps, extra_of, kind_of, mark, with_extra
+from curate.read.shapes.record_fields import dumps, extra_of, kind_of, mark, with_extra
 from curate.read.shapes.turns import turn_lists
 from curate.row import Message, Record, Row
 

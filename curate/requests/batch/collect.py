@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from curate.ask import Reply
 from curate.errors import CeilingReached, ModelError, PermanentFault, TemporaryFault
-from curate.requests.batch import records as jobs
-from curate.requests.batch.records import BatchJob, BatchJobs, BatchLine
+from curate.requests.batch import jobs
+from curate.requests.batch.jobs import BatchJob, BatchJobs, BatchLine
 from curate.store import replies as keep
 from curate.store.budget import PICO, Budget
 from curate.store.store import Paid, Store, StoredReply

@@ -15,7 +15,7 @@ from curate.ask import Reply
 from curate.errors import ModelError, PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.providers.openai_batch import Missing, Refused, Remote
 from curate.requests.batch.collect import LOST, BatchCollector, LineOutcome, fault_of_rest
-from curate.requests.batch.records import BatchJob, BatchJobs
+from curate.requests.batch.jobs import BatchJob, BatchJobs
 from curate.requests.batch.submit import BatchSubmitter
 from curate.requests.concurrency import shut_out
 from curate.store.budget import Budget

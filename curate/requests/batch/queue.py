@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from curate.ask import Embed
 from curate.models.providers.openai_batch import MOST_BYTES, MOST_REQUESTS, Remote
-from curate.requests.batch import records as jobs
+from curate.requests.batch import jobs
 from curate.requests.batch.collect import too_much
+from curate.requests.batch.jobs import BatchLine
 from curate.requests.batch.poll import BatchPoller, RequestOwner
-from curate.requests.batch.records import BatchLine
 from curate.store import replies as keep
 from curate.store.budget import Budget, BudgetRefusal
 from curate.store.store import Store, StoredReply

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from curate.errors import StoppedShort, TemporaryFault
 from curate.models.providers.openai_batch import Remote
-from curate.requests.batch.records import BatchJob, BatchJobs
+from curate.requests.batch.jobs import BatchJob, BatchJobs
 from curate.store.commit import disk_full
 from curate.store.store import Store
 from curate.system.posix import FileLock, no_room

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from curate.read.shapes.fields import turns_of
+from curate.read.shapes.record_fields import turns_of
 from curate.row import Message, Row
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from curate.read.shapes.fields import dumps, extra_columns
+from curate.read.shapes.record_fields import dumps, extra_columns
 from curate.row import KINDS, Row
 from curate.write.formats import Format, chat_of
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curate.read.shapes import alpaca
-from curate.read.shapes.fields import with_extra
+from curate.read.shapes.record_fields import with_extra
 from curate.read.shapes.sharegpt import turns_to, written_name
 from curate.row import Message, Row
 from curate.write.formats import Format, judgement_of

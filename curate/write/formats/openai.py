@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from curate.read.shapes.fields import extra_columns, mark
+from curate.read.shapes.record_fields import extra_columns, mark
 from curate.row import Message, Row
 from curate.write.formats import Format, chat_of, check_prompt
 

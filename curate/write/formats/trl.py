@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from curate.read.shapes.fields import with_extra
+from curate.read.shapes.record_fields import with_extra
 from curate.row import Row
 from curate.write.formats import Format, chat_of, check_prompt, judgement_of
 

@@ -30,10 +30,9 @@ from curate.errors import (
 from curate.models.model import Model, open_model, parse_spec
 from curate.models.prices import discount_of, price_of
 from curate.requests import driver as drive
-from curate.requests.batch import collect, submit
+from curate.requests.batch import collect, jobs, submit
 from curate.requests.batch import poll as follow
 from curate.requests.batch import queue as batch
-from curate.requests.batch import records as jobs
 from curate.requests.batch.queue import Ready, cut
 from curate.requests.driver import Driver, Job
 from curate.requests.inflight import InFlight

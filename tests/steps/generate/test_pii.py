@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.chunk import Chunk, table_of
 from curate.kernels.text.pii import KINDS, SCREENS, find_personal, luhn, mod_97
-from curate.read.shapes.fields import messages_of, turns_of
+from curate.read.shapes.record_fields import messages_of, turns_of
 from curate.row import Candidate, Message
 from curate.step import Drop
 from curate.steps.generate.pii import Pii

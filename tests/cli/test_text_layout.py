@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate.cli.screen import beside, clipped, headed, squeezed, table, width, wrapped
+from curate.cli.text_layout import beside, clipped, headed, squeezed, table, width, wrapped
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from curate.errors import InputError, UsageError
 from curate.read.file import File
 from curate.read.part import Read
 from curate.read.shapes import guess, shape
-from curate.read.shapes.fields import plain
+from curate.read.shapes.record_fields import plain
 from curate.read.sniff import SNIFFED
-from curate.read.strict import check_depth, describe
+from curate.read.strict_json import check_depth, describe
 
 _ALLOWED = "give a path, a list of dicts, a pandas DataFrame or a datasets.Dataset"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from curate.cli.arguments import settings_of, step_of
+from curate.cli.step_arguments import settings_of, step_of
 from curate.errors import UsageError
 from curate.step import Step
 from curate.steps import Keywords, Length, Near, Structure

@@ -17,8 +17,8 @@ from curate.read.columns import lines_at_once, records_at_once, table_at_once
 from curate.read.lines import BOM
 from curate.read.part import RAW_BYTES, Part, PartRows, Read, Unreadable
 from curate.read.shapes import shape as shape_called
-from curate.read.shapes.fields import dumps
-from curate.read.strict import check_text, describe, line_count, read_lines
+from curate.read.shapes.record_fields import dumps
+from curate.read.strict_json import check_text, describe, line_count, read_lines
 from curate.row import KINDS, Record
 
 _NEWLINE, _OPEN = b"\n{"

@@ -44,15 +44,15 @@ def prompts(count: int) -> list[str]:
 def by_curate(url: str, count: int, places: int) -> Answers:
     from curate.ask import Ask
     from curate.models.model import open_model
-    from curate.requests.driver import Driver, Job
+    from curate.requests.driver import Driver, RowTask
     from curate.store.budget import Budget
     from curate.store.store import Store
 
-    def job(text: str) -> Job:
+    def job(text: str) -> RowTask:
         def start():
             return (yield Ask.text(text, max_tokens=32)).text
 
-        return Job(start, shares=True)
+        return RowTask(start, shares=True)
 
     folder = Path(tempfile.mkdtemp())
     spec = {"model": "openai:m", "base_url": url, "max_concurrency": places}

@@ -106,11 +106,12 @@ class Pipeline(Recipe):
             return self._run(inputs, options_of({**given, **unknown}))
 
     def _run(self, inputs: Any, options: RunOptions, *, outputs: bool = True) -> Result:
-        from curate.engine.output.exports import write_outputs
-        from curate.engine.run import execute
         from curate.system.lazy_pandas import leave_pandas_for_later
 
         leave_pandas_for_later()
+        from curate.engine.output.exports import write_outputs
+        from curate.engine.run import execute
+
         if isinstance(inputs, str | os.PathLike):
             # A path belongs to the recipe: `run.yaml` says what was read, and can be run again.
             return dataclasses.replace(self, inputs=os.fspath(inputs))._run(None, options)

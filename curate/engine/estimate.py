@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from curate.ask import Ask, Embed, Reply, Request, request_key
 from curate.chunk import one_array
-from curate.engine.kinds.reference import sketches_against
+from curate.engine.kinds.reference_data import sketches_against
 from curate.engine.kinds.whole import decide
 from curate.engine.plan import Segment, asks, cut_at_wholes
 from curate.engine.segment import PartitionState, Settings, run_segment

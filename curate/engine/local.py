@@ -86,14 +86,14 @@ class Local:
         states: Iterable[PartitionState],
         parts: Callable[[], int],
         *,
-        hold: bool,
+        spill: bool,
     ) -> Iterator[PartitionState]:
         """Yield each part's state behind `segment`, in order.
 
         `parts` estimates how many there are, the better the more has been read; with `hold`, tables
         are written away so that memory stays flat while later parts are on their way.
         """
-        workspace = self.workspace if hold else None
+        workspace = self.workspace if spill else None
         if self._asks(segment):
             yield from ordered_map(
                 lambda state: self._one(segment, state, workspace),
@@ -153,9 +153,9 @@ class Local:
         def submitted() -> Iterator[tuple[Segment, PartitionState, Settings, str]]:
             for state in states:
                 if not isinstance(state.rows, os.PathLike):
-                    state.rows = self.workspace.hold(state.rows)
+                    state.rows = self.workspace.spill(state.rows)
                 state.gone = [
-                    t if isinstance(t, os.PathLike) else self.workspace.hold(t) for t in state.gone
+                    t if isinstance(t, os.PathLike) else self.workspace.spill(t) for t in state.gone
                 ]
                 yield segment, state, self.settings, str(self.workspace.folder)
 
@@ -178,7 +178,7 @@ def _in_process(job: tuple[Segment, PartitionState, Settings, str]) -> Partition
     out.ledger = [
         page
         if isinstance(page.held, os.PathLike)
-        else page._replace(held=workspace.hold(page.held))
+        else page._replace(held=workspace.spill(page.held))
         for page in out.ledger
     ]
     release(state.rows)

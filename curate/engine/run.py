@@ -27,7 +27,7 @@ from curate.engine.estimate import (
 )
 from curate.engine.kinds.gather import gather
 from curate.engine.kinds.grow import grow
-from curate.engine.kinds.reference import dataset_against, give_vectors, sketches_against
+from curate.engine.kinds.reference_data import dataset_against, give_vectors, sketches_against
 from curate.engine.kinds.whole import decide, decide_as_they_come, decider_of
 from curate.engine.ledger import StepTally
 from curate.engine.local import Local
@@ -252,7 +252,7 @@ class _Run:
             if asker is not None:
                 # Its requests are under way long before its first part is done.
                 self._tell(asker, 0, 0)
-            stream = publisher.written_down(local.run(segment, states, count, hold=spill))
+            stream = publisher.written_down(local.run(segment, states, count, spill=spill))
             if segment.cut is None:
                 yield from self._counted(stream, asker or "writing")
                 return

@@ -133,7 +133,7 @@ class PartitionState:
 
     number: int
     rows: Held
-    lead: PendingDecision | None = None
+    decision: PendingDecision | None = None
     sketches: Held | None = None
     gone: list[Held] = field(default_factory=list)
     ledger: list[LedgerSlice] = field(default_factory=list)
@@ -164,8 +164,8 @@ def run_segment(
         large=settings.large,
         chunk_rows=settings.chunk_rows,
     )
-    if state.lead is not None:
-        state.lead.apply(part)
+    if state.decision is not None:
+        state.decision.apply(part)
     for step in segment.steps:
         if isinstance(step, Filter):
             apply_filter(part, step, driver)
@@ -173,12 +173,12 @@ def run_segment(
             apply_generate(part, step, driver)
     sketches = _sketches(part, segment, driver)
     alive = part.split()
-    hold: Callable[[pa.Table], Held] = _as_is if workspace is None else workspace.hold
+    spill: Callable[[pa.Table], Held] = _as_is if workspace is None else workspace.spill
     return PartitionState(
         number=state.number,
-        rows=hold(alive),
-        sketches=None if sketches is None else hold(sketches),
-        gone=[*state.gone, *(hold(table) for table in part.gone)],
+        rows=spill(alive),
+        sketches=None if sketches is None else spill(sketches),
+        gone=[*state.gone, *(spill(table) for table in part.gone)],
         ledger=[*state.ledger, *LedgerSlice.of(part.ledger)],
         tallies=_summed(state.tallies, part.tallies),
     )
@@ -200,17 +200,17 @@ def _keys(part: Partition, step: Gather) -> pa.Table:
     """Return the group key of every row; a row whose key fails ends here."""
     part.compact()
     results = call_each(step, step.key, part.rows, lambda _: "", None)
-    book, keys = LedgerBuilder(step.title), []
+    builder, keys = LedgerBuilder(step.title), []
     for index, key in enumerate(results.values):
         error = results.errors.get(index) or _wrong_key(key)
         if error is None:
             keys.append(key)
             continue
         part.mark(index, FAILED, step.title, error)
-        book.add(part.rows[index], FAILED, error)
+        builder.add(part.rows[index], FAILED, error)
         part.tally(step.title).entered += 1
         part.tally(step.title).failed += 1
-    part.write_down(step.title, book.table())
+    part.write_down(step.title, builder.table())
     part.compact()
     return pa.table({"key": pa.array(keys, pa.string())})
 

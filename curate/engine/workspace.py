@@ -33,7 +33,7 @@ class Workspace:
         """Leave nothing behind."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def hold(self, table: pa.Table) -> Path:
+    def spill(self, table: pa.Table) -> Path:
         """Write a table away and return its path."""
         path = self.folder / f"{os.getpid()}-{next(self._numbers)}.arrow"
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:

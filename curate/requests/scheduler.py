@@ -70,11 +70,11 @@ class RetryFailed:
         if self.enabled:
             self._settled.add(key)
 
-    def applies(self, cursor: TaskSession, error: Exception) -> bool:
+    def applies(self, session: TaskSession, error: Exception) -> bool:
         """Raise attempts for a row that failed; `False` when that was done already."""
-        if not self.enabled or not cursor.wave or cursor.position < len(cursor.keys):
+        if not self.enabled or not session.wave or session.position < len(session.keys):
             return False
-        wave = cursor.last_wave()
+        wave = session.last_wave()
         named = error.key if isinstance(error, UnusableReply) else ""
         found = False
         for key in [named] if named in wave else wave:
@@ -147,7 +147,7 @@ class Scheduler:
             try:
                 if self.sender.stopped is None:
                     self._advance(self._take())
-                    self.sender.launch()
+                    self.sender.dispatch()
             except Exception as error:
                 self.sender.stop(error)
             if self.sender.stopped is not None:
@@ -198,9 +198,9 @@ class Scheduler:
         """Return the next cursors to resume: those that were answered, then new ones."""
         taken: list[TaskSession] = []
         while self._ready and len(taken) < self._batch:
-            cursor = self._ready.popleft()
-            self._open -= cursor.generator is not None
-            taken.append(cursor)
+            session = self._ready.popleft()
+            self._open -= session.generator is not None
+            taken.append(session)
         while self._may_begin() and len(taken) < self._batch:
             order = self._waiting[0]
             taken.append(TaskSession(order.begun, order.jobs[order.begun], order.end))
@@ -212,79 +212,79 @@ class Scheduler:
 
     def _advance(self, batch: list[TaskSession]) -> None:
         """Resume every cursor until it ends or waits for a reply that the store does not have."""
-        batch = [cursor for cursor in batch if self._deliver(cursor)]
+        batch = [session for session in batch if self._deliver(session)]
         while batch:
-            waves = [(cursor, wave) for cursor in batch if (wave := self._resume(cursor))]
+            waves = [(session, wave) for session in batch if (wave := self._resume(session))]
             stored = self._look_up([asked for _, wave in waves for asked in wave[0]])
             batch = [c for c, (wave, new) in waves if self._match(c, wave, new, stored)]
 
-    def _deliver(self, cursor: TaskSession) -> bool:
+    def _deliver(self, session: TaskSession) -> bool:
         """Hand a cursor what it waited for; `False` when a request failed and the job with it."""
-        if cursor.faults:
+        if session.faults:
             # All of the wave has landed: the first fault in the order asked is the one told, so
             # that the error of a row does not depend on the order of arrival.
-            cursor.fail(next(cursor.faults[key] for key in cursor.wave if key in cursor.faults))
-            self._end(cursor)
+            session.fail(next(session.faults[key] for key in session.wave if key in session.faults))
+            self._end(session)
             return False
-        if cursor.generator is not None:
-            cursor.answer(cursor.received)
+        if session.generator is not None:
+            session.answer(session.received)
         return True
 
-    def _resume(self, cursor: TaskSession) -> tuple[list[Asked], bool] | None:
+    def _resume(self, session: TaskSession) -> tuple[list[Asked], bool] | None:
         """Run the step to its next wave; return it and whether it is new."""
-        requests = cursor.resume()
+        requests = session.resume()
         if requests is not None:
             try:
-                wave = [self._asked(request, cursor.job) for request in requests]
+                wave = [self._asked(request, session.job) for request in requests]
             except RecipeError:
                 raise
             except Exception as error:  # a request that is no JSON data: this row's failure
-                cursor.fail(error)
+                session.fail(error)
             else:
-                new = cursor.ask([asked.key for asked in wave])
-                if cursor.outcome is None:
+                new = session.ask([asked.key for asked in wave])
+                if session.outcome is None:
                     return wave, new
-        self._end(cursor)
+        self._end(session)
         return None
 
     def _match(
-        self, cursor: TaskSession, wave: list[Asked], new: bool, stored: Mapping[str, StoredReply]
+        self, session: TaskSession, wave: list[Asked], new: bool, stored: Mapping[str, StoredReply]
     ) -> bool:
         """Answer a wave that is stored whole; else make the cursor wait and return `False`."""
         needed = {asked.key: asked for asked in wave}
         missing = [key for key in needed if key not in stored]
         if new:
-            asked_now = sum(key not in self.sender.flights for key in missing)
+            asked_now = sum(key not in self.sender.inflights for key in missing)
             self._counts.replayed += len(needed) - asked_now
         if not missing:
-            cursor.answer(stored)
+            session.answer(stored)
             return True
         try:
-            flights = [self._flight(needed[key]) for key in missing]
+            inflights = [self._flight(needed[key]) for key in missing]
         except RecipeError:
             raise
         except Exception as error:  # a prompt that is no text: this row's failure
-            cursor.fail(error)
-            self._end(cursor)
+            session.fail(error)
+            self._end(session)
             return False
-        self._wait(cursor, flights)
-        cursor.received = {key: stored[key] for key in needed if key in stored}
+        self._wait(session, inflights)
+        session.received = {key: stored[key] for key in needed if key in stored}
         if self._open < self._limits.open_generators:
             self._open += 1
         else:
-            cursor.release()
+            session.release()
         return False
 
-    def _end(self, cursor: TaskSession) -> None:
-        outcome = cursor.outcome
+    def _end(self, session: TaskSession) -> None:
+        outcome = session.outcome
         assert outcome is not None
-        if outcome.error is not None and self._again.applies(cursor, outcome.error):
-            cursor.release()
-            self._ready.append(cursor)
+        if outcome.error is not None and self._again.applies(session, outcome.error):
+            session.release()
+            self._ready.append(session)
             return
         self._ended += 1
         self._counts.answered += 1
-        cursor.ended(cursor.index, outcome)
+        session.ended(session.index, outcome)
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -306,36 +306,36 @@ class Scheduler:
                 a.request, identity_for(a.model, a.request), self._again.least(a.key)
             )
             for a in asked
-            if a.key not in self.sender.flights
+            if a.key not in self.sender.inflights
         }
         return keep.find(self._store, wanted)
 
     def _flight(self, asked: Asked) -> InFlight:
         """Return the flight under way for a request, or a new one."""
-        flight = self.sender.flights.get(asked.key)
-        if flight is not None:
-            return flight
+        inflight = self.sender.inflights.get(asked.key)
+        if inflight is not None:
+            return inflight
         bound = self._spending.bound(asked.request, asked.model)
         least = self._again.least(asked.key)
         return InFlight(asked.key, least, asked.request, asked.model, bound)
 
-    def _wait(self, cursor: TaskSession, flights: list[InFlight]) -> None:
-        cursor.missing = len(flights)
-        for flight in flights:
-            if flight.key not in self.sender.flights:
-                self.sender.submit(flight)
-            flight.waiters.append(cursor)
+    def _wait(self, session: TaskSession, inflights: list[InFlight]) -> None:
+        session.missing = len(inflights)
+        for inflight in inflights:
+            if inflight.key not in self.sender.inflights:
+                self.sender.submit(inflight)
+            inflight.waiters.append(session)
 
-    def _landed(self, flight: InFlight) -> None:
-        self._again.sent(flight.key)
-        for cursor in flight.waiters:
-            if flight.error is not None:
-                cursor.faults[flight.key] = flight.error
-            elif flight.reply is not None and cursor.generator is not None:
-                cursor.received[flight.key] = StoredReply(flight.attempt, flight.reply)
-            cursor.missing -= 1
-            if not cursor.missing:
-                self._ready.append(cursor)
+    def _landed(self, inflight: InFlight) -> None:
+        self._again.sent(inflight.key)
+        for session in inflight.waiters:
+            if inflight.error is not None:
+                session.faults[inflight.key] = inflight.error
+            elif inflight.reply is not None and session.generator is not None:
+                session.received[inflight.key] = StoredReply(inflight.attempt, inflight.reply)
+            session.missing -= 1
+            if not session.missing:
+                self._ready.append(session)
 
 
 def model_named(models: Mapping[str, Model], name: str | None) -> Model:

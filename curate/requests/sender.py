@@ -49,13 +49,13 @@ class Sender:
         spending: Budget,
         counts: RequestCounts,
         models: Mapping[str, Model],
-        landed: Callable[[InFlight], None],
+        resolved: Callable[[InFlight], None],
         concurrency: int | None = None,
     ) -> None:
         """Make a gate for each model; `landed` is called in the event loop for every flight."""
         self._store, self._spending, self._counts = store, spending, counts
-        self._tell_waiters, self._random = landed, random.Random()
-        self._gates = {
+        self._tell_waiters, self._random = resolved, random.Random()
+        self._limiters = {
             id(model): AdaptiveLimiter(
                 min(model.max_concurrency, concurrency or model.max_concurrency),
                 name,
@@ -63,14 +63,14 @@ class Sender:
             )
             for name, model in models.items()
         }
-        self._lanes = {
+        self._batch_queues = {
             id(model): BatchQueue(model, self, store, spending, counts)
             for model in models.values()
             if getattr(model, "batch", None) is not None
         }
         self._opening = GroupCommit(store.commit, self._open)
         self._keeping = GroupCommit(store.commit, self._keep)
-        self.flights: dict[str, InFlight] = {}
+        self.inflights: dict[str, InFlight] = {}
         self.stopped: BaseException | None = None
         self.retry_failed = False
         self.wake = asyncio.Event()
@@ -84,35 +84,35 @@ class Sender:
     @property
     def concurrency(self) -> int:
         """How many attempts all models together take at once at present."""
-        return sum(max(1, int(gate.allowed)) for gate in self._gates.values())
+        return sum(max(1, int(limiter.allowed)) for limiter in self._limiters.values())
 
     @property
     def busy(self) -> int:
         """How many attempts are under way."""
-        return sum(gate.busy for gate in self._gates.values())
+        return sum(limiter.busy for limiter in self._limiters.values())
 
-    def submit(self, flight: InFlight) -> None:
+    def submit(self, inflight: InFlight) -> None:
         """Queue a flight; `launch` sends it when there is a place, or it leaves with a batch."""
-        self.flights[flight.key], model = flight, id(flight.model)
-        queue = self._gates[model].queue.append
-        (self._lanes[model].submit if model in self._lanes else queue)(flight)
+        self.inflights[inflight.key], model = inflight, id(inflight.model)
+        queue = self._limiters[model].queue.append
+        (self._batch_queues[model].submit if model in self._batch_queues else queue)(inflight)
 
     def rest(self) -> None:
         """Note that nothing more will be asked before something lands: batches may go."""
-        if not (self._holding or self._timers or any(g.waiting for g in self._gates.values())):
-            for lane in self._lanes.values():
-                lane.rest()
+        if not (self._holding or self._timers or any(g.waiting for g in self._limiters.values())):
+            for batch_queue in self._batch_queues.values():
+                batch_queue.rest()
 
-    def launch(self) -> None:
+    def dispatch(self) -> None:
         """Start attempts while there are places."""
         if self._store.full and self.stopped is None:
             self.stop(self._store.disk_full())
-        for gate in self._gates.values():
-            while gate.queue and gate.open and not (self._tight or self.stopped):
-                gate.begun += 1
-                self.begin(self._attempt(gate.queue.popleft(), gate))
-            gate.admit()
-            if gate.waiting and (pause := gate.wait()) > 0 and not self.stopped:
+        for limiter in self._limiters.values():
+            while limiter.queue and limiter.open and not (self._tight or self.stopped):
+                limiter.begun += 1
+                self.begin(self._attempt(limiter.queue.popleft(), limiter))
+            limiter.admit()
+            if limiter.waiting and (pause := limiter.wait()) > 0 and not self.stopped:
                 self._wake_in(pause)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -144,10 +144,10 @@ class Sender:
         self._timers.clear()
         if self._pause_timer is not None:
             self._pause_timer.cancel()
-        for gate in self._gates.values():
-            gate.shut()
-        for lane in self._lanes.values():
-            lane.shut()
+        for limiter in self._limiters.values():
+            limiter.shut()
+        for batch_queue in self._batch_queues.values():
+            batch_queue.shut()
         self.wake.set()
 
     async def drain(self) -> None:
@@ -159,8 +159,8 @@ class Sender:
         """Stop waiting for servers; replies that have arrived are still committed."""
         for task in list(self._asking):
             task.cancel()
-        for lane in self._lanes.values():
-            lane.abandon()
+        for batch_queue in self._batch_queues.values():
+            batch_queue.abandon()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -172,121 +172,124 @@ class Sender:
 
     # -- one attempt ------------------------------------------------------------------------------
 
-    async def _attempt(self, flight: InFlight, gate: AdaptiveLimiter) -> None:
+    async def _attempt(self, inflight: InFlight, limiter: AdaptiveLimiter) -> None:
         self._holding += 1
         ended, granted = self._attempts_ended, None
         try:
-            granted = await self._opening(flight)
+            granted = await self._opening(inflight)
             if isinstance(granted, StoredReply):
                 self._counts.replayed += 1
-                self.landed(flight, granted.reply, granted.attempt)
-            elif granted is None and self.stopped is None and await self._enter(flight, gate):
-                await self._send(flight, gate)
+                self.resolved(inflight, granted.reply, granted.attempt)
+            elif granted is None and self.stopped is None and await self._enter(inflight, limiter):
+                await self._send(inflight, limiter)
             elif granted is None:
-                await self._store.commit(lambda connection: self._take_back(connection, flight))
+                await self._store.commit(lambda connection: self._take_back(connection, inflight))
         finally:
             self._holding -= 1
-            gate.begun -= 1
+            limiter.begun -= 1
         if isinstance(granted, BudgetRefusal):
-            self._refused(flight, gate, granted, ended)
+            self._refused(inflight, limiter, granted, ended)
         else:
             self._tight = False
             self._attempts_ended += 1
 
     @staticmethod
-    async def _enter(flight: InFlight, gate: AdaptiveLimiter) -> bool:
-        return await gate.enter(expected_tokens(flight.request) if gate.rate else 0)
+    async def _enter(inflight: InFlight, limiter: AdaptiveLimiter) -> bool:
+        return await limiter.enter(expected_tokens(inflight.request) if limiter.rate else 0)
 
     def _open(
-        self, connection: sqlite3.Connection, flights: list[InFlight]
+        self, connection: sqlite3.Connection, inflights: list[InFlight]
     ) -> list[StoredReply | BudgetRefusal | None]:
         """Reserve, inside a transaction, unless another process has stored the reply meanwhile."""
-        wanted = {f.key: keep.Wanted(f.request, _owner(f), f.attempt) for f in flights}
+        wanted = {f.key: keep.Wanted(f.request, _owner(f), f.attempt) for f in inflights}
         stored = keep.find(self._store, wanted, connection)
-        absent = [flight for flight in flights if flight.key not in stored]
-        attempts = [(flight.bound, flight.tries > 0) for flight in absent]
+        absent = [inflight for inflight in inflights if inflight.key not in stored]
+        attempts = [(inflight.bound, inflight.tries > 0) for inflight in absent]
         refusals = iter(self._spending.reserve(connection, attempts))
-        return [stored[f.key] if f.key in stored else next(refusals) for f in flights]
+        return [stored[f.key] if f.key in stored else next(refusals) for f in inflights]
 
-    def _take_back(self, connection: sqlite3.Connection, flight: InFlight) -> None:
-        self._spending.cancel(connection, flight.bound, retry=flight.tries > 0)
+    def _take_back(self, connection: sqlite3.Connection, inflight: InFlight) -> None:
+        self._spending.cancel(connection, inflight.bound, retry=inflight.tries > 0)
 
     def _refused(
-        self, flight: InFlight, gate: AdaptiveLimiter, refusal: BudgetRefusal, ended: int
+        self, inflight: InFlight, limiter: AdaptiveLimiter, refusal: BudgetRefusal, ended: int
     ) -> None:
         """Stop at a ceiling, or wait while attempts under way may still settle for less.
 
         `ended` is how many had settled when the flight asked: more now, and there may be room.
         """
-        gate.queue.appendleft(flight)
+        limiter.queue.appendleft(inflight)
         if refusal.final or not (self._holding or ended < self._attempts_ended):
             self.stop(refusal.error)
         else:
             self._tight = self._holding > 0
 
-    async def _send(self, flight: InFlight, gate: AdaptiveLimiter) -> None:
+    async def _send(self, inflight: InFlight, limiter: AdaptiveLimiter) -> None:
         self._counts.sent += 1
-        self._counts.retried += flight.tries > 0
-        flight.tries += 1
-        began = gate.began()
-        answer = await self._ask(flight)
+        self._counts.retried += inflight.tries > 0
+        inflight.tries += 1
+        began = limiter.began()
+        answer = await self._ask(inflight)
         if isinstance(answer, Reply):
-            gate.answered()
-            self._look_at_the_bill(flight, answer, gate)
+            limiter.answered()
+            self._look_at_the_bill(inflight, answer, limiter)
         elif isinstance(answer, UsageError | StoppedShort):
             self.stop(answer)  # The model itself cannot be used: no row is to blame.
-        elif away := gate.failed(answer, began, flight.key):
+        elif away := limiter.failed(answer, began, inflight.key):
             self.stop(away)
-        gate.leave()
+        limiter.leave()
         if isinstance(answer, Reply):
-            await self._arrived(flight, answer)
+            await self._arrived(inflight, answer)
         else:
-            await self._missed(flight, answer)
+            await self._missed(inflight, answer)
 
-    def _look_at_the_bill(self, flight: InFlight, reply: Reply, gate: AdaptiveLimiter) -> None:
+    def _look_at_the_bill(self, inflight: InFlight, reply: Reply, limiter: AdaptiveLimiter) -> None:
         """Stop at once when a server bills too much; correct what the rate assumed."""
-        bill = bill_of(flight.bound, reply, flight.model.price)
-        if overshoot := self._spending.overshoot(flight.bound, bill):
+        bill = bill_of(inflight.bound, reply, inflight.model.price)
+        if overshoot := self._spending.overshoot(inflight.bound, bill):
             self.stop(overshoot)
-        if gate.rate is not None:
+        if limiter.rate is not None:
             used = reply.input_tokens + reply.output_tokens
-            gate.rate.correct(expected_tokens(flight.request), used)
+            limiter.rate.correct(expected_tokens(inflight.request), used)
 
-    async def _ask(self, flight: InFlight) -> Reply | Exception:
+    async def _ask(self, inflight: InFlight) -> Reply | Exception:
         task = asyncio.current_task()
         assert task is not None
         self._asking.add(task)
         try:
-            return await flight.model.answer(flight.request, key=flight.key, attempt=flight.attempt)
+            return await inflight.model.answer(
+                inflight.request, key=inflight.key, attempt=inflight.attempt
+            )
         except Exception as error:
             return error
         finally:
             self._asking.discard(task)
 
-    async def _arrived(self, flight: InFlight, reply: Reply) -> None:
-        stored, bill = await self._keeping((flight, reply))
+    async def _arrived(self, inflight: InFlight, reply: Reply) -> None:
+        stored, bill = await self._keeping((inflight, reply))
         self._counts.input_tokens += reply.input_tokens
         self._counts.output_tokens += reply.output_tokens
         self._counts.cost_usd += bill / PICO
-        self.landed(flight, stored.reply, stored.attempt)
+        self.resolved(inflight, stored.reply, stored.attempt)
 
     def _keep(
         self, connection: sqlite3.Connection, answered: list[tuple[InFlight, Reply]]
     ) -> list[tuple[StoredReply, int]]:
         """Store replies and settle their bills, inside one transaction."""
         bills = self._spending.settle_replies(
-            connection, [(flight.bound, reply, flight.model.price) for flight, reply in answered]
+            connection,
+            [(inflight.bound, reply, inflight.model.price) for inflight, reply in answered],
         )
         paid = [Paid(f.key, f.attempt, reply, f.request, _owner(f)) for f, reply in answered]
         return list(zip(keep.save(self._store, connection, paid), bills, strict=True))
 
-    async def _missed(self, flight: InFlight, error: Exception) -> None:
+    async def _missed(self, inflight: InFlight, error: Exception) -> None:
         """Settle an attempt that brought no reply, then try again or give the request up."""
-        bill = flight.bound if _may_be_billed(error) else 0
-        last = self._is_last(flight, error)
+        bill = inflight.bound if _may_be_billed(error) else 0
+        last = self._is_last(inflight, error)
 
         def settle(connection: sqlite3.Connection) -> None:
-            self._spending.settle(connection, flight.bound, bill)
+            self._spending.settle(connection, inflight.bound, bill)
             if last:
                 self._spending.count(connection, replayed=0, failed=1)
 
@@ -296,28 +299,28 @@ class Sender:
         self._counts.causes[cause] = self._counts.causes.get(cause, 0) + 1
         if last:
             self._counts.failed += 1
-            self.gave_up(flight, error)
+            self.gave_up(inflight, error)
         elif self.stopped is None:
-            self._again_later(flight, error)
+            self._again_later(inflight, error)
 
     @staticmethod
-    def _is_last(flight: InFlight, error: Exception) -> bool:
+    def _is_last(inflight: InFlight, error: Exception) -> bool:
         if not isinstance(error, TemporaryFault):
             return True
-        return flight.tries >= (LIMITED_TRIES if error.cause == "rate_limit" else MAX_TRIES)
+        return inflight.tries >= (LIMITED_TRIES if error.cause == "rate_limit" else MAX_TRIES)
 
-    def gave_up(self, flight: InFlight, error: Exception) -> None:
+    def gave_up(self, inflight: InFlight, error: Exception) -> None:
         """Tell those who wait for a flight that it failed."""
         if isinstance(error, TemporaryFault):
             error = TemporaryFault(
-                f"no reply after {flight.tries} attempts: {error}", cause=error.cause
+                f"no reply after {inflight.tries} attempts: {error}", cause=error.cause
             )
-        flight.error = error
-        self._tell(flight)
+        inflight.error = error
+        self._tell(inflight)
 
-    def _again_later(self, flight: InFlight, error: Exception) -> None:
-        doublings = min(flight.tries - 1, MOST_DOUBLINGS)
-        pause = flight.model.retry_delay * 2**doublings * self._random.uniform(0.5, 1.0)
+    def _again_later(self, inflight: InFlight, error: Exception) -> None:
+        doublings = min(inflight.tries - 1, MOST_DOUBLINGS)
+        pause = inflight.model.retry_delay * 2**doublings * self._random.uniform(0.5, 1.0)
         if getattr(error, "cause", None) == "rate_limit":
             pause = min(pause, LONGEST_LIMITED_PAUSE_SECONDS)
         asked = getattr(error, "retry_after", None) or 0.0
@@ -326,24 +329,24 @@ class Sender:
 
         def requeue() -> None:
             self._timers.discard(handle)
-            self._gates[id(flight.model)].queue.appendleft(flight)
+            self._limiters[id(inflight.model)].queue.appendleft(inflight)
             self.wake.set()
 
         handle = asyncio.get_running_loop().call_later(pause, requeue)
         self._timers.add(handle)
 
-    def landed(self, flight: InFlight, reply: Reply, attempt: int) -> None:
+    def resolved(self, inflight: InFlight, reply: Reply, attempt: int) -> None:
         """Tell those who wait for a flight its reply."""
-        flight.reply, flight.attempt = reply, attempt
-        self._tell(flight)
+        inflight.reply, inflight.attempt = reply, attempt
+        self._tell(inflight)
 
-    def _tell(self, flight: InFlight) -> None:
-        del self.flights[flight.key]
-        self._tell_waiters(flight)
+    def _tell(self, inflight: InFlight) -> None:
+        del self.inflights[inflight.key]
+        self._tell_waiters(inflight)
 
 
-def _owner(flight: InFlight) -> str:
-    return identity_for(flight.model, flight.request)
+def _owner(inflight: InFlight) -> str:
+    return identity_for(inflight.model, inflight.request)
 
 
 def _may_be_billed(error: Exception) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.ask import Ask, Reply, Request
 from curate.models.model import Price
-from curate.requests.driver import Driver, Job
+from curate.requests.driver import Driver, RowTask
 from curate.store.budget import Budget
 from curate.store.store import Store
 
@@ -70,7 +70,7 @@ def driver(
             yield opened
 
 
-def one(text: str, **fields: Any) -> Job:
+def one(text: str, **fields: Any) -> RowTask:
     """A job that asks once and returns the reply's text."""
     fields.setdefault("max_tokens", 16)
 
@@ -78,10 +78,10 @@ def one(text: str, **fields: Any) -> Job:
         reply = yield Ask.text(text, **fields)
         return reply.text
 
-    return Job(start, salt=text)
+    return RowTask(start, salt=text)
 
 
-def chain(name: str, waves: list[list[str]]) -> Job:
+def chain(name: str, waves: list[list[str]]) -> RowTask:
     """A job of several waves, each of which depends on the replies to the one before."""
 
     def start() -> Any:
@@ -91,4 +91,4 @@ def chain(name: str, waves: list[list[str]]) -> Job:
             heard = "+".join(reply.text[-12:] for reply in replies)
         return heard
 
-    return Job(start, salt=name)
+    return RowTask(start, salt=name)

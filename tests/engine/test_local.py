@@ -73,7 +73,7 @@ def test_no_place_is_empty_between_two_parts(tmp_path: Path) -> None:
 
     model = Waiting(until_the_second_part)  # type: ignore[arg-type]
     with local(tmp_path, model) as engine:
-        states = list(engine.run(SEGMENT, map(part, range(5)), 5, hold=False))
+        states = list(engine.run(SEGMENT, map(part, range(5)), 5, spill=False))
     assert [state.number for state in states] == list(range(5))
     assert all(state.tallies["judge"].kept == 4 for state in states)
     assert len(model.sent) == 20
@@ -88,7 +88,7 @@ def test_parts_are_read_only_a_few_ahead(tmp_path: Path) -> None:
             yield part(number)
 
     with local(tmp_path, Answering(lambda text: "5")) as engine:
-        for done, _ in enumerate(engine.run(SEGMENT, parts(), 9, hold=False), 1):
+        for done, _ in enumerate(engine.run(SEGMENT, parts(), 9, spill=False), 1):
             assert len(read) <= done + ASKING_PARTS - 1
 
 
@@ -105,7 +105,7 @@ def test_an_error_elsewhere_does_not_wait_for_replies(tmp_path: Path) -> None:
         pytest.raises(ZeroDivisionError),
         local(tmp_path, Waiting(forever)) as engine,  # type: ignore[arg-type]
     ):
-        for _ in engine.run(SEGMENT, map(part, range(9)), 9, hold=False):
+        for _ in engine.run(SEGMENT, map(part, range(9)), 9, spill=False):
             assert asked.wait(30)
             raise ZeroDivisionError
     assert time.monotonic() - began < 60

@@ -30,42 +30,42 @@ BUSY = TemporaryFault("busy", cause="rate_limit")
 
 
 def test_a_burst_of_refusals_halves_once() -> None:
-    gate = AdaptiveLimiter(64, "m", clock := Clock())
-    gate.busy = 64
-    began = gate.began()
+    limiter = AdaptiveLimiter(64, "m", clock := Clock())
+    limiter.busy = 64
+    began = limiter.began()
     clock.now += 1
     for _ in range(10):
-        gate.failed(BUSY, began)
-    assert gate.allowed == 32
-    gate.busy = 32
-    gate.failed(BUSY, gate.began())
-    assert gate.allowed == 16
+        limiter.failed(BUSY, began)
+    assert limiter.allowed == 32
+    limiter.busy = 32
+    limiter.failed(BUSY, limiter.began())
+    assert limiter.allowed == 16
 
 
 @pytest.mark.parametrize("latency", [0.02, 0.4])
 def test_the_full_rate_is_back_within_ten_seconds_of_answers(latency: float) -> None:
-    gate = AdaptiveLimiter(64, "m", clock := Clock())
+    limiter = AdaptiveLimiter(64, "m", clock := Clock())
     for _ in range(10):
         clock.now += 0.1
-        gate.failed(BUSY, gate.began())
-    assert gate.allowed == 1
+        limiter.failed(BUSY, limiter.began())
+    assert limiter.allowed == 1
     began = clock.now
-    while gate.allowed < 64:
+    while limiter.allowed < 64:
         clock.now += latency
-        gate.answered()
+        limiter.answered()
     assert RECOVERY_SECONDS - 0.2 <= clock.now - began < 10
 
 
 def level(share: float, latency: float = 0.05) -> float:
     """Return the mean concurrency of a minute of which a share of attempts is refused."""
-    gate, dice, levels = AdaptiveLimiter(64, "m", clock := Clock()), random.Random(3), []
+    limiter, dice, levels = AdaptiveLimiter(64, "m", clock := Clock()), random.Random(3), []
     while clock.now < 160:
-        gate.busy = gate.places
-        began = gate.began()
+        limiter.busy = limiter.places
+        began = limiter.began()
         clock.now += latency
-        for _ in range(gate.busy):
-            gate.failed(BUSY, began) if dice.random() < share else gate.answered()
-        levels.append(gate.allowed)
+        for _ in range(limiter.busy):
+            limiter.failed(BUSY, began) if dice.random() < share else limiter.answered()
+        levels.append(limiter.allowed)
     return sum(levels) / len(levels)
 
 
@@ -76,59 +76,62 @@ def test_a_few_errors_cost_few_places_and_many_cost_most() -> None:
 
 
 def test_a_broken_reply_is_no_overload() -> None:
-    gate = AdaptiveLimiter(8, "m", Clock())
-    gate.failed(TemporaryFault("no JSON", cause="malformed"), gate.began())
-    gate.failed(PermanentFault("no such model"), gate.began())
-    assert gate.allowed == 8
+    limiter = AdaptiveLimiter(8, "m", Clock())
+    limiter.failed(TemporaryFault("no JSON", cause="malformed"), limiter.began())
+    limiter.failed(PermanentFault("no such model"), limiter.began())
+    assert limiter.allowed == 8
 
 
 def test_the_breaker_pauses_says_so_and_ends_the_run(caplog: pytest.LogCaptureFixture) -> None:
-    gate = AdaptiveLimiter(8, "judge", clock := Clock())
+    limiter = AdaptiveLimiter(8, "judge", clock := Clock())
     for _ in range(BREAK_AFTER):
-        assert gate.admits
-        began = gate.began()
+        assert limiter.admits
+        began = limiter.began()
         clock.now += 0.1
-        assert gate.failed(BUSY, began) is None
+        assert limiter.failed(BUSY, began) is None
     assert (
-        not gate.admits and "judge failed 32 times in a row (busy): pausing for 5 s" in caplog.text
+        not limiter.admits
+        and "judge failed 32 times in a row (busy): pausing for 5 s" in caplog.text
     )
-    waits = [gate.wait()]
+    waits = [limiter.wait()]
     for _ in range(GIVE_UP_AFTER - 1):
-        clock.now += gate.wait()
-        gate.busy = 0
-        assert gate.admits
-        gate.busy = 1
-        assert not gate.admits, "more than one attempt goes through"
-        assert gate.failed(BUSY, gate.began()) is None
-        waits.append(gate.wait())
+        clock.now += limiter.wait()
+        limiter.busy = 0
+        assert limiter.admits
+        limiter.busy = 1
+        assert not limiter.admits, "more than one attempt goes through"
+        assert limiter.failed(BUSY, limiter.began()) is None
+        waits.append(limiter.wait())
     assert waits == [5, 10, 20, 40, 60, 60]
     clock.now += 60
-    ended = gate.failed(BUSY, gate.began())
+    ended = limiter.failed(BUSY, limiter.began())
     assert isinstance(ended, StoppedShort) and "run the same command again" in str(ended)
 
 
 def test_an_answer_closes_the_breaker(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    gate = AdaptiveLimiter(8, "judge", clock := Clock())
+    limiter = AdaptiveLimiter(8, "judge", clock := Clock())
     for _ in range(BREAK_AFTER):
-        gate.failed(BUSY, gate.began())
-    assert gate.wait() <= 0, "one burst is no silence"
+        limiter.failed(BUSY, limiter.began())
+    assert limiter.wait() <= 0, "one burst is no silence"
     clock.now += 3
-    gate.failed(BUSY, gate.began())
-    assert not gate.admits
+    limiter.failed(BUSY, limiter.began())
+    assert not limiter.admits
     clock.now += 5
-    gate.answered()
-    assert gate.admits and "judge answers again" in caplog.text
+    limiter.answered()
+    assert limiter.admits and "judge answers again" in caplog.text
     for _ in range(BREAK_AFTER - 1):
-        gate.failed(BUSY, gate.began())
-    assert gate.wait() <= 0
+        limiter.failed(BUSY, limiter.began())
+    assert limiter.wait() <= 0
 
 
 def test_a_few_requests_that_never_get_an_answer_do_not_trip_the_breaker() -> None:
     clock = Clock()
-    gate = AdaptiveLimiter(8, clock=clock)
+    limiter = AdaptiveLimiter(8, clock=clock)
     for number in range(10 * BREAK_AFTER):
         clock.now += 1.0
         key = str(number % 3)
-        assert gate.failed(TemporaryFault("no", cause="rate_limit"), gate.began(), key) is None
-        assert gate.wait() <= 0
+        assert (
+            limiter.failed(TemporaryFault("no", cause="rate_limit"), limiter.began(), key) is None
+        )
+        assert limiter.wait() <= 0

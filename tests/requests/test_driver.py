@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask, Reply
-from curate.requests.driver import Job
+from curate.requests.driver import RowTask
 from curate.requests.scheduler import BATCH
 from curate.store.budget import Budget
 from curate.store.store import Store
@@ -58,7 +58,7 @@ def test_a_reply_looks_the_same_when_it_is_new_and_when_it_is_replayed(tmp_path:
     model = Answering(lambda text: Reply("t", values=((0.1, 2),), logprobs=({"a": (1,)},)))
     for _ in range(2):
         with driver(tmp_path, model) as opened:
-            assert opened.run([Job(start)])[0].error is None
+            assert opened.run([RowTask(start)])[0].error is None
     assert len(model.sent) == 1
     assert seen[0] == seen[1] == Reply("t", values=([0.1, 2],), logprobs=({"a": [1]},))
     assert seen[0].key == seen[1].key != ""
@@ -68,7 +68,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from curate.ask import Ask
-from curate.requests.driver import Driver, Job
+from curate.requests.driver import Driver, RowTask
 from curate.store.budget import Spending
 from curate.store.store import Store
 from curate.models.model import open_model
@@ -81,7 +81,7 @@ def job(number):
         first = yield Ask.text(f"{number} first")
         second = yield Ask.text(f"{number} second after {first.text}")
         return second.text
-    return Job(start, salt=str(number))
+    return RowTask(start, salt=str(number))
 
 spec = {"model": f"scripted:{folder}/script.jsonl", "identity": "m", "log": f"{folder}/{log}",
         "max_concurrency": 16, "shuffle": 3}

@@ -17,7 +17,7 @@ from curate.errors import (
     RecipeError,
     UnusableReply,
 )
-from curate.requests.driver import Job
+from curate.requests.driver import RowTask
 from tests.engine.asking import Answering, chain, driver, one
 
 
@@ -28,10 +28,10 @@ def test_equal_requests_of_judges_are_sent_once_even_in_flight(tmp_path: Path) -
 
     model = Answering(delay=lambda text: 0.01)
     with driver(tmp_path, model) as opened:
-        shared = opened.run([Job(start, salt=str(n), shares=True) for n in range(30)])
+        shared = opened.run([RowTask(start, salt=str(n), shares=True) for n in range(30)])
         assert len(model.sent) == 1
         assert (opened.counts.sent, opened.counts.replayed) == (1, 29)
-        apart = opened.run([Job(start, salt=str(n), shares=False) for n in range(30)])
+        apart = opened.run([RowTask(start, salt=str(n), shares=False) for n in range(30)])
     assert len(model.sent) == 31
     assert len({o.keys for o in shared}) == 1
     assert len({o.keys for o in apart}) == 30
@@ -45,7 +45,7 @@ def test_a_request_can_say_for_itself_whether_it_is_shared(
         return (yield Ask.text("x", share=share)).text
 
     with driver(tmp_path, model := Answering()) as opened:
-        opened.run([Job(start, salt=str(n)) for n in range(5)])
+        opened.run([RowTask(start, salt=str(n)) for n in range(5)])
     assert len(model.sent) == sends
 
 
@@ -55,7 +55,7 @@ def test_the_same_request_twice_in_a_wave_is_sent_once(tmp_path: Path) -> None:
         return a.text, b.text, c.text
 
     with driver(tmp_path, model := Answering()) as opened:
-        assert opened.run([Job(start)])[0].value == ("re: x", "re: y", "re: x")
+        assert opened.run([RowTask(start)])[0].value == ("re: x", "re: y", "re: x")
     assert sorted(model.sent) == ["x", "y"]
 
 
@@ -76,15 +76,15 @@ def test_an_unknown_model_stops_the_run(tmp_path: Path) -> None:
         driver(tmp_path, Answering()) as opened,
         pytest.raises(RecipeError, match=r"'jugde'.*are: model$"),
     ):
-        opened.run([Job(start)])
+        opened.run([RowTask(start)])
 
 
-def number_of(text: str, **fields: Any) -> Job:
+def number_of(text: str, **fields: Any) -> RowTask:
     def start() -> Any:
         reply = yield Ask.text(text, **fields)
         return float(reply.text)
 
-    return Job(start, salt=text)
+    return RowTask(start, salt=text)
 
 
 def test_retry_failed_asks_again_for_the_rows_that_failed_only(tmp_path: Path) -> None:
@@ -117,14 +117,14 @@ def test_retry_failed_goes_on_from_the_wave_that_failed(tmp_path: Path) -> None:
 
     broken = Answering(lambda text: "bad" if text.startswith("second") else text)
     with driver(tmp_path, broken) as opened:
-        assert str(opened.run([Job(start)])[0].error) == "bad second"
+        assert str(opened.run([RowTask(start)])[0].error) == "bad second"
     with driver(tmp_path, mended := Answering(lambda text: text), retry_failed=True) as opened:
-        outcome = opened.run([Job(start)])[0]
+        outcome = opened.run([RowTask(start)])[0]
         assert outcome.value == "last of second of firstthird"
         assert mended.sent == ["second of first", "last of second of first"]
         assert len(outcome.keys) == 4
     with driver(tmp_path, mended) as opened:
-        assert opened.run([Job(start)])[0] == outcome
+        assert opened.run([RowTask(start)])[0] == outcome
     assert len(mended.sent) == 2
 
 
@@ -132,7 +132,7 @@ def test_rows_that_share_a_bad_reply_ask_for_one_new_reply(tmp_path: Path) -> No
     def start() -> Any:
         return float((yield Ask.text("shared")).text)
 
-    jobs = [Job(start, shares=True) for _ in range(20)]
+    jobs = [RowTask(start, shares=True) for _ in range(20)]
     with driver(tmp_path, Answering(lambda text: "none")) as opened:
         assert all(o.error for o in opened.run(jobs))
     with driver(tmp_path, model := Answering(lambda text: "4"), retry_failed=True) as opened:
@@ -174,7 +174,7 @@ def test_release_window_and_arrival_change_nothing(
 def test_released_generators_are_closed_and_few_stay_open(tmp_path: Path) -> None:
     alive = most = starts = 0
 
-    def job(number: int) -> Job:
+    def job(number: int) -> RowTask:
         def start() -> Any:
             nonlocal alive, most, starts
             alive, starts = alive + 1, starts + 1
@@ -186,7 +186,7 @@ def test_released_generators_are_closed_and_few_stay_open(tmp_path: Path) -> Non
             finally:
                 alive -= 1
 
-        return Job(start, salt=str(number))
+        return RowTask(start, salt=str(number))
 
     model = Answering(delay=lambda text: 0.001)
     with driver(tmp_path, model, open_generators=5) as opened:
@@ -202,20 +202,20 @@ def test_released_generators_are_closed_and_few_stay_open(tmp_path: Path) -> Non
 def test_waiting_jobs_hold_little_and_only_a_window_of_them(tmp_path: Path) -> None:
     def waiting(count: int, folder: Path) -> tuple[int, int]:
         """Return the memory and the flights while `count` jobs wait for a model."""
-        peak = flights = 0
+        peak = inflights = 0
 
         async def answer(request: Request, *, key: str, attempt: int) -> Reply:
-            nonlocal peak, flights
+            nonlocal peak, inflights
             sender = opened._schedule.sender  # type: ignore[union-attr]
             first, model.sent = not model.sent, [key]
-            while first and len(sender.flights) < 300:
+            while first and len(sender.inflights) < 300:
                 await asyncio.sleep(0.005)
             if first:
                 peak = tracemalloc.get_traced_memory()[0]
                 # Nothing is answered until here: whatever begins beyond the window is seen.
                 await asyncio.sleep(0.05)
-                flights = len(sender.flights)
-            while not flights:
+                inflights = len(sender.inflights)
+            while not inflights:
                 await asyncio.sleep(0.005)
             return Reply("ok")
 
@@ -229,7 +229,7 @@ def test_waiting_jobs_hold_little_and_only_a_window_of_them(tmp_path: Path) -> N
                 assert len(opened.run([distinct(job, n) for n, job in enumerate(jobs)])) == count
         finally:
             tracemalloc.stop()
-        return peak, flights
+        return peak, inflights
 
     few, many = (waiting(n, tmp_path / str(n)) for n in (500, 3000))
     assert few[1] == many[1] == 300
@@ -237,5 +237,5 @@ def test_waiting_jobs_hold_little_and_only_a_window_of_them(tmp_path: Path) -> N
     assert (many[0] - few[0]) / 2500 < 1500
 
 
-def distinct(job: Job, number: int) -> Job:
-    return Job(job.start, salt=str(number))
+def distinct(job: RowTask, number: int) -> RowTask:
+    return RowTask(job.start, salt=str(number))

@@ -15,7 +15,7 @@ from curate.errors import (
     TemporaryFault,
     UnusableReply,
 )
-from curate.requests.driver import Job
+from curate.requests.driver import RowTask
 from tests.engine.asking import Answering, driver, one
 
 
@@ -38,7 +38,7 @@ def test_one_failure_fails_one_row(tmp_path: Path) -> None:
         reply = yield Ask.text("fine")
         raise UnusableReply(f"no number in {reply.text!r}")
 
-    jobs = [one(str(n)) for n in range(8)] + [Job(bad), Job(lambda: 1 // 0)]
+    jobs = [one(str(n)) for n in range(8)] + [RowTask(bad), RowTask(lambda: 1 // 0)]
     model = Answering(answer)
     with driver(tmp_path, model) as opened:
         outcomes = opened.run(jobs)
@@ -110,7 +110,7 @@ def test_the_error_of_a_row_does_not_depend_on_arrival(first: str, tmp_path: Pat
 
     model = Answering(answer, delay=lambda text: 0.0 if text == first else 0.02)
     with driver(tmp_path, model) as opened:
-        assert str(opened.run([Job(start)])[0].error) == "refused a"
+        assert str(opened.run([RowTask(start)])[0].error) == "refused a"
 
 
 def test_a_store_that_breaks_stops_the_run(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from curate.ask import Ask
 from curate.errors import (
     CurateError,
 )
-from curate.requests.driver import Job
+from curate.requests.driver import RowTask
 from tests.engine.asking import Answering, driver
 
 
@@ -19,7 +19,7 @@ def test_plain_values_and_empty_waves_need_no_model(tmp_path: Path) -> None:
         return replies
 
     with driver(tmp_path, Answering()) as opened:
-        outcomes = opened.run([Job(lambda: 7), Job(empty), Job(lambda: None)])
+        outcomes = opened.run([RowTask(lambda: 7), RowTask(empty), RowTask(lambda: None)])
     assert [(o.value, o.error, o.keys) for o in outcomes] == [
         (7, None, ()),
         ([], None, ()),
@@ -35,7 +35,7 @@ def test_what_is_no_request_fails_the_row(tmp_path: Path) -> None:
         return next(iter(()))
 
     with driver(tmp_path, Answering()) as opened:
-        number, stop = opened.run([Job(yields_a_number), Job(stops)])
+        number, stop = opened.run([RowTask(yields_a_number), RowTask(stops)])
     assert "the step yielded int; a step yields requests" in str(number.error)
     assert isinstance(stop.error, RuntimeError)
 
@@ -49,7 +49,7 @@ def test_how_a_step_cleans_up_has_no_say(tmp_path: Path) -> None:
 
     for open_generators in (0, 10):
         with driver(tmp_path, Answering(), open_generators=open_generators) as opened:
-            assert opened.run([Job(start)])[0].value == "re: x"
+            assert opened.run([RowTask(start)])[0].value == "re: x"
 
 
 def test_a_step_that_changes_its_mind_is_caught(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_step_that_changes_its_mind_is_caught(tmp_path: Path) -> None:
     for step in (fickle, forgetful):
         starts = iter(range(4, 100))
         with driver(tmp_path, Answering(), open_generators=0) as opened:
-            outcome = opened.run([Job(step)])[0]
+            outcome = opened.run([RowTask(step)])[0]
         assert isinstance(outcome.error, CurateError)
         assert "must do the same each time" in str(outcome.error)
         assert outcome.value is None

@@ -17,7 +17,7 @@ import pytest
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import CeilingReached, PermanentFault, RecipeError, TemporaryFault, UsageError
 from curate.models.model import Price
-from curate.requests.driver import Job
+from curate.requests.driver import RowTask
 from curate.row import Message
 from curate.store.budget import (
     PICO,
@@ -204,13 +204,13 @@ def test_settled_and_reserved_never_pass_the_ceiling(seed: int, tmp_path: Path) 
         assert len(model.sent) >= 30
 
 
-def chain_of(number: int, waves: int) -> Job:
+def chain_of(number: int, waves: int) -> RowTask:
     def start() -> Any:
         for wave in range(waves):
             yield Ask.text(f"{number:02}{wave}"[-3:], max_tokens=16)
         return number
 
-    return Job(start, salt=str(number))
+    return RowTask(start, salt=str(number))
 
 
 def test_money_in_flight_is_waited_for_before_giving_up(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from curate.ask import Ask
-from curate.requests.driver import Driver, Job
+from curate.requests.driver import Driver, RowTask
 from curate.store.budget import Spending
 from curate.store.store import Store
 from curate.errors import CeilingReached
@@ -311,7 +311,7 @@ spec = {"model": f"scripted:{folder}/script.jsonl", "log": f"{folder}/log", "shu
 def job(number):
     def start():
         return (yield Ask.text(str(number)))
-    return Job(start, salt=str(number))
+    return RowTask(start, salt=str(number))
 
 with Store.open(folder / "store") as store:
     spending = Spending(store, "run", max_cost=100.0, max_requests=ceiling)

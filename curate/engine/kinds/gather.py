@@ -44,20 +44,20 @@ class _PartMaking:
     def __init__(self, label: str, count: int) -> None:
         self.outcome = np.zeros(count, np.int8)
         self.errors: dict[int, str] = {}
-        self.book, self.making, self.tally = (
+        self.builder, self.making, self.tally = (
             LedgerBuilder(label),
             Making(label),
             StepTally(entered=count),
         )
 
-    def lead(self, label: str) -> MadeDecision:
+    def decision(self, label: str) -> MadeDecision:
         made, refused = self.making.rows, self.making.dropped
         self.tally.made = len(made) + len(refused)
         return MadeDecision(
             label=label,
             outcome=self.outcome,
             errors=self.errors,
-            ledger=self.book.table(),
+            ledger=self.builder.table(),
             made=table_of(made, score_labels(made)) if made else None,
             gone=[refused_table(self.making, label)] if refused else [],
             tally=self.tally,
@@ -92,7 +92,7 @@ def gather(
             asked = results.asked.get(index)
             _settle(step, parts, group, results.values[index], results.errors.get(index), asked)
     for state, part in zip(states, parts, strict=True):
-        state.lead = part.lead(step.title)
+        state.decision = part.decision(step.title)
         release(state.sketches)
         state.sketches = None
 
@@ -161,7 +161,7 @@ def _settle(
             part = parts[member.part]
             part.outcome[member.local], part.errors[member.local] = FAILED, error
             part.tally.failed += 1
-            part.book.add(member.row, FAILED, error, detail=detail)
+            part.builder.add(member.row, FAILED, error, detail=detail)
         return
     rows = [member.row for member in group]
     first = parts[group[0].part]
@@ -169,7 +169,7 @@ def _settle(
     for item in items:
         if isinstance(item, Row) or (isinstance(item, Drop) and item.record is None):
             continue
-        row = write_made(first.making, first.book, item, rows, (number,))
+        row = write_made(first.making, first.builder, item, rows, (number,))
         if isinstance(item, Drop):
             first.tally.dropped += 1
             first.tally.reasons[item.reason] += 1
@@ -199,11 +199,11 @@ def _settle_members(
             drop = refusal or Drop(IN_NO_MADE_ROW)
             part.tally.dropped += 1
             part.tally.reasons[drop.reason] += 1
-            part.book.add(
+            part.builder.add(
                 row, DROPPED, drop.reason, drop.score, merge(drop.detail, detail), drop.partner
             )
         elif outcome == USED:
             part.tally.used += 1
-            part.book.add(row, USED, detail=detail)
+            part.builder.add(row, USED, detail=detail)
         elif detail:
-            part.book.add(row, PASSED, detail=detail)
+            part.builder.add(row, PASSED, detail=detail)

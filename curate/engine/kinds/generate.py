@@ -77,7 +77,7 @@ def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> No
     made = Making(label)
     tally = part.tally(label)
     tally.entered += part.table.num_rows
-    book = LedgerBuilder(label)
+    builder = LedgerBuilder(label)
     rows = part.rows if many is None else [None] * len(results.values)
     for index, (row, value) in enumerate(zip(rows, results.values, strict=True)):
         error, asked = results.errors.get(index), results.asked.get(index)
@@ -85,8 +85,8 @@ def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> No
         passes = value is row if many is None else not value
         if error is None and passes and not asked:
             continue
-        _settle_parent(part, step, index, value, error, asked, made, book)
-    part.write_down(label, book.table())
+        _settle_parent(part, step, index, value, error, asked, made, builder)
+    part.write_down(label, builder.table())
     _finish_making(part, made, tally, label)
     tally.worked(began)
 
@@ -104,7 +104,7 @@ def _settle_parent(
     error: str | None,
     asked: tuple[str, ...] | None,
     made: Making,
-    book: LedgerBuilder,
+    builder: LedgerBuilder,
 ) -> None:
     """Turn what `make` returned for one row into its outcome and its children."""
     row, label, tally = part.rows[index], step.title, part.tally(step.title)
@@ -118,32 +118,32 @@ def _settle_parent(
     if error is not None:
         part.mark(index, FAILED, label, error)
         tally.failed += 1
-        book.add(row, FAILED, error, detail=detail)
+        builder.add(row, FAILED, error, detail=detail)
         return
     outcome, drop = parent_outcome(row, items, keep=step.keep_parent)
     if outcome == DROPPED:
         assert drop is not None
         tally.dropped += 1
         tally.reasons[drop.reason] += 1
-        book.add(row, DROPPED, drop.reason, drop.score, merge(drop.detail, detail), drop.partner)
+        builder.add(row, DROPPED, drop.reason, drop.score, merge(drop.detail, detail), drop.partner)
     elif outcome == USED:
         tally.used += 1
-        book.add(row, USED, detail=detail)
+        builder.add(row, USED, detail=detail)
     elif detail:
-        book.add(row, PASSED, detail=detail)
+        builder.add(row, PASSED, detail=detail)
     if outcome != PASSED:
         part.mark(index, outcome, label)
     number = 0
     for item in items:
         if isinstance(item, Row) or (isinstance(item, Drop) and item.record is None):
             continue
-        write_made(made, book, item, [row], (number,))
+        write_made(made, builder, item, [row], (number,))
         number += 1
 
 
 def write_made(
     made: Making,
-    book: LedgerBuilder,
+    builder: LedgerBuilder,
     item: Record | Drop,
     parents: Sequence[Row],
     index: Sequence[int],
@@ -152,11 +152,11 @@ def write_made(
     if isinstance(item, Drop):
         assert item.record is not None
         row = made.add(item.record, parents, index, item)
-        book.add(row, MADE, parents=row.parents)
-        book.add(row, DROPPED, item.reason, item.score, item.detail, item.partner)
+        builder.add(row, MADE, parents=row.parents)
+        builder.add(row, DROPPED, item.reason, item.score, item.detail, item.partner)
         return row
     row = made.add(item, parents, index)
-    book.add(row, MADE, parents=row.parents)
+    builder.add(row, MADE, parents=row.parents)
     return row
 
 

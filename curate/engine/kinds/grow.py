@@ -51,7 +51,7 @@ class _Growth:
     def __init__(self, step: Grow, rows: list[Row], run_seed: int, source: int) -> None:
         self.step, self.rows, self.run_seed, self.source = step, rows, run_seed, source
         self.pool: Pool = step.pool(rows)
-        self.book, self.making, self.tally = (
+        self.builder, self.making, self.tally = (
             LedgerBuilder(step.title),
             Making(step.title),
             StepTally(),
@@ -90,14 +90,14 @@ class _Growth:
             drop = self.pool.accept(record, row.id)
             check_made([] if drop is None else [drop], self.step, ())
         self.tally.made += 1
-        self.book.add(row, MADE, parents=row.parents)
+        self.builder.add(row, MADE, parents=row.parents)
         if drop is None:
             self.making.rows.append(row)
             return
         self.making.dropped.append((row, drop))
         self.tally.dropped += 1
         self.tally.reasons[drop.reason] += 1
-        self.book.add(row, DROPPED, drop.reason, drop.score, drop.detail, drop.partner)
+        self.builder.add(row, DROPPED, drop.reason, drop.score, drop.detail, drop.partner)
 
     def _row(self, index: tuple[int, int, int], record: Record) -> Row:
         parents = record.parents or ()
@@ -116,7 +116,7 @@ class _Growth:
         self.failed.append((row, error))
         self.tally.made += 1
         self.tally.failed += 1
-        self.book.add(row, FAILED, error)
+        self.builder.add(row, FAILED, error)
 
 
 def grow(
@@ -225,13 +225,13 @@ def _leads(growth: _Growth, states: list[PartitionState]) -> None:
         table = load(state.rows)
         outcome = np.zeros(table.num_rows, np.int8)
         tally = StepTally(entered=table.num_rows)
-        book = LedgerBuilder(label)
+        builder = LedgerBuilder(label)
         if not step.keep_pool:
             outcome[:] = USED
             tally.used = table.num_rows
             for row in rows_of(table, growth.run_seed):
-                book.add(row, USED)
-        state.lead = MadeDecision(label, outcome, ledger=book.table(), tally=tally)
+                builder.add(row, USED)
+        state.decision = MadeDecision(label, outcome, ledger=builder.table(), tally=tally)
     made, gone = growth.making.rows, []
     if growth.making.dropped:
         gone.append(refused_table(growth.making, label))
@@ -242,15 +242,15 @@ def _leads(growth: _Growth, states: list[PartitionState]) -> None:
         gone.append(
             with_ending(table, np.full(len(rows), FAILED, np.int8), [label] * len(rows), errors)
         )
-    lead = MadeDecision(
+    decision = MadeDecision(
         label,
         np.zeros(0, np.int8),
-        ledger=growth.book.table(),
+        ledger=growth.builder.table(),
         made=table_of(made, score_labels(made)) if made else None,
         gone=gone,
         tally=growth.tally,
     )
-    states.append(PartitionState(number=len(states), rows=table_of([]), lead=lead))
+    states.append(PartitionState(number=len(states), rows=table_of([]), decision=decision))
 
 
 # -- a closed round as JSON -----------------------------------------------------------------------

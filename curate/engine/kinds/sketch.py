@@ -100,12 +100,12 @@ def _with_vectors(part: Partition, step: Whole, table: pa.Table, driver: Driver 
 
 
 def _fail_sketches(part: Partition, label: str, errors: Mapping[int, str]) -> None:
-    tally, book = part.tally(label), LedgerBuilder(label)
+    tally, builder = part.tally(label), LedgerBuilder(label)
     for index, error in sorted(errors.items()):
         part.mark(index, FAILED, label, error)
-        book.add(part.rows[index], FAILED, error)
+        builder.add(part.rows[index], FAILED, error)
         # The row entered the step; the others are counted when it decides.
         tally.entered += 1
         tally.failed += 1
-    part.write_down(label, book.table())
+    part.write_down(label, builder.table())
     part.compact()

@@ -51,7 +51,7 @@ def decide(step: Whole, states: Sequence[PartitionState], others: pa.Table | Non
             *verdicts.remarks,
         )
     for state, own in zip(states, ids, strict=True):
-        state.lead = _slice(step, verdicts, partners, start, start + len(own))
+        state.decision = _slice(step, verdicts, partners, start, start + len(own))
         start += len(own)
         release(state.sketches)
         state.sketches = None
@@ -76,7 +76,9 @@ def decide_as_they_come(
         except Exception as error:
             raise could_not(step, "decide", error) from error
         seen.add(one_array(load(state.rows).column("id")), np.asarray(verdicts.code) < 0)
-        state.lead = _slice(step, verdicts, _partner_ids(verdicts, seen.ids), 0, len(verdicts.code))
+        state.decision = _slice(
+            step, verdicts, _partner_ids(verdicts, seen.ids), 0, len(verdicts.code)
+        )
         release(state.sketches)
         state.sketches = None
         state.tallies.setdefault(step.title, StepTally()).worked(began)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 # Modules of this package that are no shape but serve several.
-_SHARED = ("fields", "turns")
+_SHARED = ("record_fields", "turns")
 
 
 class Shape(Protocol):

@@ -60,7 +60,7 @@ class BatchCollector:
         self._model, self._server, self._counts = model, server, counts
 
     async def answers(
-        self, job: BatchJob, remote: Remote, flights: dict[str, InFlight]
+        self, job: BatchJob, remote: Remote, inflights: dict[str, InFlight]
     ) -> AsyncIterator[list[LineOutcome]]:
         """Yield what the answers of a job came to, once it is durable."""
         for file in remote.files:
@@ -68,35 +68,38 @@ class BatchCollector:
             async for answer in self._server.answers(file):
                 part.append(answer)
                 if len(part) == TOGETHER:
-                    yield await self._settle_answers(job, part, flights)
+                    yield await self._settle_answers(job, part, inflights)
                     part = []
             if part:
-                yield await self._settle_answers(job, part, flights)
+                yield await self._settle_answers(job, part, inflights)
 
     async def rest(
-        self, job: BatchJob, fault: Callable[[BatchLine], ModelError], flights: dict[str, InFlight]
+        self,
+        job: BatchJob,
+        fault: Callable[[BatchLine], ModelError],
+        inflights: dict[str, InFlight],
     ) -> AsyncIterator[list[LineOutcome]]:
         """Settle what no answer came for with the fault that `fault` gives each line."""
         while part := self._jobs.page(job.name, TOGETHER):
-            yield await self._settle(job, [(line, fault(line)) for line in part], flights)
+            yield await self._settle(job, [(line, fault(line)) for line in part], inflights)
 
     async def _settle_answers(
-        self, job: BatchJob, answers: Sequence[Answer], flights: dict[str, InFlight]
+        self, job: BatchJob, answers: Sequence[Answer], inflights: dict[str, InFlight]
     ) -> list[LineOutcome]:
         open_lines = self._jobs.find(job.name, {key_in(answer.id) for answer in answers} - {""})
         found: list[tuple[BatchLine, Reply | ModelError]] = []
         for answer in answers:
             if (line := open_lines.pop(answer.id, None)) is not None:
-                flight = flights.get(line.key)
-                request = line.request if flight is None else flight.request
+                inflight = inflights.get(line.key)
+                request = line.request if inflight is None else inflight.request
                 found.append((line, self._server.reply(request, answer)))
-        return await self._settle(job, found, flights)
+        return await self._settle(job, found, inflights)
 
     async def _settle(
         self,
         job: BatchJob,
         found: Sequence[tuple[BatchLine, Reply | ModelError]],
-        flights: dict[str, InFlight],
+        inflights: dict[str, InFlight],
     ) -> list[LineOutcome]:
         outcomes = {line.name: outcome for line, outcome in found}
         lines = [line for line, _ in found]
@@ -104,22 +107,22 @@ class BatchCollector:
 
         def settle(connection: sqlite3.Connection) -> list[LineOutcome]:
             taken = jobs.take(connection, job.name, lines)
-            landings = self._keep(connection, spending, taken, outcomes)
+            settled_lines = self._keep(connection, spending, taken, outcomes)
             for line in taken:
                 if isinstance(fault := outcomes[line.name], ModelError):
                     bill = line.bound if may_be_billed(fault) else 0
-                    last = is_last(fault, flights.get(line.key))
+                    last = is_last(fault, inflights.get(line.key))
                     spending.settle(connection, line.bound, bill)
-                    landings.append(LineOutcome(line, fault, bill, last))
-            failed = sum(one.last for one in landings if isinstance(one.outcome, ModelError))
+                    settled_lines.append(LineOutcome(line, fault, bill, last))
+            failed = sum(one.last for one in settled_lines if isinstance(one.outcome, ModelError))
             if failed:
                 spending.count(connection, replayed=0, failed=failed)
-            return landings
+            return settled_lines
 
-        landings = await self._store.commit(settle)
-        for one in landings:
+        settled_lines = await self._store.commit(settle)
+        for one in settled_lines:
             self._count(one)
-        return landings
+        return settled_lines
 
     def _keep(
         self,
@@ -146,20 +149,20 @@ class BatchCollector:
             for (line, _), kept, bill in zip(bounds, stored, bills, strict=True)
         ]
 
-    def _count(self, landing: LineOutcome) -> None:
-        outcome, counts = landing.outcome, self._counts
-        counts.cost_usd += landing.bill / PICO
+    def _count(self, settled_line: LineOutcome) -> None:
+        outcome, counts = settled_line.outcome, self._counts
+        counts.cost_usd += settled_line.bill / PICO
         if isinstance(outcome, ModelError):
             cause = outcome.cause if isinstance(outcome, TemporaryFault) else "permanent"
             counts.causes[cause] = counts.causes.get(cause, 0) + 1
-            counts.failed += landing.last
+            counts.failed += settled_line.last
         else:
             counts.input_tokens += outcome.reply.input_tokens
             counts.output_tokens += outcome.reply.output_tokens
 
-    def overshoot(self, landings: Sequence[LineOutcome]) -> CeilingReached | None:
+    def overshoot(self, settled_lines: Sequence[LineOutcome]) -> CeilingReached | None:
         """Return the error that ends a run whose provider billed more than was reserved."""
-        found = (self._spending.overshoot(o.line.bound, o.bill) for o in landings)
+        found = (self._spending.overshoot(o.line.bound, o.bill) for o in settled_lines)
         return next((error for error in found if error is not None), None)
 
 
@@ -199,12 +202,12 @@ def may_be_billed(fault: ModelError) -> bool:
     return isinstance(fault, TemporaryFault) and fault.cause not in UNBILLED
 
 
-def is_last(fault: ModelError, flight: InFlight | None) -> bool:
+def is_last(fault: ModelError, inflight: InFlight | None) -> bool:
     """Tell whether a line that brought this fault is not asked again."""
     if not isinstance(fault, TemporaryFault):
         return True
     most = LIMITED_TRIES if fault.cause == "rate_limit" else MOST_TRIES
-    return flight is not None and flight.tries >= most
+    return inflight is not None and inflight.tries >= most
 
 
 def key_in(name: str) -> str:

@@ -46,11 +46,11 @@ class RequestOwner(Protocol):
         """Run `work`; an error that it ends with stops the sender."""
         ...
 
-    def landed(self, flight: InFlight, reply: Reply, attempt: int) -> None:
+    def resolved(self, inflight: InFlight, reply: Reply, attempt: int) -> None:
         """Tell those who wait for a flight its reply."""
         ...
 
-    def gave_up(self, flight: InFlight, error: Exception) -> None:
+    def gave_up(self, inflight: InFlight, error: Exception) -> None:
         """Tell those who wait for a flight that it failed."""
         ...
 
@@ -65,7 +65,7 @@ class BatchPoller:
     def __init__(
         self,
         model: Model,
-        desk: RequestOwner,
+        owner: RequestOwner,
         store: Store,
         spending: Budget,
         counts: RequestCounts,
@@ -73,22 +73,22 @@ class BatchPoller:
     ) -> None:
         """Follow nothing yet; `over` is given each job that has ended, and what it left to ask."""
         self._server: OpenAIBatch = model.batch  # type: ignore[attr-defined]
-        self._desk, self._counts, self._over = desk, counts, over
+        self._owner, self._counts, self._over = owner, counts, over
         self._jobs = BatchJobs(store)
         self._submitting = BatchSubmitter(store, self._jobs, self._server)
         self._collecting = BatchCollector(store, spending, model, self._server, counts)
-        self.flights: dict[str, dict[str, InFlight]] = {}
+        self.inflights: dict[str, dict[str, InFlight]] = {}
         self._idling: set[asyncio.Task[Any]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusals = 0
 
-    def join(self, name: str, flights: dict[str, InFlight], *, fresh: bool) -> None:
+    def join(self, name: str, inflights: dict[str, InFlight], *, fresh: bool) -> None:
         """Follow a job for the sake of `flights`; `fresh` where it was written down just now."""
-        if name in self.flights:
-            self.flights[name].update(flights)
+        if name in self.inflights:
+            self.inflights[name].update(inflights)
             return
-        self.flights[name] = flights
-        task = self._desk.begin(self._carry(name, fresh))
+        self.inflights[name] = inflights
+        task = self._owner.begin(self._carry(name, fresh))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -104,7 +104,7 @@ class BatchPoller:
 
     async def _carry(self, name: str, fresh: bool) -> None:
         """Take a job to its end: submit it, wait for it, collect it."""
-        flights = self.flights[name]
+        inflights = self.inflights[name]
         again: list[InFlight] = []
         remote: Remote | None = None
         try:
@@ -119,10 +119,10 @@ class BatchPoller:
             self._say_where(name)
             raise
         finally:
-            del self.flights[name]
+            del self.inflights[name]
             self._counts.batches.pop(name, None)
         # What another process has settled meanwhile is found in the store.
-        self._over(remote, [*again, *flights.values()])
+        self._over(remote, [*again, *inflights.values()])
 
     async def _done(self, job: BatchJob, fresh: bool) -> Remote:
         """Return how a job ended; one that the provider refuses to make has failed."""
@@ -159,12 +159,12 @@ class BatchPoller:
 
     async def _collected(self, job: BatchJob, remote: Remote) -> list[InFlight]:
         """Settle every line of a job; return the flights that another job has to take."""
-        flights, failed = self.flights[job.name], 0
+        inflights, failed = self.inflights[job.name], 0
         again: list[InFlight] = []
         while True:
             try:
-                async for landings in self._collecting.answers(job, remote, flights):
-                    again += self._land(landings, flights)
+                async for settled_lines in self._collecting.answers(job, remote, inflights):
+                    again += self._resolve(settled_lines, inflights)
                 break
             except TemporaryFault as fault:
                 # What had come is settled: only the rest of the file is new the next time.
@@ -177,8 +177,8 @@ class BatchPoller:
                 break
         left = self._jobs.count(job.name)
         fault_of = fault_of_rest(remote, f"{self._server.name} at {self._server.base_url}")
-        async for landings in self._collecting.rest(job, fault_of, flights):
-            again += self._land(landings, flights)
+        async for settled_lines in self._collecting.rest(job, fault_of, inflights):
+            again += self._resolve(settled_lines, inflights)
         if remote.status == "cancelled" and left:
             raise StoppedShort(
                 f"the batch job {remote.id} was cancelled at {self._server.base_url} with "
@@ -186,28 +186,28 @@ class BatchPoller:
             )
         return again
 
-    def _land(
-        self, landings: Sequence[LineOutcome], flights: dict[str, InFlight]
+    def _resolve(
+        self, settled_lines: Sequence[LineOutcome], inflights: dict[str, InFlight]
     ) -> list[InFlight]:
         """Tell those who wait what lines came to; return the flights that are to be sent again."""
         again: list[InFlight] = []
-        for one in landings:
-            flight = flights.pop(one.line.key, None)
-            if flight is None:
+        for one in settled_lines:
+            inflight = inflights.pop(one.line.key, None)
+            if inflight is None:
                 continue  # Paid for by an earlier run, which this one does not ask any more.
             if not isinstance(one.outcome, ModelError):
-                self._desk.landed(flight, one.outcome.reply, one.outcome.attempt)
+                self._owner.resolved(inflight, one.outcome.reply, one.outcome.attempt)
             elif one.last:
-                self._desk.gave_up(flight, one.outcome)
+                self._owner.gave_up(inflight, one.outcome)
             else:
-                again.append(flight)
-        if overshoot := self._collecting.overshoot(landings):
-            self._desk.stop(overshoot)
+                again.append(inflight)
+        if overshoot := self._collecting.overshoot(settled_lines):
+            self._owner.stop(overshoot)
         return again
 
     async def _idle(self, seconds: float) -> None:
         """Wait, unless the run is stopped: nothing is lost by leaving a job alone."""
-        if self._desk.stopped is not None:
+        if self._owner.stopped is not None:
             raise asyncio.CancelledError
         task = asyncio.current_task()
         assert task is not None
@@ -219,7 +219,7 @@ class BatchPoller:
 
     def _given_up(self, remote: Remote, fault: ModelError) -> Remote:
         """Take a job that the server does not show for lost, where the user said so."""
-        if not (self._desk.retry_failed and isinstance(fault, Missing)):
+        if not (self._owner.retry_failed and isinstance(fault, Missing)):
             raise self._lost_sight(remote, fault) from None
         return Remote(remote.id, LOST)
 

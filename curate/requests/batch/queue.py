@@ -37,7 +37,7 @@ GATHER_SECONDS = 2.0
 class Ready(NamedTuple):
     """A flight with what its line in a job's file will take up."""
 
-    flight: InFlight
+    inflight: InFlight
     path: str
     texts: int
     size: int
@@ -59,16 +59,16 @@ class BatchQueue:
     def __init__(
         self,
         model: Model,
-        desk: RequestOwner,
+        owner: RequestOwner,
         store: Store,
         spending: Budget,
         counts: RequestCounts,
     ) -> None:
         """Send nothing yet."""
-        self._model, self._desk = model, desk
+        self._model, self._owner = model, owner
         self._server: OpenAIBatch = model.batch  # type: ignore[attr-defined]
         self._store, self._spending, self._counts = store, spending, counts
-        self._following = BatchPoller(model, desk, store, spending, counts, self._over)
+        self._following = BatchPoller(model, owner, store, spending, counts, self._over)
         self._waiting: list[InFlight] = []
         self._making: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -79,9 +79,9 @@ class BatchQueue:
 
     # -- gathering --------------------------------------------------------------------------------
 
-    def submit(self, flight: InFlight) -> None:
+    def submit(self, inflight: InFlight) -> None:
         """Take a flight; it leaves with the next job."""
-        self._waiting.append(flight)
+        self._waiting.append(inflight)
         if len(self._waiting) >= self._most and not self._held:
             self._cut()
 
@@ -115,70 +115,76 @@ class BatchQueue:
         """Make jobs of everything that waits."""
         self._halt_timer()
         taken, self._waiting, self._gathered = self._waiting, [], 0
-        if taken and self._desk.stopped is None:
-            task = self._desk.begin(self._make(taken))
+        if taken and self._owner.stopped is None:
+            task = self._owner.begin(self._make(taken))
             self._making.add(task)
             task.add_done_callback(self._making.discard)
 
     # -- making jobs ------------------------------------------------------------------------------
 
-    async def _make(self, flights: Sequence[InFlight]) -> None:
+    async def _make(self, inflights: Sequence[InFlight]) -> None:
         # Tens of thousands of prompts become JSON here: not in the event loop.
-        ready, wrong = await asyncio.to_thread(self._prepared, flights)
+        ready, wrong = await asyncio.to_thread(self._prepared, inflights)
         if wrong:
             await self._store.commit(
                 lambda c: self._spending.count(c, replayed=0, failed=len(wrong))
             )
             self._counts.failed += len(wrong)
-        for flight, error in wrong:
-            self._desk.gave_up(flight, error)
+        for inflight, error in wrong:
+            self._owner.gave_up(inflight, error)
         refused: list[InFlight] = []
         refusal: BudgetRefusal | None = None
         for part in cut(ready, self._most, MOST_BYTES):
             opened = await self._store.commit(functools.partial(self._open, part))
             self._opened(part, opened)
-            refused += [one.flight for one in part if one.flight.key in opened.refused]
+            refused += [one.inflight for one in part if one.inflight.key in opened.refused]
             refusal = refusal or next(iter(opened.refused.values()), None)
         if refusal is not None:
             self._hold(refused, refusal)
 
     def _prepared(
-        self, flights: Sequence[InFlight]
+        self, inflights: Sequence[InFlight]
     ) -> tuple[list[Ready], list[tuple[InFlight, Exception]]]:
         ready: list[Ready] = []
         wrong: list[tuple[InFlight, Exception]] = []
-        for flight in flights:
-            request = flight.request
+        for inflight in inflights:
+            request = inflight.request
             try:
-                line = self._server.line(request, f"{flight.key}-{flight.attempt}")
+                line = self._server.line(request, f"{inflight.key}-{inflight.attempt}")
                 path = self._server.path(request)
             except Exception as error:  # this request's own failure
-                wrong.append((flight, error))
+                wrong.append((inflight, error))
                 continue
             texts = len(request.texts) if isinstance(request, Embed) else 1
-            ready.append(Ready(flight, path, texts, len(line), jobs.packed(request)))
+            ready.append(Ready(inflight, path, texts, len(line), jobs.packed(request)))
         return ready, wrong
 
     def _open(self, part: Sequence[Ready], connection: sqlite3.Connection) -> _Opened:
         """Write a job down, inside a transaction, of what is neither stored nor in another job."""
-        flights = {one.flight.key: one.flight for one in part}
+        inflights = {one.inflight.key: one.inflight for one in part}
         wanted = {
             key: keep.Wanted(f.request, self._model.identity, f.attempt)
-            for key, f in flights.items()
+            for key, f in inflights.items()
         }
         stored = keep.find(self._store, wanted, connection)
-        found = jobs.where(connection, (key for key in flights if key not in stored))
-        elsewhere = {k: job for k, (attempt, job) in found.items() if attempt >= flights[k].attempt}
-        absent = [o for o in part if o.flight.key not in stored and o.flight.key not in elsewhere]
-        attempts = [(one.flight.bound, one.flight.tries > 0) for one in absent]
+        found = jobs.where(connection, (key for key in inflights if key not in stored))
+        elsewhere = {
+            k: job for k, (attempt, job) in found.items() if attempt >= inflights[k].attempt
+        }
+        absent = [
+            o for o in part if o.inflight.key not in stored and o.inflight.key not in elsewhere
+        ]
+        attempts = [(one.inflight.bound, one.inflight.tries > 0) for one in absent]
         granted, refused = list[BatchLine](), dict[str, BudgetRefusal]()
         for one, refusal in zip(absent, self._spending.reserve(connection, attempts), strict=True):
-            flight = one.flight
+            inflight = one.inflight
             if refusal is not None:
-                refused[flight.key] = refusal
+                refused[inflight.key] = refusal
                 continue
             number = len(granted) + 1
-            granted.append(BatchLine(number, flight.key, flight.attempt, flight.bound, one.content))
+            granted.append(
+                BatchLine(number, inflight.key, inflight.attempt, inflight.bound, one.content)
+            )
         name, run = None, self._spending.run_id
         if granted:
             name = jobs.add(connection, self._model.identity, run, absent[0].path, granted)
@@ -187,27 +193,27 @@ class BatchQueue:
     def _opened(self, part: Sequence[Ready], opened: _Opened) -> None:
         """Follow the jobs that flights are in now; tell those whose reply was there already."""
         joined: dict[str, dict[str, InFlight]] = {}
-        for flight in (one.flight for one in part):
-            if stored := opened.stored.get(flight.key):
+        for inflight in (one.inflight for one in part):
+            if stored := opened.stored.get(inflight.key):
                 self._counts.replayed += 1
-                self._desk.landed(flight, stored.reply, stored.attempt)
-            elif name := opened.elsewhere.get(flight.key):
-                joined.setdefault(name, {})[flight.key] = flight
-            elif flight.key not in opened.refused and opened.name is not None:
-                joined.setdefault(opened.name, {})[flight.key] = flight
+                self._owner.resolved(inflight, stored.reply, stored.attempt)
+            elif name := opened.elsewhere.get(inflight.key):
+                joined.setdefault(name, {})[inflight.key] = inflight
+            elif inflight.key not in opened.refused and opened.name is not None:
+                joined.setdefault(opened.name, {})[inflight.key] = inflight
                 self._counts.sent += 1
-                self._counts.retried += flight.tries > 0
-        for name, flights in joined.items():
-            for flight in flights.values():
-                flight.tries += 1
-            self._following.join(name, flights, fresh=name == opened.name)
+                self._counts.retried += inflight.tries > 0
+        for name, inflights in joined.items():
+            for inflight in inflights.values():
+                inflight.tries += 1
+            self._following.join(name, inflights, fresh=name == opened.name)
 
-    def _hold(self, flights: list[InFlight], refusal: BudgetRefusal) -> None:
+    def _hold(self, inflights: list[InFlight], refusal: BudgetRefusal) -> None:
         """Stop at a ceiling, unless a job under way may still settle for less."""
-        self._waiting = [*flights, *self._waiting]
-        self._held = bool(self._following.flights)
+        self._waiting = [*inflights, *self._waiting]
+        self._held = bool(self._following.inflights)
         if not self._held:
-            self._desk.stop(refusal.error)
+            self._owner.stop(refusal.error)
 
     # -- the end of jobs --------------------------------------------------------------------------
 
@@ -217,9 +223,9 @@ class BatchQueue:
         if remote is not None and too_much(remote):
             self._most = max(1, min(self._most, len(again)) // 2)
         # There is room again when one of the others has ended.
-        self._held = failed and bool(self._following.flights)
-        for flight in again:
-            self.submit(flight)
+        self._held = failed and bool(self._following.inflights)
+        for inflight in again:
+            self.submit(inflight)
 
 
 def cut(ready: Sequence[Ready], most: int, most_bytes: int) -> Iterator[list[Ready]]:

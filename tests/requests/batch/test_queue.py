@@ -34,7 +34,7 @@ from curate.requests.batch import collect, jobs, submit
 from curate.requests.batch import poll as follow
 from curate.requests.batch import queue as batch
 from curate.requests.batch.queue import Ready, cut
-from curate.requests.driver import Driver, Job
+from curate.requests.driver import Driver, RowTask
 from curate.requests.inflight import InFlight
 from curate.row import Message
 from curate.store.store import Store
@@ -142,7 +142,7 @@ def test_other_forms_travel_in_jobs_of_their_own(tmp_path: Path, server: BatchSe
         return (yield [Embed(texts=("x", "yyy")), Likelihood(prompt="ab", answer="cd")])
 
     with driver(tmp_path, model(server)) as opened:
-        [outcome] = opened.run([Job(start)])
+        [outcome] = opened.run([RowTask(start)])
     assert [reply.values for reply in outcome.value] == [([1.0, 1.0], [3.0, 1.0]), (-0.5,)]
     endpoints = {job["endpoint"] for job in server.jobs.values()}
     assert endpoints == {"/v1/embeddings", "/v1/completions"}
@@ -156,8 +156,8 @@ def test_a_job_holds_no_more_than_the_api_takes(tmp_path: Path, server: BatchSer
 
 def test_a_job_is_cut_by_bytes_and_by_texts(server: BatchServer) -> None:
     def ready(path: str, count: int, size: int) -> Ready:
-        flight = InFlight("0" * 32, 0, Ask.text("x"), model(server), 0)
-        return Ready(flight, path, count, size, b"")
+        inflight = InFlight("0" * 32, 0, Ask.text("x"), model(server), 0)
+        return Ready(inflight, path, count, size, b"")
 
     lines = [ready("a", 1, 60), ready("b", 1, 10), ready("a", 1, 40), ready("a", 1, 1)]
     found = [[(one.path, one.size) for one in part] for part in cut(lines, 5, 100)]

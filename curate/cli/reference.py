@@ -1,4 +1,4 @@
-"""Write the reference pages from the code: `python -m curate.cli.cli_reference [FOLDER]`.
+"""Write the reference pages from the code: `python -m curate.cli.reference [FOLDER]`.
 
 The pages are kept in the repository so that they can be read there and in changes; a test says when
 they are out of date.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.cli.cli_reference import FOLDER, pages, write
 from curate.cli.main import COMMANDS
+from curate.cli.reference import FOLDER, pages, write
 from curate.recipe.catalog import operators
 from curate.write import format_names, kind_of
 

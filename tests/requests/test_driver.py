@@ -69,7 +69,7 @@ import sys
 from pathlib import Path
 from curate.ask import Ask
 from curate.requests.driver import Driver, RowTask
-from curate.store.budget import Spending
+from curate.store.budget import Budget
 from curate.store.store import Store
 from curate.models.model import open_model
 
@@ -86,7 +86,7 @@ def job(number):
 spec = {"model": f"scripted:{folder}/script.jsonl", "identity": "m", "log": f"{folder}/{log}",
         "max_concurrency": 16, "shuffle": 3}
 with Store.open(folder / "store") as store:
-    spending = Spending(store, "run")
+    spending = Budget(store, "run")
     with Driver(store, {"m": open_model(spec)}, spending=spending) as driver:
         print("ready", flush=True)
         for outcome in driver.run([job(n) for n in range(count)]):

@@ -299,7 +299,7 @@ import sys
 from pathlib import Path
 from curate.ask import Ask
 from curate.requests.driver import Driver, RowTask
-from curate.store.budget import Spending
+from curate.store.budget import Budget
 from curate.store.store import Store
 from curate.errors import CeilingReached
 from curate.models.model import open_model
@@ -314,7 +314,7 @@ def job(number):
     return RowTask(start, salt=str(number))
 
 with Store.open(folder / "store") as store:
-    spending = Spending(store, "run", max_cost=100.0, max_requests=ceiling)
+    spending = Budget(store, "run", max_cost=100.0, max_requests=ceiling)
     with Driver(store, {"m": open_model(spec)}, spending=spending, concurrency=4) as driver:
         try:
             driver.run([job(n) for n in range(first, first + 100)])

@@ -1,0 +1,86 @@
+"""Count the helpers that are called once: logic cut into pieces that say nothing on their own.
+
+Run it as a script to list them: `python -m tests.house.helpers [ROOM]`.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+Defined = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Function(NamedTuple):
+    """A function or method: where it is, and how long its body is without the docstring."""
+
+    path: Path
+    line: int
+    name: str
+    method: bool
+    body: int
+
+
+def functions(package: Path) -> list[Function]:
+    """Return every function and method of `package`, those inside functions left out."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found += [_function(path, node, method) for node, method in _defined(tree, False)]
+    return found
+
+
+def _defined(node: ast.AST, method: bool) -> Iterator[tuple[Defined, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, Defined):
+            yield child, method
+        else:
+            yield from _defined(child, method or isinstance(child, ast.ClassDef))
+
+
+def _function(path: Path, node: Defined, method: bool) -> Function:
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    length = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
+    return Function(path, node.lineno, node.name, method, length)
+
+
+def called_once(package: Path) -> list[Function]:
+    """Return the helpers with one caller: private ones, and public functions used in one place.
+
+    A private name is looked for in its own module, a public function in the whole package. What is
+    decorated is called by its decorator, and a name that its module never uses is called elsewhere.
+    """
+    used: dict[str, Counter[Path]] = defaultdict(Counter)
+    decorated = set()
+    for path in package.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                used[node.id][path] += 1
+            elif isinstance(node, ast.Attribute):
+                used[node.attr][path] += 1
+            elif isinstance(node, Defined) and node.decorator_list:
+                decorated.add((path, node.lineno, node.name))
+    found = []
+    for one in functions(package):
+        if (one.path, one.line, one.name) in decorated or one.name.startswith("__"):
+            continue
+        private = one.name.startswith("_")
+        calls = used[one.name][one.path] if private else sum(used[one.name].values())
+        if calls == 1 and (private or not one.method):
+            found.append(one)
+    return found
+
+
+if __name__ == "__main__":
+    root = Path(__file__).resolve().parents[2] / "curate"
+    once, all_ = called_once(root), functions(root)
+    wanted = root / sys.argv[1] if len(sys.argv) > 1 else root
+    for one in once:
+        if one.path.is_relative_to(wanted):
+            print(f"{one.path.relative_to(root.parent)}:{one.line} {one.name} ({one.body} lines)")
+    print(f"{len(once)} of {len(all_)} functions: {len(once) / len(all_):.1%}")

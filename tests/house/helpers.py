@@ -49,20 +49,21 @@ def _function(path: Path, node: Defined, method: bool) -> Function:
 
 
 def called_once(package: Path) -> list[Function]:
-    """Return the helpers with one caller: private ones, and public functions used in one place.
+    """Return the helpers with one caller: private ones, and public functions used so.
 
-    A private name is looked for in its own module, a public function in the whole package. What is
-    decorated is called by its decorator, and a name that its module never uses is called elsewhere.
+    Calls are looked for in the helper's own module; a public function that another module uses is
+    no helper. What is decorated is called by its decorator.
     """
     used: dict[str, Counter[Path]] = defaultdict(Counter)
     decorated = set()
     for path in package.rglob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Name):
                 used[node.id][path] += 1
             elif isinstance(node, ast.Attribute):
                 used[node.attr][path] += 1
+            elif isinstance(node, ast.ImportFrom):
+                used.update({a.name: used[a.name] + Counter([path]) for a in node.names})
             elif isinstance(node, Defined) and node.decorator_list:
                 decorated.add((path, node.lineno, node.name))
     found = []
@@ -70,8 +71,8 @@ def called_once(package: Path) -> list[Function]:
         if (one.path, one.line, one.name) in decorated or one.name.startswith("__"):
             continue
         private = one.name.startswith("_")
-        calls = used[one.name][one.path] if private else sum(used[one.name].values())
-        if calls == 1 and (private or not one.method):
+        elsewhere = sum(used[one.name].values()) - used[one.name][one.path]
+        if used[one.name][one.path] == 1 and (private or not (one.method or elsewhere)):
             found.append(one)
     return found
 

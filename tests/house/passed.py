@@ -35,7 +35,9 @@ def _rubric(folder: Path) -> Callable[[str], Any]:
     from curate.steps import Rubric
 
     replies = folder / "replies.jsonl"
-    replies.write_text(json.dumps({"when": {}, "reply": "<score>4</score>"}) + "\n", encoding="utf-8")
+    replies.write_text(
+        json.dumps({"when": {}, "reply": "<score>4</score>"}) + "\n", encoding="utf-8"
+    )
     pipeline = Pipeline(
         [Rubric(model="judge", at_least=3)], models={"judge": f"scripted:{replies}"}
     )
@@ -46,10 +48,10 @@ def _semantic(folder: Path) -> Callable[[str], Any]:
     from curate import Pipeline
     from curate.steps import Semantic
 
-    texts = {row["instruction"]: [float(n % 5 == k) for k in range(5)] for n, row in enumerate(ROWS)}
-    lines = [
-        {"when": {"contains": text}, "values": [vector]} for text, vector in texts.items()
-    ]
+    texts = {
+        row["instruction"]: [float(n % 5 == k) for k in range(5)] for n, row in enumerate(ROWS)
+    }
+    lines = [{"when": {"contains": text}, "values": [vector]} for text, vector in texts.items()]
     replies = folder / "vectors.jsonl"
     replies.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     pipeline = Pipeline(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.house.places import PACKAGE, ROOT, write_tree
 
-MODULE_LINES, BODY_LINES, MEDIAN_BODY = 400, 40, 12
+MODULE_LINES, BODY_LINES, NINTH_BODY, MEDIAN_BODY = 500, 60, 30, 12
 
 
 def long_modules(package: Path) -> list[str]:
@@ -54,12 +54,12 @@ def test_most_functions_are_short() -> None:
     median, ninth = statistics.median(sizes), statistics.quantiles(sizes, n=10)[-1]
     print(f"{len(sizes)} functions: body median {median}, p90 {ninth:.0f}, longest {sizes[-1]}")
     assert median < MEDIAN_BODY
-    assert ninth <= BODY_LINES
+    assert ninth <= NINTH_BODY
 
 
 def test_what_is_too_long_is_found(tmp_path: Path) -> None:
-    lines = "\n".join("    x = 1" for _ in range(41))
+    lines = "\n".join("    x = 1" for _ in range(61))
     text = f'def f():\n    """Do it."""\n{lines}\n\n\ndef g():\n    """Do.\n\n    More.\n    """\n'
-    bad = write_tree(tmp_path, {"a.py": text, "b.py": "x = 1\n" * 401})
-    assert bodies(bad) == {"curate/a.py:1 f": 41, "curate/a.py:46 g": 0}
-    assert long_modules(bad) == ["curate/b.py: 401 lines"]
+    bad = write_tree(tmp_path, {"a.py": text, "b.py": "x = 1\n" * 501})
+    assert bodies(bad) == {"curate/a.py:1 f": 61, "curate/a.py:66 g": 0}
+    assert long_modules(bad) == ["curate/b.py: 501 lines"]

@@ -56,8 +56,8 @@ def model(seed: int = 0, *, vocabulary: int = 260, **config: Any) -> Any:
         "num_key_value_heads": 2,
         "max_position_embeddings": 512,
         "tie_word_embeddings": False,
-        "pad_token_id": 256,
-        "eos_token_id": 258,
+        "pad_token_id": 257,
+        "eos_token_id": 256,
     }
     return LlamaForCausalLM(LlamaConfig(**{**given, **config}))
 

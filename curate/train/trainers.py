@@ -37,6 +37,7 @@ from curate.train import losses
 from curate.train.chat import IGNORED, Chat
 from curate.train.collate import ANSWER_COLUMNS, Answers, Marked, Sequences, dataset_of
 from curate.train.examples import Example
+from curate.train.faults import NotFinite
 from curate.train.losses import Pairs
 from curate.train.memory import checkpoints
 from curate.train.settings import Method, Settings
@@ -51,10 +52,6 @@ CONFIGS: Mapping[str, type[Any]] = {
     "rloo": RLOOConfig,
 }
 LISTS = ("orpo", "simpo", "rrhf", "pro")
-
-
-class NotFinite(Exception):
-    """The loss is no number any more."""
 
 
 class _Tokenized:

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Never, Self
 
 from curate.errors import UsageError
 from curate.recipe.recipe import Recipe
-from curate.runs.report import Failure, render
+from curate.runs.report import Failure, render, score_distributions
 from curate.runs.rows import Rows
-from curate.runs.spread import score_distributions
 from curate.step import Step
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ def command(
         lines = _shown(found, run) if step is None else _closest(found, result, step, full)
     else:
         life = result.explain(row)
-        data, lines = dataclasses.asdict(life), _told(life, 0 if full else MOST_LINES)
+        data, lines = dataclasses.asdict(life), _history(life, 0 if full else MOST_LINES)
     if as_json:
         typer.echo(json.dumps(data, indent=1, ensure_ascii=False))
         return
@@ -114,9 +114,15 @@ def _closest(found: Sequence[Examples], result: Result, step: str, full: bool) -
         yield f"{printable(step)}: {one.count:,} {one.outcome}, {reason}; closest to the rule first"
         yield ""
         for row in one.ids:
-            partner = one.partners.get(row)
-            yield _heading(one, row).ljust(width(), "=")
+            score, partner = one.scores[row], one.partners.get(row)
             detail, (asked, answered) = one.details.get(row) or {}, _sides(one, row)
+            number = "" if score is None else f" {score:.6g}"
+            kept = f" | {partner[:SHORT]} kept" if partner else ""
+            if "against" in detail:
+                kept = f" | {detail['against']}"
+            if "test_set" in detail:
+                kept = f" | {detail['test_set']}, item {detail['item']}"
+            yield printable(f"=={number}  {row[:SHORT]} {one.outcome}{kept} ").ljust(width(), "=")
             item = items.get((detail.get("test_set"), detail.get("item")))
             if partner is None and item is None:
                 yield beside([asked], [answered], most)
@@ -145,31 +151,18 @@ def _items(result: Result, step: str) -> Mapping[tuple[Any, Any], str]:
         return {}
 
 
-def _heading(one: Examples, row: str) -> str:
-    """Return the line above a row: its score, its id, and what it was compared with."""
-    from curate.row import printable
-
-    score, partner, detail = one.scores[row], one.partners.get(row), one.details.get(row) or {}
-    said = "" if score is None else f" {score:.6g}"
-    kept = f" | {partner[:SHORT]} kept" if partner else ""
-    if "against" in detail:
-        kept = f" | {detail['against']}"
-    if "test_set" in detail:
-        kept = f" | {detail['test_set']}, item {detail['item']}"
-    return printable(f"=={said}  {row[:SHORT]} {one.outcome}{kept} ")
-
-
 def _sides(one: Examples, row: str) -> tuple[str, str]:
     asked, answered = one.texts.get(row, ("", ""))
     return f"user: {asked}" if asked else "", f"assistant: {answered}" if answered else ""
 
 
-def _told(life: RowHistory, most: int) -> Iterator[str]:
-    """Yield the lines of a life: its parents' first."""
-    for parent in life.parents:
-        yield from _told(parent, most)
-        yield ""
+def _history(life: RowHistory, most: int) -> Iterator[str]:
+    """Yield the lines of a row's history, those of its parents first."""
     from curate.row import printable
+
+    for parent in life.parents:
+        yield from _history(parent, most)
+        yield ""
 
     yield f"row        {life.id}"
     yield f"came from  {printable(life.origin)}"
@@ -222,7 +215,8 @@ def _text(name: str, value: Any, most: int, by: int) -> Iterator[str]:
 
 
 def _event(event: Mapping[str, Any], life: RowHistory, most: int, size: int) -> Iterator[str]:
-    """Yield what one step said of the row, and on what evidence."""
+    """Yield a step's outcome for the row, and the evidence behind it."""
+    from curate.row import printable
     from curate.runs.explain import describe
 
     detail = dict(event["detail"] or {})
@@ -236,23 +230,16 @@ def _event(event: Mapping[str, Any], life: RowHistory, most: int, size: int) -> 
     if event["parents"]:
         yield f"    from {', '.join(event['parents'])}"
     for key in asked:
-        yield from _exchange(key, life.exchanges.get(key), most)
-
-
-def _exchange(key: str, exchange: Mapping[str, Any] | None, most: int) -> Iterator[str]:
-    """Yield a request and its reply."""
-    if exchange is None or exchange["request"] is None:
-        yield f"    asked {key} (no longer in the store)"
-        return
-    from curate.row import printable
-
-    yield f"    asked {printable(str(exchange['model']))}"
-    request = exchange["request"]
-    shown = {k: v for k, v in request.items() if v not in (None, [], "") and k != "form"}
-    for name, value in shown.items():
-        if name == "messages":
-            for role, content, *_ in value:
-                yield from _text(role, content, most, 6)
-        else:
-            yield from _text(name, value, most, 6)
-    yield from _text("reply", "(none)" if exchange["reply"] is None else exchange["reply"], most, 6)
+        exchange = life.exchanges.get(key)
+        if exchange is None or exchange["request"] is None:
+            yield f"    asked {key} (no longer in the store)"
+            continue
+        yield f"    asked {printable(str(exchange['model']))}"
+        for name, value in exchange["request"].items():
+            if name == "messages":
+                for role, content, *_ in value:
+                    yield from _text(role, content, most, 6)
+            elif value not in (None, [], "") and name != "form":
+                yield from _text(name, value, most, 6)
+        reply = exchange["reply"]
+        yield from _text("reply", "(none)" if reply is None else reply, most, 6)

@@ -133,18 +133,13 @@ def _record(record: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, list) and value and isinstance(value[0], dict):
             if name != "messages":
                 yield f"[{name}]"
-            yield from _turns(value)
+            for index, turn in enumerate(value):
+                if index == 1 and len(value) > MOST_TURNS:
+                    yield f"... {len(value) - MOST_TURNS:,} more ..."
+                if index == 0 or index > len(value) - MOST_TURNS:
+                    said_last = turn["messages"][-1:] if "messages" in turn else [turn]
+                    score = f"{turn['score']} " if turn.get("score") is not None else ""
+                    for message in said_last:
+                        yield f"{score}{message.get('role', '')}: {message.get('content', '')}"
         elif isinstance(value, str) and value:
             yield f"{name}: {value}"
-
-
-def _turns(turns: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield messages or candidates; of many, the first and the last ones."""
-    for index, turn in enumerate(turns):
-        if index == 1 and len(turns) > MOST_TURNS:
-            yield f"... {len(turns) - MOST_TURNS:,} more ..."
-        if index == 0 or index > len(turns) - MOST_TURNS:
-            said_last = turn["messages"][-1:] if "messages" in turn else [turn]
-            score = f"{turn['score']} " if turn.get("score") is not None else ""
-            for message in said_last:
-                yield f"{score}{message.get('role', '')}: {message.get('content', '')}"

@@ -57,26 +57,30 @@ def explain(folder: Path, row: str) -> RowHistory:
     Raises:
         UsageError: no row, or more than one, is meant.
     """
-    if not (folder / "report.json").is_file():
-        raise UsageError(f"{folder} holds no finished run (no report.json); run its recipe first")
-    recipe = _recipe(folder)
-    return _life(folder, id_of(folder, row, recipe["inputs"]), recipe)
-
-
-def _recipe(folder: Path) -> dict[str, Any]:
     import yaml
 
-    return dict(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
+    if not (folder / "report.json").is_file():
+        raise UsageError(f"{folder} holds no finished run (no report.json); run its recipe first")
+    recipe = dict(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
+    return _life(folder, id_of(folder, row, recipe["inputs"]), recipe)
 
 
 def _life(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) -> RowHistory:
     """Return a life with its parents' lives (to a bounded depth: a grown pool goes far back)."""
     section, row, place = _find(folder, row_id)
+    if place.get("file"):
+        origin = f"{place['file']}, line {place['line']}"
+    elif row.parents or len(row.seq) != 3:
+        origin = f"made from {len(row.parents)} row{'s' if len(row.parents) != 1 else ''}"
+    else:
+        files = [entry for entry in recipe["inputs"] if entry.get("input") == row.source]
+        name = files[row.seq[1]]["file"] if row.seq[1] < len(files) else row.source
+        origin = f"{name}, record {row.seq[2] + 1:,}"
     labels = ["read", *recipe["labels"]]
     life = RowHistory(
         id=row_id,
         outcome=section,
-        origin=_origin(row, place, recipe),
+        origin=origin,
         record=as_record(row) if row.kind else {"raw": place.get("raw")},
         notes=json.loads(row.notes) if row.notes else {},
         events=list(_events(folder, row_id, labels)),
@@ -114,17 +118,6 @@ def _find(folder: Path, row_id: str) -> tuple[str, Row, dict[str, Any]]:
                 place["raw"] = place["raw"].decode("utf-8", "replace")
             return section, next(iter(rows_of(working_columns(table, path.parent.name)))), place
     raise UsageError(f"{folder} holds no row {row_id}; was part of the folder deleted?")
-
-
-def _origin(row: Row, place: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
-    """Say in words where a row came from."""
-    if place.get("file"):
-        return f"{place['file']}, line {place['line']}"
-    if row.parents or len(row.seq) != 3:
-        return f"made from {len(row.parents)} row{'s' if len(row.parents) != 1 else ''}"
-    files = [entry for entry in recipe["inputs"] if entry.get("input") == row.source]
-    name = files[row.seq[1]]["file"] if row.seq[1] < len(files) else row.source
-    return f"{name}, record {row.seq[2] + 1:,}"
 
 
 def _events(folder: Path, row_id: str, labels: list[str]) -> Iterator[dict[str, Any]]:

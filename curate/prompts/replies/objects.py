@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
@@ -23,6 +24,10 @@ from curate.prompts.replies.schema import check_value
 from curate.row import Message
 
 Asking = Generator[Ask, Reply, Any]
+_AGAIN = (
+    "That reply cannot be used: {}. Give the whole answer again, exactly in the form asked for, "
+    "and nothing else."
+)
 _FENCED = re.compile(r"(?ms)^[ \t]*```(?:json)?[ \t]*\n(.*?)^[ \t]*```[ \t]*$")
 
 
@@ -34,7 +39,22 @@ def object_in(text: str, form: Any) -> Any:
     Raises:
         ValueError: there is no object, more than one, or it does not fit.
     """
-    value = _only_object(text)
+    stripped = text.strip()
+    if stripped.startswith("{"):
+        value, end = _decoded(stripped, 0)
+        rest = stripped[end:]
+    else:
+        fenced = _FENCED.findall(text)
+        if len(fenced) > 1:
+            raise ValueError(f"it holds {len(fenced)} fenced blocks, not one: {shown(text)}")
+        source = fenced[0].strip() if fenced else stripped
+        begin = source.find("{")
+        if begin < 0:
+            raise ValueError(f"it holds no JSON object: {shown(text)}")
+        value, end = _decoded(source, begin)
+        rest = source[end:]
+    if "{" in rest:
+        raise ValueError(f"it holds more than one object: {shown(text)}")
     if isinstance(form, Mapping):
         check_value(value, form)
         return value
@@ -69,44 +89,17 @@ def ask_until(ask: Ask, parse: Callable[[str], Any], *, repairs: int = 1) -> Ask
         except UnusableReply as error:
             if not left or reply.finish_reason != "stop" or not ask.messages:
                 raise
-            ask = _repaired(ask, reply.text, error)
+            # A chat template may refuse an empty turn.
+            answer = Message("assistant", reply.text if reply.text.strip() else "(nothing)")
+            again = Message("user", _AGAIN.format(error))
+            ask = dataclasses.replace(ask, messages=(*ask.messages, answer, again))
     raise AssertionError("repairs must be 0 or more")
 
 
-def _repaired(ask: Ask, text: str, error: UnusableReply) -> Ask:
-    """Return the chat so far with the unusable reply and what is wrong with it."""
-    said = (
-        f"That reply cannot be used: {error}. Give the whole answer again, exactly in the form "
-        "asked for, and nothing else."
-    )
-    # A chat template may refuse an empty turn.
-    turns = (Message("assistant", text if text.strip() else "(nothing)"), Message("user", said))
-    return dataclasses.replace(ask, messages=(*ask.messages, *turns))
-
-
-def _only_object(text: str) -> dict[str, Any]:
-    """Return the only JSON object in `text`: all of it, in a fence, or among prose."""
-    stripped = text.strip()
-    if stripped.startswith("{"):
-        value, end = _decoded(stripped, 0)
-        rest = stripped[end:]
-    else:
-        fenced = _FENCED.findall(text)
-        if len(fenced) > 1:
-            raise ValueError(f"it holds {len(fenced)} fenced blocks, not one: {shown(text)}")
-        source = fenced[0].strip() if fenced else stripped
-        begin = source.find("{")
-        if begin < 0:
-            raise ValueError(f"it holds no JSON object: {shown(text)}")
-        value, end = _decoded(source, begin)
-        rest = source[end:]
-    if "{" in rest:
-        raise ValueError(f"it holds more than one object: {shown(text)}")
-    return value
-
-
 def _decoded(text: str, begin: int) -> tuple[dict[str, Any], int]:
-    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+    )
     try:
         return decoder.raw_decode(text, begin)
     except json.JSONDecodeError as error:
@@ -122,6 +115,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"it holds {twice} more than once")
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_constant(text)
 
 
 def _no_constant(name: str) -> float:

@@ -1,114 +1,77 @@
-"""Whether JSON data fit a JSON Schema: the part of the language that prompts use, and no more.
+"""Whether JSON data fit a JSON Schema: `jsonschema` decides, the messages here say what was found.
 
-A keyword that is not known here is refused when the prompt is loaded, because passing over it would
-accept replies that the author of the schema meant to refuse.
+A keyword that is unknown, reaches beyond the schema or matches a pattern (which may backtrack for
+hours over a reply) is refused when the prompt is loaded: passing over it would accept replies that
+the author of the schema meant to refuse.
 """
 
 from __future__ import annotations
 
-import math
+import functools
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "null": (type(None),),
-}
-_LIMITS = ("minimum", "maximum", "minItems", "maxItems", "minLength", "maxLength")
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator, ValidationError
+
 _PROSE = ("title", "description", "$schema", "default", "examples")
-_KNOWN = (
-    "type", "properties", "required", "additionalProperties", "enum", "items", *_LIMITS, *_PROSE
-)  # fmt: skip
+_REFUSED = ("pattern", "patternProperties", "$ref", "$dynamicRef", "format")
 
 
-def check_schema(schema: Any, where: str = "the schema") -> None:
-    """Raise `ValueError` when `schema` says more than `check_value` understands."""
-    if not isinstance(schema, Mapping):
-        raise ValueError(f"{where} must be a mapping, found {schema!r}")
-    unknown = [key for key in schema if key not in _KNOWN]
-    if unknown:
-        raise ValueError(f"{where} has the keywords {unknown}; known are: {', '.join(_KNOWN)}")
-    for name in _types(schema):
-        if name not in _TYPES:
-            raise ValueError(f"{where} has the type {name!r}; allowed: {', '.join(_TYPES)}")
-    if schema.get("additionalProperties", True) not in (True, False):
-        raise ValueError(f"{where}: additionalProperties must be true or false")
-    for name, inner in schema.get("properties", {}).items():
-        check_schema(inner, f"{where}, property '{name}'")
-    if "items" in schema:
-        check_schema(schema["items"], f"{where}, items")
+def check_schema(schema: Any) -> None:
+    """Raise `ValueError` when `schema` is no JSON Schema, or says more than is checked."""
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        where = "".join(f", {part!r}" for part in error.absolute_path)
+        raise ValueError(f"the schema{where}: {error.message}") from None
+    known = [*(k for k in Draft202012Validator.VALIDATORS if k not in _REFUSED), *_PROSE]
+    schemas = [("the schema", schema)]
+    for where, one in schemas:
+        if not isinstance(one, Mapping):
+            continue
+        unknown = [key for key in one if key not in known]
+        if unknown:
+            raise ValueError(f"{where} has the keywords {unknown}; known are: {', '.join(known)}")
+        for name, inner in one.get("properties", {}).items():
+            schemas.append((f"{where}, property '{name}'", inner))
+        for name in ("items", "additionalProperties", "not", "contains", "propertyNames"):
+            schemas.append((f"{where}, {name}", one.get(name)))
+        for name in ("anyOf", "allOf", "oneOf", "prefixItems"):
+            schemas += [(f"{where}, {name}", inner) for inner in one.get(name, ())]
 
 
 def check_value(value: Any, schema: Mapping[str, Any], where: str = "the reply") -> None:
     """Raise `ValueError`, saying where and what, when `value` does not fit `schema`."""
-    types = _types(schema)
-    if types and not any(_is(value, name) for name in types):
-        raise ValueError(f"{where} is {_short(value)}; it must be of type {' or '.join(types)}")
-    if "enum" in schema and not any(_same(value, one) for one in schema["enum"]):
-        raise ValueError(f"{where} is {_short(value)}; allowed: {schema['enum']}")
-    _check_limits(value, schema, where)
-    if isinstance(value, dict):
-        _check_object(value, schema, where)
-    if isinstance(value, list) and "items" in schema:
-        for number, item in enumerate(value):
-            check_value(item, schema["items"], f"{where}, item {number}")
+    error = next(_validator(json.dumps(schema)).iter_errors(value), None)
+    if error is not None:
+        raise ValueError(_in_words(error, where))
 
 
-def _types(schema: Mapping[str, Any]) -> list[str]:
-    given = schema.get("type", [])
-    return [given] if isinstance(given, str) else list(given)
+@functools.lru_cache(maxsize=64)
+def _validator(schema: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(schema))
 
 
-def _is(value: Any, name: str) -> bool:
-    if isinstance(value, bool):
-        return name == "boolean"
-    # 8.0 is an integer to JSON Schema, where numbers have no types of their own.
-    whole = name == "integer" and isinstance(value, float) and value.is_integer()
-    return whole or isinstance(value, _TYPES[name])
-
-
-def _same(one: Any, other: Any) -> bool:
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
-
-
-def _check_limits(value: Any, schema: Mapping[str, Any], where: str) -> None:
-    for keyword in _LIMITS:
-        if keyword not in schema:
-            continue
-        size = _size(value, keyword)
-        if size is None:
-            continue
-        bad = size < schema[keyword] if keyword.startswith("min") else size > schema[keyword]
-        if bad or not math.isfinite(size):
-            raise ValueError(f"{where} is {_short(value)}; its {keyword} is {schema[keyword]}")
-
-
-def _size(value: Any, keyword: str) -> float | None:
-    """Return what a limit counts, or `None` where it says nothing about such a value."""
-    if keyword.endswith("imum"):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return value if number else None
-    return len(value) if isinstance(value, list if "Items" in keyword else str) else None
-
-
-def _check_object(value: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> None:
-    properties = schema.get("properties", {})
-    missing = [name for name in schema.get("required", ()) if name not in value]
-    if missing:
-        raise ValueError(f"{where} lacks {missing}")
-    unknown = [name for name in value if name not in properties]
-    if unknown and schema.get("additionalProperties", True) is False:
-        raise ValueError(f"{where} has {unknown}; allowed: {list(properties)}")
-    for name, inner in properties.items():
-        if name in value:
-            check_value(value[name], inner, f"{where}, '{name}'")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _in_words(error: ValidationError, where: str) -> str:
+    """Return where a value is wrong, what was found and what is allowed."""
+    for part in error.absolute_path:
+        where += f", item {part}" if isinstance(part, int) else f", '{part}'"
+    allowed, found = error.validator_value, repr(error.instance)
+    found = found if len(found) <= 60 else f"{found[:57]}..."
+    if error.validator == "required":
+        return f"{where} lacks {[name for name in allowed if name not in error.instance]}"
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        return f"{where} has {[n for n in error.instance if n not in known]}; allowed: {known}"
+    if error.validator == "type":
+        types = allowed if isinstance(allowed, str) else " or ".join(allowed)
+        return f"{where} is {found}; it must be of type {types}"
+    if error.validator == "enum":
+        return f"{where} is {found}; allowed: {allowed}"
+    return f"{where} is {found}; its {error.validator} is {allowed}"

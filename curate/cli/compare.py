@@ -21,7 +21,7 @@ COUNTS = ("in", "made", *ENDINGS)
 
 
 class Moved(NamedTuple):
-    """A row that ended differently; `None` stands for a run that does not have it."""
+    """A row that ended differently; `None` means that a run does not have it."""
 
     row: str
     before: str | None
@@ -201,7 +201,7 @@ def _moved(found: Mapping[str, Any], second: Path) -> Iterator[str]:
         yield (f"{line:<{size}}" + clipped(text, max(20, width() - size))).rstrip()
     rest = sum(move["rows"] for move in found["moves"]) - len(found["rows"])
     if rest:
-        yield f"  ... and {rest:,} more (-n shows more; curate explain {second} ROW tells why)"
+        yield f"  ... and {rest:,} more (-n shows more; curate explain {second} ROW shows why)"
 
 
 def _end(outcome: str | None) -> str:

@@ -1,4 +1,4 @@
-"""`curate export`: the rows of a run or of a file, written for whoever reads them next."""
+"""`curate export`: the rows of a run or of a file, written for trainers and other tools."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def command(
     elif split is not None:
         raise UsageError(f"--split takes a run in which rows were split; {source} is none")
     elif marks:
-        raise UsageError(f"--marks takes a run, whose steps marked rows; {source} is none")
+        raise UsageError(f"--marks takes a run, whose rows have scores and notes; {source} is none")
     else:
         # Data goes through a recipe without steps, so that unreadable lines are counted and named.
         with tempfile.TemporaryDirectory(prefix="curate-export-") as folder:

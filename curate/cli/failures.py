@@ -13,7 +13,7 @@ import typer
 
 from curate.errors import CeilingReached, CurateError, StoppedShort
 
-# Where the flag --debug leaves its mark for the handler, which stands outside the command.
+# Where the flag --debug is kept for the handler, which is outside the command.
 DEBUG = "curate.debug"
 ERROR = "error:"
 

@@ -1,6 +1,6 @@
 """The command `curate`: one module per command, imported when the command is called.
 
-Listing the commands must cost no more than typer itself, so their one-line helps stand here, beside
+Listing the commands must cost no more than typer itself, so their one-line helps are here, beside
 the names; a test holds them equal to the docstrings.
 """
 
@@ -27,7 +27,7 @@ COMMANDS = {
     "steps": "List the operators, or describe one.",
     "models": "List the kinds of models, or check one with live requests.",
     "report": "Show what a run did: its funnel, reasons, scores and spending.",
-    "explain": "Tell one row's whole life: where it came from and why it ended as it did.",
+    "explain": "Show a row's history: where it came from and why it ended as it did.",
     "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",
     "export": "Write the kept rows of a run, or the rows of a file, in another shape.",
     "store": "Look after the store of replies.",

@@ -46,9 +46,9 @@ def _live() -> Iterator[Listener]:
     from rich.spinner import Spinner
     from rich.text import Text
 
-    def text(said: str) -> Text:
+    def text(line: str) -> Text:
         # A line that the terminal folded could not be drawn over.
-        return Text(said, no_wrap=True, overflow="ellipsis")
+        return Text(line, no_wrap=True, overflow="ellipsis")
 
     line = ProgressLine()
     # It turns while a long first part says nothing yet.
@@ -58,7 +58,7 @@ def _live() -> Iterator[Listener]:
 
 
 class ProgressLine:
-    """What is said of a run in one line; it remembers when the run and its phase began."""
+    """The progress of a run as one line; it remembers when the run and its phase began."""
 
     def __init__(self) -> None:
         self.began = self.phase_began = time.monotonic()

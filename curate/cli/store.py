@@ -35,7 +35,7 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Count what the store holds, what room it takes, and how its batch jobs stand."""
+    """Count what the store holds, the room it takes, and the state of its batch jobs."""
     from curate.cli.text_layout import headed
     from curate.requests.batch.jobs import BatchJobs
     from curate.store.files import sizes

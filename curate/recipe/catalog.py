@@ -219,7 +219,7 @@ class FieldDocs:
                 self.sentences += re.split(r"(?<=[.;])\s+(?=[A-Z`])", " ".join(paragraph.split()))
 
     def __getitem__(self, name: str) -> str:
-        """Return the text for the field `name`, empty where nothing is said."""
+        """Return the text for the field `name`, empty where there is none."""
         if name in self.entries:
             return self.entries[name]
         # `max`, or an example of it as YAML writes it: `max: 0`.

@@ -46,7 +46,7 @@ def _refuse_secrets(recipe: Recipe) -> None:
             if "api_key" in values:
                 raise recipe.error(
                     (part, name, "api_key"),
-                    f"{part}.{name}: a key must not stand in a recipe; put it into an environment "
+                    f"{part}.{name}: a recipe must not hold a key; put it into an environment "
                     "variable and name that in 'api_key_env'",
                 )
             if any(isinstance(v, str) and _is_secret_address(v) for v in values.values()):
@@ -61,7 +61,7 @@ def _is_secret_address(text: str) -> bool:
     try:
         return holds_credentials(text)
     except ValueError:
-        # No valid address: whoever opens it says so.
+        # No valid address: opening it reports that.
         return False
 
 

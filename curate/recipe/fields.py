@@ -2,7 +2,7 @@
 
 Dataclasses check nothing, so the pipeline checks here: a list becomes a tuple, an integer becomes a
 float where a float is meant, a mapping becomes one that hashes. Equal recipes are then equal
-objects, whether they were written in YAML or in Python. One text stands for a list of one.
+objects, whether they were written in YAML or in Python. One text means a list of one.
 Only the annotations that recipes need are known: scalars, `Literal`, lists, tuples, mappings,
 optionals and unions of these.
 """
@@ -181,7 +181,7 @@ def _fit_union(value: Any, members: tuple[Any, ...]) -> Any:
 
 
 def _fit_list(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    # One text stands for a list of texts, of any length.
+    # One text means a list of texts, of any length.
     if isinstance(value, str) and arguments in ((str,), (str, ...)):
         return (value,)
     if not isinstance(value, list | tuple):

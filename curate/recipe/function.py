@@ -73,7 +73,7 @@ class Function(Generate):
         return {**own, "function": f"{self.function_name}:{code_digest(self.function)}"}
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what the outcome depends on: the function's code stands for it."""
+        """Return what the outcome depends on: the digest of the function's code represents it."""
         return {**super().fingerprint(), **self.fields()}
 
 

@@ -14,7 +14,7 @@ from curate.recipe.recipe import Recipe
 R = TypeVar("R", bound=Recipe)
 _MAPPINGS = ("inputs", "models", "encoders", "outputs")
 _SCALARS: Mapping[str, Any] = {"name": str | None, "seed": int}
-# What a text stands for where a mapping could be: `judge: openai:NAME` is `judge: {model: ...}`.
+# What a text means where a mapping could be: `judge: openai:NAME` is `judge: {model: ...}`.
 _SHORT = {"inputs": "path", "models": "model", "encoders": "model"}
 
 

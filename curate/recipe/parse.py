@@ -41,9 +41,7 @@ def pipeline_parts(document: Document, *, answered: bool = False) -> dict[str, A
             raise document.error((key,), catalog.unknown("part of a recipe", key, KEYS))
     if not isinstance(data.get("steps"), list):
         found = f", found {_what(data['steps'])}" if "steps" in data else ""
-        raise document.error(
-            ("steps",), f"`steps` must be a list of steps, each behind '- '{found}"
-        )
+        raise document.error(("steps",), f"`steps` must be a list of steps, each after '- '{found}")
     parts = {key: value for key, value in data.items() if key != "steps"}
     for key, value in parts.items():
         # The pipeline itself checks single values.

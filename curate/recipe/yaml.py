@@ -2,7 +2,7 @@
 
 The rules are those of `yaml.safe_load` with two exceptions that spare surprises: keys are always
 text (YAML 1.1 reads the key `on` as true), and dates stay text. Positions are kept beside the data,
-not inside it, so that everything behind this module sees ordinary lists and dictionaries.
+not inside it, so that the rest of the package sees ordinary lists and dictionaries.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class _Builder:
                 )
             first[key.value] = key.start_mark.line + 1
             out[key.value] = self.build(value, (*path, key.value))
-            # A message about a field should point at its name, also when the value stands below.
+            # A message about a field should point at its name, also when the value is below it.
             self.lines[(*path, key.value)] = key.start_mark.line + 1
         for key, value in self._merged(node):
             if key.value not in out:

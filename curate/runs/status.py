@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class RunStatus(NamedTuple):
     """What an unfinished run has spent; `tally` is absent where it asked nothing.
 
-    `going` tells whether a process is at it now; `replies` counts those in its store, of all runs.
+    `going` is true while a process runs it; `replies` counts those in its store, of all runs.
     """
 
     folder: Path

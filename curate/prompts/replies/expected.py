@@ -3,8 +3,8 @@
 G-Eval (Liu et al. 2023, arXiv 2303.16634) weighs each score by the probability of its token; the
 sum is divided by the mass that lies on the scale, as in RLAIF (Lee et al. 2023, arXiv 2309.00267).
 On a scale up to 10, a tokenizer may split "10": then the probability of "1" is that of both scores.
-What the model was likely to write behind a "1" tells them apart, where it wrote one. Elsewhere "1"
-is left out while it hardly counts; beyond that the written score stands, and says so.
+What the model was likely to write after a "1" tells them apart, where it wrote one. Elsewhere "1"
+is left out while it hardly counts; beyond that the written score is taken, with a note.
 """
 
 from __future__ import annotations

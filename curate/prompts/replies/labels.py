@@ -1,6 +1,6 @@
 """The one label of several that a reply states.
 
-A statement is a line that is nothing but a label, a label set off from the prose behind it ("No: it
+A statement is a line that is nothing but a label, a label set off from the prose after it ("No: it
 invents a source."), a named one ("Verdict: B") or a marked one ("[[A]]"). There must be one and all
 must agree. A line that names another label, too ("A, but B is close"), states neither.
 """

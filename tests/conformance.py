@@ -87,6 +87,8 @@ class Driver:
                 answer = replies if many else replies[0]
         except StopIteration as end:
             return end.value
+        except UnusableReply as error:
+            return Scored(None, {"failed": str(error)})  # a failed row is an outcome, too
 
     def _reply(self, request: Request) -> Reply:
         self.asked.append(request)

@@ -17,8 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, TypeVar
 
 from curate.engine.plan import Segment, asks, is_columnar
-from curate.engine.segment import PartitionState, Settings, run_segment
-from curate.engine.workspace import Workspace, release
+from curate.engine.segment import run_segment
+from curate.engine.state import PartitionState, Settings, Workspace, release
 from curate.errors import StoppedShort
 from curate.step import Gather, Whole
 from curate.system.processes import can_travel, worker_pool

@@ -16,10 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.chunk import one_array, rows_of
-from curate.engine.options import RunOptions
 from curate.engine.reading import Reading
-from curate.engine.segment import PartitionState
-from curate.engine.workspace import load
+from curate.engine.state import PartitionState, load
 from curate.read import raw_lines
 from curate.read.shapes.record_fields import dumps
 from curate.row import Row
@@ -48,13 +46,6 @@ class KeptFile:
         # One thread, so that parts follow each other; the part after is on its way meanwhile.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="curate-output")
         self._writing: deque[Future[None]] = deque()
-
-    @classmethod
-    def open(cls, options: RunOptions, reading: Reading, fresh: Path) -> KeptFile | None:
-        """Return the output that the options ask for, if any."""
-        if options.output is None:
-            return None
-        return cls(options.output, options.output_shape, reading, fresh)
 
     def add(self, state: PartitionState) -> None:
         """Write the kept rows of one part, where lines may leave as they came."""

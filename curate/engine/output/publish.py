@@ -19,8 +19,7 @@ import pyarrow.compute as pc
 from curate.chunk import FIELDS, SCORE, TAIL, one_array
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
 from curate.engine.output.parquet_files import FILE_ROWS, write_table
-from curate.engine.segment import PartitionState
-from curate.engine.workspace import Held, load, release
+from curate.engine.state import Held, PartitionState, load, release
 from curate.row import KINDS
 from curate.rows.order import sort_by_seq
 from curate.runs.folder import SECTIONS

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.errors import UnusableReply
 from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest, occurrence_id
 from curate.step import EMBEDDING, Asking, Drop, Filter, Gather, Generate, Grow, Scored, Step, Whole
 

@@ -34,9 +34,10 @@ def topic_terms(texts: Iterable[str], topics: Sequence[int], count: int) -> dict
     for own in words.values():
         total.update(own)
     mean = total.total() / len(words) if words else 0.0
-    return {topic: _heaviest(own, total, mean, count) for topic, own in words.items()}
-
-
-def _heaviest(own: Counter[str], total: Counter[str], mean: float, count: int) -> list[str]:
-    weights = {word: often * math.log1p(mean / total[word]) for word, often in own.items()}
-    return sorted(weights, key=lambda word: (-weights[word], word))[:count]
+    heaviest = {}
+    for topic, own in words.items():
+        order = sorted(
+            (-often * math.log1p(mean / total[word]), word) for word, often in own.items()
+        )
+        heaviest[topic] = [word for _, word in order[:count]]
+    return heaviest

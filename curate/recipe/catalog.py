@@ -141,9 +141,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 def require_packages(cls: type[Step]) -> None:
     """Raise `MissingExtra`, with the command that helps, when a step's packages are not here."""
     # The top level only: looking for `a.b` would import `a`.
-    absent = [
-        name for name in cls.packages if importlib.util.find_spec(name.partition(".")[0]) is None
-    ]
+    absent = [n for n in cls.packages if importlib.util.find_spec(n.partition(".")[0]) is None]
     if not absent:
         return
     command = install_command(cls.extra) if cls.extra else f"pip install {' '.join(absent)}"

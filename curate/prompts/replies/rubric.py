@@ -9,8 +9,7 @@ from curate.errors import RecipeError
 from curate.prompts.prompt import Prompt
 from curate.prompts.replies.expected import HIGHEST
 from curate.prompts.replies.numbers import SCORE_NAMES, number_in
-from curate.prompts.replies.objects import object_in
-from curate.prompts.replies.schema import check_schema, check_value
+from curate.prompts.replies.objects import check_schema, check_value, object_in
 
 
 class Scale(NamedTuple):

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from curate.ask import Ask, Reply
 from curate.errors import UnusableReply
-from curate.prompts.replies.objects import ask_object, object_in
-from curate.prompts.replies.schema import check_schema, check_value
+from curate.prompts.replies.objects import ask_object, check_schema, check_value, object_in
 
 SCHEMA = {
     "type": "object",

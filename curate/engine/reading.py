@@ -6,6 +6,8 @@ happens in the one thread that collects the parsed parts.
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -151,8 +153,11 @@ class Reading:
 
     def states(self, pool: Executor, window: int) -> Iterator[PartitionState]:
         """Yield one state per part: its rows with ids, and its unreadable lines as failed rows."""
-        for parsed in ordered_map(_parse, self._wanted(), pool, window):
-            if self.limit is not None and self.count >= self.limit:
+        # The first rows only: no part is begun, or taken, after those that hold them.
+        limit = math.inf if self.limit is None else self.limit
+        wanted = itertools.takewhile(lambda _: self.count < limit, self.inputs.parts())
+        for parsed in ordered_map(_parse, wanted, pool, window):
+            if self.count >= limit:
                 break
             yield self._identified(parsed)
         for file, count in self._readable.items():
@@ -183,12 +188,6 @@ class Reading:
     def local_ordinals(self, part: int, ordinals: np.ndarray) -> np.ndarray:
         """Return a file's record numbers as numbers within one part."""
         return ordinals - self._bases[part]
-
-    def _wanted(self) -> Iterator[Part]:
-        for part in self.inputs.parts():
-            if self.limit is not None and self.count >= self.limit:
-                return
-            yield part
 
     def _identified(self, parsed: _Parsed) -> PartitionState:
         part, rows = parsed.part, parsed.rows

@@ -66,16 +66,13 @@ def _keys(part: Partition, step: Gather) -> pa.Table:
     errors: dict[int, str] = {}
     for index, row in enumerate(part.rows):
         try:
-            keys.append(_checked_key(step.key(row)))
+            key: Any = step.key(row)
+            if not isinstance(key, str):
+                raise TypeError(f"a key must be text, not {type(key).__name__}")
+            # Half of a surrogate pair is no text that rows could be grouped by.
+            key.encode()
+            keys.append(key)
         except Exception as error:  # one row's failure, whatever it is
             errors[index] = describe_error(error)
     part.fail(step.title, errors)
     return pa.table({"key": pa.array(keys, pa.string())})
-
-
-def _checked_key(key: Any) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"a key must be text, not {type(key).__name__}")
-    # Half of a surrogate pair is no text that rows could be grouped by.
-    key.encode()
-    return key

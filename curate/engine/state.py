@@ -87,7 +87,16 @@ class WholeDecision:
     def apply(self, part: Partition) -> None:
         """End the rows that were refused and write the ledger's lines."""
         if self.notes is not None:
-            part.table = with_notes(part.table, self.notes, self.label)
+            # Notes travel with the row, each under the label of its step.
+            before = Chunk(part.table).column("notes").to_pylist()
+            texts = [
+                old if note is None else dumps({**json.loads(old or "{}"), self.label: note})
+                for old, note in zip(before, self.notes, strict=True)
+            ]
+            table = part.table
+            if "notes" in table.column_names:
+                table = table.drop_columns(["notes"])
+            part.table = table.append_column("notes", pa.array(texts, pa.string()))
         part.settle(
             self.label,
             np.arange(part.table.num_rows),
@@ -98,19 +107,6 @@ class WholeDecision:
             details=self.details,
             partners=self.partners,
         )
-
-
-def with_notes(table: pa.Table, notes: Sequence[Mapping[str, Any] | None], label: str) -> pa.Table:
-    """Return `table` with the notes of the step `label` added to each row's, under its name."""
-    before = Chunk(table).column("notes").to_pylist()
-    texts = [
-        old if note is None else dumps({**(json.loads(old) if old else {}), label: note})
-        for old, note in zip(before, notes, strict=True)
-    ]
-    column = pa.array(texts, pa.string())
-    if "notes" in table.column_names:
-        return table.set_column(table.column_names.index("notes"), "notes", column)
-    return table.append_column("notes", column)
 
 
 @dataclass

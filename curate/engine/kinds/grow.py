@@ -159,7 +159,12 @@ def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:
     for index in range(step.round_size):
         dice = random.Random(seed_of(growth.key, label, number, index))
         sample = tuple(growth.pool.sample(dice))
-        start = functools.partial(_propose, step, sample, dice.getrandbits(64))
+        # A released request begins again, with the same dice.
+        start = functools.partial(
+            lambda sample, seed: step.propose(sample, random.Random(seed)),
+            sample,
+            dice.getrandbits(64),
+        )
         salt = f"{growth.key}:{number}:{index}"
         samples.append(tuple(row.id for row in sample))
         jobs.append(RowTask(start=start, salt=salt, shares=False))
@@ -180,28 +185,21 @@ def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:
     return out
 
 
-def _propose(step: Grow, sample: Sequence[Row], seed: int) -> Any:
-    """Start a proposal afresh: a released request begins again with the same dice."""
-    return step.propose(sample, random.Random(seed))
-
-
 def _read_round(text: str) -> list[_Request]:
     """Return a closed round's requests from JSON, which knows no named tuples."""
-    return [
-        _Request(tuple(sample), [_record(*record) for record in records], error)
-        for sample, records, error in json.loads(text)
-    ]
-
-
-def _record(
-    kind: str, fields: dict[str, Any], extra: str | None, parents: list[str] | None
-) -> Record:
-    values = {}
-    for name, value in fields.items():
-        if name == "candidates":
-            value = tuple(Candidate(_messages(m), *others) for m, *others in value)
-        values[name] = _messages(value) if isinstance(value, list) else value
-    return Record(kind, values, extra, None if parents is None else tuple(parents))
+    out = []
+    for sample, found, error in json.loads(text):
+        records = []
+        for kind, given, extra, parents in found:
+            fields = dict(given)
+            for name, value in given.items():
+                if name == "candidates":
+                    fields[name] = tuple(Candidate(_messages(m), *rest) for m, *rest in value)
+                elif isinstance(value, list):
+                    fields[name] = _messages(value)
+            records.append(Record(kind, fields, extra, parents and tuple(parents)))
+        out.append(_Request(tuple(sample), records, error))
+    return out
 
 
 def _messages(value: list[list[Any]]) -> tuple[Message, ...]:

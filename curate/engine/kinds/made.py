@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from curate.chunk import table_of
 from curate.engine.ledger import DROPPED, FAILED, MADE, PASSED, LedgerBuilder
@@ -84,20 +83,19 @@ class Making:
 
     def decision(self) -> MadeDecision:
         """Return everything that was recorded."""
+        gone = []
+        if self._ended:
+            rows, outcomes, errors = zip(*self._ended, strict=True)
+            table = table_of(rows, _score_labels(rows))
+            steps = [self.label] * len(rows)
+            gone.append(with_ending(table, np.array(outcomes, np.int8), steps, errors))
         return MadeDecision(
             record=self.builder.record(len(self.outcome)),
             outcome=self.outcome,
             errors=self.errors,
             made=table_of(self.rows, _score_labels(self.rows)) if self.rows else None,
-            gone=[self._gone()] if self._ended else [],
+            gone=gone,
         )
-
-    def _gone(self) -> pa.Table:
-        rows = [row for row, _, _ in self._ended]
-        outcomes = np.array([outcome for _, outcome, _ in self._ended], np.int8)
-        errors = [error for _, _, error in self._ended]
-        table = table_of(rows, _score_labels(rows))
-        return with_ending(table, outcomes, [self.label] * len(rows), errors)
 
 
 def _score_labels(rows: Sequence[Row]) -> list[str]:
@@ -123,7 +121,7 @@ def made_items(value: Any, step: Step, rows: Sequence[Row]) -> list[Made]:
         raise TypeError(f"make must return records, drops or its row, not {type(value).__name__}")
     for item in items:
         if isinstance(item, Drop):
-            check_drop(item)
+            _check_drop(item)
         record = item.record if isinstance(item, Drop) else item
         if isinstance(record, Record):
             check_record(record)
@@ -139,8 +137,7 @@ def made_items(value: Any, step: Step, rows: Sequence[Row]) -> list[Made]:
     return items
 
 
-def check_drop(drop: Drop) -> None:
-    """Raise `TypeError` or `ValueError` when a drop's reason or evidence cannot be recorded."""
+def _check_drop(drop: Drop) -> None:
     check_reason(drop.reason)
     check_number("a drop's score", drop.score)
     check_detail(drop.detail)

@@ -1,8 +1,8 @@
 import gzip
 import json
-import unicodedata
 import random
 import re
+import unicodedata
 from pathlib import Path
 
 import datasets

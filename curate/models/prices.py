@@ -6,10 +6,10 @@ import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
-from curate.models.model import ModelSpec, Price
+from curate.models.model import Discount, ModelSpec, Price
 
 HOME = "api.openai.com"
 TABLE = Path(__file__).with_name("prices.json")
@@ -24,13 +24,6 @@ def known_price(model: str, base_url: str | None = None) -> Price | None:
     host = urlsplit(base_url).hostname if base_url else HOME
     found = table()["hosts"].get(host, {}).get("models", {}).get(model)
     return Price(float(found[0]), float(found[1])) if found else None
-
-
-class Discount(NamedTuple):
-    """The part of the price that is taken off in batch jobs, and who says so."""
-
-    share: float
-    source: str
 
 
 def discount_of(spec: ModelSpec) -> Discount | None:

@@ -162,7 +162,11 @@ class AdaptiveLimiter:
             return shut_out(fault)
         now = self._clock()
         if fault.cause in OVERLOAD:
-            self._overloaded(began, now)
+            self._share += (1.0 - self._share) * WEIGHT
+            if began >= self._cut:
+                used = min(self.allowed, max(self.busy, 1))
+                self.allowed = max(1.0, used * (1.0 - self._share / 2))
+                self._cut = self._grown = now
         if not self._failing:
             self._answered = max(self._answered, began)
         self._failing.add(object() if key is None else key)
@@ -170,14 +174,6 @@ class AdaptiveLimiter:
         if (long or self._pauses) and self._pause() <= 0:
             return self._break(fault, now)
         return None
-
-    def _overloaded(self, began: float, now: float) -> None:
-        """Take places away by the share of attempts that fail, once for those of one moment."""
-        self._share += (1.0 - self._share) * WEIGHT
-        if began >= self._cut:
-            used = min(self.allowed, max(self.busy, 1))
-            self.allowed = max(1.0, used * (1.0 - self._share / 2))
-            self._cut = self._grown = now
 
     def _break(self, fault: TemporaryFault, now: float) -> StoppedShort | None:
         if self._pauses >= GIVE_UP_AFTER:

@@ -153,7 +153,11 @@ class TaskSession:
         self._payload = given[0] if self._single else given
         for reply in given:
             if reply.finish_reason == NO_VECTOR:
-                self._payload = _no_vector(reply.key)
+                self._payload = UnusableReply(
+                    "the encoder gave a vector with values that are not finite: look at what it "
+                    "makes of this text, then run again with --retry-failed",
+                    key=reply.key,
+                )
 
     def last_wave(self) -> dict[str, int]:
         """Return the attempt of each reply that the step was given last."""
@@ -183,14 +187,6 @@ class TaskSession:
         if self.position < len(self.keys):
             value, error = None, _changed()
         self.outcome = Outcome(value, error, tuple(self.keys))
-
-
-def _no_vector(key: str) -> UnusableReply:
-    return UnusableReply(
-        "the encoder gave a vector with values that are not finite: look at what it makes of this "
-        "text, then run again with --retry-failed",
-        key=key,
-    )
 
 
 def _changed() -> CurateError:

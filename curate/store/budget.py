@@ -18,7 +18,7 @@ from typing import Any
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import CeilingReached, RecipeError, UsageError
-from curate.models.model import Model, Price
+from curate.models.model import ModelInfo, Price
 from curate.store.store import Store
 
 PICO = 1_000_000_000_000
@@ -84,25 +84,25 @@ class Budget:
         """Return what the run has spent so far."""
         return tally_of(self._store, self.run_id)
 
-    def check(self, name: str, model: Model) -> None:
+    def check(self, name: str, info: ModelInfo) -> None:
         """Refuse a model without a price when there is a ceiling on cost."""
-        if self._ceiling is not None and model.price is None:
+        if self._ceiling is not None and info.price is None:
             raise RecipeError(
                 f"model '{name}' has no known price, so --max-cost cannot be kept; give it "
                 "'price: {input: USD, output: USD}' per million tokens, or use --max-requests"
             )
 
-    def bound(self, request: Request, model: Model) -> int:
+    def bound(self, request: Request, info: ModelInfo) -> int:
         """Return the most that one attempt can cost, in pico-dollars."""
         longest = output_bound(request)
         if longest is None:
             if self._ceiling is not None:
                 raise RecipeError(
-                    f"a request to {model.identity} has no 'max_tokens', so --max-cost cannot be "
+                    f"a request to {info.identity} has no 'max_tokens', so --max-cost cannot be "
                     "kept; set it in the step or in the model's mapping"
                 )
             longest = 0
-        return cost(model.price, prompt_bound(request), longest)
+        return cost(info.price, prompt_bound(request), longest)
 
     def reserve(
         self, connection: sqlite3.Connection, attempts: Sequence[tuple[int, bool]]
@@ -128,7 +128,12 @@ class Budget:
 
     def _refusal(self, sent: int, settled: int, reserved: int, bound: int) -> BudgetRefusal | None:
         if self.max_requests is not None and sent >= self.max_requests:
-            return BudgetRefusal(_out_of_requests(self.max_requests, sent), final=True)
+            reached = CeilingReached(
+                f"the ceiling of {self.max_requests} requests (--max-requests) is reached: {sent} "
+                "attempts were sent in this run so far. Raise --max-requests and run the same "
+                "command again; nothing that was answered is asked again"
+            )
+            return BudgetRefusal(reached, final=True)
         if self._ceiling is not None and settled + reserved + bound > self._ceiling:
             return BudgetRefusal(self._out_of_money(settled, reserved, bound), final=False)
         return None
@@ -205,14 +210,6 @@ def _plain(ceiling: float | None) -> str:
 def _check_ceiling(flag: str, value: float | None) -> None:
     if value is not None and not 0 <= value < math.inf:
         raise UsageError(f"{flag} is {value}; it must be a number from 0 on")
-
-
-def _out_of_requests(ceiling: int, sent: int) -> CeilingReached:
-    return CeilingReached(
-        f"the ceiling of {ceiling} requests (--max-requests) is reached: {sent} attempts were sent "
-        "in this run so far. Raise --max-requests and run the same command again; nothing that was "
-        "answered is asked again"
-    )
 
 
 def usd(amount: int) -> str:

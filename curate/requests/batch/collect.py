@@ -110,7 +110,8 @@ class BatchCollector:
             settled_lines = self._keep(connection, spending, taken, outcomes)
             for line in taken:
                 if isinstance(fault := outcomes[line.name], ModelError):
-                    bill = line.bound if may_be_billed(fault) else 0
+                    lost = isinstance(fault, TemporaryFault) and fault.cause not in UNBILLED
+                    bill = line.bound if lost else 0
                     last = is_last(fault, inflights.get(line.key))
                     spending.settle(connection, line.bound, bill)
                     settled_lines.append(LineOutcome(line, fault, bill, last))
@@ -121,7 +122,15 @@ class BatchCollector:
 
         settled_lines = await self._store.commit(settle)
         for one in settled_lines:
-            self._count(one)
+            outcome, counts = one.outcome, self._counts
+            counts.cost_usd += one.bill / PICO
+            if isinstance(outcome, ModelError):
+                cause = outcome.cause if isinstance(outcome, TemporaryFault) else "permanent"
+                counts.causes[cause] = counts.causes.get(cause, 0) + 1
+                counts.failed += one.last
+            else:
+                counts.input_tokens += outcome.reply.input_tokens
+                counts.output_tokens += outcome.reply.output_tokens
         return settled_lines
 
     def _keep(
@@ -137,28 +146,17 @@ class BatchCollector:
             reply = outcomes[line.name]
             if isinstance(reply, Reply):
                 bounds.append((line, reply))
-                identity = self._model.identity
+                identity = self._model.info.identity
                 paid.append(Paid(line.key, line.attempt, reply, line.request, identity))
         if not paid:
             return []
-        price = self._model.price
+        price = self._model.info.price
         bills = spending.settle_replies(connection, [(n.bound, r, price) for n, r in bounds])
         stored = keep.save(self._store, connection, paid)
         return [
             LineOutcome(line, kept, bill, True)
             for (line, _), kept, bill in zip(bounds, stored, bills, strict=True)
         ]
-
-    def _count(self, settled_line: LineOutcome) -> None:
-        outcome, counts = settled_line.outcome, self._counts
-        counts.cost_usd += settled_line.bill / PICO
-        if isinstance(outcome, ModelError):
-            cause = outcome.cause if isinstance(outcome, TemporaryFault) else "permanent"
-            counts.causes[cause] = counts.causes.get(cause, 0) + 1
-            counts.failed += settled_line.last
-        else:
-            counts.input_tokens += outcome.reply.input_tokens
-            counts.output_tokens += outcome.reply.output_tokens
 
     def overshoot(self, settled_lines: Sequence[LineOutcome]) -> CeilingReached | None:
         """Return the error that ends a run whose provider billed more than was reserved."""
@@ -195,11 +193,6 @@ def fault_of_rest(remote: Remote, where: str) -> Callable[[BatchLine], ModelErro
 def too_much(remote: Remote) -> bool:
     """Tell whether a job was refused because the account's jobs hold too much already."""
     return any(one.code in TOO_MUCH for one in remote.refused)
-
-
-def may_be_billed(fault: ModelError) -> bool:
-    """Tell whether the provider may bill a line that brought this fault."""
-    return isinstance(fault, TemporaryFault) and fault.cause not in UNBILLED
 
 
 def is_last(fault: ModelError, inflight: InFlight | None) -> bool:

@@ -22,8 +22,7 @@ from curate.store.budget import Budget
 from curate.store.store import Store
 
 if TYPE_CHECKING:
-    from curate.models.model import Model
-    from curate.models.providers.openai_batch import OpenAIBatch
+    from curate.models.model import BatchModel
     from curate.requests.inflight import InFlight, RequestCounts
 
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 1.0, 60.0, 1.5
@@ -64,7 +63,7 @@ class BatchPoller:
 
     def __init__(
         self,
-        model: Model,
+        model: BatchModel,
         owner: RequestOwner,
         store: Store,
         spending: Budget,
@@ -72,7 +71,7 @@ class BatchPoller:
         over: Over,
     ) -> None:
         """Follow nothing yet; `over` is given each job that has ended, and what it left to ask."""
-        self._server: OpenAIBatch = model.batch  # type: ignore[attr-defined]
+        self._server = model.batch
         self._owner, self._counts, self._over = owner, counts, over
         self._jobs = BatchJobs(store)
         self._submitting = BatchSubmitter(store, self._jobs, self._server)

@@ -26,8 +26,7 @@ from curate.store.budget import Budget, BudgetRefusal
 from curate.store.store import Store, StoredReply
 
 if TYPE_CHECKING:
-    from curate.models.model import Model
-    from curate.models.providers.openai_batch import OpenAIBatch
+    from curate.models.model import BatchModel
     from curate.requests.inflight import InFlight, RequestCounts
 
 # How long nothing more must come before a job is cut: parts of a run arrive one by one.
@@ -58,7 +57,7 @@ class BatchQueue:
 
     def __init__(
         self,
-        model: Model,
+        model: BatchModel,
         owner: RequestOwner,
         store: Store,
         spending: Budget,
@@ -66,7 +65,7 @@ class BatchQueue:
     ) -> None:
         """Send nothing yet."""
         self._model, self._owner = model, owner
-        self._server: OpenAIBatch = model.batch  # type: ignore[attr-defined]
+        self._server = model.batch
         self._store, self._spending, self._counts = store, spending, counts
         self._following = BatchPoller(model, owner, store, spending, counts, self._over)
         self._waiting: list[InFlight] = []
@@ -75,7 +74,7 @@ class BatchQueue:
         self._gathered = 0
         # Whether what waits must wait until a job has ended: for money, or for room.
         self._held = False
-        self._most = min(model.max_concurrency, MOST_REQUESTS)
+        self._most = min(model.info.max_concurrency, MOST_REQUESTS)
 
     # -- gathering --------------------------------------------------------------------------------
 
@@ -140,7 +139,10 @@ class BatchQueue:
             refused += [one.inflight for one in part if one.inflight.key in opened.refused]
             refusal = refusal or next(iter(opened.refused.values()), None)
         if refusal is not None:
-            self._hold(refused, refusal)
+            self._waiting = [*refused, *self._waiting]
+            self._held = bool(self._following.inflights)
+            if not self._held:
+                self._owner.stop(refusal.error)
 
     def _prepared(
         self, inflights: Sequence[InFlight]
@@ -163,7 +165,7 @@ class BatchQueue:
         """Write a job down, inside a transaction, of what is neither stored nor in another job."""
         inflights = {one.inflight.key: one.inflight for one in part}
         wanted = {
-            key: keep.Wanted(f.request, self._model.identity, f.attempt)
+            key: keep.Wanted(f.request, self._model.info.identity, f.attempt)
             for key, f in inflights.items()
         }
         stored = keep.find(self._store, wanted, connection)
@@ -187,7 +189,7 @@ class BatchQueue:
             )
         name, run = None, self._spending.run_id
         if granted:
-            name = jobs.add(connection, self._model.identity, run, absent[0].path, granted)
+            name = jobs.add(connection, self._model.info.identity, run, absent[0].path, granted)
         return _Opened(stored, elsewhere, name, refused)
 
     def _opened(self, part: Sequence[Ready], opened: _Opened) -> None:
@@ -207,13 +209,6 @@ class BatchQueue:
             for inflight in inflights.values():
                 inflight.tries += 1
             self._following.join(name, inflights, fresh=name == opened.name)
-
-    def _hold(self, inflights: list[InFlight], refusal: BudgetRefusal) -> None:
-        """Stop at a ceiling, unless a job under way may still settle for less."""
-        self._waiting = [*inflights, *self._waiting]
-        self._held = bool(self._following.inflights)
-        if not self._held:
-            self._owner.stop(refusal.error)
 
     # -- the end of jobs --------------------------------------------------------------------------
 

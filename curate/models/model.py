@@ -214,12 +214,21 @@ def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSp
     identity = values.get("identity")
     if identity is not None and (not isinstance(identity, str) or not identity):
         raise RecipeError(f"{where}'identity' is {identity!r}; it must be a text")
+    price: Any = values.get("price")
+    if price is not None:
+        named = isinstance(price, Mapping) and set(price) == {"input", "output"}
+        if not named or not all(_is_number(one) and 0 <= one < 1e6 for one in price.values()):
+            raise RecipeError(
+                f"{where}'price' is {price!r}; it must be a mapping with 'input' and 'output', "
+                "in US dollars per million tokens"
+            )
+        price = Price(float(price["input"]), float(price["output"]))
     base_url = _checked_url(values.get("base_url"), where)
     return ModelSpec(
         prefix=prefix,
         name=rest,
         identity=identity or values["model"] + (f" at {base_url}" if base_url else ""),
-        price=_price(values.get("price"), where),
+        price=price,
         max_concurrency=most,
         requests_per_minute=_rate("requests_per_minute", values, where),
         tokens_per_minute=_rate("tokens_per_minute", values, where),
@@ -281,19 +290,6 @@ def _checked_url(url: Any, where: str) -> str | None:
             "name that in 'api_key_env'"
         )
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path.rstrip('/')}"
-
-
-def _price(price: Any, where: str) -> Price | None:
-    if price is None:
-        return None
-    if isinstance(price, Mapping) and set(price) == {"input", "output"}:
-        numbers = [price["input"], price["output"]]
-        if all(_is_number(n) and 0 <= n < 1e6 for n in numbers):
-            return Price(*map(float, numbers))
-    raise RecipeError(
-        f"{where}'price' is {price!r}; it must be a mapping with 'input' and 'output', "
-        "in US dollars per million tokens"
-    )
 
 
 def _rate(name: str, values: Mapping[str, Any], where: str) -> float | None:

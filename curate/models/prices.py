@@ -15,17 +15,6 @@ HOME = "api.openai.com"
 TABLE = Path(__file__).with_name("prices.json")
 
 
-def known_price(model: str, base_url: str | None = None) -> Price | None:
-    """Return the table's price of `model` at a server, or `None` when the table has none.
-
-    A dated name (`gpt-4o-mini-2024-07-18`) has a line of its own or none: a new version may cost
-    more, and a price that is too low would break a ceiling.
-    """
-    host = urlsplit(base_url).hostname if base_url else HOME
-    found = table()["hosts"].get(host, {}).get("models", {}).get(model)
-    return Price(float(found[0]), float(found[1])) if found else None
-
-
 def discount_of(spec: ModelSpec) -> Discount | None:
     """Return what batch jobs of a model take off its price; `None` where it sends none.
 
@@ -46,8 +35,13 @@ def discount_of(spec: ModelSpec) -> Discount | None:
 
 def price_of(spec: ModelSpec) -> Price | None:
     """Return what an `openai:` model costs: the recipe's price or the table's, less a discount."""
-    price = spec.price or known_price(spec.name, spec.base_url)
-    discount = discount_of(spec)
+    price, discount = spec.price, discount_of(spec)
+    host = urlsplit(spec.base_url).hostname if spec.base_url else HOME
+    # A dated name (`gpt-4o-mini-2024-07-18`) has a line of its own or none: a new version may cost
+    # more, and a price that is too low would break a ceiling.
+    listed = table()["hosts"].get(host, {}).get("models", {}).get(spec.name)
+    if price is None and listed:
+        price = Price(*map(float, listed))
     if price is None or discount is None:
         return price
     return Price(*(value * (1 - discount.share) for value in price))

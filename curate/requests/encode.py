@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,15 +71,28 @@ class Encoder:
         self, name: str | None, info: ModelInfo, texts: Sequence[str], places: np.ndarray
     ) -> dict[int, Exception]:
         """Ask for what has no place, in batches; return errors by the number of the text."""
+
+        def ask(part: tuple[str, ...]) -> Asking:
+            yield Embed(texts=part, model=name)
+            self._counts.encoded += len(part)
+
         errors: dict[int, Exception] = {}
+        # As many texts a request as the encoder takes; the longest first: if memory runs out, it
+        # does so at once.
         missing = np.flatnonzero(places == MISSING).tolist()
-        # The longest first: if memory runs out, it does so at once.
-        missing.sort(key=lambda number: -len(texts[number]))
-        batches = list(_cut(missing, texts, info))
+        batches: list[list[int]] = []
+        held = 0
+        for number in sorted(missing, key=lambda number: -len(texts[number])):
+            held += len(texts[number])
+            full = batches and len(batches[-1]) == info.embed_texts
+            if not batches or full or held > info.embed_characters:
+                batches.append([])
+                held = len(texts[number])
+            batches[-1].append(number)
         batches += [[number] for number in np.flatnonzero(places < MISSING).tolist()]
         while batches:
             work = [tuple(texts[number] for number in batch) for batch in batches]
-            tasks = [RowTask(functools.partial(_ask, part, name, self._counts)) for part in work]
+            tasks = [RowTask(functools.partial(ask, part)) for part in work]
             halves: list[list[int]] = []
             for batch, outcome in zip(batches, self._run(tasks), strict=True):
                 if isinstance(outcome.error, PermanentFault) and len(batch) > 1:
@@ -90,22 +103,3 @@ class Encoder:
                     errors.update(dict.fromkeys(batch, outcome.error))
             batches = halves
         return errors
-
-
-def _cut(numbers: Sequence[int], texts: Sequence[str], info: ModelInfo) -> Iterator[list[int]]:
-    """Yield the texts of each request, as many as the encoder takes at once."""
-    batch: list[int] = []
-    held = 0
-    for number in numbers:
-        held += len(texts[number])
-        if batch and (len(batch) == info.embed_texts or held > info.embed_characters):
-            yield batch
-            batch, held = [], len(texts[number])
-        batch.append(number)
-    if batch:
-        yield batch
-
-
-def _ask(texts: tuple[str, ...], model: str | None, counts: RequestCounts) -> Asking:
-    yield Embed(texts=texts, model=model)
-    counts.encoded += len(texts)

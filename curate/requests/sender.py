@@ -269,7 +269,7 @@ class Sender:
         return list(zip(replies.save(self._store, connection, paid), bills, strict=True))
 
     async def _settle_fault(self, inflight: InFlight, error: Exception) -> None:
-        """Settle an attempt that brought no reply, then try again or give the request up."""
+        """Settle an attempt that brought no reply, then give the request up or try it later."""
         bill, most, cause = 0, 0, "permanent"
         if isinstance(error, TemporaryFault):
             cause = error.cause
@@ -290,8 +290,24 @@ class Sender:
         if last:
             self._counts.failed += 1
             self.gave_up(inflight, error)
-        elif self.stopped is None:
-            self._retry_later(inflight, error)
+        if last or self.stopped is not None:
+            return
+        # The pause doubles with each try, unless the server asks for a longer one.
+        doublings = min(inflight.tries - 1, MOST_DOUBLINGS)
+        pause = inflight.model.info.retry_delay * 2**doublings * self._random.uniform(0.5, 1.0)
+        if cause == "rate_limit":
+            pause = min(pause, LONGEST_LIMITED_PAUSE_SECONDS)
+        asked = getattr(error, "retry_after", None) or 0.0
+        pause = max(min(pause, MAX_PAUSE_SECONDS), min(asked, LONGEST_ASKED_SECONDS))
+        handle: asyncio.TimerHandle
+
+        def requeue() -> None:
+            self._timers.discard(handle)
+            self._limiters[id(inflight.model)].queue.appendleft(inflight)
+            self.wake.set()
+
+        handle = asyncio.get_running_loop().call_later(pause, requeue)
+        self._timers.add(handle)
 
     def gave_up(self, inflight: InFlight, error: Exception) -> None:
         """Tell those who wait for a request that it failed."""
@@ -310,21 +326,3 @@ class Sender:
     def _tell(self, inflight: InFlight) -> None:
         del self.inflights[inflight.key]
         self._tell_waiters(inflight)
-
-    def _retry_later(self, inflight: InFlight, error: Exception) -> None:
-        """Queue a request again after a pause that doubles with each try, or as the server asks."""
-        doublings = min(inflight.tries - 1, MOST_DOUBLINGS)
-        pause = inflight.model.info.retry_delay * 2**doublings * self._random.uniform(0.5, 1.0)
-        if getattr(error, "cause", None) == "rate_limit":
-            pause = min(pause, LONGEST_LIMITED_PAUSE_SECONDS)
-        asked = getattr(error, "retry_after", None) or 0.0
-        pause = max(min(pause, MAX_PAUSE_SECONDS), min(asked, LONGEST_ASKED_SECONDS))
-        handle: asyncio.TimerHandle
-
-        def requeue() -> None:
-            self._timers.discard(handle)
-            self._limiters[id(inflight.model)].queue.appendleft(inflight)
-            self.wake.set()
-
-        handle = asyncio.get_running_loop().call_later(pause, requeue)
-        self._timers.add(handle)

@@ -87,9 +87,16 @@ class TaskSession:
     def resume(self) -> Sequence[Request] | None:
         """Run the step to its next wave; `None` means that it has ended, with `outcome` set."""
         try:
-            if self.generator is None and not self._start():
-                return None
-            assert self.generator is not None
+            if self.generator is None:
+                try:
+                    value = self.job.start()
+                except StopIteration as error:
+                    # As inside a generator (PEP 479): it must not pass for a returned value.
+                    raise RuntimeError("the step raised StopIteration") from error
+                if not inspect.isgenerator(value):
+                    self._ended(value, None)
+                    return None
+                self.generator = value
             payload, self._payload = self._payload, None
             if isinstance(payload, Exception):
                 yielded = self.generator.throw(payload)
@@ -113,23 +120,10 @@ class TaskSession:
         )
         return None
 
-    def _start(self) -> bool:
-        """Start the step; `False` when it had nothing to ask."""
-        try:
-            value = self.job.start()
-        except StopIteration as error:
-            # As inside a generator (PEP 479): it must not pass for a returned value.
-            raise RuntimeError("the step raised StopIteration") from error
-        if inspect.isgenerator(value):
-            self.generator = value
-            return True
-        self._ended(value, None)
-        return False
-
     def ask(self, keys: Sequence[str]) -> bool:
         """Note the wave that the step waits for; return whether it is new, not a repetition.
 
-        A wave that contradicts the history fails the cursor.
+        A wave that contradicts the history fails the task.
         """
         end = self.position + len(keys)
         self.wave, self.received = tuple(keys), {}

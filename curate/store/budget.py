@@ -135,7 +135,15 @@ class Budget:
             )
             return BudgetRefusal(reached, final=True)
         if self._ceiling is not None and settled + reserved + bound > self._ceiling:
-            return BudgetRefusal(self._out_of_money(settled, reserved, bound), final=False)
+            enough = math.ceil((settled + reserved + bound) / PICO * 100) / 100
+            reached = CeilingReached(
+                f"the ceiling of ${_plain(self.max_cost)} (--max-cost) is reached: {usd(settled)} "
+                f"spent and {usd(reserved)} reserved by attempts whose bill is unknown, in this "
+                f"run so far; the next request may cost up to {usd(bound)}. Raise --max-cost (to "
+                f"{enough:.2f} or more) and run the same command again; nothing that was answered "
+                "is asked again"
+            )
+            return BudgetRefusal(reached, final=False)
         return None
 
     def cancel(self, connection: sqlite3.Connection, bound: int, *, retry: bool) -> None:
@@ -183,15 +191,6 @@ class Budget:
         changes = ", ".join(f"{name} = {name} + ?" for name in amounts)
         sql = f"UPDATE spending SET {changes} WHERE run = ?"
         connection.execute(sql, (*amounts.values(), self.run_id))
-
-    def _out_of_money(self, settled: int, reserved: int, bound: int) -> CeilingReached:
-        enough = math.ceil((settled + reserved + bound) / PICO * 100) / 100
-        return CeilingReached(
-            f"the ceiling of ${_plain(self.max_cost)} (--max-cost) is reached: {usd(settled)} "
-            f"spent and {usd(reserved)} reserved by attempts whose bill is unknown, in this run so "
-            f"far; the next request may cost up to {usd(bound)}. Raise --max-cost (to {enough:.2f} "
-            "or more) and run the same command again; nothing that was answered is asked again"
-        )
 
 
 def tally_of(store: Store, run_id: str) -> Spent:

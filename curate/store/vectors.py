@@ -154,7 +154,10 @@ class Vectors:
         width = self.width(places)
         for start in range(0, len(places), _BLOCK):
             yield self.read(places[start : start + _BLOCK], width)
-            self._let_go()
+            if hasattr(mmap, "MADV_DONTNEED"):
+                with self._lock:
+                    for data, _ in self._maps.values():
+                        data.madvise(mmap.MADV_DONTNEED)
 
     def _segment(self, number: int) -> VectorSegment:
         if number not in self._known:
@@ -189,13 +192,6 @@ class Vectors:
             f"choose another store with --store, or delete {self.folder} and run 'curate store gc' "
             "(its texts will be encoded again)"
         )
-
-    def _let_go(self) -> None:
-        if not hasattr(mmap, "MADV_DONTNEED"):
-            return
-        with self._lock:
-            for data, _ in self._maps.values():
-                data.madvise(mmap.MADV_DONTNEED)
 
     # -- writing ----------------------------------------------------------------------------------
 

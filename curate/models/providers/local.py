@@ -84,7 +84,9 @@ def embedded_model() -> Path:
 
 def model_folder() -> Path:
     """Return the folder with the model as safetensors; made once, in the user's cache."""
-    folder = _cache() / f"{NAME}-{VERSION}"
+    base = os.environ.get("XDG_CACHE_HOME")
+    cache = (Path(base) if base else Path.home() / ".cache") / "curate"
+    folder = cache / f"{NAME}-{VERSION}"
     if (folder / "config.json").is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -100,11 +102,6 @@ def model_folder() -> Path:
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "curate"
 
 
 def _convert(file: Path, folder: Path) -> None:

@@ -25,6 +25,8 @@ from curate.models.providers.scripted import FAULTS, identity_line
 
 OPTIONS = ("of",)
 Place = tuple[str, int]
+# Fields of a reply that a line names only where they hold something.
+_LISTS = ("values", "cut", "logprobs")
 
 
 class Recorder:
@@ -47,12 +49,11 @@ class Recorder:
         if known := self._known.get((key, attempt)):
             if "fault" in known:
                 raise PermanentFault(known["message"])
+            lists: dict[str, Any] = {name: tuple(known.get(name, ())) for name in _LISTS}
             return Reply(
                 text=known["reply"],
                 finish_reason=known["finish_reason"],
-                values=tuple(known.get("values", ())),
-                cut=tuple(known.get("cut", ())),
-                logprobs=tuple(known.get("logprobs", ())),
+                **lists,
                 **known["usage"],
             )
         try:
@@ -65,7 +66,11 @@ class Recorder:
             self._unanswered[key, attempt] = error
             raise
         self._unanswered.pop((key, attempt), None)
-        self._append({"when": {"key": key}, "attempt": attempt, **_of_reply(reply)})
+        line = {"when": {"key": key}, "attempt": attempt, "reply": reply.text}
+        line["finish_reason"] = reply.finish_reason
+        line |= {name: list(getattr(reply, name)) for name in _LISTS if getattr(reply, name)}
+        used = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
+        self._append({**line, "usage": used})
         return reply
 
     async def close(self) -> None:
@@ -149,15 +154,3 @@ def _of_fault(place: Place, cause: str, message: str) -> dict[str, Any]:
 
 def _encoded(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-
-
-def _of_reply(reply: Reply) -> dict[str, Any]:
-    line: dict[str, Any] = {"reply": reply.text, "finish_reason": reply.finish_reason}
-    if reply.values:
-        line["values"] = list(reply.values)
-    if reply.cut:
-        line["cut"] = list(reply.cut)
-    if reply.logprobs:
-        line["logprobs"] = list(reply.logprobs)
-    used = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
-    return {**line, "usage": used}

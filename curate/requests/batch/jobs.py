@@ -114,12 +114,12 @@ class BatchJobs:
             "(SELECT COUNT(*) FROM batch_lines WHERE job = name) "
             "FROM batch_jobs AS jobs LEFT JOIN batch_history ON job = name"
         )
-        found = [
-            JobStatus(
-                name, model, _state(file, sent, remote), remote, made, None, all_ or left, left
-            )
-            for name, model, file, sent, remote, made, all_, left in self._store.read(sql)
-        ]
+        found = []
+        for name, model, file, sent, remote, made, requests, left in self._store.read(sql):
+            state = "written down" if file is None else "uploaded"
+            state = "being made" if sent is not None else state
+            state = "at the provider" if remote is not None else state
+            found.append(JobStatus(name, model, state, remote, made, None, requests or left, left))
         sql = (
             "SELECT job, model, 'settled', remote, made_at, ended_at, requests, 0 "
             "FROM batch_history WHERE ended_at IS NOT NULL"
@@ -166,15 +166,6 @@ class BatchJobs:
         sql = f"UPDATE batch_jobs SET {changes} WHERE name = ?"
         values = (*known.values(), name)
         await self._store.commit(lambda connection: connection.execute(sql, values).rowcount)
-
-
-def _state(file: str | None, sent_at: float | None, remote: str | None) -> str:
-    """Return how far an open job is known to have come."""
-    if remote is not None:
-        return "at the provider"
-    if sent_at is not None:
-        return "being made"
-    return "written down" if file is None else "uploaded"
 
 
 def warn_of_others(store: Store, models: Mapping[str, Model]) -> None:

@@ -46,11 +46,11 @@ class RequestOwner(Protocol):
         ...
 
     def resolved(self, inflight: InFlight, reply: Reply, attempt: int) -> None:
-        """Tell those who wait for a flight its reply."""
+        """Tell those who wait for a request its reply."""
         ...
 
     def gave_up(self, inflight: InFlight, error: Exception) -> None:
-        """Tell those who wait for a flight that it failed."""
+        """Tell those who wait for a request that it failed."""
         ...
 
     def stop(self, reason: BaseException) -> None:
@@ -59,7 +59,7 @@ class RequestOwner(Protocol):
 
 
 class BatchPoller:
-    """The jobs of one model that this process follows; `flights` are those of each, by key."""
+    """The jobs of one model that this process follows; `inflights` holds the requests of each."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class BatchPoller:
         self._refusals = 0
 
     def join(self, name: str, inflights: dict[str, InFlight], *, fresh: bool) -> None:
-        """Follow a job for the sake of `flights`; `fresh` where it was written down just now."""
+        """Follow a job for the sake of `inflights`; `fresh` where it was written down just now."""
         if name in self.inflights:
             self.inflights[name].update(inflights)
             return
@@ -115,7 +115,17 @@ class BatchPoller:
                     pause = REFUSED_SECONDS * 2 ** (self._refusals - 1)
                     await self._idle(min(pause, LONGEST_REFUSED_SECONDS))
         except asyncio.CancelledError:
-            self._say_where(name)
+            if (job := self._jobs.read(name)) is not None:
+                at, count = self._server.base_url, self._jobs.count(name)
+                if job.remote is None:
+                    _log.warning(
+                        "a batch job of %d requests waits to be submitted to %s", count, at
+                    )
+                else:
+                    _log.warning(
+                        "batch job %s (%d requests) goes on at %s; the same command collects it",
+                        job.remote, count, at,
+                    )  # fmt: skip
             raise
         finally:
             del self.inflights[name]
@@ -157,7 +167,7 @@ class BatchPoller:
         return remote
 
     async def _collected(self, job: BatchJob, remote: Remote) -> list[InFlight]:
-        """Settle every line of a job; return the flights that another job has to take."""
+        """Settle every line of a job; return the requests that another job has to take."""
         inflights, failed = self.inflights[job.name], 0
         again: list[InFlight] = []
         while True:
@@ -188,7 +198,7 @@ class BatchPoller:
     def _resolve(
         self, settled_lines: Sequence[LineOutcome], inflights: dict[str, InFlight]
     ) -> list[InFlight]:
-        """Tell those who wait what lines came to; return the flights that are to be sent again."""
+        """Tell those who wait what lines came to; return the requests that are to be sent again."""
         again: list[InFlight] = []
         for one in settled_lines:
             inflight = inflights.pop(one.line.key, None)
@@ -232,16 +242,3 @@ class BatchPoller:
             "the provider, and the same command, with the same key, looks for it again"
             + (advice if isinstance(fault, Missing) else "")
         )
-
-    def _say_where(self, name: str) -> None:
-        job = self._jobs.read(name)
-        if job is None:
-            return
-        count, where = self._jobs.count(name), self._server.base_url
-        if job.remote is None:
-            _log.warning("a batch job of %d requests waits to be submitted to %s", count, where)
-        else:
-            _log.warning(
-                "batch job %s (%d requests) goes on at %s; the same command collects it",
-                job.remote, count, where,
-            )  # fmt: skip

@@ -16,7 +16,7 @@ from curate.engine.options import DEFAULT_STORE
 
 # Below this, a run of a few million rows may not fit.
 LITTLE_ROOM = 2 << 30
-SHOWN = ("curate-align", "numpy", "pyarrow", "numba", "pandas", "datasets", "aiohttp", "torch")
+SHOWN = ("curate-align", "numpy", "pyarrow", "numba", "pandas", "datasets", "aiohttp")
 OK, OFF, LOOK, BROKEN = "ok", "off", "look", "broken"
 Finding = tuple[str, str, str]
 
@@ -49,9 +49,10 @@ def _versions() -> Iterator[Finding]:
     yield OK, "python", f"{sys.version.split()[0]} ({sys.executable})"
     for name in SHOWN:
         found = _version(name)
-        # Only the models that run in this process need it.
-        needed = name != "torch"
-        yield OK if found or not needed else BROKEN, name, found or "not installed"
+        yield OK if found else BROKEN, name, found or "not installed"
+    # Only what computes in this process needs it.
+    torch = _version("torch")
+    yield OK if torch else OFF, "torch", torch or "not installed; part of the extras below"
 
 
 def _extras() -> Iterator[Finding]:
@@ -61,14 +62,18 @@ def _extras() -> Iterator[Finding]:
 
     from curate.system.package_data import install_command
 
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[str, dict[str, None]] = {}
     for requirement in requires("curate-align") or ():
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        package = re.match(r"[\w.-]+", requirement)
+        package = re.match(r"([\w.-]+)(?:\[([^\]]*)\])?", requirement)
         if extra and package:
-            wanted.setdefault(extra.group(1), []).append(package.group())
+            # `all` is other extras of this package, which come before it here or after.
+            own = package[1] == "curate-align"
+            names = package[2].split(",") if own and package[2] else [package[1]]
+            wanted.setdefault(extra[1], {}).update(dict.fromkeys(names))
     for name, packages in wanted.items():
-        absent = [package for package in packages if _version(package) is None]
+        needed = dict.fromkeys(p for found in packages for p in wanted.get(found, [found]))
+        absent = [package for package in needed if _version(package) is None]
         said = f"needs {', '.join(absent)}: {install_command(name)}"
         yield OFF if absent else OK, f"extra {name}", said if absent else "installed"
 

@@ -84,6 +84,8 @@ def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:
         lines.append(f"source: {step['source']}")
     if step["extra"]:
         lines.append(f"needs:  {install_command(step['extra'])}")
+    if any(field["name"] == "encoder" for field in step["fields"]):
+        lines.append(f"needs:  for the default encoder: {install_command('local')}")
     default = next((f["default"] for f in step["fields"] if f["name"] == "prompt"), None)
     if isinstance(default, str):
         lines += _prompt(default)

@@ -152,7 +152,8 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 def require_packages(cls: type[Step]) -> None:
     """Raise `MissingExtra`, with the command that helps, when a step's packages are not here."""
-    absent = [name for name in cls.packages if _is_missing(name)]
+    # The top level only: looking for `a.b` would import `a`.
+    absent = [n for n in cls.packages if importlib.util.find_spec(n.partition(".")[0]) is None]
     if not absent:
         return
     command = install_command(cls.extra) if cls.extra else f"pip install {' '.join(absent)}"
@@ -160,11 +161,6 @@ def require_packages(cls: type[Step]) -> None:
         f"needs {', '.join(absent)}, which is not installed; install it with: {command}",
         step=cls.name,
     )
-
-
-def _is_missing(package: str) -> bool:
-    # The top level only: looking for `a.b` would import `a`.
-    return importlib.util.find_spec(package.partition(".")[0]) is None
 
 
 def kind_of(cls: type[Step]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from curate.kernels.arrays.nearest import NearestKept
+from curate.kernels.arrays.duplicates import NearestKept
 from curate.kernels.vectors.all_pairs import BLOCK
 from curate.kernels.vectors.low_precision import Prefilter, prepared, screen_for
 from curate.kernels.vectors.unit_vectors import UnitVectors

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.kernels.arrays.leaks import not_leaked
-from curate.kernels.arrays.nearest import NearestKept
+from curate.kernels.arrays.duplicates import NearestKept, not_leaked
 from curate.kernels.vectors.all_pairs import Neighbours, neighbours
 from curate.kernels.vectors.cache import derived, derived_file
 from curate.kernels.vectors.cross_dataset import closest_other

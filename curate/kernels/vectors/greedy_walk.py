@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from curate.kernels.arrays.nearest import NearestKept
+from curate.kernels.arrays.duplicates import NearestKept
 from curate.kernels.vectors.all_pairs import BLOCK, BYTES_PER_PAIR, Neighbours
 from curate.kernels.vectors.ivf_index import IVFIndex
 from curate.kernels.vectors.low_precision import Prefilter, prepared, screen_for

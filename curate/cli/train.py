@@ -14,8 +14,8 @@ from curate.cli.flags import Debug
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
-    from curate.train.pace import Listener, Progress
-    from curate.train.session import Prepared
+    from curate.train.job import Prepared
+    from curate.train.pace import Listener, TrainingProgress
 
 
 def methods_that_begin(incomplete: str) -> list[str]:
@@ -86,10 +86,11 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Train a model on a run or a file: SFT, DPO, reward models, KTO, reinforcement."""
-    from curate.train.check import described
     from curate.train.describe import summary_text
-    from curate.train.session import Job, prepare, train
+    from curate.train.job import Job
+    from curate.train.preflight import described
     from curate.train.settings import method_called, settings_for
+    from curate.train.training import prepare, train
 
     if output is None and not check_only:
         raise UsageError("name the folder of the trained model: -o DIR (or add --check-only)")
@@ -111,7 +112,7 @@ def command(
 
 
 def _figures(prepared: Prepared) -> str:
-    from curate.train.check import memory_text
+    from curate.train.preflight import memory_text
 
     figures, memory = prepared.checked.figures, prepared.checked.memory
     if not figures:
@@ -136,7 +137,7 @@ def _shown() -> Iterator[Listener]:
 
     live, last = sys.stderr.isatty(), time.monotonic()
 
-    def listener(progress: Progress) -> None:
+    def listener(progress: TrainingProgress) -> None:
         nonlocal last
         now = time.monotonic()
         if live:
@@ -150,7 +151,7 @@ def _shown() -> Iterator[Listener]:
         typer.echo(err=True)
 
 
-def progress_text(progress: Progress) -> str:
+def progress_text(progress: TrainingProgress) -> str:
     """Return step, loss or reward, speed and the time left in one line."""
     from curate.cli.progress import clock
 

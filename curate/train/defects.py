@@ -10,7 +10,7 @@ from curate.kernels.text.phrase_lists import listed_search
 from curate.row import Message, Row, canonical_bytes, digest
 from curate.train.chat import Chat, TemplateRefused, rendering_options, turns_for
 from curate.train.data import TrainingData, columns_of, extras, prompt_key
-from curate.train.examples import Example, Problem, answers_of
+from curate.train.examples import Defect, Example, answers_of
 from curate.train.settings import Method
 
 # Columns that mean something to some method.
@@ -35,40 +35,40 @@ class Seen:
         self.rows, self.pairs = set(), set()
 
 
-def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[Problem]:
+def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[Defect]:
     """Yield what is wrong with a row, alone and beside those before it."""
     yield from _repeats(row, seen)
     yield from _texts(row, chat)
     last = row.messages[-1].role if row.kind == "sft" and row.messages else "assistant"
     if last != "assistant" and not method.online:
-        yield Problem("ends_with_user", f"its last turn is the {last}'s")
+        yield Defect("ends_with_user", f"its last turn is the {last}'s")
     if row.kind == "preference" and not method.online:
         yield from _pair(row, seen)
     tools = extras(row).get("tools")
     if tools and "null" in (tools if isinstance(tools, str) else json.dumps(tools)):
-        yield Problem("tool_nulls")
+        yield Defect("tool_nulls")
 
 
-def _repeats(row: Row, seen: Seen) -> Iterator[Problem]:
+def _repeats(row: Row, seen: Seen) -> Iterator[Defect]:
     own = digest(canonical_bytes(row.kind, row.fields))
     if own in seen.rows:
-        yield Problem("duplicates")
+        yield Defect("duplicates")
     seen.rows.add(own)
     prompt = digest(prompt_key(row).encode())
     if seen.held_out and prompt in seen.prompts:
-        yield Problem("overlap")
+        yield Defect("overlap")
     elif not seen.held_out:
         seen.prompts.add(prompt)
 
 
-def _texts(row: Row, chat: Chat) -> Iterator[Problem]:
+def _texts(row: Row, chat: Chat) -> Iterator[Defect]:
     turns = list(_messages(row))
     texts = [turn.content for turn in turns]
     found = next((t for t in chat.control_tokens if any(t in text for text in texts)), None)
     if found is not None:
-        yield Problem("control_tokens", f"it holds {found}")
+        yield Defect("control_tokens", f"it holds {found}")
     if any(turn.parts for turn in turns) and (lost := _lost_parts(row, chat)):
-        yield Problem("parts_dropped", lost)
+        yield Defect("parts_dropped", lost)
 
 
 def _messages(row: Row) -> Iterator[Message]:
@@ -116,21 +116,21 @@ def _media(turn: Message) -> str:
     return next((str(kind) for kind in kinds if kind != "text"), "")
 
 
-def _pair(row: Row, seen: Seen) -> Iterator[Problem]:
+def _pair(row: Row, seen: Seen) -> Iterator[Defect]:
     if not row.prompt:
-        yield Problem("prompts_differ")
+        yield Defect("prompts_differ")
     if not _said(row.chosen) or not _said(row.rejected):
-        yield Problem("empty_side")
+        yield Defect("empty_side")
     elif row.chosen == row.rejected:
-        yield Problem("equal_pair")
+        yield Defect("equal_pair")
     order = digest(repr((row.prompt, row.chosen, row.rejected)).encode())
     if digest(repr((row.prompt, row.rejected, row.chosen)).encode()) in seen.pairs:
-        yield Problem("contradictory_pairs")
+        yield Defect("contradictory_pairs")
     seen.pairs.add(order)
     if listed_search("refusal").count(row.response) and not listed_search("refusal").count(
         " ".join(turn.content for turn in row.rejected)
     ):
-        yield Problem("refusal_chosen")
+        yield Defect("refusal_chosen")
 
 
 def _said(answer: Sequence[Message]) -> bool:

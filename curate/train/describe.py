@@ -11,16 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from curate.row import printable
 from curate.system.posix import write_atomically
-from curate.train.check import memory_text
-
-if TYPE_CHECKING:
-    from curate.train.session import Job, Prepared
+from curate.train.job import Job, Prepared
+from curate.train.preflight import memory_text
 
 _SAMPLE_TOKENS = 64
 # Of the last lines of a history, what says how training went.

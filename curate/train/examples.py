@@ -14,7 +14,7 @@ from curate.errors import UsageError
 from curate.row import Message, Row
 from curate.train.chat import Chat, TemplateRefused, Tokens, rendering_options, turns_for
 from curate.train.data import extras, prompt_turns
-from curate.train.settings import Method, Settings
+from curate.train.settings import Method, TrainingSettings
 
 # The words by which an answer is asked for, in Chain of Hindsight and in conditioned cloning.
 WANTED, UNWANTED = "Give a good answer.", "Give a bad answer."
@@ -35,7 +35,7 @@ class Example(NamedTuple):
     prompt_length: int = 0
 
 
-class Problem(NamedTuple):
+class Defect(NamedTuple):
     """What is wrong with a row: the code of `findings.yaml`, and a detail."""
 
     code: str
@@ -97,10 +97,10 @@ def _hindsight(
 
 
 def example_of(
-    row: Row, chat: Chat, method: Method, settings: Settings
-) -> tuple[Example | None, list[Problem]]:
+    row: Row, chat: Chat, method: Method, settings: TrainingSettings
+) -> tuple[Example | None, list[Defect]]:
     """Return a row as an example, and what is wrong with it; no example where nothing is left."""
-    problems: list[Problem] = []
+    problems: list[Defect] = []
     try:
         options = rendering_options(extras(row))
         if method.online:
@@ -110,12 +110,12 @@ def example_of(
             for prompt, answer in conversations(row, method)
         ]
     except (TemplateRefused, json.JSONDecodeError) as refused:
-        return None, [Problem("template_refuses", str(refused))]
+        return None, [Defect("template_refuses", str(refused))]
     answers, scores = tuple(encoded), _scores_of(row)
     if not answers or (scores and len(set(scores)) < 2):
-        return None, [Problem("too_few_answers")]
+        return None, [Defect("too_few_answers")]
     if any(not tokens.supervised for tokens in answers):
-        return None, [Problem("no_answer", "no turn of the assistant is there to learn")]
+        return None, [Defect("no_answer", "no turn of the assistant is there to learn")]
     cut = _cut(answers, method, settings, problems)
     if cut is None:
         return None, problems
@@ -136,24 +136,24 @@ def example_of(
 
 
 def _asked(
-    row: Row, chat: Chat, settings: Settings, options: Mapping[str, Any]
-) -> tuple[Example | None, list[Problem]]:
+    row: Row, chat: Chat, settings: TrainingSettings, options: Mapping[str, Any]
+) -> tuple[Example | None, list[Defect]]:
     """Return what reinforcement starts from: a prompt, as turns and as tokens."""
     turns = turns_for(prompt_turns(row))
     if not turns or not any(turn["content"] for turn in turns):
-        return None, [Problem("no_answer", "its prompt is empty")]
+        return None, [Defect("no_answer", "its prompt is empty")]
     text = chat.render(turns, ask=True, **options)
     length = len(chat.tokenizer(text, add_special_tokens=False)["input_ids"])
     example = Example(row.id, (), turns=tuple(turns), options=options, prompt_length=length)
     problems = []
     if length >= settings.max_length:
-        problems.append(Problem("prompt_over_limit", f"{length:,} tokens"))
+        problems.append(Defect("prompt_over_limit", f"{length:,} tokens"))
         return None, problems
     return example, problems
 
 
 def _cut(
-    answers: tuple[Tokens, ...], method: Method, settings: Settings, problems: list[Problem]
+    answers: tuple[Tokens, ...], method: Method, settings: TrainingSettings, problems: list[Defect]
 ) -> tuple[Tokens, ...] | None:
     """Return answers within the length allowed, or `None` for a row that has none left."""
     limit = settings.max_length
@@ -163,16 +163,16 @@ def _cut(
     longest = f"{max(len(tokens.ids) for tokens in answers):,} tokens"
     if max(tokens.prompt_length for tokens in answers) >= limit:
         single = len(answers) == 1 and method.name in ("sft", "cloning")
-        problems.append(Problem("answer_cut_off" if single else "prompt_over_limit", longest))
+        problems.append(Defect("answer_cut_off" if single else "prompt_over_limit", longest))
         return None
     # A reward is read at the last token, which a cut one does not have.
     if settings.too_long == "drop" or method.name == "reward":
-        problems.append(Problem("too_long_left_out", longest))
+        problems.append(Defect("too_long_left_out", longest))
         return None
-    problems.append(Problem("end_cut", longest))
+    problems.append(Defect("end_cut", longest))
     cut = tuple(tokens.cut(limit) for tokens in answers)
     if len(cut) > 1 and cut[0].ids == cut[1].ids and answers[0].ids != answers[1].ids:
-        problems.append(Problem("equal_when_cut", longest))
+        problems.append(Defect("equal_when_cut", longest))
     return cut
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 
-class Progress(NamedTuple):
+class TrainingProgress(NamedTuple):
     """Steps done and to do, speed, seconds left (where they can be told), and the last metrics."""
 
     step: int
@@ -16,7 +16,7 @@ class Progress(NamedTuple):
     metrics: Mapping[str, float]
 
 
-Listener = Callable[[Progress], None]
+Listener = Callable[[TrainingProgress], None]
 
 
 class Pace:
@@ -25,9 +25,11 @@ class Pace:
     def __init__(self, clock: Callable[[], float], step: int = 0) -> None:
         self._clock, self._began, self._first = clock, clock(), step
 
-    def at(self, step: int, steps: int, tokens: float, metrics: Mapping[str, float]) -> Progress:
+    def at(
+        self, step: int, steps: int, tokens: float, metrics: Mapping[str, float]
+    ) -> TrainingProgress:
         """Return the progress after `step` of `steps`, `tokens` of which were read since."""
         seconds = max(self._clock() - self._began, 1e-9)
         done = step - self._first
         left = seconds / done * (steps - step) if done else None
-        return Progress(step, steps, tokens / seconds, left, dict(metrics))
+        return TrainingProgress(step, steps, tokens / seconds, left, dict(metrics))

@@ -12,7 +12,7 @@ import copy
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +21,12 @@ from curate.row import seed_of
 from curate.train import losses
 from curate.train.chat import Chat
 from curate.train.examples import Example
-from curate.train.faults import NotFinite, last_checkpoint
+from curate.train.interruptions import NotFinite, last_checkpoint
+from curate.train.job import Job, Prepared
 from curate.train.pace import Listener, Pace
 from curate.train.rewards import Reward, reward_called
-from curate.train.settings import Settings
+from curate.train.settings import TrainingSettings
 from curate.train.weights import load_model, with_adapter
-
-if TYPE_CHECKING:
-    from curate.train.session import Job, Prepared
 
 _CLIP_NORM = 1.0
 
@@ -106,7 +104,7 @@ def token_log_probs(logits: Tensor, ids: Tensor, length: int) -> Tensor:
 class Sampler:
     """Sample answers to prompts, and score them."""
 
-    def __init__(self, chat: Chat, reward: Reward, settings: Settings, device: str) -> None:
+    def __init__(self, chat: Chat, reward: Reward, settings: TrainingSettings, device: str) -> None:
         self._chat, self._reward, self._settings, self._device = chat, reward, settings, device
 
     def roll_out(
@@ -182,7 +180,7 @@ def until_end(answers: Tensor, end: int) -> Tensor:
 
 
 def passes(
-    policy: Policy, rollout: Rollout, settings: Settings, optimizer: Any, seed: int
+    policy: Policy, rollout: Rollout, settings: TrainingSettings, optimizer: Any, seed: int
 ) -> dict[str, float]:
     """Pass over sampled answers in small batches, and return the mean losses."""
     loss, length = settings.loss, rollout.mask.shape[1]

@@ -94,7 +94,7 @@ class Generation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TrainingSettings:
     """A training run's settings; `from_file` fills in a method's defaults."""
 
     learning_rate: float
@@ -127,7 +127,9 @@ class Settings:
 _GROUPS = {"adapter": Adapter, "generation": Generation}
 
 
-def settings_for(method: Method, file: str | Path | None = None, **changes: Any) -> Settings:
+def settings_for(
+    method: Method, file: str | Path | None = None, **changes: Any
+) -> TrainingSettings:
     """Return the settings of a run: defaults of the method, what `file` says, then `changes`.
 
     Raises:
@@ -151,14 +153,16 @@ def settings_for(method: Method, file: str | Path | None = None, **changes: Any)
     return dataclasses.replace(settings, learning_rate=rate)
 
 
-def _settings(values: Mapping[str, Any]) -> Settings:
+def _settings(values: Mapping[str, Any]) -> TrainingSettings:
     made = {}
     for name, value in values.items():
         if name in _GROUPS:
             # `adapter: lora` is short for `adapter: {kind: lora}`.
             value = {"kind": value} if isinstance(value, str) else value or {}
             made[name] = _GROUPS[name](**_fitted(_GROUPS[name], value, name))
-    return Settings(**_fitted(Settings, {k: v for k, v in values.items() if k not in made}), **made)
+    return TrainingSettings(
+        **_fitted(TrainingSettings, {k: v for k, v in values.items() if k not in made}), **made
+    )
 
 
 def _fitted(cls: type[Any], values: Mapping[str, Any], group: str = "") -> dict[str, Any]:
@@ -176,7 +180,7 @@ def _fitted(cls: type[Any], values: Mapping[str, Any], group: str = "") -> dict[
     return fitted
 
 
-def check_settings(method: Method, settings: Settings) -> None:
+def check_settings(method: Method, settings: TrainingSettings) -> None:
     """Raise `FieldProblem` for values that are not allowed, or do not go together."""
     unknown = set(settings.loss) - set(method.defaults["loss"]) - {"weights"}
     if unknown:

@@ -37,10 +37,10 @@ from curate.train import losses
 from curate.train.chat import IGNORED, Chat
 from curate.train.collate import ANSWER_COLUMNS, Answers, Marked, Sequences, dataset_of
 from curate.train.examples import Example
-from curate.train.faults import NotFinite
+from curate.train.interruptions import NotFinite
 from curate.train.losses import Pairs
-from curate.train.memory import checkpoints
-from curate.train.settings import Method, Settings
+from curate.train.memory_estimate import checkpoints
+from curate.train.settings import Method, TrainingSettings
 from curate.train.weights import peft_config
 
 # Methods that are not here (lists of answers, hindsight, cloning) run on SFT's configuration.
@@ -320,19 +320,19 @@ def own_pair_loss(loss: Mapping[str, Any], *, soft: bool) -> tuple[str | None, f
     return None, 0.0
 
 
-class Inputs(NamedTuple):
+class TrainerInputs(NamedTuple):
     """What a trainer is built from."""
 
     model: Any
     chat: Chat
     method: Method
-    settings: Settings
+    settings: TrainingSettings
     examples: Sequence[Example]
     held_out: Sequence[Example]
     device: str
 
 
-def config_for(given: Inputs, folder: str) -> Any:
+def config_for(given: TrainerInputs, folder: str) -> Any:
     """Return TRL's configuration; `trl:` of the settings comes last, and wins."""
     settings, method = given.settings, given.method
     values: dict[str, Any] = {
@@ -371,7 +371,9 @@ def config_for(given: Inputs, folder: str) -> Any:
         ) from error
 
 
-def _values_of(method: Method, settings: Settings, examples: Sequence[Example]) -> dict[str, Any]:
+def _values_of(
+    method: Method, settings: TrainingSettings, examples: Sequence[Example]
+) -> dict[str, Any]:
     """Return what one method's configuration has and the others do not."""
     loss, generation = settings.loss, settings.generation
     if method.name == "dpo":
@@ -430,7 +432,9 @@ def class_weights(examples: Sequence[Example], loss: Mapping[str, Any]) -> tuple
     return tuple(1.0 if value is None else float(value) for value in given)  # type: ignore[return-value]
 
 
-def trainer_for(given: Inputs, folder: str, *, reward: Any = None, callbacks: Any = ()) -> Any:
+def trainer_for(
+    given: TrainerInputs, folder: str, *, reward: Any = None, callbacks: Any = ()
+) -> Any:
     """Return the trainer of a method, ready to train."""
     method, settings = given.method, given.settings
     pad = given.chat.tokenizer.pad_token_id

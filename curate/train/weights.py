@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import StoppedShort, UsageError
-from curate.train.settings import Adapter, Method, Settings
+from curate.train.settings import Adapter, Method, TrainingSettings
 
 _GIVEN: dict[str, Any] = {"trust_remote_code": False}
 
@@ -67,7 +67,7 @@ def load_config(where: str) -> Any:
         return AutoConfig.from_pretrained(where, **_GIVEN)
 
 
-def load_model(where: str, method: Method, settings: Settings, device: str) -> Any:
+def load_model(where: str, method: Method, settings: TrainingSettings, device: str) -> Any:
     """Return a model to be trained: one that writes, or one with a head for a reward."""
     import torch
     import transformers
@@ -92,7 +92,7 @@ def load_model(where: str, method: Method, settings: Settings, device: str) -> A
     return model
 
 
-def dtype_for(settings: Settings, device: str) -> Any:
+def dtype_for(settings: TrainingSettings, device: str) -> Any:
     """Return the precision in which weights are held.
 
     Those that are trained stay in float32, or small updates would be lost; frozen ones take half

@@ -104,7 +104,7 @@ def trainer(
     **changes: Any,
 ) -> Any:
     """Return a trainer of `count` rows, all of them held out as well, on a tiny model."""
-    from curate.train.trainers import Inputs, trainer_for
+    from curate.train.trainers import TrainerInputs, trainer_for
     from curate.train.watch import quietly, watch
 
     way = method_called(method)
@@ -115,7 +115,7 @@ def trainer(
     assert len(examples) == count
     if given is None:
         given = scorer() if method == "reward" else model()
-    inputs = Inputs(given, chat, way, settings, examples, examples, "cpu")
+    inputs = TrainerInputs(given, chat, way, settings, examples, examples, "cpu")
     with quietly():
         made = trainer_for(inputs, str(path), reward=reward)
     watch(made, None, patience=None)

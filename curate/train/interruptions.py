@@ -6,14 +6,11 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from curate.errors import CurateError, DiskFull, StoppedShort
 from curate.system.posix import no_room
-from curate.train.memory import Memory, gigabytes
-
-if TYPE_CHECKING:
-    from curate.train.session import Job
+from curate.train.job import Job
+from curate.train.memory_estimate import Memory, gigabytes
 
 # What torch and safetensors say of a full disk, and torch of memory; neither has errors of its own.
 _FULL = ("No space left", "os error 28", "PytorchStreamWriter failed", "iostream error")

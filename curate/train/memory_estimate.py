@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from curate.train.settings import Method, Settings
+from curate.train.settings import Method, TrainingSettings
 
 _ADAM, _FLOAT, _HALF = 8, 4, 2
 # Bytes per token and hidden unit that a layer keeps for its backward pass, in bfloat16.
@@ -51,7 +51,7 @@ def parameters_of(config: Any) -> int:
 
 
 def estimate(
-    config: Any, method: Method, settings: Settings, answers: int, longest: int, device: str
+    config: Any, method: Method, settings: TrainingSettings, answers: int, longest: int, device: str
 ) -> Memory:
     """Return the memory that training takes.
 
@@ -85,7 +85,7 @@ def estimate(
     return Memory({name: int(value) for name, value in terms.items()}, available(device))
 
 
-def adapter_parameters(config: Any, settings: Settings) -> int:
+def adapter_parameters(config: Any, settings: TrainingSettings) -> int:
     """Return about how many parameters an adapter trains."""
     adapter, layers, hidden = settings.adapter, config.num_hidden_layers, config.hidden_size
     if adapter.kind in ("lora", "qlora"):
@@ -97,7 +97,7 @@ def adapter_parameters(config: Any, settings: Settings) -> int:
     return int(adapter.tokens * hidden * (2 * layers if adapter.kind == "prefix" else 1))
 
 
-def checkpoints(settings: Settings, device: str) -> bool:
+def checkpoints(settings: TrainingSettings, device: str) -> bool:
     """Tell whether activations are computed again rather than kept: on a GPU, as TRL does."""
     return device != "cpu" and settings.adapter.kind != "prefix"
 

@@ -11,47 +11,22 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from curate.errors import UsageError
 from curate.recipe.fields import plain
 from curate.row import canonical_bytes, seed_of
 from curate.system.posix import peak_memory_mb, write_atomically
 from curate.train.chat import Chat
-from curate.train.check import Checked, check, finding_record, with_memory
-from curate.train.data import TrainingData, hold_out, read_data
-from curate.train.faults import last_checkpoint, told_apart
-from curate.train.memory import estimate
+from curate.train.data import hold_out, read_data
+from curate.train.interruptions import last_checkpoint, told_apart
+from curate.train.job import Job, Prepared
+from curate.train.memory_estimate import estimate
 from curate.train.pace import Listener
-from curate.train.settings import Method, Settings, require_packages
+from curate.train.preflight import Checked, check, finding_record, with_memory
+from curate.train.settings import TrainingSettings, require_packages
 from curate.train.weights import load_config, load_model, load_tokenizer, merge, where_is
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained on what, and where it goes."""
-
-    method: Method
-    settings: Settings
-    data: str
-    model: str
-    out: Path
-    reward: str | None = None
-    shape: str | None = None
-    merge: bool = False
-    replace: bool = False
-
-
-class Prepared(NamedTuple):
-    """A job that was looked at: its rows, its template, and what the check found."""
-
-    data: TrainingData
-    chat: Chat
-    checked: Checked
-    where: str
-    device: str
 
 
 def prepare(job: Job) -> Prepared:
@@ -100,7 +75,7 @@ def _set_environment() -> None:
     datasets.disable_progress_bars()
 
 
-def _template(settings: Settings) -> str | None:
+def _template(settings: TrainingSettings) -> str | None:
     if settings.template is None:
         return None
     path = Path(settings.template)
@@ -210,7 +185,7 @@ def _train_with_trl(job: Job, prepared: Prepared, listener: Listener | None) -> 
     model = load_model(prepared.where, job.method, job.settings, prepared.device)
     reward = reward_called(job.reward, prepared.device) if job.reward else None
     checked = prepared.checked
-    inputs = trainers.Inputs(
+    inputs = trainers.TrainerInputs(
         model,
         prepared.chat,
         job.method,

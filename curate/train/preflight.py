@@ -19,8 +19,8 @@ from curate.train.chat import Chat, TemplateRefused
 from curate.train.data import TrainingData
 from curate.train.defects import Seen, inspect_row, inspect_table
 from curate.train.examples import Example, example_of
-from curate.train.memory import Memory, gigabytes
-from curate.train.settings import Method, Settings
+from curate.train.memory_estimate import Memory, gigabytes
+from curate.train.settings import Method, TrainingSettings
 
 _SHOWN = 3
 _GRAVITY = ("error", "warning", "note")
@@ -93,7 +93,7 @@ class Findings:
         return sorted(found, key=lambda finding: _GRAVITY.index(finding.severity))
 
 
-def check(data: TrainingData, chat: Chat, method: Method, settings: Settings) -> Checked:
+def check(data: TrainingData, chat: Chat, method: Method, settings: TrainingSettings) -> Checked:
     """Return what would go wrong in training `method` on `data`, and its rows as examples."""
     findings = Findings(method)
     if chat.template is None:

@@ -11,9 +11,9 @@ import pytest
 
 from curate.errors import UsageError
 from curate.train.chat import Chat
-from curate.train.check import Checked, check, described, kinds_of_finding, with_memory
 from curate.train.data import hold_out, read_data
-from curate.train.memory import Memory
+from curate.train.memory_estimate import Memory
+from curate.train.preflight import Checked, check, described, kinds_of_finding, with_memory
 from curate.train.settings import method_called, settings_for
 from tests.train.tiny import tokenizer
 

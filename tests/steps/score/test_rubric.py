@@ -12,6 +12,7 @@ from curate import Pipeline
 from curate.ask import Reply
 from curate.errors import RecipeError, UnusableReply
 from curate.prompts.replies.expected import expectation, expected_score
+from curate.row import Message
 from curate.steps.score.rubric import Rubric
 
 GOOD = '{"rationale": "Right and short.", "score": 8}'

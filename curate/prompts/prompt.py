@@ -36,7 +36,7 @@ _TAKEN = [name for name in dir(dict) if not name.startswith("_")]
 _TYPES = {str: "a text", int: "a whole number", list: "a list", dict: "a mapping"}
 
 
-class Item(NamedTuple):
+class PromptItem(NamedTuple):
     """One entry of a prompt's list: a principle, an exemplar, a persona.
 
     `id` is what ledgers call it; a template reads `values` as `item.NAME`.
@@ -70,9 +70,9 @@ class Prompt:
     optional: tuple[str, ...] = ()
     system: str | None = None
     schema: Mapping[str, Any] | None = None
-    items: tuple[Item, ...] = ()
+    items: tuple[PromptItem, ...] = ()
 
-    def item(self, id: str) -> Item:
+    def item(self, id: str) -> PromptItem:
         """Return the item of that id.
 
         Raises:
@@ -87,7 +87,7 @@ class Prompt:
     def render(self, **values: Any) -> Rendered:
         """Return the texts with `values` filled in, as they are: nothing in them is evaluated.
 
-        An `Item` among the values is seen as a mapping with its `id`. A template that uses `items`
+        An `PromptItem` among the values is seen as a mapping with its `id`. A template that uses `items`
         gets all of the file's, unless some are given.
         """
         missing = [name for name in self.variables if name not in values]
@@ -224,9 +224,9 @@ def _check_keys(head: Mapping[str, Any], path: Path) -> None:
                 raise RecipeError(f"'{key}' holds {wrong}, which are no names", file=str(path))
 
 
-def _items(given: list[Any], path: Path) -> tuple[Item, ...]:
+def _items(given: list[Any], path: Path) -> tuple[PromptItem, ...]:
     """Return the items of a prompt, each with an id of its own and the same fields."""
-    found: dict[str, Item] = {}
+    found: dict[str, PromptItem] = {}
     for number, one in enumerate(given, 1):
         where = f"front matter's item {number}"
         if not isinstance(one, dict) or not all(isinstance(v, str) for v in one.values()):
@@ -250,7 +250,7 @@ def _items(given: list[Any], path: Path) -> tuple[Item, ...]:
                 f"({list(fields)}), which are names and not {sorted(_TAKEN)}",
                 file=str(path),
             )
-        found[id_] = Item(id_, values)
+        found[id_] = PromptItem(id_, values)
     return tuple(found.values())
 
 
@@ -291,7 +291,7 @@ def _check_variables(prompt: Prompt, offset: int) -> None:
 
 
 def _shown_to_template(value: Any) -> Any:
-    if isinstance(value, Item):
+    if isinstance(value, PromptItem):
         return {"id": value.id, **value.values}
     if isinstance(value, list | tuple):
         return [_shown_to_template(one) for one in value]

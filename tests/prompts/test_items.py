@@ -7,7 +7,7 @@ import pytest
 
 from curate import Pipeline
 from curate.errors import RecipeError, UsageError
-from curate.prompts import Item, load
+from curate.prompts import PromptItem, load
 from curate.row import Row
 from curate.step import Filter, Scored
 
@@ -25,7 +25,7 @@ def written(tmp_path: Path, text: str) -> str:
 def test_one_item_is_rendered_as_its_fields(tmp_path: Path) -> None:
     prompt = load(written(tmp_path, HEAD + ITEMS + BODY))
     assert [item.id for item in prompt.items] == ["honest", "brief"]
-    assert prompt.item("brief") == Item("brief", {"text": "Say little."})
+    assert prompt.item("brief") == PromptItem("brief", {"text": "Say little."})
     text = prompt.render(answer="{{ no }}", item=prompt.item("brief")).text
     assert text == "Say little. (brief)\n{{ no }}"
     with pytest.raises(UsageError, match="no item 'kind': honest, brief"):

@@ -87,8 +87,8 @@ class Prompt:
     def render(self, **values: Any) -> Rendered:
         """Return the texts with `values` filled in, as they are: nothing in them is evaluated.
 
-        An `PromptItem` among the values is seen as a mapping with its `id`. A template that uses `items`
-        gets all of the file's, unless some are given.
+        A `PromptItem` among the values is seen as a mapping with its `id`. A template that uses
+        `items` gets all of the file's, unless some are given.
         """
         missing = [name for name in self.variables if name not in values]
         allowed = {*self.variables, *self.optional, *(("items",) if self.items else ())}

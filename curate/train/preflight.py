@@ -18,7 +18,7 @@ import yaml
 from curate.train.chat import Chat, TemplateRefused
 from curate.train.data import TrainingData
 from curate.train.defects import Seen, inspect_row, inspect_table
-from curate.train.examples import Example, example_of
+from curate.train.examples import Example, example_of, interleaved
 from curate.train.memory_estimate import Memory, gigabytes
 from curate.train.settings import Method, TrainingSettings
 
@@ -116,6 +116,9 @@ def check(data: TrainingData, chat: Chat, method: Method, settings: TrainingSett
     figures = figures_of(sides[0])
     if sides[0] and not method.online and figures["supervised_share"] < 0.01:
         findings.add("few_supervised", detail=f"{figures['supervised_share']:.2%}")
+    if method.name == "kto":
+        # Read in order, batches of a file sorted by label would hold one class.
+        sides[0] = interleaved(sides[0], settings.seed)
     return Checked(findings.all(), sides[0], sides[1], figures)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from curate.cli.completion import formats_that_begin, runs_that_begin, shapes_that_begin
-from curate.cli.flags import Debug
+from curate.cli.flags import Columns, Debug, wanted_shape
 from curate.errors import UsageError
 
 MOST_SHOWN = 5
@@ -63,6 +63,7 @@ def command(
             autocompletion=shapes_that_begin,
         ),
     ] = None,
+    columns: Columns = None,
     marks: Annotated[
         bool,
         typer.Option(
@@ -83,7 +84,7 @@ def command(
     elif marks:
         raise UsageError(f"--marks takes a run, whose steps marked rows; {source} is none")
     else:
-        _export_data(source, target, kind, shape)
+        _export_data(source, target, kind, wanted_shape(shape, columns))
 
 
 class _Target(NamedTuple):

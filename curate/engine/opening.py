@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from curate.errors import InputError, RecipeError, UsageError
 from curate.read import Inputs, open_inputs
 from curate.read.shapes import shape
+from curate.read.shapes.mapped import columns_shape
 from curate.recipe.fields import freeze
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ def _check_shapes(recipe: Recipe) -> None:
                 shape(wanted)
         except UsageError as error:
             raise recipe.error(("inputs", name, "shape"), str(error)) from None
+        columns = given.get("columns") if isinstance(given, Mapping) else None
+        try:
+            if columns is not None:
+                columns_shape(columns)
+        except UsageError as error:
+            raise recipe.error(("inputs", name, "columns"), str(error)) from None
 
 
 def _written(recipe: Recipe) -> bool:

@@ -15,7 +15,7 @@ from curate.step import Step
 
 KEYS = ("name", "inputs", "models", "encoders", "steps", "outputs", "seed")
 # What an input or an output may say of itself.
-_PLACE = ("path", "shape")
+_SOURCE, _PLACE = ("path", "shape", "columns"), ("path", "shape")
 _SHAPE = "a recipe is a mapping with `steps` and, if you like, " + ", ".join(
     key for key in KEYS if key != "steps"
 )
@@ -112,7 +112,7 @@ def _inputs(document: Document, value: Any) -> Any:
                 ("inputs", name),
                 f"inputs.{name} must be a path or a mapping with `path`, found {shown(source)}",
             )
-        _check_keys(document, ("inputs", name), source)
+        _check_keys(document, ("inputs", name), source, _SOURCE)
     if "path" in value and "shape" in value:
         raise document.error(
             ("inputs",),
@@ -131,14 +131,16 @@ def _outputs(document: Document, value: Mapping[str, Any]) -> Any:
                 ("outputs", kind),
                 f"outputs.{kind} must be a path or a mapping with `path`, found {shown(output)}",
             )
-        _check_keys(document, ("outputs", kind), output)
+        _check_keys(document, ("outputs", kind), output, _PLACE)
     return value
 
 
-def _check_keys(document: Document, path: tuple[str, ...], place: Any) -> None:
+def _check_keys(
+    document: Document, path: tuple[str, ...], place: Any, known: tuple[str, ...]
+) -> None:
     for key in place if isinstance(place, Mapping) else ():
-        if key not in _PLACE:
-            wrong = catalog.unknown("key", key, _PLACE)
+        if key not in known:
+            wrong = catalog.unknown("key", key, known)
             raise document.error((*path, key), f"{'.'.join(path)}: {wrong}")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
-from curate.read.shapes import alpaca, sharegpt
+from curate.read.shapes import alpaca
 from curate.read.shapes.record_fields import (
     dumps,
     extra_columns,
@@ -23,14 +23,13 @@ from curate.read.shapes.record_fields import (
     kind_of,
     listed,
     mark,
-    messages_of,
     number_of,
     only_turn,
     shared_turns,
-    turns_of,
     with_extra,
 )
 from curate.read.shapes.shape import Shape
+from curate.read.shapes.sides import side_from, side_to
 from curate.row import Candidate, Message, Record, Row
 
 if TYPE_CHECKING:
@@ -56,7 +55,6 @@ _LABELS: Mapping[str, bool] = _WANTED | _UNWANTED
 _ANSWERS = ("messages", "text", "response", "answer", "content", "output", "completion")
 _SCORES, _MODELS = ("score", "reward", "rating", "rank"), ("model", "generator", "model_name")
 Columns = Mapping[str, str | Sequence[str]]
-Side = tuple[tuple[Message, ...], str]
 
 
 def columns_shape(columns: Columns) -> str:
@@ -484,72 +482,3 @@ def _of(entry: Mapping[str, Any], names: Sequence[str]) -> Any:
     if name is None:
         return None
     return -entry[name] if name == "rank" and isinstance(entry[name], int | float) else entry[name]
-
-
-# -- the forms that a part can have ---------------------------------------------------------------
-
-
-def side_from(value: Any, name: str, role: str, *, alternating: bool = False) -> Side:
-    """Return the turns that a part holds, and its form.
-
-    The form is text, messages, turns (ShareGPT's), turn (one of either), pairs (human, assistant),
-    texts (of one side, or alternating between both), or contents (objects without a role).
-    """
-    if alternating or (isinstance(value, str) and value.startswith("[{")):
-        value = listed(value)
-    if isinstance(value, str):
-        return (Message(role, value),), "text"
-    if isinstance(value, Mapping):
-        return side_from([value], name, role)[0], "turn" if "role" in value else "sharegpt_turn"
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"column '{name}' must be a text or a list of turns, {_found(value)}")
-    if all(isinstance(turn, str) for turn in value):
-        roles = ("user", "assistant") if alternating else (role,)
-        turns = tuple(Message(roles[i % len(roles)], text) for i, text in enumerate(value))
-        return turns, "texts"
-    first = value[0]
-    if isinstance(first, Mapping) and "from" in first and "role" not in first:
-        return sharegpt.turns_from(value, name)[0], "turns"
-    if all(isinstance(turn, Mapping) and set(turn) == {"human", "assistant"} for turn in value):
-        pairs = [messages_of(_exchange(turn), f"{name}[{i}]") for i, turn in enumerate(value)]
-        return tuple(turn for pair in pairs for turn in pair), "pairs"
-    if all(isinstance(turn, Mapping) and set(turn) == {"content"} for turn in value):
-        return messages_of([{"role": role, **turn} for turn in value], name), "contents"
-    return messages_of(value, name), "messages"
-
-
-def _exchange(pair: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"role": "user", "content": pair["human"]},
-        {"role": "assistant", "content": pair["assistant"]},
-    ]
-
-
-def side_to(turns: Sequence[Message], form: str, role: str) -> Any:
-    """Return turns in the form that `side_from` found."""
-    if form == "text":
-        return only_turn(turns, role)
-    if form in ("turns", "sharegpt_turn"):
-        written: list[Any] = sharegpt.turns_to(turns)
-    else:
-        written = turns_of(turns)
-    if form in ("turn", "sharegpt_turn"):
-        if len(written) != 1:
-            raise ValueError(f"this column holds a single turn, and there are {len(written)}")
-        return written[0]
-    plain = all(set(turn) == {"role", "content"} for turn in written)
-    if form in ("texts", "contents", "pairs") and not plain:
-        raise ValueError("this column holds plain texts only")
-    if form == "pairs":
-        if [t["role"] for t in written] != ["user", "assistant"] * (len(written) // 2):
-            raise ValueError("this column holds pairs of a user's and an assistant's turn")
-        asked, answers = written[::2], written[1::2]
-        return [
-            {"human": one["content"], "assistant": two["content"]}
-            for one, two in zip(asked, answers, strict=True)
-        ]
-    if form == "contents":
-        return [{"content": turn["content"]} for turn in written]
-    if form == "texts":
-        return [turn["content"] for turn in written]
-    return written

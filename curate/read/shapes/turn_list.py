@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curate.read.shapes.mapped import side_from, side_to
 from curate.read.shapes.record_fields import extra_columns, mark
 from curate.read.shapes.shape import ARRAY, Shape
+from curate.read.shapes.sides import side_from, side_to
 from curate.row import Record, Row
 
 

@@ -17,6 +17,7 @@ from curate.kernels.sets.benchmarks import (
     stamp_of,
     test_index,
 )
+from curate.kernels.text.turns import turns_of
 from curate.row import FIELD_TYPES, On, Row
 from curate.step import Asking, Filter, Scored, Scores, rule
 
@@ -35,7 +36,9 @@ class Contamination(Filter):
     `field` names the column of their questions where it is not one of the usual. The score is the
     share of the item's words that the row's turns cover with n-grams of `n` words, for the item
     covered most; a hit names it. By default any hit drops (`max: 0`); `n: 8, max: 0.5` drops what
-    covers over half. An item shorter than `n` words hits where a whole turn equals it. Rephrased
+    covers over half. Words are those of `near`: each Chinese, Japanese, Korean,
+    Thai, Lao, Khmer or Burmese character is one. An item shorter than `n` words hits where a whole
+    turn equals it. Rephrased
     items share no n-grams: `mode: semantic` scores the cosine of the row's text `on` with the
     closest item, both as vectors of `encoder`, and drops from `similarity` on; `cut` in the detail
     says that of this row's text the encoder read only the beginning.
@@ -50,6 +53,7 @@ class Contamination(Filter):
     max: float | None = rule(0.0)
     similarity: float | None = rule(0.8)
 
+    version: ClassVar[int] = 2
     source: ClassVar[str] = "Brown et al. 2020 (GPT-3), arXiv 2005.14165, appendix C: 13-grams"
 
     def check(self) -> None:
@@ -95,7 +99,7 @@ class Contamination(Filter):
         return self._closeness(row) if self.mode == "semantic" else self._coverage(row)
 
     def _coverage(self, row: Row) -> Scored:
-        match = self.index().match(_turn_texts(row))
+        match = self.index().match(turn.content for turn in turns_of(row))
         if match is None:
             return Scored(0.0)
         name, place, words = match.item
@@ -168,17 +172,6 @@ class Contamination(Filter):
         if self.max == 0:
             return f"shares {self.n}-grams with a test set"
         return f"{self.n}-grams cover more than {self.max:g} of a test item"
-
-
-def _turn_texts(row: Row) -> list[str]:
-    """Return the contents of all turns, rejected answers included."""
-    texts = []
-    for name, value in row.fields.items():
-        if FIELD_TYPES[name] == "messages":
-            texts += [turn.content for turn in value or ()]
-        elif FIELD_TYPES[name] == "candidates":
-            texts += [turn.content for candidate in value or () for turn in candidate.messages]
-    return texts
 
 
 def _rows_with_suspects(chunk: Chunk, index: TestIndex) -> np.ndarray:

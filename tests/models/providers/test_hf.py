@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from curate.errors import MissingExtra, PermanentFault, RecipeError, StoppedShor
 from curate.models.model import open_model
 from curate.models.providers import hf
 from curate.row import Message
+from curate.system import package_data
 from tests.models.tiny import save_tiny
 
 CONTEXT = 256
@@ -294,7 +296,7 @@ def test_other_weights_have_another_identity(tmp_path: Path) -> None:
         (tmp_path / "model.safetensors").write_bytes(weights)
         digests.add(hf.digest_of_weights(tmp_path))
     assert len(digests) == 3
-    assert open_model(f"hf:{tmp_path}").identity.startswith(f"hf:{tmp_path.name} ")
+    assert open_model(f"hf:{tmp_path}").info.identity.startswith(f"hf:{tmp_path.name} ")
 
 
 @pytest.mark.parametrize("model", ["hf:org/name", "local"])
@@ -309,7 +311,7 @@ def test_another_machine_does_not_share_replies_unasked(
 
     def identity(gpu: bool, **options: Any) -> str:
         monkeypatch.setattr(hf, "has_gpu", lambda: gpu)
-        return open_model({"model": model, **options}).identity
+        return open_model({"model": model, **options}).info.identity
 
     assert identity(gpu=False).endswith(" dtype=float32 on cpu")
     assert identity(gpu=True).endswith(" dtype=bfloat16 on cuda")
@@ -339,8 +341,12 @@ def test_a_wrong_spec_is_refused_before_anything_is_loaded(
 
 
 def test_a_missing_package_names_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hf, "find_spec", lambda name: None if name == "torch" else object())
-    with pytest.raises(MissingExtra, match=r"pip install torch==2\.13\.0"):
+    absent = {"torch", "transformers"}
+    monkeypatch.setattr(
+        package_data, "find_spec", lambda name: None if name in absent else object()
+    )
+    said = re.escape(package_data.install_command("local"))
+    with pytest.raises(MissingExtra, match=f"'hf:' needs torch, transformers.* {said}"):
         open_model("hf:a/b")
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from curate.store.store import Store
 
 _ROUND = "round"
+# Rules that say when to stop, and which rows come in: no reply depends on them.
+_ONLY_ENDING = ("target", "budget", "patience", "only")
 
 
 class _Request(NamedTuple):
@@ -44,19 +46,13 @@ class _Request(NamedTuple):
 class _Growth:
     """The state of one `Grow` step in one run."""
 
-    def __init__(self, step: Grow, rows: list[Row], run_seed: int, source: int) -> None:
+    def __init__(
+        self, step: Grow, rows: list[Row], driver: Driver, run_seed: int, source: int
+    ) -> None:
         self.step, self.run_seed, self.source = step, run_seed, source
         self.pool: Pool = step.pool(rows)
         self.making = Making(step.title, 0)
-        # What decides the rounds: every field but label, target and budget.
-        fields = {k: v for k, v in vars(step).items() if k not in ("label", "target", "budget")}
-        deciding = {"step": step.name, "version": step.version, **fields}
-        text = json.dumps(
-            [step.title, deciding, run_seed, [row.id for row in rows]],
-            sort_keys=True,
-            default=str,
-        )
-        self.key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        self.key = _key(step, rows, driver, run_seed)
 
     @property
     def accepted(self) -> int:
@@ -94,6 +90,30 @@ class _Growth:
         )
 
 
+def _key(step: Grow, rows: Sequence[Row], driver: Driver, run_seed: int) -> str:
+    """Return the key of a step's rounds: a hash of everything that decides their replies.
+
+    That is the step's fingerprint, its rules save those that only end it, what it reads from files,
+    its models with their sampling defaults, the seed, and the starting pool.
+    """
+    rules = {name: getattr(step, name) for name in step.rules() if name not in _ONLY_ENDING}
+    asked = step.reads_models() or sorted(driver.models)
+    models = [driver.models[name] for name in asked if name in driver.models]
+    deciding = {
+        "label": step.title,
+        "step": {k: v for k, v in step.fingerprint().items() if k not in _ONLY_ENDING},
+        "rules": rules,
+        "files": step.data_digest(),
+        "models": [
+            [m.identity, getattr(m, "embed_identity", None), dict(m.defaults)] for m in models
+        ],
+        "seed": run_seed,
+        "pool": [row.id for row in rows],
+    }
+    text = json.dumps(deciding, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 def grow(
     step: Grow,
     states: list[PartitionState],
@@ -110,7 +130,7 @@ def grow(
     """
     rows = [row for state in states for row in rows_of(load(state.rows), run_seed)]
     try:
-        growth = _Growth(step, rows, run_seed, source)
+        growth = _Growth(step, rows, driver, run_seed, source)
         short = _rounds(growth, driver, store)
     except (CurateError, OSError):
         raise

@@ -30,7 +30,12 @@ def command(
     """Check the installation, the machine and the store."""
     from curate.cli.text_layout import table
 
-    findings = [*_versions(), *_extras(), *_operators(), *_machine(), *_store(store), *_keys()]
+    findings = [*_installed(), *_machine(), *_store(store)]
+    # The names of keys, never their values.
+    keys = sorted(n for n in os.environ if n.endswith("_API_KEY") or n in ("HF_TOKEN",))
+    findings.append(
+        (OK, "keys", ", ".join(keys) or "none in the environment (local models need none)")
+    )
     typer.echo(table(["", "what", "found"], findings))
     if any(state == BROKEN for state, _, _ in findings):
         raise typer.Exit(4)
@@ -45,7 +50,14 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _versions() -> Iterator[Finding]:
+def _installed() -> Iterator[Finding]:
+    """Yield versions of packages, extras (an incomplete one is no fault) and operators."""
+    import re
+    from importlib.metadata import requires
+
+    from curate.recipe import catalog
+    from curate.system.package_data import install_command
+
     yield OK, "python", f"{sys.version.split()[0]} ({sys.executable})"
     for name in SHOWN:
         found = _version(name)
@@ -53,14 +65,6 @@ def _versions() -> Iterator[Finding]:
     # Only what computes in this process needs it.
     torch = _version("torch")
     yield OK if torch else OFF, "torch", torch or "not installed; part of the extras below"
-
-
-def _extras() -> Iterator[Finding]:
-    """Yield which extras are complete; one that is not is no fault."""
-    import re
-    from importlib.metadata import requires
-
-    from curate.system.package_data import install_command
 
     wanted: dict[str, dict[str, None]] = {}
     for requirement in requires("curate-align") or ():
@@ -77,14 +81,10 @@ def _extras() -> Iterator[Finding]:
         said = f"needs {', '.join(absent)}: {install_command(name)}"
         yield OFF if absent else OK, f"extra {name}", said if absent else "installed"
 
-
-def _operators() -> Iterator[Finding]:
-    from curate.recipe import catalog
-
-    found, problems = catalog.usable()
+    steps, problems = catalog.usable()
     for problem in problems:
         yield BROKEN, "steps", str(problem)
-    yield OK, "steps", f"{len(found)} operators"
+    yield OK, "steps", f"{len(steps)} operators"
 
 
 def _machine() -> Iterator[Finding]:
@@ -118,9 +118,3 @@ def _store(folder: Path) -> Iterator[Finding]:
         "store",
         said if health == "ok" else f"damaged: {health}",
     )
-
-
-def _keys() -> Iterator[Finding]:
-    """Yield the names of keys in the environment, never their values."""
-    names = sorted(n for n in os.environ if n.endswith("_API_KEY") or n in ("HF_TOKEN",))
-    yield OK, "keys", ", ".join(names) or "none in the environment (local models need none)"

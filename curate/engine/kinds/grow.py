@@ -52,7 +52,7 @@ class _Growth:
         self.step, self.run_seed, self.source = step, run_seed, source
         self.pool: Pool = step.pool(rows)
         self.making = Making(step.title, 0)
-        self.key = _key(step, rows, driver, run_seed)
+        self.chance, self.key = _keys(step, rows, driver, run_seed)
 
     @property
     def accepted(self) -> int:
@@ -80,7 +80,7 @@ class _Growth:
     def _row(self, index: tuple[int, int, int], record: Record) -> Row:
         parents = record.parents or ()
         return Row(
-            id=made_id([*parents, self.key], self.step.title, index),
+            id=made_id([*parents, self.chance], self.step.title, index),
             seq=(self.source, *index),
             kind=record.kind,
             fields=record.fields,
@@ -90,27 +90,27 @@ class _Growth:
         )
 
 
-def _key(step: Grow, rows: Sequence[Row], driver: Driver, run_seed: int) -> str:
-    """Return the key of a step's rounds: a hash of everything that decides their replies.
+def _keys(step: Grow, rows: Sequence[Row], driver: Driver, run_seed: int) -> tuple[str, str]:
+    """Return what chance is drawn from, and the key that a step's rounds are stored under.
 
-    That is the step's fingerprint, its rules save those that only end it, what it reads from files,
-    its models with their sampling defaults, the seed, and the starting pool.
+    Chance depends on the step's fingerprint, its rules save those that only end it, what it reads
+    from files, the seed, and the starting pool. The key holds all that decides a reply, and so the
+    models, with their sampling defaults, as well.
     """
+    fingerprint = {k: v for k, v in step.fingerprint().items() if k not in _ONLY_ENDING}
     rules = {name: getattr(step, name) for name in step.rules() if name not in _ONLY_ENDING}
+    pool = [row.id for row in rows]
+    chance = _hash([step.title, fingerprint, rules, step.data_digest(), run_seed, pool])
     asked = step.reads_models() or sorted(driver.models)
     models = [driver.models[name] for name in asked if name in driver.models]
-    deciding = {
-        "label": step.title,
-        "step": {k: v for k, v in step.fingerprint().items() if k not in _ONLY_ENDING},
-        "rules": rules,
-        "files": step.data_digest(),
-        "models": [
-            [m.identity, getattr(m, "embed_identity", None), dict(m.defaults)] for m in models
-        ],
-        "seed": run_seed,
-        "pool": [row.id for row in rows],
-    }
-    text = json.dumps(deciding, sort_keys=True, default=str)
+    identities = [
+        [m.identity, getattr(m, "embed_identity", None), dict(m.defaults)] for m in models
+    ]
+    return chance, _hash([chance, identities])
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -177,7 +177,7 @@ def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:
     step, label = growth.step, growth.step.title
     samples, jobs = [], []
     for index in range(step.round_size):
-        dice = random.Random(seed_of(growth.key, label, number, index))
+        dice = random.Random(seed_of(growth.chance, label, number, index))
         sample = tuple(growth.pool.sample(dice))
         # A released request begins again, with the same dice.
         start = functools.partial(

@@ -102,10 +102,8 @@ def _keys(step: Grow, rows: Sequence[Row], driver: Driver, run_seed: int) -> tup
     pool = [row.id for row in rows]
     chance = _hash([step.title, fingerprint, rules, step.data_digest(), run_seed, pool])
     asked = step.reads_models() or sorted(driver.models)
-    models = [driver.models[name] for name in asked if name in driver.models]
-    identities = [
-        [m.identity, getattr(m, "embed_identity", None), dict(m.defaults)] for m in models
-    ]
+    models = [driver.models[name].info for name in asked if name in driver.models]
+    identities = [[m.identity, m.embed_identity, dict(m.defaults)] for m in models]
     return chance, _hash([chance, identities])
 
 

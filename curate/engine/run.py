@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -144,15 +145,27 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
         if isinstance(step, Whole) and step.compares_with() and (found := dataset_against(step))
     ]
     data = data_digests(recipe)
+    # What a step's outcome depends on besides its fields: the texts of its prompt files.
+    texts = {
+        step.title: own
+        for step in recipe.steps
+        if (own := {k: v for k, v in step.fingerprint().items() if k not in _of_every(step)})
+    }
     return {
         "inputs": opened.fingerprint(),
         **({"against": others} if others else {}),
         **({"data of steps": data} if data else {}),
+        **({"prompts": texts} if texts else {}),
         "limit": options.limit,
         "steps": [[step.title, step.name, step.version, step.fields()] for step in recipe.steps],
         "models": models,
         "seed": recipe.seed,
     }
+
+
+def _of_every(step: Step) -> set[str]:
+    """Return the names that every fingerprint has: the step's name, its version and its fields."""
+    return {"step", "version", *(field.name for field in dataclasses.fields(step))}
 
 
 def _dry_run(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
@@ -297,8 +310,10 @@ class _Run:
         self._tell(step.title, 0, 0)
         seed = self.recipe.seed
         if isinstance(step, Whole):
-            settings = self._settings()
-            decide(step, states, sketches_against(step, settings, self.accounts.driver))
+            others = None
+            if step.compares_with():
+                others = sketches_against(step, self._settings(), self.accounts.driver)
+            decide(step, states, others)
             return
         if isinstance(step, Gather):
             gather(step, states, self.accounts.driver, seed)

@@ -117,13 +117,14 @@ def curate(vectors: np.ndarray) -> Pairs:
 
 
 def curate_float32(vectors: np.ndarray) -> Pairs:
-    from curate.kernels.vectors.low_precision import Float32Prefilter
+    from curate.kernels.vectors.prefilter import Float32Prefilter
 
     return _exact(vectors, Float32Prefilter())
 
 
 def _exact(vectors: np.ndarray, screen: object) -> Pairs:
     from curate.kernels.vectors.all_pairs import neighbours
+
     from curate.kernels.vectors.unit_vectors import UnitVectors
 
     return _pairs_of(neighbours(UnitVectors.of(vectors), COSINE, screen=screen))

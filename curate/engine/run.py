@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -27,7 +28,7 @@ from curate.engine.estimate import (
 )
 from curate.engine.kinds.gather import gather
 from curate.engine.kinds.grow import grow
-from curate.engine.kinds.reference_data import dataset_against, give_vectors, sketches_against
+from curate.engine.kinds.reference_data import dataset_against, sketches_against, with_vectors
 from curate.engine.kinds.whole import decide, decide_as_they_come, decider_of
 from curate.engine.ledger import StepTally
 from curate.engine.local import Local
@@ -216,7 +217,9 @@ class _Run:
             if asking:
                 # Before it is asked: what is stored is no longer expected.
                 self.once = asked_once(self.recipe, self.options.store or DEFAULT_STORE)
-            for title, remark in give_vectors(self.recipe.steps, self.accounts.driver).items():
+            steps, remarks = with_vectors(self.recipe.steps, self.accounts)
+            self.recipe = dataclasses.replace(self.recipe, steps=steps)
+            for title, remark in remarks.items():
                 self.tallies.setdefault(title, StepTally()).remarks += (remark,)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
@@ -292,7 +295,8 @@ class _Run:
         seed = self.recipe.seed
         if isinstance(step, Whole):
             settings = self._settings()
-            decide(step, states, sketches_against(step, settings, self.accounts.driver))
+            others = sketches_against(step, settings, self.accounts.driver)
+            decide(step, states, others, self.accounts.store)
             return
         if isinstance(step, Gather):
             gather(step, states, self.accounts.driver, seed)

@@ -12,7 +12,6 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +28,9 @@ from curate.store.vectors import MISSING, vector_keys
 
 
 class Found(NamedTuple):
-    """The places of vectors in the store, its folder, and the errors of texts that have none."""
+    """The places of vectors in the store, and the errors of texts that have none."""
 
     places: np.ndarray
-    folder: Path
     errors: dict[int, Exception]
 
 
@@ -69,7 +67,7 @@ class Encoder:
                 errors = self._ask_for(name, model, texts, places)
                 places[missing] = vectors.find([keys[number] for number in missing])
         failed = {number: e for number, e in errors.items() if places[number] <= MISSING}
-        return Found(places, self._store.folder, failed)
+        return Found(places, failed)
 
     def _ask_for(
         self, name: str | None, model: Model, texts: Sequence[str], places: np.ndarray

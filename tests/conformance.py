@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.errors import UnusableReply
 from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest, occurrence_id
 from curate.step import EMBEDDING, Asking, Drop, Filter, Gather, Generate, Grow, Scored, Step, Whole
 
@@ -87,6 +88,8 @@ class Driver:
                 answer = replies if many else replies[0]
         except StopIteration as end:
             return end.value
+        except UnusableReply as error:
+            return Scored(None, {"failed": str(error)})  # a failed row is an outcome, too
 
     def _reply(self, request: Request) -> Reply:
         self.asked.append(request)

@@ -21,7 +21,7 @@ COUNTS = ("in", "made", *ENDINGS)
 
 
 class Moved(NamedTuple):
-    """A row that ended differently; `None` stands for a run that does not have it."""
+    """A row that ended differently; `None` means that a run does not have it."""
 
     row: str
     before: str | None
@@ -53,64 +53,45 @@ def command(
 
 def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:
     """Return the difference between two runs as data, with `count` changed rows at most."""
-    outcomes = _outcomes(runs)
-    return {
-        "counts": {name: [run.summary[name] for run in runs] for name in COUNTS},
-        "reasons": _reasons(runs),
-        "remarks": _remarks(runs),
-        "recipe": _recipe_difference(runs),
-        "moves": _moves(outcomes),
-        "rows": _moved_rows(runs, outcomes, count),
-    }
-
-
-def _reasons(runs: tuple[Result, Result]) -> list[dict[str, Any]]:
-    """Return the reasons whose counts differ, in the order of steps."""
-    counts: dict[tuple[str, str], list[int]] = {}
-    for index, run in enumerate(runs):
-        for step in run.summary["steps"]:
-            for reason, number in step["reasons"].items():
-                counts.setdefault((step["label"], reason), [0, 0])[index] = number
-    return [
-        {"step": label, "reason": reason, "counts": pair}
-        for (label, reason), pair in counts.items()
-        if pair[0] != pair[1]
-    ]
-
-
-def _remarks(runs: tuple[Result, Result]) -> list[dict[str, Any]]:
-    """Return the steps' remarks that differ: what they name, and what each run says of it."""
-    said: dict[tuple[str, str], list[str | None]] = {}
-    for index, run in enumerate(runs):
-        for step in run.summary["steps"]:
-            for remark in step.get("remarks", ()):
-                name, _, value = remark.partition(": ")
-                said.setdefault((step["label"], name), [None, None])[index] = value
-    return [
-        {"step": label, "remark": name, "values": pair}
-        for (label, name), pair in said.items()
-        if pair[0] != pair[1]
-    ]
-
-
-def _recipe_difference(runs: tuple[Result, Result]) -> list[str]:
     import difflib
+
+    import pyarrow.compute as pc
 
     from curate.recipe.yaml import dump
 
+    reasons: dict[tuple[str, str], list[int]] = {}
+    remarks: dict[tuple[str, str], list[str | None]] = {}
+    for index, run in enumerate(runs):
+        for step in run.summary["steps"]:
+            for reason, number in step["reasons"].items():
+                reasons.setdefault((step["label"], reason), [0, 0])[index] = number
+            for remark in step.get("remarks", ()):
+                name, _, value = remark.partition(": ")
+                remarks.setdefault((step["label"], name), [None, None])[index] = value
     old, new = (dump(run.recipe["recipe"]).splitlines() for run in runs)
     names = (str(runs[0].folder), str(runs[1].folder))
-    return list(difflib.unified_diff(old, new, *names, lineterm=""))
-
-
-def _outcomes(runs: tuple[Result, Result]) -> pa.Table:
-    """Return the ids whose outcomes differ, with both outcomes, in the order of ids."""
-    import pyarrow.compute as pc
-
     first, second = (_endings(run, name) for run, name in zip(runs, ("a", "b"), strict=True))
     joined = first.join(second, keys="id", join_type="full outer")
     same = pc.fill_null(pc.equal(joined["a"], joined["b"]), False)
-    return joined.filter(pc.invert(same)).sort_by("id")
+    moved = joined.filter(pc.invert(same)).sort_by("id")
+    grouped = moved.group_by(["a", "b"]).aggregate([("id", "count")]).to_pylist()
+    moves = [{"from": g["a"], "to": g["b"], "rows": g["id_count"]} for g in grouped]
+    return {
+        "counts": {name: [run.summary[name] for run in runs] for name in COUNTS},
+        "reasons": [
+            {"step": label, "reason": reason, "counts": pair}
+            for (label, reason), pair in reasons.items()
+            if pair[0] != pair[1]
+        ],
+        "remarks": [
+            {"step": label, "remark": name, "values": values}
+            for (label, name), values in remarks.items()
+            if values[0] != values[1]
+        ],
+        "recipe": list(difflib.unified_diff(old, new, *names, lineterm="")),
+        "moves": sorted(moves, key=lambda m: (-m["rows"], str(m["from"]), str(m["to"]))),
+        "rows": _moved_rows(runs, moved.slice(0, count).to_pylist()),
+    }
 
 
 def _endings(run: Result, name: str) -> pa.Table:
@@ -128,44 +109,27 @@ def _endings(run: Result, name: str) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _moves(outcomes: pa.Table) -> list[dict[str, Any]]:
-    grouped = outcomes.group_by(["a", "b"]).aggregate([("id", "count")]).to_pylist()
-    moves = [{"from": g["a"], "to": g["b"], "rows": g["id_count"]} for g in grouped]
-    return sorted(moves, key=lambda move: (-move["rows"], str(move["from"]), str(move["to"])))
-
-
-def _moved_rows(runs: tuple[Result, Result], outcomes: pa.Table, count: int) -> list[Moved]:
-    shown = outcomes.slice(0, count).to_pylist()
-    ids = [line["id"] for line in shown]
-    reasons = [_why(run.folder, ids) for run in runs]
-    texts = {**_texts(runs[0], ids), **_texts(runs[1], ids)}
-    return [
-        Moved(
-            line["id"].hex(),
-            line["a"],
-            line["b"],
-            # The run that refused the row knows why.
-            reasons[1].get(line["id"]) or reasons[0].get(line["id"], ""),
-            texts.get(line["id"], ""),
-        )
-        for line in shown
-    ]
-
-
-def _why(folder: Path, ids: Sequence[bytes]) -> dict[bytes, str]:
-    """Return the step and the reason by which rows were dropped or failed, from the ledger."""
+def _moved_rows(runs: tuple[Result, Result], moved: Sequence[Mapping[str, Any]]) -> list[Moved]:
+    """Return rows that ended differently with their texts, and the reason one run gives."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    found: dict[bytes, str] = {}
-    for path in sorted((folder / "ledger").rglob("*.parquet")) if ids else ():
-        table = pq.read_table(path, columns=["row", "step", "outcome", "reason"])
-        rows = table.filter(pc.is_in(table["row"], pa.array(ids, table["row"].type)))
-        for line in rows.to_pylist():
-            if line["outcome"] in ("dropped", "failed"):
-                found[line["row"]] = f"{line['step']}: {line['reason']}"
-    return found
+    ids = [line["id"] for line in moved]
+    why: dict[bytes, str] = {}
+    # The second run's reason wins: it is the newer one.
+    for run in runs if ids else ():
+        for path in sorted((run.folder / "ledger").rglob("*.parquet")):
+            table = pq.read_table(path, columns=["row", "step", "outcome", "reason"])
+            hits = table.filter(pc.is_in(table["row"], pa.array(ids, table["row"].type)))
+            for line in hits.to_pylist():
+                if line["outcome"] in ("dropped", "failed"):
+                    why[line["row"]] = f"{line['step']}: {line['reason']}"
+    texts = {**_texts(runs[0], ids), **_texts(runs[1], ids)}
+    return [
+        Moved(m["id"].hex(), m["a"], m["b"], why.get(m["id"], ""), texts.get(m["id"], ""))
+        for m in moved
+    ]
 
 
 def _texts(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
@@ -186,6 +150,7 @@ def _texts(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
 def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]:
     """Yield the comparison as text."""
     from curate.cli.text_layout import table
+    from curate.row import printable
 
     names = (str(first), str(second))
     rows = [[name, f"{a:,}", f"{b:,}", f"{b - a:+,}"] for name, (a, b) in found["counts"].items()]
@@ -208,7 +173,7 @@ def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]
         ]
         yield table(["  step", "remark", *names], lines)
     if found["recipe"]:
-        yield from ("", "recipe", *(f"  {_plain(line)}" for line in found["recipe"]))
+        yield from ("", "recipe", *(f"  {printable(line)}" for line in found["recipe"]))
     yield ""
     if not found["moves"]:
         yield "every row ended the same way in both runs"
@@ -236,13 +201,7 @@ def _moved(found: Mapping[str, Any], second: Path) -> Iterator[str]:
         yield (f"{line:<{size}}" + clipped(text, max(20, width() - size))).rstrip()
     rest = sum(move["rows"] for move in found["moves"]) - len(found["rows"])
     if rest:
-        yield f"  ... and {rest:,} more (-n shows more; curate explain {second} ROW tells why)"
-
-
-def _plain(text: str) -> str:
-    from curate.row import printable
-
-    return printable(text)
+        yield f"  ... and {rest:,} more (-n shows more; curate explain {second} ROW shows why)"
 
 
 def _end(outcome: str | None) -> str:

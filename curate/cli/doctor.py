@@ -16,7 +16,7 @@ from curate.engine.options import DEFAULT_STORE
 
 # Below this, a run of a few million rows may not fit.
 LITTLE_ROOM = 2 << 30
-SHOWN = ("curate-align", "numpy", "pyarrow", "numba", "pandas", "datasets", "aiohttp", "torch")
+SHOWN = ("curate-align", "numpy", "pyarrow", "numba", "pandas", "datasets", "aiohttp")
 OK, OFF, LOOK, BROKEN = "ok", "off", "look", "broken"
 Finding = tuple[str, str, str]
 
@@ -30,7 +30,12 @@ def command(
     """Check the installation, the machine and the store."""
     from curate.cli.text_layout import table
 
-    findings = [*_versions(), *_extras(), *_operators(), *_machine(), *_store(store), *_keys()]
+    findings = [*_installed(), *_machine(), *_store(store)]
+    # The names of keys, never their values.
+    keys = sorted(n for n in os.environ if n.endswith("_API_KEY") or n in ("HF_TOKEN",))
+    findings.append(
+        (OK, "keys", ", ".join(keys) or "none in the environment (local models need none)")
+    )
     typer.echo(table(["", "what", "found"], findings))
     if any(state == BROKEN for state, _, _ in findings):
         raise typer.Exit(4)
@@ -45,41 +50,41 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _versions() -> Iterator[Finding]:
-    yield OK, "python", f"{sys.version.split()[0]} ({sys.executable})"
-    for name in SHOWN:
-        found = _version(name)
-        # Only the models that run in this process need it.
-        needed = name != "torch"
-        yield OK if found or not needed else BROKEN, name, found or "not installed"
-
-
-def _extras() -> Iterator[Finding]:
-    """Yield which extras are complete; one that is not is no fault."""
+def _installed() -> Iterator[Finding]:
+    """Yield versions of packages, extras (an incomplete one is no fault) and operators."""
     import re
     from importlib.metadata import requires
 
+    from curate.recipe import catalog
     from curate.system.package_data import install_command
 
-    wanted: dict[str, list[str]] = {}
+    yield OK, "python", f"{sys.version.split()[0]} ({sys.executable})"
+    for name in SHOWN:
+        found = _version(name)
+        yield OK if found else BROKEN, name, found or "not installed"
+    # Only what computes in this process needs it.
+    torch = _version("torch")
+    yield OK if torch else OFF, "torch", torch or "not installed; part of the extras below"
+
+    wanted: dict[str, dict[str, None]] = {}
     for requirement in requires("curate-align") or ():
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        package = re.match(r"[\w.-]+", requirement)
+        package = re.match(r"([\w.-]+)(?:\[([^\]]*)\])?", requirement)
         if extra and package:
-            wanted.setdefault(extra.group(1), []).append(package.group())
+            # `all` is other extras of this package, which come before it here or after.
+            own = package[1] == "curate-align"
+            names = package[2].split(",") if own and package[2] else [package[1]]
+            wanted.setdefault(extra[1], {}).update(dict.fromkeys(names))
     for name, packages in wanted.items():
-        absent = [package for package in packages if _version(package) is None]
+        needed = dict.fromkeys(p for found in packages for p in wanted.get(found, [found]))
+        absent = [package for package in needed if _version(package) is None]
         said = f"needs {', '.join(absent)}: {install_command(name)}"
         yield OFF if absent else OK, f"extra {name}", said if absent else "installed"
 
-
-def _operators() -> Iterator[Finding]:
-    from curate.recipe import catalog
-
-    found, problems = catalog.usable()
+    steps, problems = catalog.usable()
     for problem in problems:
         yield BROKEN, "steps", str(problem)
-    yield OK, "steps", f"{len(found)} operators"
+    yield OK, "steps", f"{len(steps)} operators"
 
 
 def _machine() -> Iterator[Finding]:
@@ -113,9 +118,3 @@ def _store(folder: Path) -> Iterator[Finding]:
         "store",
         said if health == "ok" else f"damaged: {health}",
     )
-
-
-def _keys() -> Iterator[Finding]:
-    """Yield the names of keys in the environment, never their values."""
-    names = sorted(n for n in os.environ if n.endswith("_API_KEY") or n in ("HF_TOKEN",))
-    yield OK, "keys", ", ".join(names) or "none in the environment (local models need none)"

@@ -1,4 +1,4 @@
-"""`curate explain`: one row's whole life, told in order."""
+"""`curate explain`: the history of one row, in order."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from curate.runs.explain import RowHistory
     from curate.runs.lookup import Examples
 
-# A longer text is cut here unless --full: a life should fit a screen or two.
+# A longer text is cut here unless --full: a history should fit a screen or two.
 MOST_LINES = 12
 GAP = "... {:,} lines more (--full shows them) ..."
 # And of each text where rows are shown beside each other.
 MOST_BESIDE = 6
-# So many digits of an id tell the rows of a usual run apart; where not, `explain` lists them.
+# These digits of an id are unique in a usual run; where they are not, `explain` lists the rows.
 SHORT = 8
 
 
@@ -55,7 +55,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Tell one row's whole life: where it came from and why it ended as it did.
+    """Show a row's history: where it came from and why it ended as it did.
 
     Without ROW, show a few rows for every reason why rows were dropped or failed.
     """
@@ -70,8 +70,8 @@ def command(
         data: Any = [dataclasses.asdict(one) for one in found]
         lines = _shown(found, run) if step is None else _closest(found, result, step, full)
     else:
-        life = result.explain(row)
-        data, lines = dataclasses.asdict(life), _told(life, 0 if full else MOST_LINES)
+        history = result.explain(row)
+        data, lines = dataclasses.asdict(history), _history(history, 0 if full else MOST_LINES)
     if as_json:
         typer.echo(json.dumps(data, indent=1, ensure_ascii=False))
         return
@@ -96,7 +96,7 @@ def _shown(found: Sequence[Examples], run: Path) -> Iterator[str]:
             asked, answered = (squeezed(text, size) for text in one.texts[row])
             yield f"  {row[:SHORT]}  {asked:<{size}} | {answered}".rstrip(" |")
         yield ""
-    yield f"One row's whole life: curate explain {run} {found[0].ids[0][:SHORT]}"
+    yield f"History of one row: curate explain {run} {found[0].ids[0][:SHORT]}"
 
 
 def _closest(found: Sequence[Examples], result: Result, step: str, full: bool) -> Iterator[str]:
@@ -114,9 +114,15 @@ def _closest(found: Sequence[Examples], result: Result, step: str, full: bool) -
         yield f"{printable(step)}: {one.count:,} {one.outcome}, {reason}; closest to the rule first"
         yield ""
         for row in one.ids:
-            partner = one.partners.get(row)
-            yield _heading(one, row).ljust(width(), "=")
+            score, partner = one.scores[row], one.partners.get(row)
             detail, (asked, answered) = one.details.get(row) or {}, _sides(one, row)
+            number = "" if score is None else f" {score:.6g}"
+            kept = f" | {partner[:SHORT]} kept" if partner else ""
+            if "against" in detail:
+                kept = f" | {detail['against']}"
+            if "test_set" in detail:
+                kept = f" | {detail['test_set']}, item {detail['item']}"
+            yield printable(f"=={number}  {row[:SHORT]} {one.outcome}{kept} ").ljust(width(), "=")
             item = items.get((detail.get("test_set"), detail.get("item")))
             if partner is None and item is None:
                 yield beside([asked], [answered], most)
@@ -124,7 +130,7 @@ def _closest(found: Sequence[Examples], result: Result, step: str, full: bool) -
                 right = [item or ""] if partner is None else _sides(one, partner)
                 yield beside([asked, answered], right, most)
             yield ""
-    yield f"One row's whole life: curate explain {run} {found[0].ids[0][:SHORT]}"
+    yield f"History of one row: curate explain {run} {found[0].ids[0][:SHORT]}"
 
 
 def _items(result: Result, step: str) -> Mapping[tuple[Any, Any], str]:
@@ -145,42 +151,29 @@ def _items(result: Result, step: str) -> Mapping[tuple[Any, Any], str]:
         return {}
 
 
-def _heading(one: Examples, row: str) -> str:
-    """Return the line above a row: its score, its id, and what it was compared with."""
-    from curate.row import printable
-
-    score, partner, detail = one.scores[row], one.partners.get(row), one.details.get(row) or {}
-    said = "" if score is None else f" {score:.6g}"
-    kept = f" | {partner[:SHORT]} kept" if partner else ""
-    if "against" in detail:
-        kept = f" | {detail['against']}"
-    if "test_set" in detail:
-        kept = f" | {detail['test_set']}, item {detail['item']}"
-    return printable(f"=={said}  {row[:SHORT]} {one.outcome}{kept} ")
-
-
 def _sides(one: Examples, row: str) -> tuple[str, str]:
     asked, answered = one.texts.get(row, ("", ""))
     return f"user: {asked}" if asked else "", f"assistant: {answered}" if answered else ""
 
 
-def _told(life: RowHistory, most: int) -> Iterator[str]:
-    """Yield the lines of a life: its parents' first."""
-    for parent in life.parents:
-        yield from _told(parent, most)
-        yield ""
+def _history(history: RowHistory, most: int) -> Iterator[str]:
+    """Yield the lines of a row's history, those of its parents first."""
     from curate.row import printable
 
-    yield f"row        {life.id}"
-    yield f"came from  {printable(life.origin)}"
-    yield from _record(life.record, most)
-    size = max([10, *(len(event["step"]) for event in life.events)])
-    for event in life.events:
-        yield from _event(event, life, most, size)
-        for name, value in (life.notes.get(event["step"]) or {}).items():
+    for parent in history.parents:
+        yield from _history(parent, most)
+        yield ""
+
+    yield f"row        {history.id}"
+    yield f"came from  {printable(history.origin)}"
+    yield from _record(history.record, most)
+    size = max([10, *(len(event["step"]) for event in history.events)])
+    for event in history.events:
+        yield from _event(event, history, most, size)
+        for name, value in (history.notes.get(event["step"]) or {}).items():
             yield from _text(name, value, most, 4)
-    yield f"in the end {life.outcome}" + (
-        f"; replaced by {', '.join(life.children)}" if life.children else ""
+    yield f"in the end {history.outcome}" + (
+        f"; replaced by {', '.join(history.children)}" if history.children else ""
     )
 
 
@@ -221,8 +214,9 @@ def _text(name: str, value: Any, most: int, by: int) -> Iterator[str]:
     yield from (f"{' ' * (by + 2)}{line}" for line in others)
 
 
-def _event(event: Mapping[str, Any], life: RowHistory, most: int, size: int) -> Iterator[str]:
-    """Yield what one step said of the row, and on what evidence."""
+def _event(event: Mapping[str, Any], history: RowHistory, most: int, size: int) -> Iterator[str]:
+    """Yield a step's outcome for the row, and the evidence behind it."""
+    from curate.row import printable
     from curate.runs.explain import describe
 
     detail = dict(event["detail"] or {})
@@ -232,27 +226,20 @@ def _event(event: Mapping[str, Any], life: RowHistory, most: int, size: int) -> 
         yield from _text(name, value, most, 4)
     if event["partner"]:
         yield f"    the kept row {event['partner']}"
-        yield from _record(life.partners.get(event["partner"], {}), most, 6)
+        yield from _record(history.partners.get(event["partner"], {}), most, 6)
     if event["parents"]:
         yield f"    from {', '.join(event['parents'])}"
     for key in asked:
-        yield from _exchange(key, life.exchanges.get(key), most)
-
-
-def _exchange(key: str, exchange: Mapping[str, Any] | None, most: int) -> Iterator[str]:
-    """Yield a request and its reply."""
-    if exchange is None or exchange["request"] is None:
-        yield f"    asked {key} (no longer in the store)"
-        return
-    from curate.row import printable
-
-    yield f"    asked {printable(str(exchange['model']))}"
-    request = exchange["request"]
-    shown = {k: v for k, v in request.items() if v not in (None, [], "") and k != "form"}
-    for name, value in shown.items():
-        if name == "messages":
-            for role, content, *_ in value:
-                yield from _text(role, content, most, 6)
-        else:
-            yield from _text(name, value, most, 6)
-    yield from _text("reply", "(none)" if exchange["reply"] is None else exchange["reply"], most, 6)
+        exchange = history.exchanges.get(key)
+        if exchange is None or exchange["request"] is None:
+            yield f"    asked {key} (no longer in the store)"
+            continue
+        yield f"    asked {printable(str(exchange['model']))}"
+        for name, value in exchange["request"].items():
+            if name == "messages":
+                for role, content, *_ in value:
+                    yield from _text(role, content, most, 6)
+            elif value not in (None, [], "") and name != "form":
+                yield from _text(name, value, most, 6)
+        reply = exchange["reply"]
+        yield from _text("reply", "(none)" if reply is None else reply, most, 6)

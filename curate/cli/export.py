@@ -1,4 +1,4 @@
-"""`curate export`: the rows of a run or of a file, written for whoever reads them next."""
+"""`curate export`: the rows of a run or of a file, written for trainers and other tools."""
 
 from __future__ import annotations
 
@@ -74,16 +74,39 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
-    target = _target(output, split, shard_rows)
+    from curate.cli.failures import say
+    from curate.pipeline import Pipeline, Result
+    from curate.write import cut, write_rows, write_shards
+
+    path, name, size = _target(output, split, shard_rows)
     # A run that has not finished is a run, too: it says so.
     if any((Path(source) / name).exists() for name in ("report.json", ".state")):
-        _export_run(Path(source), target, kind, split, marks)
+        kept = Result.open(Path(source)).kept
+        rows = kept if split is None else kept.split(split)
+        if size is None:
+            count = write_rows(rows.tables(), path, kind, marks=marks)
+        else:
+            count = write_shards(rows.tables(), path, kind, rows=size, split=name, marks=marks)
+        typer.echo(f"{count:,} rows written to {path}")
     elif split is not None:
         raise UsageError(f"--split takes a run in which rows were split; {source} is none")
     elif marks:
-        raise UsageError(f"--marks takes a run, whose steps marked rows; {source} is none")
+        raise UsageError(f"--marks takes a run, whose rows have scores and notes; {source} is none")
     else:
-        _export_data(source, target, kind, shape)
+        # Data goes through a recipe without steps, so that unreadable lines are counted and named.
+        with tempfile.TemporaryDirectory(prefix="curate-export-") as folder:
+            whole = path if size is None else Path(folder) / "whole.parquet"
+            result = Pipeline([], inputs=source).run(
+                run=Path(folder) / "run", output=whole, output_shape=kind, shape=shape
+            )
+            if size is not None:
+                cut(whole, path, rows=size, split=name)
+        typer.echo(f"{result.summary['kept']:,} rows written to {path}")
+        for entry in result.summary["unreadable"][:MOST_SHOWN]:
+            say(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}")
+        if result.exit_code:
+            say(f"{result.summary['failed']:,} lines could not be read and are not in {path}")
+            raise typer.Exit(result.exit_code)
 
 
 class _Target(NamedTuple):
@@ -106,41 +129,3 @@ def _target(output: str, split: str | None, shard_rows: int | None) -> _Target:
             f"a folder: -o {Path(output).stem}/"
         )
     return _Target(Path(output), split or "train", None)
-
-
-def _export_run(
-    run: Path, target: _Target, kind: str | None, split: str | None, marks: bool
-) -> None:
-    from curate.pipeline import Result
-    from curate.write import write_rows, write_shards
-
-    kept = Result.open(run).kept
-    rows = kept if split is None else kept.split(split)
-    path, name, size = target
-    if size is None:
-        count = write_rows(rows.tables(), path, kind, marks=marks)
-    else:
-        count = write_shards(rows.tables(), path, kind, rows=size, split=name, marks=marks)
-    typer.echo(f"{count:,} rows written to {path}")
-
-
-def _export_data(source: str, target: _Target, kind: str | None, shape: str | None) -> None:
-    """Send data through a recipe without steps, so that unreadable lines are counted and named."""
-    from curate.cli.failures import say
-    from curate.pipeline import Pipeline
-    from curate.write import cut
-
-    path, name, size = target
-    with tempfile.TemporaryDirectory(prefix="curate-export-") as folder:
-        whole = path if size is None else Path(folder) / "whole.parquet"
-        result = Pipeline([], inputs=source).run(
-            run=Path(folder) / "run", output=whole, output_shape=kind, shape=shape
-        )
-        if size is not None:
-            cut(whole, path, rows=size, split=name)
-    typer.echo(f"{result.summary['kept']:,} rows written to {path}")
-    for entry in result.summary["unreadable"][:MOST_SHOWN]:
-        say(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}")
-    if result.exit_code:
-        say(f"{result.summary['failed']:,} lines could not be read and are not in {path}")
-        raise typer.Exit(result.exit_code)

@@ -13,7 +13,7 @@ import typer
 
 from curate.errors import CeilingReached, CurateError, StoppedShort
 
-# Where the flag --debug leaves its mark for the handler, which stands outside the command.
+# Where the flag --debug is kept for the handler, which is outside the command.
 DEBUG = "curate.debug"
 ERROR = "error:"
 
@@ -41,8 +41,13 @@ def reported(ctx: Any) -> Iterator[None]:
     except (SystemExit, typer.Exit, typer.Abort):
         raise
     except Exception as error:
-        if is_about_arguments(error):
-            _hint_at_fields(ctx, error)
+        # Typer shows errors about arguments itself, with the usage and exit code 2.
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            takes_steps = ctx.invoked_subcommand in ("filter", "preview")
+            if takes_steps and type(error).__name__ == "NoSuchOption":
+                error.message += (  # type: ignore[attr-defined]
+                    "; a field of a step follows it behind a colon, as in length:min=3,on=whole"
+                )
             raise
         said = f"unexpected {type(error).__name__}: {error}"
         _say(ctx, f"{ERROR} {said} (run again with --debug for the traceback)")
@@ -60,19 +65,6 @@ def _leave_at_once(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def is_about_arguments(error: Exception) -> bool:
-    """Tell whether typer itself shows `error`, with the usage and exit code 2."""
-    return hasattr(error, "show") and hasattr(error, "exit_code")
-
-
-def _hint_at_fields(ctx: Any, error: Exception) -> None:
-    """Say how a field of a step is written, where one was given as an option."""
-    if type(error).__name__ == "NoSuchOption" and ctx.invoked_subcommand in ("filter", "preview"):
-        said = error.message  # type: ignore[attr-defined]
-        said += "; a field of a step follows it behind a colon, as in length:min=3,on=whole"
-        error.message = said  # type: ignore[attr-defined]
 
 
 def say(text: str) -> None:

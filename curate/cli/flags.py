@@ -146,7 +146,10 @@ def shared_flags(command: Callable[..., None]) -> Callable[..., None]:
     types = get_type_hints(Flags, include_extras=True)
     shared = [
         inspect.Parameter(
-            item.name, inspect.Parameter.KEYWORD_ONLY, default=_default(item), annotation=type_
+            item.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=[] if item.default is dataclasses.MISSING else item.default,
+            annotation=type_,
         )
         for item in dataclasses.fields(Flags)
         for type_ in [types[item.name]]
@@ -164,7 +167,3 @@ def shared_flags(command: Callable[..., None]) -> Callable[..., None]:
         **{p.name: p.annotation for p in shared},
     }
     return with_flags
-
-
-def _default(item: dataclasses.Field[Any]) -> Any:
-    return [] if item.default is dataclasses.MISSING else item.default

@@ -1,6 +1,6 @@
 """The command `curate`: one module per command, imported when the command is called.
 
-Listing the commands must cost no more than typer itself, so their one-line helps stand here, beside
+Listing the commands must cost no more than typer itself, so their one-line helps are here, beside
 the names; a test holds them equal to the docstrings.
 """
 
@@ -27,7 +27,7 @@ COMMANDS = {
     "steps": "List the operators, or describe one.",
     "models": "List the kinds of models, or check one with live requests.",
     "report": "Show what a run did: its funnel, reasons, scores and spending.",
-    "explain": "Tell one row's whole life: where it came from and why it ended as it did.",
+    "explain": "Show a row's history: where it came from and why it ended as it did.",
     "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",
     "export": "Write the kept rows of a run, or the rows of a file, in another shape.",
     "store": "Look after the store of replies.",
@@ -88,18 +88,13 @@ def load(name: str) -> Any:
     if hasattr(module, "app"):
         command = typer.main.get_command(module.app)
     else:
-        single = new_app()
+        single = typer.Typer(
+            add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+        )
         single.command(name, cls=Command)(module.command)
         command = typer.main.get_command(single)
     command.name = name
     return command
-
-
-def new_app(**settings: Any) -> typer.Typer:
-    """Return a typer application in the plain style of this command line."""
-    return typer.Typer(
-        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **settings
-    )
 
 
 def _show_version(wanted: bool) -> None:
@@ -134,18 +129,11 @@ def curate(
     """
 
 
-def _leave_cycles() -> None:
-    """Look for no cycles at the very end: that frees nothing, and takes 60 ms with numba loaded.
-
-    The bindings of triton, which comes with vLLM, print whatever is left then as leaked.
-    """
-    if "triton" not in sys.modules:
-        gc.freeze()
-
-
 def main() -> None:
     """Run the command line."""
     # https://no-color.org: set to anything, it means no colour; otherwise the terminal decides.
     color = False if os.environ.get("NO_COLOR") else None
-    atexit.register(_leave_cycles)
+    # Look for no cycles at the very end: that frees nothing, and takes 60 ms with numba loaded. The
+    # bindings of triton, which comes with vLLM, print whatever is left then as leaked.
+    atexit.register(lambda: None if "triton" in sys.modules else gc.freeze())
     typer.main.get_command(app).main(prog_name="curate", color=color)

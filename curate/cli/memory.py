@@ -1,6 +1,6 @@
 """What a command may do to its own process, and a library may not: set pyarrow up to be frugal.
 
-Of pyarrow's allocators jemalloc hands freed memory back soonest, above all when told to keep it for
+Of pyarrow's allocators jemalloc hands freed memory back soonest, above all when set to keep it for
 a moment only: a million rows through ten filters peak at 590 MB, with the default (mimalloc) at 640
 to 670, in the same time.
 """

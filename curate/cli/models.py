@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,6 +38,8 @@ def command(
     debug: Debug = False,
 ) -> None:
     """List the kinds of models, or check one with live requests."""
+    import asyncio
+
     from curate.cli.text_layout import table
     from curate.models.model import open_model, prefixes
 
@@ -46,55 +49,56 @@ def command(
         return
     given = {"model": check, "base_url": base_url, "api_key_env": api_key_env}
     spec = {name: value for name, value in given.items() if value is not None}
-    typer.echo(table(["", ""], _checked(open_model(spec))))
-
-
-def _checked(model: Model) -> list[list[str]]:
-    import asyncio
-
-    return asyncio.run(_ask_all(model))
+    typer.echo(table(["", ""], asyncio.run(_ask_all(open_model(spec)))))
 
 
 async def _ask_all(model: Model) -> list[list[str]]:
     """Return a line for the plain request, which must work, and one for each capability."""
     from curate.ask import Ask, Likelihood
+    from curate.errors import ModelError
 
     schema = {
         "type": "object",
         "properties": {"word": {"type": "string", "maxLength": 8}},
         "required": ["word"],
     }
-    probes = {
-        "log-probabilities": (Ask.text("Say yes.", max_tokens=4, logprobs=1), _has_logprobs),
+    probes: dict[str, tuple[Any, Callable[[Any], bool]]] = {
+        "log-probabilities": (
+            Ask.text("Say yes.", max_tokens=4, logprobs=1),
+            lambda reply: bool(reply.logprobs),
+        ),
         # Nothing in the words asks for JSON: what comes as an object was held to the schema.
         "JSON schema": (Ask.text("Say yes.", max_tokens=64, schema=schema), _is_object),
         "raw completion": (Ask(prompt="Once upon", max_tokens=4), lambda reply: True),
-        "likelihood": (Likelihood(prompt="Once upon", answer=" a time"), _has_values),
+        "likelihood": (
+            Likelihood(prompt="Once upon", answer=" a time"),
+            lambda reply: bool(reply.values),
+        ),
     }
     try:
-        lines = await _round_trip(model)
+        reply, seconds = await _answered(model, Ask.text("Say yes.", max_tokens=16), adapt=True)
+        price = model.price
+        per_million = "not known: give 'price: {input: USD, output: USD}' to use --max-cost"
+        if price:
+            per_million = f"${price.input:g} in, ${price.output:g} out per million tokens"
+        lines = [
+            ["identity", model.identity],
+            ["reply", f"{reply.text[:60]!r} ({reply.finish_reason})"],
+            ["latency", f"{seconds * 1000:.0f} ms"],
+            ["tokens", f"{reply.input_tokens} in, {reply.output_tokens} out"],
+            ["price", per_million],
+        ]
         for name, (request, holds) in probes.items():
-            lines.append([name, await _probe(model, request, holds)])
+            try:
+                reply, _ = await _answered(model, request)
+            except ModelError as error:
+                lines.append([name, f"no: {error}"])
+                continue
+            without = "no: it was asked for, and the reply came without it"
+            lines.append([name, "yes" if holds(reply) else without])
         return lines
     finally:
         await model.close()
-
-
-async def _round_trip(model: Model) -> list[list[str]]:
-    from curate.ask import Ask
-
-    reply, seconds = await _answered(model, Ask.text("Say yes.", max_tokens=16), adapt=True)
-    price = model.price
-    per_million = f"${price.input:g} in, ${price.output:g} out per million tokens" if price else (
-        "not known: give 'price: {input: USD, output: USD}' to use --max-cost"
-    )  # fmt: skip
-    return [
-        ["identity", model.identity],
-        ["reply", f"{reply.text[:60]!r} ({reply.finish_reason})"],
-        ["latency", f"{seconds * 1000:.0f} ms"],
-        ["tokens", f"{reply.input_tokens} in, {reply.output_tokens} out"],
-        ["price", per_million],
-    ]
 
 
 async def _answered(model: Model, request: Any, *, adapt: bool = False) -> tuple[Any, float]:
@@ -119,24 +123,6 @@ async def _answered(model: Model, request: Any, *, adapt: bool = False) -> tuple
         began = time.perf_counter()
         reply = await model.answer(request, key="check", attempt=1)
     return reply, time.perf_counter() - began
-
-
-async def _probe(model: Model, request: Any, holds: Any) -> str:
-    from curate.errors import ModelError
-
-    try:
-        reply, _ = await _answered(model, request)
-    except ModelError as error:
-        return f"no: {error}"
-    return "yes" if holds(reply) else "no: it was asked for, and the reply came without it"
-
-
-def _has_logprobs(reply: Any) -> bool:
-    return bool(reply.logprobs)
-
-
-def _has_values(reply: Any) -> bool:
-    return bool(reply.values)
 
 
 def _is_object(reply: Any) -> bool:

@@ -78,45 +78,45 @@ def _shown(result: Result) -> Iterator[str]:
     for entry in result.summary["unreadable"]:
         yield printable(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}")
     rows = [row for name in ENDINGS for row in getattr(result, name) if row.kind]
-    lives = {row.id: result.explain(row.id) for row in sorted(rows, key=lambda row: row.seq)}
-    many = Lives(lives, labels)
-    for life in lives.values():
-        # The only row made of another one is told at the right of that one.
-        if not (life.parents and many.only_child(lives[life.parents[0].id])):
-            yield from many.block(life)
-    ends = Counter(life.outcome for life in lives.values())
+    histories = {row.id: result.explain(row.id) for row in sorted(rows, key=lambda row: row.seq)}
+    many = Histories(histories, labels)
+    for history in histories.values():
+        # The only row made of another one is shown to the right of that one.
+        if not (history.parents and many.only_child(histories[history.parents[0].id])):
+            yield from many.block(history)
+    ends = Counter(history.outcome for history in histories.values())
     yield ", ".join(f"{ends[name]} {name}" for name in ENDINGS if ends[name])
 
 
-class Lives(NamedTuple):
+class Histories(NamedTuple):
     """The rows of a preview by id, and the labels of its steps."""
 
-    lives: Mapping[str, RowHistory]
+    histories: Mapping[str, RowHistory]
     labels: Sequence[str]
 
-    def only_child(self, life: RowHistory) -> RowHistory | None:
-        """Return the row that replaced `life`, if it is one."""
-        if life.outcome != "used" or len(life.children) != 1:
+    def only_child(self, history: RowHistory) -> RowHistory | None:
+        """Return the row that replaced `history`, if it is one."""
+        if history.outcome != "used" or len(history.children) != 1:
             return None
-        return self.lives.get(life.children[0])
+        return self.histories.get(history.children[0])
 
-    def block(self, life: RowHistory) -> Iterator[str]:
+    def block(self, history: RowHistory) -> Iterator[str]:
         """Yield one row at the left, and at the right what became of it."""
-        yield printable(f"== {life.id[:SHORT]}  {life.origin} ").ljust(width(), "=")
-        right = list(self._way(life, 0))
-        yield beside(list(_record(life.record)), right)
+        yield printable(f"== {history.id[:SHORT]}  {history.origin} ").ljust(width(), "=")
+        right = list(self._way(history, 0))
+        yield beside(list(_record(history.record)), right)
         yield ""
 
-    def _way(self, life: RowHistory, first: int) -> Iterator[str]:
-        """Yield what each step from `first` on said, as long as the row was there."""
-        said_by = {event["step"]: event for event in life.events}
+    def _way(self, history: RowHistory, first: int) -> Iterator[str]:
+        """Yield the outcome of each step from `first` on, as long as the row was there."""
+        said_by = {event["step"]: event for event in history.events}
         size = max(map(len, self.labels), default=0)
         for index in range(first, len(self.labels)):
             label = self.labels[index]
             event = said_by.get(label)
             if event is not None and event["outcome"] == "made":
                 continue
-            child = self.only_child(life)
+            child = self.only_child(history)
             if event is None or (event["outcome"] != "used" or child is None):
                 yield f"{label:<{size}}  {'passed' if event is None else describe(event)}"
             else:
@@ -128,23 +128,18 @@ class Lives(NamedTuple):
 
 
 def _record(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a row's turns, each behind its role, and its other fields."""
+    """Yield a row's turns, each after its role, and its other fields."""
     for name, value in record.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             if name != "messages":
                 yield f"[{name}]"
-            yield from _turns(value)
+            for index, turn in enumerate(value):
+                if index == 1 and len(value) > MOST_TURNS:
+                    yield f"... {len(value) - MOST_TURNS:,} more ..."
+                if index == 0 or index > len(value) - MOST_TURNS:
+                    said_last = turn["messages"][-1:] if "messages" in turn else [turn]
+                    score = f"{turn['score']} " if turn.get("score") is not None else ""
+                    for message in said_last:
+                        yield f"{score}{message.get('role', '')}: {message.get('content', '')}"
         elif isinstance(value, str) and value:
             yield f"{name}: {value}"
-
-
-def _turns(turns: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield messages or candidates; of many, the first and the last ones."""
-    for index, turn in enumerate(turns):
-        if index == 1 and len(turns) > MOST_TURNS:
-            yield f"... {len(turns) - MOST_TURNS:,} more ..."
-        if index == 0 or index > len(turns) - MOST_TURNS:
-            said_last = turn["messages"][-1:] if "messages" in turn else [turn]
-            score = f"{turn['score']} " if turn.get("score") is not None else ""
-            for message in said_last:
-                yield f"{score}{message.get('role', '')}: {message.get('content', '')}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,21 +26,17 @@ def listening() -> Iterator[Listener]:
         with _live() as listener:
             yield listener
     else:
-        yield _plain(ProgressLine())
+        line = ProgressLine()
+        last = line.began
 
+        def listener(progress: Progress) -> None:
+            nonlocal last
+            text, now = line.text(progress), time.monotonic()
+            if now - last >= PLAIN_SECONDS:
+                last = now
+                typer.echo(text, err=True)
 
-def _plain(line: ProgressLine) -> Listener:
-    """Return a listener that writes a line every `PLAIN_SECONDS`."""
-    last = line.began
-
-    def listener(progress: Progress) -> None:
-        nonlocal last
-        text, now = line.text(progress), time.monotonic()
-        if now - last >= PLAIN_SECONDS:
-            last = now
-            typer.echo(text, err=True)
-
-    return listener
+        yield listener
 
 
 @contextmanager
@@ -50,9 +46,9 @@ def _live() -> Iterator[Listener]:
     from rich.spinner import Spinner
     from rich.text import Text
 
-    def text(said: str) -> Text:
+    def text(line: str) -> Text:
         # A line that the terminal folded could not be drawn over.
-        return Text(said, no_wrap=True, overflow="ellipsis")
+        return Text(line, no_wrap=True, overflow="ellipsis")
 
     line = ProgressLine()
     # It turns while a long first part says nothing yet.
@@ -62,7 +58,7 @@ def _live() -> Iterator[Listener]:
 
 
 class ProgressLine:
-    """What is said of a run in one line; it remembers when the run and its phase began."""
+    """The progress of a run as one line; it remembers when the run and its phase began."""
 
     def __init__(self) -> None:
         self.began = self.phase_began = time.monotonic()
@@ -76,7 +72,9 @@ class ProgressLine:
         parts = [progress.phase]
         done, total = progress.done, progress.total
         if progress.encoded < progress.texts:
-            done, total = progress.encoded, _expected_texts(progress)
+            # Rows still to be read have texts, too.
+            more = max(1.0, progress.expected_rows / max(1, progress.rows))
+            done, total = progress.encoded, round(progress.texts * more)
             rate = done / max(now - self.phase_began, 1e-9)
             parts.append(f"{done:,} of {total:,} texts encoded ({rate:.1f}/s)")
         elif not total and progress.answered < progress.asking:
@@ -99,22 +97,16 @@ class ProgressLine:
                 parts.append(f"{progress.busy:,} at once")
             parts += [f"{count:,} {cause}" for cause, count in sorted(progress.causes.items())]
         if progress.batches:
-            parts.append(_batches(list(progress.batches.values())))
+            ended, sent = map(sum, zip(*progress.batches.values(), strict=True))
+            parts.append(
+                f"batch jobs: {len(progress.batches):,} in progress, "
+                f"{ended:,} of {sent:,} requests done"
+            )
         parts.append(f"{clock(now - self.began)} elapsed")
         if 0 < done < total:
             left = (now - self.phase_began) * (total - done) / done
             parts.append(f"{clock(left)} left")
         return " | ".join(parts)
-
-
-def _batches(jobs: Sequence[tuple[int, int]]) -> str:
-    done, total = sum(one for one, _ in jobs), sum(all_ for _, all_ in jobs)
-    return f"batch jobs: {len(jobs):,} in progress, {done:,} of {total:,} requests done"
-
-
-def _expected_texts(progress: Progress) -> int:
-    """Return about how many texts will be encoded: rows still to be read have some, too."""
-    return round(progress.texts * max(1.0, progress.expected_rows / max(1, progress.rows)))
 
 
 def clock(seconds: float) -> str:

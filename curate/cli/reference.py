@@ -82,7 +82,13 @@ def _step(cls: Any) -> Iterator[str]:
     if step["fields"]:
         yield "| field | default | value | |"
         yield "|---|---|---|---|"
-        yield from map(_field, step["fields"])
+        for field in step["fields"]:
+            text = json.dumps(field["default"], ensure_ascii=False)
+            text = text if len(text) <= 60 else text[:57] + "..."
+            default = "required" if field["required"] else f"`{text}`"
+            rule = "rule" if field["rule"] else ""
+            cells = [f"`{field['name']}`", default, field["type"], rule]
+            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
         yield ""
     if step["extra"]:
         yield from (f"Needs `pip install 'curate-align[{step['extra']}]'`.", "")
@@ -100,27 +106,13 @@ def _shapes() -> Iterator[str]:
     yield from ("", "## Read and written", "", "| shape | rows | |", "|---|---|---|")
     for name in names():
         found = shape(name)
-        yield f"| `{name}` | {found.KIND} | {_first_line(found)} |"
+        summary = (inspect.getdoc(found) or "").partition("\n")[0].replace("|", "\\|")
+        yield f"| `{name}` | {found.KIND} | {summary} |"
     yield from ("", "## Written for trainers and tools", "")
     for module, formats in by_module().items():
         yield from (inspect.cleandoc(module.__doc__ or ""), "", "| format | rows |", "|---|---|")
         yield from (f"| `{name}` | {form.kind} |" for name, form in formats.items())
         yield ""
-
-
-def _first_line(found: Any) -> str:
-    return (inspect.getdoc(found) or "").partition("\n")[0].replace("|", "\\|")
-
-
-def _field(field: Mapping[str, Any]) -> str:
-    default = "required" if field["required"] else f"`{_short(field['default'])}`"
-    cells = [f"`{field['name']}`", default, field["type"], "rule" if field["rule"] else ""]
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from curate.errors import RecipeError, UsageError
@@ -48,20 +48,16 @@ def step_of(text: str, *, answered: bool = False) -> Step:
     for pair in _pairs(rest):
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
-            raise UsageError(_no_field(name, pair, values))
+            wrong = f"{name}: fields are key=value, separated by commas; found '{pair}'"
+            if values and pair.strip():
+                # Perhaps the second item of a list.
+                field, first = list(values.items())[-1]
+                wrong += f"; a list stands in brackets: '{name}:{field}=[{first}, {pair.strip()}]'"
+            raise UsageError(wrong)
         if key.strip() in values:
             raise UsageError(f"{name}: '{key.strip()}' is given twice")
         values[key.strip()] = value_of(value, f"{name}:{key.strip()}")
     return build(Document(None), (), name.strip(), values, answered=answered)
-
-
-def _no_field(name: str, found: str, before: Mapping[str, Any]) -> str:
-    """Return the message for what is no `key=value`: perhaps the second item of a list."""
-    said = f"{name}: fields are key=value, separated by commas; found '{found}'"
-    if not before or not found.strip():
-        return said
-    key, value = list(before.items())[-1]
-    return f"{said}; a list stands in brackets: '{name}:{key}=[{value}, {found.strip()}]'"
 
 
 def value_of(text: str, what: str) -> Any:
@@ -81,7 +77,8 @@ def _pairs(text: str) -> Iterator[str]:
     for index, sign in enumerate(text):
         if quote:
             quote = "" if sign == quote else quote
-        elif sign in "\"'" and _opens_value(text, index):
+        # A quote begins a value; an apostrophe inside a word does not.
+        elif sign in "\"'" and text[:index].rstrip()[-1:] in ("=", "[", ",", ":", "{"):
             quote = sign
         elif sign in "[{":
             depth += 1
@@ -92,8 +89,3 @@ def _pairs(text: str) -> Iterator[str]:
             start = index + 1
     if text[start:].strip():
         yield text[start:]
-
-
-def _opens_value(text: str, index: int) -> bool:
-    """Tell whether a quote begins a value: an apostrophe inside a word does not."""
-    return text[:index].rstrip()[-1:] in ("=", "[", ",", ":", "{")

@@ -70,13 +70,19 @@ def _by_family(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:
     """Return everything there is to know about one operator."""
     import inspect
+    import json
 
     from curate.cli.text_layout import table
     from curate.system.package_data import install_command
 
     lines = [f"{step['name']} ({step['kind']})", "", inspect.cleandoc(cls.__doc__ or ""), ""]
     fields = [
-        [f["name"], "required" if f["required"] else _yaml(f["default"]), f["type"], _role(f)]
+        [
+            f["name"],
+            "required" if f["required"] else json.dumps(f["default"], ensure_ascii=False),
+            f["type"],
+            "rule" if f["rule"] else "",
+        ]
         for f in step["fields"]
     ]
     lines += [table(["field", "default", "type", ""], fields), ""]
@@ -84,26 +90,14 @@ def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:
         lines.append(f"source: {step['source']}")
     if step["extra"]:
         lines.append(f"needs:  {install_command(step['extra'])}")
+    if any(field["name"] == "encoder" for field in step["fields"]):
+        lines.append(f"needs:  for the default encoder: {install_command('local')}")
     default = next((f["default"] for f in step["fields"] if f["name"] == "prompt"), None)
     if isinstance(default, str):
-        lines += _prompt(default)
+        from curate.prompts import load
+
+        # The default prompt as its file has it, and where to copy it from.
+        prompt = load(default)
+        text = prompt.path.read_text(encoding="utf-8").rstrip()
+        lines += ["", f"prompt '{default}', from {prompt.path}:", "", text]
     return "\n".join(lines).rstrip()
-
-
-def _prompt(name: str) -> list[str]:
-    """Return a step's default prompt as its file has it, and where to copy it from."""
-    from curate.prompts import prompt as prompts
-
-    prompt = prompts.load(name)
-    text = prompt.path.read_text(encoding="utf-8").rstrip()
-    return ["", f"prompt '{name}', from {prompt.path}:", "", text]
-
-
-def _yaml(value: Any) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _role(field: Mapping[str, Any]) -> str:
-    return "rule" if field["rule"] else ""

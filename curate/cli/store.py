@@ -35,7 +35,7 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Count what the store holds, what room it takes, and how its batch jobs stand."""
+    """Count what the store holds, the room it takes, and the state of its batch jobs."""
     from curate.cli.text_layout import headed
     from curate.requests.batch.jobs import BatchJobs
     from curate.store.files import sizes
@@ -47,16 +47,20 @@ def stats(
     if as_json:
         encoders = [{**room._asdict(), "bytes": room.bytes} for room in rooms]
         batches = [job._asdict() for job in jobs]
-        told = {**numbers, "parts": parts, "encoders": encoders, "batches": batches}
-        typer.echo(json.dumps(told, indent=1))
+        data = {**numbers, "parts": parts, "encoders": encoders, "batches": batches}
+        typer.echo(json.dumps(data, indent=1))
     else:
-        typer.echo(headed("\n".join((*_told(numbers, parts, rooms), *_told_jobs(jobs)))))
+        typer.echo(headed("\n".join(_contents(numbers, parts, rooms, jobs))))
 
 
-def _told(
-    numbers: Mapping[str, int], parts: Mapping[str, int], rooms: Sequence[EncoderRoom]
+def _contents(
+    numbers: Mapping[str, int],
+    parts: Mapping[str, int],
+    rooms: Sequence[EncoderRoom],
+    jobs: Sequence[JobStatus],
 ) -> Iterator[str]:
-    """Yield what a store holds as text."""
+    """Yield what a store holds as text, and how to collect the batch jobs that are open."""
+    from curate.cli.progress import clock
     from curate.cli.text_layout import table
 
     yield "in the store"
@@ -68,12 +72,6 @@ def _told(
     if rooms:
         rows = [[f"  {r.vectors:,}", f"{r.width:,}", f"{r.bytes:,}", r.encoder] for r in rooms]
         yield from ("", table(["  vectors", "numbers", "bytes", "encoder"], rows))
-
-
-def _told_jobs(jobs: Sequence[JobStatus]) -> Iterator[str]:
-    """Yield how batch jobs stand, and how to come by the answers of those that are open."""
-    from curate.cli.progress import clock
-    from curate.cli.text_layout import table
 
     if not jobs:
         return

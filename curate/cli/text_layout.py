@@ -85,13 +85,10 @@ def beside(left: Sequence[str], right: Sequence[str], most: int = 4) -> str:
     A text at the left takes `most` lines at most; so does one that hangs at the right.
     """
     size = (width() - 3) // 2
-    sides = [
-        [line for text in texts for line in _hanging(text, size, most)] for texts in (left, right)
-    ]
+    sides: list[list[str]] = [[], []]
+    for side, texts in zip(sides, (left, right), strict=True):
+        for text in texts:
+            # Every line is moved to the right as the first one is.
+            by = len(text) - len(text.lstrip())
+            side += [" " * by + line for line in wrapped(text.lstrip(), size - by, most)]
     return "\n".join(f"{a:<{size}} | {b}".rstrip() for a, b in zip_longest(*sides, fillvalue=""))
-
-
-def _hanging(text: str, size: int, most: int) -> list[str]:
-    """Return `text` in lines below each other, moved to the right as its first line is."""
-    by = len(text) - len(text.lstrip())
-    return [" " * by + line for line in wrapped(text.lstrip(), size - by, most)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from curate.encoders.embedded import NAME, embedded_or
 from curate.encoders.precision import native_dtype
 from curate.errors import UsageError
+from curate.system.package_data import require_extra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,9 +42,16 @@ def encode(
         max_length: the most tokens read of a text, where that is less than the model could.
         dtype: the precision to compute in; by default bfloat16 where the machine has it natively.
         device: `cpu`, `cuda` ...; by default a GPU where there is one.
+
+    Raises:
+        MissingExtra: torch or sentence-transformers is not installed.
     """
     if isinstance(texts, str):
         raise UsageError("texts is one text; give a list of texts")
+    where = embedded_or(encoder)
+    # The extra `local` holds the default encoder, too; `vectors` is enough for any other.
+    extra = "local" if where == NAME else "vectors"
+    require_extra(extra, f"the encoder {encoder}", "torch", "sentence_transformers")
     # Threads that spin while they wait for each other starve on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
@@ -52,7 +60,7 @@ def encode(
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     loaded = SentenceEncoder(
-        embedded_or(encoder),
+        where,
         device=device,
         dtype=getattr(torch, dtype or native_dtype(device)),
         max_length=max_length,

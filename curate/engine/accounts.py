@@ -85,7 +85,7 @@ class Accounts:
     def summary(self) -> dict[str, Any]:
         """Return the run folder's requests, tokens and cost, over all its executions.
 
-        `this_time` is what this execution alone sent, was told by the store, and spent.
+        `this_time` is what this execution alone sent, took from the store, and spent.
         """
         names = ("sent", "replayed", "failed", "retried")
         if self.driver is None:

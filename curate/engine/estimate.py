@@ -26,8 +26,8 @@ from curate.chunk import one_array
 from curate.engine.kinds.reference_data import sketches_against
 from curate.engine.kinds.whole import decide
 from curate.engine.plan import Segment, asks, cut_at_wholes
-from curate.engine.segment import PartitionState, Settings, run_segment
-from curate.engine.workspace import load
+from curate.engine.segment import run_segment
+from curate.engine.state import PartitionState, Settings, load
 from curate.models.model import (
     Price,
     defaults_of,

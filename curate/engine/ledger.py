@@ -1,7 +1,7 @@
 """The ledger: one line wherever a step scored, dropped, failed, used or made a row.
 
-Plain passage is implied by silence. Lines are built as columns, in the order of rows, and a step's
-lines of one part are one table.
+Plain passage is implied by silence. A step's lines and its counts come from the same call,
+`record_outcomes`, so that `entered + made = kept + used + dropped + failed` by construction.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.row import Row
 
 PASSED, USED, DROPPED, FAILED, MADE = range(5)
 OUTCOMES = ("passed", "used", "dropped", "failed", "made")
@@ -47,38 +50,9 @@ def dumps(value: Mapping[str, Any] | None) -> str | None:
     return text
 
 
-def lines(
-    step: str,
-    ids: pa.Array,
-    outcomes: np.ndarray,
-    *,
-    reasons: pa.Array | None = None,
-    scores: np.ndarray | None = None,
-    details: Sequence[str | None] | pa.Array | None = None,
-    partners: pa.Array | None = None,
-    parents: pa.Array | None = None,
-) -> pa.Table:
-    """Return ledger lines as a table of `SCHEMA`, an entry of each argument per line."""
-    count = len(ids)
-    score = pa.nulls(count, pa.float64())
-    if scores is not None:
-        score = pa.array(scores, pa.float64(), mask=np.isnan(scores))
-    columns = [
-        ids,
-        pa.repeat(pa.scalar(step, pa.string()), count),
-        _NAMES.take(pa.array(outcomes.astype(np.int8))),
-        pa.nulls(count, pa.string()) if reasons is None else reasons,
-        score,
-        pa.nulls(count, pa.string()) if details is None else pa.array(details, pa.string()),
-        pa.nulls(count, pa.binary(16)) if partners is None else partners,
-        pa.nulls(count, pa.list_(pa.binary(16))) if parents is None else parents,
-    ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
-
-
 @dataclass
 class StepTally:
-    """What a step did, in numbers: `entered + made = kept + used + dropped + failed`."""
+    """Count what a step did: `entered + made = kept + used + dropped + failed`."""
 
     entered: int = 0
     made: int = 0
@@ -96,7 +70,7 @@ class StepTally:
 
     @property
     def seconds(self) -> float:
-        """How long the step was at work; what happened at the same time counts once."""
+        """Wall time of the step's work; what happened at the same time counts once."""
         total, until = 0.0, -math.inf
         for start, end in sorted(self.spans):
             total += max(0.0, end - max(start, until))
@@ -131,3 +105,104 @@ class StepTally:
             "seconds": round(self.seconds, 3),
             **({"remarks": list(self.remarks)} if self.remarks else {}),
         }
+
+
+class StepRecord(NamedTuple):
+    """A step's ledger lines on one part, and the counts taken from them."""
+
+    label: str
+    lines: pa.Table
+    tally: StepTally
+
+
+def record_outcomes(
+    label: str,
+    ids: pa.Array,
+    outcomes: np.ndarray,
+    *,
+    entered: int,
+    reasons: pa.Array | None = None,
+    scores: np.ndarray | None = None,
+    details: Sequence[str | None] | pa.Array | None = None,
+    partners: pa.Array | None = None,
+    parents: pa.Array | None = None,
+) -> StepRecord:
+    """Return the ledger lines of the step `label`, and its counts.
+
+    `ids` and what follows hold one entry per line, in the order of rows: `outcomes` int8, `scores`
+    float64 with NaN for none, `reasons` texts (or a dictionary of them). `entered` counts the rows
+    that reached the step, those that passed without a line included.
+    """
+    count = len(ids)
+    numbers = np.bincount(outcomes, minlength=len(OUTCOMES)).tolist()
+    tally = StepTally(entered, numbers[MADE], numbers[USED], numbers[DROPPED], numbers[FAILED])
+    if tally.dropped and reasons is not None:
+        found = pc.value_counts(reasons.filter(pa.array(outcomes == DROPPED)))
+        tally.reasons.update({entry["values"]: entry["counts"] for entry in found.to_pylist()})
+    score = pa.nulls(count, pa.float64())
+    if scores is not None:
+        score = pa.array(scores, pa.float64(), mask=np.isnan(scores))
+    columns = [
+        ids,
+        pa.repeat(pa.scalar(label, pa.string()), count),
+        _NAMES.take(pa.array(outcomes.astype(np.int8))),
+        pa.nulls(count, pa.string()) if reasons is None else reasons.cast(pa.string()),
+        score,
+        pa.nulls(count, pa.string()) if details is None else pa.array(details, pa.string()),
+        pa.nulls(count, pa.binary(16)) if partners is None else partners,
+        pa.nulls(count, pa.list_(pa.binary(16))) if parents is None else parents,
+    ]
+    return StepRecord(label, pa.Table.from_arrays(columns, schema=SCHEMA), tally)
+
+
+class _Line(NamedTuple):
+    row: Row
+    outcome: int
+    reason: str | None
+    score: float | None
+    detail: str | None
+    partner: str | None
+    parents: Sequence[str] | None
+
+
+class LedgerBuilder:
+    """Collect a step's ledger lines one by one, for steps that touch few rows or make new ones."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self._lines: list[_Line] = []
+
+    def add(
+        self,
+        row: Row,
+        outcome: int,
+        reason: str | None = None,
+        score: float | None = None,
+        detail: Mapping[str, Any] | None = None,
+        partner: str | None = None,
+        parents: Sequence[str] | None = None,
+    ) -> None:
+        """Add one line about `row`."""
+        self._lines.append(_Line(row, outcome, reason, score, dumps(detail), partner, parents))
+
+    def record(self, entered: int) -> StepRecord:
+        """Return the lines by `seq`, those of one row as they were added, and their counts."""
+        ordered = sorted(self._lines, key=lambda line: line.row.seq)
+        return record_outcomes(
+            self.label,
+            _ids([line.row.id for line in ordered]),
+            np.array([line.outcome for line in ordered], np.int8),
+            entered=entered,
+            reasons=pa.array([line.reason for line in ordered], pa.string()),
+            scores=np.array([np.nan if x.score is None else x.score for x in ordered], np.float64),
+            details=[line.detail for line in ordered],
+            partners=_ids([line.partner for line in ordered]),
+            parents=pa.array(
+                [[bytes.fromhex(p) for p in x.parents] if x.parents else None for x in ordered],
+                pa.list_(pa.binary(16)),
+            ),
+        )
+
+
+def _ids(ids: Sequence[str | None]) -> pa.Array:
+    return pa.array([None if i is None else bytes.fromhex(i) for i in ids], pa.binary(16))

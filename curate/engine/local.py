@@ -17,8 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, TypeVar
 
 from curate.engine.plan import Segment, asks, is_columnar
-from curate.engine.segment import PartitionState, Settings, run_segment
-from curate.engine.workspace import Workspace, release
+from curate.engine.segment import run_segment
+from curate.engine.state import PartitionState, Settings, Workspace, release
 from curate.errors import StoppedShort
 from curate.step import Gather, Whole
 from curate.system.processes import can_travel, worker_pool
@@ -88,10 +88,10 @@ class Local:
         *,
         spill: bool,
     ) -> Iterator[PartitionState]:
-        """Yield each part's state behind `segment`, in order.
+        """Yield each part's state after `segment`, in order.
 
-        `parts` estimates how many there are, the better the more has been read; with `hold`, tables
-        are written away so that memory stays flat while later parts are on their way.
+        `parts` estimates how many there are, the better the more has been read; with `spill`,
+        tables go to files so that memory stays flat while later parts are on their way.
         """
         workspace = self.workspace if spill else None
         if self._asks(segment):
@@ -107,7 +107,11 @@ class Local:
                 yield self._one(segment, state, workspace)
             return
         stream = iter(states)
-        if self._may_use_processes(segment):
+        slow = any(not is_columnar(step) for step in segment.steps) or (
+            isinstance(segment.cut, Gather)
+            or (isinstance(segment.cut, Whole) and not is_columnar(segment.cut))
+        )
+        if slow and self.settings.large and can_travel(segment):
             first = next(stream, None)
             if first is None:
                 return
@@ -132,17 +136,9 @@ class Local:
 
     @staticmethod
     def _asks(segment: Segment) -> bool:
-        """Tell whether the segment's own work asks; of a cut, only a `Whole`'s sketches are."""
+        """Return whether the segment's own work asks; of a cut, only a `Whole`'s sketches are."""
         sketching = [segment.cut] if isinstance(segment.cut, Whole) else []
         return any(asks(step) for step in [*segment.steps, *sketching])
-
-    def _may_use_processes(self, segment: Segment) -> bool:
-        slow = [step for step in segment.steps if not is_columnar(step)]
-        if segment.cut is not None and (
-            isinstance(segment.cut, Gather) or not is_columnar(segment.cut)
-        ):
-            slow.append(segment.cut)  # type: ignore[arg-type]
-        return bool(slow) and self.settings.large and can_travel(segment)
 
     def _on_processes(
         self, segment: Segment, states: Iterator[PartitionState]
@@ -176,10 +172,8 @@ def _in_process(job: tuple[Segment, PartitionState, Settings, str]) -> Partition
     workspace = Workspace(Path(folder))
     out = run_segment(segment, state, settings, workspace=workspace)
     out.ledger = [
-        page
-        if isinstance(page.held, os.PathLike)
-        else page._replace(held=workspace.spill(page.held))
-        for page in out.ledger
+        one if isinstance(one.held, os.PathLike) else one._replace(held=workspace.spill(one.held))
+        for one in out.ledger
     ]
     release(state.rows)
     return out

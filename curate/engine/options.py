@@ -53,7 +53,7 @@ class RunOptions:
     """Say where a run lives and what it may use; nothing here changes a byte of its rows.
 
     `chunk_rows`, `workers` and `concurrency` shape the work only. `max_cost` is in US dollars.
-    `output` is a file for the kept rows, beside the run folder; `output_shape` how it is written
+    `output` is a file for the kept rows, besides the run folder; `output_shape` how it is written
     (`None`: as it was read). `progress` is called with the state of the run.
     """
 
@@ -114,11 +114,11 @@ def with_python_names() -> Iterator[None]:
     except CurateError as error:
         flags = {item.name: item.type for item in dataclasses.fields(RunOptions)}
         named = (flag.replace("-", "_") for flag in re.findall(r"--([a-z][a-z-]+)", str(error)))
-        told = [
+        named_flags = [
             f"{name}=True" if flags[name] == "bool" else f"{name}=..."
             for name in dict.fromkeys(named)
             if name in flags
         ]
-        if told:
-            error.add_note(f"in Python, flags are arguments of run: run({', '.join(told)})")
+        if named_flags:
+            error.add_note(f"in Python, flags are arguments of run: run({', '.join(named_flags)})")
         raise

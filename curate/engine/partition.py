@@ -1,7 +1,7 @@
-"""One part on its way through a segment: who is still in, who ended where, and why.
+"""One part on its way through a segment: which rows are still in, which ended where, and why.
 
-Rows that end are only marked; columns are cut once, when the segment ends or a `Generate` needs new
-rows. So six filters cost six passes over their own texts and one copy of the rows.
+Rows that end are only marked; columns are cut once, when the segment ends or a step needs exactly
+the rows still in. So six filters cost six passes over their own texts and one copy of the rows.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.chunk import SCORE, Chunk
-from curate.engine.ledger import DROPPED, FAILED, PASSED, StepTally, lines
+from curate.chunk import SCORE, Chunk, one_array
+from curate.engine.ledger import DROPPED, FAILED, PASSED, StepRecord, StepTally, record_outcomes
 from curate.row import Row
 
 
 class Partition:
     """Hold a part's rows, their outcomes so far, and the ledger lines of its steps.
 
-    `gone` collects the rows that ended, as tables with the columns `outcome`, `step` and `error`
-    beside the rows' own.
+    `gone` collects the rows that ended, as tables with the additional columns `outcome`, `step` and
+    `error`.
     """
 
     def __init__(self, table: pa.Table, *, run_seed: int, large: bool, chunk_rows: int) -> None:
@@ -76,8 +76,8 @@ class Partition:
     def by_chunk(self, work: Callable[[Chunk], Sized | None]) -> list[Any] | None:
         """Return what a step's vectorised form gives for each chunk, or `None`: go row by row.
 
-        So it is where a step has no such form, and where its form breaks on a chunk: row by row,
-        only the row that it broke on fails.
+        That is so where a step has no such form, and where its form raises on a chunk: row by row,
+        only the row that caused it fails.
         """
         out = []
         for chunk in self.chunks:
@@ -96,15 +96,22 @@ class Partition:
 
     def ids(self, where: np.ndarray) -> pa.Array:
         """Return the ids of the rows at `where`."""
-        column = self.table.column("id").combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = column.chunk(0) if column.num_chunks else pa.array([], pa.binary(16))
+        column = one_array(self.table.column("id"))
         return column if len(where) == len(column) else column.take(pa.array(where))
 
-    def write_down(self, label: str, table: pa.Table) -> None:
-        """Add ledger lines of the step `label`."""
-        if table.num_rows:
-            self.ledger.setdefault(label, []).append(table)
+    def record(self, record: StepRecord) -> None:
+        """Add a step's ledger lines and its counts."""
+        self.tally(record.label).add(record.tally)
+        if record.lines.num_rows:
+            self.ledger.setdefault(record.label, []).append(record.lines)
+
+    def end(
+        self, label: str, reached: np.ndarray, outcome: np.ndarray, errors: Mapping[int, str]
+    ) -> None:
+        """Mark how the rows at `reached` (indexes into the part) left the step `label`."""
+        self.outcome[reached] = outcome
+        self.ended_at[reached[outcome != PASSED]] = label
+        self.errors.update(errors)
 
     def settle(
         self,
@@ -114,11 +121,11 @@ class Partition:
         values: np.ndarray,
         codes: np.ndarray,
         reasons: Sequence[str],
-        errors: dict[int, str],
-        details: dict[int, str],
+        errors: Mapping[int, str],
+        details: Mapping[int, str],
         partners: pa.Array | None = None,
     ) -> None:
-        """Record a step's verdicts on the rows at `reached` (indexes into the part).
+        """Carry out a step's verdicts on the rows at `reached` (indexes into the part).
 
         `values` (float64, NaN for none) and `codes` (index into `reasons`, -1 to keep) are aligned
         with the part; `partners` with `reached`.
@@ -126,57 +133,35 @@ class Partition:
         outcome = np.where(codes[reached] >= 0, DROPPED, PASSED).astype(np.int8)
         if errors:
             outcome[np.isin(reached, np.fromiter(errors, np.int64, len(errors)))] = FAILED
-        self.outcome[reached] = outcome
-        self.ended_at[reached[outcome != PASSED]] = label
-        self.errors.update(errors)
+        self.end(label, reached, outcome, errors)
         score = np.full(len(self.outcome), np.nan)
         score[reached] = values[reached]
         self._keep_scores(label, score)
-        self._tally(label, outcome, codes[reached], reasons)
-        told = (outcome != PASSED) | ~np.isnan(values[reached])
+        noted = (outcome != PASSED) | ~np.isnan(values[reached])
         if details:
-            told |= np.isin(reached, np.fromiter(details, np.int64, len(details)))
-        where = reached[told]
-        if not len(where):
-            return
-        self.write_down(
-            label,
-            lines(
+            noted |= np.isin(reached, np.fromiter(details, np.int64, len(details)))
+        where = reached[noted]
+        if errors:
+            texts = [
+                errors.get(i, reasons[code] if code >= 0 else None)
+                for i, code in zip(where.tolist(), codes[where].tolist(), strict=True)
+            ]
+            column = pa.array(texts, pa.string())
+        else:
+            indices = pa.array(codes[where].astype(np.int32), mask=codes[where] < 0)
+            column = pa.DictionaryArray.from_arrays(indices, pa.array(reasons, pa.string()))
+        self.record(
+            record_outcomes(
                 label,
                 self.ids(where),
-                outcome[told],
-                reasons=self._reasons(codes[where], reasons, where, errors),
+                outcome[noted],
+                entered=len(reached),
+                reasons=column,
                 scores=values[where],
                 details=[details.get(i) for i in where.tolist()] if details else None,
-                partners=None if partners is None else partners.filter(pa.array(told)),
-            ),
-        )
-
-    def _reasons(
-        self, codes: np.ndarray, reasons: Sequence[str], where: np.ndarray, errors: dict[int, str]
-    ) -> pa.Array:
-        texts = pa.array([*reasons, None], pa.string())
-        column = texts.take(pa.array(np.where(codes < 0, len(reasons), codes)))
-        if errors:
-            column = pa.array(
-                [
-                    errors.get(i, text)
-                    for i, text in zip(where.tolist(), column.to_pylist(), strict=True)
-                ],
-                pa.string(),
+                partners=None if partners is None else partners.filter(pa.array(noted)),
             )
-        return column
-
-    def _tally(
-        self, label: str, outcome: np.ndarray, codes: np.ndarray, reasons: Sequence[str]
-    ) -> None:
-        tally = self.tally(label)
-        tally.entered += len(outcome)
-        tally.failed += int((outcome == FAILED).sum())
-        dropped = codes[outcome == DROPPED]
-        tally.dropped += len(dropped)
-        for code, count in zip(*np.unique(dropped, return_counts=True), strict=True):
-            tally.reasons[reasons[int(code)]] += int(count)
+        )
 
     def _keep_scores(self, label: str, score: np.ndarray) -> None:
         """Add a score column, so that later steps (and the files) can read it."""
@@ -195,12 +180,18 @@ class Partition:
             for row, value, missing in zip(self._rows, score.tolist(), mask.tolist(), strict=True):
                 row.scores[label] = None if missing else value  # type: ignore[index]
 
-    def mark(self, index: int, outcome: int, label: str, error: str | None = None) -> None:
-        """End the row at `index`."""
-        self.outcome[index] = outcome
-        self.ended_at[index] = label
-        if error is not None:
-            self.errors[index] = error
+    def fail(self, label: str, errors: Mapping[int, str]) -> None:
+        """End the rows on which the step `label` failed, and go on without them."""
+        if not errors:
+            return
+        where = np.array(sorted(errors), np.int64)
+        outcome = np.full(len(where), FAILED, np.int8)
+        self.end(label, where, outcome, errors)
+        reasons = pa.array([errors[index] for index in where.tolist()], pa.string())
+        self.record(
+            record_outcomes(label, self.ids(where), outcome, entered=len(where), reasons=reasons)
+        )
+        self.compact()
 
     def split(self) -> pa.Table:
         """Return the rows that are still in; those that ended go to `gone`."""

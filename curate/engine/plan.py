@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from curate.read import Inputs
 from curate.read.shapes import shape
@@ -23,7 +23,7 @@ _TREES = "oasst"
 
 
 class Segment(NamedTuple):
-    """Steps that see one row each, and the step that cuts the recipe behind them."""
+    """Steps that see one row each, and the step after them, which cuts the recipe."""
 
     steps: tuple[Filter | Generate, ...]
     cut: Whole | Gather | Grow | None
@@ -32,7 +32,7 @@ class Segment(NamedTuple):
 def with_expand(recipe: Recipe, opened: Inputs) -> tuple[Recipe, set[str]]:
     """Return the recipe with `expand` first, where trees are read and it names no such step.
 
-    The kinds beside it are those of the rows that reach the first step which the user wrote.
+    The kinds returned with it are those of the rows that reach the first step which the user wrote.
     """
     trees = any(file.shape == _TREES for file in opened.files)
     if not trees or any(isinstance(step, Expand) for step in recipe.steps):
@@ -57,22 +57,16 @@ def cut_at_wholes(steps: Sequence[Step]) -> list[Segment]:
     return [*segments, Segment(tuple(current), None)]
 
 
-def work_of(step: Step) -> Any:
-    """Return the method of `step` that sees rows first: score, make, sketch, key or propose."""
-    for kind, name in ((Filter, "score"), (Generate, "make"), (Whole, "sketch"), (Gather, "make")):
-        if isinstance(step, kind):
-            return getattr(step, name)
-    return getattr(step, "propose", None)
-
-
 def asks(step: Step) -> bool:
-    """Tell whether `step` may yield requests, so that its rows must run beside the driver."""
-    work = getattr(step, "function", None) or work_of(step)
+    """Return whether `step` may yield requests, so that its rows need the driver."""
+    names = ((Filter, "score"), (Generate, "make"), (Whole, "sketch"), (Gather, "make"))
+    method = next((name for kind, name in names if isinstance(step, kind)), "propose")
+    work = getattr(step, "function", None) or getattr(step, method)
     return inspect.isgeneratorfunction(work) or bool(step.reads_models())
 
 
 def is_columnar(step: Step) -> bool:
-    """Tell whether `step` has a vectorised form for large runs."""
+    """Return whether `step` has a vectorised form for large runs."""
     for kind, name in ((Filter, "score_many"), (Generate, "make_many"), (Whole, "sketch_many")):
         if isinstance(step, kind):
             return getattr(type(step), name) is not getattr(kind, name)

@@ -1,32 +1,133 @@
-"""Turn the parts of the inputs into identified rows, in source order.
+"""Open what a run reads, and turn its parts into identified rows, in source order.
 
 Parsing and hashing run on threads; numbering equal rows and counting lines must go in order, so it
-happens here, in the one thread that collects the parsed parts.
+happens in the one thread that collects the parsed parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from curate.chunk import ID, SEQ
-from curate.engine.identity import Occurrences
-from curate.engine.ledger import FAILED, lines
+from curate.engine.ledger import FAILED, record_outcomes
 from curate.engine.local import ordered_map
 from curate.engine.partition import with_ending
-from curate.engine.segment import LedgerSlice, PartitionState
-from curate.errors import InputError
-from curate.read import Inputs, Part, PartRows, Unreadable, read_part
-from curate.row import digest
+from curate.engine.state import LedgerSlice, PartitionState
+from curate.errors import InputError, RecipeError, UsageError
+from curate.kernels.arrays.growable import GrowableArray
+from curate.kernels.arrays.hash_table import KeyTable
+from curate.read import Inputs, Part, PartRows, Unreadable, open_inputs, read_part
+from curate.row import digest, occurrence_id
 from curate.rows.hashing import content_digests
+
+if TYPE_CHECKING:
+    from curate.recipe.recipe import Recipe
 
 READ = "read"
 # Of 16,384 rows of instruction data, for parts of files that cannot be cut by bytes.
 _USUAL_PART_BYTES = 8 << 20
+
+
+def open_sources(recipe: Recipe, inputs: Any, wanted: str | None) -> Inputs:
+    """Open `inputs`, or those of the recipe; `wanted` is the shape of those that name none.
+
+    Raises:
+        InputError: a file is missing, empty, not what its name says, or of no known shape.
+        RecipeError: likewise, with the line of the recipe that names it.
+        UsageError: the inputs are none of what can be read.
+    """
+    if inputs is not None:
+        return open_inputs(inputs, shape=wanted)
+    named = recipe.inputs if isinstance(recipe.inputs, Mapping) else {}
+    for name, given in named.items():
+        own = given.get("shape") if isinstance(given, Mapping) else None
+        if own is not None:
+            from curate.read.shapes import shape
+
+            try:
+                shape(own)
+            except UsageError as error:
+                raise recipe.error(("inputs", name, "shape"), str(error)) from None
+    try:
+        return open_inputs(recipe.inputs, shape=wanted)
+    except InputError as error:
+        from curate.recipe.fields import freeze
+
+        data = None if recipe.places is None else recipe.places.data
+        # Inputs that were given in place of the file's own have no line there.
+        if not isinstance(data, Mapping) or freeze(data.get("inputs")) != recipe.inputs:
+            raise
+        raise _with_line(recipe, str(error)) from None
+
+
+def _with_line(recipe: Recipe, message: str) -> RecipeError:
+    """Return the error about an input with its line, and what its path may have meant."""
+    given = recipe.inputs
+    if isinstance(given, str):
+        return recipe.error(("inputs",), message + _relative_hint(recipe, given, message))
+    for name, source in (given or {}).items():
+        where = source["path"] if isinstance(source, Mapping) else source
+        if message.startswith(where):
+            advice = _relative_hint(recipe, where, message)
+            return recipe.error(("inputs", name), f"inputs.{name}: {message}{advice}")
+    return recipe.error(("inputs",), message)
+
+
+def _relative_hint(recipe: Recipe, where: str, message: str) -> str:
+    """Say where relative paths start, if that is why nothing was found."""
+    file = recipe.places.file if recipe.places else None
+    missing = ": no such file" in message or ": no file matches" in message
+    if not missing or file is None or Path(where).is_absolute():
+        return ""
+    beside = Path(os.path.normpath(Path(file).parent / where))
+    there = f"; beside the recipe there is one: write {beside}" if beside.exists() else ""
+    return f" (relative paths start at the working folder{there})"
+
+
+class Occurrences:
+    """Count how often each content digest has been seen, in source order.
+
+    An id is the content's hash for its first occurrence, and a hash of hash and number afterwards.
+    The numbers are counted by 64-bit prefixes: two different contents with the same prefix only
+    share a counter, so a collision costs nothing but a gap in the numbers.
+    """
+
+    def __init__(self) -> None:
+        self._table, self._counts = KeyTable(), GrowableArray(np.uint32)
+
+    def ids(self, digests: Sequence[bytes]) -> np.ndarray:
+        """Return the ids of the next rows as an array of 16-byte values."""
+        packed = np.frombuffer(b"".join(digests), np.dtype("V16")).copy()
+        if not len(packed):
+            return packed
+        numbers = self.number(packed.view(np.uint64)[::2])
+        again = np.flatnonzero(numbers)
+        own = map(occurrence_id, map(digests.__getitem__, again.tolist()), numbers[again].tolist())
+        packed[again] = np.frombuffer(b"".join(own), packed.dtype)
+        return packed
+
+    def number(self, keys: np.ndarray) -> np.ndarray:
+        """Return, for each key (uint64) in order, how many equal keys came before it."""
+        numbers = self._table.add(keys)
+        self._counts.extend(np.zeros(self._table.count - len(self._counts), np.uint32))
+        counts = self._counts.values
+        order = np.argsort(numbers, kind="stable")
+        ordered = numbers[order]
+        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+        sizes = np.diff(np.append(starts, len(keys)))
+        out = np.empty(len(keys), np.int64)
+        out[order] = counts[ordered] + np.arange(len(keys)) - np.repeat(starts, sizes)
+        counts[ordered[starts]] += sizes.astype(np.uint32)
+        return out
 
 
 class _Parsed(NamedTuple):
@@ -52,11 +153,21 @@ class Reading:
 
     def states(self, pool: Executor, window: int) -> Iterator[PartitionState]:
         """Yield one state per part: its rows with ids, and its unreadable lines as failed rows."""
-        for parsed in ordered_map(_parse, self._wanted(), pool, window):
-            if self.limit is not None and self.count >= self.limit:
+        # The first rows only: no part is begun, or taken, after those that hold them.
+        limit = math.inf if self.limit is None else self.limit
+        wanted = itertools.takewhile(lambda _: self.count < limit, self.inputs.parts())
+        for parsed in ordered_map(_parse, wanted, pool, window):
+            if self.count >= limit:
                 break
             yield self._identified(parsed)
-        self._check_files()
+        for file, count in self._readable.items():
+            if not count:
+                # It is not what the user thinks it is.
+                first = next((u for u in self.unreadable if u["file"] == file), None)
+                found = (
+                    f"; its first error, line {first['line']}: {first['error']}" if first else ""
+                )
+                raise InputError(f"{file}: not one readable row{found}")
 
     @property
     def readable(self) -> int:
@@ -77,12 +188,6 @@ class Reading:
     def local_ordinals(self, part: int, ordinals: np.ndarray) -> np.ndarray:
         """Return a file's record numbers as numbers within one part."""
         return ordinals - self._bases[part]
-
-    def _wanted(self) -> Iterator[Part]:
-        for part in self.inputs.parts():
-            if self.limit is not None and self.count >= self.limit:
-                return
-            yield part
 
     def _identified(self, parsed: _Parsed) -> PartitionState:
         part, rows = parsed.part, parsed.rows
@@ -144,22 +249,16 @@ class Reading:
         table = _with_head(table, ids, seqs)
         outcomes = np.full(len(unreadable), FAILED, np.int8)
         state.gone.append(with_ending(table, outcomes, [READ] * len(unreadable), errors))
-        reasons = pa.array(errors, pa.string())
-        ids_column = table.column("id").combine_chunks()
-        told = lines(READ, ids_column, outcomes, reasons=reasons)
-        state.ledger.append(LedgerSlice(told, ((READ, 0, len(told)),)))
+        record = record_outcomes(
+            READ,
+            table.column("id").combine_chunks(),
+            outcomes,
+            entered=len(unreadable),
+            reasons=pa.array(errors, pa.string()),
+        )
+        state.ledger.append(LedgerSlice(record.lines, ((READ, 0, len(record.lines)),)))
         for number, error in zip(numbers, errors, strict=True):
             self.unreadable.append({"file": part.file, "line": number, "error": error})
-
-    def _check_files(self) -> None:
-        """Raise when a file gave no readable row: it is not what the user thinks it is."""
-        for file, count in self._readable.items():
-            if not count:
-                first = next((u for u in self.unreadable if u["file"] == file), None)
-                found = (
-                    f"; its first error, line {first['line']}: {first['error']}" if first else ""
-                )
-                raise InputError(f"{file}: not one readable row{found}")
 
 
 def _parse(part: Part) -> _Parsed:

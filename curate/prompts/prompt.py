@@ -63,12 +63,6 @@ class Prompt:
 
     def render(self, **values: Any) -> Rendered:
         """Return the texts with `values` filled in, as they are: nothing in them is evaluated."""
-        self._check_names(values)
-        given = dict.fromkeys(self.optional) | values
-        system = None if self.system is None else self._fill(self.system, given)
-        return Rendered(self._fill(self.body, given), system)
-
-    def _check_names(self, values: Mapping[str, Any]) -> None:
         missing = [name for name in self.variables if name not in values]
         unknown = sorted(set(values) - {*self.variables, *self.optional})
         if missing or unknown:
@@ -77,6 +71,9 @@ class Prompt:
                 f"the prompt '{self.name}' ({self.path}) {found}; it takes "
                 f"{list(self.variables)}, optionally {list(self.optional)}"
             )
+        given = dict.fromkeys(self.optional) | values
+        system = None if self.system is None else self._fill(self.system, given)
+        return Rendered(self._fill(self.body, given), system)
 
     def _fill(self, template: str, values: Mapping[str, Any]) -> str:
         from jinja2 import TemplateError
@@ -166,24 +163,17 @@ def _front_matter(text: str, path: Path) -> dict[str, Any]:
             line=1,
         )
     for key, value in head.items():
-        _check_key(key, value, path)
-    return head
-
-
-def _check_key(key: Any, value: Any, path: Path) -> None:
-    if key not in KEYS:
-        raise RecipeError(
-            f"front matter has the unknown key '{key}'; allowed: {', '.join(KEYS)}", file=str(path)
-        )
-    if type(value) is not KEYS[key]:
-        raise RecipeError(
-            f"front matter's '{key}' is {value!r}; it must be {_TYPES[KEYS[key]]}",
-            file=str(path),
-        )
-    if isinstance(value, list):
-        wrong = [v for v in value if not (isinstance(v, str) and v.isidentifier())]
+        if key not in KEYS:
+            known = ", ".join(KEYS)
+            said = f"front matter has the unknown key '{key}'; allowed: {known}"
+            raise RecipeError(said, file=str(path))
+        if type(value) is not KEYS[key]:
+            said = f"front matter's '{key}' is {value!r}; it must be {_TYPES[KEYS[key]]}"
+            raise RecipeError(said, file=str(path))
+        wrong = [v for v in value if not str(v).isidentifier()] if isinstance(value, list) else ()
         if wrong:
             raise RecipeError(f"'{key}' holds {wrong}, which are no names", file=str(path))
+    return head
 
 
 def _check_variables(prompt: Prompt, offset: int) -> None:

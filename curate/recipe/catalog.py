@@ -41,8 +41,17 @@ class Operator(NamedTuple):
 @functools.cache
 def operators() -> Mapping[str, Operator]:
     """Return every operator by name, sorted; `operators.cache_clear()` looks again."""
-    found = {operator.name: operator for operator in _of_tree()}
-    for operator in _of_entry_points():
+    tree = importlib.util.find_spec("curate.steps")
+    assert tree is not None
+    found = {}
+    for root in tree.submodule_search_locations or ():
+        for path in sorted(Path(root).glob("*/[!_]*.py")):
+            family = path.parent.name
+            module = f"curate.steps.{family}.{path.stem}"
+            found[path.stem] = Operator(path.stem, module, family)
+    for point in importlib.metadata.entry_points(group=GROUP):
+        owner = point.dist.name if point.dist is not None else "an unknown distribution"
+        operator = Operator(point.name, point.module, "others", point.attr or None, owner)
         other = found.get(operator.name)
         if other is not None and other != operator:
             raise UsageError(
@@ -52,22 +61,6 @@ def operators() -> Mapping[str, Operator]:
             )
         found[operator.name] = operator
     return dict(sorted(found.items()))
-
-
-def _of_tree() -> Iterable[Operator]:
-    tree = importlib.util.find_spec("curate.steps")
-    assert tree is not None
-    for root in tree.submodule_search_locations or ():
-        for path in sorted(Path(root).glob("*/*.py")):
-            if not path.name.startswith("_"):
-                family = path.parent.name
-                yield Operator(path.stem, f"curate.steps.{family}.{path.stem}", family)
-
-
-def _of_entry_points() -> Iterable[Operator]:
-    for point in importlib.metadata.entry_points(group=GROUP):
-        owner = point.dist.name if point.dist is not None else "an unknown distribution"
-        yield Operator(point.name, point.module, "others", point.attr or None, owner)
 
 
 @functools.cache
@@ -95,7 +88,16 @@ def find(name: str) -> type[Step]:
             f"step '{name}' of {operator.distribution} cannot be imported from {operator.module}: "
             f"{type(error).__name__}: {error}"
         ) from error
-    return _class_in(module, operator)
+    named = getattr(module, operator.class_name, None) if operator.class_name else None
+    classes = [named] if named is not None else list(vars(module).values())
+    for found in classes:
+        if isinstance(found, type) and issubclass(found, Step) and found.name == operator.name:
+            return found
+    raise RecipeError(
+        f"step '{operator.name}': {operator.module} holds no step of that name; name its class so "
+        f"that its snake_case is '{operator.name}', and derive it from Filter, Generate, Whole, "
+        "Gather or Grow"
+    )
 
 
 def usable() -> tuple[list[type[Step]], list[RecipeError]]:
@@ -111,20 +113,6 @@ def usable() -> tuple[list[type[Step]], list[RecipeError]]:
         except RecipeError as error:
             problems.append(error)
     return found, problems
-
-
-def _class_in(module: Any, operator: Operator) -> type[Step]:
-    """Return the operator's class: the one named, or the module's own whose name fits the file."""
-    named = getattr(module, operator.class_name, None) if operator.class_name else None
-    classes = [named] if named is not None else list(vars(module).values())
-    for found in classes:
-        if isinstance(found, type) and issubclass(found, Step) and found.name == operator.name:
-            return found
-    raise RecipeError(
-        f"step '{operator.name}': {operator.module} holds no step of that name; name its class so "
-        f"that its snake_case is '{operator.name}', and derive it from Filter, Generate, Whole, "
-        "Gather or Grow"
-    )
 
 
 def find_class(class_name: str) -> type[Step] | None:
@@ -152,7 +140,8 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 def require_packages(cls: type[Step]) -> None:
     """Raise `MissingExtra`, with the command that helps, when a step's packages are not here."""
-    absent = [name for name in cls.packages if _is_missing(name)]
+    # The top level only: looking for `a.b` would import `a`.
+    absent = [n for n in cls.packages if importlib.util.find_spec(n.partition(".")[0]) is None]
     if not absent:
         return
     command = install_command(cls.extra) if cls.extra else f"pip install {' '.join(absent)}"
@@ -160,11 +149,6 @@ def require_packages(cls: type[Step]) -> None:
         f"needs {', '.join(absent)}, which is not installed; install it with: {command}",
         step=cls.name,
     )
-
-
-def _is_missing(package: str) -> bool:
-    # The top level only: looking for `a.b` would import `a`.
-    return importlib.util.find_spec(package.partition(".")[0]) is None
 
 
 def kind_of(cls: type[Step]) -> str:
@@ -233,7 +217,7 @@ class FieldDocs:
                 self.sentences += re.split(r"(?<=[.;])\s+(?=[A-Z`])", " ".join(paragraph.split()))
 
     def __getitem__(self, name: str) -> str:
-        """Return the text for the field `name`, empty where nothing is said."""
+        """Return the text for the field `name`, empty where there is none."""
         if name in self.entries:
             return self.entries[name]
         # `max`, or an example of it as YAML writes it: `max: 0`.

@@ -46,7 +46,7 @@ def _refuse_secrets(recipe: Recipe) -> None:
             if "api_key" in values:
                 raise recipe.error(
                     (part, name, "api_key"),
-                    f"{part}.{name}: a key must not stand in a recipe; put it into an environment "
+                    f"{part}.{name}: a recipe must not hold a key; put it into an environment "
                     "variable and name that in 'api_key_env'",
                 )
             if any(isinstance(v, str) and _is_secret_address(v) for v in values.values()):
@@ -61,7 +61,7 @@ def _is_secret_address(text: str) -> bool:
     try:
         return holds_credentials(text)
     except ValueError:
-        # No valid address: whoever opens it says so.
+        # No valid address: opening it reports that.
         return False
 
 
@@ -80,20 +80,6 @@ class _Checked:
 
     def go(self, scoring: list[str], flowing: frozenset[str] | None) -> None:
         """Check names, then what the step needs, then kinds."""
-        self._scores(scoring)
-        self._models()
-        try:
-            self.step.prepare()
-        except ValueError as error:
-            self._fail(str(error))
-        if flowing:
-            self._kinds(flowing)
-
-    def _fail(self, message: str, field: str = "") -> Any:
-        path = ("steps", self.index, self.step.name, field)
-        raise self.recipe.error(path, message, step=self.step.title) from None
-
-    def _scores(self, scoring: list[str]) -> None:
         for label in self.step.reads_scores():
             if label not in scoring:
                 listed = f"earlier steps that score: {', '.join(scoring)}"
@@ -101,8 +87,6 @@ class _Checked:
                 self._fail(
                     f"by is '{label}', but no earlier step of that label scores ({here})", "by"
                 )
-
-    def _models(self) -> None:
         read = self.step.reads_models()
         for field, part in (("model", "models"), ("models", "models"), ("encoder", "encoders")):
             given = getattr(self.step, field, None)
@@ -111,19 +95,26 @@ class _Checked:
                 if name in read and name not in known:
                     said = unknown(part.removesuffix("s"), name, known)
                     self._fail(f"{said}; add it to the recipe's `{part}`", field)
+        try:
+            self.step.prepare()
+        except ValueError as error:
+            self._fail(str(error))
+        if flowing:
+            refused = sorted(flowing - set(self.step.kinds))
+            if refused:
+                wants_one = set(self.step.kinds) <= set(RESPONSE_FIELD)
+                advice = [_ADVICE[kind] for kind in refused if wants_one and kind in _ADVICE]
+                taken = ", ".join(self.step.kinds)
+                said = f"takes {taken} rows, but {', '.join(refused)} rows reach it"
+                self._fail("; ".join([said, *advice]))
+            bare = sorted(kind for kind in flowing if kind not in RESPONSE_FIELD)
+            if getattr(self.step, "on", None) == "response" and bare:
+                self._fail(
+                    f"reads the response, but {', '.join(bare)} rows reach it, which have none; "
+                    "set on: instruction or on: whole",
+                    "on",
+                )
 
-    def _kinds(self, flowing: frozenset[str]) -> None:
-        refused = sorted(flowing - set(self.step.kinds))
-        if refused:
-            wants_one = set(self.step.kinds) <= set(RESPONSE_FIELD)
-            advice = [_ADVICE[kind] for kind in refused if wants_one and kind in _ADVICE]
-            taken = ", ".join(self.step.kinds)
-            said = f"takes {taken} rows, but {', '.join(refused)} rows reach it"
-            self._fail("; ".join([said, *advice]))
-        bare = sorted(kind for kind in flowing if kind not in RESPONSE_FIELD)
-        if getattr(self.step, "on", None) == "response" and bare:
-            self._fail(
-                f"reads the response, but {', '.join(bare)} rows reach it, which have none; set "
-                "on: instruction or on: whole",
-                "on",
-            )
+    def _fail(self, message: str, field: str = "") -> Any:
+        path = ("steps", self.index, self.step.name, field)
+        raise self.recipe.error(path, message, step=self.step.title) from None

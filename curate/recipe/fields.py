@@ -2,7 +2,7 @@
 
 Dataclasses check nothing, so the pipeline checks here: a list becomes a tuple, an integer becomes a
 float where a float is meant, a mapping becomes one that hashes. Equal recipes are then equal
-objects, whether they were written in YAML or in Python. One text stands for a list of one.
+objects, whether they were written in YAML or in Python. One text means a list of one.
 Only the annotations that recipes need are known: scalars, `Literal`, lists, tuples, mappings,
 optionals and unions of these.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from curate.step import Step
@@ -123,33 +123,21 @@ def fit(name: str, value: Any, type_: Any) -> Any:
 
 def _hint(value: Any, type_: Any) -> str:
     """Return what YAML may have made of the text that the user wrote."""
-    members = _members(type_)
-    if isinstance(value, bool) and (str in members or any(_is_literal(m) for m in members)):
+    members = get_args(type_) if get_origin(type_) in (Union, types.UnionType) else (type_,)
+    if isinstance(value, bool) and any(m is str or get_origin(m) is Literal for m in members):
         return " (YAML reads a bare yes, no, on or off as true or false: put it in quotes)"
     if isinstance(value, str) and (float in members or int in members):
         try:
             float(value)
         except ValueError:
             return ""
-        return f" (write it without quotes{_with_dot(value)})"
+        # YAML 1.1 reads 1e-3 as a text because it holds no dot.
+        digits, found, exponent = value.lower().partition("e")
+        if not found or "." in digits:
+            return " (write it without quotes)"
+        sign = "" if exponent[:1] in "+-" else "+"
+        return f" (write it without quotes, as {digits}.0e{sign}{exponent})"
     return ""
-
-
-def _with_dot(text: str) -> str:
-    """Return the advice for 1e-3, which YAML 1.1 reads as a text because it holds no dot."""
-    digits, found, exponent = text.lower().partition("e")
-    if not found or "." in digits:
-        return ""
-    sign = "" if exponent[:1] in "+-" else "+"
-    return f", as {digits}.0e{sign}{exponent}"
-
-
-def _members(type_: Any) -> tuple[Any, ...]:
-    return get_args(type_) if get_origin(type_) in (Union, types.UnionType) else (type_,)
-
-
-def _is_literal(type_: Any) -> bool:
-    return get_origin(type_) is Literal
 
 
 def _fit(value: Any, type_: Any) -> Any:
@@ -158,13 +146,22 @@ def _fit(value: Any, type_: Any) -> Any:
     if origin in (Union, types.UnionType):
         return _fit_union(value, get_args(type_))
     if origin is Literal:
-        return _fit_literal(value, get_args(type_))
+        for member in get_args(type_):
+            if type(value) is type(member) and value == member:
+                return member
+        raise ValueError
     if origin in _SCALARS:
-        return _SCALARS[origin](value)
+        return _fit_scalar(value, origin)
     if origin in _LISTS:
         return _fit_list(value, get_args(type_))
     if origin in (dict, Mapping):
-        return _fit_mapping(value, get_args(type_))
+        if not isinstance(value, Mapping):
+            raise ValueError
+        frozen: FrozenMap = freeze(value)
+        members = get_args(type_)[1:]
+        if not members or members[0] is Any:
+            return frozen
+        return FrozenMap({key: _fit(item, members[0]) for key, item in frozen.items()})
     # Any, and callables of plain functions, which never come from YAML.
     return freeze(value) if type_ is Any else value
 
@@ -183,15 +180,9 @@ def _fit_union(value: Any, members: tuple[Any, ...]) -> Any:
     raise problem
 
 
-def _fit_literal(value: Any, allowed: tuple[Any, ...]) -> Any:
-    for member in allowed:
-        if type(value) is type(member) and value == member:
-            return member
-    raise ValueError
-
-
 def _fit_list(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    if isinstance(value, str) and _lists_texts(arguments):
+    # One text means a list of texts, of any length.
+    if isinstance(value, str) and arguments in ((str,), (str, ...)):
         return (value,)
     if not isinstance(value, list | tuple):
         raise ValueError
@@ -202,35 +193,13 @@ def _fit_list(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(_fit(item, arguments[0]) if arguments else freeze(item) for item in value)
 
 
-def _lists_texts(arguments: tuple[Any, ...]) -> bool:
-    """Tell whether a list holds texts, any number of them: one text then stands for itself."""
-    return arguments[:1] == (str,) and arguments[1:] in ((), (Ellipsis,))
-
-
-def _fit_mapping(value: Any, arguments: tuple[Any, ...]) -> FrozenMap:
-    if not isinstance(value, Mapping):
+def _fit_scalar(value: Any, type_: type[Any]) -> Any:
+    # True and False are integers to Python, not to a recipe.
+    accepted: Any = int | float if type_ is float else type_
+    if not isinstance(value, accepted) or (isinstance(value, bool) and type_ is not bool):
         raise ValueError
-    frozen: FrozenMap = freeze(value)
-    if len(arguments) < 2 or arguments[1] is Any:
-        return frozen
-    return FrozenMap({key: _fit(item, arguments[1]) for key, item in frozen.items()})
-
-
-def _fit_bool(value: Any) -> bool:
-    if isinstance(value, bool):
+    if type_ is not float:
         return value
-    raise ValueError
-
-
-def _fit_int(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError
-
-
-def _fit_float(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError
     try:
         number = float(value)
     except OverflowError as error:
@@ -240,24 +209,7 @@ def _fit_float(value: Any) -> float:
     return number if type(value) is not float else value
 
 
-def _fit_str(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise ValueError
-
-
-def _fit_none(value: Any) -> None:
-    if value is not None:
-        raise ValueError
-
-
-_SCALARS: Mapping[Any, Callable[[Any], Any]] = {
-    bool: _fit_bool,
-    int: _fit_int,
-    float: _fit_float,
-    str: _fit_str,
-    type(None): _fit_none,
-}
+_SCALARS = (bool, int, float, str, type(None))
 _LISTS = (list, tuple, Sequence)
 _NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
 
@@ -274,19 +226,15 @@ def type_text(type_: Any) -> str:
             f"one of {', '.join(map(str, arguments))}" if len(arguments) > 1 else str(arguments[0])
         )
     if origin in _LISTS:
-        return _list_text(arguments)
+        if not arguments:
+            return "a list"
+        if len(arguments) == 1 or arguments[-1] is Ellipsis:
+            return f"a list, each {type_text(arguments[0])}"
+        return f"a list of {len(arguments)}: " + ", ".join(map(type_text, arguments))
     if origin in (dict, Mapping):
         values = f" to {type_text(arguments[1])}" if len(arguments) > 1 else ""
         return f"a mapping of names{values}"
     return _NAMES.get(origin, "any value")
-
-
-def _list_text(arguments: tuple[Any, ...]) -> str:
-    if not arguments:
-        return "a list"
-    if len(arguments) == 1 or arguments[-1] is Ellipsis:
-        return f"a list, each {type_text(arguments[0])}"
-    return f"a list of {len(arguments)}: " + ", ".join(map(type_text, arguments))
 
 
 def default_of(item: dataclasses.Field[Any]) -> Any:

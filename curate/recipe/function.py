@@ -64,9 +64,8 @@ class Function(Generate):
             found = list(answer)
             if all(isinstance(item, Row | Record | Drop) for item in found):
                 return found
-        raise TypeError(
-            f"{self.function_name} returned {_shown(answer)}; it must return {_ALLOWED}"
-        )
+        found_text = "nothing" if answer is None else f"a value of type {type(answer).__name__}"
+        raise TypeError(f"{self.function_name} returned {found_text}; it must return {_ALLOWED}")
 
     def fields(self) -> dict[str, Any]:
         """Return the fields as JSON data: the function by its name and the digest of its code."""
@@ -74,12 +73,8 @@ class Function(Generate):
         return {**own, "function": f"{self.function_name}:{code_digest(self.function)}"}
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what the outcome depends on: the function's code stands for it."""
+        """Return what the outcome depends on: the digest of the function's code represents it."""
         return {**super().fingerprint(), **self.fields()}
-
-
-def _shown(answer: Any) -> str:
-    return "nothing" if answer is None else f"a value of type {type(answer).__name__}"
 
 
 def from_function(function: RowFunction, *, label: str | None = None) -> Function:

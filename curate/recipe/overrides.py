@@ -10,12 +10,11 @@ from curate.errors import UsageError
 from curate.recipe.catalog import unknown
 from curate.recipe.fields import FieldProblem, fit, types_of
 from curate.recipe.recipe import Recipe
-from curate.step import Step
 
 R = TypeVar("R", bound=Recipe)
 _MAPPINGS = ("inputs", "models", "encoders", "outputs")
 _SCALARS: Mapping[str, Any] = {"name": str | None, "seed": int}
-# What a text stands for where a mapping could be: `judge: openai:NAME` is `judge: {model: ...}`.
+# What a text means where a mapping could be: `judge: openai:NAME` is `judge: {model: ...}`.
 _SHORT = {"inputs": "path", "models": "model", "encoders": "model"}
 
 
@@ -55,19 +54,22 @@ class _Draft(Generic[R]):
         elif part in _SCALARS and not rest:
             self.parts[part] = fit(part, value, _SCALARS[part])
         elif part in _MAPPINGS:
-            self._set_mapping(part, rest, value)
+            if rest:
+                old = self.parts.get(part, getattr(self.recipe, part))
+                old = {} if old is None else old
+                value = _replaced(old, rest.split("."), value, _SHORT.get(part))
+            self.parts[part] = value
         else:
             raise FieldProblem(part, unknown("path", path, (*_SCALARS, *_MAPPINGS, "steps.LABEL")))
 
-    def _set_mapping(self, part: str, rest: str, value: Any) -> None:
-        old = self.parts.get(part, getattr(self.recipe, part))
-        if rest:
-            value = _replaced({} if old is None else old, rest.split("."), value, _SHORT.get(part))
-        self.parts[part] = value
-
     def _set_step(self, rest: str, value: Any) -> None:
         which, _, field = rest.partition(".")
-        index = self._index(which)
+        if which in self.titles:
+            index = self.titles.index(which)
+        elif which.isdecimal() and int(which) < len(self.steps):
+            index = int(which)
+        else:
+            raise FieldProblem(which, unknown("step", which, self.titles))
         step = self.steps[index]
         field, *inner = field.split(".")
         types = types_of(type(step))
@@ -76,19 +78,8 @@ class _Draft(Generic[R]):
             raise FieldProblem(field, f"step '{which}': {unknown('field', field, names)}")
         if inner:
             value = _replaced(getattr(step, field) or {}, inner, value, None)
-        self.steps[index] = _with_field(step, field, fit(field, value, types[field]))
-
-    def _index(self, which: str) -> int:
-        if which in self.titles:
-            return self.titles.index(which)
-        if which.isdecimal() and int(which) < len(self.steps):
-            return int(which)
-        raise FieldProblem(which, unknown("step", which, self.titles))
-
-
-def _with_field(step: Step, field: str, value: Any) -> Step:
-    changed: Step = dataclasses.replace(step, **{field: value})
-    return changed
+        changed: dict[str, Any] = {field: fit(field, value, types[field])}
+        self.steps[index] = dataclasses.replace(step, **changed)
 
 
 def _replaced(data: Any, keys: Sequence[str], value: Any, short: str | None) -> Any:

@@ -41,10 +41,12 @@ def pipeline_parts(document: Document, *, answered: bool = False) -> dict[str, A
             raise document.error((key,), catalog.unknown("part of a recipe", key, KEYS))
     if not isinstance(data.get("steps"), list):
         found = f", found {_what(data['steps'])}" if "steps" in data else ""
-        raise document.error(
-            ("steps",), f"`steps` must be a list of steps, each behind '- '{found}"
-        )
-    parts = {key: _part(document, key, value) for key, value in data.items() if key != "steps"}
+        raise document.error(("steps",), f"`steps` must be a list of steps, each after '- '{found}")
+    parts = {key: value for key, value in data.items() if key != "steps"}
+    for key, value in parts.items():
+        # The pipeline itself checks single values.
+        if value is not None and key not in ("name", "seed"):
+            _check_part(document, key, value)
     parts["steps"] = [
         _step(document, index, item, answered) for index, item in enumerate(data["steps"])
     ]
@@ -67,38 +69,38 @@ _EXAMPLES = {
 }
 
 
-def _part(document: Document, key: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if key in ("name", "seed"):
-        # The pipeline itself checks single values.
-        return value
+def _check_part(document: Document, key: str, value: Any) -> None:
+    """Raise where `inputs`, `models`, `encoders` or `outputs` has not the form that it needs."""
     if key == "inputs":
-        return _inputs(document, value)
+        _check_inputs(document, value)
+        return
     if not isinstance(value, Mapping):
         raise document.error(
             (key,),
             f"`{key}` must be a mapping, for example {_EXAMPLES[key]}; found {_what(value)}",
         )
-    if key == "outputs":
-        return _outputs(document, value)
-    for name, model in value.items():
-        if not isinstance(model, str) and not _names_model(model):
+    for name, model in value.items() if key != "outputs" else ():
+        if not isinstance(model.get("model") if isinstance(model, Mapping) else model, str):
             raise document.error(
                 (key, name),
                 f"{key}.{name} must be a text such as openai:NAME, or a mapping with `model`, "
                 f"found {shown(model)}",
             )
-    return value
+    for kind, output in value.items() if key == "outputs" else ():
+        if kind not in KINDS:
+            raise document.error(("outputs", kind), catalog.unknown("record kind", kind, KINDS))
+        path = output.get("path") if isinstance(output, Mapping) else output
+        if not isinstance(path, str):
+            raise document.error(
+                ("outputs", kind),
+                f"outputs.{kind} must be a path or a mapping with `path`, found {shown(output)}",
+            )
+        _check_keys(document, ("outputs", kind), output)
 
 
-def _names_model(model: Any) -> bool:
-    return isinstance(model, Mapping) and isinstance(model.get("model"), str)
-
-
-def _inputs(document: Document, value: Any) -> Any:
+def _check_inputs(document: Document, value: Any) -> None:
     if isinstance(value, str):
-        return value
+        return
     if not isinstance(value, Mapping):
         raise document.error(
             ("inputs",),
@@ -118,21 +120,6 @@ def _inputs(document: Document, value: Any) -> Any:
             ("inputs",),
             "`inputs` maps names to sources; name it: inputs: {data: {path: ..., shape: ...}}",
         )
-    return value
-
-
-def _outputs(document: Document, value: Mapping[str, Any]) -> Any:
-    for kind, output in value.items():
-        if kind not in KINDS:
-            raise document.error(("outputs", kind), catalog.unknown("record kind", kind, KINDS))
-        path = output.get("path") if isinstance(output, Mapping) else output
-        if not isinstance(path, str):
-            raise document.error(
-                ("outputs", kind),
-                f"outputs.{kind} must be a path or a mapping with `path`, found {shown(output)}",
-            )
-        _check_keys(document, ("outputs", kind), output)
-    return value
 
 
 def _check_keys(document: Document, path: tuple[str, ...], place: Any) -> None:
@@ -199,16 +186,14 @@ def build(
         if key not in fields:
             raise document.error((*path, key), catalog.unknown("field", key, fields), step=title)
     if answered:
-        values = {**_asking(fields), **values}
+        # A field that says who answers, and has no answer of its own.
+        nobody = (dataclasses.MISSING, None, ())
+        answering = {"model": ANSWERER, "models": (ANSWERER,)}
+        filled = {k: v for k, v in answering.items() if k in fields}
+        filled = {k: v for k, v in filled.items() if default_of(fields[k]) in nobody}
+        values = {**filled, **values}
     for key, item in fields.items():
         if key not in values and default_of(item) is dataclasses.MISSING:
             wanted = type_text(types_of(cls)[key])
             raise document.error(path, f"the field '{key}' is missing: give {wanted}", step=title)
     return cls(**values)
-
-
-def _asking(fields: Mapping[str, dataclasses.Field[Any]]) -> dict[str, Any]:
-    """Return the field that says who answers, if there is one that has no answer of its own."""
-    nobody = (dataclasses.MISSING, None, ())
-    filled = {"model": ANSWERER, "models": (ANSWERER,)}
-    return {k: v for k, v in filled.items() if k in fields and default_of(fields[k]) in nobody}

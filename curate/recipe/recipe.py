@@ -139,7 +139,18 @@ class Recipe:
         for name in ("inputs", "models", "encoders"):
             if getattr(self, name) is not None:
                 data[name] = plain(getattr(self, name))
-        data["steps"] = [_step_data(step, partial) for step in self.steps]
+        data["steps"] = []
+        for step in self.steps:
+            if isinstance(step, Function) and not partial:
+                raise RecipeError(
+                    "is a Python function, which YAML cannot hold; make it an operator (a file in "
+                    "curate/steps/, or an entry point of the group curate.steps)",
+                    step=step.title,
+                )
+            # A step is written as its name, and what differs from defaults.
+            values = {"label": step.label} if step.label is not None else {}
+            values |= plain(step.fields())
+            data["steps"].append({step.name: values} if values else step.name)
         if self.outputs is not None:
             data["outputs"] = plain(self.outputs)
         if self.seed:
@@ -165,16 +176,3 @@ class Recipe:
         if self.places is None:
             return type_(message, step=step)
         return type_(message, step=step, file=self.places.file, line=self.places.line(path))
-
-
-def _step_data(step: Step, partial: bool) -> Any:
-    """Return a step as YAML writes it: its name, or its name and what differs from defaults."""
-    if isinstance(step, Function) and not partial:
-        raise RecipeError(
-            "is a Python function, which YAML cannot hold; make it an operator (a file in "
-            "curate/steps/, or an entry point of the group curate.steps)",
-            step=step.title,
-        )
-    values = {"label": step.label} if step.label is not None else {}
-    values |= plain(step.fields())
-    return {step.name: values} if values else step.name

@@ -106,17 +106,13 @@ def type_schema(type_: Any) -> dict[str, Any]:
     if origin in _SCALARS:
         return {"type": _SCALARS[origin]}
     if origin in (list, tuple, Sequence):
-        return _list_schema(arguments)
+        if len(arguments) > 1 and arguments[-1] is not Ellipsis:
+            items = [type_schema(member) for member in arguments]
+            return {"type": "array", "prefixItems": items, "minItems": len(items), "items": False}
+        array = {"type": "array", "items": type_schema(arguments[0]) if arguments else {}}
+        # One text means a list of one, as in `fields.fit`.
+        return {"anyOf": [array, {"type": "string"}]} if arguments[:1] == (str,) else array
     if origin in (dict, Mapping):
         values = type_schema(arguments[1]) if len(arguments) > 1 else {}
         return {"type": "object", "additionalProperties": values}
     return {}
-
-
-def _list_schema(arguments: tuple[Any, ...]) -> dict[str, Any]:
-    if len(arguments) > 1 and arguments[-1] is not Ellipsis:
-        items = [type_schema(member) for member in arguments]
-        return {"type": "array", "prefixItems": items, "minItems": len(items), "items": False}
-    array = {"type": "array", "items": type_schema(arguments[0]) if arguments else {}}
-    # One text stands for a list of one, as in `fields.fit`.
-    return {"anyOf": [array, {"type": "string"}]} if arguments[:1] == (str,) else array

@@ -31,7 +31,11 @@ def labelled(steps: Sequence[Step], error: ErrorAt) -> tuple[Step, ...]:
     out = []
     for step in steps:
         if step.label is None:
-            title = _free(step, taken)
+            title, number = step.title, 1
+            reserved = title in RESERVED and title != step.name
+            while title.casefold() in taken or reserved:
+                number, reserved = number + 1, False
+                title = f"{step.title}_{number}"
             taken.add(title.casefold())
             step = step if title == step.title else dataclasses.replace(step, label=title)
         out.append(step)
@@ -45,7 +49,7 @@ def with_encoders(
 
     It is the recipe's only one, or the default where the recipe has none.
     """
-    bare = [i for i, step in enumerate(steps) if _lacks_encoder(step)]
+    bare = [i for i, s in enumerate(steps) if s.embeds() and getattr(s, "encoder", "") is None]
     if not bare:
         return tuple(steps), encoders
     encoders = encoders or DEFAULT_ENCODER
@@ -60,10 +64,6 @@ def with_encoders(
     given: dict[str, Any] = {"encoder": name}
     filled = (dataclasses.replace(s, **given) if i in bare else s for i, s in enumerate(steps))
     return tuple(filled), encoders
-
-
-def _lacks_encoder(step: Step) -> bool:
-    return step.embeds() and getattr(step, "encoder", "") is None
 
 
 def _given(steps: Sequence[Step], error: ErrorAt) -> set[str]:
@@ -86,13 +86,3 @@ def _given(steps: Sequence[Step], error: ErrorAt) -> set[str]:
             raise error(path, f"the label '{label}' is there twice; choose another", step=step.name)
         taken.add(label.casefold())
     return taken
-
-
-def _free(step: Step, taken: set[str]) -> str:
-    name = step.title
-    if name.casefold() not in taken and (name not in RESERVED or name == step.name):
-        return name
-    number = 2
-    while f"{name}_{number}".casefold() in taken:
-        number += 1
-    return f"{name}_{number}"

@@ -2,7 +2,7 @@
 
 The rules are those of `yaml.safe_load` with two exceptions that spare surprises: keys are always
 text (YAML 1.1 reads the key `on` as true), and dates stay text. Positions are kept beside the data,
-not inside it, so that everything behind this module sees ordinary lists and dictionaries.
+not inside it, so that the rest of the package sees ordinary lists and dictionaries.
 """
 
 from __future__ import annotations
@@ -49,8 +49,11 @@ def read_text(source: str | Path) -> tuple[str, str | None]:
     Raises:
         RecipeError: the file is not there, or is no text.
     """
-    if isinstance(source, str) and not _looks_like_path(source):
-        return source, None
+    is_path = isinstance(source, Path) or (
+        "\n" not in source and (source.endswith((".yaml", ".yml")) or ":" not in source)
+    )
+    if not is_path:
+        return str(source), None
     path = Path(source)
     try:
         return path.read_text(encoding="utf-8-sig"), str(path)
@@ -58,10 +61,6 @@ def read_text(source: str | Path) -> tuple[str, str | None]:
         raise RecipeError(f"is not UTF-8 text: {error}", file=str(path)) from error
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", file=str(path)) from error
-
-
-def _looks_like_path(text: str) -> bool:
-    return "\n" not in text and (text.endswith((".yaml", ".yml")) or ":" not in text)
 
 
 def parse(text: str, file: str | None = None) -> Document:
@@ -72,7 +71,16 @@ def parse(text: str, file: str | None = None) -> Document:
     """
     # Errors always name a place: a recipe given as text is called what it is.
     name = file or "<recipe>"
-    loader = yaml.SafeLoader(_without_bom(text, name))
+    text = text.removeprefix("\ufeff")
+    odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if odd is not None:
+        raise RecipeError(
+            f"holds the character U+{ord(odd.group()):04X}, which YAML does not allow; write it "
+            'as an escape in double quotes ("\\u....")',
+            file=name,
+            line=text.count("\n", 0, odd.start()) + 1,
+        )
+    loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -80,34 +88,17 @@ def parse(text: str, file: str | None = None) -> Document:
         builder = _Builder(loader, name)
         return Document(builder.build(node, ()), name, builder.lines)
     except yaml.MarkedYAMLError as error:
-        raise _yaml_error(error, name) from error
+        mark = error.problem_mark or error.context_mark
+        message = " ".join(part for part in (error.context, error.problem) if part)
+        if "'\\t'" in message:
+            message += " (YAML is indented with blanks, not with tabs)"
+        raise RecipeError(
+            f"not valid YAML: {message}", file=name, line=mark.line + 1 if mark else 1
+        ) from error
     except RecursionError as error:
         raise RecipeError("is nested too deeply", file=name, line=1) from error
     finally:
         loader.dispose()
-
-
-def _without_bom(text: str, file: str) -> str:
-    """Return `text`, once YAML's reader accepts every character of it."""
-    text = text.removeprefix("\ufeff")
-    odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
-    if odd is not None:
-        line = text.count("\n", 0, odd.start()) + 1
-        raise RecipeError(
-            f"holds the character U+{ord(odd.group()):04X}, which YAML does not allow; write it "
-            'as an escape in double quotes ("\\u....")',
-            file=file,
-            line=line,
-        )
-    return text
-
-
-def _yaml_error(error: yaml.MarkedYAMLError, file: str) -> RecipeError:
-    mark = error.problem_mark or error.context_mark
-    message = " ".join(part for part in (error.context, error.problem) if part)
-    if "'\\t'" in message:
-        message += " (YAML is indented with blanks, not with tabs)"
-    return RecipeError(f"not valid YAML: {message}", file=file, line=mark.line + 1 if mark else 1)
 
 
 class _Builder:
@@ -123,21 +114,18 @@ class _Builder:
             raise self._error(node, "its aliases repeat themselves too often")
         self.lines[path] = node.start_mark.line + 1
         if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node)
+            if node.tag in _TEXTS:
+                return node.value
+            if node.tag in _SCALARS:
+                try:
+                    return self.loader.construct_object(node)
+                except ValueError as error:
+                    raise self._error(node, f"'{node.value}' cannot be read: {error}") from error
+            raise self._error(node, f"the tag '{node.tag}' is not allowed: a recipe is plain data")
         if isinstance(node, yaml.SequenceNode) and node.tag.endswith(":seq"):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode) and node.tag.endswith(":map"):
             return self._mapping(node, path)
-        raise self._error(node, f"the tag '{node.tag}' is not allowed: a recipe is plain data")
-
-    def _scalar(self, node: yaml.ScalarNode) -> Any:
-        if node.tag in _TEXTS:
-            return node.value
-        if node.tag in _SCALARS:
-            try:
-                return self.loader.construct_object(node)
-            except ValueError as error:
-                raise self._error(node, f"'{node.value}' cannot be read: {error}") from error
         raise self._error(node, f"the tag '{node.tag}' is not allowed: a recipe is plain data")
 
     def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
@@ -150,7 +138,7 @@ class _Builder:
                 )
             first[key.value] = key.start_mark.line + 1
             out[key.value] = self.build(value, (*path, key.value))
-            # A message about a field should point at its name, also when the value stands below.
+            # A message about a field should point at its name, also when the value is below it.
             self.lines[(*path, key.value)] = key.start_mark.line + 1
         for key, value in self._merged(node):
             if key.value not in out:

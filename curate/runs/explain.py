@@ -1,4 +1,4 @@
-"""Tell one row's whole life: where it came from, what each step said, and on what evidence."""
+"""The history of one row: its origin, the outcome of each step, and the evidence behind it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from curate.runs.rows import as_record, working_columns
 
 @dataclass
 class RowHistory:
-    """One row's life. `events` are its ledger lines in the order of steps.
+    """The history of one row. `events` are its ledger lines in the order of steps.
 
     `notes` are what steps remarked on it, by label; `partners` the rows that its events name,
-    `exchanges` the requests behind them with their replies, by key; `parents` and `children` are
-    lives and ids of the rows before and after it.
+    `exchanges` the requests behind them with their replies, by key; `parents` are
+    the histories of the rows it was made from, `children` the ids of those made from it.
     """
 
     id: str
@@ -36,7 +36,7 @@ class RowHistory:
     children: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Return the events in a few lines; `curate explain` tells texts and evidence as well."""
+        """Return the events in a few lines; `curate explain` shows texts and evidence as well."""
         lines = [f"row {self.id}, {self.outcome}", f"came from {printable(self.origin)}"]
         for event in self.events:
             partner = f", because of {event['partner']}" if event["partner"] else ""
@@ -52,45 +52,49 @@ def describe(event: Mapping[str, Any]) -> str:
 
 
 def explain(folder: Path, row: str) -> RowHistory:
-    """Return the life of one row, by the first digits of its id or as FILE:NUMBER.
+    """Return the history of one row, by the first digits of its id or as FILE:NUMBER.
 
     Raises:
         UsageError: no row, or more than one, is meant.
     """
-    if not (folder / "report.json").is_file():
-        raise UsageError(f"{folder} holds no finished run (no report.json); run its recipe first")
-    recipe = _recipe(folder)
-    return _life(folder, id_of(folder, row, recipe["inputs"]), recipe)
-
-
-def _recipe(folder: Path) -> dict[str, Any]:
     import yaml
 
-    return dict(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
+    if not (folder / "report.json").is_file():
+        raise UsageError(f"{folder} holds no finished run (no report.json); run its recipe first")
+    recipe = dict(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
+    return _history(folder, id_of(folder, row, recipe["inputs"]), recipe)
 
 
-def _life(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) -> RowHistory:
-    """Return a life with its parents' lives (to a bounded depth: a grown pool goes far back)."""
+def _history(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) -> RowHistory:
+    """Return a history with those of its parents (to a bounded depth: a pool may go far back)."""
     section, row, place = _find(folder, row_id)
+    if place.get("file"):
+        origin = f"{place['file']}, line {place['line']}"
+    elif row.parents or len(row.seq) != 3:
+        origin = f"made from {len(row.parents)} row{'s' if len(row.parents) != 1 else ''}"
+    else:
+        files = [entry for entry in recipe["inputs"] if entry.get("input") == row.source]
+        name = files[row.seq[1]]["file"] if row.seq[1] < len(files) else row.source
+        origin = f"{name}, record {row.seq[2] + 1:,}"
     labels = ["read", *recipe["labels"]]
-    life = RowHistory(
+    history = RowHistory(
         id=row_id,
         outcome=section,
-        origin=_origin(row, place, recipe),
+        origin=origin,
         record=as_record(row) if row.kind else {"raw": place.get("raw")},
         notes=json.loads(row.notes) if row.notes else {},
         events=list(_events(folder, row_id, labels)),
     )
-    for event in life.events:
+    for event in history.events:
         if event["partner"] is not None:
-            life.partners[event["partner"]] = as_record(_find(folder, event["partner"])[1])
-    life.exchanges = _exchanges(life.events, recipe)
+            history.partners[event["partner"]] = as_record(_find(folder, event["partner"])[1])
+    history.exchanges = _exchanges(history.events, recipe)
     if depth < 8:
         for parent in row.parents:
-            life.parents.append(_life(folder, parent, recipe, depth + 1))
+            history.parents.append(_history(folder, parent, recipe, depth + 1))
     if depth == 0:
-        life.children = list(_children(folder, row_id))
-    return life
+        history.children = list(_children(folder, row_id))
+    return history
 
 
 def _find(folder: Path, row_id: str) -> tuple[str, Row, dict[str, Any]]:
@@ -114,17 +118,6 @@ def _find(folder: Path, row_id: str) -> tuple[str, Row, dict[str, Any]]:
                 place["raw"] = place["raw"].decode("utf-8", "replace")
             return section, next(iter(rows_of(working_columns(table, path.parent.name)))), place
     raise UsageError(f"{folder} holds no row {row_id}; was part of the folder deleted?")
-
-
-def _origin(row: Row, place: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
-    """Say in words where a row came from."""
-    if place.get("file"):
-        return f"{place['file']}, line {place['line']}"
-    if row.parents or len(row.seq) != 3:
-        return f"made from {len(row.parents)} row{'s' if len(row.parents) != 1 else ''}"
-    files = [entry for entry in recipe["inputs"] if entry.get("input") == row.source]
-    name = files[row.seq[1]]["file"] if row.seq[1] < len(files) else row.source
-    return f"{name}, record {row.seq[2] + 1:,}"
 
 
 def _events(folder: Path, row_id: str, labels: list[str]) -> Iterator[dict[str, Any]]:

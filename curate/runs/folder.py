@@ -63,13 +63,10 @@ class RunFolder:
             old = json.loads(path.read_text(encoding="utf-8"))
             if old != json.loads(text):
                 raise FolderTaken(self.path, difference(old, json.loads(text)))
-        elif self.path.exists() and not replace and self._foreign():
+        elif not replace and any(entry.name != ".state" for entry in self.path.iterdir()):
             raise UsageError(f"{self.path} is not empty and holds no run; choose another folder")
         write_atomically(path, text)
         shutil.rmtree(self.fresh, ignore_errors=True)
-
-    def _foreign(self) -> bool:
-        return any(entry.name != ".state" for entry in self.path.iterdir())
 
     def wrote(self, output: Path) -> bool:
         """Tell whether the file `output` is as the run in this folder left it."""
@@ -103,19 +100,19 @@ def _stamp(output: Path) -> list[Any]:
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Name what differs between two purposes, each part with what it was and is now."""
     parts = [name for name in new if old.get(name) != new[name]]
-    # What the steps are called before and after says more than that there are others.
-    told = {name: _changes(name, old.get(name), new[name]) for name in parts}
-    return " and ".join(f"{n} ({t})" if t else n for n, t in told.items()) or "settings"
-
-
-def _changes(part: str, old: Any, new: Any) -> str:
-    if part in ("limit", "seed"):
-        return _change("", old, new)
-    if part == "inputs":
-        files = [[entry["file"] for entry in entries] for entries in (old or [], new)]
-        names = [", ".join(found[:_MOST_NAMED]) or "nothing" for found in files]
-        return f"{names[0]} then, {names[1]} now" if names[0] != names[1] else "changed since"
-    return _changed_fields(old, new) if part == "steps" else ""
+    changes = []
+    for name in parts:
+        before, after, text = old.get(name), new[name], ""
+        if name in ("limit", "seed"):
+            text = _change("", before, after)
+        elif name == "inputs":
+            files = [[entry["file"] for entry in entries] for entries in (before or [], after)]
+            names = [", ".join(found[:_MOST_NAMED]) or "nothing" for found in files]
+            text = f"{names[0]} then, {names[1]} now" if names[0] != names[1] else "changed since"
+        elif name == "steps":
+            text = _changed_fields(before, after)
+        changes.append(f"{name} ({text})" if text else name)
+    return " and ".join(changes) or "settings"
 
 
 def _changed_fields(old: Any, new: Any) -> str:

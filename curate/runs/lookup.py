@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
     Raises:
         UsageError: no row, or more than one, is meant.
     """
+    import pyarrow.parquet as pq
+
     file, colon, number = text.strip().rpartition(":")
     if colon and number.isdecimal():
         places = _places(file, int(number), inputs)
@@ -41,23 +44,24 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
             said = f"{file} has no record {int(number):,}: {folder} read {read:,} of it"
             raise UsageError(f"{said}, counted from 1")
     else:
-        found = list(_ids_with(folder, _digits(folder, text)))
+        wanted = text.strip().lower()
+        if not wanted or any(c not in "0123456789abcdef" for c in wanted):
+            raise UsageError(
+                f"'{text}' is no row: give the first digits of its id, or FILE:NUMBER for a record "
+                f"of an input; `curate explain {folder}` shows rows of every reason"
+            )
+        found = [
+            value.hex()
+            for path in _files(folder)
+            for value in pq.read_table(path, columns=["id"]).column("id").to_pylist()
+            if value.hex().startswith(wanted)
+        ]
     if not found:
         raise UsageError(f"no row of {folder} is '{text}'; `curate explain {folder}` shows some")
     if len(found) > 1:
         some = ", ".join(found[:5])
         raise UsageError(f"{len(found):,} rows are '{text}' ({some}...): give more of it")
     return found[0]
-
-
-def _digits(folder: Path, text: str) -> str:
-    wanted = text.strip().lower()
-    if not wanted or any(c not in "0123456789abcdef" for c in wanted):
-        raise UsageError(
-            f"'{text}' is no row: give the first digits of its id, or FILE:NUMBER for a record of "
-            f"an input; `curate explain {folder}` shows rows of every reason"
-        )
-    return wanted
 
 
 def _places(file: str, number: int, inputs: Sequence[Mapping[str, Any]]) -> list[list[int]]:
@@ -76,12 +80,21 @@ def _places(file: str, number: int, inputs: Sequence[Mapping[str, Any]]) -> list
 
 
 def _ids_at(folder: Path, places: Sequence[Sequence[int]]) -> Iterator[str]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     for path in _files(folder):
         table = pq.read_table(path, columns=["id", "seq"])
         for place in places:
-            for value in table.filter(_is_at(table.column("seq"), place)).column("id"):
+            # What was made has a longer `seq` than what was read.
+            seqs = table.column("seq")
+            mask = pc.equal(pc.list_value_length(seqs), len(place))
+            # A shorter list has no such element to look at.
+            seqs = pc.if_else(mask, seqs, pa.scalar([-1] * len(place), seqs.type))
+            for index, number in enumerate(place):
+                mask = pc.and_(mask, pc.equal(pc.list_element(seqs, index), number))
+            for value in table.filter(mask).column("id"):
                 yield value.as_py().hex()
 
 
@@ -97,29 +110,6 @@ def _count(folder: Path, place: Sequence[int]) -> int:
         for *file, ordinal in seqs.to_pylist():
             last = max(last, ordinal) if file == list(place[:-1]) else last
     return last + 1
-
-
-def _is_at(seqs: pa.ChunkedArray, place: Sequence[int]) -> Any:
-    """Return the mask of the rows that were read at `place`; what was made has a longer `seq`."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    long = pc.list_value_length(seqs)
-    mask = pc.equal(long, len(place))
-    # A shorter list has no such element to look at.
-    seqs = pc.if_else(mask, seqs, pa.scalar([-1] * len(place), seqs.type))
-    for index, number in enumerate(place):
-        mask = pc.and_(mask, pc.equal(pc.list_element(seqs, index), number))
-    return mask
-
-
-def _ids_with(folder: Path, prefix: str) -> Iterator[str]:
-    import pyarrow.parquet as pq
-
-    for path in _files(folder):
-        for value in pq.read_table(path, columns=["id"]).column("id").to_pylist():
-            if value.hex().startswith(prefix):
-                yield value.hex()
 
 
 def _files(folder: Path, sections: Iterable[str] = ENDINGS) -> Iterator[Path]:
@@ -233,18 +223,15 @@ class _Reason:
             # Stable: of equal scores the earlier row comes first, and rows without one come last.
             best = pc.sort_indices(lines, [("score", order)])[:most]
             every = [*getattr(self, name), *lines.take(best).to_pylist()]
-            every.sort(key=lambda line, sign=sign: _last_if_none(line["score"], sign))  # type: ignore[misc]
-            setattr(self, name, every[:most])
+            scores = [math.inf if one["score"] is None else sign * one["score"] for one in every]
+            order_of = sorted(range(len(every)), key=scores.__getitem__)
+            setattr(self, name, [every[at] for at in order_of[:most]])
 
     def closest(self, passed: _Mean, most: int) -> list[dict[str, Any]]:
         """Return the rows that came closest to passing, from the side on which their scores lie."""
         ours, theirs = self.mean.value, passed.value
         below = ours is not None and theirs is not None and ours < theirs
         return self.highest if below else self.lowest
-
-
-def _last_if_none(score: float | None, sign: int) -> float:
-    return math.inf if score is None else sign * score
 
 
 def _collect(path: Path, most: int, reasons: dict[tuple[str, str], _Reason], passed: _Mean) -> None:
@@ -274,20 +261,18 @@ def _texts(folder: Path, ids: set[str], sections: Sequence[str]) -> dict[str, tu
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    from curate.chunk import rows_of
+
     texts: dict[str, tuple[str, str]] = {}
     wanted = [bytes.fromhex(one) for one in ids]
     for path in _files(folder, sections) if ids else ():
         column = pq.read_table(path, columns=["id"]).column("id")
         mask = pc.is_in(column, pa.array(wanted, column.type))
         if pc.any(mask).as_py():
-            texts.update(_shown(pq.ParquetFile(path).read().filter(mask), path.parent.name))
+            table = pq.ParquetFile(path).read().filter(mask)
+            raw = table.column("raw").to_pylist() if "raw" in table.column_names else []
+            rows = rows_of(working_columns(table, path.parent.name))
+            for row, line in zip_longest(rows, raw):
+                text = (line or b"").decode("utf-8", "replace")
+                texts[row.id] = (row.instruction, row.response) if row.kind else (text, "")
     return texts
-
-
-def _shown(table: pa.Table, kind: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    from curate.chunk import rows_of
-
-    lines = table.column("raw").to_pylist() if "raw" in table.column_names else [b""] * len(table)
-    for row, line in zip(rows_of(working_columns(table, kind)), lines, strict=True):
-        raw = (line or b"").decode("utf-8", "replace")
-        yield row.id, (row.instruction, row.response) if row.kind else (raw, "")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.row import printable
-from curate.runs.spread import SHARES, ScoreDistribution
 
 # How every row ends; a run folder has a folder of each name.
 ENDINGS = ("kept", "used", "dropped", "failed")
@@ -14,6 +14,9 @@ ENDINGS = ("kept", "used", "dropped", "failed")
 _RARE = ("made", "used", "failed")
 _BAR = 14
 _MOST_SHOWN = 5
+# Up to this many different scores, such as a judge's, each is counted.
+MOST_COUNTED = 10
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
 class Failure(NamedTuple):
@@ -24,23 +27,69 @@ class Failure(NamedTuple):
     rows: int
 
 
+class ScoreDistribution(NamedTuple):
+    """The scores of one step: how many rows have one, and the scores at `SHARES` of these rows.
+
+    `counts` holds how many rows have each score, where there are few different ones.
+    """
+
+    label: str
+    rows: int
+    quantiles: tuple[float, ...]
+    counts: tuple[tuple[float, int], ...] = ()
+
+
+def score_distributions(run: Path, labels: Iterable[str]) -> list[ScoreDistribution]:
+    """Return the distribution of each step's scores where they differ, a step at a time."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    found = []
+    for label in labels:
+        paths = sorted((run / "ledger" / label).glob("*.parquet"))
+        columns = (pq.read_table(path, columns=["score"]).column("score") for path in paths)
+        scores = np.concatenate([np.empty(0), *(one.drop_null().to_numpy() for one in columns)])
+        if not len(scores) or scores.min() == scores.max():
+            continue
+        # Of scores that rows have: a threshold between two of them says nothing else.
+        quantiles = np.quantile(scores, SHARES, method="inverted_cdf").tolist()
+        values, counts = np.unique(scores, return_counts=True)
+        few = len(values) <= MOST_COUNTED
+        counted = zip(values.tolist(), counts.tolist(), strict=True) if few else ()
+        found.append(ScoreDistribution(label, len(scores), tuple(quantiles), tuple(counted)))
+    return found
+
+
 def render(
     summary: Mapping[str, Any],
     failures: Sequence[Failure] = (),
     scores: Sequence[ScoreDistribution] = (),
 ) -> str:
     """Return the funnel, the reasons and the spending of a run as plain text."""
-    lines = [_totals(summary), "", *_funnel(summary), *_reasons(summary), *_scores(scores)]
-    lines += _remarks(summary)
-    lines += [*_failures(summary, failures), *_unreadable(summary), *_spending(summary)]
+    steps, unreadable = summary["steps"], summary["unreadable"]
+    counts = [f"{summary[name]:,} {name}" for name in ("in", "made", *ENDINGS)]
+    lines = [" + ".join(counts[:2]) + " = " + " + ".join(counts[2:]), "", *_funnel(summary)]
+    dropped = [(step["label"], *reason) for step in steps for reason in step["reasons"].items()]
+    if dropped:
+        lines += ["", "dropped because", *_counted(dropped, summary["in"])]
+    lines += _scores(scores)
+    remarks = [(step["label"], remark) for step in steps for remark in step.get("remarks", ())]
+    if remarks:
+        lines += ["", "steps remark"]
+        lines += [f"  {printable(label)}: {printable(remark)}" for label, remark in remarks]
+    if failures:
+        lines += ["", "failed because", *_counted(failures[:_MOST_SHOWN], summary["in"])]
+    if len(failures) > _MOST_SHOWN:
+        lines.append(f"  ... and {len(failures) - _MOST_SHOWN:,} other errors (in failed/)")
+    if unreadable:
+        shown = (f"  {e['file']}:{e['line']}: {e['error']}" for e in unreadable[:_MOST_SHOWN])
+        lines += ["", f"unreadable lines: {len(unreadable):,}", *map(printable, shown)]
+    if len(unreadable) > _MOST_SHOWN:
+        lines.append(f"  ... and {len(unreadable) - _MOST_SHOWN:,} more (in failed/)")
+    if any(summary["requests"].values()):
+        lines += ["", *_spending(summary)]
     lines += ["", f"{summary['seconds']:.1f} s, {summary['peak_memory_mb']:,.0f} MB at most"]
     return "\n".join(lines)
-
-
-def _totals(summary: Mapping[str, Any]) -> str:
-    names = ("in", "made", *ENDINGS)
-    counts = [f"{summary[name]:,} {name}" for name in names]
-    return " + ".join(counts[:2]) + " = " + " + ".join(counts[2:])
 
 
 def _funnel(summary: Mapping[str, Any]) -> list[str]:
@@ -55,27 +104,14 @@ def _funnel(summary: Mapping[str, Any]) -> list[str]:
     for step in steps:
         share = step["kept"] / whole if whole else 0.0
         counts = [f"{step[name]:,}" if step[name] or name not in rare else "-" for name in names]
-        end = [f"{share:.1%}", _bar(share), f"{step['seconds']:.2f}"]
-        cells.append([step["label"], *counts, *end])
+        # What is left is never drawn as nothing.
+        bar = "█" * (max(1, round(share * _BAR)) if share > 0 else 0)
+        cells.append([step["label"], *counts, f"{share:.1%}", bar, f"{step['seconds']:.2f}"])
     return _columns(cells, left=(0, len(names) + 2))
 
 
-def _bar(share: float) -> str:
-    """Return `share` as a bar; what is left is never drawn as nothing."""
-    return "█" * (max(1, round(share * _BAR)) if share > 0 else 0)
-
-
-def _reasons(summary: Mapping[str, Any]) -> list[str]:
-    found = [
-        (step["label"], reason, count)
-        for step in summary["steps"]
-        for reason, count in step["reasons"].items()
-    ]
-    return ["", "dropped because", *_counted(found, summary["in"])] if found else []
-
-
 def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:
-    """Return what the scores of each step are: how many of each, or where shares of them end."""
+    """Return the distribution of each step's scores: counts of a few, quantiles of many."""
     many = [one for one in scores if not one.counts]
     few = [one for one in scores if one.counts]
     heads = ["least", *(f"{share:.0%}" for share in SHARES[1:-1]), "most"]
@@ -95,23 +131,6 @@ def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _remarks(summary: Mapping[str, Any]) -> list[str]:
-    found = [
-        f"  {printable(step['label'])}: {printable(remark)}"
-        for step in summary["steps"]
-        for remark in step.get("remarks", ())
-    ]
-    return ["", "steps remark", *found] if found else []
-
-
-def _failures(summary: Mapping[str, Any], failures: Sequence[Failure]) -> list[str]:
-    if not failures:
-        return []
-    rest = len(failures) - _MOST_SHOWN
-    more = [f"  ... and {rest:,} other errors (in failed/)"] if rest > 0 else []
-    return ["", "failed because", *_counted(failures[:_MOST_SHOWN], summary["in"]), *more]
 
 
 def _counted(found: Sequence[tuple[str, str, int]], whole: int) -> list[str]:
@@ -134,53 +153,28 @@ def _columns(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
     ]
 
 
-def _unreadable(summary: Mapping[str, Any]) -> list[str]:
-    entries = summary["unreadable"]
-    if not entries:
-        return []
-    lines = (f"{e['file']}:{e['line']}: {e['error']}" for e in entries[:_MOST_SHOWN])
-    shown = [f"  {printable(line)}" for line in lines]
-    rest = len(entries) - _MOST_SHOWN
-    more = [f"  ... and {rest:,} more (in failed/)"] if rest > 0 else []
-    return ["", f"unreadable lines: {len(entries):,}", *shown, *more]
-
-
 def _spending(summary: Mapping[str, Any]) -> list[str]:
+    """Return requests, tokens and cost of the folder, of its last execution, and as estimated."""
     requests, tokens = summary["requests"], summary["tokens"]
-    if not any(requests.values()):
-        return []
-    return [
-        "",
+    lines = [
         f"requests   {requests['sent']:,} sent, {requests['replayed']:,} replayed, "
         f"{requests['failed']:,} failed, {requests['retried']:,} retried",
         f"tokens     {tokens['input']:,} in, {tokens['output']:,} out",
         f"cost       ${summary['cost_usd']:.4f}",
-        *_this_time(summary),
-        *_estimate(summary.get("estimate")),
     ]
-
-
-def _this_time(summary: Mapping[str, Any]) -> list[str]:
-    """Say what the last execution asked, where the folder's earlier ones asked something, too."""
-    own = summary.get("this_time")
-    if own is None or all(own[name] == summary["requests"][name] for name in ("sent", "replayed")):
-        return []
-    return [
-        f"this time  {own['sent']:,} sent, {own['replayed']:,} replayed, ${own['cost_usd']:.4f}; "
-        "the lines above count all executions of this folder"
-    ]
-
-
-def _estimate(estimate: Mapping[str, Any] | None) -> list[str]:
-    """Say what this execution was expected to ask, and how far that was off."""
-    if not estimate or not estimate["actual"]["requests"]:
-        return []
-    off = estimate["off"]
-    parts = [f"{estimate['requests']:,} requests ({_percent(off['requests'])})"]
-    cost = estimate["cost_usd"]
-    if cost is not None and (cost or estimate["actual"]["cost_usd"]):
-        parts.append(f"${cost:.4f} ({_percent(off['cost_usd'])})")
-    return [f"estimate   {', '.join(parts)}"]
+    own, estimate = summary.get("this_time"), summary.get("estimate")
+    if own is not None and any(own[name] != requests[name] for name in ("sent", "replayed")):
+        lines.append(
+            f"this time  {own['sent']:,} sent, {own['replayed']:,} replayed, "
+            f"${own['cost_usd']:.4f}; the lines above count all executions of this folder"
+        )
+    if estimate and estimate["actual"]["requests"]:
+        off, cost = estimate["off"], estimate["cost_usd"]
+        expected = f"{estimate['requests']:,} requests ({_percent(off['requests'])})"
+        if cost is not None and (cost or estimate["actual"]["cost_usd"]):
+            expected += f", ${cost:.4f} ({_percent(off['cost_usd'])})"
+        lines.append(f"estimate   {expected}")
+    return lines
 
 
 def _percent(off: float | None) -> str:

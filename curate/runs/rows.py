@@ -1,20 +1,25 @@
-"""The rows of a run, one outcome at a time, read from the files of its folder when asked."""
+"""The rows of a run and their provenance, read from its folder one outcome at a time."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
 from curate.row import FIELD_TYPES, KINDS, Row
-from curate.runs.marks import ENDING, endings, provenance_of, with_endings, with_provenance
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
     import pyarrow as pa
+
+# The column under which a record carries its provenance.
+COLUMN = "curate"
+# The columns that say why a row was dropped, and how one failed.
+ENDING = ("step", "reason", "score", "partner")
+FAILURE = ("step", "error", "file", "line", "raw")
 
 
 class Rows:
@@ -71,11 +76,18 @@ class Rows:
 
     def _all_published(self, *, why: bool) -> Iterator[tuple[str, pa.Table]]:
         """Yield each file's kind and rows; dropped ones with the columns that say why."""
+        import pyarrow.compute as pc
+
         files = self.files()
         found = endings(self.folder.parent) if why and files and self._are_dropped else None
         for path in files:
             table = self._published(path)
-            yield path.parent.name, table if found is None else with_endings(table, found)
+            if found is not None:
+                ids = table.column("id").cast(found.schema.field("row").type)
+                places = pc.index_in(ids, value_set=found.column("row"))
+                for name in ENDING:
+                    table = table.append_column(name, found.column(name).take(places))
+            yield path.parent.name, table
 
     @property
     def _are_dropped(self) -> bool:
@@ -92,15 +104,21 @@ class Rows:
 
         records = []
         for kind, table in self._all_published(why=marks):
-            none: list[dict[str, Any]] = [{}] * len(table)
-            failures = none if self._are_dropped else _failures(table)
-            ends = table.select(ENDING).to_pylist() if marks and self._are_dropped else none
+            # A failed row says how it failed; why a row was dropped is part of its provenance.
+            about = ENDING if self._are_dropped else FAILURE
+            names = [name for name in about if name in table.schema.names]
             rows = rows_of(working_columns(table, kind))
-            for row, failure, end in zip(rows, failures, ends, strict=True):
-                record = {**as_record(row), **failure}
-                records.append(
-                    with_provenance(record, {**provenance_of(row), **end}) if marks else record
-                )
+            for row, end in zip(rows, table.select(names).to_pylist(), strict=True):
+                record = as_record(row)
+                if self._are_dropped:
+                    records.append(
+                        with_provenance(record, {**provenance_of(row), **end}) if marks else record
+                    )
+                    continue
+                if end.get("raw") is not None:
+                    end["raw"] = end["raw"].decode("utf-8", "replace")
+                record |= {name: value for name, value in end.items() if value is not None}
+                records.append(with_provenance(record, provenance_of(row)) if marks else record)
         return records
 
     def to_pandas(self) -> pd.DataFrame:
@@ -109,8 +127,19 @@ class Rows:
         Dropped rows have columns that say why: `step`, `reason`, `score` and `partner`.
         """
         import pandas as pd
+        import pyarrow as pa
 
-        frames = [readable_ids(t).to_pandas() for _, t in self._all_published(why=True)]
+        frames = []
+        for _, table in self._all_published(why=True):
+            ids = [value.hex() for value in table.column("id").to_pylist()]
+            parents = [[p.hex() for p in one] for one in table.column("parents").to_pylist()]
+            text = pa.string()
+            for name, column in (
+                ("id", pa.array(ids, text)),
+                ("parents", pa.array(parents, pa.list_(text))),
+            ):
+                table = table.set_column(table.column_names.index(name), name, column)
+            frames.append(table.to_pandas())
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def to_datasets(self) -> datasets.Dataset:
@@ -150,30 +179,6 @@ def _on_side(table: pa.Table, side: str) -> list[bool]:
         for text in set(column)
     }
     return [said[text] for text in column]
-
-
-def _failures(table: pa.Table) -> list[dict[str, Any]]:
-    """Return how each row of a table failed: nothing, where it holds no failed rows."""
-    names = [
-        name for name in ("step", "error", "file", "line", "raw") if name in table.schema.names
-    ]
-    found = []
-    for line in table.select(names).to_pylist():
-        if line.get("raw") is not None:
-            line["raw"] = line["raw"].decode("utf-8", "replace")
-        found.append({name: value for name, value in line.items() if value is not None})
-    return found
-
-
-def readable_ids(table: pa.Table) -> pa.Table:
-    """Return a table with `id` and `parents` as hexadecimal text, for people and data frames."""
-    import pyarrow as pa
-
-    ids = [value.hex() for value in table.column("id").to_pylist()]
-    parents = [[p.hex() for p in value] for value in table.column("parents").to_pylist()]
-    table = table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
-    at = table.column_names.index("parents")
-    return table.set_column(at, "parents", pa.array(parents, pa.list_(pa.string())))
 
 
 def working_columns(table: pa.Table, kind: str) -> pa.Table:
@@ -225,3 +230,46 @@ def as_record(row: Row) -> dict[str, Any]:
             ]
         record[name] = value
     return {**record, **{k: v for k, v in extra_columns(row).items() if k not in record}}
+
+
+def provenance_of(row: Row) -> dict[str, Any]:
+    """Return a row's id, source and parents, and what steps gave and noted it, by label."""
+    return {
+        "id": row.id,
+        "source": row.source,
+        "parents": list(row.parents),
+        # Not empty mappings: Parquet has no structs without fields.
+        "scores": dict(row.scores) or None,
+        "notes": json.loads(row.notes) if row.notes else None,
+    }
+
+
+def with_provenance(record: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with its provenance in a column of its own.
+
+    Raises:
+        UsageError: the record has a column of that name.
+    """
+    if COLUMN in record:
+        raise UsageError(
+            f"row {provenance['id']} has a column '{COLUMN}' of its own, where its provenance "
+            "would go; take the rows without marks, or rename the column first"
+        )
+    return {**record, COLUMN: dict(provenance)}
+
+
+def endings(run: Path) -> pa.Table:
+    """Return why each dropped row of a run was dropped: `row`, and the columns of `ENDING`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    tables = []
+    for path in sorted((run / "ledger").rglob("*.parquet")):
+        table = pq.read_table(path, columns=["row", *ENDING, "outcome"])
+        dropped = table.filter(pc.equal(table.column("outcome"), "dropped"))
+        tables.append(dropped.drop_columns(["outcome"]))
+    whole = pa.concat_tables(tables)
+    partners = [one and one.hex() for one in whole.column("partner").to_pylist()]
+    at = whole.column_names.index("partner")
+    return whole.set_column(at, "partner", pa.array(partners, pa.string()))

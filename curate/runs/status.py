@@ -1,8 +1,7 @@
-"""Tell how a run stands that has published nothing yet: stopped on its way, or still going."""
+"""Status of an unfinished run: stopped before its end, or still going."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 class RunStatus(NamedTuple):
     """What an unfinished run has spent; `tally` is absent where it asked nothing.
 
-    `going` tells whether a process is at it now; `replies` counts those in its store, of all runs.
+    `going` is true while a process runs it; `replies` counts those in its store, of all runs.
     """
 
     folder: Path
@@ -25,18 +24,46 @@ class RunStatus(NamedTuple):
     replies: int = 0
 
     def __str__(self) -> str:
-        """Return the standing as a text for people."""
-        return "\n".join(_told(self))
+        """Return the status as a text for people."""
+        folder = printable(str(self.folder))
+        lines = [f"{folder} is being run at this moment; its results appear together at its end"]
+        if not self.going:
+            lines = [
+                f"{folder} was stopped before its end, and nothing of it is published",
+                "the same command goes on: what was answered is not asked again",
+            ]
+        tally, store, here = self.tally, self.store, Path.cwd()
+        if tally is None or store is None:
+            lines += ["", f"requests   {'unknown: its store is gone' if store else 'none'}"]
+            return "\n".join(lines)
+        where = store.relative_to(here) if store.is_relative_to(here) else store
+        lines += [
+            "",
+            f"requests   {tally.sent:,} sent, {tally.replayed:,} replayed, "
+            f"{tally.failed:,} failed, {tally.retried:,} retried",
+            f"tokens     {tally.input_tokens:,} in, {tally.output_tokens:,} out",
+            f"cost       ${tally.cost_usd:.4f}, and ${tally.reserved_usd:.4f} reserved by requests "
+            "whose bill is not known",
+            f"store      {printable(str(where))} holds {self.replies:,} replies, of all its runs",
+        ]
+        return "\n".join(lines)
 
 
 def status(folder: Path) -> RunStatus | None:
-    """Return how the run in `folder` stands, or `None` where none has begun or it has finished."""
+    """Return the status of the run in `folder`; `None` where none has begun, or it has finished."""
     from curate.runs.folder import RunFolder
 
     run = RunFolder(folder)
     if not run.state.is_dir() or (folder / "report.json").is_file():
         return None
-    going, path = _locked(run.state / "lock"), run.state / "store"
+    from curate.system.posix import FileLock
+
+    # Another process holds the lock of a run that is still going.
+    going, lock = False, FileLock(run.state / "lock")
+    if (run.state / "lock").is_file():
+        going = not lock.take()
+        lock.release()
+    path = run.state / "store"
     store = Path(path.read_text(encoding="utf-8")) if path.is_file() else None
     if store is None or not (store / "store.db").is_file():
         return RunStatus(folder, going, store)
@@ -46,43 +73,3 @@ def status(folder: Path) -> RunStatus | None:
     with Store.open(store) as opened:
         tally = tally_of(opened, run.run_id)
         return RunStatus(folder, going, store, tally, opened.stats()["replies"])
-
-
-def _locked(path: Path) -> bool:
-    """Tell whether another process holds the lock of a run's folder."""
-    from curate.system.posix import FileLock
-
-    if not path.is_file():
-        return False
-    lock = FileLock(path)
-    free = lock.take()
-    lock.release()
-    return not free
-
-
-def _told(one: RunStatus) -> Iterator[str]:
-    folder = printable(str(one.folder))
-    if one.going:
-        yield f"{folder} is being run at this moment; its results appear together at its end"
-    else:
-        yield f"{folder} was stopped before its end, and nothing of it is published"
-        yield "the same command goes on: what was answered is not asked again"
-    tally = one.tally
-    if tally is None or one.store is None:
-        yield from ("", f"requests   {'unknown: its store is gone' if one.store else 'none'}")
-        return
-    yield from (
-        "",
-        f"requests   {tally.sent:,} sent, {tally.replayed:,} replayed, {tally.failed:,} failed, "
-        f"{tally.retried:,} retried",
-        f"tokens     {tally.input_tokens:,} in, {tally.output_tokens:,} out",
-        f"cost       ${tally.cost_usd:.4f}, and ${tally.reserved_usd:.4f} reserved by requests "
-        "whose bill is not known",
-        f"store      {printable(_short(one.store))} holds {one.replies:,} replies, of all its runs",
-    )
-
-
-def _short(path: Path) -> str:
-    """Return a path as seen from the working folder, where it lies in it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -256,7 +256,7 @@ def cluster(
     Returns:
         int64 of shape (chosen,), in the order in which places were given.
     """
-    from curate.kernels.arrays.quotas import places_of_groups
+    from curate.kernels.arrays.groups import places_of_groups
 
     of, cosine = clusters(vectors, groups, seed=seed)
     worth = cosine if score is None else np.asarray(score, np.float64)

@@ -23,7 +23,7 @@ class _Watch:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
     ) -> None:
-        """Hide pandas from one thread at first; leave every other search to the finders behind."""
+        """Hide pandas from one thread at first; leave every other search to the other finders."""
         if name != "pandas":
             return
         if self.hidden_from == threading.get_ident():

@@ -7,10 +7,11 @@ folders inside the package. The price of two places is this module: nobody else 
 from __future__ import annotations
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from curate.errors import UsageError
+from curate.errors import MissingExtra, UsageError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # What a recipe is never called, though every JSON text is YAML.
@@ -33,6 +34,19 @@ def install_command(extra: str) -> str:
     constraints = "constraints.txt" if here else shlex.quote(str(root / "constraints.txt"))
     place = "." if here else str(root)
     return f"pip install -c {constraints} -e {shlex.quote(f'{place}[{extra}]')}"
+
+
+def require_extra(extra: str, what: str, *modules: str) -> None:
+    """Raise `MissingExtra`, with the command that installs it, where a module of `extra` is absent.
+
+    Only top-level names are looked up, and nothing is imported: these packages take seconds.
+    """
+    absent = [name for name in modules if find_spec(name.partition(".")[0]) is None]
+    if absent:
+        raise MissingExtra(
+            f"{what} needs {', '.join(absent)}, which is not installed; install it with: "
+            f"{install_command(extra)}"
+        )
 
 
 def recipes() -> dict[str, Path]:

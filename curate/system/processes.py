@@ -19,7 +19,7 @@ from typing import Any
 
 
 class _Process(multiprocessing.context.SpawnProcess):
-    """A spawned process that is told of no main module."""
+    """A spawned process that knows no main module."""
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:

@@ -22,7 +22,7 @@ from curate.read.shapes import names as shape_names
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import dumps
 from curate.row import Row
-from curate.runs.marks import provenance_of, with_provenance
+from curate.runs.rows import provenance_of, with_provenance
 from curate.write.formats import Format, formats
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ def test_explain_without_a_row_shows_some_for_every_reason(
     first, second, _, last = ok("explain", "r").splitlines()
     assert first == "length: 1 dropped, fewer than 3 words"
     assert second.split() == [row[:8], *["Name", "a", "town.", "|", "Paris."]]
-    assert last == f"One row's whole life: curate explain r {row[:8]}"
+    assert last == f"History of one row: curate explain r {row[:8]}"
     data = json.loads(ok("explain", "r", "--json"))
     assert [(one["step"], one["count"], one["ids"]) for one in data] == [("length", 1, [row])]
 

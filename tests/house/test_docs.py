@@ -60,6 +60,40 @@ def test_a_missing_module_is_found(tmp_path: Path) -> None:
     assert missing_modules(page) == ["curate/gone.py", "gone"]
 
 
+QUESTIONS = (
+    "Where is a row dropped?",
+    "Where is a request sent?",
+    "Where is a file written?",
+    "Where is money counted?",
+    "Where is a duplicate decided?",
+)
+NEIGHBOUR = re.compile(r"`(?:(curate/[\w/]*)/)?(\w+\.py)`")
+
+
+def wrong_answers(page: str) -> list[str]:
+    """Return the questions without one line of their own, and the files that are not there.
+
+    A bare file name is a neighbour of the module that its line names before it.
+    """
+    wrong = [
+        q for q in QUESTIONS if len(re.findall(rf"(?m)^\| {re.escape(q)} \| .+\|$", page)) != 1
+    ]
+    for line in page.splitlines():
+        folder = ""
+        for given, name in NEIGHBOUR.findall(line):
+            folder = given or folder
+            if not (ROOT / folder / name).is_file():
+                wrong.append(f"{folder}/{name}")
+    return wrong
+
+
+def test_the_first_questions_are_answered_by_a_line_each() -> None:
+    page = (DOCS / "how-to" / "find-your-way.md").read_text(encoding="utf-8")
+    assert wrong_answers(page) == []
+    broken = page.replace("Where is a request sent?", "").replace("`generate.py`", "`gone.py`")
+    assert wrong_answers(broken) == ["Where is a request sent?", "curate/engine/kinds/gone.py"]
+
+
 @pytest.mark.slow
 def test_the_site_builds(tmp_path: Path) -> None:
     site = tmp_path / "site"

@@ -16,7 +16,7 @@ FLOORS = (
     ("kernels", "models"),
     ("select", "store"),
     ("requests", "runs", "steps"),
-    ("write",),
+    ("train", "write"),
     ("engine",),
     ("pipeline",),
     ("cli",),

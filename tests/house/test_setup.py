@@ -28,7 +28,8 @@ def pins() -> dict[str, Requirement]:
 def wanted() -> list[Requirement]:
     extras = PROJECT["optional-dependencies"]
     texts = PROJECT["dependencies"] + [t for name in extras if name != "vllm" for t in extras[name]]
-    return [Requirement(text) for text in texts]
+    found = [Requirement(text) for text in texts]
+    return [requirement for requirement in found if requirement.name != PROJECT["name"]]
 
 
 def tracked_files() -> list[Path]:
@@ -75,7 +76,3 @@ def test_the_checks_of_a_change_are_a_command() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert "make test" in script.read_text()
-
-
-def test_extras_are_those_of_the_design() -> None:
-    assert {"local", "train", "vllm", "dev", "docs"} <= set(PROJECT["optional-dependencies"])

@@ -13,7 +13,7 @@ from curate.errors import RecipeError
 from curate.recipe.catalog import operators
 from curate.recipe.schema import recipe_schema
 from curate.system.package_data import recipes
-from tests.test_pipeline import PIPELINES
+from tests.recipe.test_recipe import PIPELINES
 
 SCHEMA = recipe_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

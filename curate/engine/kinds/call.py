@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Results:
-    """What one method of a step gave for many rows: values, errors and the requests behind them."""
+    """What one method of a step gave for many rows: values, errors, and the requests it made."""
 
     values: list[Any]
     errors: dict[int, str] = field(default_factory=dict)
@@ -55,26 +55,21 @@ def call_each(
             jobs[index] = RowTask(start=start, salt=salts(index), shares=shares)
         else:
             results.values[index] = value
-    if jobs:
-        _answer(step, jobs, driver, results)
-    return results
-
-
-def _answer(step: Step, jobs: dict[int, RowTask], driver: Driver | None, results: Results) -> None:
-    """Let the driver run the jobs, and note what came of each."""
-    if driver is None:
-        # Nothing tells that such a step asks before its first row is seen.
+    if jobs and driver is None:
+        # Nothing says that such a step asks before its first row is seen.
         raise RecipeError(
             "returned a generator, but does not say that it asks a model: write `yield` in the "
             "method itself if it asks, or return a list",
             step=step.title,
         )
-    for index, outcome in zip(jobs, driver.run(list(jobs.values())), strict=True):
+    answered = driver.run(list(jobs.values())) if driver is not None and jobs else ()
+    for index, outcome in zip(jobs, answered, strict=True):
         results.asked[index] = outcome.keys
         if outcome.error is not None:
             results.errors[index] = describe_error(outcome.error)
         else:
             results.values[index] = outcome.value
+    return results
 
 
 def row_salts(rows: Sequence[Row], step: Step) -> Callable[[int], str]:

@@ -56,13 +56,13 @@ def _score_chunks(part: Partition, step: Filter) -> tuple[np.ndarray, dict[int, 
     values = part.by_chunk(scored)
     if values is None:
         return None
-    told, start = {}, 0
+    noted, start = {}, 0
     for own, scores in zip(details, values, strict=True):
         for offset, detail in enumerate(own):
             if detail is not None:
-                told[start + offset] = dumps(detail) or ""
+                noted[start + offset] = dumps(detail) or ""
         start += len(scores)
-    return (np.concatenate(values) if values else np.zeros(0)), told
+    return (np.concatenate(values) if values else np.zeros(0)), noted
 
 
 def _score_rows(
@@ -77,8 +77,17 @@ def _score_rows(
         detail: Mapping[str, Any] | None = None
         if error is None:
             try:
-                score, detail = _as_score(value)
-                values[at] = np.nan if score is None else score
+                score, detail = value if isinstance(value, Scored) else (value, None)
+                check_detail(detail)
+                if score is not None:
+                    if not isinstance(score, int | float | np.number | np.bool_):
+                        name = type(score).__name__
+                        raise TypeError(f"a score must be a number or None, not {name}")
+                    if math.isnan(score):
+                        raise ValueError(
+                            "a score must be a number, and NaN is none; return None for no score"
+                        )
+                    values[at] = float(score)
             except (TypeError, ValueError, OverflowError) as wrong:
                 error, detail = describe_error(wrong), None
         if error is not None:
@@ -88,21 +97,6 @@ def _score_rows(
         if detail is not None:
             details[at] = dumps(detail) or ""
     return values, details, errors
-
-
-def _as_score(value: Any) -> tuple[float | None, Mapping[str, Any] | None]:
-    detail = None
-    if isinstance(value, Scored):
-        value, detail = value
-        check_detail(detail)
-    if value is None:
-        return None, detail
-    if not isinstance(value, int | float | np.number | np.bool_):
-        raise TypeError(f"a score must be a number or None, not {type(value).__name__}")
-    score = float(value)
-    if math.isnan(score):
-        raise ValueError("a score must be a number, and NaN is none; return None for no score")
-    return score, detail
 
 
 def _decide(

@@ -18,8 +18,7 @@ from curate.chunk import ORIGIN, one_array
 from curate.engine.kinds.sketch import sketch
 from curate.engine.partition import Partition, describe_error
 from curate.engine.reading import Reading
-from curate.engine.segment import PartitionState, Settings
-from curate.engine.workspace import load
+from curate.engine.state import PartitionState, Settings, load
 from curate.errors import StoppedShort
 from curate.read import Inputs, open_inputs
 from curate.step import Filter, Step, Whole

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from curate.chunk import Chunk, one_array
-from curate.engine.book import LedgerBuilder
 from curate.engine.kinds.call import call_each, row_salts
 from curate.engine.kinds.embed import embed
-from curate.engine.ledger import FAILED
 from curate.engine.partition import Partition, describe_error
 from curate.step import EMBEDDING, Whole
 
@@ -31,7 +28,12 @@ def sketch(part: Partition, step: Whole, driver: Driver | None) -> pa.Table:
     if out is None:
         out = _sketch_rows(part, step, types, driver)
     if step.embeds():
-        out = _with_vectors(part, step, out, driver)
+        assert driver is not None, "a step that embeds asks"
+        out, errors = embed(step, out, driver)
+        if errors:
+            good = np.setdiff1d(np.arange(out.num_rows), np.fromiter(errors, np.int64))
+            out = out.take(good)
+            part.fail(step.title, errors)
     part.tally(step.title).worked(began)
     return out
 
@@ -71,41 +73,14 @@ def _sketch_rows(
         if index in results.errors:
             continue
         try:
-            _check_sketch(value, types)
+            for name, type_ in types.items():
+                entry = value[name]
+                # What does not fit its column fails its own row; numbers need no second look.
+                plain = isinstance(entry, float) and type_ == pa.float64()
+                if not plain and entry is not None:
+                    pa.scalar(entry, type_)
             good.append(value)
         except (pa.ArrowException, TypeError, ValueError, OverflowError, KeyError) as wrong:
             results.errors[index] = describe_error(wrong)
-    _fail_sketches(part, step.title, results.errors)
+    part.fail(step.title, results.errors)
     return pa.Table.from_pylist(good, schema=schema)
-
-
-def _check_sketch(value: Any, types: dict[str, pa.DataType]) -> None:
-    """Raise when `value` does not fit the columns, so that only its own row fails."""
-    for name, type_ in types.items():
-        entry = value[name]
-        plain = isinstance(entry, float) and type_ == pa.float64()
-        if not plain and entry is not None:
-            pa.scalar(entry, type_)
-
-
-def _with_vectors(part: Partition, step: Whole, table: pa.Table, driver: Driver | None) -> pa.Table:
-    """Replace texts by vectors; a row whose text has none ends here."""
-    assert driver is not None, "a step that embeds asks"
-    table, errors = embed(step, table, driver)
-    if errors:
-        good = np.setdiff1d(np.arange(table.num_rows), np.fromiter(errors, np.int64))
-        table = table.take(good)
-    _fail_sketches(part, step.title, errors)
-    return table
-
-
-def _fail_sketches(part: Partition, label: str, errors: Mapping[int, str]) -> None:
-    tally, builder = part.tally(label), LedgerBuilder(label)
-    for index, error in sorted(errors.items()):
-        part.mark(index, FAILED, label, error)
-        builder.add(part.rows[index], FAILED, error)
-        # The row entered the step; the others are counted when it decides.
-        tally.entered += 1
-        tally.failed += 1
-    part.write_down(label, builder.table())
-    part.compact()

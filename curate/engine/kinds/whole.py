@@ -15,8 +15,7 @@ from curate.chunk import ORIGIN, one_array
 from curate.engine.kinds.embed import cut_short, matrices
 from curate.engine.ledger import StepTally, dumps
 from curate.engine.partition import check_detail, check_reason, describe_error
-from curate.engine.segment import PartitionState, WholeDecision
-from curate.engine.workspace import load, release
+from curate.engine.state import PartitionState, WholeDecision, load, release
 from curate.errors import StoppedShort
 from curate.kernels.arrays.growable import GrowableArray
 from curate.step import Decider, Step, Verdicts, Whole
@@ -32,7 +31,7 @@ def decide(
     others: pa.Table | None = None,
     store: Store | None = None,
 ) -> None:
-    """Set every part's lead to the verdicts of `step`.
+    """Set every part's decision to the verdicts of `step`.
 
     `others` are the sketches of the rows that it compares with; `store` has the vectors of a step
     that embeds, and keeps what it derives from them.
@@ -72,15 +71,10 @@ def decide(
         state.sketches = None
 
 
-def decider_of(step: Step | None) -> Decider | None:
-    """Return what decides on parts as they come, or `None` where they wait for each other."""
-    return step.decider() if isinstance(step, Whole) and not step.embeds() else None
-
-
 def decide_as_they_come(
     step: Step, decider: Decider, states: Iterable[PartitionState]
 ) -> Iterator[PartitionState]:
-    """Set the lead of each part that passes by to the verdicts of `decider`, which is of `step`."""
+    """Set each passing part's decision to the verdicts of `decider`, the one of `step`."""
     seen = _Seen()
     for state in states:
         began = time.perf_counter()

@@ -64,12 +64,9 @@ def _check(path: Path, shape: str | None, kinds: set[str] | None, opened: Inputs
     check_target(path, shape)
     if shape is not None and kinds is not None and kinds != {kind_of(shape)}:
         raise UsageError(misfit(shape, kinds))
-    if any(file.path.is_file() and _same(path, file.path) for file in opened.files):
+    read = [file.path for file in opened.files if file.path.is_file()]
+    if path.exists() and any(path.samefile(file) for file in read):
         raise UsageError(f"{path} is read by this run, and would be replaced; choose another file")
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.exists() and one.samefile(other)
 
 
 def _kinds_kept(recipe: Recipe, opened: Inputs) -> set[str] | None:

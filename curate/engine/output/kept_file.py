@@ -16,13 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.chunk import one_array, rows_of
-from curate.engine.options import RunOptions
 from curate.engine.reading import Reading
-from curate.engine.segment import PartitionState
-from curate.engine.workspace import load
+from curate.engine.state import PartitionState, load
 from curate.read import raw_lines
 from curate.read.shapes.record_fields import dumps
-from curate.row import Row
 from curate.runs.rows import Rows
 from curate.system.posix import sync
 from curate.write import NATURAL, as_shape, kind_of, write_rows
@@ -49,13 +46,6 @@ class KeptFile:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="curate-output")
         self._writing: deque[Future[None]] = deque()
 
-    @classmethod
-    def open(cls, options: RunOptions, reading: Reading, fresh: Path) -> KeptFile | None:
-        """Return the output that the options ask for, if any."""
-        if options.output is None:
-            return None
-        return cls(options.output, options.output_shape, reading, fresh)
-
     def add(self, state: PartitionState) -> None:
         """Write the kept rows of one part, where lines may leave as they came."""
         if self._file is None:
@@ -67,40 +57,29 @@ class KeptFile:
             self._writing.popleft().result()
 
     def _append(self, table: pa.Table, number: int) -> None:
-        """Write lines as they came, and between them those of made rows."""
-        came = self._unchanged(table)
-        read = table if came.all() else table.filter(pa.array(came))
-        lines = self._lines_as_read(read, number)
-        if len(read) < len(table):
-            made = [self._line(row) for row in rows_of(table.filter(pa.array(~came)))]
+        """Write the lines of rows as they were read, and between them those of made rows."""
+        # A row that was read has a `seq` of three numbers; what steps make adds its own.
+        read = np.asarray(pc.equal(pc.list_value_length(one_array(table.column("seq"))), 3))
+        lines = pa.array([], pa.large_binary())
+        if read.any():
+            same = table.filter(pa.array(read))
+            ordinals = np.asarray(one_array(same.column("seq")).flatten()).reshape(-1, 3)[:, 2]
+            part = self._reading.parts[number]
+            lines = raw_lines(part, self._reading.local_ordinals(number, ordinals))
+        if not read.all():
+            made = []
+            for row in rows_of(table.filter(pa.array(~read))):
+                own = self._own if self._own and row.kind == kind_of(self._own) else None
+                shaped = as_shape(row, own or NATURAL[row.kind])
+                made.append((dumps(shaped) + "\n").encode())
             lines = pa.concat_arrays([lines, pa.array(made, pa.large_binary())])
-            # The k-th row that came stands at k, and made ones stand behind all that came.
-            place = np.where(came, np.cumsum(came), len(read) + np.cumsum(~came)) - 1
+            # The k-th row that was read stands at k, and made ones follow all of those.
+            place = np.where(read, np.cumsum(read), read.sum() + np.cumsum(~read)) - 1
             lines = lines.take(pa.array(place))
         assert self._file is not None
-        self._file.write(_data_of(lines))
-
-    def _lines_as_read(self, table: pa.Table, number: int) -> pa.LargeBinaryArray:
-        """Return the lines of rows that were read from one part; the part is read once more."""
-        if not len(table):
-            return pa.array([], pa.large_binary())
-        ordinals = np.asarray(one_array(table.column("seq")).flatten()).reshape(-1, 3)[:, 2]
-        part = self._reading.parts[number]
-        return raw_lines(part, self._reading.local_ordinals(number, ordinals))
-
-    def _line(self, row: Row) -> bytes:
-        """Return a made row as a line in the output's shape."""
-        return (dumps(as_shape(row, self._shape_for(row.kind))) + "\n").encode()
-
-    def _shape_for(self, kind: str) -> str:
-        if self._own is not None and kind == kind_of(self._own):
-            return self._own
-        return NATURAL[kind]
-
-    def _unchanged(self, table: pa.Table) -> np.ndarray:
-        """Return a mask of rows that were read, not made."""
-        lengths = pc.list_value_length(one_array(table.column("seq")))
-        return np.asarray(pc.equal(lengths, 3))
+        # The array starts at its buffers' beginning: its texts lie end to end.
+        _, offsets, data = lines.buffers()
+        self._file.write(memoryview(data or b"")[: np.frombuffer(offsets, np.int64)[len(lines)]])
 
     def finish(self) -> None:
         """Make the file appear."""
@@ -127,9 +106,3 @@ class KeptFile:
         if self._file is not None and not self._file.closed:
             self._file.close()
             self._partial.unlink(missing_ok=True)
-
-
-def _data_of(texts: pa.LargeBinaryArray) -> memoryview:
-    """Return the bytes of an array that starts at its buffers' beginning, end to end."""
-    _, offsets, data = texts.buffers()
-    return memoryview(data or b"")[: np.frombuffer(offsets, np.int64)[len(texts)]]

@@ -15,17 +15,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate.chunk import FIELDS, SCORE, TAIL, one_array
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
-from curate.engine.output.parquet_files import FILE_ROWS, write_table
-from curate.engine.segment import PartitionState
-from curate.engine.workspace import Held, load, release
+from curate.engine.state import PartitionState, load, release
 from curate.row import KINDS
 from curate.rows.order import sort_by_seq
 from curate.runs.folder import SECTIONS
 from curate.system.posix import sync
 
+FILE_ROWS = 16_384
+# Columns with few distinct values; Parquet's own dictionaries make them almost free.
+_FEW_VALUES = ("step", "outcome", "reason", "source", "file")
+# Hashes do not compress: trying costs time and gains nothing.
+_HASHES = ("id", "row", "partner", "parents.list.element")
 _ENDINGS = {PASSED: "kept", USED: "used", DROPPED: "dropped"}
 # Files being encoded at once, over all folders: each holds its rows until then.
 _MOST_WAITING = 4
@@ -37,19 +41,20 @@ class Files:
     def __init__(self, pool: Executor) -> None:
         self._pool = pool
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="curate-disk")
-        self._writing: deque[Future[Path]] = deque()
+        self._writing: deque[tuple[Future[None], Path]] = deque()
         self._syncing: deque[Future[None]] = deque()
 
     def write(self, table: pa.Table, path: Path) -> None:
         """Begin to write a file; wait first while many are under way."""
-        self._writing.append(self._pool.submit(_write, table, path))
+        self._writing.append((self._pool.submit(write_table, table, path), path))
         while len(self._writing) > _MOST_WAITING:
             self._make_durable()
 
     def _make_durable(self) -> None:
         # The disk's time is not the encoder's: a thread of its own waits for it.
-        written = self._writing.popleft().result()
-        self._syncing.append(self._disk.submit(sync, written))
+        written, path = self._writing.popleft()
+        written.result()
+        self._syncing.append(self._disk.submit(sync, path))
 
     def finish(self) -> None:
         """Wait for every file."""
@@ -97,9 +102,37 @@ class Cutter:
             self._tables = []
 
 
-def _write(table: pa.Table, path: Path) -> Path:
-    write_table(table, path)
-    return path
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write `table` as one row group whose bytes depend on its rows alone.
+
+    Statistics, Arrow schemas and dictionaries are off, save for columns with few values, because
+    each of those can differ between equal tables. The rows are handed to the writer as one
+    contiguous chunk for the same reason. The caller makes the file durable.
+    """
+    whole = pa.Table.from_arrays([one_array(c) for c in table.columns], schema=table.schema)
+    leaves = [leaf for field in table.schema for leaf in _leaves(field.name, field.type)]
+    dictionary = [n for n in leaves if n in _FEW_VALUES or n.endswith(".role")]
+    pq.write_table(
+        whole,
+        path,
+        row_group_size=max(1, len(whole)),
+        compression={n: "NONE" if n in _HASHES else "ZSTD" for n in leaves},
+        compression_level={n: 1 for n in leaves if n not in _HASHES},
+        use_dictionary=dictionary,
+        write_statistics=False,
+        store_schema=False,
+        data_page_version="1.0",
+        version="2.6",
+    )
+
+
+def _leaves(name: str, type_: pa.DataType) -> list[str]:
+    """Return the paths of the leaf columns of a column, as Parquet names them."""
+    if pa.types.is_struct(type_):
+        return [leaf for f in type_ for leaf in _leaves(f"{name}.{f.name}", f.type)]
+    if pa.types.is_list(type_):
+        return _leaves(f"{name}.list.element", type_.value_type)
+    return [name]
 
 
 class Publisher:
@@ -122,12 +155,18 @@ class Publisher:
         """Write one part that has been through every segment."""
         self._add_rows(PASSED, load(state.rows))
         gone = [load(held) for held in state.gone]
+        endings = [np.asarray(one_array(table.column("outcome"))) for table in gone]
         for outcome in (USED, DROPPED, FAILED):
-            tables = [t for t in (_ended_as(outcome, table) for table in gone) if t.num_rows]
+            tables = [
+                table if (ended == outcome).all() else table.filter(pa.array(ended == outcome))
+                for table, ended in zip(gone, endings, strict=True)
+                if (ended == outcome).any()
+            ]
             if tables:
                 whole = pa.concat_tables(tables, promote_options="default")
                 self._add_rows(outcome, sort_by_seq(whole))
-        _release_all([state.rows, *state.gone])
+        for held in (state.rows, *state.gone):
+            release(held)
 
     def written_down(self, states: Iterable[PartitionState]) -> Iterator[PartitionState]:
         """Write the ledger lines of each part that passes by.
@@ -136,11 +175,11 @@ class Publisher:
         what later segments say of the rows.
         """
         for state in states:
-            for page in state.ledger:
-                lines = load(page.held)
-                for label, start, count in page.steps:
+            for one in state.ledger:
+                lines = load(one.held)
+                for label, start, count in one.steps:
                     self._cutter("ledger", label).add(lines.slice(start, count))
-                release(page.held)
+                release(one.held)
             state.ledger = []
             yield state
 
@@ -169,29 +208,32 @@ class Publisher:
         self._files.close()
 
 
-def _ended_as(outcome: int, table: pa.Table) -> pa.Table:
-    """Return the rows that ended as `outcome`; mostly that is all of them or none."""
-    mask = np.asarray(one_array(table.column("outcome"))) == outcome
-    if mask.all():
-        return table
-    return table.filter(pa.array(mask)) if mask.any() else table.slice(0, 0)
-
-
-def _release_all(held: Iterable[Held]) -> None:
-    for one in held:
-        release(one)
-
-
 def row_columns(table: pa.Table, fields: Sequence[str], labels: Sequence[str]) -> pa.Table:
-    """Return the columns of a published row file, in their fixed order."""
+    """Return the columns of a published row file, in their fixed order.
+
+    `parents` is an empty list where a row was read, not made; `scores` is a struct with one number
+    per step of the recipe, null where it gave none.
+    """
     count, names = table.num_rows, set(table.column_names)
+
+    def column(name: str, type_: pa.DataType) -> pa.Array:
+        return one_array(table.column(name)) if name in names else pa.nulls(count, type_)
+
     columns = {name: table.column(name) for name in ("id", "seq", "source")}
     for name in fields:
-        columns[name] = table.column(name) if name in names else pa.nulls(count, FIELDS[name])
-    columns["extra"] = table.column("extra") if "extra" in names else pa.nulls(count, pa.string())
-    columns["parents"] = _parents(table)
-    columns["scores"] = _scores(table, labels)
-    columns["notes"] = table.column("notes") if "notes" in names else pa.nulls(count, pa.string())
+        columns[name] = column(name, FIELDS[name])
+    columns["extra"] = column("extra", pa.string())
+    parents = column("parents", TAIL["parents"])
+    if parents.null_count:
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(parents), 0))
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+        parents = pa.ListArray.from_arrays(offsets, parents.flatten())
+    columns["parents"] = parents
+    scores = [column(SCORE + label, pa.float64()).cast(pa.float64()) for label in labels]
+    columns["scores"] = (
+        pa.StructArray.from_arrays(scores, names=list(labels)) if labels else pa.nulls(count)
+    )
+    columns["notes"] = column("notes", pa.string())
     return pa.table(columns)
 
 
@@ -211,32 +253,3 @@ def failed_columns(table: pa.Table, labels: Sequence[str]) -> pa.Table:
             name, pa.nulls(out.num_rows, type_) if missing else table.column(name)
         )
     return out
-
-
-def _parents(table: pa.Table) -> pa.Array | pa.ChunkedArray:
-    """Return the parents column with empty lists where a row was read, not made."""
-    count = table.num_rows
-    if "parents" in table.column_names:
-        column = one_array(table.column("parents"))
-        if not column.null_count:
-            return column
-        lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0))
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), column.flatten())
-    empty = pa.array(np.zeros(count + 1, np.int32))
-    return pa.ListArray.from_arrays(empty, pa.array([], TAIL["parents"].value_type))
-
-
-def _scores(table: pa.Table, labels: Sequence[str]) -> pa.Array:
-    """Return a struct with one number per step of the recipe, null where it gave none."""
-    count = table.num_rows
-    if not labels:
-        return pa.nulls(count)
-    columns = []
-    for label in labels:
-        present = SCORE + label in table.column_names
-        column = (
-            one_array(table.column(SCORE + label)) if present else pa.nulls(count, pa.float64())
-        )
-        columns.append(column.cast(pa.float64()))
-    return pa.StructArray.from_arrays(columns, names=list(labels))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,10 @@ _PACKAGES = (
 
 def describe_run(recipe: Recipe, opened: Inputs, options: RunOptions, began: float) -> str:
     """Return `run.yaml`: the resolved recipe, the inputs' fingerprints, versions and times."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
     data = {
         "recipe": yaml.safe_load(recipe.to_yaml(partial=True)),
         "labels": [step.title for step in recipe.steps],
@@ -41,7 +46,7 @@ def describe_run(recipe: Recipe, opened: Inputs, options: RunOptions, began: flo
             "store": str((options.store or DEFAULT_STORE).absolute()),
             "shape": options.shape,
         },
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions,
         "began": _stamp(began),
         "ended": _stamp(time.time()),
     }
@@ -49,22 +54,12 @@ def describe_run(recipe: Recipe, opened: Inputs, options: RunOptions, began: flo
 
 
 def data_digests(recipe: Recipe) -> dict[str, str]:
-    """Return digests of what steps read beside their rows (test sets), by their labels."""
+    """Return digests of what steps read besides their rows (test sets), by their labels."""
     return {s.title: found for s in recipe.steps if (found := s.data_digest()) is not None}
 
 
 def _stamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def card(recipe: Recipe, opened: Inputs, summary: Mapping[str, Any]) -> str:
@@ -78,8 +73,12 @@ def card(recipe: Recipe, opened: Inputs, summary: Mapping[str, Any]) -> str:
     configs = [{"config_name": "default", "data_files": "kept/*/*.parquet"}]
     head = yaml.safe_dump({"tags": ["curate"], "configs": configs}, sort_keys=False)
     text = recipe.to_yaml(partial=True).rstrip()
+    # What has no name is called after the files that it was made from, if they are few.
+    names = [printable(PurePath(entry["file"]).name) for entry in files]
+    origin = " and ".join(names) if len(names) < 3 else f"{len(names)} files"
+    title = recipe.name or (f"Made from {origin}" if names else "A dataset")
     return (
-        f"---\n{head}---\n\n# {recipe.name or _title(files)}\n\n"
+        f"---\n{head}---\n\n# {title}\n\n"
         "Made by [curate](https://pypi.org/project/curate-align/): every row of `kept/`, `used/`, "
         "`dropped/` and `failed/` is explained in `ledger/`.\n\n"
         f"## Sources\n\n{sources or 'Rows in memory.'}\n\n## Steps\n\n{_steps(recipe)}\n\n"
@@ -87,14 +86,6 @@ def card(recipe: Recipe, opened: Inputs, summary: Mapping[str, Any]) -> str:
         f"## Recipe\n\n```yaml\n{text}\n```\n\n"
         "Versions, seed and fingerprints are in `run.yaml`.\n"
     )
-
-
-def _title(files: Sequence[Mapping[str, Any]]) -> str:
-    """Return a name for what has none: the files that it was made from, if they are few."""
-    names = [printable(PurePath(entry["file"]).name) for entry in files]
-    if not names:
-        return "A dataset"
-    return f"Made from {' and '.join(names)}" if len(names) < 3 else f"Made from {len(names)} files"
 
 
 def _steps(recipe: Recipe) -> str:

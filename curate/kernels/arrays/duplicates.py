@@ -1,12 +1,16 @@
-"""The order in which a deduplicating step walks the rows: who is asked first is kept first."""
+"""What the deduplicating steps share: the order of the walk, and what a search finds."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from curate.chunk import ORIGIN
+from curate.step import Verdicts
 
 if TYPE_CHECKING:
     from curate.chunk import Chunk
@@ -14,27 +18,27 @@ if TYPE_CHECKING:
 Keep = Literal["first", "longest", "best"]
 
 
-def walk_order(
-    keep: Keep, length: np.ndarray, score: np.ndarray, *, lowest: bool = False
-) -> np.ndarray:
-    """Return the places of all rows, the most wanted first; ties stay in source order.
+class NearestKept(NamedTuple):
+    """For each row: the most similar kept one that made it a duplicate (or -1), and how similar."""
 
-    `longest` looks at `length`; `best` at `score`, from the highest (or the lowest) value, and
-    rows without a score (NaN) come last.
-    """
-    if keep == "first":
-        return np.arange(len(length), dtype=np.int64)
-    if keep == "longest":
-        return np.argsort(-length.astype(np.int64), kind="stable")
-    # NaN sorts behind every number, whatever its sign.
-    return np.argsort(score if lowest else -score, kind="stable")
+    partner: np.ndarray
+    similarity: np.ndarray
 
 
 def walk_order_of(keep: Keep, sketches: pa.Table, *, lowest: bool = False) -> np.ndarray:
-    """Return `walk_order` for sketches with the columns `length` and `score`."""
-    length = sketches.column("length").to_numpy()
+    """Return the places of all rows, the most wanted first; ties stay in source order.
+
+    `longest` compares the column `length`; `best` the column `score`, from the highest (or the
+    lowest) value, and rows without a score come last.
+    """
+    if keep == "first":
+        return np.arange(sketches.num_rows, dtype=np.int64)
+    if keep == "longest":
+        length = sketches.column("length").to_numpy()
+        return np.argsort(-length.astype(np.int64), kind="stable")
     score = pc.fill_null(sketches.column("score"), float("nan")).to_numpy()
-    return walk_order(keep, length, score, lowest=lowest)
+    # NaN sorts after every number, whatever its sign.
+    return np.argsort(score if lowest else -score, kind="stable")
 
 
 def score_column(chunk: Chunk, by: str | None) -> pa.Array:
@@ -42,3 +46,32 @@ def score_column(chunk: Chunk, by: str | None) -> pa.Array:
     if by is None:
         return pa.nulls(len(chunk), pa.float64())
     return pa.array(chunk.scores(by), pa.float64(), from_pandas=True)
+
+
+def with_leaks(found: Verdicts, leaked: NearestKept, sketches: pa.Table, reason: str) -> Verdicts:
+    """Return verdicts in which rows that `leaked` gives a partner in another dataset are dropped.
+
+    Each names the file and the record of the other dataset in its details.
+    """
+    drop = leaked.partner >= 0
+    count = len(drop)
+    details: list[dict[str, Any] | None] = [None] * count
+    where = np.flatnonzero(drop)
+    origins = sketches.column(ORIGIN).take(pa.array(leaked.partner[where])).to_pylist()
+    for place, origin in zip(where.tolist(), origins, strict=True):
+        details[place] = {"against": origin}
+    score = np.full(count, np.nan) if found.score is None else found.score
+    partner = np.full(count, -1) if found.partner is None else found.partner
+    return dataclasses.replace(
+        found,
+        code=np.where(drop, len(found.reasons), found.code),
+        reasons=(*found.reasons, reason),
+        score=np.where(drop, leaked.similarity, score),
+        partner=np.where(drop, -1, partner),
+        details=details,
+    )
+
+
+def not_leaked(order: np.ndarray, leaked: NearestKept | None) -> np.ndarray:
+    """Return `order` without the rows that stand in the other dataset: nobody is like them."""
+    return order if leaked is None else order[leaked.partner[order] < 0]

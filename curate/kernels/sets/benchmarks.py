@@ -12,7 +12,7 @@ import glob
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -131,11 +131,8 @@ def digest_of(items: Iterable[ItemText]) -> str:
 def set_path(spec: str) -> tuple[str, str]:
     """Return the name and the path of a test set; a path that is there goes before a name."""
     name, equals, path = spec.partition("=")
-    return (name, path) if equals and not _is_there(spec) else ("", spec)
-
-
-def _is_there(path: str) -> bool:
-    return Path(path).exists() or (glob.has_magic(path) and bool(glob.glob(path, recursive=True)))
+    there = Path(spec).exists() or (glob.has_magic(spec) and glob.glob(spec, recursive=True))
+    return (name, path) if equals and not there else ("", spec)
 
 
 def read_items(spec: str, field: str | None = None) -> Iterator[Item]:
@@ -156,7 +153,13 @@ def _texts(spec: str, field: str | None) -> Iterator[ItemText]:
     try:
         for file, reads in open_records(path):
             texts = [_question(read, field, file, n) for n, read in enumerate(reads, 1)]
-            _check_usable(texts, file)
+            if not any(map(_WORD.search, texts)):
+                first = f" (the first holds {texts[0]!r:.40})" if texts else ""
+                found = f"no item has a text with a word{first}" if texts else "it holds no item"
+                raise ValueError(
+                    f"test set {file}: {found}; an item is a text, a list of texts, or an object "
+                    "with one of them in its question's column, which field= names"
+                )
             own = name or Path(file).name.split(".")[0]
             for place, text in enumerate(texts, start):
                 if _WORD.search(text):
@@ -164,16 +167,6 @@ def _texts(spec: str, field: str | None) -> Iterator[ItemText]:
             start += len(texts) if name else 0
     except UsageError as error:
         raise ValueError(f"test set {error}") from error
-
-
-def _check_usable(texts: Sequence[str], file: str) -> None:
-    if any(map(_WORD.search, texts)):
-        return
-    first = f"no item has a text with a word (the first holds {texts[0]!r:.40})" if texts else ""
-    raise ValueError(
-        f"test set {file}: {first or 'it holds no item'}; an item is a text, a list of texts, or "
-        "an object with one of them in its question's column, which field= names"
-    )
 
 
 def _question(read: Read, field: str | None, file: str, number: int) -> str:
@@ -195,14 +188,13 @@ def _question(read: Read, field: str | None, file: str, number: int) -> str:
             "the question's column with field="
         )
     question = "" if record[held] is None else record[held]
-    turns = [_turn_text(turn) for turn in (question if isinstance(question, list) else [question])]
+    turns: list[Any] = [
+        turn.get("content") if isinstance(turn, dict) else turn
+        for turn in (question if isinstance(question, list) else [question])
+    ]
     if not all(isinstance(turn, str) for turn in turns):
         raise ValueError(
             f"{where}: {held} must be a text or a list of texts or messages, found "
             f"{question!r:.40}; name another column with field="
         )
     return "\n".join(turns)
-
-
-def _turn_text(turn: Any) -> Any:
-    return turn.get("content") if isinstance(turn, dict) else turn

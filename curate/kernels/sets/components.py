@@ -63,7 +63,11 @@ def link_similar(links: Links, sets: pa.ChunkedArray, similarity: float) -> None
 
 def link_similar_small(links: Links, sets: pa.ChunkedArray, threshold: Fraction) -> None:
     """Do the work of `link_similar` without compiled code."""
-    members = [values for part in sets.chunks for values in _values(part)]
+    members = [
+        part.values.to_numpy()[start:end]
+        for part in sets.chunks
+        for start, end in itertools.pairwise(part.offsets.to_numpy())
+    ]
     flat = np.concatenate([*members, np.zeros(0, np.uint64)])
     distinct, where, counts = np.unique(flat, return_inverse=True, return_counts=True)
     rank = np.empty(len(distinct), np.int64)
@@ -76,20 +80,10 @@ def link_similar_small(links: Links, sets: pa.ChunkedArray, threshold: Fraction)
         prefix = order[: prefix_length(len(own), threshold)] if len(own) else order
         for key in where[span][prefix[shared[span][prefix]]].tolist():
             for other in meeting[key]:
-                if links.root(other) != links.root(place) and _alike(
-                    own, members[other], threshold
-                ):
+                if links.root(other) == links.root(place):
+                    continue
+                common = len(np.intersect1d(own, members[other], assume_unique=True))
+                union = len(own) + len(members[other]) - common
+                if common * threshold.denominator >= union * threshold.numerator:
                     links.join(place, other)
             meeting[key].append(place)
-
-
-def _values(part: pa.ListArray) -> list[np.ndarray]:
-    ends = part.offsets.to_numpy()
-    flat = part.values.to_numpy()
-    return [flat[a:b] for a, b in itertools.pairwise(ends)]
-
-
-def _alike(one: np.ndarray, other: np.ndarray, threshold: Fraction) -> bool:
-    shared = len(np.intersect1d(one, other, assume_unique=True))
-    union = len(one) + len(other) - shared
-    return shared * threshold.denominator >= union * threshold.numerator

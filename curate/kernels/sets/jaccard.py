@@ -19,7 +19,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from curate.kernels.arrays.nearest import NearestKept
+from curate.kernels.arrays.duplicates import NearestKept
 from curate.kernels.sets.shingles import shingle_set
 
 # Below this many members the plain path answers before compiled code is even loaded.

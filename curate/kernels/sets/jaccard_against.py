@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from curate.kernels.arrays.nearest import NearestKept
+from curate.kernels.arrays.duplicates import NearestKept
 from curate.kernels.sets.jaccard import threshold_of
 
 
@@ -27,6 +27,18 @@ class _Others(NamedTuple):
     ends: np.ndarray
     holders: np.ndarray
 
+    @classmethod
+    def of(cls, sets: pa.ChunkedArray) -> _Others:
+        """Index sets by their members."""
+        parts = [_flat(part) for part in sets.chunks]
+        sizes = np.concatenate([np.zeros(0, np.int64), *(np.diff(starts) for starts, _ in parts)])
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        values = np.concatenate([np.zeros(0, np.uint64), *(values for _, values in parts)])
+        members, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+        holders = np.repeat(np.arange(len(sizes)), sizes)[np.argsort(where, kind="stable")]
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        return cls(starts, values, members, ends, holders)
+
 
 def closest_other(sets: pa.ChunkedArray, count: int, similarity: float) -> NearestKept:
     """Find for each of the first `count` sets the most similar of those behind them.
@@ -35,7 +47,7 @@ def closest_other(sets: pa.ChunkedArray, count: int, similarity: float) -> Neare
     one on a tie, or -1 where none reaches `similarity`; empty sets have none.
     """
     threshold = threshold_of(similarity)
-    others = _index(sets.slice(count))
+    others = _Others.of(sets.slice(count))
     partner, score = np.full(count, -1, np.int64), np.full(count, np.nan)
     seen = np.full(len(others.starts), -1, np.int64)
     start = 0
@@ -55,17 +67,6 @@ def _flat(part: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
     starts = np.zeros(len(part) + 1, np.int64)
     np.cumsum(part.value_lengths().to_numpy(), out=starts[1:])
     return starts, part.flatten().to_numpy()
-
-
-def _index(sets: pa.ChunkedArray) -> _Others:
-    parts = [_flat(part) for part in sets.chunks]
-    sizes = np.concatenate([np.zeros(0, np.int64), *(np.diff(starts) for starts, _ in parts)])
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    values = np.concatenate([np.zeros(0, np.uint64), *(values for _, values in parts)])
-    members, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    holders = np.repeat(np.arange(len(sizes)), sizes)[np.argsort(where, kind="stable")]
-    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    return _Others(starts, values, members, ends, holders)
 
 
 @njit(nogil=True, cache=True)

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from curate.kernels.arrays.nearest import NearestKept
+from curate.kernels.arrays.duplicates import NearestKept
 from curate.kernels.sets.prefix_index import Index, build_index, insert, meet, prefix_lengths
 from curate.kernels.sets.set_column import count_bits, intersection, window
 

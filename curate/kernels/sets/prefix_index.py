@@ -82,7 +82,8 @@ def build_index(
     # There are at most two entries a posting (see `_reserve`), and no more counts than postings.
     place = np.uint32 if 3 * total < 2**32 - 1 else np.int64
     counters = np.zeros(_power_of_two(members // 4, _MOST_COUNTERS), np.uint8)
-    walk, ends = _walk_of(sets, order), np.concatenate([[0], np.cumsum(prefixes[order])])
+    walk, ends = np.zeros(len(order), STEP), np.concatenate([[0], np.cumsum(prefixes[order])])
+    walk["row"], walk["start"], walk["size"] = order, sets.start[order], sets.size[order]
     postings = np.empty(total, place)
     buckets = np.zeros(_power_of_two(total, _MOST_SLOTS), place)
     known = (walk, ends, postings)
@@ -98,12 +99,6 @@ def build_index(
     entries = np.zeros(_lay_out(buckets), np.int64)
     share(len(walk), _resolve, *known, buckets)
     return Index(walk, ends, postings, buckets, entries)
-
-
-def _walk_of(sets: Sets, order: np.ndarray) -> np.ndarray:
-    walk = np.zeros(len(order), STEP)
-    walk["row"], walk["start"], walk["size"] = order, sets.start[order], sets.size[order]
-    return walk
 
 
 def _power_of_two(count: int, most: int) -> int:

@@ -48,12 +48,7 @@ def shingle_set(text: str, shingle: int) -> np.ndarray:
     for at in range(width):
         state = (state ^ hashes[at : at + count]) * np.uint64(SHINGLE_FACTOR)
         state ^= state >> np.uint64(32)
-    return np.unique(_avalanche(state))
-
-
-def _avalanche(state: np.ndarray) -> np.ndarray:
     shift = np.uint64(33)
-    state = (state ^ (state >> shift)) * np.uint64(FINAL_1)
-    state = (state ^ (state >> shift)) * np.uint64(FINAL_2)
-    out: np.ndarray = state ^ (state >> shift)
-    return out
+    for factor in (FINAL_1, FINAL_2):
+        state = (state ^ (state >> shift)) * np.uint64(factor)
+    return np.unique(state ^ (state >> shift))

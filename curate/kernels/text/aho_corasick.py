@@ -42,7 +42,8 @@ class Automaton(NamedTuple):
 @functools.lru_cache
 def automaton(phrases: tuple[str, ...], *, ignore_case: bool) -> Automaton:
     """Return the automaton of `phrases`, read as `texts_holding` reads texts."""
-    words = [_read(phrase, ignore_case) for phrase in phrases]
+    read = (" ".join(phrase.split()) for phrase in phrases)
+    words = [(text.lower() if ignore_case else text).encode() for text in read]
     classes = np.zeros(256, np.uint8)
     for number, byte in enumerate(sorted({byte for word in words for byte in word}), 1):
         classes[byte] = number
@@ -60,10 +61,17 @@ def automaton(phrases: tuple[str, ...], *, ignore_case: bool) -> Automaton:
             state = known
         ends[state] = True
     _link(table, ends)
-    special, blank = _specials(ignore_case), int(classes[_BLANK])
+    special = np.zeros(0x3001, np.uint8)
+    special[list(_SPACES)] = _BLANK
+    if ignore_case:
+        special[ord("A") : ord("Z") + 1] = np.arange(ord("a"), ord("z") + 1)
+        for code, letter in _FOLDED.items():
+            special[code] = ord(letter)
     folded = classes.copy()
     folded[:128] = classes[np.where(special[:128] > 0, special[:128], np.arange(128))]
-    return Automaton(_collapsed(np.array(table, np.int32), np.array(ends), blank), folded, special)
+    return Automaton(
+        _collapsed(np.array(table, np.int32), np.array(ends), int(classes[_BLANK])), folded, special
+    )
 
 
 def _collapsed(table: np.ndarray, ends: np.ndarray, blank: int) -> np.ndarray:
@@ -83,11 +91,6 @@ def _collapsed(table: np.ndarray, ends: np.ndarray, blank: int) -> np.ndarray:
     return np.ascontiguousarray(following * width, np.int32).ravel()
 
 
-def _read(phrase: str, ignore_case: bool) -> bytes:
-    text = " ".join(phrase.split())
-    return (text.lower() if ignore_case else text).encode()
-
-
 def _link(table: list[list[int]], ends: list[bool]) -> None:
     """Fill in where a state goes when its phrase breaks off: what its longest suffix would do."""
     fallback = [0] * len(table)
@@ -102,16 +105,6 @@ def _link(table: list[list[int]], ends: list[bool]) -> None:
                 waiting.append(following)
             else:
                 table[state][number] = instead
-
-
-def _specials(ignore_case: bool) -> np.ndarray:
-    out = np.zeros(0x3001, np.uint8)
-    out[list(_SPACES)] = _BLANK
-    if ignore_case:
-        out[ord("A") : ord("Z") + 1] = np.arange(ord("a"), ord("z") + 1)
-        for code, letter in _FOLDED.items():
-            out[code] = ord(letter)
-    return out
 
 
 def texts_holding(

@@ -77,7 +77,10 @@ def _rate(anchor: bytes) -> int:
 
 
 def literal_runs(pattern: str) -> list[list[str]]:
-    """Return the alternatives of a pattern for RE2, as the literal runs that each holds."""
+    """Return the alternatives of a pattern for RE2, as the literal runs that each holds.
+
+    A group or a class is no literal, and ends the run.
+    """
     alternatives: list[list[str]] = [[""]]
     at = 0
     while at < len(pattern):
@@ -85,7 +88,13 @@ def literal_runs(pattern: str) -> list[list[str]]:
             alternatives.append([""])
             at += 1
             continue
-        piece, at = _literal_at(pattern, at)
+        character = pattern[at]
+        if character == "\\":
+            piece, at = "" if pattern[at + 1].isalnum() else pattern[at + 1], at + 2
+        elif character in "([":
+            piece, at = "", _closing(pattern, at) + 1
+        else:
+            piece, at = "" if character in ".^?" else character, at + 1
         repeat = _REPEATS.match(pattern, at)
         runs = alternatives[-1]
         if piece and not (repeat and repeat[0][0] != "+"):
@@ -94,17 +103,6 @@ def literal_runs(pattern: str) -> list[list[str]]:
             runs.append("")
         at = repeat.end() if repeat else at
     return alternatives
-
-
-def _literal_at(pattern: str, at: int) -> tuple[str, int]:
-    """Return the literal that begins here (nothing for a group or class) and where it ends."""
-    character = pattern[at]
-    if character == "\\":
-        following = pattern[at + 1]
-        return ("" if following.isalnum() else following), at + 2
-    if character in "([":
-        return "", _closing(pattern, at) + 1
-    return ("" if character in ".^?" else character), at + 1
 
 
 def _closing(pattern: str, at: int) -> int:

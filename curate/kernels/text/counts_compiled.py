@@ -42,12 +42,13 @@ class Bytes(NamedTuple):
 
 def count_texts(chunk: Chunk, on: On) -> TextCounts:
     """Return the counts of a text column, made once per chunk."""
-    made: TextCounts = chunk.shared(("counts", on), lambda: _count(text_bytes(chunk.texts(on))))
+
+    def count() -> TextCounts:
+        texts = text_bytes(chunk.texts(on))
+        return TextCounts(*count_kernel(*texts, byte_flags(), character_flags()))
+
+    made: TextCounts = chunk.shared(("counts", on), count)
     return made
-
-
-def _count(texts: Bytes) -> TextCounts:
-    return TextCounts(*count_kernel(*texts, byte_flags(), character_flags()))
 
 
 def text_bytes(texts: pa.Array) -> Bytes:

@@ -52,22 +52,18 @@ def normalise_column(texts: pa.StringArray, ignored: Ignored) -> pa.StringArray:
     if not any(ignored):
         return texts
     ascii_only = pc.string_is_ascii(texts)
-    out = _normalise_ascii(pc.if_else(ascii_only, texts, ""), ignored)
+    out = pc.if_else(ascii_only, texts, "")
+    if ignored.case:
+        out = pc.ascii_lower(out)
+    if ignored.punctuation:
+        out = pc.replace_substring_regex(out, _ASCII_PUNCTUATION, "")
+    if ignored.space:
+        out = pc.ascii_trim(pc.replace_substring_regex(out, _ASCII_SPACE, " "), " ")
     others = pc.invert(ascii_only)
     if not pc.any(others).as_py():
         return out
     rewritten = [normalise(text, ignored) for text in texts.filter(others).to_pylist()]
     return pc.replace_with_mask(out, others, pa.array(rewritten, pa.string()))
-
-
-def _normalise_ascii(texts: pa.StringArray, ignored: Ignored) -> pa.StringArray:
-    if ignored.case:
-        texts = pc.ascii_lower(texts)
-    if ignored.punctuation:
-        texts = pc.replace_substring_regex(texts, _ASCII_PUNCTUATION, "")
-    if ignored.space:
-        texts = pc.ascii_trim(pc.replace_substring_regex(texts, _ASCII_SPACE, " "), " ")
-    return texts
 
 
 @functools.cache

@@ -8,6 +8,7 @@ rows only. For phrases RE2 finds every row that `re` does, and only those are lo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -77,27 +78,23 @@ def phrase_search(
     steady = all(p.isascii() or not ignore_case or p.lower() == p.upper() for p in phrases)
     anchors = anchors_of((phrase.split() for phrase in phrases), ignore_case=ignore_case)
     # The automaton folds ASCII only: another letter with two cases leaves the work to `re`.
-    plain = phrases if not ignore_case or all(map(_has_one_case, "".join(phrases))) else ()
+    caseless = all(c.isascii() or c.lower() == c == c.upper() for c in "".join(phrases))
+    plain = phrases if caseless or not ignore_case else ()
     compiled = re.compile(pattern, flags)
     return PatternSearch(
         compiled, screen if steady else None, True, steady, anchors, plain, ignore_case
     )
 
 
-def _has_one_case(character: str) -> bool:
-    return character.isascii() or character.lower() == character == character.upper()
-
-
 def _plain(phrase: str, whole_words: bool) -> str:
     """Return a phrase as a pattern of Python's."""
-    edges = [whole_words and _has_edge(character) for character in _ends(phrase)]
+    # Only what other characters set apart from its neighbours has an edge.
+    edges = [
+        whole_words and re.match(r"\w", character) is not None and not stands_alone(character)
+        for character in _ends(phrase)
+    ]
     body = r"\s+".join(map(re.escape, phrase.split()))
     return r"\b" * edges[0] + body + r"\b" * edges[1]
-
-
-def _has_edge(character: str) -> bool:
-    """Tell whether words that begin or end with this character are set apart by others."""
-    return re.match(r"\w", character) is not None and not stands_alone(character)
 
 
 def _ends(phrase: str) -> tuple[str, str]:
@@ -110,7 +107,10 @@ def _screen(phrase: str, whole_words: bool, ignore_case: bool) -> str:
 
     RE2 sees no word's edge beside a letter outside ASCII, so such letters need none.
     """
-    pieces = [f"[{_SPACE}]+" if c == " " else _literal(c) for c in " ".join(phrase.split())]
+    pieces = [
+        f"[{_SPACE}]+" if c == " " else c if c.isalnum() else f"\\x{{{ord(c):x}}}"
+        for c in " ".join(phrase.split())
+    ]
     last = len(pieces) - 1
     first_edge, last_edge = (whole_words and re.match(r"[a-zA-Z0-9_]", c) for c in _ends(phrase))
     for place, character in {0: phrase.strip()[0], last: phrase.strip()[-1]}.items():
@@ -122,10 +122,6 @@ def _screen(phrase: str, whole_words: bool, ignore_case: bool) -> str:
     if ignore_case:
         pieces = [_DOTTED if piece in "iI" else piece for piece in pieces]
     return "".join(pieces)
-
-
-def _literal(character: str) -> str:
-    return character if character.isalnum() else f"\\x{{{ord(character):x}}}"
 
 
 @functools.lru_cache
@@ -149,7 +145,13 @@ def regex_search(pattern: str, *, ignore_case: bool) -> PatternSearch:
 
 def re2_form(pattern: str) -> str | None:
     """Return a pattern that RE2 reads on ASCII text as Python does, or `None` if unsure."""
-    if not pattern.isascii() or _can_be_empty(pattern):
+    if not pattern.isascii():
+        return None
+    try:
+        # RE2 counts matches of the empty text, which are none here.
+        if re.fullmatch(_EDGES.sub("", pattern), "") is not None:
+            return None
+    except re.error:
         return None
     out: list[str] = []
     at, inside = 0, False
@@ -165,19 +167,18 @@ def re2_form(pattern: str) -> str | None:
     return "".join(out)
 
 
-def _can_be_empty(pattern: str) -> bool:
-    """Tell whether a pattern without its anchors matches the empty text (yes when unsure)."""
-    try:
-        return re.fullmatch(_EDGES.sub("", pattern), "") is not None
-    except re.error:
-        return True
-
-
 def _token(pattern: str, at: int, inside: bool) -> tuple[str, int] | None:
     """Return the next piece for RE2 and how much of `pattern` it covers; `None`: not safe."""
     character, following = pattern[at], pattern[at + 1 : at + 2]
     if character == "\\":
-        return _escape(following, inside)
+        if following == "s":
+            return (_ASCII_SPACE if inside else f"[{_ASCII_SPACE}]"), 2
+        if following == "S":
+            return None if inside else (f"[^{_ASCII_SPACE}]", 2)
+        if following in "bB":
+            return None if inside or not following else ("\\" + following, 2)
+        safe = following in _SAFE_ESCAPES or not following.isalnum()
+        return ("\\" + following, 2) if safe else None
     if inside:
         return None if character in "[&|~" else (character, 1)
     if character == "(" and following == "?":
@@ -188,17 +189,6 @@ def _token(pattern: str, at: int, inside: bool) -> tuple[str, int] | None:
     if character == "[" and (following in ("]", "^]") or pattern[at + 1 : at + 3] == "^]"):
         return None
     return None if character in "$}" else (character, 1)
-
-
-def _escape(following: str, inside: bool) -> tuple[str, int] | None:
-    if following == "s":
-        return (_ASCII_SPACE if inside else f"[{_ASCII_SPACE}]"), 2
-    if following == "S":
-        return None if inside else (f"[^{_ASCII_SPACE}]", 2)
-    if following in "bB":
-        return None if inside or not following else ("\\" + following, 2)
-    safe = following in _SAFE_ESCAPES or not following.isalnum()
-    return ("\\" + following, 2) if safe else None
 
 
 def count_matches(chunk: Chunk, on: On, search: PatternSearch) -> np.ndarray:
@@ -224,30 +214,21 @@ def count_matches(chunk: Chunk, on: On, search: PatternSearch) -> np.ndarray:
 
 
 def _count(texts: pa.StringArray, search: PatternSearch) -> np.ndarray:
-    import numpy as np
-    import pyarrow as pa
-
-    out, exact = _screened(texts, search)
-    again = np.flatnonzero(~exact)
-    if len(again):
-        out[again] = [search.count(text) for text in texts.take(pa.array(again)).to_pylist()]
-    return out
-
-
-def _screened(texts: pa.StringArray, search: PatternSearch) -> tuple[np.ndarray, np.ndarray]:
-    """Return RE2's counts, and a mask of the texts for which they are what `re` would say."""
+    """Count with RE2, and again with `re` where RE2 may count otherwise."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    nothing_known = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
-    if search.screen is None:
-        return nothing_known
+    out, exact = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
     work = pc.count_substring_regex if search.counts else pc.match_substring_regex
-    try:
-        found = np.asarray(work(texts, search.screen)).astype(np.int64)
-    except pa.ArrowInvalid:  # RE2 refuses what it cannot bound, such as x{2000}
-        return nothing_known
-    nothing = found == 0
-    exact = np.asarray(pc.string_is_ascii(texts)) & (nothing | search.counts)
-    return found, exact | (nothing if search.covers else np.zeros_like(nothing))
+    # RE2 refuses what it cannot bound, such as x{2000}.
+    with contextlib.suppress(pa.ArrowInvalid):
+        if search.screen is not None:
+            out = np.asarray(work(texts, search.screen)).astype(np.int64)
+            nothing = out == 0
+            exact = np.asarray(pc.string_is_ascii(texts)) & (nothing | search.counts)
+            exact |= nothing & search.covers
+    again = np.flatnonzero(~exact)
+    if len(again):
+        out[again] = [search.count(text) for text in texts.take(pa.array(again)).to_pylist()]
+    return out

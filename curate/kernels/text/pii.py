@@ -132,16 +132,13 @@ _NUMBERED = re.compile(
 
 def _addresses(text: str) -> Places:
     for match in [*_IPV4.finditer(text), *_IPV6.finditer(text)]:
-        if _is_public(match[0]) and not _NUMBERED.search(text, 0, match.start()):
+        try:
+            found = ipaddress.ip_address(match[0])
+        except ValueError:
+            continue
+        public = found.is_global and not found.is_multicast
+        if public and not _NUMBERED.search(text, 0, match.start()):
             yield match.span()
-
-
-def _is_public(address: str) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return found.is_global and not found.is_multicast
 
 
 # -- numbers with a checksum ----------------------------------------------------------------------
@@ -243,18 +240,13 @@ def _phones(text: str) -> Places:
         run = match[0]
         if run[0] == "(" and run.count("(") != run.count(")"):
             run = run[1:]  # the bracket is the sentence's
-        for start, end in _single_numbers(run):
-            if _is_phone(run[start:end], named=named):
-                yield last - len(run) + start, last - len(run) + end
-
-
-def _single_numbers(run: str) -> Places:
-    """Yield the places of numbers that only a space, a comma or a slash parts."""
-    alike = _ALIKE.fullmatch(re.sub("[0-9]", "0", run))
-    size = alike.end(1) if alike else len(run)
-    step = size + len(alike[2]) if alike else size
-    for start in range(0, len(run), step):
-        yield start, start + size
+        # Several numbers may follow each other, parted by a space, a comma or a slash.
+        alike = _ALIKE.fullmatch(re.sub("[0-9]", "0", run))
+        size = alike.end(1) if alike else len(run)
+        step = size + len(alike[2]) if alike else size
+        for start in range(0, len(run), step):
+            if _is_phone(run[start : start + size], named=named):
+                yield last - len(run) + start, last - len(run) + start + size
 
 
 def _is_phone(number: str, *, named: bool) -> bool:
@@ -294,15 +286,12 @@ def _keys(text: str) -> Places:
         if not match[0].endswith("EXAMPLE"):
             yield match.span()
     for match in _ASSIGNED.finditer(text):
-        if _is_random(match[1]):
+        value = match[1]
+        # A secret differs from a name by digits among letters, and many different characters.
+        digits = sum(character.isdigit() for character in value)
+        mixed = value.lower() != value != value.upper()
+        if len(set(value)) >= 10 and value.upper() != value.lower() and digits >= 3 - 2 * mixed:
             yield match.span(1)
-
-
-def _is_random(value: str) -> bool:
-    """Tell a secret from a name: digits among letters, and many different characters."""
-    digits = sum(character.isdigit() for character in value)
-    mixed = value.lower() != value != value.upper()
-    return len(set(value)) >= 10 and value.upper() != value.lower() and digits >= 3 - 2 * mixed
 
 
 _FINDERS: dict[str, Callable[[str], Places]] = {

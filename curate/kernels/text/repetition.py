@@ -44,12 +44,20 @@ def repeated_shares(text: str, min_words: int) -> dict[str, float]:
     if len(tokens) >= min_words:
         lines = [found for line in text.split("\n") if (found := words(line))]
         for name, blocks in (("lines", lines), ("paragraphs", _paragraphs(text))):
-            again = _repeats(blocks)
+            seen: set[Hashable] = set()
+            again = []
+            for block in map(tuple, blocks):
+                if block in seen:
+                    again.append(block)
+                seen.add(block)
             shares[f"duplicate {name}"] = len(again) / len(blocks)
             characters = sum(len(word) for block in again for word in block)
             shares[f"characters of duplicate {name}"] = characters / every
         for n in (2, 3, 4):
-            shares[f"top {n}-gram"] = min(_top(tokens, n), every) / every
+            counts = Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
+            # The characters in all occurrences of the repeated n-gram that holds the most.
+            held = (k * sum(map(len, gram)) for gram, k in counts.items() if k > 1)
+            shares[f"top {n}-gram"] = min(max(held, default=0), every) / every
     for n in range(5, 11):
         shares[f"duplicate {n}-grams"] = _covered(tokens, n) / every
     return shares
@@ -70,23 +78,6 @@ def _paragraphs(text: str) -> list[list[str]]:
         elif out[-1]:
             out.append([])
     return [block for block in out if block]
-
-
-def _repeats(blocks: Sequence[list[str]]) -> list[list[str]]:
-    """Return every block that an earlier one equals."""
-    seen: set[Hashable] = set()
-    again = []
-    for block in blocks:
-        if tuple(block) in seen:
-            again.append(block)
-        seen.add(tuple(block))
-    return again
-
-
-def _top(tokens: Sequence[str], n: int) -> int:
-    """Return the characters in all occurrences of the repeated n-gram that holds the most."""
-    counts = Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
-    return max((k * sum(map(len, gram)) for gram, k in counts.items() if k > 1), default=0)
 
 
 def _covered(tokens: Sequence[str], n: int) -> int:

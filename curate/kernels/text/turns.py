@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntFlag
+
+from curate.row import FIELD_TYPES, Message, Row
 
 
 class Problem(IntFlag):
@@ -33,3 +36,13 @@ ROLES = {
     "tool": "tool",
     "function": "tool",
 }
+
+
+def turns_of(row: Row) -> Iterator[Message]:
+    """Yield all turns of a row: of conversation, prompt, every answer and every candidate."""
+    for name, value in row.fields.items():
+        if FIELD_TYPES[name] == "messages":
+            yield from value or ()
+        elif FIELD_TYPES[name] == "candidates":
+            for candidate in value or ():
+                yield from candidate.messages

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from curate.chunk import Chunk, rows_of
+from curate.chunk import Chunk, rows_of, same_lists
 from curate.kernels.text.counts_compiled import blank_kernel, character_flags, text_bytes
 from curate.kernels.text.turns import ROLES, Problem
 from curate.row import Row
@@ -67,21 +67,14 @@ def _of_kind(chunk: Chunk, kind: str, score: Callable[[Row], float]) -> np.ndarr
     found[silent] |= int(Problem.EMPTY_COMPLETION)
     out = found.astype(np.float64)
     if kind == "preference":
-        _settle_equal_answers(chunk, out, score)
+        # Rows whose answers have equal contents are left to the definition.
+        answers = [chunk.column(name) for name in ("chosen", "rejected")]
+        contents = [same_lists(turns, turns.flatten().field("content")) for turns in answers]
+        equal = pc.equal(*(pc.binary_join(texts, "\0") for texts in contents))
+        where = np.flatnonzero(np.asarray(pc.fill_null(equal, True)))
+        rows = rows_of(chunk.table.take(pa.array(where)), chunk.run_seed)
+        out[where] = [score(row) for row in rows]
     return out
-
-
-def _settle_equal_answers(chunk: Chunk, out: np.ndarray, score: Callable[[Row], float]) -> None:
-    """Hand the rows whose answers have equal contents to the definition."""
-    texts = [pc.binary_join(_contents(chunk.column(n)), "\0") for n in ("chosen", "rejected")]
-    where = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(*texts), True)))
-    rows = rows_of(chunk.table.take(pa.array(where)), chunk.run_seed)
-    out[where] = [score(row) for row in rows]
-
-
-def _contents(messages: pa.ListArray) -> pa.ListArray:
-    starts = _starts(messages).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(starts), messages.flatten().field("content"))
 
 
 def _starts(messages: pa.ListArray) -> np.ndarray:

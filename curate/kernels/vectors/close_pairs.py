@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numba import njit
 
-from curate.kernels.arrays.nearest import NearestKept
+from curate.kernels.arrays.duplicates import NearestKept
 from curate.kernels.vectors.prefilter import Prefilter, in_waves, prefilter_for, prepared
 from curate.kernels.vectors.unit_vectors import UnitVectors
 

@@ -16,8 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.arrays.leaks import not_leaked
-from curate.kernels.arrays.nearest import NearestKept
+from curate.kernels.arrays.duplicates import NearestKept, not_leaked
 from curate.kernels.vectors.close_pairs import (
     BYTES_PER_PAIR,
     AllPairs,

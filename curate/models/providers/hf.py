@@ -15,15 +15,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from curate.ask import Embed, Reply, Request
 from curate.encoders.precision import has_gpu, native_dtype
-from curate.errors import MissingExtra, RecipeError
+from curate.errors import RecipeError
 from curate.models.inprocess.worker import Backend, Worker
 from curate.models.model import ModelSpec, Price
+from curate.system.package_data import require_extra
 
 OPTIONS = ("dtype", "device", "revision", "batch_size", "threads", "max_length")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -34,7 +34,6 @@ EMBED_TEXTS, EMBED_CHARACTERS = 256, 16_384
 BATCHES_WAITING = 4
 # What a digest of weights reads: so many blocks of so many bytes, spread over each file.
 _BLOCKS, _BLOCK_BYTES = 1024, 4096
-_PACKAGES = {"torch": "torch==2.13.0", "transformers": "transformers"}
 
 Load = Callable[[], Backend]
 
@@ -81,7 +80,7 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     """Return the model that `spec` describes; a relative path starts at `folder`."""
     if not spec.name:
         raise RecipeError("'hf:' names no model; write hf:FOLDER or hf:ORG/NAME")
-    check_packages(_PACKAGES, "hf:")
+    require_extra("local", "'hf:'", "torch", "transformers")
     check_options(spec.options)
     where = spec.name
     if (path := folder / spec.name).is_dir():
@@ -96,6 +95,7 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
         return load_transformer(where, resolved(spec.options))
 
     def load_encoder() -> Backend:
+        require_extra("vectors", f"the encoder 'hf:{spec.name}'", "sentence_transformers")
         from curate.models.inprocess.embedding import Embedding
 
         return Embedding(where, encoding)
@@ -137,16 +137,6 @@ def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
     device = str(options.get("device") or ("cuda" if has_gpu() else "cpu"))
     dtype = options.get("dtype") or ("float32" if device == "cpu" else "bfloat16")
     return {**options, "device": device, "dtype": dtype}
-
-
-def check_packages(packages: Mapping[str, str], prefix: str) -> None:
-    """Raise `MissingExtra`, with the command that helps, where a package is not installed."""
-    missing = [given for module, given in packages.items() if find_spec(module) is None]
-    if missing:
-        raise MissingExtra(
-            f"'{prefix}' needs packages that are not installed; run: pip install "
-            f"{' '.join(missing)}"
-        )
 
 
 def check_options(options: Mapping[str, Any]) -> None:

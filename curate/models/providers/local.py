@@ -22,8 +22,8 @@ from curate.errors import MissingExtra, RecipeError
 from curate.models.inprocess.worker import Backend
 from curate.models.model import ModelSpec
 from curate.models.providers import hf
-from curate.models.providers.hf import InProcess, check_options, check_packages, identity_with
-from curate.system.package_data import install_command
+from curate.models.providers.hf import InProcess, check_options, identity_with
+from curate.system.package_data import install_command, require_extra
 
 OPTIONS = ("dtype", "device", "batch_size", "threads", "max_length")
 EMBED_TEXTS, EMBED_CHARACTERS = hf.EMBED_TEXTS, hf.EMBED_CHARACTERS
@@ -43,7 +43,7 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     if spec.name:
         raise RecipeError(f"'local:{spec.name}' names a model; write local, or hf:{spec.name}")
     embedded_model()
-    check_packages({"torch": "torch==2.13.0", "gguf": "gguf", "accelerate": "accelerate"}, "local")
+    require_extra("local", "'local'", "torch", "transformers", "gguf", "accelerate")
     check_options(spec.options)
     identity, embed_identity = identity_of(spec, folder), embed_identity_of(spec, folder)
     encoding = {**spec.options, "prefix": spec.defaults.get("prefix")}

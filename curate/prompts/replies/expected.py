@@ -3,8 +3,8 @@
 G-Eval (Liu et al. 2023, arXiv 2303.16634) weighs each score by the probability of its token; the
 sum is divided by the mass that lies on the scale, as in RLAIF (Lee et al. 2023, arXiv 2309.00267).
 On a scale up to 10, a tokenizer may split "10": then the probability of "1" is that of both scores.
-What the model was likely to write behind a "1" tells them apart, where it wrote one. Elsewhere "1"
-is left out while it hardly counts; beyond that the written score stands, and says so.
+What the model was likely to write after a "1" tells them apart, where it wrote one. Elsewhere "1"
+is left out while it hardly counts; beyond that the written score is taken, with a note.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from curate.ask import Reply
@@ -61,7 +62,12 @@ def expectation(
 
     `behind` are those at the next place, where a "1" was `written` at the first one.
     """
-    chances = _chances(top)
+    chances: dict[int, float] = {}
+    for token, value in top.items():
+        # Tokens that differ only in the space before them are the same score.
+        digits = token.strip()
+        if digits.isascii() and digits.isdigit() and str(int(digits)) == digits:
+            chances[int(digits)] = chances.get(int(digits), 0.0) + math.exp(value)
     plain = _split_one(chances, behind) if high >= HIGHEST else None
     kept = {score: chance for score, chance in sorted(chances.items()) if low <= score <= high}
     mass = math.fsum(kept.values())
@@ -71,17 +77,6 @@ def expectation(
         raise ValueError("no token of the scale has a probability")
     total = math.fsum(score * chance for score, chance in kept.items())
     return Expected(total / mass, min(mass, 1.0))
-
-
-def _chances(top: Top) -> dict[int, float]:
-    """Return the probability of each number that is a token."""
-    chances: dict[int, float] = {}
-    for token, value in top.items():
-        # Tokens that differ only in the space before them are the same score.
-        digits = token.strip()
-        if digits.isascii() and digits.isdigit() and str(int(digits)) == digits:
-            chances[int(digits)] = chances.get(int(digits), 0.0) + math.exp(value)
-    return chances
 
 
 def _split_one(chances: dict[int, float], behind: Top | None) -> str | None:
@@ -109,21 +104,15 @@ def _tops_of_score(reply: Reply, names: Sequence[str], written: str) -> tuple[To
     places = {found.end() for found in re.finditer(rf"(?:{said})(?={written}(?!\d))", text)}
     if len(places) != 1:
         raise ValueError(f"its {names[0]} {written} is written in {len(places)} places, not one")
-    number = _token_at(tokens, places.pop())
+    place, ends = places.pop(), accumulate(len(str(one["token"])) for one in tokens)
+    number = next((number for number, end in enumerate(ends) if place < end), None)
+    if number is None:
+        raise ValueError("its text and its tokens differ")
     token = str(tokens[number]["token"])
     if not re.fullmatch(r"\s*(?:\d|10)\s*", token):
         raise ValueError(f"its token is {token!r}, not a number")
     continued = token.strip() == "1" and token.endswith("1") and number + 1 < len(tokens)
     return _top(tokens[number]), _top(tokens[number + 1]) if continued else None
-
-
-def _token_at(tokens: Sequence[Mapping[str, Any]], place: int) -> int:
-    begin = 0
-    for number, one in enumerate(tokens):
-        begin += len(str(one["token"]))
-        if place < begin:
-            return number
-    raise ValueError("its text and its tokens differ")
 
 
 def _top(one: Mapping[str, Any]) -> Top:

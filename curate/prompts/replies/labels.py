@@ -1,6 +1,6 @@
 """The one label of several that a reply states.
 
-A statement is a line that is nothing but a label, a label set off from the prose behind it ("No: it
+A statement is a line that is nothing but a label, a label set off from the prose after it ("No: it
 invents a source."), a named one ("Verdict: B") or a marked one ("[[A]]"). There must be one and all
 must agree. A line that names another label, too ("A, but B is close"), states neither.
 """
@@ -49,10 +49,12 @@ class _Labels:
         """Return the label that `text` is, apart from brackets, quotes and a full stop."""
         form = self._form(text)
         while form and form not in self._by_form:
-            bare = form[:-1].rstrip() if form[-1] in ".!" else _unwrapped(form)
-            if bare == form:
+            if form[-1] in ".!":
+                form = form[:-1].rstrip()
+            elif len(form) > 1 and form[0] + form[-1] in _PAIRS:
+                form = form[1:-1].strip()
+            else:
                 return None
-            form = bare
         return self._by_form.get(form)
 
     def leading(self, text: str) -> str | None:
@@ -81,9 +83,3 @@ def _statements(text: str, known: _Labels) -> Iterator[str]:
 
 def _spaced(text: str) -> str:
     return " ".join(text.split())
-
-
-def _unwrapped(text: str) -> str:
-    """Return `text` without one pair of quotes or brackets around it."""
-    wrapped = len(text) > 1 and text[0] + text[-1] in _PAIRS
-    return text[1:-1].strip() if wrapped else text

@@ -53,10 +53,7 @@ def number_in(
     if not found:
         wanted = f"a number, alone on its line or as '{names[0]}: NUMBER'"
         raise ValueError(f"it does not state {wanted}: {shown(text)}")
-    return _on_scale(found.pop(), low, high)
-
-
-def _on_scale(value: float, low: float | None, high: float | None) -> float:
+    value = found.pop()
     below = low is not None and value < low
     if below or (high is not None and value > high) or not math.isfinite(value):
         raise ValueError(f"{value:g} is outside the scale from {low} to {high}")
@@ -66,7 +63,8 @@ def _on_scale(value: float, low: float | None, high: float | None) -> float:
 def _statements(
     text: str, low: float | None, high: float | None, names: Sequence[str]
 ) -> Iterator[float]:
-    named = _named(names)
+    words = "|".join(re.escape(name).replace(r"\ ", r"\s+") for name in names)
+    named = re.compile(rf"(?ix)(?<!\w)(?:{words})(?:\s+(?:score|rating))?{_SCALE}{_EQUALS}")
     marked = [_ALONE.match(mark) for mark in marks(text)]
     for mark in filter(None, marked):
         yield _value(mark, low, high)
@@ -82,22 +80,11 @@ def _statements(
             said = _SAID.match(rest)
             if said is None:
                 raise ValueError(f"'{line[name.start() :][:60]}' is not one certain number")
-            _check_scale(name, low, high)
+            scale = f"{name['low']} {name['high']}" if name["low"] else name["scale"] or ""
+            ends = [float(end) for end in re.findall(r"\d+", scale)]
+            if ends and high is not None and ends not in ([low, high], [high]):
+                raise ValueError(f"'{name[0].strip()}' is another scale than {low:g} to {high:g}")
             yield _value(said, low, high)
-
-
-def _named(names: Sequence[str]) -> re.Pattern[str]:
-    """Return the pattern of a name up to the number that it names."""
-    words = "|".join(re.escape(name).replace(r"\ ", r"\s+") for name in names)
-    return re.compile(rf"(?ix)(?<!\w)(?:{words})(?:\s+(?:score|rating))?{_SCALE}{_EQUALS}")
-
-
-def _check_scale(name: re.Match[str], low: float | None, high: float | None) -> None:
-    """Refuse a number that is given on another scale than the one asked for."""
-    said = [name["low"], name["high"]] if name["low"] else re.findall(r"\d+", name["scale"] or "")
-    ends = [float(end) for end in said]
-    if ends and high is not None and ends not in ([low, high], [high]):
-        raise ValueError(f"'{name[0].strip()}' is another scale than {low:g} to {high:g}")
 
 
 def _value(found: re.Match[str], low: float | None, high: float | None) -> float:

@@ -10,19 +10,30 @@ of its own, paid like any other.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import math
 import re
 from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate.ask import Ask, Reply
 from curate.errors import UnusableReply
 from curate.prompts.replies import read
 from curate.prompts.replies.plain_lines import shown
-from curate.prompts.replies.schema import check_value
 from curate.row import Message
 
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator, ValidationError
+
 Asking = Generator[Ask, Reply, Any]
+_PROSE = ("title", "description", "$schema", "default", "examples")
+# These reach beyond the schema, or match a pattern, which may backtrack for hours over a reply.
+_REFUSED = ("pattern", "patternProperties", "$ref", "$dynamicRef", "format")
+_AGAIN = (
+    "That reply cannot be used: {}. Give the whole answer again, exactly in the form asked for, "
+    "and nothing else."
+)
 _FENCED = re.compile(r"(?ms)^[ \t]*```(?:json)?[ \t]*\n(.*?)^[ \t]*```[ \t]*$")
 
 
@@ -34,7 +45,22 @@ def object_in(text: str, form: Any) -> Any:
     Raises:
         ValueError: there is no object, more than one, or it does not fit.
     """
-    value = _only_object(text)
+    stripped = text.strip()
+    if stripped.startswith("{"):
+        value, end = _decoded(stripped, 0)
+        rest = stripped[end:]
+    else:
+        fenced = _FENCED.findall(text)
+        if len(fenced) > 1:
+            raise ValueError(f"it holds {len(fenced)} fenced blocks, not one: {shown(text)}")
+        source = fenced[0].strip() if fenced else stripped
+        begin = source.find("{")
+        if begin < 0:
+            raise ValueError(f"it holds no JSON object: {shown(text)}")
+        value, end = _decoded(source, begin)
+        rest = source[end:]
+    if "{" in rest:
+        raise ValueError(f"it holds more than one object: {shown(text)}")
     if isinstance(form, Mapping):
         check_value(value, form)
         return value
@@ -69,44 +95,17 @@ def ask_until(ask: Ask, parse: Callable[[str], Any], *, repairs: int = 1) -> Ask
         except UnusableReply as error:
             if not left or reply.finish_reason != "stop" or not ask.messages:
                 raise
-            ask = _repaired(ask, reply.text, error)
+            # A chat template may refuse an empty turn.
+            answer = Message("assistant", reply.text if reply.text.strip() else "(nothing)")
+            again = Message("user", _AGAIN.format(error))
+            ask = dataclasses.replace(ask, messages=(*ask.messages, answer, again))
     raise AssertionError("repairs must be 0 or more")
 
 
-def _repaired(ask: Ask, text: str, error: UnusableReply) -> Ask:
-    """Return the chat so far with the unusable reply and what is wrong with it."""
-    said = (
-        f"That reply cannot be used: {error}. Give the whole answer again, exactly in the form "
-        "asked for, and nothing else."
-    )
-    # A chat template may refuse an empty turn.
-    turns = (Message("assistant", text if text.strip() else "(nothing)"), Message("user", said))
-    return dataclasses.replace(ask, messages=(*ask.messages, *turns))
-
-
-def _only_object(text: str) -> dict[str, Any]:
-    """Return the only JSON object in `text`: all of it, in a fence, or among prose."""
-    stripped = text.strip()
-    if stripped.startswith("{"):
-        value, end = _decoded(stripped, 0)
-        rest = stripped[end:]
-    else:
-        fenced = _FENCED.findall(text)
-        if len(fenced) > 1:
-            raise ValueError(f"it holds {len(fenced)} fenced blocks, not one: {shown(text)}")
-        source = fenced[0].strip() if fenced else stripped
-        begin = source.find("{")
-        if begin < 0:
-            raise ValueError(f"it holds no JSON object: {shown(text)}")
-        value, end = _decoded(source, begin)
-        rest = source[end:]
-    if "{" in rest:
-        raise ValueError(f"it holds more than one object: {shown(text)}")
-    return value
-
-
 def _decoded(text: str, begin: int) -> tuple[dict[str, Any], int]:
-    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+    )
     try:
         return decoder.raw_decode(text, begin)
     except json.JSONDecodeError as error:
@@ -124,5 +123,71 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_constant(text)
+
+
 def _no_constant(name: str) -> float:
     raise ValueError(f"it holds {name}, which is no JSON number")
+
+
+def check_schema(schema: Any) -> None:
+    """Raise `ValueError` when `schema` is no JSON Schema, or says more than is checked.
+
+    Passing over an unknown keyword would accept replies that the schema's author meant to refuse.
+    """
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        where = "".join(f", {part!r}" for part in error.absolute_path)
+        raise ValueError(f"the schema{where}: {error.message}") from None
+    known = [*(k for k in Draft202012Validator.VALIDATORS if k not in _REFUSED), *_PROSE]
+    schemas = [("the schema", schema)]
+    for where, one in schemas:
+        if not isinstance(one, Mapping):
+            continue
+        unknown = [key for key in one if key not in known]
+        if unknown:
+            raise ValueError(f"{where} has the keywords {unknown}; known are: {', '.join(known)}")
+        for name, inner in one.get("properties", {}).items():
+            schemas.append((f"{where}, property '{name}'", inner))
+        for name in ("items", "additionalProperties", "not", "contains", "propertyNames"):
+            schemas.append((f"{where}, {name}", one.get(name)))
+        for name in ("anyOf", "allOf", "oneOf", "prefixItems"):
+            schemas += [(f"{where}, {name}", inner) for inner in one.get(name, ())]
+
+
+def check_value(value: Any, schema: Mapping[str, Any], where: str = "the reply") -> None:
+    """Raise `ValueError`, saying where and what, when `value` does not fit `schema`."""
+    error = next(_validator(json.dumps(schema)).iter_errors(value), None)
+    if error is not None:
+        raise ValueError(_in_words(error, where))
+
+
+@functools.lru_cache(maxsize=64)
+def _validator(schema: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(schema))
+
+
+def _in_words(error: ValidationError, where: str) -> str:
+    """Return where a value is wrong, what was found and what is allowed."""
+    for part in error.absolute_path:
+        where += f", item {part}" if isinstance(part, int) else f", '{part}'"
+    allowed, found = error.validator_value, repr(error.instance)
+    found = found if len(found) <= 60 else f"{found[:57]}..."
+    if error.validator == "required":
+        return f"{where} lacks {[name for name in allowed if name not in error.instance]}"
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        return f"{where} has {[n for n in error.instance if n not in known]}; allowed: {known}"
+    if error.validator == "type":
+        types = allowed if isinstance(allowed, str) else " or ".join(allowed)
+        return f"{where} is {found}; it must be of type {types}"
+    if error.validator == "enum":
+        return f"{where} is {found}; allowed: {allowed}"
+    return f"{where} is {found}; its {error.validator} is {allowed}"

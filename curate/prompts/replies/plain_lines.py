@@ -62,7 +62,7 @@ def lines(text: str) -> Iterator[str]:
 
 
 def marks(text: str) -> list[str]:
-    """Return what stands in double brackets, the form that MT-bench asks of its judges.
+    """Return the texts in double brackets, the form that MT-bench asks of its judges.
 
     Zheng et al. 2023, arXiv 2306.05685.
     """

@@ -1,4 +1,4 @@
-"""The marks that a rubric asks for, and how a reply gives them: as an object, or in plain lines."""
+"""The scores that a rubric asks for, and how a reply gives them: as an object, or in lines."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from curate.errors import RecipeError
 from curate.prompts.prompt import Prompt
 from curate.prompts.replies.expected import HIGHEST
 from curate.prompts.replies.numbers import SCORE_NAMES, number_in
-from curate.prompts.replies.objects import object_in
-from curate.prompts.replies.schema import check_schema, check_value
+from curate.prompts.replies.objects import check_schema, check_value, object_in
 
 
 class Scale(NamedTuple):
-    """What a mark may be."""
+    """The range of a score."""
 
     low: float
     high: float
@@ -22,15 +21,15 @@ class Scale(NamedTuple):
 
     @property
     def weighs(self) -> bool:
-        """Whether its marks can be weighed by the probabilities of their tokens."""
+        """Whether its scores can be weighed by the probabilities of their tokens."""
         return self.whole and self.low >= 0 and self.high <= HIGHEST
 
 
 def scales_of(prompt: Prompt) -> dict[str, Scale]:
-    """Return the marks that the prompt's schema asks for: its required numbers, with their scales.
+    """Return the scores that the prompt's schema asks for: its required numbers, with their scales.
 
     Raises:
-        RecipeError: the schema asks for no mark, or says more than is checked.
+        RecipeError: the schema asks for no score, or says more than is checked.
     """
     schema = prompt.schema
     if schema is None:
@@ -52,13 +51,13 @@ def scales_of(prompt: Prompt) -> dict[str, Scale]:
 
 
 def marks_in(text: str, prompt: Prompt, scales: Mapping[str, Scale]) -> dict[str, Any]:
-    """Return the marks of a reply, and whatever else its schema asks for.
+    """Return the scores of a reply, and whatever else its schema asks for.
 
-    A reply without braces may give its marks in lines ("Accuracy: 4"); the whole of it is then the
+    A reply without braces may give its scores in lines ("Accuracy: 4"); the whole of it is then the
     rationale, unless it holds no letter.
 
     Raises:
-        ValueError: the marks cannot be read for certain.
+        ValueError: the scores cannot be read for certain.
     """
     schema = prompt.schema or {}
     if "{" in text:

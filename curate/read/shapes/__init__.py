@@ -1,9 +1,10 @@
 """The shapes of records in the wild: one module per shape, found by the tree.
 
-A module has `KIND`, `detect(record)`, `to_record(data)` and `from_row(row)`; it may have
-`columns()` and `to_columns(table)`, the same conversion for whole columns. Both take the same
-columns, and all others are extra; where one of `CLOSER` is there, only `to_record` will do. `LOST`
-says what rows made of its own do not hold, so that they have not this shape.
+A module has `KIND`, `SIGNATURE` (sets of columns: a record of the shape has one of them),
+`detect(record)`, `to_record(data)` and `from_row(row)`; it may have `columns()` and
+`to_columns(table)`, the same conversion for whole columns. Both take the same columns, and all
+others are extra; where one of `CLOSER` is there, only `to_record` will do. `LOST` says what rows
+made of its own do not hold, so that they have not this shape.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Shape(Protocol):
     """What a module of this package offers."""
 
     KIND: str
+    SIGNATURE: Sequence[Sequence[str]]
     detect: Callable[[Mapping[str, Any]], bool]
     to_record: Callable[[Mapping[str, Any]], Record]
     from_row: Callable[[Row], dict[str, Any]]
@@ -64,8 +66,14 @@ def guess(records: Sequence[Mapping[str, Any]], file: str) -> str:
     Raises:
         InputError: none or several shapes fit equally; the message names the columns seen.
     """
-    votes = {name: sum(map(shape(name).detect, records)) for name in names()}
-    most = max(votes.values())
+    seen = {key for record in records for key in record}
+    votes = {}
+    for name in names():
+        form = shape(name)
+        # Most shapes are ruled out by the columns alone.
+        if any(seen.issuperset(columns) for columns in form.SIGNATURE):
+            votes[name] = sum(map(form.detect, records))
+    most = max(votes.values(), default=0)
     fitting = [name for name, count in votes.items() if count == most and most]
     if len(fitting) == 1:
         return fitting[0]

@@ -22,6 +22,7 @@ KIND = "sft"
 CLOSER = ("system", "history")
 _ANSWER = "output"
 _JOINT = "\n\n"
+SIGNATURE = (("instruction", _ANSWER),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

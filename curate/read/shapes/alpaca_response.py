@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 KIND = "sft"
 CLOSER = alpaca.CLOSER
 _ANSWER = "response"
+SIGNATURE = (("instruction", _ANSWER),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

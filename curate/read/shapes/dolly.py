@@ -10,6 +10,7 @@ from curate.row import Record, Row
 
 KIND = "sft"
 _GIVEN, _ANSWER = "context", "response"
+SIGNATURE = (("instruction", _GIVEN, _ANSWER),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

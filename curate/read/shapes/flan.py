@@ -15,6 +15,7 @@ from curate.row import Message, Record, Row
 KIND = "sft"
 _COLUMNS = ("question", "answer", "rationale")
 _JOINT, _END = "\nThe answer is ", "."
+SIGNATURE = (_COLUMNS,)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

@@ -24,6 +24,7 @@ _OPEN = re.compile(r"(?:\n\n|\A)Assistant: ?\Z")
 Turns = tuple[Message, ...]
 # What is unusual: how the text begins (`begins`), and turns without a space (`unspaced`).
 Form = dict[str, Any]
+SIGNATURE = (_SIDES,)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

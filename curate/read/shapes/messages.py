@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KIND = "sft"
+SIGNATURE = (("messages",),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 
 from curate.read.shapes.record_fields import extra_columns, extra_of, kind_of, only_turn, text_of
 from curate.row import Message, Record, Row
-from curate.rows.trees import ROLES, TREE, is_tree, replies_to
+from curate.rows.trees import ROLES, TREE, TREE_ID, is_tree, replies_to
 
 KIND = "prompt"
 LOST = "the tree's other branches, their ranks and ids, of which such a row is one path or choice"
+SIGNATURE = ((TREE_ID, TREE),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from curate.row import Record, Row
 
 KIND = "preference"
 _SIDES = {"chosen": "preferred_output", "rejected": "non_preferred_output"}
+SIGNATURE = (("input", *_SIDES.values()),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

@@ -24,6 +24,7 @@ KIND = "ranked"
 _ANSWERS = ("output_1", "output_2")
 _TASKS = ("instruction", "input")
 _VERDICTS = ("preference", "label")
+SIGNATURE = tuple((task, *_ANSWERS) for task in _TASKS)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

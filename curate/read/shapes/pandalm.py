@@ -24,6 +24,7 @@ from curate.row import Candidate, Message, Record, Row
 KIND = "ranked"
 _ANSWERS = ("response1", "response2")
 _VOTES = ("annotator1", "annotator2", "annotator3")
+SIGNATURE = (("instruction", *_ANSWERS),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

@@ -23,6 +23,7 @@ KIND = "preference"
 _ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
 _SIDES = ("chosen", "rejected")
 _NUMBERS = ("margin", "p_chosen")
+SIGNATURE = (_SIDES,)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

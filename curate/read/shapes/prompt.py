@@ -11,6 +11,7 @@ from curate.row import Record, Row
 KIND = "prompt"
 _ROLES = {"prompt": "user"}
 _OTHERS = ("completion", "chosen", "rejected", "candidates", "response", "responses", "messages")
+SIGNATURE = (("prompt",),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

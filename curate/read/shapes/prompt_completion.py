@@ -11,6 +11,7 @@ from curate.row import Record, Row
 
 KIND = "sft"
 _ROLES = {"prompt": "user", "completion": "assistant"}
+SIGNATURE = (tuple(_ROLES),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

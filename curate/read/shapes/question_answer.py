@@ -10,6 +10,7 @@ from curate.row import Message, Record, Row
 
 KIND = "sft"
 _COLUMNS = ("question", "answer")
+SIGNATURE = (_COLUMNS,)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

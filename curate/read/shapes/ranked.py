@@ -23,6 +23,7 @@ from curate.row import Candidate, Record, Row
 KIND = "ranked"
 _ROLES = {"prompt": "user"}
 _LIST, _KEYS = "candidates", ("messages", "score", "model")
+SIGNATURE = (("prompt", _LIST),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

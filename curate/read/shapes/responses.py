@@ -21,6 +21,7 @@ from curate.read.shapes.record_fields import (
 from curate.row import Candidate, Message, Record, Row
 
 KIND = "ranked"
+SIGNATURE = (("instruction", "responses"),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

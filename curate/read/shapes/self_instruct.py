@@ -11,6 +11,7 @@ from curate.row import Record, Row
 
 KIND = "sft"
 _LIST = "instances"
+SIGNATURE = (("instruction", _LIST),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

@@ -31,6 +31,7 @@ _NAMES = {
     "tool": ("observation", "tool", "function", "function_response"),
 }
 _ROLES = {name: role for role, names in _NAMES.items() for name in names}
+SIGNATURE = tuple((name,) for name in _COLUMNS)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from curate.row import Record, Row
 
 KIND = "preference"
 _PROMPT, _SIDES = "conversations", ("chosen", "rejected")
+SIGNATURE = ((_PROMPT, *_SIDES),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

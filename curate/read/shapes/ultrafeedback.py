@@ -22,6 +22,7 @@ from curate.row import Candidate, Message, Record, Row
 KIND = "ranked"
 _LIST = "completions"
 _SCORES = ("fine-grained_score", "overall_score")
+SIGNATURE = (("instruction", _LIST),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ KIND = "unpaired"
 # Python takes True for 1, too.
 _LABELS = (0, 1)
 _ROLES = {"prompt": "user", "completion": "assistant"}
+SIGNATURE = ((*_ROLES, "label"),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:

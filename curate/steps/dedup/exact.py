@@ -8,10 +8,11 @@ the first of equals stays (a table that doubles when it is full, and ids), else 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from curate.row import On, Row
-from curate.step import Verdicts, Whole, rule
+from curate.row import Row
+from curate.step import Verdicts
+from curate.steps.dedup._priority import Deduplicate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exact(Whole):
+class Exact(Deduplicate):
     """Drop every row whose text equals that of a row that is kept.
 
     `keep` says which row of equals stays: the first one, the longest one (in characters of the
@@ -33,21 +34,12 @@ class Exact(Whole):
     equal one of its rows are dropped first, and the verdict names its record.
     """
 
-    on: On = "whole"
     ignore_case: bool = False
     ignore_space: bool = False
     ignore_punctuation: bool = False
-    against: str | None = None
-    by: str | None = None
-    keep: Literal["first", "longest", "best"] = rule("first")
-    lowest: bool = rule(False)
 
     source: ClassVar[str] = "common practice"
-
-    def check(self) -> None:
-        """Refuse `keep: best` without a score to compare."""
-        if self.keep == "best" and self.by is None:
-            raise ValueError("keep is 'best', but by is not set; name the step whose score decides")
+    compared: ClassVar[tuple[str, str]] = ("hash", "binary16")
 
     @property
     def _ignored(self) -> Ignored:
@@ -55,46 +47,27 @@ class Exact(Whole):
 
         return Ignored(self.ignore_case, self.ignore_space, self.ignore_punctuation)
 
-    def sketch_types(self) -> dict[str, str]:
-        """Return the hash and what `keep` compares."""
-        return {"hash": "binary16", "length": "int64", "score": "float64"}
-
-    def sketch(self, row: Row) -> dict[str, Any]:
+    def of_row(self, row: Row) -> bytes | None:
         """Hash the text of one row."""
         from curate.kernels.text.normalize import normalise, text_digest
 
-        text = row.text(self.on)
-        return {
-            "hash": text_digest(normalise(text, self._ignored)),
-            "length": len(text),
-            "score": None if self.by is None else row.scores.get(self.by),
-        }
+        return text_digest(normalise(row.text(self.on), self._ignored))
 
-    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
+    def of_chunk(self, chunk: Chunk) -> pa.Array:
         """Hash the texts of a chunk."""
-        import pyarrow.compute as pc
-
-        from curate.kernels.arrays.duplicates import score_column
         from curate.kernels.text.normalize import normalise_column, text_digests
 
-        texts = chunk.texts(self.on)
-        return {
-            "hash": text_digests(normalise_column(texts, self._ignored)),
-            "length": pc.utf8_length(texts),
-            "score": score_column(chunk, self.by),
-        }
+        return text_digests(normalise_column(chunk.texts(self.on), self._ignored))
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Keep the most wanted row of every group of equals."""
         import numpy as np
 
-        from curate.kernels.arrays.duplicates import walk_order_of
+        from curate.kernels.arrays.duplicates import NearestKept, with_leaks
         from curate.kernels.arrays.equal_hashes import first_of_equals
-        from curate.kernels.arrays.leaks import with_leaks
-        from curate.kernels.arrays.nearest import NearestKept
 
         count = len(positions)
-        order = walk_order_of(self.keep, sketches.slice(0, count), lowest=self.lowest)
+        order = self.walk_order(sketches.slice(0, count))
         others = np.arange(count, sketches.num_rows)
         partner = first_of_equals(sketches.column("hash"), np.concatenate([others, order]))[:count]
         found = _verdicts(np.where(partner < count, partner, -1))

@@ -8,10 +8,11 @@ row in memory while the step decides.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from curate.row import On, Row
-from curate.step import Verdicts, Whole, rule
+from curate.row import Row
+from curate.step import Verdicts, rule
+from curate.steps.dedup._priority import Deduplicate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Near(Whole):
+class Near(Deduplicate):
     r"""Drop every row whose text is too similar to that of a row that is kept.
 
     Similarity is Jaccard's over the sets of `shingle` consecutive words (`\w+`, lower-cased); a
@@ -33,69 +34,46 @@ class Near(Whole):
     that reach `similarity` to one of its rows are dropped first, and the verdict names its record.
     """
 
-    on: On = "whole"
     shingle: int = 3
-    against: str | None = None
-    by: str | None = None
     similarity: float = rule(0.8)
-    keep: Literal["first", "longest", "best"] = rule("first")
-    lowest: bool = rule(False)
 
     # Broder, "On the resemblance and containment of documents", 1997.
     source: ClassVar[str] = "https://doi.org/10.1109/SEQUEN.1997.666900"
+    compared: ClassVar[tuple[str, str]] = ("shingles", "list<uint64>")
 
     def check(self) -> None:
         """Refuse an impossible threshold, an empty shingle, and `keep: best` without a score."""
+        super().check()
         from curate.kernels.sets.jaccard import threshold_of
 
         threshold_of(self.similarity)
         if self.shingle < 1:
             raise ValueError(f"shingle is {self.shingle}; it must be at least 1 word")
-        if self.keep == "best" and self.by is None:
-            raise ValueError("keep is 'best', but by is not set; name the step whose score decides")
 
-    def sketch_types(self) -> dict[str, str]:
-        """Return the hashes of the shingles, and what `keep` compares."""
-        return {"shingles": "list<uint64>", "length": "int64", "score": "float64"}
-
-    def sketch(self, row: Row) -> dict[str, Any]:
+    def of_row(self, row: Row) -> np.ndarray:
         """Hash the shingles of one row."""
         from curate.kernels.sets.shingles import shingle_set
 
-        text = row.text(self.on)
-        return {
-            "shingles": shingle_set(text, self.shingle),
-            "length": len(text),
-            "score": None if self.by is None else row.scores.get(self.by),
-        }
+        return shingle_set(row.text(self.on), self.shingle)
 
-    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array] | None:
+    def of_chunk(self, chunk: Chunk) -> pa.Array | None:
         """Hash the shingles of a large chunk in one compiled pass."""
         if not chunk.large:
             return None
-        import pyarrow.compute as pc
-
-        from curate.kernels.arrays.duplicates import score_column
         from curate.kernels.sets.shingles_compiled import shingle_column
 
-        texts = chunk.texts(self.on)
-        return {
-            "shingles": shingle_column(texts, self.shingle),
-            "length": pc.utf8_length(texts),
-            "score": score_column(chunk, self.by),
-        }
+        return shingle_column(chunk.texts(self.on), self.shingle)
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Walk the rows by priority; drop each one that resembles a kept one."""
         import numpy as np
 
-        from curate.kernels.arrays.duplicates import walk_order_of
-        from curate.kernels.arrays.leaks import not_leaked, with_leaks
+        from curate.kernels.arrays.duplicates import not_leaked, with_leaks
         from curate.kernels.sets.jaccard import nearest_kept
         from curate.kernels.sets.jaccard_against import closest_other
 
         count, sets = len(positions), sketches.column("shingles")
-        order = walk_order_of(self.keep, sketches.slice(0, count), lowest=self.lowest)
+        order = self.walk_order(sketches.slice(0, count))
         alone = count == sketches.num_rows
         leaked = None if alone else closest_other(sets, count, self.similarity)
         order = not_leaked(order, leaked)

@@ -9,10 +9,11 @@ pair down to `floor`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from curate.row import On, Row
-from curate.step import Verdicts, Whole, rule
+from curate.row import Row
+from curate.step import EMBEDDING, Verdicts, rule
+from curate.steps.dedup._priority import Deduplicate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Semantic(Whole):
+class Semantic(Deduplicate):
     """Drop every row whose text means nearly the same as that of a row that is kept.
 
     Similarity is the cosine of the vectors that `encoder` makes of the texts. Rows are walked by
@@ -38,50 +39,30 @@ class Semantic(Whole):
     verdict names its record.
     """
 
-    on: On = "whole"
     encoder: str | None = None
     floor: float = 0.8
     exact_up_to: int = 200_000
-    against: str | None = None
-    by: str | None = None
     similarity: float = rule(0.9)
-    keep: Literal["first", "longest", "best"] = rule("first")
-    lowest: bool = rule(False)
 
     source: ClassVar[str] = "common practice; compare Abbas et al. 2023 (SemDeDup), 2303.09540"
+    compared: ClassVar[tuple[str, str]] = ("vector", EMBEDDING)
 
     def check(self) -> None:
         """Refuse an impossible cosine, and `keep: best` without a score."""
+        super().check()
         for name in ("similarity", "floor"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}; a cosine must be above 0 and at most 1"
                 )
-        if self.keep == "best" and self.by is None:
-            raise ValueError("keep is 'best', but by is not set; name the step whose score decides")
 
-    def sketch_types(self) -> dict[str, str]:
-        """Return the vector, and what `keep` compares."""
-        return {"vector": "embedding", "length": "int64", "score": "float64"}
-
-    def sketch(self, row: Row) -> dict[str, Any]:
+    def of_row(self, row: Row) -> str:
         """Name the text of one row that becomes a vector."""
-        text = row.text(self.on)
-        return {
-            "vector": text,
-            "length": len(text),
-            "score": None if self.by is None else row.scores.get(self.by),
-        }
+        return row.text(self.on)
 
-    def sketch_many(self, chunk: Chunk) -> dict[str, pa.Array]:
+    def of_chunk(self, chunk: Chunk) -> pa.Array:
         """Name the texts of a chunk."""
-        import pyarrow.compute as pc
-
-        from curate.kernels.arrays.duplicates import score_column
-
-        texts = chunk.texts(self.on)
-        score = score_column(chunk, self.by)
-        return {"vector": texts, "length": pc.utf8_length(texts), "score": score}
+        return chunk.texts(self.on)
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Walk the rows by priority; drop each one that is close to a kept one."""
@@ -92,8 +73,7 @@ class Semantic(Whole):
         import numpy as np
 
         from curate.chunk import vectors
-        from curate.kernels.arrays.duplicates import walk_order_of
-        from curate.kernels.arrays.leaks import with_leaks
+        from curate.kernels.arrays.duplicates import with_leaks
         from curate.kernels.vectors.dedup import PairSearch, nearest_kept
         from curate.kernels.vectors.unit_vectors import UnitVectors
 
@@ -101,7 +81,7 @@ class Semantic(Whole):
         search = PairSearch(self.similarity, self.floor, memo, self.exact_up_to)
         kept = nearest_kept(
             every,
-            walk_order_of(self.keep, sketches.slice(0, len(positions)), lowest=self.lowest),
+            self.walk_order(sketches.slice(0, len(positions))),
             search,
         )
         found = Verdicts(

@@ -18,6 +18,7 @@ from curate.kernels.sets.benchmarks import (
     stamp_of,
     test_index,
 )
+from curate.kernels.text.turns import turns_of
 from curate.row import FIELD_TYPES, On, Row
 from curate.step import Asking, Filter, Scored, Scores, rule
 
@@ -96,7 +97,7 @@ class Contamination(Filter):
         return self._closeness(row) if self.mode == "semantic" else self._coverage(row)
 
     def _coverage(self, row: Row) -> Scored:
-        match = self.index().match(_turn_texts(row))
+        match = self.index().match(turn.content for turn in turns_of(row))
         if match is None:
             return Scored(0.0)
         name, place, words = match.item
@@ -170,17 +171,6 @@ class Contamination(Filter):
         if self.max == 0:
             return f"shares {self.n}-grams with a test set"
         return f"{self.n}-grams cover more than {self.max:g} of a test item"
-
-
-def _turn_texts(row: Row) -> list[str]:
-    """Return the contents of all turns, rejected answers included."""
-    texts = []
-    for name, value in row.fields.items():
-        if FIELD_TYPES[name] == "messages":
-            texts += [turn.content for turn in value or ()]
-        elif FIELD_TYPES[name] == "candidates":
-            texts += [turn.content for candidate in value or () for turn in candidate.messages]
-    return texts
 
 
 def _rows_with_suspects(chunk: Chunk, index: TestIndex) -> np.ndarray:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from curate.kernels.text.patterns import PatternSearch, count_matches, phrase_search, regex_search
-from curate.row import On, Row
-from curate.step import Filter, Scores, rule
-
-if TYPE_CHECKING:
-    from curate.chunk import Chunk
+from curate.kernels.text.patterns import PatternSearch, phrase_search, regex_search
+from curate.row import On
+from curate.step import rule
+from curate.steps.filters._matches import Matches
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keywords(Filter):
+class Keywords(Matches):
     """Drop rows whose text holds given phrases, or misses them.
 
     Give `phrases` (a space in one matches any white space) or `pattern`, a regular expression in
@@ -56,14 +54,6 @@ class Keywords(Filter):
         return phrase_search(
             self.phrases, whole_words=self.whole_words, ignore_case=self.ignore_case
         )
-
-    def score(self, row: Row) -> float:
-        """Count the matches."""
-        return float(self.search().count(row.text(self.on)))
-
-    def score_many(self, chunk: Chunk) -> Scores:
-        """Count with RE2 where it agrees with Python."""
-        return Scores(count_matches(chunk, self.on, self.search()).astype("float64"))
 
     def keep(self, score: float | None) -> str | None:
         """Compare the number of matches with the limits."""

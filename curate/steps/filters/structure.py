@@ -43,7 +43,12 @@ class Structure(Filter):
         if row.kind == "prompt":
             return float(turn_problems(row.prompt, answered=False))
         if row.kind == "ranked":
-            return float(turn_problems(row.prompt, answered=False) | _ranked_problems(row))
+            found = turn_problems(row.prompt, answered=False)
+            if any(is_blank(candidate.messages) for candidate in row.candidates):
+                found |= Problem.EMPTY_COMPLETION
+            if len(row.candidates) < 2:
+                found |= Problem.TOO_FEW_CANDIDATES
+            return float(found)
         answer = row.chosen if row.kind == "preference" else row.completion
         found = turn_problems((*row.prompt, *answer), answered=True)
         answers = (answer, row.rejected) if row.kind == "preference" else (answer,)
@@ -71,15 +76,6 @@ class Structure(Filter):
 def is_blank(turns: Sequence[Message]) -> bool:
     """Tell whether no turn holds anything but white space."""
     return all(not turn.content.strip() and turn.parts is None for turn in turns)
-
-
-def _ranked_problems(row: Row) -> int:
-    found = 0
-    if any(is_blank(candidate.messages) for candidate in row.candidates):
-        found |= Problem.EMPTY_COMPLETION
-    if len(row.candidates) < 2:
-        found |= Problem.TOO_FEW_CANDIDATES
-    return found
 
 
 def turn_problems(turns: Sequence[Message], *, answered: bool) -> int:

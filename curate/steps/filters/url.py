@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from curate.kernels.text.patterns import count_matches, regex_search
-from curate.row import On, Row
-from curate.step import Filter, Scores, rule
-
-if TYPE_CHECKING:
-    from curate.chunk import Chunk
+from curate.kernels.text.patterns import PatternSearch, regex_search
+from curate.step import rule
+from curate.steps.filters._matches import Matches
 
 _ADDRESS = r"(?:https?|ftp)://[^\s<>]+|www\.[a-z0-9-]+\.[a-z]+[^\s<>]*"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Url(Filter):
+class Url(Matches):
     """Drop rows whose text holds too many web addresses.
 
     The score is the number of addresses (`http://`, `https://`, `ftp://` or `www.`). `max` is unset
     by default; 0 keeps only texts without any: a small model cannot know that an address exists.
     """
 
-    on: On = "response"
     max: int | None = rule(None)
 
     source: ClassVar[str] = "Zhou et al. 2023 (LIMA), arXiv 2305.11206, section 2.1: links removed"
 
-    def score(self, row: Row) -> float:
-        """Count the addresses."""
-        return float(regex_search(_ADDRESS, ignore_case=True).count(row.text(self.on)))
-
-    def score_many(self, chunk: Chunk) -> Scores:
-        """Count with RE2 where it agrees with Python."""
-        search = regex_search(_ADDRESS, ignore_case=True)
-        return Scores(count_matches(chunk, self.on, search).astype("float64"))
+    def search(self) -> PatternSearch:
+        """Return the search for addresses."""
+        return regex_search(_ADDRESS, ignore_case=True)
 
     def keep(self, score: float | None) -> str | None:
         """Compare the number of addresses with `max`."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from curate.kernels.text.pii import KINDS, SCREENS, find_personal, mask_personal
-from curate.row import FIELD_TYPES, Candidate, Message, Row
+from curate.kernels.text.turns import turns_of
+from curate.row import FIELD_TYPES, Message, Row
 from curate.step import Drop, Generate, Made
 
 if TYPE_CHECKING:
     from curate.chunk import Chunk
-
-Turns = tuple[Message, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +46,23 @@ class Pii(Generate):
     def make(self, row: Row) -> Made:
         """Return the masked row, a drop, or the row itself."""
         found = [
-            span.kind
-            for turns in _turns_of(row)
-            for turn in turns
-            for span in find_personal(turn.content, self.find)
+            span.kind for turn in turns_of(row) for span in find_personal(turn.content, self.find)
         ]
         if not found:
             return row
         if self.action == "drop":
             counts = {kind: found.count(kind) for kind in KINDS if kind in found}
             return Drop(f"personal data: {next(iter(counts))}", float(len(found)), detail=counts)
-        return row.rewrite(**_rewritten(row, self._mask))
-
-    def _mask(self, turns: Turns) -> Turns:
-        return tuple(map(self._masked_turn, turns))
+        masked: dict[str, Any] = {}
+        for name, value in row.fields.items():
+            if FIELD_TYPES[name] == "messages":
+                masked[name] = tuple(map(self._masked_turn, value or ()))
+            elif FIELD_TYPES[name] == "candidates":
+                masked[name] = tuple(
+                    candidate._replace(messages=tuple(map(self._masked_turn, candidate.messages)))
+                    for candidate in value or ()
+                )
+        return row.rewrite(**masked)
 
     def _masked_turn(self, turn: Message) -> Message:
         """Mask a turn, also in the parts that its text came in: they travel beside it."""
@@ -87,16 +88,17 @@ class Pii(Generate):
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        from curate.chunk import rows_of, same_lists
+
         screen = "|".join(SCREENS[kind] for kind in self.find)
         hits = np.asarray(pc.match_substring_regex(chunk.texts("whole"), screen))
         if "preference" in chunk.kinds:
-            rejected = pc.binary_join(_contents(chunk.column("rejected")), "\n")
+            turns = chunk.column("rejected")
+            rejected = pc.binary_join(same_lists(turns, turns.flatten().field("content")), "\n")
             found = pc.match_substring_regex(rejected, screen)
             hits = hits | np.asarray(pc.fill_null(found, False))
         out: list[list[Made]] = [[] for _ in range(len(chunk))]
         where = np.flatnonzero(hits)
-        from curate.chunk import rows_of
-
         rows = rows_of(chunk.table.take(pa.array(where)), chunk.run_seed)
         for index, row in zip(where.tolist(), rows, strict=True):
             made = self.make(row)
@@ -106,30 +108,3 @@ class Pii(Generate):
 
 def _is_text(part: Any) -> bool:
     return isinstance(part, dict) and isinstance(part.get("text"), str)
-
-
-def _contents(messages: Any) -> Any:
-    from curate.chunk import same_lists
-
-    return same_lists(messages, messages.flatten().field("content"))
-
-
-def _turns_of(row: Row) -> Iterator[Turns]:
-    """Yield every list of turns of a row."""
-    for name, value in row.fields.items():
-        if FIELD_TYPES[name] == "messages":
-            yield value or ()
-        elif FIELD_TYPES[name] == "candidates":
-            for candidate in value or ():
-                yield candidate.messages
-
-
-def _rewritten(row: Row, change: Callable[[Turns], Turns]) -> dict[str, Any]:
-    """Return the row's fields of turns, each changed."""
-    out: dict[str, Any] = {}
-    for name, value in row.fields.items():
-        if FIELD_TYPES[name] == "messages":
-            out[name] = change(value or ())
-        elif FIELD_TYPES[name] == "candidates":
-            out[name] = tuple(Candidate(change(c.messages), c.score, c.model) for c in value or ())
-    return out

@@ -82,7 +82,12 @@ class Respond(Generate):
             for sample in range(self.samples)
         ]
         replies: list[Reply] = yield asks
-        answers = [(Message("assistant", _text(reply)),) for reply in replies]
+        answers = []
+        for reply in replies:
+            text = reply.whole()
+            if not text.strip():
+                raise UnusableReply("the answer is empty", key=reply.key)
+            answers.append((Message("assistant", text),))
         if self._kind() == "sft":
             return [Record("sft", {"messages": (*prompt, *turns)}, row.extra) for turns in answers]
         candidates = tuple(
@@ -108,10 +113,3 @@ def prompt_of(row: Row) -> Turns:
     if any(turn.parts for turn in turns):
         raise ValueError("the prompt has tool calls or media, and only texts can be sent")
     return tuple(turns)
-
-
-def _text(reply: Reply) -> str:
-    text = reply.whole()
-    if not text.strip():
-        raise UnusableReply("the answer is empty", key=reply.key)
-    return text

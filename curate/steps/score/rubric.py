@@ -78,7 +78,18 @@ class Rubric(Filter):
             scales = scales_of(prompt)
         except CurateError as error:
             raise ValueError(str(error)) from None
-        _check_variables(prompt, self.reference)
+        variables = (*prompt.variables, *prompt.optional)
+        unknown = [name for name in variables if name not in SHOWN]
+        if unknown:
+            raise ValueError(
+                f"the prompt '{prompt.name}' takes {unknown}; a rubric is given {', '.join(SHOWN)}"
+            )
+        if self.reference is None and "reference" in prompt.variables:
+            raise ValueError(f"the prompt '{prompt.name}' needs `reference`, the name of a column")
+        if self.reference is not None and "reference" not in variables:
+            raise ValueError(
+                f"the prompt '{prompt.name}' shows no reference; leave `reference` out"
+            )
         if self.dimension is not None and self.dimension not in scales:
             raise ValueError(f"dimension is '{self.dimension}'; {self.prompt} has {list(scales)}")
         if self.complete and prompt.system is not None:
@@ -123,7 +134,8 @@ class Rubric(Filter):
         detail = dict(found)
         if self.expectation:
             marks = self._expected(reply, marks, scales, detail)
-        return Scored(self._overall(marks), detail)
+        mean = sum(marks.values()) / len(marks)
+        return Scored(mean if self.dimension is None else marks[self.dimension], detail)
 
     def _expected(
         self,
@@ -141,11 +153,6 @@ class Rubric(Filter):
         detail["expected"] = {name: one.to_json() for name, one in found.items()}
         return {name: one.value for name, one in found.items()}
 
-    def _overall(self, marks: Mapping[str, float]) -> float:
-        if self.dimension is not None:
-            return marks[self.dimension]
-        return sum(marks.values()) / len(marks)
-
     def keep(self, score: float | None) -> str | None:
         """Compare with `at_least`."""
         if score is not None and self.at_least is not None and score < self.at_least:
@@ -153,23 +160,12 @@ class Rubric(Filter):
         return None
 
 
-def _check_variables(prompt: Prompt, reference: str | None) -> None:
-    unknown = [name for name in (*prompt.variables, *prompt.optional) if name not in SHOWN]
-    if unknown:
-        raise ValueError(
-            f"the prompt '{prompt.name}' takes {unknown}; a rubric is given {', '.join(SHOWN)}"
-        )
-    if reference is None and "reference" in prompt.variables:
-        raise ValueError(f"the prompt '{prompt.name}' needs `reference`, the name of a column")
-    if reference is not None and "reference" not in (*prompt.variables, *prompt.optional):
-        raise ValueError(f"the prompt '{prompt.name}' shows no reference; leave `reference` out")
-
-
 def _values(prompt: Prompt, row: Row, reference: str | None) -> dict[str, str]:
     """Return what the prompt shows of a row."""
     texts = {"instruction": row.instruction, "response": row.response}
     texts["conversation"] = _conversation(row)
-    if reference is not None and (known := _column(row, reference)) is not None:
+    known = json.loads(row.extra or "{}").get(reference)
+    if isinstance(known, str) and known.strip():
         texts["reference"] = known
     elif "reference" in prompt.variables:
         raise ValueError(f"the row has no reference answer in its column '{reference}'")
@@ -187,9 +183,3 @@ def _conversation(row: Row) -> str:
         last = max((n for n, turn in enumerate(turns) if turn.role == "assistant"), default=None)
         turns = turns[:last]
     return "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns)
-
-
-def _column(row: Row, name: str) -> str | None:
-    """Return the text of a row's extra column, where it has one."""
-    found = json.loads(row.extra or "{}").get(name)
-    return found if isinstance(found, str) and found.strip() else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from curate.errors import MissingExtra, PermanentFault, RecipeError, StoppedShor
 from curate.models.model import open_model
 from curate.models.providers import hf
 from curate.row import Message
+from curate.system import package_data
 from tests.models.tiny import save_tiny
 
 CONTEXT = 256
@@ -339,8 +341,12 @@ def test_a_wrong_spec_is_refused_before_anything_is_loaded(
 
 
 def test_a_missing_package_names_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hf, "find_spec", lambda name: None if name == "torch" else object())
-    with pytest.raises(MissingExtra, match=r"pip install torch==2\.13\.0"):
+    absent = {"torch", "transformers"}
+    monkeypatch.setattr(
+        package_data, "find_spec", lambda name: None if name in absent else object()
+    )
+    said = re.escape(package_data.install_command("local"))
+    with pytest.raises(MissingExtra, match=f"'hf:' needs torch, transformers.* {said}"):
         open_model("hf:a/b")
 
 

@@ -162,7 +162,7 @@ class TestBothWays:
 
 
 def test_a_missing_package_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.models.providers.hf.find_spec", lambda name: None)
+    monkeypatch.setattr("curate.models.providers.vllm.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="environment of its own"):
         open_model("vllm:a/b")
 

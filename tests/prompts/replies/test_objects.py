@@ -1,6 +1,7 @@
 """Objects are read strictly; what cannot be read is asked for again, a bounded number of times."""
 
 import json
+import re
 from typing import Any
 
 import jsonschema
@@ -10,8 +11,7 @@ from hypothesis import strategies as st
 
 from curate.ask import Ask, Reply
 from curate.errors import UnusableReply
-from curate.prompts.replies.objects import ask_object, object_in
-from curate.prompts.replies.schema import check_schema, check_value
+from curate.prompts.replies.objects import ask_object, check_schema, check_value, object_in
 
 SCHEMA = {
     "type": "object",
@@ -124,8 +124,12 @@ def test_a_pydantic_model_is_a_form():
 
 
 def test_a_keyword_that_is_not_checked_is_refused():
-    with pytest.raises(ValueError, match=r"property 'score' has the keywords \['multipleOf'\]"):
-        check_schema({"properties": {"score": {"multipleOf": 2}}})
+    for keyword in ("minimun", "pattern", "$ref"):
+        wrong = re.escape(f"property 'score' has the keywords ['{keyword}']")
+        with pytest.raises(ValueError, match=wrong):
+            check_schema({"properties": {"score": {keyword: "x"}}})
+    with pytest.raises(ValueError, match="'minimum': 'one' is not of type 'number'"):
+        check_schema({"minimum": "one"})
     check_schema(SCHEMA)
 
 

@@ -155,7 +155,7 @@ def test_a_changed_prompt_file_changes_the_fingerprint_and_the_question(tmp_path
         (("variables: [response]", "variables: [answer]"), {}, "a rubric is given"),
         (("minimum: 0, ", ""), {}, "a minimum and a higher maximum"),
         (("required: [score]", "required: []"), {}, "asks for no mark"),
-        (("type: integer", "type: integer, multipleOf: 2"), {}, "multipleOf"),
+        (("type: integer", "type: integer, minimun: 2"), {}, "minimun"),
         (("maximum: 9", "maximum: 11"), {"expectation": True}, "whole marks from 0 to 10"),
         (("", ""), {"dimension": "style"}, "dimension is 'style'"),
         (("", ""), {"reference": "gold"}, "shows no reference"),

@@ -1,0 +1,1 @@
+"""The bundled trainer: a check of data against trainer, losses, and a thin layer over TRL."""

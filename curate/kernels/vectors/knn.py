@@ -101,7 +101,10 @@ class _Search(NamedTuple):
         for first in range(0, count, self.tile):
             products = prefilter.products(own, self.ready[first : first + self.tile])
             if not self.itself:
-                _leave_out(products, start - first, prefilter.lowest)
+                # A vector meets itself at the column of its place.
+                shift, width = start - first, products.shape[1]
+                places = np.arange(max(0, -shift), min(size, width - shift))
+                products[places, places + shift] = prefilter.lowest
             largest = np.empty((size, -(-products.shape[1] // chunk)), products.dtype)
             _hold_largest(products, largest, heaps)
             cuts = prefilter.reached(prefilter.floats(heaps[:, 0]) - window)
@@ -109,12 +112,6 @@ class _Search(NamedTuple):
             parts.append((places, others + np.int32(first), prefilter.floats(values)))
         places, others, values = (np.concatenate(column) for column in zip(*parts, strict=True))
         return places, others, values, prefilter.floats(heaps[:, 0])
-
-
-def _leave_out(products: np.ndarray, shift: int, lowest: Any) -> None:
-    """Put `lowest` where a vector meets itself: at the column of its place plus `shift`."""
-    places = np.arange(max(0, -shift), min(products.shape[0], products.shape[1] - shift))
-    products[places, places + shift] = lowest
 
 
 @njit(nogil=True, cache=True)

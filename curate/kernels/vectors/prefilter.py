@@ -14,11 +14,13 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
 from numba import njit
 
+from curate.encoders.precision import native_dtype
 from curate.kernels.vectors.unit_vectors import UnitVectors, margin_of, unit
 
 # From this many vectors on, bfloat16 products save more than it takes to load torch.
@@ -214,12 +216,11 @@ def _padded(rows: Any) -> Any:
 
 def prefilter_for(count: int, at_least: float) -> Prefilter:
     """Return the fastest prefilter here for `count` vectors."""
-    half = BFloat16Prefilter()
-    loaded = "torch" in sys.modules
+    worth_loading = "torch" in sys.modules or count >= LOAD_TORCH
     # Below its margin a product in bfloat16 could be negative, and tells nothing.
-    if at_least <= 0.05 or not (loaded or count >= LOAD_TORCH) or not _half_is_native():
-        return Float32Prefilter()
-    return half
+    if at_least > 0.05 and worth_loading and find_spec("torch") is not None:
+        return BFloat16Prefilter() if native_dtype("cpu") == "bfloat16" else Float32Prefilter()
+    return Float32Prefilter()
 
 
 def prepared(prefilter: Prefilter, own: UnitVectors, rows: np.ndarray) -> Any:
@@ -238,16 +239,6 @@ def in_waves(
     with prefilter.workers() as pool:
         while wave := list(itertools.islice(tasks, size)):
             yield list(pool.map(work, wave))
-
-
-def _half_is_native() -> bool:
-    try:
-        import torch
-    except ImportError:
-        return False
-    capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    found = capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 def _cores() -> int:

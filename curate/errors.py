@@ -14,6 +14,7 @@
         ├── TemporaryFault      ... worth another try (429, 5xx, time-out)
         ├── UnusableReply       ... a reply came and was paid, but no step can use it
         └── PermanentFault      ... no second try will help (400, 401, 404)
+            └── NotSent         ... refused before it was sent
 
 A message says what was found, what is allowed and what to do next. Failures of one row are not
 raised to the user: the engine turns them into a *failed* row, whatever the exception's class.
@@ -113,6 +114,10 @@ class PermanentFault(ModelError):
         """Keep whether every other request to this model would meet the same."""
         super().__init__(message)
         self.for_all = for_all
+
+
+class NotSent(PermanentFault):
+    """Fail a request that the model cannot be sent; it costs nothing and counts as no attempt."""
 
 
 class UnusableReply(ModelError):

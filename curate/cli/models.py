@@ -77,12 +77,12 @@ async def _ask_all(model: Model) -> list[list[str]]:
     }
     try:
         reply, seconds = await _answered(model, Ask.text("Say yes.", max_tokens=16), adapt=True)
-        price = model.price
+        price = model.info.price
         per_million = "not known: give 'price: {input: USD, output: USD}' to use --max-cost"
         if price:
             per_million = f"${price.input:g} in, ${price.output:g} out per million tokens"
         lines = [
-            ["identity", model.identity],
+            ["identity", model.info.identity],
             ["reply", f"{reply.text[:60]!r} ({reply.finish_reason})"],
             ["latency", f"{seconds * 1000:.0f} ms"],
             ["tokens", f"{reply.input_tokens} in, {reply.output_tokens} out"],
@@ -117,7 +117,7 @@ async def _answered(model: Model, request: Any, *, adapt: bool = False) -> tuple
         reply = await model.answer(request, key="check", attempt=0)
     except TemporaryFault as fault:
         if fault.cause != ADAPTED:
-            await asyncio.sleep(min(fault.retry_after or model.retry_delay, LONGEST_PAUSE))
+            await asyncio.sleep(min(fault.retry_after or model.info.retry_delay, LONGEST_PAUSE))
         elif not adapt:
             raise
         began = time.perf_counter()

@@ -13,41 +13,32 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from curate.ask import Ask, Embed, Reply, Request, request_key
+from curate.ask import Ask, Reply, Request
 from curate.chunk import one_array
 from curate.engine.kinds.reference_data import sketches_against
 from curate.engine.kinds.whole import decide
 from curate.engine.plan import Segment, asks, cut_at_wholes
 from curate.engine.segment import run_segment
 from curate.engine.state import PartitionState, Settings, load
-from curate.models.model import (
-    Price,
-    defaults_of,
-    embed_identity_of,
-    embed_limits_of,
-    identity_for,
-    identity_of,
-    parse_spec,
-    price_of,
-    with_defaults,
-)
-from curate.models.prices import Discount, discount_of
+from curate.errors import RecipeError
+from curate.models.model import info_of
 from curate.requests.encode import Found
 from curate.requests.rate_limit import BYTES_PER_TOKEN
+from curate.requests.resolve import Resolver
 from curate.requests.session import Outcome, RowTask
 from curate.step import Filter, Gather, Grow, Step, Whole
-from curate.store import replies as keep
 from curate.store.budget import PICO, cost, output_bound, prompt_bytes
+from curate.store.replies import find
 from curate.store.store import Store
-from curate.store.vectors import MISSING, vector_keys
+from curate.store.vectors import MISSING
 
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
@@ -193,17 +184,6 @@ def _with_vectors(step: Step, asker: _Sampler) -> Step:
     return step.with_vectors(asker.stored_vectors(getattr(step, "encoder", None), texts))
 
 
-class _Known(NamedTuple):
-    """What a request's key and price need of a model; nothing is opened for an estimate."""
-
-    identity: str
-    embed_identity: str
-    defaults: Mapping[str, Any]
-    price: Price | None
-    together: tuple[int, int]
-    discount: Discount | None
-
-
 @dataclass
 class _Asked:
     """The requests to one model: prompt bytes and longest replies of those that are missing."""
@@ -220,17 +200,9 @@ class _Sampler:
     """Answer jobs as a driver does, from the store alone, and note what they ask."""
 
     def __init__(self, recipe: Recipe, store: Store | None) -> None:
-        self._store, self._models = store, dict[str, _Known]()
-        for name, spec in {**(recipe.models or {}), **(recipe.encoders or {})}.items():
-            parsed = parse_spec(spec, name=name)
-            self._models[name] = _Known(
-                identity_of(parsed),
-                embed_identity_of(parsed),
-                defaults_of(parsed),
-                price_of(parsed),
-                embed_limits_of(parsed),
-                discount_of(parsed),
-            )
+        specs = {**(recipe.models or {}), **(recipe.encoders or {})}
+        infos = {name: info_of(spec, name=name) for name, spec in specs.items()}
+        self._store, self._resolver = store, Resolver(infos)
         self._asked: dict[str, _Asked] = defaultdict(_Asked)
         self._seen: set[str] = set()
 
@@ -242,58 +214,52 @@ class _Sampler:
         """Return everything asked so far."""
         found = Estimate()
         for name, asked in self._asked.items():
-            count, discount = len(asked.prompts), self._models[name].discount
-            if discount is not None:
-                found.batch[name] = {"discount": discount.share, "source": discount.source}
+            count, info = len(asked.prompts), self._resolver.infos[name]
+            if info.discount is not None:
+                found.batch[name] = {
+                    "discount": info.discount.share,
+                    "source": info.discount.source,
+                }
             prompts = sum(asked.prompts) / BYTES_PER_TOKEN
             outputs = float(sum(asked.longest))
             if len(asked.replies) >= ENOUGH_REPLIES:
                 outputs = count * sum(r.output_tokens for r in asked.replies) / len(asked.replies)
-            most, longest = self._models[name].together
-            batches = max(asked.texts / most, asked.characters / longest)
+            batches = max(asked.texts / info.embed_texts, asked.characters / info.embed_characters)
             found.requests += count - asked.texts + batches
             found.stored += len(asked.replies)
             found.input_tokens += prompts
             found.output_tokens += outputs
-            price = self._models[name].price
-            if count and (price is None or found.cost is None):
+            if count and (info.price is None or found.cost is None):
                 found.cost = None
             elif found.cost is not None:
-                found.cost += cost(price, round(prompts), round(outputs))
+                found.cost += cost(info.price, round(prompts), round(outputs))
         return found
 
     def stored_vectors(self, name: str | None, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of texts that have one, zeros for the others."""
-        places = self._find(self._models[name or next(iter(self._models))], texts)[2]
-        none = np.zeros((len(texts), 1), np.float32)
-        return none if self._store is None else self._store.vectors.read(places)
-
-    def _find(
-        self, model: _Known, texts: Sequence[str]
-    ) -> tuple[Sequence[str], Sequence[bytes], np.ndarray]:
-        """Return texts as they would be sent, their keys, and the places of their vectors."""
-        wanted = with_defaults(Embed(texts=tuple(texts)), model.defaults)
-        assert isinstance(wanted, Embed)
-        keys = vector_keys(model.embed_identity, wanted.texts)
-        none = np.zeros(len(keys), np.int64)
-        places = none if self._store is None else self._store.vectors.find(keys)
-        return wanted.texts, keys, places
+        if self._store is None:
+            return np.zeros((len(texts), 1), np.float32)
+        vectors = self._store.vectors
+        return vectors.read(vectors.find(self._resolver.resolve_texts(name, texts).keys))
 
     def embed(self, name: str | None, texts: Sequence[str]) -> Found:
         """Note the texts that have no vector yet; none is made, and none is missed."""
-        named = name or next(iter(self._models))
-        asked = self._asked[named]
-        sent, keys, places = self._find(self._models[named], texts)
+        sent = self._resolver.resolve_texts(name, texts)
+        asked, keys = self._asked[sent.model], sent.keys
+        places = np.zeros(len(keys), np.int64)
+        if self._store is not None:
+            places = self._store.vectors.find(keys)
         for number in np.flatnonzero(places == MISSING).tolist():
             if (key := keys[number].hex()) not in self._seen:
                 self._seen.add(key)
                 asked.texts += 1
                 asked.characters += len(texts[number])
-                asked.prompts.append(len(sent[number].encode()))
+                asked.prompts.append(len(sent.texts[number].encode()))
                 asked.longest.append(0)
         return Found(np.zeros(len(keys), np.int64), {})
 
     def _follow(self, job: RowTask) -> Outcome:
+        """Take one job from wave to wave, as far as replies or stand-ins for them are known."""
         try:
             value = job.start()
             if not inspect.isgenerator(value):
@@ -310,6 +276,8 @@ class _Sampler:
             value.close()
         except StopIteration as stop:
             return Outcome(stop.value)
+        except RecipeError:
+            raise
         except Exception:
             # A text that stands for a reply need not be one that the step can read.
             return Outcome()
@@ -317,24 +285,21 @@ class _Sampler:
 
     def _reply(self, request: Request, job: RowTask) -> Reply | None:
         """Note a request; return its stored reply, or a stand-in where rows are made."""
-        name = request.model or next(iter(self._models))
-        model = self._models[name]
-        shares = job.shares if request.share is None else request.share
-        request = with_defaults(request, model.defaults)
-        key = request_key(request, model.identity, "" if shares else job.salt)
-        wanted = {key: keep.Wanted(request, identity_for(model, request))}
-        stored = keep.find(self._store, wanted) if self._store is not None else {}
-        longest = output_bound(request)
+        asked = self._resolver.resolve(request, job)
+        key, noted = asked.key, self._asked[asked.model]
+        stored = {} if self._store is None else find(self._store, {key: asked.wanted()})
+        longest = output_bound(asked.request)
         longest = USUAL_TOKENS if longest is None else longest
         if key not in self._seen:
             self._seen.add(key)
             if key in stored:
-                self._asked[name].replies.append(stored[key].reply)
+                noted.replies.append(stored[key].reply)
             else:
-                self._asked[name].prompts.append(prompt_bytes(request))
-                self._asked[name].longest.append(longest)
+                noted.prompts.append(prompt_bytes(asked.request))
+                noted.longest.append(longest)
         if key in stored:
             return stored[key].reply
+        shares = job.shares if request.share is None else request.share
         if shares or not isinstance(request, Ask) or request.schema is not None:
             return None
         return Reply(text=("word " * max(1, longest))[: longest * BYTES_PER_TOKEN].strip())

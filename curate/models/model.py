@@ -1,8 +1,10 @@
 """What the driver expects of a model, and how a recipe's model string or mapping becomes one.
 
-`PREFIX:NAME` names the module of this package that answers: the tree is the registry. Sampling
-values of a mapping are filled into each request before its key is made, so a reply is shared only
-by requests that were sent alike; prices, concurrency and key names never change a key.
+`PREFIX:NAME` names the module of `curate.models.providers` that answers: the tree is the registry.
+Each such module describes a model (`describe`) before anything is loaded, and opens it
+(`open_spec`). Sampling values of a mapping are filled into each request before its key is made, so
+a reply is shared only by requests that were sent alike; prices, concurrency and key names never
+change a key.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 import curate.models.providers
@@ -25,6 +27,7 @@ from curate.recipe.catalog import closest
 from curate.system.credentials import holds_credentials
 
 if TYPE_CHECKING:
+    from curate.models.providers.openai_batch import OpenAIBatch
     from curate.recipe.recipe import Recipe
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
@@ -32,11 +35,8 @@ RATES = ("requests_per_minute", "tokens_per_minute")
 _COMMON = (
     "model", "identity", "price", "max_concurrency", *RATES, "base_url", "api_key_env", "prefix",
 )  # fmt: skip
-# Modules beside this one that serve several models and are no prefix themselves.
-_SHARED = (
-    "connection", "embedding", "faults", "model", "openai_batch", "prices", "sampling", "strict",
-    "tokens", "transformer", "wire", "worker",
-)  # fmt: skip
+# Modules of that package that serve a provider and are no prefix themselves.
+_SHARED = ("openai_batch",)
 
 
 class Price(NamedTuple):
@@ -46,21 +46,47 @@ class Price(NamedTuple):
     output: float
 
 
-class Model(Protocol):
-    """Whatever answers requests. One task calls `answer` for each attempt, many at a time.
+class Discount(NamedTuple):
+    """The part of the price that is taken off in batch jobs, and who says so."""
 
-    `identity` is part of every key. `defaults` are the sampling values for fields left at `None`.
-    `retry_delay` is the pause in seconds before a second try; it doubles with each further one.
-    A model may also have `requests_per_minute` and `tokens_per_minute`, `None` for no limit, and
-    `embed_texts`, how many texts it takes in one `Embed` (one, where it does not say), of how many
-    `embed_characters` together, and `embed_identity`, its identity as an encoder.
+    share: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What is known of a model before it is opened: keys, money and limits rest on it alone.
+
+    `identity` is part of every key; vectors are stored under `embed_identity`, where a model has
+    one. `defaults` are the sampling values for fields left at `None`. `retry_delay` is the pause in
+    seconds before a second try; it doubles with each further one. `embed_texts` is how many texts
+    go into one `Embed`, of at most `embed_characters` together. A model with a `discount` is asked
+    in batch jobs, and is a `BatchModel`; its price has the discount taken off.
     """
 
     identity: str
-    price: Price | None
-    max_concurrency: int
-    defaults: Mapping[str, Any]
-    retry_delay: float
+    forms: tuple[str, ...]
+    embed_identity: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    price: Price | None = None
+    max_concurrency: int = 64
+    retry_delay: float = 0.5
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    embed_texts: int = 1
+    embed_characters: int = sys.maxsize
+    discount: Discount | None = None
+
+    def identity_for(self, request: Request) -> str:
+        """Return the identity under which the reply to `request` is stored."""
+        embeds = isinstance(request, Embed) and self.embed_identity
+        return embeds or self.identity
+
+
+class Model(Protocol):
+    """Whatever answers requests. One task calls `answer` for each attempt, many at a time."""
+
+    info: ModelInfo
 
     async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
         """Return the reply, or raise `TemporaryFault` or `PermanentFault`."""
@@ -68,15 +94,6 @@ class Model(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and memory."""
-        ...
-
-
-class Identified(Protocol):
-    """Whatever replies are stored under the name of."""
-
-    @property
-    def identity(self) -> str:
-        """What replies are stored under; those to an `Embed` under `embed_identity`, if any."""
         ...
 
 
@@ -97,10 +114,36 @@ class ModelSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+class BatchModel(Model, Protocol):
+    """A model whose requests can go to its provider in batch jobs, by way of `batch`."""
+
+    batch: OpenAIBatch
+
+
+class Provider(Protocol):
+    """What a module of providers declares for its prefix."""
+
+    # Options of a model's mapping that only this prefix knows.
+    OPTIONS: tuple[str, ...]
+
+    def describe(self, spec: ModelSpec, folder: Path) -> ModelInfo:
+        """Return what is known of the model; nothing is loaded and no server is asked."""
+        ...
+
+    def open_spec(self, spec: ModelSpec, folder: Path) -> Model:
+        """Return the model; relative file names start at `folder`."""
+        ...
+
+
 def prefixes() -> list[str]:
-    """Return the prefixes that this version knows: the modules beside this one."""
+    """Return the prefixes that this version knows: the modules of `curate.models.providers`."""
     found = (module.name for module in pkgutil.iter_modules(curate.models.providers.__path__))
     return sorted(name for name in found if name not in _SHARED)
+
+
+def provider_of(prefix: str) -> Provider:
+    """Return the provider that answers for `prefix`."""
+    return cast("Provider", importlib.import_module(f"curate.models.providers.{prefix}"))
 
 
 def open_model(
@@ -114,59 +157,15 @@ def open_model(
         folder: where relative file names in the spec start; the working directory by default.
     """
     parsed = parse_spec(spec, name=name)
-    module = importlib.import_module(f"curate.models.providers.{parsed.prefix}")
-    opened: Model = module.open_spec(parsed, folder or Path())
-    return opened
+    return provider_of(parsed.prefix).open_spec(parsed, folder or Path())
 
 
-def identity_of(spec: ModelSpec, folder: Path | None = None) -> str:
-    """Return the identity that the opened model will have; nothing is opened for it."""
-    return _of_module(spec, "identity_of", folder) or spec.identity
-
-
-def embed_identity_of(spec: ModelSpec, folder: Path | None = None) -> str:
-    """Return the identity under which the opened model's vectors will be stored."""
-    return _of_module(spec, "embed_identity_of", folder) or identity_of(spec, folder)
-
-
-def _of_module(spec: ModelSpec, name: str, folder: Path | None) -> str | None:
-    own = getattr(importlib.import_module(f"curate.models.providers.{spec.prefix}"), name, None)
-    return str(own(spec, folder or Path())) if own else None
-
-
-def defaults_of(spec: ModelSpec, folder: Path | None = None) -> Mapping[str, Any]:
-    """Return the sampling values that the opened model will fill in; they are part of keys."""
-    own = getattr(
-        importlib.import_module(f"curate.models.providers.{spec.prefix}"), "defaults_of", None
-    )
-    defaults: Mapping[str, Any] = own(spec, folder or Path()) if own else spec.defaults
-    return defaults
-
-
-def price_of(spec: ModelSpec) -> Price | None:
-    """Return the price that the opened model will have, or `None` where none is known."""
-    own = getattr(
-        importlib.import_module(f"curate.models.providers.{spec.prefix}"), "price_of", None
-    )
-    price: Price | None = own(spec) if own else spec.price
-    return price
-
-
-def identity_for(model: Identified, request: Request) -> str:
-    """Return the identity under which the reply to `request` is stored."""
-    if isinstance(request, Embed):
-        return str(getattr(model, "embed_identity", model.identity))
-    return model.identity
-
-
-def embed_limits_of(spec: ModelSpec) -> tuple[int, int]:
-    """Return how many texts the opened model takes in one `Embed`, and of how many characters."""
-    module = importlib.import_module(f"curate.models.providers.{spec.prefix}")
-    longest = getattr(module, "EMBED_CHARACTERS", None)
-    most = getattr(module, "EMBED_TEXTS", 1)
-    # In this process `batch_size` bounds the requests that are computed together.
-    own = spec.options.get("batch_size", most) if longest is None else most
-    return int(own), int(longest or sys.maxsize)
+def info_of(
+    spec: str | Mapping[str, Any], *, name: str = "model", folder: Path | None = None
+) -> ModelInfo:
+    """Return what the opened model's `info` will be; nothing is opened for it."""
+    parsed = parse_spec(spec, name=name)
+    return provider_of(parsed.prefix).describe(parsed, folder or Path())
 
 
 def check_specs(recipe: Recipe) -> None:
@@ -201,14 +200,36 @@ def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSp
     options = _own_options(prefix, values, where)
     if "of" in options:  # A model that asks another one.
         parse_spec(options["of"], name=name)
-    _check_environment_name(values.get("api_key_env"), where)
+    # Someone who pasted the key itself must not read it again in a log.
+    key = values.get("api_key_env")
+    if key is not None and not (isinstance(key, str) and re.fullmatch(r"[A-Za-z_]\w*", key)):
+        raise RecipeError(
+            f"{where}'api_key_env' must be the name of an environment variable, not the key itself"
+        )
+    most = values.get("max_concurrency")
+    if most is not None and not (isinstance(most, int) and most >= 1 and most is not True):
+        raise RecipeError(
+            f"{where}'max_concurrency' is {most!r}; it must be a whole number from 1 on"
+        )
+    identity = values.get("identity")
+    if identity is not None and (not isinstance(identity, str) or not identity):
+        raise RecipeError(f"{where}'identity' is {identity!r}; it must be a text")
+    price: Any = values.get("price")
+    if price is not None:
+        named = isinstance(price, Mapping) and set(price) == {"input", "output"}
+        if not named or not all(_is_number(one) and 0 <= one < 1e6 for one in price.values()):
+            raise RecipeError(
+                f"{where}'price' is {price!r}; it must be a mapping with 'input' and 'output', "
+                "in US dollars per million tokens"
+            )
+        price = Price(float(price["input"]), float(price["output"]))
     base_url = _checked_url(values.get("base_url"), where)
     return ModelSpec(
         prefix=prefix,
         name=rest,
-        identity=_identity(values, base_url, where),
-        price=_price(values.get("price"), where),
-        max_concurrency=_concurrency(values.get("max_concurrency"), where),
+        identity=identity or values["model"] + (f" at {base_url}" if base_url else ""),
+        price=price,
+        max_concurrency=most,
         requests_per_minute=_rate("requests_per_minute", values, where),
         tokens_per_minute=_rate("tokens_per_minute", values, where),
         base_url=values.get("base_url"),
@@ -236,7 +257,7 @@ def with_defaults(request: Request, defaults: Mapping[str, Any]) -> Request:
 
 
 def _own_options(prefix: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    own: tuple[str, ...] = importlib.import_module(f"curate.models.providers.{prefix}").OPTIONS
+    own = provider_of(prefix).OPTIONS
     allowed = (*_COMMON, *SAMPLING, *own)
     for key in values:
         if key == "api_key":
@@ -250,15 +271,6 @@ def _own_options(prefix: str, values: Mapping[str, Any], where: str) -> dict[str
                 f"{where}unknown option '{key}'{guess} (allowed: {', '.join(sorted(allowed))})"
             )
     return {key: values[key] for key in own if values.get(key) is not None}
-
-
-def _identity(values: Mapping[str, Any], base_url: str | None, where: str) -> str:
-    given = values.get("identity")
-    if given is not None and (not isinstance(given, str) or not given):
-        raise RecipeError(f"{where}'identity' is {given!r}; it must be a text")
-    if given:
-        return str(given)
-    return f"{values['model']} at {base_url}" if base_url else str(values["model"])
 
 
 def _checked_url(url: Any, where: str) -> str | None:
@@ -278,33 +290,6 @@ def _checked_url(url: Any, where: str) -> str | None:
             "name that in 'api_key_env'"
         )
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path.rstrip('/')}"
-
-
-def _check_environment_name(name: Any, where: str) -> None:
-    # Someone who pasted the key itself must not read it again in a log.
-    if name is not None and not (isinstance(name, str) and re.fullmatch(r"[A-Za-z_]\w*", name)):
-        raise RecipeError(
-            f"{where}'api_key_env' must be the name of an environment variable, not the key itself"
-        )
-
-
-def _price(price: Any, where: str) -> Price | None:
-    if price is None:
-        return None
-    if isinstance(price, Mapping) and set(price) == {"input", "output"}:
-        numbers = [price["input"], price["output"]]
-        if all(_is_number(n) and 0 <= n < 1e6 for n in numbers):
-            return Price(*map(float, numbers))
-    raise RecipeError(
-        f"{where}'price' is {price!r}; it must be a mapping with 'input' and 'output', "
-        "in US dollars per million tokens"
-    )
-
-
-def _concurrency(value: Any, where: str) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    raise RecipeError(f"{where}'max_concurrency' is {value!r}; it must be a whole number from 1 on")
 
 
 def _rate(name: str, values: Mapping[str, Any], where: str) -> float | None:

@@ -6,31 +6,13 @@ import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
-from curate.models.model import ModelSpec, Price
+from curate.models.model import Discount, ModelSpec, Price
 
 HOME = "api.openai.com"
 TABLE = Path(__file__).with_name("prices.json")
-
-
-def known_price(model: str, base_url: str | None = None) -> Price | None:
-    """Return the table's price of `model` at a server, or `None` when the table has none.
-
-    A dated name (`gpt-4o-mini-2024-07-18`) has a line of its own or none: a new version may cost
-    more, and a price that is too low would break a ceiling.
-    """
-    host = urlsplit(base_url).hostname if base_url else HOME
-    found = table()["hosts"].get(host, {}).get("models", {}).get(model)
-    return Price(float(found[0]), float(found[1])) if found else None
-
-
-class Discount(NamedTuple):
-    """The part of the price that is taken off in batch jobs, and who says so."""
-
-    share: float
-    source: str
 
 
 def discount_of(spec: ModelSpec) -> Discount | None:
@@ -53,8 +35,13 @@ def discount_of(spec: ModelSpec) -> Discount | None:
 
 def price_of(spec: ModelSpec) -> Price | None:
     """Return what an `openai:` model costs: the recipe's price or the table's, less a discount."""
-    price = spec.price or known_price(spec.name, spec.base_url)
-    discount = discount_of(spec)
+    price, discount = spec.price, discount_of(spec)
+    host = urlsplit(spec.base_url).hostname if spec.base_url else HOME
+    # A dated name (`gpt-4o-mini-2024-07-18`) has a line of its own or none: a new version may cost
+    # more, and a price that is too low would break a ceiling.
+    listed = table()["hosts"].get(host, {}).get("models", {}).get(spec.name)
+    if price is None and listed:
+        price = Price(*map(float, listed))
     if price is None or discount is None:
         return price
     return Price(*(value * (1 - discount.share) for value in price))

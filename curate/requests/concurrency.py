@@ -1,6 +1,6 @@
 """How many attempts a model takes at once: more while it answers, fewer when it is overloaded.
 
-A gate opens by time, not by replies: from shut to its full limit takes `RECOVERY_SECONDS` of
+A limiter opens by time, not by replies: from 1 to its full limit takes `RECOVERY_SECONDS` of
 answers, whether one takes 50 ms or 5 s. It is cut at most once for the attempts of one moment: a
 burst of refusals that were all sent before the first one came back is one piece of news. How far
 depends on the share of attempts that fail, as in DCTCP (Alizadeh et al. 2010, section 3.1): by half
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class AdaptiveLimiter:
-    """The places of one model, the flights that wait in line, and the attempts that are ready.
+    """The concurrency of one model, its queue of requests, and the attempts that are ready.
 
     An attempt is `begun` when its reservation is on the way to the store, and takes a place only
     then: some are made ready ahead, so that no place is empty while a commit is flushed.
@@ -97,7 +97,7 @@ class AdaptiveLimiter:
         return bool(self.queue or self._ready)
 
     async def enter(self, tokens: int = 0) -> bool:
-        """Wait for a place and take it; `False` when the gate was shut for good meanwhile.
+        """Wait for a place and take it; `False` when the limiter was shut for good meanwhile.
 
         `tokens` is about how many the attempt will use.
         """
@@ -140,7 +140,7 @@ class AdaptiveLimiter:
         return self._clock()
 
     def answered(self) -> None:
-        """Note an answer: the breaker closes, and the gate opens with the time gone by."""
+        """Note an answer: the breaker closes, and the limit rises with the time gone by."""
         now = self._clock()
         if self._pauses:
             _log.warning("%s answers again", self.name)
@@ -162,24 +162,17 @@ class AdaptiveLimiter:
             return shut_out(fault)
         now = self._clock()
         if fault.cause in OVERLOAD:
-            self._overloaded(began, now)
+            self._share += (1.0 - self._share) * WEIGHT
+            if began >= self._cut:
+                used = min(self.allowed, max(self.busy, 1))
+                self.allowed = max(1.0, used * (1.0 - self._share / 2))
+                self._cut = self._grown = now
         if not self._failing:
             self._answered = max(self._answered, began)
         self._failing.add(object() if key is None else key)
         long = len(self._failing) >= BREAK_AFTER and now - self._answered >= BREAK_SECONDS
-        if (long or self._pauses) and self._pause() <= 0:
-            return self._break(fault, now)
-        return None
-
-    def _overloaded(self, began: float, now: float) -> None:
-        """Take places away by the share of attempts that fail, once for those of one moment."""
-        self._share += (1.0 - self._share) * WEIGHT
-        if began >= self._cut:
-            used = min(self.allowed, max(self.busy, 1))
-            self.allowed = max(1.0, used * (1.0 - self._share / 2))
-            self._cut = self._grown = now
-
-    def _break(self, fault: TemporaryFault, now: float) -> StoppedShort | None:
+        if not (long or self._pauses) or self._pause() > 0:
+            return None
         if self._pauses >= GIVE_UP_AFTER:
             return StoppedShort(
                 f"model '{self.name}' has not answered {len(self._failing)} requests in a row; "

@@ -18,6 +18,7 @@ from curate.models.model import Model
 from curate.requests.batch.jobs import warn_of_others
 from curate.requests.encode import Encoder, Found
 from curate.requests.inflight import RequestCounts
+from curate.requests.resolve import Resolver
 from curate.requests.scheduler import Limits, RetryFailed, Scheduler
 from curate.requests.session import Outcome, RowTask
 from curate.store.budget import Budget
@@ -61,20 +62,20 @@ class Driver:
             open_generators: how many waiting generators are kept; the others are replayed.
             window: how many jobs are begun at once; by default a few per place for a request.
         """
-        for name, model in models.items():
-            spending.check(name, model)
+        infos = {name: model.info for name, model in models.items()}
+        for name, info in infos.items():
+            spending.check(name, info)
         warn_of_others(store, models)
         self.store, self.models, self.spending = store, models, spending
         self.counts = RequestCounts()
-        self._again, self._progress = RetryFailed(retry_failed), progress
-        places = sum(
-            min(model.max_concurrency, concurrency or model.max_concurrency)
-            for model in models.values()
-        )
+        self._retry_failed, self._progress = RetryFailed(retry_failed), progress
+        self._resolver = Resolver(infos)
+        most = [info.max_concurrency for info in infos.values()]
+        places = sum(min(one, concurrency or one) for one in most)
         self._limits = Limits(
             window or max(LEAST_WINDOW, WINDOW_PER_PLACE * places), open_generators, concurrency
         )
-        self._encoder = Encoder(store, models, self.counts, self.run)
+        self._encoder = Encoder(store, self._resolver, self.counts, self.run)
         self._lock = threading.Lock()
         self._thread: _LoopThread | None = None
         self._schedule: Scheduler | None = None
@@ -97,7 +98,7 @@ class Driver:
     @property
     def batches(self) -> bool:
         """Whether some model is asked in batch jobs, so that many rows should wait together."""
-        return any(getattr(model, "batch", None) is not None for model in self.models.values())
+        return any(model.info.discount is not None for model in self.models.values())
 
     def run(self, jobs: Sequence[RowTask]) -> list[Outcome]:
         """Return the outcome of every job, in the order of `jobs`. Threads may call it at once.
@@ -124,7 +125,12 @@ class Driver:
             raise _interrupted() from None
         finally:
             self._running.discard(running)
-            self._count_replays()
+            with self._lock:
+                replayed, self._counted = self.counts.replayed - self._counted, self.counts.replayed
+            if replayed and not self.store.full:
+                self.store.commit_now(
+                    lambda connection: self.spending.count(connection, replayed=replayed, failed=0)
+                )
 
     def embed(self, name: str | None, texts: Sequence[str]) -> Found:
         """Return where the store has the vector of each text, made by the encoder called `name`.
@@ -166,33 +172,27 @@ class Driver:
         for one in late:
             one.cancel()
 
-    def _count_replays(self) -> None:
-        with self._lock:
-            replayed, self._counted = self.counts.replayed - self._counted, self.counts.replayed
-        if replayed and not self.store.full:
-            self.store.commit_now(
-                lambda connection: self.spending.count(connection, replayed=replayed, failed=0)
-            )
-
     def _begun(self) -> tuple[_LoopThread, Scheduler]:
         """Return the event loop's thread and the schedule in it, started with the first call."""
+
+        async def new_schedule() -> Scheduler:
+            return Scheduler(
+                self.store,
+                self.models,
+                self._resolver,
+                self.spending,
+                self.counts,
+                self._retry_failed,
+                self._limits,
+                self._progress,
+            )
+
         with self._lock:
             if self._thread is None or self._schedule is None:
                 self._thread = _LoopThread()
-                self._schedule = self._thread.call(self._new_schedule()).result()
+                self._schedule = self._thread.call(new_schedule()).result()
                 self._ran = self._thread.call(self._schedule.run())
             return self._thread, self._schedule
-
-    async def _new_schedule(self) -> Scheduler:
-        return Scheduler(
-            self.store,
-            self.models,
-            self.spending,
-            self.counts,
-            self._again,
-            self._limits,
-            self._progress,
-        )
 
 
 def _interrupted() -> InterruptedError:

@@ -55,3 +55,8 @@ class InFlight:
         self.reply: Reply | None = None
         self.error: Exception | None = None
         self.waiters: list[Any] = []
+
+    @property
+    def identity(self) -> str:
+        """The identity under which the reply is stored."""
+        return self.model.info.identity_for(self.request)

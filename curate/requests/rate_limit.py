@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from curate.ask import Request
-from curate.models.model import Model
+from curate.models.model import ModelInfo
 from curate.store.budget import output_bound, prompt_bytes
 
 # English text in the vocabularies of current models; only an estimate rests on it.
@@ -57,10 +57,9 @@ class Rate:
         self._tokens = Bucket(tokens, clock) if tokens else None
 
     @classmethod
-    def of(cls, model: Model) -> Rate | None:
-        """Return the rate of `model`, or `None` when it has no limit."""
-        requests = getattr(model, "requests_per_minute", None)
-        tokens = getattr(model, "tokens_per_minute", None)
+    def of(cls, info: ModelInfo) -> Rate | None:
+        """Return the rate of a model, or `None` when it has no limit."""
+        requests, tokens = info.requests_per_minute, info.tokens_per_minute
         return cls(requests, tokens) if requests or tokens else None
 
     @property

@@ -1,10 +1,9 @@
 """Drive many jobs at once: replay what the store has, ask for the rest, resume what was answered.
 
-Everything here runs in one event loop, so a look into the store and the list of flights never
-disagree. Jobs come in orders, one for each call of the driver; orders follow each other without a
-gap, so that the last slow replies of one leave no place empty. Jobs are started in order, a window
-of them at a time, and looked up in batches: replaying a finished run costs one statement for
-hundreds of rows.
+Everything here runs in one event loop, so the store and the requests in flight never disagree. Jobs
+come in orders, one for each call of the driver; orders follow each other without a gap, so that the
+last slow replies of one leave no place empty. Jobs are started in order, a window of them at a
+time, and looked up in batches: replaying a finished run costs one statement for hundreds of rows.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from curate.ask import Embed, Request, request_key
 from curate.errors import RecipeError, UnusableReply
-from curate.models.model import Model, identity_for, with_defaults
+from curate.models.model import Model
 from curate.requests.inflight import InFlight, RequestCounts
+from curate.requests.resolve import Resolved, Resolver
 from curate.requests.sender import Sender
 from curate.requests.session import Outcome, RowTask, TaskSession
-from curate.store import replies as keep
+from curate.store import replies
 from curate.store.budget import Budget
 from curate.store.store import Store, StoredReply
 
@@ -38,14 +37,6 @@ class Limits(NamedTuple):
     window: int
     open_generators: int
     concurrency: int | None = None
-
-
-class Asked(NamedTuple):
-    """A request as it is sent, with its key and its model."""
-
-    key: str
-    request: Request
-    model: Model
 
 
 class RetryFailed:
@@ -108,18 +99,19 @@ class Scheduler:
         self,
         store: Store,
         models: Mapping[str, Model],
+        resolver: Resolver,
         spending: Budget,
         counts: RequestCounts,
-        again: RetryFailed,
+        retry_failed: RetryFailed,
         limits: Limits,
         progress: Callable[[RequestCounts], None] | None = None,
     ) -> None:
         """Prepare; `run` must be awaited in the event loop that the models live in."""
-        self._store, self._models = store, models
-        self._spending, self._counts, self._again = spending, counts, again
+        self._store, self._models, self._resolver = store, models, resolver
+        self._spending, self._counts, self._retry_failed = spending, counts, retry_failed
         self._limits, self._progress = limits, progress
-        self.sender = Sender(store, spending, counts, models, self._landed, limits.concurrency)
-        self.sender.retry_failed = again.enabled
+        self.sender = Sender(store, spending, counts, models, self._resolved, limits.concurrency)
+        self.sender.retry_failed = retry_failed.enabled
         self._orders: list[TaskOrder] = []
         self._waiting: deque[TaskOrder] = deque()
         self._begun = self._ended = self._open = 0
@@ -138,53 +130,45 @@ class Scheduler:
             return await order.finished
         finally:
             self._orders.remove(order)
-            self._tell()
+            self._report()
 
     async def run(self) -> None:
         """Carry out orders until `close`, or until something stops the sender."""
-        told = asyncio.create_task(self._tell_often())
+        reporting = asyncio.create_task(self._report_often())
         while not self._closed:
             try:
                 if self.sender.stopped is None:
-                    self._advance(self._take())
+                    self._advance()
                     self.sender.dispatch()
             except Exception as error:
                 self.sender.stop(error)
             if self.sender.stopped is not None:
                 await self.sender.drain()
-                self._refuse(self.sender.stopped)
-            await self._pause()
+                self._waiting.clear()
+                for order in self._orders:
+                    if not order.finished.done():
+                        order.finished.set_exception(self.sender.stopped)
+            if self.sender.stopped is None and (self._ready or self._may_begin()):
+                await asyncio.sleep(0)
+            else:
+                self.sender.rest()
+                await self.sender.wake.wait()
+            self.sender.wake.clear()
         await self.sender.drain()
-        told.cancel()
+        reporting.cancel()
 
     def close(self) -> None:
         """Let `run` end."""
         self._closed = True
         self.sender.wake.set()
 
-    def _refuse(self, reason: BaseException) -> None:
-        """Tell all who wait for an order that it will not be carried out."""
-        self._waiting.clear()
-        for order in self._orders:
-            if not order.finished.done():
-                order.finished.set_exception(reason)
-
-    async def _pause(self) -> None:
-        """Let attempts go on; wait for one of them when there is nothing else to do."""
-        if self.sender.stopped is None and (self._ready or self._may_begin()):
-            await asyncio.sleep(0)
-        else:
-            self.sender.rest()
-            await self.sender.wake.wait()
-        self.sender.wake.clear()
-
-    async def _tell_often(self) -> None:
+    async def _report_often(self) -> None:
         while self._progress is not None:
             if self._orders:
-                self._tell()
+                self._report()
             await asyncio.sleep(PROGRESS_SECONDS)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self._progress is not None:
             self._counts.busy = self.sender.busy
             self._progress(self._counts)
@@ -192,50 +176,48 @@ class Scheduler:
     def _may_begin(self) -> bool:
         return bool(self._waiting) and self._begun - self._ended < self._limits.window
 
-    # -- cursors ----------------------------------------------------------------------------------
+    # -- sessions ---------------------------------------------------------------------------------
 
-    def _take(self) -> list[TaskSession]:
-        """Return the next cursors to resume: those that were answered, then new ones."""
-        taken: list[TaskSession] = []
-        while self._ready and len(taken) < self._batch:
+    def _advance(self) -> None:
+        """Resume sessions, those that were answered first, until each ends or waits for a reply."""
+        batch: list[TaskSession] = []
+        while self._ready and len(batch) < self._batch:
             session = self._ready.popleft()
             self._open -= session.generator is not None
-            taken.append(session)
-        while self._may_begin() and len(taken) < self._batch:
+            if session.faults:
+                # All of the wave is resolved: the first fault in the order asked is the one told,
+                # so that the error of a row does not depend on the order of arrival.
+                session.fail(next(session.faults[k] for k in session.wave if k in session.faults))
+                self._end(session)
+                continue
+            if session.generator is not None:
+                session.answer(session.received)
+            batch.append(session)
+        while self._may_begin() and len(batch) < self._batch:
             order = self._waiting[0]
-            taken.append(TaskSession(order.begun, order.jobs[order.begun], order.end))
+            batch.append(TaskSession(order.begun, order.jobs[order.begun], order.end))
             self._begun += 1
             order.begun += 1
             if order.begun == len(order.jobs):
                 self._waiting.popleft()
-        return taken
-
-    def _advance(self, batch: list[TaskSession]) -> None:
-        """Resume every cursor until it ends or waits for a reply that the store does not have."""
-        batch = [session for session in batch if self._deliver(session)]
         while batch:
             waves = [(session, wave) for session in batch if (wave := self._resume(session))]
-            stored = self._look_up([asked for _, wave in waves for asked in wave[0]])
-            batch = [c for c, (wave, new) in waves if self._match(c, wave, new, stored)]
+            # What is in flight is waited for, even where its reply is about to be stored.
+            wanted = {
+                one.key: one.wanted(self._retry_failed.least(one.key))
+                for _, (asked, _) in waves
+                for one in asked
+                if one.key not in self.sender.inflights
+            }
+            stored = replies.find(self._store, wanted)
+            batch = [one for one, (wave, new) in waves if self._match(one, wave, new, stored)]
 
-    def _deliver(self, session: TaskSession) -> bool:
-        """Hand a cursor what it waited for; `False` when a request failed and the job with it."""
-        if session.faults:
-            # All of the wave has landed: the first fault in the order asked is the one told, so
-            # that the error of a row does not depend on the order of arrival.
-            session.fail(next(session.faults[key] for key in session.wave if key in session.faults))
-            self._end(session)
-            return False
-        if session.generator is not None:
-            session.answer(session.received)
-        return True
-
-    def _resume(self, session: TaskSession) -> tuple[list[Asked], bool] | None:
+    def _resume(self, session: TaskSession) -> tuple[list[Resolved], bool] | None:
         """Run the step to its next wave; return it and whether it is new."""
         requests = session.resume()
         if requests is not None:
             try:
-                wave = [self._asked(request, session.job) for request in requests]
+                wave = [self._resolver.resolve(request, session.job) for request in requests]
             except RecipeError:
                 raise
             except Exception as error:  # a request that is no JSON data: this row's failure
@@ -248,26 +230,36 @@ class Scheduler:
         return None
 
     def _match(
-        self, session: TaskSession, wave: list[Asked], new: bool, stored: Mapping[str, StoredReply]
+        self,
+        session: TaskSession,
+        wave: list[Resolved],
+        new: bool,
+        stored: Mapping[str, StoredReply],
     ) -> bool:
-        """Answer a wave that is stored whole; else make the cursor wait and return `False`."""
+        """Answer a wave that is stored whole; else make the session wait and return `False`."""
         needed = {asked.key: asked for asked in wave}
-        missing = [key for key in needed if key not in stored]
+        missing = [asked for key, asked in needed.items() if key not in stored]
+        inflights = [self.sender.inflights.get(asked.key) for asked in missing]
         if new:
-            asked_now = sum(key not in self.sender.inflights for key in missing)
-            self._counts.replayed += len(needed) - asked_now
+            self._counts.replayed += len(needed) - inflights.count(None)
         if not missing:
             session.answer(stored)
             return True
         try:
-            inflights = [self._flight(needed[key]) for key in missing]
+            bounds = [self._spending.bound(asked.request, asked.info) for asked in missing]
         except RecipeError:
             raise
         except Exception as error:  # a prompt that is no text: this row's failure
             session.fail(error)
             self._end(session)
             return False
-        self._wait(session, inflights)
+        session.missing = len(missing)
+        for asked, inflight, bound in zip(missing, inflights, bounds, strict=True):
+            if inflight is None:
+                least, model = self._retry_failed.least(asked.key), self._models[asked.model]
+                inflight = InFlight(asked.key, least, asked.request, model, bound)
+                self.sender.submit(inflight)
+            inflight.waiters.append(session)
         session.received = {key: stored[key] for key in needed if key in stored}
         if self._open < self._limits.open_generators:
             self._open += 1
@@ -278,7 +270,7 @@ class Scheduler:
     def _end(self, session: TaskSession) -> None:
         outcome = session.outcome
         assert outcome is not None
-        if outcome.error is not None and self._again.applies(session, outcome.error):
+        if outcome.error is not None and self._retry_failed.applies(session, outcome.error):
             session.release()
             self._ready.append(session)
             return
@@ -286,48 +278,9 @@ class Scheduler:
         self._counts.answered += 1
         session.ended(session.index, outcome)
 
-    # -- requests ---------------------------------------------------------------------------------
-
-    def _asked(self, request: Request, job: RowTask) -> Asked:
-        model = model_named(self._models, request.model)
-        # A vector is that of its text, whoever asks.
-        shares = isinstance(request, Embed) or (
-            job.shares if request.share is None else request.share
-        )
-        request = with_defaults(request, model.defaults)
-        return Asked(
-            request_key(request, model.identity, "" if shares else job.salt), request, model
-        )
-
-    def _look_up(self, asked: list[Asked]) -> dict[str, StoredReply]:
-        """Return what the store has; a flight that is about to land is waited for instead."""
-        wanted = {
-            a.key: keep.Wanted(
-                a.request, identity_for(a.model, a.request), self._again.least(a.key)
-            )
-            for a in asked
-            if a.key not in self.sender.inflights
-        }
-        return keep.find(self._store, wanted)
-
-    def _flight(self, asked: Asked) -> InFlight:
-        """Return the flight under way for a request, or a new one."""
-        inflight = self.sender.inflights.get(asked.key)
-        if inflight is not None:
-            return inflight
-        bound = self._spending.bound(asked.request, asked.model)
-        least = self._again.least(asked.key)
-        return InFlight(asked.key, least, asked.request, asked.model, bound)
-
-    def _wait(self, session: TaskSession, inflights: list[InFlight]) -> None:
-        session.missing = len(inflights)
-        for inflight in inflights:
-            if inflight.key not in self.sender.inflights:
-                self.sender.submit(inflight)
-            inflight.waiters.append(session)
-
-    def _landed(self, inflight: InFlight) -> None:
-        self._again.sent(inflight.key)
+    def _resolved(self, inflight: InFlight) -> None:
+        """Tell the sessions that wait for a request what came of it."""
+        self._retry_failed.sent(inflight.key)
         for session in inflight.waiters:
             if inflight.error is not None:
                 session.faults[inflight.key] = inflight.error
@@ -336,14 +289,3 @@ class Scheduler:
             session.missing -= 1
             if not session.missing:
                 self._ready.append(session)
-
-
-def model_named(models: Mapping[str, Model], name: str | None) -> Model:
-    """Return the model that a request names; where there is only one, none need be named."""
-    if name is None and len(models) == 1:
-        return next(iter(models.values()))
-    if name is not None and name in models:
-        return models[name]
-    known = ", ".join(sorted(models)) or "none"
-    asked = f"the model '{name}'" if name else "a model without naming one"
-    raise RecipeError(f"a step asks {asked}; the recipe's models and encoders are: {known}")

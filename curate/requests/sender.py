@@ -1,9 +1,9 @@
-"""Send requests: one flight per key, bounded concurrency, bounded retries, money first.
+"""Send requests: one attempt in flight per key, bounded concurrency, bounded retries, money first.
 
-A flight is one request on its way to one durable reply; whoever asks the same meanwhile waits for
-the same flight. Each attempt reserves its upper bound, asks, and commits reply and bill in one
-transaction. Only what waits for the server holds a place: neither a commit nor a pause between
-tries does, so that a slow disk or a few slow requests do not stop the others.
+Whoever asks for a key that is in flight waits for the same reply. Each attempt reserves its upper
+bound, asks, and commits reply and bill in one transaction. Only what waits for the server takes up
+concurrency: neither a commit nor a pause between tries does, so that a slow disk or a few slow
+requests do not stop the others.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, cast
 
 from curate.ask import Reply
-from curate.errors import PermanentFault, StoppedShort, TemporaryFault, UsageError
-from curate.models.model import Model, identity_for
+from curate.errors import NotSent, PermanentFault, StoppedShort, TemporaryFault, UsageError
+from curate.models.model import BatchModel, Model
 from curate.requests.batch.queue import BatchQueue
 from curate.requests.concurrency import AdaptiveLimiter
 from curate.requests.inflight import InFlight, RequestCounts
 from curate.requests.rate_limit import Rate, expected_tokens
-from curate.store import replies as keep
+from curate.store import replies
 from curate.store.budget import PICO, Budget, BudgetRefusal, bill_of
 from curate.store.commit import GroupCommit
 from curate.store.store import Paid, Store, StoredReply
@@ -41,7 +41,7 @@ UNBILLED = ("rate_limit", "server", "connect", "adapted")
 
 
 class Sender:
-    """Carry flights to their replies until told to stop."""
+    """Take requests to their replies until told to stop."""
 
     def __init__(
         self,
@@ -52,23 +52,20 @@ class Sender:
         resolved: Callable[[InFlight], None],
         concurrency: int | None = None,
     ) -> None:
-        """Make a gate for each model; `landed` is called in the event loop for every flight."""
+        """Make a limiter for each model; `resolved` is called in the loop for every request."""
         self._store, self._spending, self._counts = store, spending, counts
         self._tell_waiters, self._random = resolved, random.Random()
-        self._limiters = {
-            id(model): AdaptiveLimiter(
-                min(model.max_concurrency, concurrency or model.max_concurrency),
-                name,
-                rate=Rate.of(model),
+        self._limiters: dict[int, AdaptiveLimiter] = {}
+        self._batch_queues: dict[int, BatchQueue] = {}
+        for name, model in models.items():
+            most = model.info.max_concurrency
+            self._limiters[id(model)] = AdaptiveLimiter(
+                min(most, concurrency or most), name, rate=Rate.of(model.info)
             )
-            for name, model in models.items()
-        }
-        self._batch_queues = {
-            id(model): BatchQueue(model, self, store, spending, counts)
-            for model in models.values()
-            if getattr(model, "batch", None) is not None
-        }
-        self._opening = GroupCommit(store.commit, self._open)
+            if model.info.discount is not None:
+                batched = cast("BatchModel", model)
+                self._batch_queues[id(model)] = BatchQueue(batched, self, store, spending, counts)
+        self._reserving = GroupCommit(store.commit, self._reserve)
         self._keeping = GroupCommit(store.commit, self._keep)
         self.inflights: dict[str, InFlight] = {}
         self.stopped: BaseException | None = None
@@ -92,28 +89,37 @@ class Sender:
         return sum(limiter.busy for limiter in self._limiters.values())
 
     def submit(self, inflight: InFlight) -> None:
-        """Queue a flight; `launch` sends it when there is a place, or it leaves with a batch."""
+        """Queue a request: `dispatch` sends it when there is room, or it leaves with a batch."""
         self.inflights[inflight.key], model = inflight, id(inflight.model)
         queue = self._limiters[model].queue.append
         (self._batch_queues[model].submit if model in self._batch_queues else queue)(inflight)
 
     def rest(self) -> None:
-        """Note that nothing more will be asked before something lands: batches may go."""
+        """Note that nothing more is asked before a reply comes: batches may leave."""
         if not (self._holding or self._timers or any(g.waiting for g in self._limiters.values())):
             for batch_queue in self._batch_queues.values():
                 batch_queue.rest()
 
     def dispatch(self) -> None:
-        """Start attempts while there are places."""
+        """Start attempts as far as the limiters allow."""
         if self._store.full and self.stopped is None:
             self.stop(self._store.disk_full())
+        pauses = []
         for limiter in self._limiters.values():
             while limiter.queue and limiter.open and not (self._tight or self.stopped):
                 limiter.begun += 1
                 self.begin(self._attempt(limiter.queue.popleft(), limiter))
             limiter.admit()
-            if limiter.waiting and (pause := limiter.wait()) > 0 and not self.stopped:
-                self._wake_in(pause)
+            if limiter.waiting and (pause := limiter.wait()) > 0:
+                pauses.append(pause)
+        if not pauses or self.stopped:
+            return
+        loop, timer = asyncio.get_running_loop(), self._pause_timer
+        if timer is not None and not timer.cancelled() and timer.when() > loop.time():
+            if timer.when() <= loop.time() + min(pauses):
+                return
+            timer.cancel()
+        self._pause_timer = loop.call_later(min(pauses), self.wake.set)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` beside everything else; an error that it ends with stops the sender."""
@@ -121,20 +127,6 @@ class Sender:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
-
-    def _wake_in(self, pause: float) -> None:
-        """Look at the gates again when the first pause of one is over."""
-        loop = asyncio.get_running_loop()
-        if self._pause_timer is not None:
-            if self._pause_timer.when() <= loop.time() + pause:
-                return
-            self._pause_timer.cancel()
-
-        def over() -> None:
-            self._pause_timer = None
-            self.wake.set()
-
-        self._pause_timer = loop.call_later(pause, over)
 
     def stop(self, reason: BaseException) -> None:
         """Send nothing more; the first reason counts."""
@@ -173,120 +165,119 @@ class Sender:
     # -- one attempt ------------------------------------------------------------------------------
 
     async def _attempt(self, inflight: InFlight, limiter: AdaptiveLimiter) -> None:
+        """Reserve what an attempt may cost, wait for its turn, and send it."""
         self._holding += 1
         ended, granted = self._attempts_ended, None
         try:
-            granted = await self._opening(inflight)
+            granted = await self._reserving(inflight)
             if isinstance(granted, StoredReply):
                 self._counts.replayed += 1
                 self.resolved(inflight, granted.reply, granted.attempt)
-            elif granted is None and self.stopped is None and await self._enter(inflight, limiter):
-                await self._send(inflight, limiter)
             elif granted is None:
-                await self._store.commit(lambda connection: self._take_back(connection, inflight))
+                tokens = expected_tokens(inflight.request) if limiter.rate else 0
+                if self.stopped is None and await limiter.enter(tokens):
+                    await self._send(inflight, limiter)
+                else:
+                    await self._cancel(inflight)
         finally:
             self._holding -= 1
             limiter.begun -= 1
-        if isinstance(granted, BudgetRefusal):
-            self._refused(inflight, limiter, granted, ended)
-        else:
+        if not isinstance(granted, BudgetRefusal):
             self._tight = False
             self._attempts_ended += 1
+            return
+        # Stop at a ceiling, unless attempts under way, or settled meanwhile, may leave room.
+        limiter.queue.appendleft(inflight)
+        if granted.final or not (self._holding or ended < self._attempts_ended):
+            self.stop(granted.error)
+        else:
+            self._tight = self._holding > 0
 
-    @staticmethod
-    async def _enter(inflight: InFlight, limiter: AdaptiveLimiter) -> bool:
-        return await limiter.enter(expected_tokens(inflight.request) if limiter.rate else 0)
-
-    def _open(
+    def _reserve(
         self, connection: sqlite3.Connection, inflights: list[InFlight]
     ) -> list[StoredReply | BudgetRefusal | None]:
         """Reserve, inside a transaction, unless another process has stored the reply meanwhile."""
-        wanted = {f.key: keep.Wanted(f.request, _owner(f), f.attempt) for f in inflights}
-        stored = keep.find(self._store, wanted, connection)
+        wanted = {f.key: replies.Wanted(f.request, f.identity, f.attempt) for f in inflights}
+        stored = replies.find(self._store, wanted, connection)
         absent = [inflight for inflight in inflights if inflight.key not in stored]
         attempts = [(inflight.bound, inflight.tries > 0) for inflight in absent]
         refusals = iter(self._spending.reserve(connection, attempts))
         return [stored[f.key] if f.key in stored else next(refusals) for f in inflights]
 
-    def _take_back(self, connection: sqlite3.Connection, inflight: InFlight) -> None:
-        self._spending.cancel(connection, inflight.bound, retry=inflight.tries > 0)
-
-    def _refused(
-        self, inflight: InFlight, limiter: AdaptiveLimiter, refusal: BudgetRefusal, ended: int
-    ) -> None:
-        """Stop at a ceiling, or wait while attempts under way may still settle for less.
-
-        `ended` is how many had settled when the flight asked: more now, and there may be room.
-        """
-        limiter.queue.appendleft(inflight)
-        if refusal.final or not (self._holding or ended < self._attempts_ended):
-            self.stop(refusal.error)
-        else:
-            self._tight = self._holding > 0
+    async def _cancel(self, inflight: InFlight) -> None:
+        """Take back the reservation of an attempt that was not sent."""
+        bound, retry = inflight.bound, inflight.tries > 0
+        await self._store.commit(lambda c: self._spending.cancel(c, bound, retry=retry))
 
     async def _send(self, inflight: InFlight, limiter: AdaptiveLimiter) -> None:
-        self._counts.sent += 1
-        self._counts.retried += inflight.tries > 0
-        inflight.tries += 1
-        began = limiter.began()
-        answer = await self._ask(inflight)
-        if isinstance(answer, Reply):
-            limiter.answered()
-            self._look_at_the_bill(inflight, answer, limiter)
-        elif isinstance(answer, UsageError | StoppedShort):
-            self.stop(answer)  # The model itself cannot be used: no row is to blame.
-        elif away := limiter.failed(answer, began, inflight.key):
-            self.stop(away)
-        limiter.leave()
-        if isinstance(answer, Reply):
-            await self._arrived(inflight, answer)
-        else:
-            await self._missed(inflight, answer)
-
-    def _look_at_the_bill(self, inflight: InFlight, reply: Reply, limiter: AdaptiveLimiter) -> None:
-        """Stop at once when a server bills too much; correct what the rate assumed."""
-        bill = bill_of(inflight.bound, reply, inflight.model.price)
-        if overshoot := self._spending.overshoot(inflight.bound, bill):
-            self.stop(overshoot)
-        if limiter.rate is not None:
-            used = reply.input_tokens + reply.output_tokens
-            limiter.rate.correct(expected_tokens(inflight.request), used)
-
-    async def _ask(self, inflight: InFlight) -> Reply | Exception:
-        task = asyncio.current_task()
+        """Ask the model, let the limiter learn from what comes, and settle the attempt."""
+        began, task, retry = limiter.began(), asyncio.current_task(), inflight.tries > 0
         assert task is not None
+        self._counts.sent += 1
+        self._counts.retried += retry
         self._asking.add(task)
+        answer: Reply | Exception
         try:
-            return await inflight.model.answer(
+            answer = await inflight.model.answer(
                 inflight.request, key=inflight.key, attempt=inflight.attempt
             )
         except Exception as error:
-            return error
+            answer = error
         finally:
             self._asking.discard(task)
-
-    async def _arrived(self, inflight: InFlight, reply: Reply) -> None:
-        stored, bill = await self._keeping((inflight, reply))
-        self._counts.input_tokens += reply.input_tokens
-        self._counts.output_tokens += reply.output_tokens
-        self._counts.cost_usd += bill / PICO
-        self.resolved(inflight, stored.reply, stored.attempt)
+        if isinstance(answer, NotSent):
+            limiter.leave()
+            self._counts.sent -= 1
+            self._counts.retried -= retry
+            await self._cancel(inflight)
+            await self._store.commit(lambda c: self._spending.count(c, replayed=0, failed=1))
+            self._counts.failed += 1
+            self.gave_up(inflight, answer)
+            return
+        inflight.tries += 1
+        if isinstance(answer, UsageError | StoppedShort):
+            self.stop(answer)  # The model itself cannot be used: no row is to blame.
+        elif not isinstance(answer, Reply):
+            if away := limiter.failed(answer, began, inflight.key):
+                self.stop(away)
+        else:
+            limiter.answered()
+            bill = bill_of(inflight.bound, answer, inflight.model.info.price)
+            if overshoot := self._spending.overshoot(inflight.bound, bill):
+                self.stop(overshoot)
+            if limiter.rate is not None:
+                used = answer.input_tokens + answer.output_tokens
+                limiter.rate.correct(expected_tokens(inflight.request), used)
+        limiter.leave()
+        if isinstance(answer, Reply):
+            stored, bill = await self._keeping((inflight, answer))
+            self._counts.input_tokens += answer.input_tokens
+            self._counts.output_tokens += answer.output_tokens
+            self._counts.cost_usd += bill / PICO
+            self.resolved(inflight, stored.reply, stored.attempt)
+        else:
+            await self._settle_fault(inflight, answer)
 
     def _keep(
         self, connection: sqlite3.Connection, answered: list[tuple[InFlight, Reply]]
     ) -> list[tuple[StoredReply, int]]:
         """Store replies and settle their bills, inside one transaction."""
         bills = self._spending.settle_replies(
-            connection,
-            [(inflight.bound, reply, inflight.model.price) for inflight, reply in answered],
+            connection, [(one.bound, reply, one.model.info.price) for one, reply in answered]
         )
-        paid = [Paid(f.key, f.attempt, reply, f.request, _owner(f)) for f, reply in answered]
-        return list(zip(keep.save(self._store, connection, paid), bills, strict=True))
+        paid = [Paid(f.key, f.attempt, reply, f.request, f.identity) for f, reply in answered]
+        return list(zip(replies.save(self._store, connection, paid), bills, strict=True))
 
-    async def _missed(self, inflight: InFlight, error: Exception) -> None:
-        """Settle an attempt that brought no reply, then try again or give the request up."""
-        bill = inflight.bound if _may_be_billed(error) else 0
-        last = self._is_last(inflight, error)
+    async def _settle_fault(self, inflight: InFlight, error: Exception) -> None:
+        """Settle an attempt that brought no reply, then give the request up or try it later."""
+        bill, most, cause = 0, 0, "permanent"
+        if isinstance(error, TemporaryFault):
+            cause = error.cause
+            bill = 0 if cause in UNBILLED else inflight.bound
+            most = LIMITED_TRIES if cause == "rate_limit" else MAX_TRIES
+        elif not isinstance(error, PermanentFault):
+            bill = inflight.bound
+        last = inflight.tries >= most
 
         def settle(connection: sqlite3.Connection) -> None:
             self._spending.settle(connection, inflight.bound, bill)
@@ -295,33 +286,16 @@ class Sender:
 
         await self._store.commit(settle)
         self._counts.cost_usd += bill / PICO
-        cause = error.cause if isinstance(error, TemporaryFault) else "permanent"
         self._counts.causes[cause] = self._counts.causes.get(cause, 0) + 1
         if last:
             self._counts.failed += 1
             self.gave_up(inflight, error)
-        elif self.stopped is None:
-            self._again_later(inflight, error)
-
-    @staticmethod
-    def _is_last(inflight: InFlight, error: Exception) -> bool:
-        if not isinstance(error, TemporaryFault):
-            return True
-        return inflight.tries >= (LIMITED_TRIES if error.cause == "rate_limit" else MAX_TRIES)
-
-    def gave_up(self, inflight: InFlight, error: Exception) -> None:
-        """Tell those who wait for a flight that it failed."""
-        if isinstance(error, TemporaryFault):
-            error = TemporaryFault(
-                f"no reply after {inflight.tries} attempts: {error}", cause=error.cause
-            )
-        inflight.error = error
-        self._tell(inflight)
-
-    def _again_later(self, inflight: InFlight, error: Exception) -> None:
+        if last or self.stopped is not None:
+            return
+        # The pause doubles with each try, unless the server asks for a longer one.
         doublings = min(inflight.tries - 1, MOST_DOUBLINGS)
-        pause = inflight.model.retry_delay * 2**doublings * self._random.uniform(0.5, 1.0)
-        if getattr(error, "cause", None) == "rate_limit":
+        pause = inflight.model.info.retry_delay * 2**doublings * self._random.uniform(0.5, 1.0)
+        if cause == "rate_limit":
             pause = min(pause, LONGEST_LIMITED_PAUSE_SECONDS)
         asked = getattr(error, "retry_after", None) or 0.0
         pause = max(min(pause, MAX_PAUSE_SECONDS), min(asked, LONGEST_ASKED_SECONDS))
@@ -335,21 +309,20 @@ class Sender:
         handle = asyncio.get_running_loop().call_later(pause, requeue)
         self._timers.add(handle)
 
+    def gave_up(self, inflight: InFlight, error: Exception) -> None:
+        """Tell those who wait for a request that it failed."""
+        if isinstance(error, TemporaryFault):
+            error = TemporaryFault(
+                f"no reply after {inflight.tries} attempts: {error}", cause=error.cause
+            )
+        inflight.error = error
+        self._tell(inflight)
+
     def resolved(self, inflight: InFlight, reply: Reply, attempt: int) -> None:
-        """Tell those who wait for a flight its reply."""
+        """Tell those who wait for a request its reply."""
         inflight.reply, inflight.attempt = reply, attempt
         self._tell(inflight)
 
     def _tell(self, inflight: InFlight) -> None:
         del self.inflights[inflight.key]
         self._tell_waiters(inflight)
-
-
-def _owner(inflight: InFlight) -> str:
-    return identity_for(inflight.model, inflight.request)
-
-
-def _may_be_billed(error: Exception) -> bool:
-    if isinstance(error, TemporaryFault):
-        return error.cause not in UNBILLED
-    return not isinstance(error, PermanentFault)

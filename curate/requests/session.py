@@ -87,9 +87,16 @@ class TaskSession:
     def resume(self) -> Sequence[Request] | None:
         """Run the step to its next wave; `None` means that it has ended, with `outcome` set."""
         try:
-            if self.generator is None and not self._start():
-                return None
-            assert self.generator is not None
+            if self.generator is None:
+                try:
+                    value = self.job.start()
+                except StopIteration as error:
+                    # As inside a generator (PEP 479): it must not pass for a returned value.
+                    raise RuntimeError("the step raised StopIteration") from error
+                if not inspect.isgenerator(value):
+                    self._ended(value, None)
+                    return None
+                self.generator = value
             payload, self._payload = self._payload, None
             if isinstance(payload, Exception):
                 yielded = self.generator.throw(payload)
@@ -113,23 +120,10 @@ class TaskSession:
         )
         return None
 
-    def _start(self) -> bool:
-        """Start the step; `False` when it had nothing to ask."""
-        try:
-            value = self.job.start()
-        except StopIteration as error:
-            # As inside a generator (PEP 479): it must not pass for a returned value.
-            raise RuntimeError("the step raised StopIteration") from error
-        if inspect.isgenerator(value):
-            self.generator = value
-            return True
-        self._ended(value, None)
-        return False
-
     def ask(self, keys: Sequence[str]) -> bool:
         """Note the wave that the step waits for; return whether it is new, not a repetition.
 
-        A wave that contradicts the history fails the cursor.
+        A wave that contradicts the history fails the task.
         """
         end = self.position + len(keys)
         self.wave, self.received = tuple(keys), {}
@@ -153,7 +147,11 @@ class TaskSession:
         self._payload = given[0] if self._single else given
         for reply in given:
             if reply.finish_reason == NO_VECTOR:
-                self._payload = _no_vector(reply.key)
+                self._payload = UnusableReply(
+                    "the encoder gave a vector with values that are not finite: look at what it "
+                    "makes of this text, then run again with --retry-failed",
+                    key=reply.key,
+                )
 
     def last_wave(self) -> dict[str, int]:
         """Return the attempt of each reply that the step was given last."""
@@ -183,14 +181,6 @@ class TaskSession:
         if self.position < len(self.keys):
             value, error = None, _changed()
         self.outcome = Outcome(value, error, tuple(self.keys))
-
-
-def _no_vector(key: str) -> UnusableReply:
-    return UnusableReply(
-        "the encoder gave a vector with values that are not finite: look at what it makes of this "
-        "text, then run again with --retry-failed",
-        key=key,
-    )
 
 
 def _changed() -> CurateError:

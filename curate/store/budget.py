@@ -18,7 +18,7 @@ from typing import Any
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import CeilingReached, RecipeError, UsageError
-from curate.models.model import Model, Price
+from curate.models.model import ModelInfo, Price
 from curate.store.store import Store
 
 PICO = 1_000_000_000_000
@@ -84,25 +84,25 @@ class Budget:
         """Return what the run has spent so far."""
         return tally_of(self._store, self.run_id)
 
-    def check(self, name: str, model: Model) -> None:
+    def check(self, name: str, info: ModelInfo) -> None:
         """Refuse a model without a price when there is a ceiling on cost."""
-        if self._ceiling is not None and model.price is None:
+        if self._ceiling is not None and info.price is None:
             raise RecipeError(
                 f"model '{name}' has no known price, so --max-cost cannot be kept; give it "
                 "'price: {input: USD, output: USD}' per million tokens, or use --max-requests"
             )
 
-    def bound(self, request: Request, model: Model) -> int:
+    def bound(self, request: Request, info: ModelInfo) -> int:
         """Return the most that one attempt can cost, in pico-dollars."""
         longest = output_bound(request)
         if longest is None:
             if self._ceiling is not None:
                 raise RecipeError(
-                    f"a request to {model.identity} has no 'max_tokens', so --max-cost cannot be "
+                    f"a request to {info.identity} has no 'max_tokens', so --max-cost cannot be "
                     "kept; set it in the step or in the model's mapping"
                 )
             longest = 0
-        return cost(model.price, prompt_bound(request), longest)
+        return cost(info.price, prompt_bound(request), longest)
 
     def reserve(
         self, connection: sqlite3.Connection, attempts: Sequence[tuple[int, bool]]
@@ -128,9 +128,22 @@ class Budget:
 
     def _refusal(self, sent: int, settled: int, reserved: int, bound: int) -> BudgetRefusal | None:
         if self.max_requests is not None and sent >= self.max_requests:
-            return BudgetRefusal(_out_of_requests(self.max_requests, sent), final=True)
+            reached = CeilingReached(
+                f"the ceiling of {self.max_requests} requests (--max-requests) is reached: {sent} "
+                "attempts were sent in this run so far. Raise --max-requests and run the same "
+                "command again; nothing that was answered is asked again"
+            )
+            return BudgetRefusal(reached, final=True)
         if self._ceiling is not None and settled + reserved + bound > self._ceiling:
-            return BudgetRefusal(self._out_of_money(settled, reserved, bound), final=False)
+            enough = math.ceil((settled + reserved + bound) / PICO * 100) / 100
+            reached = CeilingReached(
+                f"the ceiling of ${_plain(self.max_cost)} (--max-cost) is reached: {usd(settled)} "
+                f"spent and {usd(reserved)} reserved by attempts whose bill is unknown, in this "
+                f"run so far; the next request may cost up to {usd(bound)}. Raise --max-cost (to "
+                f"{enough:.2f} or more) and run the same command again; nothing that was answered "
+                "is asked again"
+            )
+            return BudgetRefusal(reached, final=False)
         return None
 
     def cancel(self, connection: sqlite3.Connection, bound: int, *, retry: bool) -> None:
@@ -179,15 +192,6 @@ class Budget:
         sql = f"UPDATE spending SET {changes} WHERE run = ?"
         connection.execute(sql, (*amounts.values(), self.run_id))
 
-    def _out_of_money(self, settled: int, reserved: int, bound: int) -> CeilingReached:
-        enough = math.ceil((settled + reserved + bound) / PICO * 100) / 100
-        return CeilingReached(
-            f"the ceiling of ${_plain(self.max_cost)} (--max-cost) is reached: {usd(settled)} "
-            f"spent and {usd(reserved)} reserved by attempts whose bill is unknown, in this run so "
-            f"far; the next request may cost up to {usd(bound)}. Raise --max-cost (to {enough:.2f} "
-            "or more) and run the same command again; nothing that was answered is asked again"
-        )
-
 
 def tally_of(store: Store, run_id: str) -> Spent:
     """Return what a run has spent so far, without writing: nothing, where the store has no such."""
@@ -205,14 +209,6 @@ def _plain(ceiling: float | None) -> str:
 def _check_ceiling(flag: str, value: float | None) -> None:
     if value is not None and not 0 <= value < math.inf:
         raise UsageError(f"{flag} is {value}; it must be a number from 0 on")
-
-
-def _out_of_requests(ceiling: int, sent: int) -> CeilingReached:
-    return CeilingReached(
-        f"the ceiling of {ceiling} requests (--max-requests) is reached: {sent} attempts were sent "
-        "in this run so far. Raise --max-requests and run the same command again; nothing that was "
-        "answered is asked again"
-    )
 
 
 def usd(amount: int) -> str:

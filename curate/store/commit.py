@@ -123,55 +123,46 @@ class Committer:
         self._thread.join()
 
     def _work(self) -> None:
-        connection = self._connect()
+        connection, last = self._connect(), False
         try:
-            while (first := self._queue.get()) is not None:
-                writes, last = self._group(first)
-                self._apply(connection, writes)
-                _deliver(writes)
-                if last:
-                    break
+            while not last:
+                # Whatever is queued by now becomes one transaction.
+                writes: list[_Write] = []
+                while (write := self._queue.get()) is not None:
+                    writes.append(write)
+                    if len(writes) == MAX_GROUP or self._queue.empty():
+                        break
+                last = write is None
+                if writes:
+                    self._apply(connection, writes)
+                    _deliver(writes)
         finally:
             connection.close()
 
-    def _group(self, first: _Write) -> tuple[list[_Write], bool]:
-        """Return everything queued by now, and whether the end was among it."""
-        writes = [first]
-        while len(writes) < MAX_GROUP:
-            try:
-                write = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if write is None:
-                return writes, True
-            writes.append(write)
-        return writes, False
-
     def _apply(self, connection: sqlite3.Connection, writes: list[_Write]) -> None:
+        """Carry writes out together; on a full disk with the ballast's room, else one by one."""
         try:
             self._transact(connection, writes)
+            return
         except Exception as error:
-            if self._is_full(error):
-                self._apply_after_freeing(connection, writes)
-            elif len(writes) > 1:
-                # One bad operation must not take its neighbours' paid replies with it.
-                for write in writes:
-                    self._apply(connection, [write])
-            else:
+            full = self._is_full(error)
+            if not full and len(writes) == 1:
                 writes[0].error = store_error(error, self._folder)
-
-    def _apply_after_freeing(self, connection: sqlite3.Connection, writes: list[_Write]) -> None:
+                return
+        if not full:
+            # One bad operation must not take its neighbours' paid replies with it.
+            for write in writes:
+                self._apply(connection, [write])
+            return
         self.full = True
         self._ballast.free()
         try:
             self._transact(connection, writes)
         except Exception as error:
+            full = self._is_full(error)
+            failure = disk_full(self._folder) if full else store_error(error, self._folder)
             for write in writes:
-                write.error = (
-                    disk_full(self._folder)
-                    if self._is_full(error)
-                    else store_error(error, self._folder)
-                )
+                write.error = failure
 
     def _transact(self, connection: sqlite3.Connection, writes: list[_Write]) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -221,15 +212,10 @@ def _deliver(writes: list[_Write]) -> None:
             by_loop.setdefault(write.loop, []).append(write)
     for loop, mine in by_loop.items():
         try:
-            loop.call_soon_threadsafe(_answer_all, mine)
+            loop.call_soon_threadsafe(list, map(_Write.answer, mine))
         except RuntimeError:
             # The loop was closed by an interrupt: the writes are durable, nobody waits any more.
             continue
-
-
-def _answer_all(writes: list[_Write]) -> None:
-    for write in writes:
-        write.answer()
 
 
 class GroupCommit(Generic[Item, T]):

@@ -61,20 +61,16 @@ def save(store: Store, connection: sqlite3.Connection, paid: Sequence[Paid]) -> 
     stored = dict(zip((one.key for one in texts), save_replies(connection, texts), strict=True))
     for one in paid:
         if isinstance(one.request, Embed):
-            stored[one.key] = _save_vectors(store, connection, one, one.request.texts)
+            reply = one.reply
+            cut = [number in reply.cut for number in range(len(one.request.texts))]
+            encoded = EncodedVectors(
+                vector_keys(one.model, one.request.texts), reply.values, cut, one.attempt
+            )
+            places = store.vectors.save(connection, one.model, encoded)
+            found = _reply(store, places, one.key)
+            counted = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
+            stored[one.key] = found._replace(reply=Reply(**{**vars(found.reply), **counted}))
     return [stored[one.key] for one in paid]
-
-
-def _save_vectors(
-    store: Store, connection: sqlite3.Connection, paid: Paid, texts: Sequence[str]
-) -> StoredReply:
-    reply = paid.reply
-    cut = [number in reply.cut for number in range(len(texts))]
-    encoded = EncodedVectors(vector_keys(paid.model, texts), reply.values, cut, paid.attempt)
-    places = store.vectors.save(connection, paid.model, encoded)
-    found = _reply(store, places, paid.key)
-    counted = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
-    return found._replace(reply=Reply(**{**vars(found.reply), **counted}))
 
 
 def _reply(store: Store, places: np.ndarray, key: str) -> StoredReply:

@@ -7,6 +7,7 @@ Plain rowid tables: `WITHOUT ROWID` is three times slower with random keys (desi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -19,13 +20,15 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from curate.ask import Reply, Request
-from curate.errors import DiskFull, StoreError
+from curate.errors import DiskFull, StoppedShort, StoreError
 from curate.store.commit import Committer, Operation, T, disk_full, store_error
 from curate.store.files import neighbour_files, sizes
 from curate.store.vectors import SCHEMA as VECTORS_SCHEMA
-from curate.store.vectors import Vectors
+from curate.store.vectors import EncodedVectors, Vectors, vector_keys
 
 VERSION = 4
+# The version whose vectors were replies like all others.
+_VECTORS_AS_JSON = 1
 BUSY_SECONDS = 60.0
 # SQLite compiled with old defaults takes 999 parameters in one statement.
 _LOOKUP = 900
@@ -110,11 +113,14 @@ class Store:
         except sqlite3.Error as error:
             raise store_error(error, folder) from error
         try:
-            _prepare(reader, folder)
+            version = _prepare(reader, folder)
         except BaseException:
             reader.close()
             raise
-        return cls(folder, reader)
+        store = cls(folder, reader)
+        if version == _VECTORS_AS_JSON:
+            store.commit_now(store._move_vectors)
+        return store
 
     def __enter__(self) -> Store:
         return self
@@ -228,6 +234,19 @@ class Store:
         size = sum(sizes(self.folder).values())
         return {**counts, "vectors": self.vectors.count(), "neighbours": files, "bytes": size}
 
+    def _move_vectors(self, connection: sqlite3.Connection) -> None:
+        """Move the vectors of the first format, JSON among the replies, to where all others are."""
+        for one in list(self.exchanges()):
+            texts = one.request.content.get("texts")
+            if one.request.content.get("form") != "embed" or not texts:
+                continue
+            cut = [number in one.reply.cut for number in range(len(texts))]
+            keys = vector_keys(one.request.model, texts)
+            encoded = EncodedVectors(keys, one.reply.values, cut, one.attempt)
+            with contextlib.suppress(StoppedShort):  # What is no vector is asked for again.
+                self.vectors.save(connection, one.request.model, encoded)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+
     def _writer(self) -> Committer:
         # Made at the first write, so that those who only read need no room on the disk.
         with self._lock:
@@ -281,7 +300,10 @@ def save_replies(connection: sqlite3.Connection, paid: Sequence[Paid]) -> list[S
         rows = [(k, one.attempt, t, now) for k, one, t in zip(keys, part, texts, strict=True)]
         into = "replies (key, attempt, reply, stored_at)"
         new = _insert(connection, into, rows) == len(part)
-        asked = [(k, o.model, _pack(o.request.content())) for k, o in zip(keys, part, strict=True)]
+        asked = []
+        for key, one in zip(keys, part, strict=True):
+            text = json.dumps(one.request.content(), ensure_ascii=True, separators=(",", ":"))
+            asked.append((key, one.model, zlib.compress(text.encode(), 1)))
         _insert(connection, "requests (key, model, content)", asked)
         older = {} if new else find_replies(connection, {o.key: o.attempt for o in part})
         for one, text in zip(part, texts, strict=True):
@@ -317,11 +339,6 @@ def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
         yield items[start : start + _ROWS]
 
 
-def _pack(content: dict[str, Any]) -> bytes:
-    text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
-    return zlib.compress(text.encode(), 1)
-
-
 def _unpack(content: bytes) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(zlib.decompress(content))
     return data
@@ -336,11 +353,31 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, folder: Path) -> None:
-    """Make the tables, and refuse a store of another version."""
+def _prepare(connection: sqlite3.Connection, folder: Path) -> int:
+    """Make the tables, and refuse what is no store, or one of a later version; return its own.
+
+    A version's number is raised to this one's here, unless something has to be moved first.
+    """
     try:
-        _switch_to_wal(connection)
+        # In this order: another process may be making the store.
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if names and not (version and "replies" in names):
+            raise StoreError(
+                f"{folder / 'store.db'} is a database of another program (it holds "
+                f"{', '.join(names[:9])}): choose another folder with --store"
+            )
+        # SQLite's busy time-out does not cover the switch to the write-ahead log.
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:
+                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
         if version > VERSION:
             raise StoreError(
                 f"the store in {folder} has format {version}, this version of curate reads "
@@ -348,23 +385,10 @@ def _prepare(connection: sqlite3.Connection, folder: Path) -> None:
             )
         if version < VERSION:
             # Every version so far added tables and changed none.
+            now = VERSION if version != _VECTORS_AS_JSON else version
             connection.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} {VECTORS_SCHEMA} "
-                f"PRAGMA user_version = {VERSION}; COMMIT;"
+                f"BEGIN IMMEDIATE; {_SCHEMA} {VECTORS_SCHEMA} PRAGMA user_version = {now}; COMMIT;"
             )
+        return int(version)
     except sqlite3.Error as error:
         raise store_error(error, folder) from error
-
-
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Turn on the write-ahead log; SQLite's busy time-out does not cover this one statement."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)

@@ -124,7 +124,11 @@ class Vectors:
         self, keys: Sequence[bytes], connection: sqlite3.Connection | None = None
     ) -> np.ndarray:
         """Return the place of each key, `MISSING` where there is none."""
-        execute = self._execute if connection is None else _inside(connection)
+        execute = (
+            self._execute
+            if connection is None
+            else (lambda sql, parameters: connection.execute(sql, parameters).fetchall())
+        )
         found: dict[bytes, int] = {}
         for part in _parts(keys, _LOOKUP):
             marks = ",".join("?" * len(part))
@@ -150,7 +154,10 @@ class Vectors:
         width = self.width(places)
         for start in range(0, len(places), _BLOCK):
             yield self.read(places[start : start + _BLOCK], width)
-            self._let_go()
+            if hasattr(mmap, "MADV_DONTNEED"):
+                with self._lock:
+                    for data, _ in self._maps.values():
+                        data.madvise(mmap.MADV_DONTNEED)
 
     def _segment(self, number: int) -> VectorSegment:
         if number not in self._known:
@@ -164,21 +171,19 @@ class Vectors:
         with self._lock:
             found = self._maps.get(number)
             if found is None or len(found[1]) < lines:
-                found = self._maps[number] = self._map(self._segment(number))
+                segment = self._segment(number)
+                try:
+                    with segment.path(self.folder).open("rb") as file:
+                        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                except (OSError, ValueError) as error:
+                    raise self._damaged(number, f"cannot be read ({error})") from error
+                there = len(data) // (4 * segment.width)
+                flat = np.frombuffer(data, np.float32, there * segment.width)
+                found = self._maps[number] = data, flat.reshape(there, segment.width)
             matrix = found[1]
             if len(matrix) < lines:
                 raise self._damaged(number, f"has {len(matrix)} lines where {lines} were written")
             return matrix
-
-    def _map(self, segment: VectorSegment) -> tuple[mmap.mmap, np.ndarray]:
-        try:
-            with segment.path(self.folder).open("rb") as file:
-                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise self._damaged(segment.number, f"cannot be read ({error})") from error
-        lines = len(data) // (4 * segment.width)
-        flat = np.frombuffer(data, np.float32, lines * segment.width)
-        return data, flat.reshape(lines, segment.width)
 
     def _damaged(self, number: int, what: str) -> StoreError:
         path = self._segment(number).path(self.folder)
@@ -187,13 +192,6 @@ class Vectors:
             f"choose another store with --store, or delete {self.folder} and run 'curate store gc' "
             "(its texts will be encoded again)"
         )
-
-    def _let_go(self) -> None:
-        if not hasattr(mmap, "MADV_DONTNEED"):
-            return
-        with self._lock:
-            for data, _ in self._maps.values():
-                data.madvise(mmap.MADV_DONTNEED)
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -216,12 +214,25 @@ class Vectors:
             for line, i in enumerate(sound, first):
                 head = writer.segment.number << _SEGMENT | line << _LINE
                 named[encoded.keys[i]] = head | bool(encoded.cut[i])
-        _name(connection, list(named.items()))
+        for part in _parts(list(named.items()), _ROWS):
+            rows = ",".join(["(?,?)"] * len(part))
+            connection.execute(
+                f"INSERT INTO vectors (key, place) VALUES {rows} "
+                "ON CONFLICT (key) DO UPDATE SET place = excluded.place WHERE place <= 0",
+                [value for one in part for value in one],
+            )
         return self.find(encoded.keys, connection)
 
     def _writer(self, connection: sqlite3.Connection, encoder: str, width: int) -> _Writer:
         """Return this process's segment for `encoder`, made in this transaction if need be."""
-        _check_width(connection, encoder, width)
+        sql = "SELECT width FROM segments WHERE encoder = ? LIMIT 1"
+        row = connection.execute(sql, (encoder,)).fetchone()
+        if row is not None and row[0] != width:
+            raise StoppedShort(
+                f"encoder {encoder} gave vectors of {width} numbers, but those in the store have "
+                f"{row[0]}: another model answers under its name. Give it an 'identity: NAME' of "
+                "its own in the recipe's encoders, and run again"
+            )
         writer = self._own.get(encoder)
         if writer is not None and writer.is_known(connection):
             return writer
@@ -348,28 +359,6 @@ def _matrix(encoder: str, vectors: Sequence[Any], count: int) -> np.ndarray:
     return np.array(list(vectors), np.float32).reshape(len(vectors), widths[0])
 
 
-def _check_width(connection: sqlite3.Connection, encoder: str, width: int) -> None:
-    sql = "SELECT width FROM segments WHERE encoder = ? LIMIT 1"
-    row = connection.execute(sql, (encoder,)).fetchone()
-    if row is not None and row[0] != width:
-        raise StoppedShort(
-            f"encoder {encoder} gave vectors of {width} numbers, but those in the store have "
-            f"{row[0]}: another model answers under its name. Give it an 'identity: NAME' of its "
-            "own in the recipe's encoders, and run again"
-        )
-
-
-def _name(connection: sqlite3.Connection, places: Sequence[tuple[bytes, int]]) -> None:
-    """Let keys name places, unless they name vectors already."""
-    for part in _parts(places, _ROWS):
-        rows = ",".join(["(?,?)"] * len(part))
-        connection.execute(
-            f"INSERT INTO vectors (key, place) VALUES {rows} "
-            "ON CONFLICT (key) DO UPDATE SET place = excluded.place WHERE place <= 0",
-            [value for one in part for value in one],
-        )
-
-
 def _segments(connection: sqlite3.Connection) -> list[VectorSegment]:
     return [VectorSegment._make(row) for row in connection.execute(_ALL_SEGMENTS).fetchall()]
 
@@ -379,10 +368,6 @@ def _forget(connection: sqlite3.Connection, segment: VectorSegment) -> None:
     number = (segment.number,)
     connection.execute(f"DELETE FROM vectors WHERE place >> {_SEGMENT} = ?", number)
     connection.execute("DELETE FROM segments WHERE id = ?", number)
-
-
-def _inside(connection: sqlite3.Connection) -> Execute:
-    return lambda sql, parameters: connection.execute(sql, parameters).fetchall()
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

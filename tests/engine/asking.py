@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from curate.ask import Ask, Reply, Request
-from curate.models.model import Price
+from curate.models.model import ModelInfo, Price
 from curate.requests.driver import Driver, RowTask
 from curate.store.budget import Budget
 from curate.store.store import Store
@@ -27,9 +27,13 @@ class Answering:
         delay: Callable[[str], float] = lambda text: 0.0,
         identity: str = "answering",
     ) -> None:
-        self.identity, self.price, self.max_concurrency = identity, price, max_concurrency
-        self.defaults: Mapping[str, Any] = {}
-        self.retry_delay = 0.0001
+        self.info = ModelInfo(
+            identity=identity,
+            forms=("ask",),
+            price=price,
+            max_concurrency=max_concurrency,
+            retry_delay=0.0001,
+        )
         self._answer, self._delay = answer, delay
         self.sent: list[str] = []
         self.busy = self.most_busy = 0

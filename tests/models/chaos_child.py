@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -34,7 +35,7 @@ def main() -> int:
 
     def quick(self: OpenAI, *args: object) -> None:
         original(self, *args)  # type: ignore[arg-type]
-        self.retry_delay = 0.0002
+        self.info = replace(self.info, retry_delay=0.0002)
 
     OpenAI.__init__ = quick  # type: ignore[method-assign,assignment]
     spec = {"model": "openai:tiny", "base_url": url, "idle_timeout": 0.8, "max_concurrency": 16}

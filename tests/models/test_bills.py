@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ BOUND = cost(Price(**PRICE), prompt_bound(Ask.text("question 00")), 16) / PICO
 
 def priced(server: Server, **options: Any) -> Any:
     model = open_model({"model": "openai:tiny", "base_url": server.url, "price": PRICE, **options})
-    model.retry_delay = 0.0002
+    model.info = replace(model.info, retry_delay=0.0002)
     return model
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from .chaos import CAUSES, FAULTS, Answer, Received, Server, chat
 
 def opened_model(server: Server, **options: Any) -> Any:
     model = open_model({"model": "openai:tiny", "base_url": server.url, **options})
-    model.retry_delay = 0.0002  # As the real half second, but 2,500 times faster.
+    model.info = replace(
+        model.info, retry_delay=0.0002
+    )  # As the real half second, but 2,500 times faster.
     return model
 
 

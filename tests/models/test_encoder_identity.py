@@ -10,15 +10,7 @@ import pytest
 
 from curate.ask import Ask, Embed
 from curate.errors import RecipeError
-from curate.models.model import (
-    embed_identity_of,
-    embed_limits_of,
-    identity_for,
-    identity_of,
-    open_model,
-    parse_spec,
-    with_defaults,
-)
+from curate.models.model import info_of, open_model, with_defaults
 from curate.models.providers import hf
 
 MINILM = "hf:sentence-transformers/all-MiniLM-L6-v2"
@@ -26,11 +18,10 @@ MINILM = "hf:sentence-transformers/all-MiniLM-L6-v2"
 
 def name_of(spec: Any, folder: Path | None = None) -> str:
     """Return the vectors' name, once the opened model is seen to have the same."""
-    known = embed_identity_of(parse_spec(spec), folder)
-    opened = open_model(spec, folder=folder)
-    assert identity_for(opened, Embed(texts=("a",))) == known
-    assert identity_for(opened, Ask.text("a")) == identity_of(parse_spec(spec), folder)
-    return known
+    known, opened = info_of(spec, folder=folder), open_model(spec, folder=folder)
+    assert opened.info == known
+    assert known.identity_for(Ask.text("a")) == known.identity
+    return known.identity_for(Embed(texts=("a",)))
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +65,7 @@ def test_other_weights_make_other_vectors(tmp_path: Path) -> None:
 
 
 def test_the_embedded_encoder_is_the_default_one() -> None:
-    assert embed_identity_of(parse_spec("local")) == embed_identity_of(parse_spec(MINILM))
+    assert info_of("local").embed_identity == info_of(MINILM).embed_identity
 
 
 def test_a_server_goes_by_its_name_and_address() -> None:
@@ -83,22 +74,24 @@ def test_a_server_goes_by_its_name_and_address() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec",
+    ("spec", "texts", "characters"),
     [
-        {"model": MINILM},
-        {"model": MINILM, "batch_size": 8},
-        {"model": "openai:x", "base_url": "http://h"},
-        {"model": "openai:x", "base_url": "http://h", "batch_size": 8},
+        ({"model": MINILM}, 256, 16_384),
+        ({"model": MINILM, "batch_size": 8}, 256, 16_384),
+        ({"model": "openai:x", "base_url": "http://h"}, 32, sys.maxsize),
+        ({"model": "openai:x", "base_url": "http://h", "batch_size": 8}, 8, sys.maxsize),
     ],
 )
-def test_an_estimate_knows_how_many_texts_go_together(spec: dict[str, Any]) -> None:
-    opened = open_model(spec)
-    limits = (getattr(opened, "embed_texts", 1), getattr(opened, "embed_characters", sys.maxsize))
-    assert embed_limits_of(parse_spec(spec)) == limits
+def test_an_estimate_knows_how_many_texts_go_together(
+    spec: dict[str, Any], texts: int, characters: int
+) -> None:
+    info = info_of(spec)
+    assert (info.embed_texts, info.embed_characters) == (texts, characters)
+    assert open_model(spec).info == info
 
 
 def test_a_prefix_is_for_texts_to_embed_only() -> None:
-    defaults = open_model({"model": "openai:x", "base_url": "http://h", "prefix": "q: "}).defaults
+    defaults = info_of({"model": "openai:x", "base_url": "http://h", "prefix": "q: "}).defaults
     assert with_defaults(Embed(texts=("a", "")), defaults) == Embed(texts=("q: a", "q: "))
     assert with_defaults(Ask.text("a"), defaults) == Ask.text("a")
 

@@ -12,12 +12,10 @@ from curate.ask import Ask, Embed, request_key
 from curate.errors import RecipeError
 from curate.models.model import (
     Price,
-    defaults_of,
-    identity_of,
+    info_of,
     open_model,
     parse_spec,
     prefixes,
-    price_of,
     with_defaults,
 )
 
@@ -148,7 +146,7 @@ def test_defaults_fill_what_the_request_leaves_open_and_change_its_key() -> None
 def test_a_relative_file_starts_at_the_given_folder(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('{"when": {}, "reply": "yes"}')
     model = open_model("scripted:r.jsonl", folder=tmp_path)
-    assert model.identity == "scripted:r.jsonl"
+    assert model.info.identity == "scripted:r.jsonl"
     with pytest.raises(RecipeError, match=r"cannot read the scripted replies 'r\.jsonl'"):
         open_model("scripted:r.jsonl", folder=tmp_path / "elsewhere")
 
@@ -166,7 +164,7 @@ def test_a_relative_file_starts_at_the_given_folder(tmp_path: Path) -> None:
     ],
 )
 def test_a_price_is_known_before_the_model_is_opened(spec: Any, price: Price | None) -> None:
-    assert price_of(parse_spec(spec)) == price
+    assert info_of(spec).price == price
 
 
 def test_what_a_key_holds_of_a_model_is_known_before_it_is_opened(tmp_path: Path) -> None:
@@ -183,18 +181,14 @@ def test_what_a_key_holds_of_a_model_is_known_before_it_is_opened(tmp_path: Path
         {"model": "record:own.jsonl", "of": "scripted:plain.jsonl", "identity": "mine", "seed": 4},
     ]
     for spec in specs:
-        parsed = parse_spec(spec)
-        found = identity_of(parsed, tmp_path), dict(defaults_of(parsed, tmp_path))
-        price = price_of(parsed)
-        opened = open_model(spec, folder=tmp_path)
-        assert (opened.identity, dict(opened.defaults)) == found
-        assert opened.price == price
-    assert identity_of(parse_spec("scripted:gone.jsonl"), tmp_path) == "scripted:gone.jsonl"
+        assert open_model(spec, folder=tmp_path).info == info_of(spec, folder=tmp_path)
+    assert info_of(specs[0], folder=tmp_path).identity == "openai:x"
+    assert info_of("scripted:gone.jsonl", folder=tmp_path).identity == "scripted:gone.jsonl"
 
 
 def test_the_embedded_model_s_own_sampling_is_known(tmp_path: Path) -> None:
     spec = {"model": "local", "temperature": 0.7}
-    assert defaults_of(parse_spec(spec)) == {"temperature": 0.7, "top_p": 0.9, "max_tokens": 512}
+    assert info_of(spec).defaults == {"temperature": 0.7, "top_p": 0.9, "max_tokens": 512}
 
 
 def test_a_misspelt_prefix_or_option_is_told_the_right_one() -> None:

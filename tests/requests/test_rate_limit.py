@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_the_expected_tokens_are_those_of_prompt_and_reply() -> None:
 
 def test_a_model_is_asked_no_faster_than_its_rate(tmp_path: Path) -> None:
     model = Answering()
-    model.requests_per_minute = 60 * 50  # type: ignore[attr-defined]
+    model.info = replace(model.info, requests_per_minute=60 * 50)
     times: list[float] = []
 
     def answer(text: str) -> Reply:
@@ -79,7 +80,7 @@ def test_a_model_is_asked_no_faster_than_its_rate(tmp_path: Path) -> None:
 
 def test_a_rate_of_one_model_does_not_hold_another(tmp_path: Path) -> None:
     slow, quick = Answering(identity="slow"), Answering(identity="quick")
-    slow.tokens_per_minute = 60  # type: ignore[attr-defined]
+    slow.info = replace(slow.info, tokens_per_minute=60)
     with driver(tmp_path, {"slow": slow, "quick": quick}, max_requests=40) as opened:
         jobs = [one("x", model="slow"), *(one(str(n), model="quick") for n in range(30))]
         assert len(opened.run(jobs)) == 31

@@ -1,12 +1,12 @@
 r"""Shingles: a text as the set of its word n-grams, each a 64-bit hash. The plain definition.
 
-Words are the matches of `\w+` in `text.lower()`. A text with fewer words than a shingle is one
-shingle of all of them; a text without any word has no shingle. Words and shingles are hashed by
-multiply-and-shift rounds with fixed odd constants and a closing avalanche (the finaliser of
-MurmurHash3), which behave like random 64-bit values: in a set of 100 million different shingles the
-expected number of pairs that share a hash is below 0.0003, and one shared hash moves one
-similarity by one shingle. Whoever crafts texts against these constants can make shingles collide;
-such texts are no subject of near-duplicate search.
+Words are those by which texts are compared (`kernels.text.words`). A text with fewer words than a
+shingle is one shingle of all of them; a text without any word has no shingle. Words and shingles
+are hashed by multiply-and-shift rounds with fixed odd constants and a closing avalanche (the
+finaliser of MurmurHash3), which behave like random 64-bit values: in a set of 100 million different
+shingles the expected number of pairs that share a hash is below 0.0003, and one shared hash moves
+one similarity by one shingle. Texts crafted against these constants can make shingles collide; such
+texts are no subject of near-duplicate search.
 
 `kernels.shingle_column` computes the same hashes from UTF-8 bytes; tests hold the two equal.
 """
@@ -14,11 +14,11 @@ such texts are no subject of near-duplicate search.
 from __future__ import annotations
 
 import functools
-import re
 
 import numpy as np
 
-WORD = re.compile(r"\w+")
+from curate.kernels.text.words import compared_words
+
 SEED = 0x9E3779B97F4A7C15
 WORD_FACTOR = 0xBF58476D1CE4E5B9
 SHINGLE_FACTOR = 0x94D049BB133111EB
@@ -38,7 +38,7 @@ def word_hash(word: str) -> int:
 
 def shingle_set(text: str, shingle: int) -> np.ndarray:
     """Return the hashes of all runs of `shingle` words as a sorted uint64 array without repeats."""
-    words = WORD.findall(text.lower())
+    words = compared_words(text)
     hashes = np.fromiter(map(word_hash, words), np.uint64, len(words))
     if not words:
         return hashes

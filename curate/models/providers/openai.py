@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 
 from curate.ask import Ask, Reply, Request
 from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
-from curate.models.model import ModelSpec
+from curate.models.model import ModelInfo, ModelSpec
 from curate.models.prices import HOME as HOME_HOST
-from curate.models.prices import price_of
+from curate.models.prices import discount_of, price_of
 from curate.models.providers.openai_batch import MOST_REQUESTS, OpenAIBatch
 from curate.models.remote.faults import (
     ADAPTED,
@@ -65,26 +65,15 @@ _MASK = "***"
 class OpenAI:
     """A model behind a server; connections open with the first request."""
 
-    def __init__(self, spec: ModelSpec, key: str | None) -> None:
-        self.identity, self.defaults = spec.identity, spec.defaults
-        self.price = price_of(spec)
-        self.requests_per_minute = spec.requests_per_minute
-        self.tokens_per_minute = spec.tokens_per_minute
-        self.retry_delay = 0.5
-        self.embed_texts = int(spec.options.get("batch_size", EMBED_TEXTS))
+    def __init__(self, info: ModelInfo, spec: ModelSpec, key: str | None) -> None:
+        self.info = info
         self.name, self.base_url = spec.name, spec.base_url or HOME
         self._idle = float(spec.options.get("idle_timeout", IDLE_SECONDS))
         self._stream: bool | None = spec.options.get("stream")
         home_field = "max_completion_tokens" if _is_home(spec) else "max_tokens"
         self._length_field = str(spec.options.get("length_field", home_field))
         self._key = key
-        self.batch: OpenAIBatch | None = None
-        if spec.options.get("batch"):
-            field, idle = self._length_field, self._idle
-            self.batch = OpenAIBatch(self.name, self.base_url, key, field, idle)
-        # In a batch job nothing waits for a place: there it is how many requests a job holds.
-        most = MOST_REQUESTS if self.batch else MAX_CONCURRENCY
-        self.max_concurrency = spec.max_concurrency or most
+        self.batch = OpenAIBatch(self.name, self.base_url, key, self._length_field, self._idle)
         self._connection: Connection | None = None
         self._lacks: dict[str, str] = {}
         self._held_until = 0.0
@@ -114,8 +103,7 @@ class OpenAI:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.close()
-        if self.batch is not None:
-            await self.batch.close()
+        await self.batch.close()
 
     # -- the wire ---------------------------------------------------------------------------------
 
@@ -238,7 +226,25 @@ def open_spec(spec: ModelSpec, folder: Path) -> OpenAI:
             f"the environment variable {variable} holds no key for openai:{spec.name}; set it, "
             "name another one in 'api_key_env', or give 'base_url' for a server that needs none"
         )
-    return OpenAI(spec, key)
+    return OpenAI(describe(spec, folder), spec, key)
+
+
+def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
+    """Return what is known of the model; its price is the recipe's or the table's."""
+    discount = discount_of(spec)
+    # In a batch job nothing waits for a place: there it is how many requests a job holds.
+    most = MAX_CONCURRENCY if discount is None else MOST_REQUESTS
+    return ModelInfo(
+        identity=spec.identity,
+        forms=("ask", "embed", "likelihood"),
+        defaults=spec.defaults,
+        price=price_of(spec),
+        max_concurrency=spec.max_concurrency or most,
+        requests_per_minute=spec.requests_per_minute,
+        tokens_per_minute=spec.tokens_per_minute,
+        embed_texts=int(spec.options.get("batch_size", EMBED_TEXTS)),
+        discount=discount,
+    )
 
 
 def _is_home(spec: ModelSpec) -> bool:

@@ -199,7 +199,14 @@ class OpenAIBatch:
         where = f"{self.name} at {self.base_url}"
         try:
             if answer.status == 0:
-                return _unanswered(answer, where)
+                said = answer.message or answer.code or "no reason given"
+                if answer.code in _NOT_REACHED:
+                    return TemporaryFault(
+                        f"{where} did not come to the request ({said})", cause="expired"
+                    )
+                return TemporaryFault(
+                    f"{where} could not answer the request: {said}", cause="server"
+                )
             if answer.status >= 400:
                 content = json.dumps(answer.body).encode()
                 return fault_of(StatusError(answer.status, {}, content), where)
@@ -258,13 +265,6 @@ class OpenAIBatch:
 
     def _masked(self, text: str) -> str:
         return text.replace(self._key, _MASK) if self._key else text
-
-
-def _unanswered(answer: Answer, where: str) -> ModelError:
-    said = answer.message or answer.code or "no reason given"
-    if answer.code in _NOT_REACHED:
-        return TemporaryFault(f"{where} did not come to the request ({said})", cause="expired")
-    return TemporaryFault(f"{where} could not answer the request: {said}", cause="server")
 
 
 def _remote(job: Batch) -> Remote:

@@ -10,38 +10,33 @@ never answered, is written down in the fault's words; the latter is asked again 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from curate.ask import Reply, Request
 from curate.errors import PermanentFault, RecipeError, TemporaryFault
-from curate.models import model
-from curate.models.model import RATES, Model, ModelSpec, Price, open_model, parse_spec
+from curate.models.model import RATES, Model, ModelInfo, ModelSpec, info_of, open_model
 from curate.models.providers.scripted import FAULTS, identity_line
 
 OPTIONS = ("of",)
 Place = tuple[str, int]
+# Fields of a reply that a line names only where they hold something.
+_LISTS = ("values", "cut", "logprobs")
 
 
 class Recorder:
     """Another model, with everything that it answers appended to a file."""
 
-    def __init__(self, spec: ModelSpec, inner: Model, path: Path) -> None:
+    def __init__(self, info: ModelInfo, inner: Model, path: Path) -> None:
         """Read what an earlier recording left in the file, and open it to append."""
-        own = f"record:{spec.name}"
-        self.identity = inner.identity if spec.identity == own else spec.identity
-        self.defaults = {**inner.defaults, **spec.defaults}
-        self.price = spec.price or inner.price
-        self.max_concurrency = spec.max_concurrency or inner.max_concurrency
-        self.retry_delay = inner.retry_delay
-        for rate in RATES:
-            setattr(self, rate, getattr(spec, rate) or getattr(inner, rate, None))
-        self._inner = inner
+        self.info, self._inner = info, inner
         self._unanswered: dict[Place, TemporaryFault] = {}
-        head = identity_line(self.identity, self.defaults)
+        head = identity_line(info.identity, info.defaults)
         found = _read(path, head)
         self._known = {(line["when"]["key"], line["attempt"]): line for line in found}
         made = path.with_name(path.name + ".tmp")
@@ -52,7 +47,15 @@ class Recorder:
     async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
         """Return the reply on file, or the other model's once it is on disk."""
         if known := self._known.get((key, attempt)):
-            return _replayed(known)
+            if "fault" in known:
+                raise PermanentFault(known["message"])
+            lists: dict[str, Any] = {name: tuple(known.get(name, ())) for name in _LISTS}
+            return Reply(
+                text=known["reply"],
+                finish_reason=known["finish_reason"],
+                **lists,
+                **known["usage"],
+            )
         try:
             reply = await self._inner.answer(request, key=key, attempt=attempt)
         except PermanentFault as error:
@@ -63,7 +66,11 @@ class Recorder:
             self._unanswered[key, attempt] = error
             raise
         self._unanswered.pop((key, attempt), None)
-        self._append({"when": {"key": key}, "attempt": attempt, **_of_reply(reply)})
+        line = {"when": {"key": key}, "attempt": attempt, "reply": reply.text}
+        line["finish_reason"] = reply.finish_reason
+        line |= {name: list(getattr(reply, name)) for name in _LISTS if getattr(reply, name)}
+        used = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
+        self._append({**line, "usage": used})
         return reply
 
     async def close(self) -> None:
@@ -91,37 +98,34 @@ def open_spec(spec: ModelSpec, folder: Path) -> Recorder:
         )
     path = folder / spec.name
     inner = open_model(spec.options["of"], folder=folder)
-    if getattr(inner, "batch", None) is not None:
+    if inner.info.discount is not None:
         raise RecipeError(
             "'record:' cannot watch batch jobs; run without it first, then again with it and "
             "without 'batch', from the same store"
         )
     try:
-        return Recorder(spec, inner, path)
+        return Recorder(describe(spec, folder), inner, path)
     except OSError as error:
         raise RecipeError(
             f"cannot record to '{spec.name}' ({error.strerror}); name a file that can be written"
         ) from None
 
 
-def identity_of(spec: ModelSpec, folder: Path) -> str:
-    """Return the identity that the opened model will have: mostly that of the other one."""
-    own = spec.identity != f"record:{spec.name}"
-    return spec.identity if own else model.identity_of(_inner(spec), folder)
-
-
-def defaults_of(spec: ModelSpec, folder: Path) -> dict[str, Any]:
-    """Return the sampling values that the opened model will fill in."""
-    return {**model.defaults_of(_inner(spec), folder), **spec.defaults}
-
-
-def price_of(spec: ModelSpec) -> Price | None:
-    """Return the price that the opened model will have."""
-    return spec.price or model.price_of(_inner(spec))
-
-
-def _inner(spec: ModelSpec) -> ModelSpec:
-    return parse_spec(spec.options["of"])
+def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
+    """Return what is known of the other model, changed by what the recorder's mapping says."""
+    inner = info_of(spec.options["of"], folder=folder)
+    named = spec.identity != f"record:{spec.name}"
+    own = {name: getattr(spec, name) for name in ("price", "max_concurrency", *RATES)}
+    return dataclasses.replace(
+        inner,
+        identity=spec.identity if named else inner.identity,
+        # Vectors are recorded like every other reply, one text at a time.
+        embed_identity=None,
+        embed_texts=1,
+        embed_characters=sys.maxsize,
+        defaults={**inner.defaults, **spec.defaults},
+        **{name: value for name, value in own.items() if value},
+    )
 
 
 def _read(path: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -150,28 +154,3 @@ def _of_fault(place: Place, cause: str, message: str) -> dict[str, Any]:
 
 def _encoded(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-
-
-def _of_reply(reply: Reply) -> dict[str, Any]:
-    line: dict[str, Any] = {"reply": reply.text, "finish_reason": reply.finish_reason}
-    if reply.values:
-        line["values"] = list(reply.values)
-    if reply.cut:
-        line["cut"] = list(reply.cut)
-    if reply.logprobs:
-        line["logprobs"] = list(reply.logprobs)
-    used = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
-    return {**line, "usage": used}
-
-
-def _replayed(line: Mapping[str, Any]) -> Reply:
-    if "fault" in line:
-        raise PermanentFault(line["message"])
-    return Reply(
-        text=line["reply"],
-        finish_reason=line["finish_reason"],
-        values=tuple(line.get("values", ())),
-        cut=tuple(line.get("cut", ())),
-        logprobs=tuple(line.get("logprobs", ())),
-        **line["usage"],
-    )

@@ -18,7 +18,6 @@ replies these are: requests then get the keys that they had when they were recor
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import heapq
 import json
 import os
@@ -31,10 +30,11 @@ from typing import Any
 
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import PermanentFault, RecipeError, TemporaryFault
-from curate.models.model import ModelSpec
+from curate.models.model import ModelInfo, ModelSpec
 from curate.row import seed_of
 
 OPTIONS = ("log", "shuffle")
+FORMS = ("ask", "embed", "likelihood", "reward")
 FAULTS = ("rate_limit", "server", "timeout", "malformed", "permanent")
 _LINE = (
     "when",
@@ -110,12 +110,10 @@ class ScriptedLine:
 class Scripted:
     """A model that answers from a file; it sends nothing and costs what its mapping says."""
 
-    def __init__(self, spec: ModelSpec, lines: list[ScriptedLine], folder: Path) -> None:
-        self.identity, self.price, self.defaults = spec.identity, spec.price, spec.defaults
-        self.max_concurrency = spec.max_concurrency or 64
-        self.requests_per_minute = spec.requests_per_minute
-        self.tokens_per_minute = spec.tokens_per_minute
-        self.retry_delay = 0.001
+    def __init__(
+        self, info: ModelInfo, lines: list[ScriptedLine], spec: ModelSpec, folder: Path
+    ) -> None:
+        self.info = info
         # Not the whole path: the text of a failed row must not depend on where the file lies.
         self._file, self._lines = Path(spec.name).name, _Index(lines)
         self._tries: Counter[tuple[int, str]] = Counter()
@@ -130,7 +128,13 @@ class Scripted:
         if self._log is not None:
             # One short write with O_APPEND is never interleaved with another process's.
             os.write(self._log, f"{key}\n".encode())
-        line = self._line(request, key, attempt)
+        traits = _traits(request, key)
+        usable = (
+            line
+            for line in self._lines.candidates(traits)
+            if line.answers or self._still_faulty(line, key)
+        )
+        line = next((one for one in usable if one.matches(traits, request, attempt)), None)
         delay = line.delay if line else 0.0
         if self._shuffle is not None:
             order = random.Random(seed_of(self._shuffle, key, self._tries[0, key]))
@@ -139,14 +143,17 @@ class Scripted:
         if delay:
             await asyncio.sleep(delay)
         if line is None:
-            head = " ".join(_traits(request, key)["text"].split())[:80]
+            head = " ".join(traits["text"].split())[:80]
             raise PermanentFault(
                 f"no line of {self._file} matches the prompt '{head}'; add one, or a last line "
                 'with "when": {}'
             )
         if self._still_faulty(line, key):
             self._tries[line.number, key] += 1
-            raise _fault(line, self._file)
+            said = line.message or f"{line.fault} (scripted by {self._file}:{line.number})"
+            if line.fault == "permanent":
+                raise PermanentFault(said)
+            raise TemporaryFault(said, cause=line.fault or "", retry_after=line.retry_after)
         return line.reply(request)
 
     async def close(self) -> None:
@@ -154,13 +161,6 @@ class Scripted:
         if self._log is not None:
             os.close(self._log)
             self._log = None
-
-    def _line(self, request: Request, key: str, attempt: int) -> ScriptedLine | None:
-        for line in self._lines.candidates(traits := _traits(request, key)):
-            usable = line.answers or self._still_faulty(line, key)
-            if usable and line.matches(traits, request, attempt):
-                return line
-        return None
 
     def _still_faulty(self, line: ScriptedLine, key: str) -> bool:
         if line.fault is None:
@@ -200,7 +200,11 @@ def _traits(request: Request, key: str) -> dict[str, str]:
     """Return what lines are compared with: the key, all text, and the exact forms."""
     traits = {"key": key, "text": ""}
     if isinstance(request, Ask | Reward):
-        turns = request.turns() if isinstance(request, Ask) else _turns(request)
+        turns = (
+            request.turns()
+            if isinstance(request, Ask)
+            else [{"role": m.role, "content": m.content} for m in request.messages]
+        )
         traits["messages"] = _canonical(turns)
         traits["text"] = "\n".join(turn["content"] for turn in turns)
     if isinstance(request, Ask | Likelihood) and request.prompt is not None:
@@ -213,19 +217,8 @@ def _traits(request: Request, key: str) -> dict[str, str]:
     return traits
 
 
-def _turns(request: Reward) -> list[dict[str, str]]:
-    return [{"role": m.role, "content": m.content} for m in request.messages]
-
-
 def _canonical(turns: list[dict[str, str]]) -> str:
     return json.dumps([[turn["role"], turn["content"]] for turn in turns])
-
-
-def _fault(line: ScriptedLine, file: str) -> Exception:
-    message = line.message or f"{line.fault} (scripted by {file}:{line.number})"
-    if line.fault == "permanent":
-        return PermanentFault(message)
-    return TemporaryFault(message, cause=line.fault or "error", retry_after=line.retry_after)
 
 
 def open_spec(spec: ModelSpec, folder: Path) -> Scripted:
@@ -240,32 +233,48 @@ def open_spec(spec: ModelSpec, folder: Path) -> Scripted:
             f"cannot read the scripted replies '{spec.name}' ({error.strerror}); write "
             "scripted:FILE with the name of a JSON Lines file"
         ) from None
+    lines = []
     texts = data.removeprefix(BOM).split(b"\n")
-    if head := _recorded(texts[0]):
-        spec, texts[0] = _as_recorded(spec, head), b""
-    lines = [
-        _parse(text, spec.name, number) for number, text in enumerate(texts, 1) if text.strip()
-    ]
-    return Scripted(spec, lines, folder)
+    head = _recorded(texts[0])
+    for number, text in enumerate(texts, 1):
+        if not text.strip() or (head is not None and number == 1):
+            continue
+        try:
+            lines.append(_checked(json.loads(text), number))
+        except RecursionError:
+            raise RecipeError("not JSON (nested too deeply)", file=spec.name, line=number) from None
+        except ValueError as error:
+            broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+            wrong = f"not JSON ({error})" if broken else str(error)
+            raise RecipeError(wrong, file=spec.name, line=number) from None
+    return Scripted(_info(spec, head), lines, spec, folder)
 
 
-def identity_of(spec: ModelSpec, folder: Path) -> str:
-    """Return the identity that the opened model will have: that of whose replies these are."""
-    return _opened(spec, folder).identity
-
-
-def defaults_of(spec: ModelSpec, folder: Path) -> Mapping[str, Any]:
-    """Return the sampling values that the opened model will fill in."""
-    return _opened(spec, folder).defaults
-
-
-def _opened(spec: ModelSpec, folder: Path) -> ModelSpec:
+def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
+    """Return what is known of the model: of a recording, whose replies these are."""
     try:
         with (folder / spec.name).open("rb") as file:
-            head = _recorded(file.readline().removeprefix(BOM))
+            return _info(spec, _recorded(file.readline().removeprefix(BOM)))
     except OSError:
-        return spec  # Whoever opens it will say so.
-    return _as_recorded(spec, head) if head else spec
+        return _info(spec, None)  # Whoever opens it will say so.
+
+
+def _info(spec: ModelSpec, head: Mapping[str, Any] | None) -> ModelInfo:
+    """Return what is known, with the recorded model's identity where the mapping gives none."""
+    defaults = {**(head["defaults"] if head else {}), **spec.defaults}
+    if "stop" in defaults:
+        defaults["stop"] = tuple(defaults["stop"])
+    own = spec.identity != f"scripted:{spec.name}"
+    return ModelInfo(
+        identity=spec.identity if own or not head else str(head["identity"]),
+        forms=FORMS,
+        defaults=defaults,
+        price=spec.price,
+        max_concurrency=spec.max_concurrency or 64,
+        retry_delay=0.001,
+        requests_per_minute=spec.requests_per_minute,
+        tokens_per_minute=spec.tokens_per_minute,
+    )
 
 
 def identity_line(identity: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,28 +292,8 @@ def _recorded(text: bytes) -> dict[str, Any] | None:
     return dict(head)
 
 
-def _as_recorded(spec: ModelSpec, head: Mapping[str, Any]) -> ModelSpec:
-    """Return `spec` with the recorded model's identity and sampling where it names none itself."""
-    defaults = {**head["defaults"], **spec.defaults}
-    if "stop" in defaults:
-        defaults["stop"] = tuple(defaults["stop"])
-    named = spec.identity != f"scripted:{spec.name}"
-    identity = spec.identity if named else str(head["identity"])
-    return dataclasses.replace(spec, identity=identity, defaults=defaults)
-
-
-def _parse(text: bytes, file: str, number: int) -> ScriptedLine:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"not JSON ({error})", file=file, line=number) from None
-    try:
-        return _checked(data, number)
-    except ValueError as error:
-        raise RecipeError(str(error), file=file, line=number) from None
-
-
 def _checked(data: Any, number: int) -> ScriptedLine:
+    """Return one line of the file, or raise `ValueError` with what is wrong with it."""
     _only(data, _LINE, "a line")
     when = _only(data.get("when"), _WHEN, "'when'")
     fault, reply = data.get("fault"), data.get("reply")
@@ -314,16 +303,30 @@ def _checked(data: Any, number: int) -> ScriptedLine:
         raise ValueError("the line answers nothing; give it 'reply', 'values' or 'fault'")
     if not (reply is None or isinstance(reply, str) or _are_texts(reply)):
         raise ValueError(f"'reply' is {str(reply)[:60]!r}; it must be a text or a list of texts")
+    contains = when.get("contains") or []
+    contains = [contains] if isinstance(contains, str) else contains
+    if not _are_texts(contains):
+        raise ValueError("'contains' must be a text or a list of texts")
     usage = _only(data.get("usage") or {}, ("input_tokens", "output_tokens"), "'usage'")
     _typed(data, ("sample", "attempt", "times"), (int,), "a whole number or null")
     _typed(data, ("delay", "retry_after"), (int, float), "a number of seconds")
     _typed(data, ("values", "cut", "logprobs"), (list,), "a list")
     _typed(data, ("finish_reason", "message"), (str,), "a text")
     _typed(usage, tuple(usage), (int,), "a whole number")
+    exact: list[tuple[str, str]] = [
+        (name, str(when[name])) for name in ("prompt", "key") if name in when
+    ]
+    if "messages" in when:
+        try:
+            exact.insert(0, ("messages", _canonical(when["messages"])))
+        except (TypeError, KeyError):
+            raise ValueError(
+                "'messages' must be a list of mappings with role and content"
+            ) from None
     return ScriptedLine(
         number=number,
-        contains=_contains(when.get("contains")),
-        exact=_exact(when),
+        contains=tuple(contains),
+        exact=tuple(exact),
         sample=data.get("sample"),
         attempt=data.get("attempt"),
         replies=tuple(reply) if isinstance(reply, list) else reply,
@@ -341,6 +344,7 @@ def _checked(data: Any, number: int) -> ScriptedLine:
 
 
 def _only(value: Any, allowed: tuple[str, ...], what: str) -> dict[str, Any]:
+    """Return a mapping, once it is seen to be one with no other keys than those allowed."""
     if not isinstance(value, dict):
         raise ValueError(f"{what} is {type(value).__name__}; it must be a mapping")
     for name in value:
@@ -358,25 +362,5 @@ def _typed(
             raise ValueError(f"'{name}' is {value!r}; it must be {what}")
 
 
-def _contains(value: Any) -> tuple[str, ...]:
-    texts = [value] if isinstance(value, str) else value or []
-    if not _are_texts(texts):
-        raise ValueError("'contains' must be a text or a list of texts")
-    return tuple(texts)
-
-
 def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
-def _exact(when: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    found: list[tuple[str, str]] = []
-    if "messages" in when:
-        try:
-            found.append(("messages", _canonical(when["messages"])))
-        except (TypeError, KeyError):
-            raise ValueError(
-                "'messages' must be a list of mappings with role and content"
-            ) from None
-    found.extend((name, str(when[name])) for name in ("prompt", "key") if name in when)
-    return tuple(found)

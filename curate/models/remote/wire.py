@@ -81,8 +81,19 @@ def reply_of(request: Request, data: Any) -> Reply:
         raise error_inside(data["error"])
     try:
         if isinstance(request, Embed):
-            return _vectors(request, data)
-        choice = _first_choice(data)
+            rows = sorted(data["data"], key=lambda one: one["index"])
+            if len(rows) != len(request.texts):
+                raise malformed(f"{len(rows)} vectors for {len(request.texts)} texts")
+            # What is no number in a vector comes as null: JSON has no NaN.
+            vectors = tuple(
+                [math.nan if value is None else float(value) for value in row["embedding"]]
+                for row in rows
+            )
+            return Reply(values=vectors, **_usage(data))
+        choices = data.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            raise malformed("a reply with no choices in it")
+        choice = choices[0]
         if isinstance(request, Likelihood):
             return _likelihood(request, choice, data)
         return _text(choice, data)
@@ -103,13 +114,6 @@ def error_inside(error: Mapping[str, Any]) -> ModelError:
         content = json.dumps({"error": dict(error)}).encode()
         return fault_of(StatusError(int(code), {}, content), "the server behind the gateway")
     return malformed(f"an error: {str(error.get('message'))[:200]}")
-
-
-def _first_choice(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    choices = data.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise malformed("a reply with no choices in it")
-    return choices[0]
 
 
 def _text(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
@@ -180,17 +184,6 @@ def _logprobs(found: Any) -> tuple[Any, ...]:
         {"token": token, "logprob": value, "top": dict(top or {})}
         for token, value, top in zip(tokens, values, tops, strict=True)
     )
-
-
-def _vectors(request: Embed, data: Mapping[str, Any]) -> Reply:
-    rows = sorted(data["data"], key=lambda one: one["index"])
-    if len(rows) != len(request.texts):
-        raise malformed(f"{len(rows)} vectors for {len(request.texts)} texts")
-    # What is no number in a vector comes as null: JSON has no NaN.
-    vectors = tuple(
-        [math.nan if value is None else float(value) for value in row["embedding"]] for row in rows
-    )
-    return Reply(values=vectors, **_usage(data))
 
 
 def _likelihood(request: Likelihood, choice: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:

@@ -6,6 +6,7 @@ is settled in the transaction that removes it: what is removed already belongs t
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,6 +34,8 @@ LOST = "lost"
 # What the provider says of a job when those that it has fill the account's allowance already.
 TOO_MUCH = ("token_limit_exceeded", "rate_limit_exceeded")
 # Faults of a line that are not billed: the server refused it, or did not come to it.
+# What a line is called, by which its answer names it: a key and an attempt.
+_LINE_NAME = re.compile(r"([0-9a-f]{32})-\d+")
 UNBILLED = ("rate_limit", "server", "expired", "refused")
 
 
@@ -110,8 +113,13 @@ class BatchCollector:
             settled_lines = self._keep(connection, spending, taken, outcomes)
             for line in taken:
                 if isinstance(fault := outcomes[line.name], ModelError):
-                    bill = line.bound if may_be_billed(fault) else 0
-                    last = is_last(fault, inflights.get(line.key))
+                    lost = isinstance(fault, TemporaryFault) and fault.cause not in UNBILLED
+                    bill = line.bound if lost else 0
+                    inflight = inflights.get(line.key)
+                    limited = isinstance(fault, TemporaryFault) and fault.cause == "rate_limit"
+                    most = LIMITED_TRIES if limited else MOST_TRIES
+                    tried = inflight is not None and inflight.tries >= most
+                    last = tried or not isinstance(fault, TemporaryFault)
                     spending.settle(connection, line.bound, bill)
                     settled_lines.append(LineOutcome(line, fault, bill, last))
             failed = sum(one.last for one in settled_lines if isinstance(one.outcome, ModelError))
@@ -121,7 +129,15 @@ class BatchCollector:
 
         settled_lines = await self._store.commit(settle)
         for one in settled_lines:
-            self._count(one)
+            outcome, counts = one.outcome, self._counts
+            counts.cost_usd += one.bill / PICO
+            if isinstance(outcome, ModelError):
+                cause = outcome.cause if isinstance(outcome, TemporaryFault) else "permanent"
+                counts.causes[cause] = counts.causes.get(cause, 0) + 1
+                counts.failed += one.last
+            else:
+                counts.input_tokens += outcome.reply.input_tokens
+                counts.output_tokens += outcome.reply.output_tokens
         return settled_lines
 
     def _keep(
@@ -137,28 +153,17 @@ class BatchCollector:
             reply = outcomes[line.name]
             if isinstance(reply, Reply):
                 bounds.append((line, reply))
-                identity = self._model.identity
+                identity = self._model.info.identity
                 paid.append(Paid(line.key, line.attempt, reply, line.request, identity))
         if not paid:
             return []
-        price = self._model.price
+        price = self._model.info.price
         bills = spending.settle_replies(connection, [(n.bound, r, price) for n, r in bounds])
         stored = keep.save(self._store, connection, paid)
         return [
             LineOutcome(line, kept, bill, True)
             for (line, _), kept, bill in zip(bounds, stored, bills, strict=True)
         ]
-
-    def _count(self, settled_line: LineOutcome) -> None:
-        outcome, counts = settled_line.outcome, self._counts
-        counts.cost_usd += settled_line.bill / PICO
-        if isinstance(outcome, ModelError):
-            cause = outcome.cause if isinstance(outcome, TemporaryFault) else "permanent"
-            counts.causes[cause] = counts.causes.get(cause, 0) + 1
-            counts.failed += settled_line.last
-        else:
-            counts.input_tokens += outcome.reply.input_tokens
-            counts.output_tokens += outcome.reply.output_tokens
 
     def overshoot(self, settled_lines: Sequence[LineOutcome]) -> CeilingReached | None:
         """Return the error that ends a run whose provider billed more than was reserved."""
@@ -197,21 +202,7 @@ def too_much(remote: Remote) -> bool:
     return any(one.code in TOO_MUCH for one in remote.refused)
 
 
-def may_be_billed(fault: ModelError) -> bool:
-    """Tell whether the provider may bill a line that brought this fault."""
-    return isinstance(fault, TemporaryFault) and fault.cause not in UNBILLED
-
-
-def is_last(fault: ModelError, inflight: InFlight | None) -> bool:
-    """Tell whether a line that brought this fault is not asked again."""
-    if not isinstance(fault, TemporaryFault):
-        return True
-    most = LIMITED_TRIES if fault.cause == "rate_limit" else MOST_TRIES
-    return inflight is not None and inflight.tries >= most
-
-
 def key_in(name: str) -> str:
     """Return the key in a line's name, or nothing where it is none of ours."""
-    key, _, attempt = name.partition("-")
-    ours = len(key) == 32 and all(c in "0123456789abcdef" for c in key) and attempt.isdecimal()
-    return key if ours else ""
+    found = _LINE_NAME.fullmatch(name)
+    return found[1] if found else ""

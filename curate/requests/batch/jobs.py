@@ -66,29 +66,20 @@ class BatchLine(NamedTuple):
     @property
     def request(self) -> Request:
         """The request itself."""
-        return request_of(json.loads(zlib.decompress(self.content)))
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in json.loads(zlib.decompress(self.content)).items()
+        }
+        form: type[Request] = _FORMS[fields.pop("form")]
+        if "messages" in fields:
+            fields["messages"] = tuple(Message(*turn) for turn in fields["messages"])
+        return form(**fields)
 
 
 def packed(request: Request) -> bytes:
     """Return `request` as a line keeps it."""
     text = json.dumps(request.content(), ensure_ascii=True, separators=(",", ":"))
     return zlib.compress(text.encode(), 1)
-
-
-def request_of(content: dict[str, Any]) -> Request:
-    """Return the request with this content; JSON makes lists of its tuples."""
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
-    }
-    form: type[Request] = _FORMS[fields.pop("form")]
-    if "messages" in fields:
-        fields["messages"] = tuple(Message(*turn) for turn in fields["messages"])
-    return form(**fields)
-
-
-def new_name() -> str:
-    """Return a name that no other job has, in any store."""
-    return f"curate-{secrets.token_hex(12)}"
 
 
 class JobStatus(NamedTuple):
@@ -123,12 +114,12 @@ class BatchJobs:
             "(SELECT COUNT(*) FROM batch_lines WHERE job = name) "
             "FROM batch_jobs AS jobs LEFT JOIN batch_history ON job = name"
         )
-        found = [
-            JobStatus(
-                name, model, _state(file, sent, remote), remote, made, None, all_ or left, left
-            )
-            for name, model, file, sent, remote, made, all_, left in self._store.read(sql)
-        ]
+        found = []
+        for name, model, file, sent, remote, made, requests, left in self._store.read(sql):
+            state = "written down" if file is None else "uploaded"
+            state = "being made" if sent is not None else state
+            state = "at the provider" if remote is not None else state
+            found.append(JobStatus(name, model, state, remote, made, None, requests or left, left))
         sql = (
             "SELECT job, model, 'settled', remote, made_at, ended_at, requests, 0 "
             "FROM batch_history WHERE ended_at IS NOT NULL"
@@ -177,23 +168,15 @@ class BatchJobs:
         await self._store.commit(lambda connection: connection.execute(sql, values).rowcount)
 
 
-def _state(file: str | None, sent_at: float | None, remote: str | None) -> str:
-    """Return how far an open job is known to have come."""
-    if remote is not None:
-        return "at the provider"
-    if sent_at is not None:
-        return "being made"
-    return "written down" if file is None else "uploaded"
-
-
 def warn_of_others(store: Store, models: Mapping[str, Model]) -> None:
     """Say so where requests are at the provider in batch jobs that no model here will collect."""
     sql = (
         "SELECT model, COUNT(*) FROM batch_jobs JOIN batch_lines ON job = name "
         "GROUP BY model ORDER BY model"
     )
-    batched = {m.identity for m in models.values() if getattr(m, "batch", None) is not None}
-    names = {m.identity: name for name, m in models.items() if m.identity not in batched}
+    infos = {name: model.info for name, model in models.items()}
+    batched = {one.identity for one in infos.values() if one.discount is not None}
+    names = {one.identity: name for name, one in infos.items() if one.identity not in batched}
     for identity, count in store.read(sql):
         if identity in names:
             _log.warning(
@@ -220,7 +203,7 @@ def add(
     connection: sqlite3.Connection, model: str, run: str, path: str, lines: Sequence[BatchLine]
 ) -> str:
     """Write a new job down and return its name."""
-    name = new_name()
+    name = f"curate-{secrets.token_hex(12)}"
     sql = "INSERT INTO batch_jobs (name, model, run, path, made_at) VALUES (?, ?, ?, ?, ?)"
     now = time.time()
     connection.execute(sql, (name, model, run, path, now))

@@ -22,8 +22,7 @@ from curate.store.budget import Budget
 from curate.store.store import Store
 
 if TYPE_CHECKING:
-    from curate.models.model import Model
-    from curate.models.providers.openai_batch import OpenAIBatch
+    from curate.models.model import BatchModel
     from curate.requests.inflight import InFlight, RequestCounts
 
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 1.0, 60.0, 1.5
@@ -47,11 +46,11 @@ class RequestOwner(Protocol):
         ...
 
     def resolved(self, inflight: InFlight, reply: Reply, attempt: int) -> None:
-        """Tell those who wait for a flight its reply."""
+        """Tell those who wait for a request its reply."""
         ...
 
     def gave_up(self, inflight: InFlight, error: Exception) -> None:
-        """Tell those who wait for a flight that it failed."""
+        """Tell those who wait for a request that it failed."""
         ...
 
     def stop(self, reason: BaseException) -> None:
@@ -60,11 +59,11 @@ class RequestOwner(Protocol):
 
 
 class BatchPoller:
-    """The jobs of one model that this process follows; `flights` are those of each, by key."""
+    """The jobs of one model that this process follows; `inflights` holds the requests of each."""
 
     def __init__(
         self,
-        model: Model,
+        model: BatchModel,
         owner: RequestOwner,
         store: Store,
         spending: Budget,
@@ -72,7 +71,7 @@ class BatchPoller:
         over: Over,
     ) -> None:
         """Follow nothing yet; `over` is given each job that has ended, and what it left to ask."""
-        self._server: OpenAIBatch = model.batch  # type: ignore[attr-defined]
+        self._server = model.batch
         self._owner, self._counts, self._over = owner, counts, over
         self._jobs = BatchJobs(store)
         self._submitting = BatchSubmitter(store, self._jobs, self._server)
@@ -83,7 +82,7 @@ class BatchPoller:
         self._refusals = 0
 
     def join(self, name: str, inflights: dict[str, InFlight], *, fresh: bool) -> None:
-        """Follow a job for the sake of `flights`; `fresh` where it was written down just now."""
+        """Follow a job for the sake of `inflights`; `fresh` where it was written down just now."""
         if name in self.inflights:
             self.inflights[name].update(inflights)
             return
@@ -116,7 +115,17 @@ class BatchPoller:
                     pause = REFUSED_SECONDS * 2 ** (self._refusals - 1)
                     await self._idle(min(pause, LONGEST_REFUSED_SECONDS))
         except asyncio.CancelledError:
-            self._say_where(name)
+            if (job := self._jobs.read(name)) is not None:
+                at, count = self._server.base_url, self._jobs.count(name)
+                if job.remote is None:
+                    _log.warning(
+                        "a batch job of %d requests waits to be submitted to %s", count, at
+                    )
+                else:
+                    _log.warning(
+                        "batch job %s (%d requests) goes on at %s; the same command collects it",
+                        job.remote, count, at,
+                    )  # fmt: skip
             raise
         finally:
             del self.inflights[name]
@@ -158,7 +167,7 @@ class BatchPoller:
         return remote
 
     async def _collected(self, job: BatchJob, remote: Remote) -> list[InFlight]:
-        """Settle every line of a job; return the flights that another job has to take."""
+        """Settle every line of a job; return the requests that another job has to take."""
         inflights, failed = self.inflights[job.name], 0
         again: list[InFlight] = []
         while True:
@@ -189,7 +198,7 @@ class BatchPoller:
     def _resolve(
         self, settled_lines: Sequence[LineOutcome], inflights: dict[str, InFlight]
     ) -> list[InFlight]:
-        """Tell those who wait what lines came to; return the flights that are to be sent again."""
+        """Tell those who wait what lines came to; return the requests that are to be sent again."""
         again: list[InFlight] = []
         for one in settled_lines:
             inflight = inflights.pop(one.line.key, None)
@@ -233,16 +242,3 @@ class BatchPoller:
             "the provider, and the same command, with the same key, looks for it again"
             + (advice if isinstance(fault, Missing) else "")
         )
-
-    def _say_where(self, name: str) -> None:
-        job = self._jobs.read(name)
-        if job is None:
-            return
-        count, where = self._jobs.count(name), self._server.base_url
-        if job.remote is None:
-            _log.warning("a batch job of %d requests waits to be submitted to %s", count, where)
-        else:
-            _log.warning(
-                "batch job %s (%d requests) goes on at %s; the same command collects it",
-                job.remote, count, where,
-            )  # fmt: skip

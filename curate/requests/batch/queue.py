@@ -1,6 +1,6 @@
 """Batch jobs: the requests of a wave go to the provider together, cheaper and some hours later.
 
-One lane for each model that a recipe marks `batch: true`. Flights gather until nothing more can
+One queue for each model that a recipe marks `batch: true`. Requests gather until nothing more can
 come before a reply; they are reserved and written down as a job in one transaction (jobs.py), and
 only then is its file uploaded and the job made. After a crash the same requests meet their job
 again: one whose answer nobody noted is looked for at the provider by its name before it is made
@@ -26,8 +26,7 @@ from curate.store.budget import Budget, BudgetRefusal
 from curate.store.store import Store, StoredReply
 
 if TYPE_CHECKING:
-    from curate.models.model import Model
-    from curate.models.providers.openai_batch import OpenAIBatch
+    from curate.models.model import BatchModel
     from curate.requests.inflight import InFlight, RequestCounts
 
 # How long nothing more must come before a job is cut: parts of a run arrive one by one.
@@ -35,7 +34,7 @@ GATHER_SECONDS = 2.0
 
 
 class Ready(NamedTuple):
-    """A flight with what its line in a job's file will take up."""
+    """A request with what its line in a job's file will take up."""
 
     inflight: InFlight
     path: str
@@ -45,7 +44,7 @@ class Ready(NamedTuple):
 
 
 class _Opened(NamedTuple):
-    """What became of flights that were to be a job: the rest of them is in the job `name`."""
+    """What became of requests that were to be a job: the rest of them is in the job `name`."""
 
     stored: dict[str, StoredReply]
     elsewhere: dict[str, str]
@@ -58,7 +57,7 @@ class BatchQueue:
 
     def __init__(
         self,
-        model: Model,
+        model: BatchModel,
         owner: RequestOwner,
         store: Store,
         spending: Budget,
@@ -66,21 +65,21 @@ class BatchQueue:
     ) -> None:
         """Send nothing yet."""
         self._model, self._owner = model, owner
-        self._server: OpenAIBatch = model.batch  # type: ignore[attr-defined]
+        self._server = model.batch
         self._store, self._spending, self._counts = store, spending, counts
-        self._following = BatchPoller(model, owner, store, spending, counts, self._over)
+        self._poller = BatchPoller(model, owner, store, spending, counts, self._over)
         self._waiting: list[InFlight] = []
         self._making: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._gathered = 0
         # Whether what waits must wait until a job has ended: for money, or for room.
         self._held = False
-        self._most = min(model.max_concurrency, MOST_REQUESTS)
+        self._most = min(model.info.max_concurrency, MOST_REQUESTS)
 
     # -- gathering --------------------------------------------------------------------------------
 
     def submit(self, inflight: InFlight) -> None:
-        """Take a flight; it leaves with the next job."""
+        """Take a request; it leaves with the next job."""
         self._waiting.append(inflight)
         if len(self._waiting) >= self._most and not self._held:
             self._cut()
@@ -98,13 +97,13 @@ class BatchQueue:
     def shut(self) -> None:
         """Make no more jobs, and leave those that there are to the provider."""
         self._halt_timer()
-        self._following.shut()
+        self._poller.shut()
 
     def abandon(self) -> None:
         """Wait for the server no longer, whatever it is doing."""
         for task in list(self._making):
             task.cancel()
-        self._following.abandon()
+        self._poller.abandon()
 
     def _halt_timer(self) -> None:
         if self._timer is not None:
@@ -123,6 +122,7 @@ class BatchQueue:
     # -- making jobs ------------------------------------------------------------------------------
 
     async def _make(self, inflights: Sequence[InFlight]) -> None:
+        """Make jobs of requests, and follow the jobs that they are in."""
         # Tens of thousands of prompts become JSON here: not in the event loop.
         ready, wrong = await asyncio.to_thread(self._prepared, inflights)
         if wrong:
@@ -136,11 +136,13 @@ class BatchQueue:
         refusal: BudgetRefusal | None = None
         for part in cut(ready, self._most, MOST_BYTES):
             opened = await self._store.commit(functools.partial(self._open, part))
-            self._opened(part, opened)
-            refused += [one.inflight for one in part if one.inflight.key in opened.refused]
+            refused += self._follow(part, opened)
             refusal = refusal or next(iter(opened.refused.values()), None)
         if refusal is not None:
-            self._hold(refused, refusal)
+            self._waiting = [*refused, *self._waiting]
+            self._held = bool(self._poller.inflights)
+            if not self._held:
+                self._owner.stop(refusal.error)
 
     def _prepared(
         self, inflights: Sequence[InFlight]
@@ -163,7 +165,7 @@ class BatchQueue:
         """Write a job down, inside a transaction, of what is neither stored nor in another job."""
         inflights = {one.inflight.key: one.inflight for one in part}
         wanted = {
-            key: keep.Wanted(f.request, self._model.identity, f.attempt)
+            key: keep.Wanted(f.request, self._model.info.identity, f.attempt)
             for key, f in inflights.items()
         }
         stored = keep.find(self._store, wanted, connection)
@@ -187,33 +189,30 @@ class BatchQueue:
             )
         name, run = None, self._spending.run_id
         if granted:
-            name = jobs.add(connection, self._model.identity, run, absent[0].path, granted)
+            name = jobs.add(connection, self._model.info.identity, run, absent[0].path, granted)
         return _Opened(stored, elsewhere, name, refused)
 
-    def _opened(self, part: Sequence[Ready], opened: _Opened) -> None:
-        """Follow the jobs that flights are in now; tell those whose reply was there already."""
+    def _follow(self, part: Sequence[Ready], opened: _Opened) -> list[InFlight]:
+        """Follow the jobs that requests are in now; return those that a ceiling bars."""
+        refused: list[InFlight] = []
         joined: dict[str, dict[str, InFlight]] = {}
         for inflight in (one.inflight for one in part):
-            if stored := opened.stored.get(inflight.key):
+            key = inflight.key
+            if stored := opened.stored.get(key):
                 self._counts.replayed += 1
                 self._owner.resolved(inflight, stored.reply, stored.attempt)
-            elif name := opened.elsewhere.get(inflight.key):
-                joined.setdefault(name, {})[inflight.key] = inflight
-            elif inflight.key not in opened.refused and opened.name is not None:
-                joined.setdefault(opened.name, {})[inflight.key] = inflight
-                self._counts.sent += 1
-                self._counts.retried += inflight.tries > 0
-        for name, inflights in joined.items():
-            for inflight in inflights.values():
+            elif key in opened.refused:
+                refused.append(inflight)
+            else:
+                if key not in opened.elsewhere:
+                    self._counts.sent += 1
+                    self._counts.retried += inflight.tries > 0
                 inflight.tries += 1
-            self._following.join(name, inflights, fresh=name == opened.name)
-
-    def _hold(self, inflights: list[InFlight], refusal: BudgetRefusal) -> None:
-        """Stop at a ceiling, unless a job under way may still settle for less."""
-        self._waiting = [*inflights, *self._waiting]
-        self._held = bool(self._following.inflights)
-        if not self._held:
-            self._owner.stop(refusal.error)
+                name = opened.elsewhere.get(key) or opened.name or ""
+                joined.setdefault(name, {})[key] = inflight
+        for name, inflights in joined.items():
+            self._poller.join(name, inflights, fresh=name == opened.name)
+        return refused
 
     # -- the end of jobs --------------------------------------------------------------------------
 
@@ -223,7 +222,7 @@ class BatchQueue:
         if remote is not None and too_much(remote):
             self._most = max(1, min(self._most, len(again)) // 2)
         # There is room again when one of the others has ended.
-        self._held = failed and bool(self._following.inflights)
+        self._held = failed and bool(self._poller.inflights)
         for inflight in again:
             self.submit(inflight)
 

@@ -84,9 +84,16 @@ class BatchSubmitter:
 
     async def _try(self, job: BatchJob, sure: bool) -> Remote:
         """Take a job from where it stands to the provider; `sure` where no trace of it is there."""
-        if job.sent_at is not None and (remote := await self._listed(job, job.sent_at)):
-            await self._jobs.note(job.name, remote=remote.id)
-            return remote
+        if job.sent_at is not None:
+            # It may have been made: look for it as long as it may still turn up in the list.
+            deadline, last = min(job.sent_at, time.time()) + LISTED_SECONDS, False
+            while not last:
+                last = time.time() >= deadline
+                if listed := await self._server.find(job.name, job.made_at):
+                    await self._jobs.note(job.name, remote=listed.id)
+                    return listed
+                if not last:
+                    await asyncio.sleep(LOOK_SECONDS)
         file = job.file
         if file is None:
             file = None if sure else await self._server.find_file(_file_name(job), job.made_at)
@@ -101,17 +108,6 @@ class BatchSubmitter:
             raise
         await self._jobs.note(job.name, remote=remote.id)
         return remote
-
-    async def _listed(self, job: BatchJob, sent_at: float) -> Remote | None:
-        """Look for a job that may have been made, for as long as it may still turn up."""
-        now = time.time()
-        deadline = min(sent_at, now) + LISTED_SECONDS
-        while True:
-            last = time.time() >= deadline
-            remote = await self._server.find(job.name, job.made_at)
-            if remote is not None or last:
-                return remote
-            await asyncio.sleep(LOOK_SECONDS)
 
     async def _uploaded(self, job: BatchJob) -> str:
         folder = self._store.folder / "batches"

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 class Near(Deduplicate):
     r"""Drop every row whose text is too similar to that of a row that is kept.
 
-    Similarity is Jaccard's over the sets of `shingle` consecutive words (`\w+`, lower-cased); a
-    text with fewer words counts as one shingle, and a text without any takes no part. Rows are
+    Similarity is Jaccard's over the sets of `shingle` consecutive words: runs of `\w`, composed
+    (NFC) and lower-cased; each Han, Kana, Hangul, Thai, Lao, Khmer or Burmese character is a word.
+    A text with fewer words counts as one shingle, and a text without any takes no part. Rows are
     walked by `keep`: in source order, the longest text first, or by the score of the step `by`
     (highest first unless `lowest`); ties keep source order. A row is dropped if and only if a row
     kept before it reaches `similarity`; the verdict names the most similar of them, the first one
@@ -37,6 +38,7 @@ class Near(Deduplicate):
     shingle: int = 3
     similarity: float = rule(0.8)
 
+    version: ClassVar[int] = 2
     # Broder, "On the resemblance and containment of documents", 1997.
     source: ClassVar[str] = "https://doi.org/10.1109/SEQUEN.1997.666900"
     compared: ClassVar[tuple[str, str]] = ("shingles", "list<uint64>")

@@ -37,7 +37,9 @@ class Contamination(Filter):
     `field` names the column of their questions where it is not one of the usual. The score is the
     share of the item's words that the row's turns cover with n-grams of `n` words, for the item
     covered most; a hit names it. By default any hit drops (`max: 0`); `n: 8, max: 0.5` drops what
-    covers over half. An item shorter than `n` words hits where a whole turn equals it. Rephrased
+    covers over half. Words are those of `near`: each Chinese, Japanese, Korean,
+    Thai, Lao, Khmer or Burmese character is one. An item shorter than `n` words hits where a whole
+    turn equals it. Rephrased
     items share no n-grams: `mode: semantic` scores the cosine of the row's text `on` with the
     closest item, both as vectors of `encoder`, and drops from `similarity` on; `cut` in the detail
     says that of this row's text the encoder read only the beginning.
@@ -52,6 +54,7 @@ class Contamination(Filter):
     max: float | None = rule(0.0)
     similarity: float | None = rule(0.8)
 
+    version: ClassVar[int] = 2
     source: ClassVar[str] = "Brown et al. 2020 (GPT-3), arXiv 2005.14165, appendix C: 13-grams"
 
     def check(self) -> None:

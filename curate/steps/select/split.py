@@ -21,9 +21,9 @@ class Split(Whole):
     r"""Mark rows as `train` or `test`, near-duplicates and equal prompts on the same side.
 
     No row is dropped: the note `split` travels with each. Rows are linked when their instructions
-    hold the same words (lower-cased `\w+`), or when the sets of `shingle` words of their texts
-    `on` reach Jaccard's `similarity` (`null`: only equal instructions), also through other rows; a
-    Chinese or Japanese character is a word there.
+    hold the same words, or when the sets of `shingle` words of their texts `on` reach Jaccard's
+    `similarity` (`null`: only equal instructions), also through other rows. Words are those of
+    `near`.
     Whole groups, drawn from their first row's own seed, make up the test side: at most `share` of
     the rows (0.02), or `count`. The score is 1 for a test row.
     """
@@ -34,7 +34,7 @@ class Split(Whole):
     share: float | None = rule(0.02)
     count: int | None = rule(None)
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     source: ClassVar[str] = "Xu et al. 2024 (Magpie), arXiv 2406.08464: 2 % held out; groups ours"
 
     def check(self) -> None:
@@ -57,11 +57,10 @@ class Split(Whole):
     def sketch(self, row: Row) -> dict[str, Any]:
         """Hash one row."""
         from curate.kernels.sets.shingles import shingle_set
-        from curate.kernels.text.words import spaced
 
         return {
             "prompt": _prompt_key(row.instruction),
-            "shingles": shingle_set(spaced(row.text(self.on)), self.shingle),
+            "shingles": shingle_set(row.text(self.on), self.shingle),
             "draw": draw_of(row.id, self.title, row.run_seed),
         }
 
@@ -70,18 +69,15 @@ class Split(Whole):
         if not chunk.large:
             return None
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         from curate.kernels.sets.shingles_compiled import shingle_column
-        from curate.kernels.text.words import BETWEEN_SPACES, LONE
 
-        texts = pc.replace_substring_regex(chunk.texts(self.on), LONE, BETWEEN_SPACES)
         prompts = [_prompt_key(text) for text in chunk.texts("instruction").to_pylist()]
         ids = chunk.column("id").to_pylist()
         draws = [draw_of(row_id.hex(), self.title, chunk.run_seed) for row_id in ids]
         return {
             "prompt": pa.array(prompts, pa.uint64()),
-            "shingles": shingle_column(texts, self.shingle),
+            "shingles": shingle_column(chunk.texts(self.on), self.shingle),
             "draw": pa.array(draws, pa.float64()),
         }
 
@@ -111,8 +107,9 @@ class Split(Whole):
 def _prompt_key(text: str) -> int:
     """Return a hash of the words of an instruction (else of its signs), or 0 where it is blank."""
     from curate.kernels.sets.benchmarks import normal_words
+    from curate.kernels.text.words import composed
 
-    tokens = normal_words(text) or tuple(text.split())
+    tokens = normal_words(text) or tuple(composed(text).split())
     return seed_of(*tokens) if tokens else 0
 
 

@@ -296,7 +296,7 @@ def test_other_weights_have_another_identity(tmp_path: Path) -> None:
         (tmp_path / "model.safetensors").write_bytes(weights)
         digests.add(hf.digest_of_weights(tmp_path))
     assert len(digests) == 3
-    assert open_model(f"hf:{tmp_path}").identity.startswith(f"hf:{tmp_path.name} ")
+    assert open_model(f"hf:{tmp_path}").info.identity.startswith(f"hf:{tmp_path.name} ")
 
 
 @pytest.mark.parametrize("model", ["hf:org/name", "local"])
@@ -311,7 +311,7 @@ def test_another_machine_does_not_share_replies_unasked(
 
     def identity(gpu: bool, **options: Any) -> str:
         monkeypatch.setattr(hf, "has_gpu", lambda: gpu)
-        return open_model({"model": model, **options}).identity
+        return open_model({"model": model, **options}).info.identity
 
     assert identity(gpu=False).endswith(" dtype=float32 on cpu")
     assert identity(gpu=True).endswith(" dtype=bfloat16 on cuda")

@@ -88,6 +88,6 @@ def test_it_takes_no_name() -> None:
 
 @NEEDS_LOCAL
 def test_its_sampling_is_its_authors_and_the_recipe_wins() -> None:
-    assert open_model("local").defaults == local.DEFAULTS
-    assert open_model({"model": "local", "temperature": 0}).defaults["temperature"] == 0
-    assert "dtype=bfloat16" in open_model({"model": "local", "dtype": "bfloat16"}).identity
+    assert open_model("local").info.defaults == local.DEFAULTS
+    assert open_model({"model": "local", "temperature": 0}).info.defaults["temperature"] == 0
+    assert "dtype=bfloat16" in open_model({"model": "local", "dtype": "bfloat16"}).info.identity

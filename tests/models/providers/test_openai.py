@@ -10,6 +10,7 @@ import shutil
 import ssl
 import subprocess
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -389,7 +390,7 @@ def test_requests_in_flight_when_a_lack_comes_out_are_tried_again(tmp_path: Path
 
     with Server(handler) as server:
         model = open_model({"model": "openai:tiny", "base_url": server.url})
-        model.retry_delay = 0.001
+        model.info = replace(model.info, retry_delay=0.001)
         with driver(tmp_path, model) as opened:
             outcomes = opened.run([one(f"q{n}", max_tokens=8) for n in range(40)])
     assert [outcome.value for outcome in outcomes] == ["fine"] * 40
@@ -511,7 +512,7 @@ def test_a_planted_key_is_found_nowhere(
     with Server(handler) as server:
         spec = {"model": "openai:tiny", "base_url": server.url, "api_key_env": "TINY_KEY"}
         model = open_model(spec)
-        model.retry_delay = 0.001
+        model.info = replace(model.info, retry_delay=0.001)
         with driver(tmp_path, model) as opened:
             texts = ("200", "spelt", "400", "long", "html", "wrong")
             outcomes = opened.run([one(text) for text in texts])
@@ -528,11 +529,11 @@ def test_a_planted_key_is_found_nowhere(
 
 def test_prices_come_from_the_table_and_the_recipe_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    assert open_model("openai:gpt-4o-mini").price == Price(0.15, 0.6)
+    assert open_model("openai:gpt-4o-mini").info.price == Price(0.15, 0.6)
     own = {"model": "openai:gpt-4o-mini", "price": {"input": 1, "output": 2}}
-    assert open_model(own).price == Price(1.0, 2.0)
+    assert open_model(own).info.price == Price(1.0, 2.0)
     elsewhere = {"model": "openai:gpt-4o-mini", "base_url": "http://127.0.0.1:9/v1"}
-    assert open_model(elsewhere).price is None, "another server has its own prices"
+    assert open_model(elsewhere).info.price is None, "another server has its own prices"
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,10 @@ def test_a_recording_gives_every_form_of_reply_again(tmp_path: Path) -> None:
         answer(first, Ask.text("bad"), "b")
     asyncio.run(first.close())
     again = open_model("scripted:replies.jsonl", folder=tmp_path)
-    assert (again.identity, dict(again.defaults)) == (first.identity, {"temperature": 0.5})
+    assert (again.info.identity, dict(again.info.defaults)) == (
+        first.info.identity,
+        {"temperature": 0.5},
+    )
     assert answer(again, Ask.text("Hi")) == hello
     assert answer(again, Embed(texts=("vector",)), "v") == vector
     assert vector.cut == (0,)

@@ -27,8 +27,7 @@ from curate.errors import (
     StoppedShort,
     TemporaryFault,
 )
-from curate.models.model import Model, open_model, parse_spec
-from curate.models.prices import discount_of, price_of
+from curate.models.model import Model, info_of, open_model
 from curate.requests import driver as drive
 from curate.requests.batch import collect, jobs, submit
 from curate.requests.batch import poll as follow
@@ -577,7 +576,7 @@ def test_names_of_others_are_none_of_ours() -> None:
 def test_a_job_pays_half_where_somebody_says_so(server: BatchServer) -> None:
     def price(**options: Any) -> Any:
         spec = {"model": "openai:gpt-4o-mini", "batch": True, **options}
-        return price_of(parse_spec(spec)), discount_of(parse_spec(spec))
+        return info_of(spec).price, info_of(spec).discount
 
     found, discount = price()
     assert found == (0.075, 0.3) and discount.share == 0.5 and "platform.openai" in discount.source

@@ -1,0 +1,92 @@
+"""A store that an earlier commit wrote answers for it, is migrated, or is refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.ask import Embed, Reply, request_key
+from curate.errors import StoreError
+from curate.pipeline import Pipeline
+from curate.store.store import VERSION, Store
+from curate.store.vectors import MISSING, vector_keys
+
+# A run of commit 13f2c26: its recipe, input and store, and which rows came out where.
+OLD = Path(__file__).parents[1] / "data" / "stores" / "13f2c26"
+
+
+def test_a_judged_run_of_an_earlier_commit_replays_without_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("recipe.yaml", "rows.jsonl", "judge.md"):
+        shutil.copy(OLD / name, tmp_path)
+    # Whoever is asked refuses, so that a request would fail its row.
+    refusal = {"when": {}, "fault": "permanent", "times": None}
+    (tmp_path / "replies.jsonl").write_text(json.dumps(refusal))
+    shutil.copytree(OLD / "vectors", tmp_path / "store" / "vectors")
+    with sqlite3.connect(tmp_path / "store" / "store.db") as connection:
+        connection.executescript((OLD / "store.sql").read_text(encoding="utf-8"))
+    connection.close()
+    monkeypatch.chdir(tmp_path)
+    result = Pipeline.from_yaml("recipe.yaml").run(store="store", run="run")
+    # Three judgements, two vectors, two answers to each of the two rows that are left.
+    assert result.summary["requests"]["sent"] == 0
+    assert result.summary["requests"]["replayed"] >= 7
+    found = {
+        part: [row.id for row in getattr(result, part)] for part in ("kept", "used", "dropped")
+    }
+    assert found == json.loads((OLD / "outcome.json").read_text())
+
+
+def old_store(folder: Path) -> sqlite3.Connection:
+    """Return a store of the first format, in which a vector was JSON like every other reply."""
+    connection = sqlite3.connect(folder / "store.db")
+    connection.executescript(
+        """
+        CREATE TABLE replies (key BLOB NOT NULL, attempt INTEGER NOT NULL, reply TEXT NOT NULL,
+            stored_at INTEGER NOT NULL);
+        CREATE UNIQUE INDEX replies_by_key ON replies (key, attempt);
+        CREATE TABLE requests (key BLOB NOT NULL UNIQUE, model TEXT, content BLOB NOT NULL);
+        PRAGMA user_version = 1;
+        """
+    )
+    return connection
+
+
+def test_vectors_of_the_first_format_are_migrated(tmp_path: Path) -> None:
+    import zlib
+
+    request = Embed(texts=("one", "two"))
+    key = bytes.fromhex(request_key(request, "openai:small", ""))
+    with old_store(tmp_path) as connection:
+        reply = Reply(values=([1.0, 0.0], [0.0, 1.0])).to_json()
+        content = zlib.compress(json.dumps(request.content()).encode())
+        connection.execute("INSERT INTO replies VALUES (?, 0, ?, 1)", (key, reply))
+        connection.execute("INSERT INTO requests VALUES (?, 'openai:small', ?)", (key, content))
+    connection.close()
+    for _ in range(2):
+        with Store.open(tmp_path) as store:
+            places = store.vectors.find(vector_keys("openai:small", ("one", "two", "three")))
+            assert (places[:2] != MISSING).all()
+            assert places[2] == MISSING
+            assert np.array_equal(store.vectors.read(places[:2]), np.eye(2, dtype=np.float32))
+            assert store.read("PRAGMA user_version") == [(VERSION,)]
+
+
+def test_a_database_of_another_program_is_refused_by_name(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    connection.close()
+    with pytest.raises(StoreError, match=r"is a database of another program.*bookmarks") as error:
+        Store.open(tmp_path)
+    assert error.value.exit_code == 4
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        assert [name for (name,) in connection.execute("SELECT name FROM sqlite_master")] == [
+            "bookmarks"
+        ]
+    connection.close()

@@ -300,8 +300,9 @@ class _Run:
         self._tell(step.title, 0, 0)
         seed = self.recipe.seed
         if isinstance(step, Whole):
-            settings = self._settings()
-            others = sketches_against(step, settings, self.accounts.driver)
+            others = None
+            if step.compares_with():
+                others = sketches_against(step, self._settings(), self.accounts.driver)
             decide(step, states, others, self.accounts.store)
             return
         if isinstance(step, Gather):

@@ -86,8 +86,8 @@ class Neighbours(NamedTuple):
         return self
 
 
-class Pairs(NamedTuple):
-    """Pairs of vectors, and the cosine of each."""
+class ClosePairs(NamedTuple):
+    """ClosePairs of vectors, and the cosine of each."""
 
     left: np.ndarray
     right: np.ndarray
@@ -143,7 +143,7 @@ class AllPairs:
         *,
         among: bool = True,
         kept: bool = True,
-    ) -> Pairs | None:
+    ) -> ClosePairs | None:
         """Return the pairs of vectors (left) among themselves and with kept ones (right).
 
         Those among themselves have their left below their right where `asked` ascends.
@@ -157,7 +157,7 @@ class AllPairs:
                 for b in range(a, len(asked) if among else 0, block):
                     yield a, b, asked, ready
 
-        def close(task: tuple[int, int, np.ndarray, Any]) -> Pairs:
+        def close(task: tuple[int, int, np.ndarray, Any]) -> ClosePairs:
             a, b, others, theirs = task
             end = min(b + block, len(asked) if others is asked else self._kept_count)
             left, right = self._prefilter.reaching(ready[a : a + block], theirs[b:end], self._cut)
@@ -167,15 +167,15 @@ class AllPairs:
             left, right = asked[left + a], others[right + b]
             cosines = self._own.cosines(self.rows[left], self.rows[right])
             enough = cosines >= self._at_least
-            return Pairs(left[enough], right[enough], cosines[enough])
+            return ClosePairs(left[enough], right[enough], cosines[enough])
 
-        found, count = [Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0))], 0
+        found, count = [ClosePairs(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0))], 0
         for wave in in_waves(self._prefilter, close, tasks(), _WAVE):
             found += wave
             count += sum(len(pairs.left) for pairs in wave)
             if budget is not None and count * BYTES_PER_PAIR > budget:
                 return None
-        return Pairs(*map(np.concatenate, zip(*found, strict=True)))
+        return ClosePairs(*map(np.concatenate, zip(*found, strict=True)))
 
     def _prepare(self, vectors: np.ndarray) -> Any:
         return prepared(self._prefilter, self._own, self.rows[vectors])
@@ -186,7 +186,7 @@ def all_neighbours(source: PairSource, budget: int | None = None) -> Neighbours 
     return source.among(np.arange(len(source.rows)), budget)
 
 
-def neighbours_of(rows: np.ndarray, pairs: Pairs) -> Neighbours:
+def neighbours_of(rows: np.ndarray, pairs: ClosePairs) -> Neighbours:
     """Return pairs as the neighbours of both; ascending where the pairs are, left below right."""
     left, right, cosines = pairs
     sizes = np.bincount(left, minlength=len(rows)) + np.bincount(right, minlength=len(rows))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.close_pairs import BYTES_PER_PAIR, Neighbours, Pairs, neighbours_of
+from curate.kernels.vectors.close_pairs import BYTES_PER_PAIR, Neighbours, ClosePairs, neighbours_of
 from curate.kernels.vectors.prefilter import Prefilter, in_waves, prefilter_for, prepared
 from curate.kernels.vectors.spherical_kmeans import closest_centres, spherical_means
 from curate.kernels.vectors.unit_vectors import UnitVectors
@@ -114,7 +114,7 @@ class IVFIndex:
             return None
         left, right = (part.astype(np.int32) for part in np.divmod(keys, len(self.rows) or 1))
         cosines = self._own.cosines(self.rows[left], self.rows[right])
-        return neighbours_of(self.rows, Pairs(left, right, cosines))
+        return neighbours_of(self.rows, ClosePairs(left, right, cosines))
 
     def _tasks(
         self, asking: np.ndarray, members: np.ndarray

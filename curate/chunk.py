@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from curate.row import (
     FIELD_TYPES,
     KINDS,
+    MEDIA,
     RESPONSE_FIELD,
     WHOLE_FIELDS,
     Candidate,
@@ -46,6 +47,9 @@ TAIL: dict[str, pa.DataType] = {"extra": pa.string(), "parents": pa.list_(ID), "
 # The column that says where a row comes from with which a `Whole` compares its own.
 ORIGIN = "origin"
 SCORE = "score:"
+# What JSON text holds where there are media, and where there may be tool calls or media.
+_MEDIA_KEY = f'"(?:{"|".join(MEDIA)})"'
+_ATTACHED_KEY = f'{_MEDIA_KEY}|"(?:tool_calls|function_call|content)"'
 
 
 class Chunk:
@@ -90,6 +94,32 @@ class Chunk:
     def texts(self, on: On) -> pa.StringArray:
         """Return the text that `on` names for every row, equal to `Row.text(on)`."""
         return self.shared(("text", on), lambda: self._text_column(on))
+
+    def attached(self, on: On) -> dict[int, str]:
+        """Return `Row.attached(on)` of the rows that have tool calls or media, by their place."""
+        found: dict[int, str] = self.shared(("attached", on), lambda: self._attached(on))
+        return found
+
+    def _attached(self, on: On) -> dict[int, str]:
+        hits = np.asarray(
+            pc.fill_null(pc.match_substring_regex(self.column("extra"), _MEDIA_KEY), False)
+        ).copy()
+        for name, type_ in FIELD_TYPES.items():
+            if name not in self.table.column_names or type_ not in ("messages", "candidates"):
+                continue
+            lists = self.column(name)
+            owner = np.asarray(pc.list_parent_indices(lists))
+            if type_ == "candidates":
+                lists = lists.flatten().field("messages")
+                owner = owner[np.asarray(pc.list_parent_indices(lists))]
+            parts = lists.flatten().field("parts")
+            if parts.null_count < len(parts):
+                said = pc.fill_null(pc.match_substring_regex(parts, _ATTACHED_KEY), False)
+                hits[owner[np.asarray(said)]] = True
+        where = np.flatnonzero(hits)
+        rows = rows_of(self.table.take(pa.array(where)), self.run_seed)
+        found = ((place, row.attached(on)) for place, row in zip(where.tolist(), rows, strict=True))
+        return {place: text for place, text in found if text}
 
     def _text_column(self, on: On) -> pa.StringArray:
         """Compute one text column, kind by kind."""
@@ -147,7 +177,7 @@ def _turn(messages: pa.ListArray, role: str, *, last: bool) -> pa.StringArray:
     else:
         edge[1:] = owner[1:] != owner[:-1]
     hits, owner = hits[edge], owner[edge]
-    contents = flat.field("content").take(pa.array(hits))
+    contents = turn_texts(flat).take(pa.array(hits))
     if len(owner) == len(messages):
         return contents
     where = np.full(len(messages), -1, np.int64)
@@ -178,8 +208,25 @@ def _whole(chunk: Chunk, kind: str) -> pa.StringArray:
 
 def _joined(messages: pa.ListArray) -> pa.StringArray:
     return pc.fill_null(
-        pc.binary_join(same_lists(messages, messages.flatten().field("content")), "\n"), ""
+        pc.binary_join(same_lists(messages, turn_texts(messages.flatten())), "\n"), ""
     )
+
+
+def turn_texts(turns: pa.StructArray) -> pa.StringArray:
+    """Return `Message.text` of every turn: its content, or its tool calls where it has none."""
+    contents, parts = turns.field("content"), turns.field("parts")
+    if parts.null_count == len(parts):
+        return contents
+    calling = pc.fill_null(pc.match_substring_regex(parts, "tool_calls|function_call"), False)
+    where = np.flatnonzero(np.asarray(calling))
+    if not len(where):
+        return contents
+    called = turns.take(pa.array(where))
+    triples = (called.field(name).to_pylist() for name in ("role", "content", "parts"))
+    mask = np.zeros(len(turns), np.bool_)
+    mask[where] = True
+    texts = [Message(*triple).text for triple in zip(*triples, strict=True)]
+    return pc.replace_with_mask(contents, pa.array(mask), pa.array(texts, pa.string()))
 
 
 def same_lists(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:

@@ -44,8 +44,7 @@ from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
 from curate.models.model import RATES, check_specs
 from curate.read import Inputs
 from curate.recipe.check import check
-from curate.recipe.recipe import Recipe
-from curate.recipe.step_labels import DEFAULT_ENCODER
+from curate.recipe.recipe import DEFAULT_ENCODER, Recipe
 from curate.runs.folder import RunFolder
 from curate.runs.report import ENDINGS
 from curate.step import Filter, Gather, Grow, Step, Whole

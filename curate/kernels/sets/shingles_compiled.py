@@ -8,6 +8,7 @@ running Python's `re`, so that it cannot disagree with `kernels.shingles`.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from curate.kernels.sets.shingles import (
     SEED,
     SHINGLE_FACTOR,
     WORD_FACTOR,
+    salted,
 )
 from curate.kernels.text.counts_compiled import code_point, text_bytes, width_of
 from curate.kernels.text.words import ALONE, RUN, comparable
@@ -35,14 +37,25 @@ _SHORT, _LONG = 20, 4096
 _PART, _WHOLE = np.uint8(1), np.uint8(2)
 
 
-def shingle_column(texts: pa.StringArray, shingle: int) -> pa.ListArray:
-    """Return `shingle_set` of every text of a column without nulls, as lists of uint64."""
+def shingle_column(
+    texts: pa.StringArray, shingle: int, attached: Mapping[int, str] | None = None
+) -> pa.ListArray:
+    """Return `shingle_set` of every text of a column without nulls, `attached` by place.
+
+    The lists are of uint64.
+    """
     others = pc.invert(pc.string_is_ascii(texts))
     if pc.any(others).as_py():
         lowered = list(map(comparable, texts.filter(others).to_pylist()))
         texts = pc.replace_with_mask(texts, others, pa.array(lowered, pa.string()))
     data, offsets = text_bytes(texts)
     hashes, ends = _shingle_kernel(data, offsets, shingle, word_characters())
+    if attached:
+        own = np.split(hashes, ends[1:-1])
+        for place, text in attached.items():
+            own[place] = salted(own[place], text)
+        hashes = np.concatenate(own)
+        ends = np.cumsum([0, *map(len, own)])
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(hashes))
 
 

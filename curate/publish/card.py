@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from curate.publish.layout import Part
+from curate.publish.layout import SplitFiles
 from curate.publish.licences import Source, licence_of, warnings_of
 from curate.recipe import catalog
 from curate.row import printable
 from curate.runs.lookup import examples
-from curate.runs.public import public_recipe
+from curate.runs.report import public_recipe
 from curate.runs.rows import Rows
 
 LONGEST = 300
@@ -38,7 +38,7 @@ class Facts(NamedTuple):
     folder: Path
     summary: Mapping[str, Any]
     run: Mapping[str, Any]
-    parts: Sequence[Part]
+    parts: Sequence[SplitFiles]
     sources: Sequence[Source]
 
     @property

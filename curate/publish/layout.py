@@ -25,7 +25,7 @@ SIDES = ("train", "test")
 _TURNS = ("messages", "prompt", "completion", "chosen", "rejected")
 
 
-class Part(NamedTuple):
+class SplitFiles(NamedTuple):
     """One split of one configuration: its rows, columns and files below the dataset's folder."""
 
     config: str
@@ -35,7 +35,7 @@ class Part(NamedTuple):
     files: tuple[str, ...]
 
 
-def write_parts(kept: Rows, folder: Path, split: str | None, shape: str | None) -> list[Part]:
+def write_parts(kept: Rows, folder: Path, split: str | None, shape: str | None) -> list[SplitFiles]:
     """Write the kept rows of a run below `folder/data`; return what was written.
 
     Args:
@@ -77,7 +77,7 @@ def _sides(rows: Rows, split: str | None) -> list[tuple[str, Rows]]:
     return [(side, sides[side]) for side in SIDES if counts[side]]
 
 
-def _write(rows: Rows, folder: Path, config: str, side: str, shape: str) -> Part:
+def _write(rows: Rows, folder: Path, config: str, side: str, shape: str) -> SplitFiles:
     import pyarrow.parquet as pq
 
     from curate.write.parquet import write_parquet
@@ -92,7 +92,7 @@ def _write(rows: Rows, folder: Path, config: str, side: str, shape: str) -> Part
     schema = pq.read_schema(files[0])
     count = sum(pq.read_metadata(path).num_rows for path in files)
     names = tuple(path.relative_to(folder).as_posix() for path in files)
-    return Part(config, side, count, schema, names)
+    return SplitFiles(config, side, count, schema, names)
 
 
 def _records(rows: Rows, shape: str) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from curate.runs.public import public_name
+from curate.runs.report import public_name
 from curate.system.package_data import folder
 
 UNKNOWN = "unknown"

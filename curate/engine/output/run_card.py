@@ -16,8 +16,7 @@ from curate.engine.options import DEFAULT_STORE, RunOptions
 from curate.read import Inputs
 from curate.recipe.catalog import summary_of
 from curate.row import printable
-from curate.runs.public import public_name, public_recipe
-from curate.runs.report import render
+from curate.runs.report import public_name, public_recipe, render
 
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.close_pairs import BYTES_PER_PAIR, Neighbours, ClosePairs, neighbours_of
+from curate.kernels.vectors.close_pairs import BYTES_PER_PAIR, ClosePairs, Neighbours, neighbours_of
 from curate.kernels.vectors.prefilter import Prefilter, in_waves, prefilter_for, prepared
 from curate.kernels.vectors.spherical_kmeans import closest_centres, spherical_means
 from curate.kernels.vectors.unit_vectors import UnitVectors

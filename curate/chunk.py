@@ -101,25 +101,28 @@ class Chunk:
         return found
 
     def _attached(self, on: On) -> dict[int, str]:
-        hits = np.asarray(
-            pc.fill_null(pc.match_substring_regex(self.column("extra"), _MEDIA_KEY), False)
-        ).copy()
+        hits = np.zeros(len(self), np.bool_)
+        extra = self.column("extra")
+        if extra.null_count < len(extra):
+            found = pc.match_substring_regex(extra, _MEDIA_KEY)
+            hits |= np.asarray(pc.fill_null(found, False))
         for name, type_ in FIELD_TYPES.items():
             if name not in self.table.column_names or type_ not in ("messages", "candidates"):
                 continue
             lists = self.column(name)
-            owner = np.asarray(pc.list_parent_indices(lists))
+            turns = lists.flatten().field("messages") if type_ == "candidates" else lists
+            parts = turns.flatten().field("parts")
+            if parts.null_count == len(parts):
+                continue
+            owner = np.asarray(pc.list_parent_indices(turns))
             if type_ == "candidates":
-                lists = lists.flatten().field("messages")
-                owner = owner[np.asarray(pc.list_parent_indices(lists))]
-            parts = lists.flatten().field("parts")
-            if parts.null_count < len(parts):
-                said = pc.fill_null(pc.match_substring_regex(parts, _ATTACHED_KEY), False)
-                hits[owner[np.asarray(said)]] = True
+                owner = np.asarray(pc.list_parent_indices(lists))[owner]
+            found = pc.match_substring_regex(parts, _ATTACHED_KEY)
+            hits[owner[np.asarray(pc.fill_null(found, False))]] = True
         where = np.flatnonzero(hits)
         rows = rows_of(self.table.take(pa.array(where)), self.run_seed)
-        found = ((place, row.attached(on)) for place, row in zip(where.tolist(), rows, strict=True))
-        return {place: text for place, text in found if text}
+        texts = ((place, row.attached(on)) for place, row in zip(where.tolist(), rows, strict=True))
+        return {place: text for place, text in texts if text}
 
     def _text_column(self, on: On) -> pa.StringArray:
         """Compute one text column, kind by kind."""

@@ -156,7 +156,10 @@ class Step:
         return tuple(f.name for f in dataclasses.fields(self) if f.metadata.get("rule"))
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return name, version and every field that is not a rule: what the score depends on."""
+        """Return name, version and every field that is not a rule: what the score depends on.
+
+        A step that reads texts from files (prompts) adds these, or their hash.
+        """
         rules = self.rules()
         own = {
             f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in rules
@@ -367,7 +370,7 @@ class Grow(Step):
     keep_pool: bool = True
     target: int | None = rule(100)
     budget: int | None = rule(None)
-    patience: int = 3
+    patience: int = rule(3)
 
     shares_replies: ClassVar[bool] = False
 

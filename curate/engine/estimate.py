@@ -145,7 +145,7 @@ def asked_once(recipe: Recipe, store_folder: Path) -> Estimate:
         for step in recipe.steps:
             if isinstance(step, Filter) and (texts := step.compared_texts()):
                 asker.embed(getattr(step, "encoder", None), texts)
-            elif isinstance(step, Whole) and asks(step):
+            elif isinstance(step, Whole) and asks(step) and step.compares_with():
                 sketches_against(step, settings, driver)
     return asker.total()
 

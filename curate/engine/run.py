@@ -145,15 +145,27 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
         if isinstance(step, Whole) and step.compares_with() and (found := dataset_against(step))
     ]
     data = data_digests(recipe)
+    # What a step's outcome depends on besides its fields: the texts of its prompt files.
+    texts = {
+        step.title: own
+        for step in recipe.steps
+        if (own := {k: v for k, v in step.fingerprint().items() if k not in _of_every(step)})
+    }
     return {
         "inputs": opened.fingerprint(),
         **({"against": others} if others else {}),
         **({"data of steps": data} if data else {}),
+        **({"prompts": texts} if texts else {}),
         "limit": options.limit,
         "steps": [[step.title, step.name, step.version, step.fields()] for step in recipe.steps],
         "models": models,
         "seed": recipe.seed,
     }
+
+
+def _of_every(step: Step) -> set[str]:
+    """Return the names that every fingerprint has: the step's name, its version and its fields."""
+    return {"step", "version", *(field.name for field in dataclasses.fields(step))}
 
 
 def _dry_run(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:

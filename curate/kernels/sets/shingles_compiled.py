@@ -120,22 +120,24 @@ def _hash_words(data: np.ndarray, at: Any, end: Any, table: np.ndarray, out: np.
             part = table[np.int64(byte)]
         else:
             part, width = table[code_point(data, at)], width_of(data[at])
-        if inside and part != _PART:
-            out[count] = _absorb(state, block, _WORD) if shift else state
-            count, inside = count + 1, False
-            state, block, shift = _SEED, _NONE, _NONE
-        if part:
-            inside = part == _PART
+        if part == _PART:
+            inside = True
             for k in range(width):
                 byte = byte if k == 0 else np.uint64(data[at + k])
                 block |= byte << shift
                 shift += _EIGHT
                 if shift == _64:
                     state, block, shift = _absorb(state, block, _WORD), _NONE, _NONE
-            if not inside:
-                out[count] = _absorb(state, block, _WORD)
-                count += 1
+        else:
+            if inside:
+                out[count] = _absorb(state, block, _WORD) if shift else state
+                count, inside = count + 1, False
                 state, block, shift = _SEED, _NONE, _NONE
+            if part:  # at most four bytes: one round
+                for k in range(width):
+                    block |= np.uint64(data[at + k]) << (_EIGHT * np.uint64(k))
+                out[count] = _absorb(state, block, _WORD)
+                count, block = count + 1, _NONE
         at += width
     if inside:
         out[count] = _absorb(state, block, _WORD) if shift else state

@@ -106,8 +106,20 @@ def _shingle_kernel(
     return out[:end].copy(), ends
 
 
+@njit(inline="always")
+def _character(data: np.ndarray, at: Any, width: Any) -> Any:
+    """Return the bytes of a character, which are one round of a hash."""
+    block = _NONE
+    for k in range(width):
+        block |= np.uint64(data[at + k]) << (_EIGHT * np.uint64(k))
+    return block
+
+
 @njit(nogil=True, cache=True)
-def _hash_words(data: np.ndarray, at: Any, end: Any, table: np.ndarray, out: np.ndarray) -> int:
+# One pass over the bytes, inlined: a call for each character costs a fifth of the speed.
+def _hash_words(  # noqa: C901
+    data: np.ndarray, at: Any, end: Any, table: np.ndarray, out: np.ndarray
+) -> int:
     """Write the hash of every word between two places to `out`; return how many there are."""
     count, inside = 0, False
     state, block, shift = _SEED, _NONE, _NONE
@@ -133,11 +145,9 @@ def _hash_words(data: np.ndarray, at: Any, end: Any, table: np.ndarray, out: np.
                 out[count] = _absorb(state, block, _WORD) if shift else state
                 count, inside = count + 1, False
                 state, block, shift = _SEED, _NONE, _NONE
-            if part:  # at most four bytes: one round
-                for k in range(width):
-                    block |= np.uint64(data[at + k]) << (_EIGHT * np.uint64(k))
-                out[count] = _absorb(state, block, _WORD)
-                count, block = count + 1, _NONE
+            if part:
+                out[count] = _absorb(_SEED, _character(data, at, width), _WORD)
+                count += 1
         at += width
     if inside:
         out[count] = _absorb(state, block, _WORD) if shift else state

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from curate.publish.layout import SplitFiles
-from curate.publish.licences import Source, licence_of, warnings_of
+from curate.publish.licences import LicensedSource, licence_of, warnings_of
 from curate.recipe import catalog
 from curate.row import printable
 from curate.runs.lookup import examples
@@ -39,7 +39,7 @@ class Facts(NamedTuple):
     summary: Mapping[str, Any]
     run: Mapping[str, Any]
     parts: Sequence[SplitFiles]
-    sources: Sequence[Source]
+    sources: Sequence[LicensedSource]
 
     @property
     def recipe(self) -> dict[str, Any]:

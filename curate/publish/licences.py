@@ -19,7 +19,7 @@ from curate.system.package_data import folder
 UNKNOWN = "unknown"
 
 
-class Source(NamedTuple):
+class LicensedSource(NamedTuple):
     """A file or dataset that rows came from, with its licences as the Hub writes them."""
 
     name: str
@@ -37,14 +37,14 @@ def _table() -> Mapping[str, Any]:
 
 def sources_of(
     inputs: Iterable[Mapping[str, Any]], card_of: Callable[[str], tuple[str, ...]]
-) -> list[Source]:
+) -> list[LicensedSource]:
     """Return the sources of a run, in order, each with the licences that are known of it.
 
     Args:
         inputs: the entries of `inputs` in `run.yaml`.
         card_of: returns the licences that the card of a dataset on the Hub names.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, LicensedSource] = {}
     shipped = folder("pipelines") / "data"
     for entry in inputs:
         file = str(entry["file"])
@@ -60,7 +60,7 @@ def sources_of(
         elif "://" in file:
             url = file
         digest, size = entry.get("digest"), entry.get("size")
-        found.setdefault(name, Source(name, licences, url, digest, size))
+        found.setdefault(name, LicensedSource(name, licences, url, digest, size))
     return list(found.values())
 
 
@@ -68,7 +68,7 @@ def _is_shipped(file: str, shipped: Path) -> bool:
     return file.startswith("pipelines/data/") or Path(file).absolute().parent == shipped
 
 
-def licence_of(sources: Iterable[Source]) -> str:
+def licence_of(sources: Iterable[LicensedSource]) -> str:
     """Return what stands as `license` in the card: the one that all share, `unknown` or `other`."""
     every = {licence for source in sources for licence in source.licences} or {UNKNOWN}
     if UNKNOWN in every:
@@ -76,7 +76,7 @@ def licence_of(sources: Iterable[Source]) -> str:
     return every.pop() if len(every) == 1 else "other"
 
 
-def warnings_of(sources: Iterable[Source]) -> list[str]:
+def warnings_of(sources: Iterable[LicensedSource]) -> list[str]:
     """Return a sentence for each licence that is unknown, forbids something or meets another."""
     holders: dict[str, list[str]] = {}
     for source in sources:

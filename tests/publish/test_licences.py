@@ -6,14 +6,14 @@ import re
 import pytest
 
 from curate.publish import licences
-from curate.publish.licences import UNKNOWN, Source, licence_of, sources_of, warnings_of
+from curate.publish.licences import UNKNOWN, LicensedSource, licence_of, sources_of, warnings_of
 from tests.house.places import ROOT
 
 SHIPPED = ROOT / "pipelines" / "data"
 
 
-def of(*found: str) -> list[Source]:
-    return [Source(f"s{n}", (one,), None) for n, one in enumerate(found)]
+def of(*found: str) -> list[LicensedSource]:
+    return [LicensedSource(f"s{n}", (one,), None) for n, one in enumerate(found)]
 
 
 def test_every_shipped_file_has_the_licences_of_its_page() -> None:
@@ -52,7 +52,7 @@ def test_sources_are_named_once_and_without_folders() -> None:
         (of("mit", UNKNOWN), UNKNOWN),
     ],
 )
-def test_the_licence_of_the_card(found: list[Source], stands: str) -> None:
+def test_the_licence_of_the_card(found: list[LicensedSource], stands: str) -> None:
     assert licence_of(found) == stands
 
 
@@ -69,7 +69,7 @@ def test_the_licence_of_the_card(found: list[Source], stands: str) -> None:
         (of("llama3"), ["Terms of use"]),
     ],
 )
-def test_what_is_flagged(found: list[Source], said: list[str]) -> None:
+def test_what_is_flagged(found: list[LicensedSource], said: list[str]) -> None:
     warnings = warnings_of(found)
     assert [re.findall(r"\*\*(.*?)\*\*", one)[0] for one in warnings] == said
 

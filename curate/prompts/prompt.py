@@ -9,17 +9,14 @@ matter does not declare, or the reverse, is refused before anything is asked.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from curate.errors import RecipeError, UsageError
 from curate.system import package_data as data
-
-if TYPE_CHECKING:
-    from jinja2 import Template
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 FENCE = "---"
 # What front matter may say: each key with the type of its value; the first four are required.
@@ -31,9 +28,22 @@ KEYS: dict[str, type] = {
     "optional": list,
     "system": str,
     "schema": dict,
+    "items": list,
 }
 REQUIRED = ("name", "version", "source", "variables")
-_TYPES = {str: "a text", int: "a whole number", list: "a list of names", dict: "a mapping"}
+# Names that a mapping has already.
+_TAKEN = [name for name in dir(dict) if not name.startswith("_")]
+_TYPES = {str: "a text", int: "a whole number", list: "a list", dict: "a mapping"}
+
+
+class PromptItem(NamedTuple):
+    """One entry of a prompt's list: a principle, an exemplar, a persona.
+
+    `id` is what ledgers call it; a template reads `values` as `item.NAME`.
+    """
+
+    id: str
+    values: Mapping[str, str]
 
 
 class Rendered(NamedTuple):
@@ -60,27 +70,48 @@ class Prompt:
     optional: tuple[str, ...] = ()
     system: str | None = None
     schema: Mapping[str, Any] | None = None
+    items: tuple[PromptItem, ...] = ()
+
+    def item(self, id: str) -> PromptItem:
+        """Return the item of that id.
+
+        Raises:
+            UsageError: there is none; the message lists those that there are.
+        """
+        for one in self.items:
+            if one.id == id:
+                return one
+        known = ", ".join(one.id for one in self.items) or "it has no items"
+        raise UsageError(f"the prompt '{self.name}' ({self.path}) has no item '{id}': {known}")
 
     def render(self, **values: Any) -> Rendered:
-        """Return the texts with `values` filled in, as they are: nothing in them is evaluated."""
+        """Return the texts with `values` filled in, as they are: nothing in them is evaluated.
+
+        A `PromptItem` among the values is seen as a mapping with its `id`. A template that uses
+        `items` gets all of the file's, unless some are given.
+        """
         missing = [name for name in self.variables if name not in values]
-        unknown = sorted(set(values) - {*self.variables, *self.optional})
+        allowed = {*self.variables, *self.optional, *(("items",) if self.items else ())}
+        unknown = sorted(set(values) - allowed)
         if missing or unknown:
             found = f"lacks {missing}" if missing else f"does not take {unknown}"
             raise UsageError(
                 f"the prompt '{self.name}' ({self.path}) {found}; it takes "
                 f"{list(self.variables)}, optionally {list(self.optional)}"
             )
-        given = dict.fromkeys(self.optional) | values
+        given = {"items": self.items, **dict.fromkeys(self.optional), **values}
+        given = {name: _shown_to_template(value) for name, value in given.items()}
         system = None if self.system is None else self._fill(self.system, given)
         return Rendered(self._fill(self.body, given), system)
 
     def _fill(self, template: str, values: Mapping[str, Any]) -> str:
         from jinja2 import TemplateError
 
+        from curate.prompts.template import compiled, rendered
+
         try:
-            return _compiled(template).render(values)
-        except (TemplateError, TypeError, ArithmeticError) as error:
+            return rendered(compiled(template), values)
+        except (TemplateError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise UsageError(
                 f"the prompt '{self.name}' ({self.path}) cannot be filled in: {error}; "
                 "templates see only their variables, and no attribute that leads out of them"
@@ -149,9 +180,19 @@ def _front_matter(text: str, path: Path) -> dict[str, Any]:
     import yaml
 
     try:
+        # A merge key over aliases makes an exponential number of pairs out of a few lines.
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
+                raise RecipeError(
+                    f"front matter has the anchor or alias '{token.value}'; write its value out",
+                    file=str(path),
+                    line=token.start_mark.line + 2,
+                )
         head = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"front matter is not YAML: {error}", file=str(path)) from error
+    except RecursionError as error:
+        raise RecipeError("front matter is nested too deeply", file=str(path)) from error
     if not isinstance(head, dict):
         raise RecipeError(f"front matter must be a mapping of {list(KEYS)}", file=str(path))
     lacking = [key for key in REQUIRED if key not in head]
@@ -162,6 +203,13 @@ def _front_matter(text: str, path: Path) -> dict[str, Any]:
             file=str(path),
             line=1,
         )
+    _check_keys(head, path)
+    if "items" in head:
+        head["items"] = _items(head["items"], path)
+    return head
+
+
+def _check_keys(head: Mapping[str, Any], path: Path) -> None:
     for key, value in head.items():
         if key not in KEYS:
             known = ", ".join(KEYS)
@@ -170,47 +218,81 @@ def _front_matter(text: str, path: Path) -> dict[str, Any]:
         if type(value) is not KEYS[key]:
             said = f"front matter's '{key}' is {value!r}; it must be {_TYPES[KEYS[key]]}"
             raise RecipeError(said, file=str(path))
-        wrong = [v for v in value if not str(v).isidentifier()] if isinstance(value, list) else ()
-        if wrong:
-            raise RecipeError(f"'{key}' holds {wrong}, which are no names", file=str(path))
-    return head
+        if isinstance(value, list) and key != "items":
+            wrong = [name for name in value if not str(name).isidentifier()]
+            if wrong:
+                raise RecipeError(f"'{key}' holds {wrong}, which are no names", file=str(path))
+
+
+def _items(given: list[Any], path: Path) -> tuple[PromptItem, ...]:
+    """Return the items of a prompt, each with an id of its own and the same fields."""
+    found: dict[str, PromptItem] = {}
+    for number, one in enumerate(given, 1):
+        where = f"front matter's item {number}"
+        if not isinstance(one, dict) or not all(isinstance(v, str) for v in one.values()):
+            raise RecipeError(
+                f"{where} is {one!r:.60}; it must be a mapping of texts, as in "
+                "{id: honest, text: Say what is true.}",
+                file=str(path),
+            )
+        values = dict(one)
+        id_ = values.pop("id", "")
+        if not re.fullmatch(r"[\w-]+", id_) or id_ in found:
+            raise RecipeError(
+                f"{where} has the id '{id_}'; each needs its own, of letters, digits, - and _",
+                file=str(path),
+            )
+        fields = next(iter(found.values())).values if found else values
+        odd = [n for n in values if not str(n).isidentifier() or str(n) in _TAKEN]
+        if odd or not values or values.keys() != fields.keys():
+            raise RecipeError(
+                f"{where} ('{id_}') has the fields {list(values)}; all items have the same ones "
+                f"({list(fields)}), which are names and not {sorted(_TAKEN)}",
+                file=str(path),
+            )
+        found[id_] = PromptItem(id_, values)
+    return tuple(found.values())
 
 
 def _check_variables(prompt: Prompt, offset: int) -> None:
-    """Refuse a template that cannot be parsed, or that uses other variables than declared."""
-    from jinja2 import TemplateSyntaxError, meta
+    """Refuse a template that cannot be rendered, or that uses other variables than declared."""
+    from jinja2 import TemplateSyntaxError
+
+    from curate.prompts.template import TooMuch, compiled, variables_of
 
     used: set[str] = set()
     for template, before in ((prompt.body, offset), (prompt.system or "", 0)):
         try:
-            used |= meta.find_undeclared_variables(_environment().parse(template))
+            used |= variables_of(template)
+            compiled(template)
         except TemplateSyntaxError as error:
             line = before + error.lineno if before else None
             raise RecipeError(
                 f"is no valid template: {error.message}", file=str(prompt.path), line=line
             ) from error
     declared = {*prompt.variables, *prompt.optional}
+    if prompt.items:
+        used.discard("items")
     if used != declared:
         raise RecipeError(
             f"uses the variables {sorted(used)} but declares {sorted(declared)}; "
             "'variables' and 'optional' together must name exactly those used",
             file=str(prompt.path),
         )
+    # Whether it is too much shows in a first rendering, whatever the values; other faults may be
+    # due to these, which are all texts.
+    try:
+        prompt.render(**dict.fromkeys(prompt.variables, "text"))
+    except UsageError as error:
+        if isinstance(error.__cause__, TooMuch):
+            raise RecipeError(
+                f"cannot be rendered: {error.__cause__}", file=str(prompt.path)
+            ) from error
 
 
-@functools.cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    # Without `range`, `lipsum` and the others a template can neither loop for long nor hold state.
-    environment.globals.clear()
-    return environment
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(template: str) -> Template:
-    return _environment().from_string(template)
+def _shown_to_template(value: Any) -> Any:
+    if isinstance(value, PromptItem):
+        return {"id": value.id, **value.values}
+    if isinstance(value, list | tuple):
+        return [_shown_to_template(one) for one in value]
+    return value

@@ -43,7 +43,7 @@ class Tokens(NamedTuple):
         return Tokens(self.ids[:length], self.labels[:length])
 
 
-class Answer(NamedTuple):
+class AnswerSpan(NamedTuple):
     """Where an answer stands in a text: its first character, its last one, and the turn's end.
 
     `stop` is `end` where the template ends the turn with no special token.
@@ -106,7 +106,7 @@ class Chat:
 
     def answers(
         self, text: str, turns: Sequence[Mapping[str, Any]], first: int = 0, **options: Any
-    ) -> list[Answer]:
+    ) -> list[AnswerSpan]:
         """Return where the assistant's turns from index `first` on stand in `text`."""
         return [
             self._answer(text, turns, index, options)
@@ -120,7 +120,7 @@ class Chat:
         turns: Sequence[Mapping[str, Any]],
         index: int,
         options: Mapping[str, Any],
-    ) -> Answer:
+    ) -> AnswerSpan:
         """Return where turn `index` stands in `text`, the rendering of all `turns`."""
         before, after = self._around(text, turns, index, options)
         start = before
@@ -136,7 +136,7 @@ class Chat:
             raise TemplateRefused(f"turn {index + 1} does not stand where the template puts it")
         gap = len(after) - len(after.lstrip())
         closing = next((t for t in self.control_tokens if after.startswith(t, gap)), None)
-        return Answer(start, end, end if closing is None else end + gap + len(closing))
+        return AnswerSpan(start, end, end if closing is None else end + gap + len(closing))
 
     def _around(
         self, text: str, turns: Sequence[Mapping[str, Any]], index: int, options: Mapping[str, Any]
@@ -183,10 +183,10 @@ class Chat:
 
 
 def turns_for(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return messages as templates read them: no null content, arguments of calls as objects."""
+    """Return messages as templates read them: texts only, arguments of calls as objects."""
     turns = []
-    for turn in turns_of(messages):
-        turn = {**without_nulls(turn), "content": turn["content"] or ""}
+    for message, turn in zip(messages, turns_of(messages), strict=True):
+        turn = {**without_nulls(turn), "content": message.content}
         for call in turn.get("tool_calls") or ():
             function = call.get("function", call) if isinstance(call, dict) else {}
             if isinstance(function.get("arguments"), str):

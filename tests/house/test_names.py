@@ -8,6 +8,27 @@ from tests.house.places import PACKAGE, TESTS, write_tree
 
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "shared", "core", "base"}
 WEAK = re.compile(r"(Manager|Handler|Processor|Helper|Util)s?$|^Base[A-Z]")
+# Files of one name in two rooms, and why both are called so.
+SAME_NAME = {
+    "__main__.py": "`python -m curate` and `python -m curate.cli`",
+    "explain.py": "the command, and what it shows",
+    "export.py": "the command, and what it writes",
+    "filter.py": "the command, and how the engine runs that kind of step",
+    "generate.py": "the command, and how the engine runs that kind of step",
+    "local.py": "the engine of one machine, and the provider of the embedded model: words of users",
+    "openai.py": "the provider, and the format",
+    "report.py": "the command, and what it shows",
+    "run.py": "the command, and what it starts",
+    "store.py": "the command, and the store",
+    # A file of the steps is an operator, its kernel or grammar has the name of the method, too.
+    **dict.fromkeys(
+        ["dpp.py", "facility_location.py", "k_center.py", "novelty.py", "pii.py", "repetition.py",
+         "rubric.py", "semdedup.py"],
+        "an operator, and its method",
+    ),
+    # A file of the shapes is called after the shape.
+    **dict.fromkeys(["prompt.py", "turns.py"], "a shape"),
+}  # fmt: skip
 # Test folders that hold a view of the whole rather than of one module.
 OF_THE_WHOLE = ("house", "pipelines")
 
@@ -23,6 +44,25 @@ def weak_classes(package: Path) -> list[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ClassDef) and WEAK.search(node.name)
     ]
+
+
+def classes_twice(package: Path) -> dict[str, list[str]]:
+    """Return the public class names that mean more than one thing, with their modules."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(package)))
+    return {name: found for name, found in places.items() if len(found) > 1}
+
+
+def files_twice(package: Path) -> dict[str, list[str]]:
+    """Return the file names that stand in several rooms without a reason in `SAME_NAME`."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        if path.name != "__init__.py" and path.name not in SAME_NAME:
+            places.setdefault(path.name, []).append(str(path.relative_to(package)))
+    return {name: found for name, found in places.items() if len(found) > 1}
 
 
 def strays(package: Path, tests: Path) -> list[str]:
@@ -95,3 +135,18 @@ def test_bad_names_are_found(tmp_path: Path) -> None:
     assert strays(bad, tests) == ["reading/test_x.py"]
     assert untested_steps(bad, tests) == ["steps/filters/length.py"]
     assert misnamed_steps(bad) == ["steps/filters/length.py"]
+
+
+def test_a_class_name_means_one_thing() -> None:
+    assert classes_twice(PACKAGE) == {}
+
+
+def test_a_file_name_stands_once_or_has_a_reason() -> None:
+    assert files_twice(PACKAGE) == {}
+
+
+def test_names_that_occur_twice_are_found(tmp_path: Path) -> None:
+    text = "class Job: ...\nclass _Own: ...\n"
+    bad = write_tree(tmp_path, {"a/job.py": text, "b/job.py": text, "b/run.py": "", "a/run.py": ""})
+    assert classes_twice(bad) == {"Job": ["a/job.py", "b/job.py"]}
+    assert files_twice(bad) == {"job.py": ["a/job.py", "b/job.py"]}

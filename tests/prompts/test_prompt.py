@@ -118,9 +118,8 @@ def test_a_template_has_no_globals(tmp_path: Path, name: str) -> None:
 
 
 def test_a_template_includes_no_file(tmp_path: Path) -> None:
-    prompt = prompts.load(written(tmp_path, HEAD + "---\n{{ a }}{% include 'mine.md' %}"))
-    with pytest.raises(UsageError, match="cannot be filled in"):
-        prompt.render(a="x")
+    with pytest.raises(RecipeError, match=r"mine.md:7: .*'include' is not allowed in a prompt"):
+        prompts.load(written(tmp_path, HEAD + "---\n{{ a }}{% include 'mine.md' %}"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 r"""Test sets and their word n-grams: what training data must not hold.
 
-Words are the lower-cased runs of `\w` (Unicode), so that punctuation and case hide nothing. An
+Words are those by which texts are compared (`kernels.text.words`). An
 item shorter than n words has no n-gram; it is found where a whole turn equals it.
 """
 
@@ -10,19 +10,18 @@ import contextlib
 import functools
 import glob
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.errors import UsageError
+from curate.kernels.text.words import compared_words
 from curate.row import digest
 
 if TYPE_CHECKING:
     from curate.read import Read
 
-_WORD = re.compile(r"\w+")
 # Where the common benchmarks keep their questions, the most telling name first.
 QUESTION_FIELDS = (
     *("question", "problem", "prompt", "instruction", "query", "turns", "text", "input"),
@@ -77,7 +76,7 @@ class TestIndex:
 
 def normal_words(text: str) -> tuple[str, ...]:
     """Return the words by which texts are compared."""
-    return tuple(_WORD.findall(text.lower()))
+    return tuple(compared_words(text))
 
 
 class ItemText(NamedTuple):
@@ -153,7 +152,7 @@ def _texts(spec: str, field: str | None) -> Iterator[ItemText]:
     try:
         for file, reads in open_records(path):
             texts = [_question(read, field, file, n) for n, read in enumerate(reads, 1)]
-            if not any(map(_WORD.search, texts)):
+            if not any(map(compared_words, texts)):
                 first = f" (the first holds {texts[0]!r:.40})" if texts else ""
                 found = f"no item has a text with a word{first}" if texts else "it holds no item"
                 raise ValueError(
@@ -162,7 +161,7 @@ def _texts(spec: str, field: str | None) -> Iterator[ItemText]:
                 )
             own = name or Path(file).name.split(".")[0]
             for place, text in enumerate(texts, start):
-                if _WORD.search(text):
+                if compared_words(text):
                     yield ItemText(own, place, text)
             start += len(texts) if name else 0
     except UsageError as error:

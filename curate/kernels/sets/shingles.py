@@ -1,12 +1,12 @@
 r"""Shingles: a text as the set of its word n-grams, each a 64-bit hash. The plain definition.
 
-Words are the matches of `\w+` in `text.lower()`. A text with fewer words than a shingle is one
-shingle of all of them; a text without any word has no shingle. Words and shingles are hashed by
-multiply-and-shift rounds with fixed odd constants and a closing avalanche (the finaliser of
-MurmurHash3), which behave like random 64-bit values: in a set of 100 million different shingles the
-expected number of pairs that share a hash is below 0.0003, and one shared hash moves one
-similarity by one shingle. Whoever crafts texts against these constants can make shingles collide;
-such texts are no subject of near-duplicate search.
+Words are those by which texts are compared (`kernels.text.words`). A text with fewer words than a
+shingle is one shingle of all of them; a text without any word has no shingle. Words and shingles
+are hashed by multiply-and-shift rounds with fixed odd constants and a closing avalanche (the
+finaliser of MurmurHash3), which behave like random 64-bit values: in a set of 100 million different
+shingles the expected number of pairs that share a hash is below 0.0003, and one shared hash moves
+one similarity by one shingle. Texts crafted against these constants can make shingles collide; such
+texts are no subject of near-duplicate search.
 
 `kernels.shingle_column` computes the same hashes from UTF-8 bytes; tests hold the two equal.
 """
@@ -14,11 +14,12 @@ such texts are no subject of near-duplicate search.
 from __future__ import annotations
 
 import functools
-import re
 
 import numpy as np
 
-WORD = re.compile(r"\w+")
+from curate.kernels.text.words import compared_words
+from curate.row import seed_of
+
 SEED = 0x9E3779B97F4A7C15
 WORD_FACTOR = 0xBF58476D1CE4E5B9
 SHINGLE_FACTOR = 0x94D049BB133111EB
@@ -36,9 +37,15 @@ def word_hash(word: str) -> int:
     return state
 
 
-def shingle_set(text: str, shingle: int) -> np.ndarray:
-    """Return the hashes of all runs of `shingle` words as a sorted uint64 array without repeats."""
-    words = WORD.findall(text.lower())
+def shingle_set(text: str, shingle: int, attached: str = "") -> np.ndarray:
+    """Return the hashes of all runs of `shingle` words as a sorted uint64 array without repeats.
+
+    What is `attached` (tool calls, media) changes all of them, so that texts are alike only beside
+    the same; without a word it stands for itself.
+    """
+    if attached:
+        return salted(shingle_set(text, shingle), attached)
+    words = compared_words(text)
     hashes = np.fromiter(map(word_hash, words), np.uint64, len(words))
     if not words:
         return hashes
@@ -52,3 +59,9 @@ def shingle_set(text: str, shingle: int) -> np.ndarray:
     for factor in (FINAL_1, FINAL_2):
         state = (state ^ (state >> shift)) * np.uint64(factor)
     return np.unique(state ^ (state >> shift))
+
+
+def salted(shingles: np.ndarray, attached: str) -> np.ndarray:
+    """Return a set of hashes changed by a text, which itself is in it where the set is empty."""
+    salt = np.uint64(seed_of(attached))
+    return np.sort(shingles ^ salt) if len(shingles) else np.array([salt], np.uint64)

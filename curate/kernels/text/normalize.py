@@ -1,5 +1,7 @@
 """Texts made comparable, and their 128-bit hashes: one by one, or a whole Arrow column at once.
 
+All are composed (NFC) first.
+
 Columns take a fast path for ASCII rows only. Arrow's rules for other scripts differ from Python's
 in rare cases, and a row must be equal to another or not, whichever path looked at it.
 """
@@ -11,6 +13,7 @@ import re
 import string
 import sys
 import unicodedata
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from curate.kernels.text.words import composed
 from curate.rows.hashing import digests_between
 
 _SPACE = re.compile(r"\s+")
@@ -35,11 +39,12 @@ class Ignored(NamedTuple):
 
 
 def normalise(text: str, ignored: Ignored) -> str:
-    """Return `text` with everything that is `ignored` removed or made alike.
+    """Return `text` composed (NFC), with everything that is `ignored` removed or made alike.
 
     Runs of white space become one space and vanish at both ends; punctuation means every character
     that Unicode calls punctuation or a symbol.
     """
+    text = composed(text)
     if ignored.case:
         text = text.lower()
     if ignored.punctuation:
@@ -47,10 +52,27 @@ def normalise(text: str, ignored: Ignored) -> str:
     return _SPACE.sub(" ", text).strip() if ignored.space else text
 
 
+def composed_column(texts: pa.StringArray) -> pa.StringArray:
+    """Return what `composed` does for every text of a column without nulls."""
+    others = np.flatnonzero(~np.asarray(pc.string_is_ascii(texts)))
+    changed = {
+        place: composed(text)
+        for place, text in zip(
+            others.tolist(), texts.take(pa.array(others)).to_pylist(), strict=True
+        )
+        if not unicodedata.is_normalized("NFC", text)
+    }
+    if not changed:
+        return texts
+    mask = np.zeros(len(texts), np.bool_)
+    mask[list(changed)] = True
+    return pc.replace_with_mask(texts, pa.array(mask), pa.array(changed.values(), pa.string()))
+
+
 def normalise_column(texts: pa.StringArray, ignored: Ignored) -> pa.StringArray:
     """Return what `normalise` does for every text of a column without nulls."""
     if not any(ignored):
-        return texts
+        return composed_column(texts)
     ascii_only = pc.string_is_ascii(texts)
     out = pc.if_else(ascii_only, texts, "")
     if ignored.case:
@@ -72,13 +94,32 @@ def _punctuation() -> dict[int, None]:
     return {point: None for point in points if unicodedata.category(chr(point))[0] in "PS"}
 
 
-def text_digest(text: str) -> bytes | None:
-    """Return the 128-bit hash of a text (XXH3), or `None` for the empty text."""
+def text_digest(text: str, attached: str = "") -> bytes | None:
+    """Return the 128-bit hash (XXH3) of a text and what is `attached`, `None` where both are empty.
+
+    A byte that no text holds stands between the two.
+    """
+    if attached:
+        return xxhash.xxh3_128_digest(b"\xff".join((text.encode(), attached.encode())))
     return xxhash.xxh3_128_digest(text.encode()) if text else None
 
 
-def text_digests(texts: pa.StringArray) -> pa.FixedSizeBinaryArray:
-    """Return `text_digest` of every text of a column without nulls."""
+def text_digests(
+    texts: pa.StringArray, attached: Mapping[int, str] | None = None
+) -> pa.FixedSizeBinaryArray:
+    """Return `text_digest` of every text of a column without nulls, `attached` by place."""
+    out = _plain_digests(texts)
+    if not attached:
+        return out
+    where = sorted(attached)
+    pairs = zip(texts.take(pa.array(where)).to_pylist(), map(attached.get, where), strict=True)
+    mask = np.zeros(len(texts), np.bool_)
+    mask[where] = True
+    mixed = pa.array([text_digest(text, more or "") for text, more in pairs], pa.binary(16))
+    return pc.replace_with_mask(out, pa.array(mask), mixed)
+
+
+def _plain_digests(texts: pa.StringArray) -> pa.FixedSizeBinaryArray:
     _, ends, data = texts.buffers()
     if not len(texts) or data is None:
         return pa.nulls(len(texts), pa.binary(16))

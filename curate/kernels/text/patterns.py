@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from curate.kernels.text.anchors import anchors_of, literal_runs
-from curate.kernels.text.words import stands_alone
+from curate.kernels.text.words import composed, stands_alone
 from curate.row import On
 
 if TYPE_CHECKING:
@@ -56,8 +56,12 @@ class PatternSearch(NamedTuple):
     ignore_case: bool = False
 
     def count(self, text: str) -> int:
-        """Return the number of matches that do not overlap and are not empty."""
-        return sum(match.end() > match.start() for match in self.pattern.finditer(text))
+        """Return the number of matches that do not overlap and are not empty.
+
+        The text is read in its composed form (NFC), as the pattern is.
+        """
+        found = self.pattern.finditer(composed(text))
+        return sum(match.end() > match.start() for match in found)
 
 
 @functools.lru_cache
@@ -69,6 +73,7 @@ def phrase_search(
     With `whole_words` a phrase that begins or ends with a word character does so at a word's edge
     (Chinese and Japanese characters excepted).
     """
+    phrases = tuple(map(composed, phrases))
     # The longest first, so that a phrase is not counted as a shorter one that begins it.
     ordered = sorted(phrases, key=lambda phrase: (-len(phrase), phrase))
     flags = re.IGNORECASE if ignore_case else re.NOFLAG
@@ -127,6 +132,7 @@ def _screen(phrase: str, whole_words: bool, ignore_case: bool) -> str:
 @functools.lru_cache
 def regex_search(pattern: str, *, ignore_case: bool) -> PatternSearch:
     """Return the search for a regular expression in Python's syntax."""
+    pattern = composed(pattern)
     compiled = re.compile(pattern, re.IGNORECASE if ignore_case else re.NOFLAG)
     screen = re2_form(pattern)
     anchors: tuple[bytes, ...] = ()
@@ -196,7 +202,9 @@ def count_matches(chunk: Chunk, on: On, search: PatternSearch) -> np.ndarray:
     import numpy as np
     import pyarrow as pa
 
-    texts = chunk.texts(on)
+    from curate.kernels.text.normalize import composed_column
+
+    texts = chunk.shared(("composed", on), lambda: composed_column(chunk.texts(on)))
     if search.anchors:
         from curate.kernels.text.anchors_compiled import texts_with
 

@@ -17,6 +17,7 @@ class Boilerplate(ListedPhrases):
     Above `max` (0) a row is dropped.
     """
 
+    version: ClassVar[int] = 2
     source: ClassVar[str] = (
         "phrase lists of the kind used to clean ShareGPT (Chiang et al. 2023, Vicuna)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +37,9 @@ class Contamination(Filter):
     `field` names the column of their questions where it is not one of the usual. The score is the
     share of the item's words that the row's turns cover with n-grams of `n` words, for the item
     covered most; a hit names it. By default any hit drops (`max: 0`); `n: 8, max: 0.5` drops what
-    covers over half. An item shorter than `n` words hits where a whole turn equals it. Rephrased
+    covers over half. Words are those of `near`: each Chinese, Japanese, Korean,
+    Thai, Lao, Khmer or Burmese character is one. An item shorter than `n` words hits where a whole
+    turn equals it. Rephrased
     items share no n-grams: `mode: semantic` scores the cosine of the row's text `on` with the
     closest item, both as vectors of `encoder`, and drops from `similarity` on; `cut` in the detail
     says that of this row's text the encoder read only the beginning.
@@ -51,6 +54,7 @@ class Contamination(Filter):
     max: float | None = rule(0.0)
     similarity: float | None = rule(0.8)
 
+    version: ClassVar[int] = 2
     source: ClassVar[str] = "Brown et al. 2020 (GPT-3), arXiv 2005.14165, appendix C: 13-grams"
 
     def check(self) -> None:
@@ -111,9 +115,8 @@ class Contamination(Filter):
         if not row.text(self.on).strip():
             return Scored(None)
         reply = yield Embed(texts=(row.text(self.on),), model=self.encoder)
-        if self._items:
-            items = self._items[0]
-        else:  # nobody gave them: so it is where rows are only looked at
+        items = self._items
+        if items is None:  # nobody gave them: so it is where rows are only looked at
             replies = yield [Embed(texts=(t,), model=self.encoder) for t in self.compared_texts()]
             items = ItemVectors(np.array([r.values[0] for r in replies], np.float32))
         found = items.closest(reply.values[0])
@@ -129,16 +132,18 @@ class Contamination(Filter):
             return ()
         return tuple(item.text for item in self.items())
 
-    def take_vectors(self, vectors: np.ndarray) -> None:
-        """Take the vectors of the items."""
+    def with_vectors(self, vectors: np.ndarray) -> Contamination:
+        """Return the step with the vectors of the items."""
         from curate.kernels.vectors.nearest_benchmark import ItemVectors
 
-        self._items[:] = [ItemVectors(vectors)]
+        own = dataclasses.replace(self)
+        own.__dict__["_items"] = ItemVectors(vectors)
+        return own
 
     @functools.cached_property
-    def _items(self) -> list[ItemVectors]:
-        """The vectors of all items, once they are given."""
-        return []
+    def _items(self) -> ItemVectors | None:
+        """The vectors of all items, where they were given."""
+        return None
 
     def score_many(self, chunk: Chunk) -> Scores | None:
         """Score the rows for which a pass of hashes finds anything."""

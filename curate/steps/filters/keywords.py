@@ -30,6 +30,7 @@ class Keywords(Matches):
     max: int | None = rule(0)
     min: int | None = rule(None)
 
+    version: ClassVar[int] = 2
     source: ClassVar[str] = "common practice"
 
     def check(self) -> None:

@@ -17,7 +17,7 @@ class Refusal(ListedPhrases):
     that refuses in other words does not: a judge sees more. Above `max` (0) a row is dropped.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     source: ClassVar[str] = (
         "phrase lists of the kind used to clean ShareGPT (Chiang et al. 2023, Vicuna)"
     )

@@ -22,6 +22,7 @@ class Url(Matches):
 
     max: int | None = rule(None)
 
+    version: ClassVar[int] = 2
     source: ClassVar[str] = "Zhou et al. 2023 (LIMA), arXiv 2305.11206, section 2.1: links removed"
 
     def search(self) -> PatternSearch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.arrays.groups import draw_of
+from curate.kernels.arrays.groups import allowed_of, draw_of
 from curate.row import On, Row, seed_of
 from curate.step import Verdicts, Whole, rule
 
@@ -21,9 +21,9 @@ class Split(Whole):
     r"""Mark rows as `train` or `test`, near-duplicates and equal prompts on the same side.
 
     No row is dropped: the note `split` travels with each. Rows are linked when their instructions
-    hold the same words (lower-cased `\w+`), or when the sets of `shingle` words of their texts
-    `on` reach Jaccard's `similarity` (`null`: only equal instructions), also through other rows; a
-    Chinese or Japanese character is a word there.
+    hold the same words, or when the sets of `shingle` words of their texts `on` reach Jaccard's
+    `similarity` (`null`: only equal instructions), also through other rows. Words are those of
+    `near`.
     Whole groups, drawn from their first row's own seed, make up the test side: at most `share` of
     the rows (0.02), or `count`. The score is 1 for a test row.
     """
@@ -34,7 +34,7 @@ class Split(Whole):
     share: float | None = rule(0.02)
     count: int | None = rule(None)
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     source: ClassVar[str] = "Xu et al. 2024 (Magpie), arXiv 2406.08464: 2 % held out; groups ours"
 
     def check(self) -> None:
@@ -57,11 +57,10 @@ class Split(Whole):
     def sketch(self, row: Row) -> dict[str, Any]:
         """Hash one row."""
         from curate.kernels.sets.shingles import shingle_set
-        from curate.kernels.text.words import spaced
 
         return {
             "prompt": _prompt_key(row.instruction),
-            "shingles": shingle_set(spaced(row.text(self.on)), self.shingle),
+            "shingles": shingle_set(row.text(self.on), self.shingle),
             "draw": draw_of(row.id, self.title, row.run_seed),
         }
 
@@ -70,18 +69,15 @@ class Split(Whole):
         if not chunk.large:
             return None
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         from curate.kernels.sets.shingles_compiled import shingle_column
-        from curate.kernels.text.words import BETWEEN_SPACES, LONE
 
-        texts = pc.replace_substring_regex(chunk.texts(self.on), LONE, BETWEEN_SPACES)
         prompts = [_prompt_key(text) for text in chunk.texts("instruction").to_pylist()]
         ids = chunk.column("id").to_pylist()
         draws = [draw_of(row_id.hex(), self.title, chunk.run_seed) for row_id in ids]
         return {
             "prompt": pa.array(prompts, pa.uint64()),
-            "shingles": shingle_column(texts, self.shingle),
+            "shingles": shingle_column(chunk.texts(self.on), self.shingle),
             "draw": pa.array(draws, pa.float64()),
         }
 
@@ -97,40 +93,37 @@ class Split(Whole):
             link_similar(links, sketches.column("shingles"), self.similarity)
         roots = np.array([links.root(place) for place in range(len(positions))], np.int64)
         draws = np.asarray(sketches.column("draw").to_numpy())
-        test = _chosen(roots, draws, self._room(len(positions)))
+        count = self.count
+        if count is None:
+            count = allowed_of(len(positions), None, self.share or 0.0)
+        test = _chosen(roots, draws, count)
         # The same two for all rows: a million of their own would take 200 MB.
         train, held_out = {"split": "train"}, {"split": "test"}
         notes = [held_out if one else train for one in test.tolist()]
         kept = np.full(len(positions), -1)
         return Verdicts(kept, score=test.astype(np.float64), notes=notes)
 
-    def _room(self, rows: int) -> int:
-        from curate.kernels.arrays.groups import allowed_of
-
-        if self.count is not None:
-            return self.count
-        return allowed_of(rows, None, self.share or 0.0)
-
 
 def _prompt_key(text: str) -> int:
     """Return a hash of the words of an instruction (else of its signs), or 0 where it is blank."""
     from curate.kernels.sets.benchmarks import normal_words
+    from curate.kernels.text.words import composed
 
-    tokens = normal_words(text) or tuple(text.split())
+    tokens = normal_words(text) or tuple(composed(text).split())
     return seed_of(*tokens) if tokens else 0
 
 
-def _chosen(roots: np.ndarray, draws: np.ndarray, room: int) -> np.ndarray:
-    """Return the rows of the groups that fit in `room`, in the order of their roots' draws."""
+def _chosen(roots: np.ndarray, draws: np.ndarray, count: int) -> np.ndarray:
+    """Return the rows of the groups that fit in `count`, in the order of their roots' draws."""
     import numpy as np
 
     groups, sizes = np.unique(roots, return_counts=True)
     test = np.zeros(len(roots), np.bool_)
     order = np.lexsort((groups, draws[groups])) if len(groups) else groups
     for group, size in zip(groups[order].tolist(), sizes[order].tolist(), strict=True):
-        if size <= room:
-            test[group], room = True, room - size
-        if not room:
+        if size <= count:
+            test[group], count = True, count - size
+        if not count:
             break
     chosen: np.ndarray = test[roots] if len(roots) else test
     return chosen

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.sets.shingles import WORD, shingle_set, word_hash
+from curate.kernels.sets.shingles import shingle_set, word_hash
 from curate.kernels.sets.shingles_compiled import shingle_column, word_characters
+from curate.kernels.text.words import ALONE, RUN
 
 # Characters whose lower case is longer, shorter or of another class, marks, digits, joiners.
 HOSTILE = (
     "aAzZ09_ .\n\0\x7f\u00df\u0130\u0131\u0307\u1e9e\u03a3\u03c2\u212a\u01c5\u0345\u00aa\u00b2"
 )
+HOSTILE += "e\u0301\u00e9\uac00\u1100\u1161\u11a8\u1780\u17d2\u1019\u102c\u0ea5\u30fb"
 HOSTILE += "\u0915\u093f\u0e33\u200d\u3002\u4e00\u30ab\ufb01\uff21\U0001d400\U00010400\U0001f600"
 TEXTS = st.lists(st.text(st.sampled_from(HOSTILE) | st.characters(exclude_categories=["Cs"])))
 
@@ -42,7 +44,8 @@ def test_real_sized_vocabularies_do_not_collide():
 def test_word_characters_are_those_of_re():
     table = word_characters()
     for point in [*range(0x3000), *range(0x3000, sys.maxunicode, 97)]:
-        assert table[point] == bool(WORD.fullmatch(chr(point)))
+        words = RUN.fullmatch(chr(point)) is not None
+        assert table[point] == (2 if ALONE.fullmatch(chr(point)) else words)
 
 
 @settings(max_examples=300)  # the first example compiles

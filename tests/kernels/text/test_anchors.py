@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from curate.kernels.text.anchors import OUTSIDE, anchors_of, literal_runs
 from curate.kernels.text.anchors_compiled import texts_with
 from curate.kernels.text.patterns import phrase_search, regex_search
+from curate.kernels.text.words import composed
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_every_match_of_a_pattern_holds_an_anchor(pattern, text, ignore_case):
     except re.error:
         return
     if search.anchors and search.count(text):
-        assert texts_with(pa.array([text]), search.anchors)[0]
+        assert texts_with(pa.array([composed(text)]), search.anchors)[0]
 
 
 @settings(max_examples=300)
@@ -77,4 +78,4 @@ def test_every_match_of_a_pattern_holds_an_anchor(pattern, text, ignore_case):
 def test_every_match_of_a_phrase_holds_an_anchor(phrases, text, ignore_case):
     search = phrase_search(tuple(phrases), whole_words=False, ignore_case=ignore_case)
     if search.anchors and search.count(text):
-        assert texts_with(pa.array([text]), search.anchors)[0]
+        assert texts_with(pa.array([composed(text)]), search.anchors)[0]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 
 import numpy as np
 import pyarrow as pa
@@ -64,6 +65,14 @@ def test_ignored_differences(field, one, other):
     rows = rows_of_texts([one, other])
     assert decide(Exact(), rows).code.tolist() == [-1, -1]
     assert decide(Exact(**{field: True}), rows).code.tolist() == [-1, 0]
+
+
+@pytest.mark.parametrize("text", ["Caf\u00e9 \u00c5", "\ud55c\uad6d\uc5b4", "\u1ec7", "\u212b"])
+@pytest.mark.parametrize("many", [False, True])
+def test_how_accents_are_stored_makes_no_difference(text, many):
+    twins = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
+    assert len(set(twins)) == 2
+    assert decide(Exact(), rows_of_texts([*twins, "plain"]), many).code.tolist() == [-1, 0, -1]
 
 
 def test_combining_marks_are_no_punctuation():

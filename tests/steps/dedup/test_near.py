@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import unicodedata
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,6 +42,86 @@ def sketches_of(step, rows, many=False):
 
 def decide(step, rows, many=False):
     return step.decide(np.arange(len(rows)), sketches_of(step, rows, many))
+
+
+# A sentence in each script, and what is replaced in it.
+CHANGED = {
+    "Chinese": ("请用三句话说明为什么每天锻炼身体对健康有好处", "三", "四"),
+    "Japanese": ("毎日運動することが健康に良い理由を三つ説明してください", "三", "四"),
+    "Korean": ("매일 운동하는 것이 건강에 좋은 이유를 세 가지 설명해 주세요", "세 가지", "네 가지"),
+    "Thai": ("อธิบายสามเหตุผลว่าทำไมการออกกำลังกายทุกวันจึงดีต่อสุขภาพ", "สาม", "สี่"),
+    "Khmer": ("សូមពន្យល់មូលហេតុបីយ៉ាងដែលការហាត់ប្រាណល្អសម្រាប់សុខភាព", "បី", "បួន"),
+    "Lao": ("ອະທິບາຍສາມເຫດຜົນວ່າເປັນຫຍັງການອອກກຳລັງກາຍຈຶ່ງດີຕໍ່ສຸຂະພາບ", "ສາມ", "ສີ່"),
+    "Burmese": ("နေ့စဉ်လေ့ကျင့်ခန်းလုပ်ခြင်းသည်ကျန်းမာရေးအတွက်ကောင်းသည်", "ကောင်း", "ဆိုး"),
+}
+
+
+@pytest.mark.parametrize("script", CHANGED)
+def test_a_changed_character_leaves_a_near_duplicate_in_every_script(script):
+    text, old, new = CHANGED[script]
+    assert old in text
+    rows = rows_of([text, text.replace(old, new), CHANGED["Thai" if script == "Lao" else "Lao"][0]])
+    verdicts = decide(Near(similarity=0.7), rows)
+    assert verdicts.code.tolist() == [-1, 0, -1]
+    assert sketches_of(Near(), rows).equals(sketches_of(Near(), rows, many=True).combine_chunks())
+
+
+def test_arabic_words_are_what_spaces_part():
+    text = "اشرح ثلاثة أسباب تجعل الرياضة اليومية مفيدة للصحة"
+    verdicts = decide(Near(), rows_of([text, text + " جدا", text.replace("الرياضة", "القراءة")]))
+    assert verdicts.code.tolist() == [-1, 0, -1]
+    assert verdicts.score[1] == 6 / 7
+
+
+@pytest.mark.parametrize(
+    "text", ["Le café fermé à Orléans, déjà", "Tiếng Việt rất dễ học", "한국어 공부 방법"]
+)
+def test_a_decomposed_twin_is_a_duplicate(text):
+    verdicts = decide(Near(), rows_of([text, unicodedata.normalize("NFD", text)]))
+    assert verdicts.score.tolist()[1] == 1.0
+
+
+def perturbed(records, unit):
+    """Return 300 rows and a copy of each with one unit of question and answer replaced.
+
+    The unit (a character or a word) and what replaces it are drawn from those of the 300 rows by a
+    generator seeded with the row's place.
+    """
+    picked = random.Random(f"{unit}:rows").sample(range(len(records)), 300)
+    pairs = [
+        ("\n\n".join(filter(None, (r["instruction"], r["input"]))), r["output"])
+        for r in (records[place] for place in sorted(picked))
+    ]
+    gap = "" if unit == "character" else " "
+    units = [list(text) if unit == "character" else text.split(" ") for p in pairs for text in p]
+    pool = sorted({one for each in units for one in each if one.isalpha()})
+
+    def changed(text, dice):
+        own = list(text) if unit == "character" else text.split(" ")
+        own[dice.randrange(len(own))] = dice.choice(pool)
+        return gap.join(own)
+
+    copies = []
+    for place, pair in enumerate(pairs):
+        dice = random.Random(f"copy:{place}")
+        copies.append(tuple(changed(text, dice) for text in pair))
+    return ["\n".join(pair) for pair in (*pairs, *copies)]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "unit", "found"),
+    # When only spaces parted words: 10 and 150.
+    [("alpaca_zh_2000.json", "character", 184), ("alpaca_5000.json", "word", 150)],
+)
+def test_changed_copies_are_found_in_chinese_as_in_english(name, unit, found):
+    if not DATA.is_dir():
+        pytest.skip("../shared/data is absent")
+    records = [r for r in json.loads((DATA / "alpaca" / name).read_text("utf-8")) if r["output"]]
+    verdicts = decide(Near(), rows_of(perturbed(records, unit)))
+    dropped = np.flatnonzero(verdicts.code >= 0)
+    assert len(dropped) == found
+    assert verdicts.partner[dropped].tolist() == (dropped - 300).tolist(), "only its own original"
 
 
 TEXT = "the quick brown fox jumps over the lazy dog and runs away"

@@ -2,6 +2,7 @@ import gzip
 import json
 import random
 import re
+import unicodedata
 from pathlib import Path
 
 import datasets
@@ -54,6 +55,22 @@ def test_any_shared_n_gram_hits_and_names_the_item(test_file, conversation, scor
     assert scored.detail == {"test_set": "bench", "item": 0, "by": "13-gram"}
     assert step.score(rows[5]).detail == {"test_set": "bench", "item": 2, "by": "whole turn"}
     assert scores_of(Contamination(against=(str(test_file),), n=8), rows[2:3]) == [0.8]
+
+
+@pytest.mark.parametrize(
+    ("item", "turn", "score"),
+    [
+        ("请用三句话说明为什么每天锻炼身体", "你好请用三句话说明为什么每天锻炼谢谢", 0.875),
+        ("อธิบายสามเหตุผลว่าทำไม", "ช่วยอธิบายสามเหตุผลว่าทำไมหน่อย", 1.0),
+        ("Le café fermé à Orléans déjà un deux trois quatre cinq six sept huit",) * 2 + (1.0,),
+        ("اشرح ثلاثة أسباب تجعل الرياضة اليومية مفيدة", "اشرح ثلاثة أسباب تجعل القراءة", 0),
+    ],
+)
+def test_items_are_found_in_every_script(item, turn, score, tmp_path, conversation, scores_of):
+    path = tmp_path / "bench.jsonl"
+    path.write_text(json.dumps({"question": unicodedata.normalize("NFD", item)}), "utf-8")
+    step = Contamination(against=(str(path),))
+    assert scores_of(step, [conversation(turn, "a"), conversation("a", turn)]) == [score] * 2
 
 
 def test_n_grams_do_not_run_across_turns(test_file, conversation, scores_of):

@@ -25,6 +25,12 @@ def test_counts_phrases_as_whole_words(text, found, conversation, scores_of):
     assert scores_of(step, [conversation("q", text)]) == [found]
 
 
+@pytest.mark.parametrize("step", [Keywords(phrases=("cafe\u0301",)), Keywords(pattern="caf\u00e9")])
+def test_how_accents_are_stored_makes_no_difference(step, conversation, scores_of):
+    rows = [conversation("q", text) for text in ("un caf\u00e9", "un cafe\u0301", "un cafe")]
+    assert scores_of(step, rows) == [1, 1, 0]
+
+
 def test_case_and_word_edges_can_be_switched(conversation, scores_of):
     row = conversation("Class classes", "CLASS C++ c++11")
     assert scores_of(Keywords(phrases=("class",)), [row]) == [2]

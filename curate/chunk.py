@@ -9,9 +9,7 @@ float64 column `score:LABEL` for each step that scored.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ import pyarrow.compute as pc
 from curate.row import (
     FIELD_TYPES,
     KINDS,
+    MEDIA,
     RESPONSE_FIELD,
     WHOLE_FIELDS,
     Candidate,
@@ -45,13 +44,12 @@ _ARROW = {
 FIELDS: dict[str, pa.DataType] = {name: _ARROW[type_] for name, type_ in FIELD_TYPES.items()}
 HEAD: dict[str, pa.DataType] = {"id": ID, "seq": SEQ, "source": pa.string(), "kind": pa.string()}
 TAIL: dict[str, pa.DataType] = {"extra": pa.string(), "parents": pa.list_(ID), "notes": pa.string()}
-# In the metadata of a column of embeddings: the folder of the store that has the vectors.
-STORE_FOLDER = b"store"
-# The folder in the store of what steps derived from vectors.
-DERIVED = "neighbours"
 # The column that says where a row comes from with which a `Whole` compares its own.
 ORIGIN = "origin"
 SCORE = "score:"
+# What JSON text holds where there are media, and where there may be tool calls or media.
+_MEDIA_KEY = f'"(?:{"|".join(MEDIA)})"'
+_ATTACHED_KEY = f'{_MEDIA_KEY}|"(?:tool_calls|function_call|content)"'
 
 
 class Chunk:
@@ -97,6 +95,35 @@ class Chunk:
         """Return the text that `on` names for every row, equal to `Row.text(on)`."""
         return self.shared(("text", on), lambda: self._text_column(on))
 
+    def attached(self, on: On) -> dict[int, str]:
+        """Return `Row.attached(on)` of the rows that have tool calls or media, by their place."""
+        found: dict[int, str] = self.shared(("attached", on), lambda: self._attached(on))
+        return found
+
+    def _attached(self, on: On) -> dict[int, str]:
+        hits = np.zeros(len(self), np.bool_)
+        extra = self.column("extra")
+        if extra.null_count < len(extra):
+            found = pc.match_substring_regex(extra, _MEDIA_KEY)
+            hits |= np.asarray(pc.fill_null(found, False))
+        for name, type_ in FIELD_TYPES.items():
+            if name not in self.table.column_names or type_ not in ("messages", "candidates"):
+                continue
+            lists = self.column(name)
+            turns = lists.flatten().field("messages") if type_ == "candidates" else lists
+            parts = turns.flatten().field("parts")
+            if parts.null_count == len(parts):
+                continue
+            owner = np.asarray(pc.list_parent_indices(turns))
+            if type_ == "candidates":
+                owner = np.asarray(pc.list_parent_indices(lists))[owner]
+            found = pc.match_substring_regex(parts, _ATTACHED_KEY)
+            hits[owner[np.asarray(pc.fill_null(found, False))]] = True
+        where = np.flatnonzero(hits)
+        rows = rows_of(self.table.take(pa.array(where)), self.run_seed)
+        texts = ((place, row.attached(on)) for place, row in zip(where.tolist(), rows, strict=True))
+        return {place: text for place, text in texts if text}
+
     def _text_column(self, on: On) -> pa.StringArray:
         """Compute one text column, kind by kind."""
         if len(self.kinds) == 1:
@@ -126,20 +153,10 @@ def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def vectors(sketches: pa.Table, name: str) -> np.ndarray:
-    """Return a column of embeddings as a float32 matrix with a line for each row, not copied."""
+    """Return a column of embeddings as a float32 matrix with a row for each, not copied."""
     column = one_array(sketches.column(name))
     flat: np.ndarray = column.flatten().to_numpy()
     return flat.reshape(len(column), column.type.list_size)
-
-
-def derived_folder(sketches: pa.Table, name: str) -> Path | None:
-    """Return where what a step derives from a column of embeddings at some cost may be kept.
-
-    That is in the store that they came from, if it is known, each in a file named after its
-    content; `curate store gc --neighbours` deletes them all.
-    """
-    found = (sketches.field(name).metadata or {}).get(STORE_FOLDER)
-    return None if found is None else Path(os.fsdecode(found)) / DERIVED
 
 
 def _text_of_kind(chunk: Chunk, kind: str, on: On) -> pa.StringArray:
@@ -163,7 +180,7 @@ def _turn(messages: pa.ListArray, role: str, *, last: bool) -> pa.StringArray:
     else:
         edge[1:] = owner[1:] != owner[:-1]
     hits, owner = hits[edge], owner[edge]
-    contents = flat.field("content").take(pa.array(hits))
+    contents = turn_texts(flat).take(pa.array(hits))
     if len(owner) == len(messages):
         return contents
     where = np.full(len(messages), -1, np.int64)
@@ -194,8 +211,25 @@ def _whole(chunk: Chunk, kind: str) -> pa.StringArray:
 
 def _joined(messages: pa.ListArray) -> pa.StringArray:
     return pc.fill_null(
-        pc.binary_join(same_lists(messages, messages.flatten().field("content")), "\n"), ""
+        pc.binary_join(same_lists(messages, turn_texts(messages.flatten())), "\n"), ""
     )
+
+
+def turn_texts(turns: pa.StructArray) -> pa.StringArray:
+    """Return `Message.text` of every turn: its content, or its tool calls where it has none."""
+    contents, parts = turns.field("content"), turns.field("parts")
+    if parts.null_count == len(parts):
+        return contents
+    calling = pc.fill_null(pc.match_substring_regex(parts, "tool_calls|function_call"), False)
+    where = np.flatnonzero(np.asarray(calling))
+    if not len(where):
+        return contents
+    called = turns.take(pa.array(where))
+    triples = (called.field(name).to_pylist() for name in ("role", "content", "parts"))
+    mask = np.zeros(len(turns), np.bool_)
+    mask[where] = True
+    texts = [Message(*triple).text for triple in zip(*triples, strict=True)]
+    return pc.replace_with_mask(contents, pa.array(mask), pa.array(texts, pa.string()))
 
 
 def same_lists(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:

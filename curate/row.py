@@ -48,6 +48,8 @@ WHOLE_FIELDS = {
     "ranked": ("prompt", "candidates"),
     "unpaired": ("prompt", "completion"),
 }
+# Keys of a turn, and columns of a file, in which media travel.
+MEDIA = ("image", "images", "audio", "audios", "video", "videos")
 _NOTHING = b"\xff" * 8
 _ID = re.compile("[0-9a-f]{32}")
 
@@ -58,6 +60,69 @@ class Message(NamedTuple):
     role: str
     content: str
     parts: str | None = None
+
+    @property
+    def calls(self) -> tuple[tuple[str, str], ...]:
+        """The turn's tool calls: names, and arguments as compact JSON with sorted keys."""
+        rest = self._rest()
+        listed = rest.get("tool_calls")
+        found = list(listed) if isinstance(listed, list) else []
+        found += [rest["function_call"]] if rest.get("function_call") else []
+        return tuple(map(_call, found))
+
+    @property
+    def media(self) -> tuple[str, ...]:
+        """What the turn carries that is neither text nor a tool call, each as compact JSON."""
+        rest = self._rest()
+        came = rest.get("content")
+        found = [p for p in came if not _is_text(p)] if isinstance(came, list) else []
+        found += [{key: rest[key]} for key in sorted(rest) if key in MEDIA and rest[key]]
+        return tuple(map(_compact, found))
+
+    @property
+    def text(self) -> str:
+        """The content, or where there is none the tool calls: a line `name(arguments)` for each."""
+        if self.parts is None or self.content.strip():
+            return self.content
+        return "\n".join(f"{name}({args})" for name, args in self.calls) or self.content
+
+    @property
+    def attached(self) -> str:
+        """Tool calls and media as one text, empty where there are none: what else is compared.
+
+        The ids of calls are left out: two rows that call the same tool alike say the same.
+        """
+        said = (self.calls, self.media) if self.parts is not None else ((), ())
+        return _compact(said) if any(said) else ""
+
+    def _rest(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.parts) if self.parts else {}
+        return found
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _call(call: Any) -> tuple[str, str]:
+    """Return a call's name and its arguments, in any of the forms that providers write."""
+    inner = call
+    if isinstance(call, dict):
+        inner = next((call[key] for key in ("function", "custom") if key in call), call)
+    if not isinstance(inner, dict):
+        return "", _compact(inner)
+    rest = {key: value for key, value in inner.items() if key not in ("id", "type", "name")}
+    arguments: Any = next((rest[key] for key in ("arguments", "input") if key in rest), rest)
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:
+            return str(inner.get("name") or ""), arguments
+    return str(inner.get("name") or ""), _compact(arguments)
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
 class Candidate(NamedTuple):
@@ -137,30 +202,48 @@ class Row(NamedTuple):
 
     @property
     def instruction(self) -> str:
-        """The first user message, or an empty text."""
-        turns = self.fields["messages" if self.kind == "sft" else "prompt"]
-        return next((turn.content for turn in turns if turn.role == "user"), "")
+        """The text of the first user message, or an empty one."""
+        return next((turn.text for turn in self.turns("instruction")), "")
 
     @property
     def response(self) -> str:
-        """The last assistant message (of completion or chosen answer), or an empty text."""
-        if self.kind not in RESPONSE_FIELD:
-            return ""
-        turns = self.fields[RESPONSE_FIELD[self.kind]]
-        return next((turn.content for turn in reversed(turns) if turn.role == "assistant"), "")
+        """The text of the last assistant message (of completion or chosen answer), or none."""
+        return next((turn.text for turn in self.turns("response")), "")
 
     @property
     def whole(self) -> str:
-        """The contents of all turns, joined by newlines, without roles."""
-        texts: list[str] = []
-        for name in WHOLE_FIELDS[self.kind]:
-            groups = (
-                [c.messages for c in self.candidates]
-                if name == "candidates"
-                else [self.fields[name]]
-            )
-            texts.extend(turn.content for turns in groups for turn in turns)
-        return "\n".join(texts)
+        """The texts of all turns, joined by newlines, without roles."""
+        return "\n".join(turn.text for turn in self.turns("whole"))
+
+    def attached(self, on: On) -> str:
+        """Return the tool calls and media of the turns that `on` names, empty where none are.
+
+        Media may also stand in a column of their own (`images`), whatever `on` is.
+        """
+        said = [turn.attached for turn in self.turns(on) if turn.parts is not None]
+        if self.extra and any(f'"{name}"' in self.extra for name in MEDIA):
+            columns = json.loads(self.extra)
+            media = {name: columns[name] for name in MEDIA if columns.get(name)}
+            said.append(_compact(media) if media else "")
+        return "\n".join(filter(None, said))
+
+    def turns(self, on: On) -> tuple[Message, ...]:
+        """Return the turns whose text `on` names."""
+        if on == "whole":
+            turns: list[Message] = []
+            for name in WHOLE_FIELDS[self.kind]:
+                if name == "candidates":
+                    turns += (turn for one in self.candidates for turn in one.messages)
+                else:
+                    turns += self.fields[name]
+            return tuple(turns)
+        if on == "response" and self.kind not in RESPONSE_FIELD:
+            return ()
+        name = RESPONSE_FIELD[self.kind] if on == "response" else "prompt"
+        name = "messages" if self.kind == "sft" else name
+        role = "assistant" if on == "response" else "user"
+        said = [turn for turn in self.fields[name] if turn.role == role]
+        return tuple(said[-1:] if on == "response" else said[:1])
 
     def text(self, on: On) -> str:
         """Return the text that `on` names: instruction, response or whole."""

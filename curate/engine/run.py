@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -27,7 +28,7 @@ from curate.engine.estimate import (
 )
 from curate.engine.kinds.gather import gather
 from curate.engine.kinds.grow import grow
-from curate.engine.kinds.reference_data import dataset_against, give_vectors, sketches_against
+from curate.engine.kinds.reference_data import dataset_against, sketches_against, with_vectors
 from curate.engine.kinds.whole import decide, decide_as_they_come
 from curate.engine.ledger import StepTally
 from curate.engine.local import Local
@@ -147,15 +148,27 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
         if isinstance(step, Whole) and step.compares_with() and (found := dataset_against(step))
     ]
     data = data_digests(recipe)
+    # What a step's outcome depends on besides its fields: the texts of its prompt files.
+    texts = {
+        step.title: own
+        for step in recipe.steps
+        if (own := {k: v for k, v in step.fingerprint().items() if k not in _of_every(step)})
+    }
     return {
         "inputs": opened.fingerprint(),
         **({"against": others} if others else {}),
         **({"data of steps": data} if data else {}),
+        **({"prompts": texts} if texts else {}),
         "limit": options.limit,
         "steps": [[step.title, step.name, step.version, step.fields()] for step in recipe.steps],
         "models": models,
         "seed": recipe.seed,
     }
+
+
+def _of_every(step: Step) -> set[str]:
+    """Return the names that every fingerprint has: the step's name, its version and its fields."""
+    return {"step", "version", *(field.name for field in dataclasses.fields(step))}
 
 
 def _dry_run(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
@@ -212,9 +225,10 @@ class _Run:
             if asking:
                 # Before it is asked: what is stored is no longer expected.
                 self.once = asked_once(self.recipe, self.options.store or DEFAULT_STORE)
-            comparing = [s for s in self.recipe.steps if isinstance(s, Filter) and s.embeds()]
-            if comparing:
-                for title, remark in give_vectors(comparing, self.accounts.driver).items():
+            if any(isinstance(s, Filter) and s.embeds() for s in self.recipe.steps):
+                steps, remarks = with_vectors(self.recipe.steps, self.accounts)
+                self.recipe = dataclasses.replace(self.recipe, steps=steps)
+                for title, remark in remarks.items():
                     self.tallies.setdefault(title, StepTally()).remarks += (remark,)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
@@ -300,8 +314,10 @@ class _Run:
         self._tell(step.title, 0, 0)
         seed = self.recipe.seed
         if isinstance(step, Whole):
-            settings = self._settings()
-            decide(step, states, sketches_against(step, settings, self.accounts.driver))
+            others = None
+            if step.compares_with():
+                others = sketches_against(step, self._settings(), self.accounts.driver)
+            decide(step, states, others, self.accounts.store)
             return
         if isinstance(step, Gather):
             gather(step, states, self.accounts.driver, seed)

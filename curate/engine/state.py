@@ -6,10 +6,10 @@ run leaves its scratch folder behind, and the next run deletes it first.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,6 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._numbers = itertools.count()
 
     def open(self) -> None:
         """Start empty."""
@@ -44,10 +43,12 @@ class Workspace:
 
     def spill(self, table: pa.Table) -> Path:
         """Write a table to a file and return its path."""
-        path = self.folder / f"{os.getpid()}-{next(self._numbers)}.arrow"
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        # Several threads and processes write here: a name is taken by creating the file.
+        handle, name = tempfile.mkstemp(".arrow", dir=self.folder)
+        os.close(handle)
+        with pa.OSFile(name, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
-        return path
+        return Path(name)
 
 
 def load(held: Held) -> pa.Table:

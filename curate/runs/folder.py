@@ -63,6 +63,9 @@ class RunFolder:
         text = json.dumps(purpose, ensure_ascii=True, sort_keys=True, indent=1, default=str)
         if path.exists() and not replace:
             old = json.loads(path.read_text(encoding="utf-8"))
+            # Folders of earlier versions say nothing of prompts.
+            if "prompts" in purpose and "prompts" not in old:
+                old["prompts"] = purpose["prompts"]
             if old != json.loads(text):
                 raise FolderTaken(self.path, difference(old, json.loads(text)))
         elif not replace and any(entry.name != ".state" for entry in self.path.iterdir()):

@@ -56,6 +56,8 @@ def both_decisions(step: Whole, rows: Sequence[Row]) -> Verdicts:
 
 
 def _arrow_type(text: str) -> pa.DataType:
+    if text == "binary16":
+        return pa.binary(16)
     return pa.list_(_arrow_type(text[5:-1])) if text[:5] == "list<" else pa.type_for_alias(text)
 
 

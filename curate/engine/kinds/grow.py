@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from curate.store.store import Store
 
 _ROUND = "round"
+# Rules that say when to stop, and which rows come in: no reply depends on them.
+_ONLY_ENDING = ("target", "budget", "patience", "only")
 
 
 class _Request(NamedTuple):
@@ -44,19 +46,13 @@ class _Request(NamedTuple):
 class _Growth:
     """The state of one `Grow` step in one run."""
 
-    def __init__(self, step: Grow, rows: list[Row], run_seed: int, source: int) -> None:
+    def __init__(
+        self, step: Grow, rows: list[Row], driver: Driver, run_seed: int, source: int
+    ) -> None:
         self.step, self.run_seed, self.source = step, run_seed, source
         self.pool: Pool = step.pool(rows)
         self.making = Making(step.title, 0)
-        # What decides the rounds: every field but label, target and budget.
-        fields = {k: v for k, v in vars(step).items() if k not in ("label", "target", "budget")}
-        deciding = {"step": step.name, "version": step.version, **fields}
-        text = json.dumps(
-            [step.title, deciding, run_seed, [row.id for row in rows]],
-            sort_keys=True,
-            default=str,
-        )
-        self.key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        self.chance, self.key = _keys(step, rows, driver, run_seed)
 
     @property
     def accepted(self) -> int:
@@ -84,7 +80,7 @@ class _Growth:
     def _row(self, index: tuple[int, int, int], record: Record) -> Row:
         parents = record.parents or ()
         return Row(
-            id=made_id([*parents, self.key], self.step.title, index),
+            id=made_id([*parents, self.chance], self.step.title, index),
             seq=(self.source, *index),
             kind=record.kind,
             fields=record.fields,
@@ -92,6 +88,28 @@ class _Growth:
             parents=parents,
             run_seed=self.run_seed,
         )
+
+
+def _keys(step: Grow, rows: Sequence[Row], driver: Driver, run_seed: int) -> tuple[str, str]:
+    """Return what chance is drawn from, and the key that a step's rounds are stored under.
+
+    Chance depends on the step's fingerprint, its rules save those that only end it, what it reads
+    from files, the seed, and the starting pool. The key holds all that decides a reply, and so the
+    models, with their sampling defaults, as well.
+    """
+    fingerprint = {k: v for k, v in step.fingerprint().items() if k not in _ONLY_ENDING}
+    rules = {name: getattr(step, name) for name in step.rules() if name not in _ONLY_ENDING}
+    pool = [row.id for row in rows]
+    chance = _hash([step.title, fingerprint, rules, step.data_digest(), run_seed, pool])
+    asked = step.reads_models() or sorted(driver.models)
+    models = [driver.models[name].info for name in asked if name in driver.models]
+    identities = [[m.identity, m.embed_identity, dict(m.defaults)] for m in models]
+    return chance, _hash([chance, identities])
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def grow(
@@ -110,7 +128,7 @@ def grow(
     """
     rows = [row for state in states for row in rows_of(load(state.rows), run_seed)]
     try:
-        growth = _Growth(step, rows, run_seed, source)
+        growth = _Growth(step, rows, driver, run_seed, source)
         short = _rounds(growth, driver, store)
     except (CurateError, OSError):
         raise
@@ -157,7 +175,7 @@ def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:
     step, label = growth.step, growth.step.title
     samples, jobs = [], []
     for index in range(step.round_size):
-        dice = random.Random(seed_of(growth.key, label, number, index))
+        dice = random.Random(seed_of(growth.chance, label, number, index))
         sample = tuple(growth.pool.sample(dice))
         # A released request begins again, with the same dice.
         start = functools.partial(

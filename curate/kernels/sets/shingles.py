@@ -18,6 +18,7 @@ import functools
 import numpy as np
 
 from curate.kernels.text.words import compared_words
+from curate.row import seed_of
 
 SEED = 0x9E3779B97F4A7C15
 WORD_FACTOR = 0xBF58476D1CE4E5B9
@@ -36,8 +37,14 @@ def word_hash(word: str) -> int:
     return state
 
 
-def shingle_set(text: str, shingle: int) -> np.ndarray:
-    """Return the hashes of all runs of `shingle` words as a sorted uint64 array without repeats."""
+def shingle_set(text: str, shingle: int, attached: str = "") -> np.ndarray:
+    """Return the hashes of all runs of `shingle` words as a sorted uint64 array without repeats.
+
+    What is `attached` (tool calls, media) changes all of them, so that texts are alike only beside
+    the same; without a word it stands for itself.
+    """
+    if attached:
+        return salted(shingle_set(text, shingle), attached)
     words = compared_words(text)
     hashes = np.fromiter(map(word_hash, words), np.uint64, len(words))
     if not words:
@@ -52,3 +59,9 @@ def shingle_set(text: str, shingle: int) -> np.ndarray:
     for factor in (FINAL_1, FINAL_2):
         state = (state ^ (state >> shift)) * np.uint64(factor)
     return np.unique(state ^ (state >> shift))
+
+
+def salted(shingles: np.ndarray, attached: str) -> np.ndarray:
+    """Return a set of hashes changed by a text, which itself is in it where the set is empty."""
+    salt = np.uint64(seed_of(attached))
+    return np.sort(shingles ^ salt) if len(shingles) else np.array([salt], np.uint64)

@@ -13,6 +13,7 @@ import re
 import string
 import sys
 import unicodedata
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -93,13 +94,32 @@ def _punctuation() -> dict[int, None]:
     return {point: None for point in points if unicodedata.category(chr(point))[0] in "PS"}
 
 
-def text_digest(text: str) -> bytes | None:
-    """Return the 128-bit hash of a text (XXH3), or `None` for the empty text."""
+def text_digest(text: str, attached: str = "") -> bytes | None:
+    """Return the 128-bit hash (XXH3) of a text and what is `attached`, `None` where both are empty.
+
+    A byte that no text holds stands between the two.
+    """
+    if attached:
+        return xxhash.xxh3_128_digest(b"\xff".join((text.encode(), attached.encode())))
     return xxhash.xxh3_128_digest(text.encode()) if text else None
 
 
-def text_digests(texts: pa.StringArray) -> pa.FixedSizeBinaryArray:
-    """Return `text_digest` of every text of a column without nulls."""
+def text_digests(
+    texts: pa.StringArray, attached: Mapping[int, str] | None = None
+) -> pa.FixedSizeBinaryArray:
+    """Return `text_digest` of every text of a column without nulls, `attached` by place."""
+    out = _plain_digests(texts)
+    if not attached:
+        return out
+    where = sorted(attached)
+    pairs = zip(texts.take(pa.array(where)).to_pylist(), map(attached.get, where), strict=True)
+    mask = np.zeros(len(texts), np.bool_)
+    mask[where] = True
+    mixed = pa.array([text_digest(text, more or "") for text, more in pairs], pa.binary(16))
+    return pc.replace_with_mask(out, pa.array(mask), mixed)
+
+
+def _plain_digests(texts: pa.StringArray) -> pa.FixedSizeBinaryArray:
     _, ends, data = texts.buffers()
     if not len(texts) or data is None:
         return pa.nulls(len(texts), pa.binary(16))

@@ -17,7 +17,7 @@ from numba import njit
 from curate.chunk import Chunk, rows_of, same_lists
 from curate.kernels.text.counts_compiled import blank_kernel, character_flags, text_bytes
 from curate.kernels.text.turns import ROLES, Problem
-from curate.row import Row
+from curate.row import Message, Row
 
 _USER, _ASSISTANT, _SYSTEM, _TOOL, _UNKNOWN, _START = 0, 1, 2, 3, 4, 5
 _CODES = {"user": _USER, "assistant": _ASSISTANT, "system": _SYSTEM, "tool": _TOOL}
@@ -89,7 +89,9 @@ def _turns(messages: pa.ListArray) -> Turns:
     blank = blank_kernel(*text_bytes(flat.field("content")), character_flags())
     parts = flat.field("parts")
     if parts.null_count != len(parts):
-        blank &= np.asarray(parts.is_null())
+        silent = np.flatnonzero(blank & np.asarray(parts.is_valid()))
+        beside = parts.take(pa.array(silent)).to_pylist()
+        blank[silent] = [not Message("", "", one).attached for one in beside]
     return Turns(_starts(messages), _ROLE_CODES[np.asarray(found)], blank)
 
 

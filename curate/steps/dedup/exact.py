@@ -30,7 +30,8 @@ class Exact(Deduplicate):
     text before normalising) or the one with the best score of step `by`, where the highest is best
     unless `lowest`. Ties go to the first one. Rows whose text is empty take no part: they have
     nothing in common. `ignore_case`, `ignore_space` and `ignore_punctuation` say what makes no
-    difference between two texts; how accents are stored never does (NFC). With `against`, a dataset
+    difference between two texts; how accents are stored never does (NFC), and tool
+    calls and media always do. With `against`, a dataset
     (a path, as of an input), rows that equal one of its rows are dropped first, and the verdict
     names its record.
     """
@@ -53,13 +54,14 @@ class Exact(Deduplicate):
         """Hash the text of one row."""
         from curate.kernels.text.normalize import normalise, text_digest
 
-        return text_digest(normalise(row.text(self.on), self._ignored))
+        return text_digest(normalise(row.text(self.on), self._ignored), row.attached(self.on))
 
     def of_chunk(self, chunk: Chunk) -> pa.Array:
         """Hash the texts of a chunk."""
         from curate.kernels.text.normalize import normalise_column, text_digests
 
-        return text_digests(normalise_column(chunk.texts(self.on), self._ignored))
+        texts = normalise_column(chunk.texts(self.on), self._ignored)
+        return text_digests(texts, chunk.attached(self.on))
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Keep the most wanted row of every group of equals."""

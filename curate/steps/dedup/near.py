@@ -27,12 +27,13 @@ class Near(Deduplicate):
 
     Similarity is Jaccard's over the sets of `shingle` consecutive words: runs of `\w`, composed
     (NFC) and lower-cased; each Han, Kana, Hangul, Thai, Lao, Khmer or Burmese character is a word.
-    A text with fewer words counts as one shingle, and a text without any takes no part. Rows are
-    walked by `keep`: in source order, the longest text first, or by the score of the step `by`
-    (highest first unless `lowest`); ties keep source order. A row is dropped if and only if a row
-    kept before it reaches `similarity`; the verdict names the most similar of them, the first one
-    on a tie, and their exact similarity. With `against`, a dataset (a path, as of an input), rows
-    that reach `similarity` to one of its rows are dropped first, and the verdict names its record.
+    A text with fewer words counts as one shingle, and a text without any takes no part; rows whose
+    tool calls or media differ are never alike. Rows are walked by `keep`: in source order, the
+    longest text first, or by the score of the step `by` (highest first unless `lowest`); ties keep
+    source order. A row is dropped if and only if a row kept before it reaches `similarity`; the
+    verdict names the most similar of them, the first one on a tie, and their exact similarity. With
+    `against`, a dataset (a path, as of an input), rows that reach `similarity` to one of its rows
+    are dropped first, and the verdict names its record.
     """
 
     shingle: int = 3
@@ -56,7 +57,7 @@ class Near(Deduplicate):
         """Hash the shingles of one row."""
         from curate.kernels.sets.shingles import shingle_set
 
-        return shingle_set(row.text(self.on), self.shingle)
+        return shingle_set(row.text(self.on), self.shingle, row.attached(self.on))
 
     def of_chunk(self, chunk: Chunk) -> pa.Array | None:
         """Hash the shingles of a large chunk in one compiled pass."""
@@ -64,7 +65,7 @@ class Near(Deduplicate):
             return None
         from curate.kernels.sets.shingles_compiled import shingle_column
 
-        return shingle_column(chunk.texts(self.on), self.shingle)
+        return shingle_column(chunk.texts(self.on), self.shingle, chunk.attached(self.on))
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Walk the rows by priority; drop each one that resembles a kept one."""

@@ -74,8 +74,8 @@ class Structure(Filter):
 
 
 def is_blank(turns: Sequence[Message]) -> bool:
-    """Tell whether no turn holds anything but white space."""
-    return all(not turn.content.strip() and turn.parts is None for turn in turns)
+    """Tell whether no turn holds anything but white space: no text, tool call or medium."""
+    return all(not turn.content.strip() and not turn.attached for turn in turns)
 
 
 def turn_problems(turns: Sequence[Message], *, answered: bool) -> int:

@@ -113,6 +113,6 @@ def prompt_of(row: Row) -> Turns:
         turns = turns[:-1]
     if not turns or turns[-1].role == "assistant":
         raise ValueError("the row has no prompt to answer: its last turn must not be an answer")
-    if any(turn.parts for turn in turns):
+    if any(turn.attached for turn in turns):
         raise ValueError("the prompt has tool calls or media, and only texts can be sent")
     return tuple(turns)

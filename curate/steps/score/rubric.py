@@ -38,7 +38,8 @@ class Rubric(Filter):
     the prompt as raw text, to be completed up to the end of its line: small models go on where they
     would not obey, and there is nothing to repair. `repairs` says how often an
     unusable reply is asked for again before the row fails. `temperature` and `max_tokens` go before
-    those of the model. Rows that score below `at_least` are dropped.
+    those of the model. Tool calls are shown as lines `name(arguments)` below the text of their
+    turn; a row with images or sounds fails. Rows that score below `at_least` are dropped.
     """
 
     model: str | None = None
@@ -162,8 +163,12 @@ class Rubric(Filter):
 
 def _values(prompt: Prompt, row: Row, reference: str | None) -> dict[str, str]:
     """Return what the prompt shows of a row."""
-    texts = {"instruction": row.instruction, "response": row.response}
-    texts["conversation"] = _conversation(row)
+    texts = {name: "\n".join(map(_shown, row.turns(name))) for name in ("instruction", "response")}
+    turns = row.messages if row.kind == "sft" else row.prompt
+    if row.kind == "sft":
+        last = max((n for n, turn in enumerate(turns) if turn.role == "assistant"), default=None)
+        turns = turns[:last]
+    texts["conversation"] = "\n\n".join(f"{turn.role}: {_shown(turn)}" for turn in turns)
     known = json.loads(row.extra or "{}").get(reference)
     if isinstance(known, str) and known.strip():
         texts["reference"] = known
@@ -176,10 +181,12 @@ def _values(prompt: Prompt, row: Row, reference: str | None) -> dict[str, str]:
     return {name: text for name, text in texts.items() if name in wanted}
 
 
-def _conversation(row: Row) -> str:
-    """Return all turns before the answer that is scored, each behind its role."""
-    turns: tuple[Message, ...] = row.messages if row.kind == "sft" else row.prompt
-    if row.kind == "sft":
-        last = max((n for n, turn in enumerate(turns) if turn.role == "assistant"), default=None)
-        turns = turns[:last]
-    return "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns)
+def _shown(turn: Message) -> str:
+    """Return a turn's text and its tool calls, as `name(arguments)` on a line for each."""
+    if turn.media:
+        raise ValueError(
+            f"this model cannot read {turn.media[0]:.60}: a rubric shows texts and tool calls; "
+            "leave rows with media out"
+        )
+    calls = [f"{name}({arguments})" for name, arguments in turn.calls]
+    return "\n".join([turn.content] * bool(turn.content.strip() or not calls) + calls)

@@ -12,6 +12,7 @@ from curate import Pipeline
 from curate.ask import Reply
 from curate.errors import RecipeError, UnusableReply
 from curate.prompts.replies.expected import expectation, expected_score
+from curate.row import Message
 from curate.steps.score.rubric import Rubric
 
 GOOD = '{"rationale": "Right and short.", "score": 8}'
@@ -89,6 +90,31 @@ def test_text_of_a_row_cannot_close_its_markers_or_be_a_template(conversation):
     echo = f"The response says {hostile}\nScore: 2"
     with pytest.raises(UnusableReply):
         scored(Rubric(model="judge", repairs=0), conversation("Why?", hostile), echo)
+
+
+def test_tool_calls_are_shown_to_the_judge(make_row):
+    call = {"function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    parts = json.dumps({"content": None, "tool_calls": [call, call]})
+    turns = (
+        Message("user", "Is it warm?"),
+        Message("assistant", "", parts),
+        Message("tool", "mild"),
+        Message("assistant", "Let me look again.", parts),
+    )
+    step = Rubric(model="m", prompt="four_aspects")
+    asking = step.score(make_row("sft", {"messages": turns}))
+    (shown,) = next(asking).messages
+    line = 'weather({"city":"Oslo"})'
+    assert f"assistant: {line}\n{line}\n\ntool: mild" in shown.content
+    assert f"Let me look again.\n{line}\n{line}" in shown.content
+
+
+def test_a_row_with_media_fails(make_row):
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/1.png"}}
+    question = Message("user", "What is it?", json.dumps({"content": [image]}))
+    row = make_row("sft", {"messages": (question, Message("assistant", "A cat."))})
+    with pytest.raises(ValueError, match=r"this model cannot read \{\"image_url\""):
+        next(Rubric(model="m").score(row))
 
 
 def test_a_reference_is_shown_where_a_row_has_one(conversation):

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from curate.errors import MissingExtra, RecipeError, UsageError
-from curate.recipe import step_file
 from curate.recipe.fields import default_of, plain, type_text, types_of
 from curate.step import Filter, Gather, Generate, Grow, Step, Whole, snake_case
 from curate.system.package_data import install_command
@@ -70,7 +69,11 @@ def find(name: str) -> type[Step]:
     Raises:
         RecipeError: there is no such operator; the message suggests the closest one.
     """
-    return step_file.load(name) if step_file.is_address(name) else installed(name)
+    if ".py:" not in name:
+        return installed(name)
+    from curate.recipe.step_file import load
+
+    return load(name)
 
 
 @functools.cache

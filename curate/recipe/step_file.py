@@ -25,11 +25,6 @@ from curate.step import Step
 ADDRESS = re.compile(r"(?P<file>.+\.py):(?P<name>[^\W\d]\w*)")
 
 
-def is_address(name: str) -> bool:
-    """Tell whether the name of a step is `FILE.py:Class`."""
-    return ADDRESS.fullmatch(name) is not None
-
-
 def load(address: str) -> type[Step]:
     """Return the class that `address` names, from the file as it is now.
 
@@ -37,7 +32,8 @@ def load(address: str) -> type[Step]:
         RecipeError: the file or the class is not there, or the file cannot be imported.
     """
     found = ADDRESS.fullmatch(address)
-    assert found is not None, address
+    if found is None:
+        raise RecipeError(f"'{address}' is no step: a step from a file is FILE.py:Class")
     path = Path(found["file"]).expanduser()
     if not path.is_file():
         raise RecipeError(

@@ -117,29 +117,31 @@ def curate(vectors: np.ndarray) -> Pairs:
 
 
 def curate_float32(vectors: np.ndarray) -> Pairs:
-    from curate.kernels.vectors.low_precision import Float32Prefilter
+    from curate.kernels.vectors.prefilter import Float32Prefilter
 
     return _exact(vectors, Float32Prefilter())
 
 
-def _exact(vectors: np.ndarray, screen: object) -> Pairs:
-    from curate.kernels.vectors.all_pairs import neighbours
+def _exact(vectors: np.ndarray, prefilter: object) -> Pairs:
+    from curate.kernels.vectors.close_pairs import AllPairs, all_neighbours
     from curate.kernels.vectors.unit_vectors import UnitVectors
 
-    return _pairs_of(neighbours(UnitVectors.of(vectors), COSINE, screen=screen))
+    source = AllPairs(UnitVectors.of(vectors), COSINE, prefilter=prefilter)
+    return _pairs_of(all_neighbours(source))
 
 
 def curate_index(vectors: np.ndarray) -> Pairs:
-    from curate.kernels.vectors.ivf_index import indexed_neighbours
+    from curate.kernels.vectors.close_pairs import all_neighbours
+    from curate.kernels.vectors.ivf_index import IVFIndex
     from curate.kernels.vectors.unit_vectors import UnitVectors
 
-    return _pairs_of(indexed_neighbours(UnitVectors.of(vectors), COSINE))
+    return _pairs_of(all_neighbours(IVFIndex(UnitVectors.of(vectors), COSINE)))
 
 
 def _pairs_of(found) -> Pairs:
-    heads = np.repeat(np.arange(len(found.lines)), np.diff(found.starts))
+    heads = np.repeat(np.arange(len(found.rows)), np.diff(found.starts))
     upper = heads < found.others
-    return found.lines[heads[upper]], found.lines[found.others[upper]]
+    return found.rows[heads[upper]], found.rows[found.others[upper]]
 
 
 def product(vectors: np.ndarray) -> Pairs:

@@ -9,9 +9,7 @@ float64 column `score:LABEL` for each step that scored.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,10 +44,6 @@ _ARROW = {
 FIELDS: dict[str, pa.DataType] = {name: _ARROW[type_] for name, type_ in FIELD_TYPES.items()}
 HEAD: dict[str, pa.DataType] = {"id": ID, "seq": SEQ, "source": pa.string(), "kind": pa.string()}
 TAIL: dict[str, pa.DataType] = {"extra": pa.string(), "parents": pa.list_(ID), "notes": pa.string()}
-# In the metadata of a column of embeddings: the folder of the store that has the vectors.
-STORE_FOLDER = b"store"
-# The folder in the store of what steps derived from vectors.
-DERIVED = "neighbours"
 # The column that says where a row comes from with which a `Whole` compares its own.
 ORIGIN = "origin"
 SCORE = "score:"
@@ -107,25 +101,28 @@ class Chunk:
         return found
 
     def _attached(self, on: On) -> dict[int, str]:
-        hits = np.asarray(
-            pc.fill_null(pc.match_substring_regex(self.column("extra"), _MEDIA_KEY), False)
-        ).copy()
+        hits = np.zeros(len(self), np.bool_)
+        extra = self.column("extra")
+        if extra.null_count < len(extra):
+            found = pc.match_substring_regex(extra, _MEDIA_KEY)
+            hits |= np.asarray(pc.fill_null(found, False))
         for name, type_ in FIELD_TYPES.items():
             if name not in self.table.column_names or type_ not in ("messages", "candidates"):
                 continue
             lists = self.column(name)
-            owner = np.asarray(pc.list_parent_indices(lists))
+            turns = lists.flatten().field("messages") if type_ == "candidates" else lists
+            parts = turns.flatten().field("parts")
+            if parts.null_count == len(parts):
+                continue
+            owner = np.asarray(pc.list_parent_indices(turns))
             if type_ == "candidates":
-                lists = lists.flatten().field("messages")
-                owner = owner[np.asarray(pc.list_parent_indices(lists))]
-            parts = lists.flatten().field("parts")
-            if parts.null_count < len(parts):
-                said = pc.fill_null(pc.match_substring_regex(parts, _ATTACHED_KEY), False)
-                hits[owner[np.asarray(said)]] = True
+                owner = np.asarray(pc.list_parent_indices(lists))[owner]
+            found = pc.match_substring_regex(parts, _ATTACHED_KEY)
+            hits[owner[np.asarray(pc.fill_null(found, False))]] = True
         where = np.flatnonzero(hits)
         rows = rows_of(self.table.take(pa.array(where)), self.run_seed)
-        found = ((place, row.attached(on)) for place, row in zip(where.tolist(), rows, strict=True))
-        return {place: text for place, text in found if text}
+        texts = ((place, row.attached(on)) for place, row in zip(where.tolist(), rows, strict=True))
+        return {place: text for place, text in texts if text}
 
     def _text_column(self, on: On) -> pa.StringArray:
         """Compute one text column, kind by kind."""
@@ -156,20 +153,10 @@ def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def vectors(sketches: pa.Table, name: str) -> np.ndarray:
-    """Return a column of embeddings as a float32 matrix with a line for each row, not copied."""
+    """Return a column of embeddings as a float32 matrix with a row for each, not copied."""
     column = one_array(sketches.column(name))
     flat: np.ndarray = column.flatten().to_numpy()
     return flat.reshape(len(column), column.type.list_size)
-
-
-def derived_folder(sketches: pa.Table, name: str) -> Path | None:
-    """Return where what a step derives from a column of embeddings at some cost may be kept.
-
-    That is in the store that they came from, if it is known, each in a file named after its
-    content; `curate store gc --neighbours` deletes them all.
-    """
-    found = (sketches.field(name).metadata or {}).get(STORE_FOLDER)
-    return None if found is None else Path(os.fsdecode(found)) / DERIVED
 
 
 def _text_of_kind(chunk: Chunk, kind: str, on: On) -> pa.StringArray:

@@ -20,9 +20,9 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, dataclass_transform
 
 from curate.ask import Yielded
 from curate.row import KINDS, Record, Row
@@ -95,6 +95,19 @@ class Verdicts:
     details: Sequence[Mapping[str, Any] | None] | None = None
     notes: Sequence[Mapping[str, Any] | None] | None = None
     remarks: tuple[str, ...] = ()
+
+
+class Memo(Protocol):
+    """What a step derived from its sketches at some cost, kept for other decisions."""
+
+    def __call__(
+        self, key: str, find: Callable[[], Sequence[np.ndarray] | None]
+    ) -> Sequence[np.ndarray] | None:
+        """Return the arrays kept under `key`, or what `find` returns, which is kept.
+
+        `key` names all that decides the arrays; `None` is not kept.
+        """
+        ...
 
 
 class Decider(Protocol):
@@ -231,8 +244,9 @@ class Filter(Step):
         """Return texts whose vectors the step wants once, before any row, by its `encoder`."""
         return ()
 
-    def take_vectors(self, vectors: np.ndarray) -> None:
-        """Take the vectors of `compared_texts`, a float32 line each."""
+    def with_vectors(self, vectors: np.ndarray) -> Self:
+        """Return the step with the vectors of `compared_texts`, a float32 row each."""
+        return self
 
     def score_many(self, chunk: Chunk) -> Scores | None:
         """Return a large chunk's scores, equal to `score` row by row; `None`: not vectorised."""
@@ -307,6 +321,14 @@ class Whole(Step):
         for each of them (`curate.chunk.vectors` reads a column of embeddings as a matrix).
         """
         raise NotImplementedError
+
+    def decide_with(self, positions: np.ndarray, sketches: pa.Table, memo: Memo) -> Verdicts:
+        """Return what `decide` does; what is costly to derive may be kept in `memo`.
+
+        A step that derives something for more than one decision (neighbours that serve another
+        threshold) overrides this.
+        """
+        return self.decide(positions, sketches)
 
     def sampled(self, part: float) -> Whole | None:
         """Return the step that does to a `part` of the rows what this one does to all of them.

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from curate.cli.completion import formats_that_begin, runs_that_begin, shapes_that_begin
-from curate.cli.flags import Debug
+from curate.cli.flags import Columns, Debug, wanted_shape
 from curate.errors import UsageError
 
 MOST_SHOWN = 5
@@ -63,6 +63,7 @@ def command(
             autocompletion=shapes_that_begin,
         ),
     ] = None,
+    columns: Columns = None,
     marks: Annotated[
         bool,
         typer.Option(
@@ -97,7 +98,10 @@ def command(
         with tempfile.TemporaryDirectory(prefix="curate-export-") as folder:
             whole = path if size is None else Path(folder) / "whole.parquet"
             result = Pipeline([], inputs=source).run(
-                run=Path(folder) / "run", output=whole, output_shape=kind, shape=shape
+                run=Path(folder) / "run",
+                output=whole,
+                output_shape=kind,
+                shape=wanted_shape(shape, columns),
             )
             if size is not None:
                 cut(whole, path, rows=size, split=name)

@@ -30,6 +30,7 @@ COMMANDS = {
     "explain": "Show a row's history: where it came from and why it ended as it did.",
     "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",
     "export": "Write the kept rows of a run, or the rows of a file, in another shape.",
+    "train": "Train a model on a run or a file: SFT, DPO, reward models, KTO, reinforcement.",
     "store": "Look after the store of replies.",
     "doctor": "Check the installation, the machine and the store.",
 }

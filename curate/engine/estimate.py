@@ -11,7 +11,6 @@ estimate says that it ends there.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import inspect
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -182,9 +181,7 @@ def _with_vectors(step: Step, asker: _Sampler) -> Step:
     """Return a copy of a filter that compares with texts, with those vectors that there are."""
     if not isinstance(step, Filter) or not (texts := step.compared_texts()):
         return step
-    own = dataclasses.replace(step)
-    own.take_vectors(asker.stored_vectors(getattr(step, "encoder", None), texts))
-    return own
+    return step.with_vectors(asker.stored_vectors(getattr(step, "encoder", None), texts))
 
 
 @dataclass
@@ -259,7 +256,7 @@ class _Sampler:
                 asked.characters += len(texts[number])
                 asked.prompts.append(len(sent.texts[number].encode()))
                 asked.longest.append(0)
-        return Found(np.zeros(len(keys), np.int64), Path(), {})
+        return Found(np.zeros(len(keys), np.int64), {})
 
     def _follow(self, job: RowTask) -> Outcome:
         """Take one job from wave to wave, as far as replies or stand-ins for them are known."""

@@ -28,7 +28,7 @@ from curate.engine.estimate import (
 )
 from curate.engine.kinds.gather import gather
 from curate.engine.kinds.grow import grow
-from curate.engine.kinds.reference_data import dataset_against, give_vectors, sketches_against
+from curate.engine.kinds.reference_data import dataset_against, sketches_against, with_vectors
 from curate.engine.kinds.whole import decide, decide_as_they_come
 from curate.engine.ledger import StepTally
 from curate.engine.local import Local
@@ -222,9 +222,10 @@ class _Run:
             if asking:
                 # Before it is asked: what is stored is no longer expected.
                 self.once = asked_once(self.recipe, self.options.store or DEFAULT_STORE)
-            comparing = [s for s in self.recipe.steps if isinstance(s, Filter) and s.embeds()]
-            if comparing:
-                for title, remark in give_vectors(comparing, self.accounts.driver).items():
+            if any(isinstance(s, Filter) and s.embeds() for s in self.recipe.steps):
+                steps, remarks = with_vectors(self.recipe.steps, self.accounts)
+                self.recipe = dataclasses.replace(self.recipe, steps=steps)
+                for title, remark in remarks.items():
                     self.tallies.setdefault(title, StepTally()).remarks += (remark,)
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
@@ -313,7 +314,7 @@ class _Run:
             others = None
             if step.compares_with():
                 others = sketches_against(step, self._settings(), self.accounts.driver)
-            decide(step, states, others)
+            decide(step, states, others, self.accounts.store)
             return
         if isinstance(step, Gather):
             gather(step, states, self.accounts.driver, seed)

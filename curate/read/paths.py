@@ -71,7 +71,9 @@ def form_of(path: Path) -> str:
         raise InputError(f"{path}: its name says {ending}, but its content is not; rename the file")
     text = head.removeprefix(BOM).lstrip()
     if ending == ".jsonl" and text.startswith(b"[") and text[1:].lstrip().startswith(b"{"):
-        return ".json"
+        first, _, rest = text.partition(b"\n")
+        arrays = first.rstrip().endswith(b"]") and rest.lstrip().startswith(b"[")
+        return ".jsonl" if arrays else ".json"
     if ending == ".tsv" and is_flan(text.decode("utf-8", "replace")):
         return "flan"
     if ending == ".json" and text.startswith(b"{") and _is_lines(text):

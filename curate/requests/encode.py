@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,10 +27,9 @@ from curate.store.vectors import MISSING
 
 
 class Found(NamedTuple):
-    """The places of vectors in the store, its folder, and the errors of texts that have none."""
+    """The places of vectors in the store, and the errors of texts that have none."""
 
     places: np.ndarray
-    folder: Path
     errors: dict[int, Exception]
 
 
@@ -65,7 +63,7 @@ class Encoder:
                 errors = self._ask_for(name, asked.info, texts, places)
                 places[missing] = vectors.find([keys[number] for number in missing])
         failed = {number: e for number, e in errors.items() if places[number] <= MISSING}
-        return Found(places, self._store.folder, failed)
+        return Found(places, failed)
 
     def _ask_for(
         self, name: str | None, info: ModelInfo, texts: Sequence[str], places: np.ndarray

@@ -1,9 +1,9 @@
 """Diversity selection on plain arrays: `select.k_center(vectors, count)`, and how to judge it.
 
-Vectors are the lines of a float array of shape (rows, dimensions). Only their directions count:
-they are compared by the cosine, from -1 to 1. A line of zeros has no direction: it is never chosen
-and stands for nobody. Lines come back as int64 in the order of choice, fewer than `count` where no
-others can be chosen. Ties go to the lower line. Cosines that decide are float64 in a fixed order of
+Vectors are the rows of a float array of shape (rows, dimensions). Only their directions count:
+they are compared by the cosine, from -1 to 1. A row of zeros has no direction: it is never chosen
+and stands for nobody. Rows come back as int64 in the order of choice, fewer than `count` where no
+others can be chosen. Ties go to the lower row. Cosines that decide are float64 in a fixed order of
 summation, so the lists are those of the naive definitions, whatever the machine, blocks or threads;
 randomness comes from a `seed` alone.
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from curate.kernels.vectors.unit_vectors import UnitVectors
-from curate.select.arguments import count_of, directions_of, lines_of, numbers_of
+from curate.select.arguments import chosen_rows, count_of, numbers_of, unit_vectors_of
 from curate.select.figures import cluster_entropy, nearest_distance, vendi_score
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ __all__ = [
 
 
 class Nearest(NamedTuple):
-    """For each row the closest chosen one (`line`, or -1) and their `cosine` (or NaN)."""
+    """For each row the closest chosen one (`row`, or -1) and their `cosine` (or NaN)."""
 
-    line: np.ndarray
+    row: np.ndarray
     cosine: np.ndarray
 
 
@@ -77,9 +77,9 @@ def k_center(vectors: Any, count: int) -> np.ndarray:
     from curate.kernels.diversity.k_center import farthest_first
     from curate.kernels.vectors.spherical_kmeans import closest_to_mean
 
-    directions, count = directions_of(vectors), count_of(count)
-    first = closest_to_mean(directions)
-    return farthest_first(directions, first, count if first >= 0 else 0)
+    every, count = unit_vectors_of(vectors), count_of(count)
+    first = closest_to_mean(every)
+    return farthest_first(every, first, count if first >= 0 else 0)
 
 
 def facility_location(
@@ -101,7 +101,7 @@ def facility_location(
     Returns:
         int64 of shape (chosen,). Time grows with rows^2 x dimensions.
     """
-    return _stand_for_all(directions_of(vectors), count_of(count), neighbours, budget)
+    return _stand_for_all(unit_vectors_of(vectors), count_of(count), neighbours, budget)
 
 
 def qdit(
@@ -133,15 +133,15 @@ def qdit(
     """
     from curate.kernels.diversity.facility_location import Quality
 
-    directions = directions_of(vectors)
-    worth = numbers_of(quality, len(directions), "quality")
+    every = unit_vectors_of(vectors)
+    worth = numbers_of(quality, len(every), "quality")
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is from 0 (diversity) to 1 (quality), not {alpha}")
     spread = float(np.ptp(worth)) if len(worth) else 0.0
     scaled = (worth - worth.min()) / spread if spread > 0 else np.zeros(len(worth))
-    weight = (1 - alpha) / max(1, len(directions))
+    weight = (1 - alpha) / max(1, len(every))
     value = Quality(weight, alpha * scaled)
-    return _stand_for_all(directions, count_of(count), neighbours, budget, value)
+    return _stand_for_all(every, count_of(count), neighbours, budget, value)
 
 
 def dpp(vectors: Any, count: int, *, quality: Any = None) -> np.ndarray:
@@ -161,12 +161,12 @@ def dpp(vectors: Any, count: int, *, quality: Any = None) -> np.ndarray:
     """
     from curate.kernels.diversity.dpp import greedy_determinant
 
-    directions = directions_of(vectors)
-    size = len(directions)
+    every = unit_vectors_of(vectors)
+    size = len(every)
     worth = np.ones(size) if quality is None else numbers_of(quality, size, "quality")
     if (worth < 0).any():
         raise ValueError(f"quality must not be negative, found {worth.min():g}")
-    return greedy_determinant(directions, worth, count_of(count))
+    return greedy_determinant(every, worth, count_of(count))
 
 
 def repr_filter(
@@ -184,20 +184,22 @@ def repr_filter(
         threshold: the largest cosine that is allowed.
 
     Returns:
-        The chosen lines; `partner` (-1: none) and `cosine` (NaN: none) of shape (rows,).
+        The chosen rows; `partner` (-1: none) and `cosine` (NaN: none) of shape (rows,).
     """
-    from curate.kernels.vectors.greedy_walk import walk_searching
+    from curate.kernels.vectors.close_pairs import AllPairs
+    from curate.kernels.vectors.dedup import greedy_walk
 
-    directions = directions_of(vectors)
+    every = unit_vectors_of(vectors)
     if not 0 < threshold < 1:
         raise ValueError(f"threshold is a cosine above 0 and below 1, not {threshold}")
     worth = np.asarray(score, np.float64)
-    if worth.shape != (len(directions),):
-        raise ValueError(f"score has the shape {worth.shape}, not ({len(directions)},)")
+    if worth.shape != (len(every),):
+        raise ValueError(f"score has the shape {worth.shape}, not ({len(every)},)")
     order = np.argsort(-worth, kind="stable")
     # DEITA rejects above the threshold, where the walk drops from its own on.
-    found = walk_searching(directions, order, float(np.nextafter(threshold, 2.0)))
-    walked = (found.partner < 0) & (directions.lengths > 0)
+    similarity = float(np.nextafter(threshold, 2.0))
+    found = greedy_walk(every, AllPairs(every, similarity), order, similarity)
+    walked = (found.partner < 0) & (every.lengths > 0)
     chosen = order[walked[order]]
     if count is not None and len(chosen) > count_of(count):
         place = np.empty(len(order), np.int64)
@@ -224,7 +226,7 @@ def clusters(vectors: Any, count: int, *, seed: int = 0) -> tuple[np.ndarray, np
     """
     from curate.kernels.vectors.spherical_kmeans import spherical_clusters
 
-    found = spherical_clusters(directions_of(vectors), count_of(count), seed)
+    found = spherical_clusters(unit_vectors_of(vectors), count_of(count), seed)
     return found.cluster, found.cosine
 
 
@@ -290,20 +292,20 @@ def nearest_chosen(vectors: Any, chosen: Any) -> Nearest:
 
     Args:
         vectors: floats of shape (rows, dimensions).
-        chosen: int lines, in the order of choice; of equally close ones the earlier is named.
+        chosen: int rows, in the order of choice; of equally close ones the earlier is named.
 
     Returns:
-        Lines (int64) and cosines (float64) of shape (rows,).
+        Rows (int64) and cosines (float64) of shape (rows,).
     """
     from curate.kernels.vectors.coverage import Cover
 
-    directions = directions_of(vectors)
-    lines = np.array(lines_of(chosen, directions), np.int64)
-    found = _closest(directions, lines)
-    cover = Cover(UnitVectors.of(directions.vectors[lines]))
-    for place, one in enumerate(lines):
+    every = unit_vectors_of(vectors)
+    rows = np.array(chosen_rows(chosen, every), np.int64)
+    found = _closest(every, rows)
+    cover = Cover(UnitVectors.of(every.vectors[rows]))
+    for place, one in enumerate(rows):
         before = cover.nearest_of(place)
-        found.line[one] = lines[before] if before >= 0 else -1
+        found.row[one] = rows[before] if before >= 0 else -1
         found.cosine[one] = cover.cosine[place] if before >= 0 else np.nan
         cover.add(place)
     return found
@@ -322,27 +324,27 @@ def coverage(vectors: Any, chosen: Any) -> float:
 
 def _covered(vectors: Any, chosen: Any) -> np.ndarray:
     """Return the cosine of every row that has a direction with the closest chosen row."""
-    directions = directions_of(vectors)
-    found = _closest(directions, np.array(lines_of(chosen, directions), np.int64))
-    covered: np.ndarray = np.where(found.line >= 0, found.cosine, -1.0)[directions.lengths > 0]
+    every = unit_vectors_of(vectors)
+    found = _closest(every, np.array(chosen_rows(chosen, every), np.int64))
+    covered: np.ndarray = np.where(found.row >= 0, found.cosine, -1.0)[every.lengths > 0]
     return covered
 
 
-def _closest(directions: UnitVectors, chosen: np.ndarray) -> Nearest:
+def _closest(every: UnitVectors, chosen: np.ndarray) -> Nearest:
     """Find the closest chosen row of every row that has a direction."""
     from curate.kernels.vectors.spherical_kmeans import closest_centres
 
-    line, cosine = np.full(len(directions), -1), np.full(len(directions), np.nan)
+    row, cosine = np.full(len(every), -1), np.full(len(every), np.nan)
     if len(chosen):
-        able = np.flatnonzero(directions.lengths > 0)
-        centres = UnitVectors.of(directions.vectors[chosen])
-        line[able] = chosen[closest_centres(directions, able, centres, 1)[:, 0]]
-        cosine[able] = directions.cosines(able, line[able])
-    return Nearest(line, cosine)
+        able = np.flatnonzero(every.lengths > 0)
+        centres = UnitVectors.of(every.vectors[chosen])
+        row[able] = chosen[closest_centres(every, able, centres, 1)[:, 0]]
+        cosine[able] = every.cosines(able, row[able])
+    return Nearest(row, cosine)
 
 
 def _stand_for_all(
-    directions: UnitVectors,
+    every: UnitVectors,
     count: int,
     neighbours: int | None,
     budget: int,
@@ -352,8 +354,8 @@ def _stand_for_all(
     from curate.kernels.vectors.knn import neighbour_lists
 
     if neighbours is None:
-        return greedy_over_all(directions, count, quality, budget=budget)
+        return greedy_over_all(every, count, quality, budget=budget)
     if neighbours < 1:
         raise ValueError(f"neighbours is at least 1 (a row itself), not {neighbours}")
-    lists = neighbour_lists(directions, neighbours, itself=True)
-    return greedy_over_neighbours(directions, lists, count, quality)
+    lists = neighbour_lists(every, neighbours, itself=True)
+    return greedy_over_neighbours(every, lists, count, quality)

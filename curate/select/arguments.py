@@ -9,7 +9,7 @@ import numpy as np
 from curate.kernels.vectors.unit_vectors import UnitVectors
 
 
-def directions_of(vectors: Any) -> UnitVectors:
+def unit_vectors_of(vectors: Any) -> UnitVectors:
     """Return vectors measured, or what was measured before."""
     if isinstance(vectors, UnitVectors):
         return vectors
@@ -36,11 +36,11 @@ def numbers_of(values: Any, size: int, name: str) -> np.ndarray:
     return array
 
 
-def lines_of(chosen: Any, directions: UnitVectors) -> list[int]:
-    """Return chosen lines, if they are lines with a direction."""
-    lines = np.asarray(chosen, np.int64)
-    if lines.ndim != 1 or (len(lines) and not 0 <= lines.min() <= lines.max() < len(directions)):
-        raise ValueError(f"chosen must be lines from 0 to {len(directions) - 1}, found {chosen}")
-    if (directions.lengths[lines] == 0).any():
+def chosen_rows(chosen: Any, every: UnitVectors) -> list[int]:
+    """Return chosen rows, if they are rows with a direction."""
+    rows = np.asarray(chosen, np.int64)
+    if rows.ndim != 1 or (len(rows) and not 0 <= rows.min() <= rows.max() < len(every)):
+        raise ValueError(f"chosen must be rows from 0 to {len(every) - 1}, found {chosen}")
+    if (every.lengths[rows] == 0).any():
         raise ValueError("chosen names a row of zeros, which is near nothing")
-    return [int(line) for line in lines]
+    return [int(row) for row in rows]

@@ -1,4 +1,4 @@
-"""How diverse rows are: figures of any dataset, all on directions.
+"""How diverse rows are: figures of any dataset, all of unit vectors.
 
 They grow or shrink with the number of rows, so compare only figures of samples of one size.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.select.arguments import directions_of
+from curate.select.arguments import unit_vectors_of
 
 
 def nearest_distance(vectors: Any) -> np.ndarray:
@@ -23,10 +23,10 @@ def nearest_distance(vectors: Any) -> np.ndarray:
     """
     from curate.kernels.vectors.knn import neighbour_lists
 
-    directions = directions_of(vectors)
-    if len(directions) < 2:
-        return np.full(len(directions), np.nan)
-    distance: np.ndarray = 1.0 - neighbour_lists(directions, 1, itself=False).cosines[:, 0]
+    every = unit_vectors_of(vectors)
+    if len(every) < 2:
+        return np.full(len(every), np.nan)
+    distance: np.ndarray = 1.0 - neighbour_lists(every, 1, itself=False).cosines[:, 0]
     return distance
 
 
@@ -39,9 +39,9 @@ def vendi_score(vectors: Any) -> float:
     Args:
         vectors: floats of shape (rows, dimensions); time grows with rows x dimensions^2.
     """
-    directions = directions_of(vectors)
-    some = directions.lengths > 0
-    units = directions.vectors[some].astype(np.float64) / directions.lengths[some, None]
+    every = unit_vectors_of(vectors)
+    some = every.lengths > 0
+    units = every.vectors[some].astype(np.float64) / every.lengths[some, None]
     if not len(units):
         return 0.0
     # X X' and X' X have the same eigenvalues, but for zeros.

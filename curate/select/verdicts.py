@@ -57,13 +57,13 @@ def verdicts_on(
     code = np.where(every.lengths > 0, 0, 1)
     code[chosen] = -1
     details: list[dict[str, Any] | None] = [None] * size
-    for place, line in enumerate(chosen.tolist()):
-        details[line] = {"place": place + 1}
+    for place, row in enumerate(chosen.tolist()):
+        details[row] = {"place": place + 1}
     return Verdicts(
         code,
         (f"not among the {amount_of(count, share)} chosen", NO_TEXT),
         score=nearest.cosine,
-        partner=np.where(code >= 0, nearest.line, -1),
+        partner=np.where(code >= 0, nearest.row, -1),
         details=details,
     )
 

@@ -1,14 +1,19 @@
-"""The files of a store's folder, and how many bytes they take."""
+"""The files of a store's folder: how many bytes they take, and those of derived arrays."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from curate.chunk import DERIVED
+import numpy as np
 
 LOCK = "in_use"
+# The folder in the store of what steps derived from vectors, as neighbours.
+DERIVED = "neighbours"
 
 
 def sizes(folder: Path) -> dict[str, int]:
@@ -24,3 +29,41 @@ def sizes(folder: Path) -> dict[str, int]:
 def neighbour_files(folder: Path) -> Iterator[Path]:
     """Yield the files of neighbours in the store in `folder`."""
     return (folder / DERIVED).glob("*.npz")
+
+
+class DerivedArrays:
+    """The memo of a store: arrays under a digest of all that decides them, a file for each key.
+
+    So a file is right or absent, and one that cannot be read counts as absent. `curate store gc
+    --neighbours` deletes them all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder of the store."""
+        self._folder = folder / DERIVED
+
+    def __call__(
+        self, key: str, find: Callable[[], Sequence[np.ndarray] | None]
+    ) -> Sequence[np.ndarray] | None:
+        """Return the arrays in the file of `key`, or those that `find` finds, which it then has."""
+        path = self._folder / f"{key}.npz"
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            found = find()
+        if found is not None:
+            self._save(path, found)
+        return found
+
+    def _save(self, path: Path, arrays: Sequence[np.ndarray]) -> None:
+        """Write arrays; the file appears whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                np.savez(out, *arrays)
+            Path(draft).replace(path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from curate.chunk import DERIVED
 from curate.errors import UsageError
-from curate.store.files import LOCK, neighbour_files
+from curate.store.files import DERIVED, LOCK, neighbour_files
 from curate.store.store import Store
 from curate.system.posix import FileLock
 

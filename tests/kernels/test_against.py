@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.kernels.sets import jaccard_against
-from curate.kernels.vectors import cross_dataset as cosine_against
-from curate.kernels.vectors.low_precision import BFloat16Prefilter, Float32Prefilter
+from curate.kernels.vectors.close_pairs import closest_other
+from curate.kernels.vectors.prefilter import BFloat16Prefilter, Float32Prefilter
 from curate.kernels.vectors.unit_vectors import UnitVectors
-from tests.kernels.test_cosine import clustered
+from tests.kernels.vectors.test_close_pairs import clustered
 
 SETS = st.lists(st.sets(st.integers(0, 12), max_size=9), max_size=25)
 
@@ -51,7 +51,7 @@ def test_the_most_similar_other_set_is_found(own, others, similarity, cuts):
         )
 
 
-@pytest.mark.parametrize("screen", [Float32Prefilter(), BFloat16Prefilter()])
+@pytest.mark.parametrize("prefilter", [Float32Prefilter(), BFloat16Prefilter()])
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(0, 50),
@@ -59,9 +59,9 @@ def test_the_most_similar_other_set_is_found(own, others, similarity, cuts):
     block=st.sampled_from([1, 7, 1024]),
 )
 @settings(max_examples=25)
-def test_the_closest_other_vector_is_found(screen, seed, count, more, block):
+def test_the_closest_other_vector_is_found(prefilter, seed, count, more, block):
     every = UnitVectors.of(clustered(seed, count + more))
-    found = cosine_against.closest_other(every, count, 0.85, block=block, screen=screen)
+    found = closest_other(every, count, 0.85, block=block, prefilter=prefilter)
     others = np.arange(count, count + more)
     for line in range(count):
         cosines = every.cosines(np.full(more, line), others)

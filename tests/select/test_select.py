@@ -9,7 +9,7 @@ import pytest
 from curate import select
 from curate.kernels.vectors.coverage import Cover
 from curate.kernels.vectors.knn import neighbour_lists
-from curate.kernels.vectors.low_precision import BFloat16Prefilter, Float32Prefilter, prepared
+from curate.kernels.vectors.prefilter import BFloat16Prefilter, Float32Prefilter, prepared
 from curate.kernels.vectors.unit_vectors import UnitVectors
 
 CASES = 500
@@ -273,39 +273,39 @@ def test_neighbours_are_the_nearest_ones():
         for row in range(len(vectors)):
             others = [r for r in rows if row in rows and (itself or r != row)]
             wanted = sorted(others, key=lambda r: (-cosine[row, r], r))[:many]
-            found = lists.lines[row].tolist()
+            found = lists.rows[row].tolist()
             assert found == wanted + [-1] * (len(found) - len(wanted))
             assert lists.cosines[row, : len(wanted)].tolist() == cosine[row, wanted].tolist()
 
 
 @pytest.mark.parametrize("itself", [True, False])
 @pytest.mark.parametrize("spread", [0.0, 1e-3, 1.0])
-def test_neighbours_are_the_same_by_any_screen_and_blocks(itself, spread):
+def test_neighbours_are_the_same_by_any_prefilter_and_blocks(itself, spread):
     rng = np.random.default_rng(17)
     centres = rng.normal(size=(5, 24))
     vectors = centres[rng.integers(0, 5, 300)] + spread * rng.normal(size=(300, 24))
     vectors[[7, 70]] = 0
     own = UnitVectors.of(vectors.astype(np.float32))
-    one = neighbour_lists(own, 9, itself=itself, screen=Float32Prefilter())
-    for screen, block, tile in ((BFloat16Prefilter(), 256, 8192), (BFloat16Prefilter(), 40, 64)):
-        other = neighbour_lists(own, 9, itself=itself, screen=screen, block=block, tile=tile)
-        assert one.lines.tolist() == other.lines.tolist()
+    one = neighbour_lists(own, 9, itself=itself, prefilter=Float32Prefilter())
+    for prefilter, block, tile in ((BFloat16Prefilter(), 256, 8192), (BFloat16Prefilter(), 40, 64)):
+        other = neighbour_lists(own, 9, itself=itself, prefilter=prefilter, block=block, tile=tile)
+        assert one.rows.tolist() == other.rows.tolist()
         assert one.cosines.tobytes() == other.cosines.tobytes()
     cosine = cosines(own.vectors)
     for line in able(own.vectors)[::30]:
         others = [row for row in able(own.vectors) if itself or row != line]
         wanted = sorted(others, key=lambda row: (-cosine[line, row], row))[:9]
-        assert one.lines[line].tolist() == wanted
+        assert one.rows[line].tolist() == wanted
 
 
-def test_what_a_screen_measures_bounds_its_errors():
+def test_what_a_prefilter_measures_bounds_its_errors():
     own = UnitVectors.of(np.random.default_rng(18).normal(size=(300, 384)).astype(np.float32))
     lines = np.arange(300)
     exact = cosines(own.vectors)
-    for screen in (Float32Prefilter(), BFloat16Prefilter()):
-        ready = prepared(screen, own, lines)
-        off = np.abs(screen.floats(screen.products(ready, ready)) - exact).max()
-        assert off <= screen.measured_margin(ready, own, lines) <= screen.margin(384)
+    for prefilter in (Float32Prefilter(), BFloat16Prefilter()):
+        ready = prepared(prefilter, own, lines)
+        off = np.abs(prefilter.floats(prefilter.products(ready, ready)) - exact).max()
+        assert off <= prefilter.measured_margin(ready, own, lines) <= prefilter.margin(384)
 
 
 def test_nearest_chosen_names_the_closest_choice_before_a_row():
@@ -315,7 +315,7 @@ def test_nearest_chosen_names_the_closest_choice_before_a_row():
         for row in able(vectors):
             before = chosen[: chosen.index(row)] if row in chosen else chosen
             wanted = max(before, key=lambda c: (cosine[row, c], -before.index(c)), default=-1)
-            assert found.line[row] == wanted
+            assert found.row[row] == wanted
             assert wanted < 0 or found.cosine[row] == cosine[row, wanted]
 
 
@@ -429,7 +429,7 @@ LINES = np.eye(3, dtype=np.float32)
         (lambda: select.cluster(LINES, 1, groups=2, score=[1]), "score has the shape"),
         (lambda: select.cluster(LINES, 1, groups=2, quota="fair"), "not 'fair'"),
         (lambda: select.instag_cover(["maths"], 1), "found a text"),
-        (lambda: select.radius(LINES, [3]), "chosen must be lines from 0 to 2"),
+        (lambda: select.radius(LINES, [3]), "chosen must be rows from 0 to 2"),
         (lambda: select.radius(np.zeros((2, 2)), [1]), "a row of zeros"),
     ],
 )

@@ -13,12 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from curate import Pipeline
-from curate.chunk import DERIVED
 from curate.cli.main import app
 from curate.errors import UsageError
 from curate.row import Row
 from curate.step import Verdicts, Whole, dataclass
 from curate.store import maintenance as upkeep
+from curate.store.files import DERIVED
 from curate.store.store import Store
 from curate.store.vectors import EncodedVectors, EncoderRoom, vector_keys
 

@@ -6,16 +6,14 @@ decides, the vectors are gathered into one matrix: in memory, or above a budget 
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from curate.chunk import STORE_FOLDER, one_array
+from curate.chunk import one_array
 from curate.engine.partition import describe_error
 from curate.step import EMBEDDING, Whole
 from curate.store.vectors import MISSING, is_cut
@@ -39,22 +37,17 @@ def embed(step: Whole, table: pa.Table, driver: Driver) -> tuple[pa.Table, dict[
     for name in embedding_columns(step):
         column = one_array(one_array(table.column(name)).dictionary_encode())
         texts = column.dictionary.to_pylist()
-        places, failed, folder = _places(step, texts, driver)
+        places, failed = _places(step, texts, driver)
         codes = np.asarray(column.indices.fill_null(len(texts)))
         for row in np.flatnonzero(np.isin(codes, list(failed))).tolist():
             errors.setdefault(row, failed[codes[row]])
-        # The column itself says where its vectors are: it may be written away meanwhile.
-        where = {STORE_FOLDER: os.fsencode(folder)}
-        field = pa.field(name, pa.int64(), metadata=where)
         index = table.column_names.index(name)
-        table = table.set_column(index, field, pa.array(np.append(places, MISSING)[codes]))
+        table = table.set_column(index, name, pa.array(np.append(places, MISSING)[codes]))
     return table, errors
 
 
-def _places(
-    step: Whole, texts: Sequence[str], driver: Driver
-) -> tuple[np.ndarray, dict[int, str], Path]:
-    """Return the place of each text's vector, errors, and the store's folder.
+def _places(step: Whole, texts: Sequence[str], driver: Driver) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the place of each text's vector, and errors by the number of the text.
 
     A text of white space has no vector and is not asked for.
     """
@@ -63,22 +56,15 @@ def _places(
     places = np.full(len(texts), MISSING, np.int64)
     places[wanted] = found.places
     failed = {wanted[n]: describe_error(error) for n, error in found.errors.items()}
-    return places, failed, found.folder
+    return places, failed
 
 
-def matrices(step: Whole, sketches: pa.Table) -> pa.Table:
+def matrices(step: Whole, sketches: pa.Table, vectors: Vectors) -> pa.Table:
     """Return sketches whose vectors lie in one matrix a column, with zeros for empty texts."""
-    from curate.store.store import Store
-
     for index, name in enumerate(sketches.column_names):
         if name in embedding_columns(step):
             places = one_array(sketches.column(name)).to_numpy()
-            folder = Path(os.fsdecode(sketches.field(name).metadata[STORE_FOLDER]))
-            with Store.open(folder) as store:
-                column = _matrix(places, store.vectors)
-            where = {STORE_FOLDER: os.fsencode(folder)}
-            field = pa.field(name, column.type, metadata=where)
-            sketches = sketches.set_column(index, field, column)
+            sketches = sketches.set_column(index, name, _matrix(places, vectors))
     return sketches
 
 
@@ -99,7 +85,12 @@ def cut_short(step: Whole, sketches: pa.Table) -> tuple[str, ...]:
 def _matrix(places: np.ndarray, vectors: Vectors) -> pa.FixedSizeListArray:
     width = vectors.width(places)
     if len(places) * width * 4 <= IN_MEMORY_BYTES:
-        flat = pa.array(vectors.read(places, width).ravel())
+        matrix = np.empty((len(places), width), np.float32)
+        start = 0
+        for block in vectors.blocks(places):
+            matrix[start : start + len(block)] = block
+            start += len(block)
+        flat = pa.array(matrix.ravel())
     else:
         # A file without a name: it goes when the last one who has it mapped goes, however.
         with tempfile.TemporaryFile(dir=vectors.folder) as file:

@@ -25,6 +25,7 @@ from curate.step import Filter, Step, Whole
 from curate.system.package_data import shipped
 
 if TYPE_CHECKING:
+    from curate.engine.accounts import Accounts
     from curate.requests.driver import Driver
 
 
@@ -47,33 +48,36 @@ def sketches_against(step: Whole, settings: Settings, driver: Driver | None) -> 
     return pa.concat_tables(tables)
 
 
-def give_vectors(steps: Sequence[Step], driver: Driver | None) -> dict[str, str]:
-    """Give filters the vectors of the texts that they compare rows with.
+def with_vectors(
+    steps: Sequence[Step], accounts: Accounts
+) -> tuple[tuple[Step, ...], dict[str, str]]:
+    """Return steps that have the vectors of the texts that they compare rows with.
 
-    Returns a remark for each step that has texts of which the encoder read only the beginning.
+    There is a remark for each step that has texts of which the encoder read only the beginning.
     """
-    from curate.store.store import Store
     from curate.store.vectors import is_cut
 
-    remarks = {}
+    found_steps, remarks = [], {}
     for step in steps:
-        if not isinstance(step, Filter) or not (texts := step.compared_texts()):
-            continue
-        assert driver is not None, "a step that embeds asks"
-        found = driver.embed(getattr(step, "encoder", None), texts)
-        if found.errors:
-            number, error = min(found.errors.items())
-            raise StoppedShort(
-                f"step '{step.title}': {len(found.errors)} texts of against have no vector (text "
-                f"{number + 1}: {describe_error(error)}); mend them, or the encoder, and run the "
-                "same command again"
-            )
-        with Store.open(found.folder) as store:
-            step.take_vectors(store.vectors.read(found.places))
-        if count := int(is_cut(found.places).sum()):
-            said = f"{count:,} of {len(texts):,} texts of against are longer than the encoder reads"
-            remarks[step.title] = f"{said}: their vectors are of the beginning only"
-    return remarks
+        if isinstance(step, Filter) and (texts := step.compared_texts()):
+            driver, store = accounts.driver, accounts.store
+            assert driver is not None and store is not None, "a step that embeds asks"
+            found = driver.embed(getattr(step, "encoder", None), texts)
+            if found.errors:
+                number, error = min(found.errors.items())
+                raise StoppedShort(
+                    f"step '{step.title}': {len(found.errors)} texts of against have no vector "
+                    f"(text {number + 1}: {describe_error(error)}); mend them, or the encoder, and "
+                    "run the same command again"
+                )
+            if count := int(is_cut(found.places).sum()):
+                remarks[step.title] = (
+                    f"{count:,} of {len(texts):,} texts of against are longer than the encoder "
+                    "reads: their vectors are of the beginning only"
+                )
+            step = step.with_vectors(store.vectors.read(found.places))
+        found_steps.append(step)
+    return tuple(found_steps), remarks
 
 
 def _sketched(

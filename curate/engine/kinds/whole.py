@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +19,22 @@ from curate.engine.state import PartitionState, WholeDecision, load, release
 from curate.errors import StoppedShort
 from curate.kernels.arrays.growable import GrowableArray
 from curate.step import Decider, Step, Verdicts, Whole
+from curate.store.files import DerivedArrays
+
+if TYPE_CHECKING:
+    from curate.store.store import Store
 
 
-def decide(step: Whole, states: Sequence[PartitionState], others: pa.Table | None = None) -> None:
+def decide(
+    step: Whole,
+    states: Sequence[PartitionState],
+    others: pa.Table | None = None,
+    store: Store | None = None,
+) -> None:
     """Set every part's decision to the verdicts of `step`.
 
-    `others` are the sketches of the rows that it compares with.
+    `others` are the sketches of the rows that it compares with; `store` has the vectors of a step
+    that embeds, and keeps what it derives from them.
     """
     sketches = pa.concat_tables(
         [load(state.sketches) for state in states if state.sketches is not None]
@@ -33,10 +44,14 @@ def decide(step: Whole, states: Sequence[PartitionState], others: pa.Table | Non
         nowhere = pa.nulls(sketches.num_rows, pa.string())
         sketches = pa.concat_tables([sketches.append_column(ORIGIN, nowhere), others])
     remarks: tuple[str, ...] = ()
-    if step.embeds():
-        remarks, sketches = cut_short(step, sketches), matrices(step, sketches)
+    if store is not None and step.embeds():
+        remarks = cut_short(step, sketches)
+        sketches = matrices(step, sketches, store.vectors)
     try:
-        verdicts = step.decide(positions, sketches)
+        if store is None:
+            verdicts = step.decide(positions, sketches)
+        else:
+            verdicts = step.decide_with(positions, sketches, DerivedArrays(store.folder))
         _check(verdicts, len(positions), _Seen())
     except Exception as error:
         raise could_not(step, "decide", error) from error

@@ -19,7 +19,7 @@ from numba import njit
 
 from curate.kernels.arrays.heap import heap_up, sink, take_top
 from curate.kernels.vectors.knn import NeighbourLists
-from curate.kernels.vectors.low_precision import Float32Prefilter
+from curate.kernels.vectors.prefilter import Float32Prefilter
 from curate.kernels.vectors.unit_vectors import (
     LANES,
     UnitVectors,
@@ -41,19 +41,19 @@ class Quality(NamedTuple):
 
 
 def greedy_over_all(
-    directions: UnitVectors, count: int, quality: Quality | None = None, *, budget: int = BUDGET
+    every: UnitVectors, count: int, quality: Quality | None = None, *, budget: int = BUDGET
 ) -> np.ndarray:
-    """Return at most `count` lines, each the best given those before it, the first on a tie.
+    """Return at most `count` rows, each the best given those before it, the first on a tie.
 
     `budget`: bytes that the products of all pairs may take.
     """
-    units = unit(directions.vectors, directions.lengths)
-    margin = margin_of(directions.vectors.shape[1])
+    units = unit(every.vectors, every.lengths)
+    margin = margin_of(every.vectors.shape[1])
     # Rows of zeros add nothing; a bound that no product reaches skips them.
-    best = np.where(directions.lengths > 0, 0.0, np.inf)
-    fits = 4 * len(directions) ** 2 <= budget
-    products = np.empty((len(directions),) * 2 if fits else (0, 0), np.float32)
-    bounds = np.empty(len(directions))
+    best = np.where(every.lengths > 0, 0.0, np.inf)
+    fits = 4 * len(every) ** 2 <= budget
+    products = np.empty((len(every),) * 2 if fits else (0, 0), np.float32)
+    bounds = np.empty(len(every))
 
     def fill(start: int) -> None:
         some = slice(start, min(start + _BLOCK, len(bounds)))
@@ -62,29 +62,29 @@ def greedy_over_all(
 
     with Float32Prefilter().workers() as pool:
         list(pool.map(fill, range(0, len(bounds), _BLOCK)))
-    heap, chosen, weight, worth = _start(directions, count, quality)
+    heap, chosen, weight, worth = _start(every, count, quality)
     _choose_over_all(
-        directions.vectors, directions.lengths, units, products, margin, best, weight, worth,
+        every.vectors, every.lengths, units, products, margin, best, weight, worth,
         -(weight * bounds + worth), heap, chosen,
     )  # fmt: skip
     return chosen
 
 
 def greedy_over_neighbours(
-    directions: UnitVectors, lists: NeighbourLists, count: int, quality: Quality | None = None
+    every: UnitVectors, lists: NeighbourLists, count: int, quality: Quality | None = None
 ) -> np.ndarray:
-    """Return such lines where a row counts only for those that have it among their neighbours."""
-    heap, chosen, weight, worth = _start(directions, count, quality)
+    """Return such rows where a row counts only for those that have it among their neighbours."""
+    heap, chosen, weight, worth = _start(every, count, quality)
     _choose_over_neighbours(*lists.turned(), weight, worth, heap, chosen)
     return chosen
 
 
 def _start(
-    directions: UnitVectors, count: int, quality: Quality | None
+    every: UnitVectors, count: int, quality: Quality | None
 ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
-    """Return the lines that may be chosen, room for the chosen ones, weight and worth."""
-    able = np.flatnonzero(directions.lengths > 0).astype(np.int32)
-    quality = quality or Quality(1.0, np.zeros(len(directions)))
+    """Return the rows that may be chosen, room for the chosen ones, weight and worth."""
+    able = np.flatnonzero(every.lengths > 0).astype(np.int32)
+    quality = quality or Quality(1.0, np.zeros(len(every)))
     return able, np.empty(min(count, len(able)), np.int64), quality.weight, quality.worth
 
 
@@ -102,26 +102,26 @@ def _choose_over_all(
     heap: np.ndarray,
     chosen: np.ndarray,
 ) -> None:
-    """Fill `chosen`; `keys` are minus the values, or their bounds, of when a line was looked at."""
+    """Fill `chosen`; `keys` are minus the values, or their bounds, of when a row was looked at."""
     stage, exact = np.zeros(len(keys), np.int32), np.zeros(len(keys), np.bool_)
     room = np.empty(len(keys), np.float32)
     size = len(heap)
     heap_up(heap, keys)
     for count in range(len(chosen)):
         while stage[heap[0]] < count or not exact[heap[0]]:
-            line = heap[0]
-            product = _products_of(line, units, products, room)
+            row = heap[0]
+            product = _products_of(row, units, products, room)
             # What was a bound at this stage is now summed up; what is older is bounded anew.
-            exact[line] = stage[line] == count
-            if exact[line]:
-                gain = _gain(vectors, lengths, product, line, best, margin, False)
+            exact[row] = stage[row] == count
+            if exact[row]:
+                gain = _gain(vectors, lengths, product, row, best, margin, False)
             else:
                 gain = _bound(product, best, margin)
-            keys[line], stage[line] = -(weight * gain + worth[line]), count
+            keys[row], stage[row] = -(weight * gain + worth[row]), count
             sink(heap, size, keys, 0)
-        line = heap[0]
-        chosen[count] = line
-        _gain(vectors, lengths, _products_of(line, units, products, room), line, best, margin, True)
+        row = heap[0]
+        chosen[count] = row
+        _gain(vectors, lengths, _products_of(row, units, products, room), row, best, margin, True)
         size = take_top(heap, size, keys)
 
 
@@ -135,18 +135,18 @@ def _choose_over_neighbours(
     heap: np.ndarray,
     chosen: np.ndarray,
 ) -> None:
-    """Fill `chosen`; sums over those that have a line as a neighbour are cheap and exact."""
+    """Fill `chosen`; sums over those that have a row as a neighbour are cheap and exact."""
     best, keys = np.zeros(len(worth)), np.empty(len(worth))
     stage = np.zeros(len(worth), np.int32)
-    for line in heap:
-        keys[line] = -(weight * _sparse_gain(line, starts, others, cosines, best) + worth[line])
+    for row in heap:
+        keys[row] = -(weight * _sparse_gain(row, starts, others, cosines, best) + worth[row])
     size = len(heap)
     heap_up(heap, keys)
     for count in range(len(chosen)):
         while stage[heap[0]] < count:
-            line = heap[0]
-            gain = _sparse_gain(line, starts, others, cosines, best)
-            keys[line], stage[line] = -(weight * gain + worth[line]), count
+            row = heap[0]
+            gain = _sparse_gain(row, starts, others, cosines, best)
+            keys[row], stage[row] = -(weight * gain + worth[row]), count
             sink(heap, size, keys, 0)
         chosen[count] = heap[0]
         for place in range(starts[heap[0]], starts[heap[0] + 1]):
@@ -155,12 +155,12 @@ def _choose_over_neighbours(
 
 
 @njit(nogil=True, cache=True)
-def _products_of(line: int, units: np.ndarray, products: np.ndarray, room: np.ndarray) -> Any:
-    """Return a line of products: one that was kept, or one that is made in `room`."""
+def _products_of(row: int, units: np.ndarray, products: np.ndarray, room: np.ndarray) -> Any:
+    """Return a row of products: one that was kept, or one that is made in `room`."""
     if len(products):
-        return products[line]
+        return products[row]
     for other in range(len(units)):
-        room[other] = product_of(units[other], units[line])
+        room[other] = product_of(units[other], units[row])
     return room
 
 
@@ -181,8 +181,8 @@ def _sum_of_gains(product: np.ndarray, best: np.ndarray, margin: float) -> Any:
 
 @njit(nogil=True, cache=True)
 def _bounds(product: np.ndarray, best: np.ndarray, margin: float, out: np.ndarray) -> None:
-    for line in range(len(product)):
-        out[line] = _bound(product[line], best, margin)
+    for row in range(len(product)):
+        out[row] = _bound(product[row], best, margin)
 
 
 @njit(nogil=True, cache=True)
@@ -190,18 +190,18 @@ def _gain(
     vectors: np.ndarray,
     lengths: np.ndarray,
     product: np.ndarray,
-    line: int,
+    row: int,
     best: np.ndarray,
     margin: float,
     keep: bool,
 ) -> Any:
-    """Return the gain of a line, summed in the order of lines; with `keep`, make it a choice."""
+    """Return the gain of a row, summed in the order of rows; with `keep`, make it a choice."""
     lanes = np.empty(LANES)
     total = 0.0
     for other in range(len(vectors)):
         if np.float64(product[other]) + margin <= best[other]:
             continue
-        cosine = cosine_of(vectors, lengths, line, vectors, lengths, other, lanes)
+        cosine = cosine_of(vectors, lengths, row, vectors, lengths, other, lanes)
         if cosine > best[other]:
             total += cosine - best[other]
             if keep:
@@ -211,9 +211,9 @@ def _gain(
 
 @njit(nogil=True, cache=True)
 def _sparse_gain(
-    line: int, starts: np.ndarray, others: np.ndarray, cosines: np.ndarray, best: np.ndarray
+    row: int, starts: np.ndarray, others: np.ndarray, cosines: np.ndarray, best: np.ndarray
 ) -> Any:
     total = 0.0
-    for place in range(starts[line], starts[line + 1]):
+    for place in range(starts[row], starts[row + 1]):
         total += max(0.0, cosines[place] - best[others[place]])
     return total

@@ -44,12 +44,8 @@ def _walk(
         chosen.append(row)
         covered |= new
         open_tags -= len(new)
-        _take(carriers, sets[row])
+        for tag in sets[row]:
+            carriers[tag] -= 1
+            if not carriers[tag]:
+                del carriers[tag]
     return left
-
-
-def _take(carriers: Counter[Hashable], tags: Iterable[Hashable]) -> None:
-    for tag in tags:
-        carriers[tag] -= 1
-        if not carriers[tag]:
-            del carriers[tag]

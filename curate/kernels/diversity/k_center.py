@@ -1,11 +1,11 @@
-"""Greedy k-center, lazily: always the line that is farthest from the chosen ones.
+"""Greedy k-center, lazily: always the row that is farthest from the chosen ones.
 
-A line's cosine with the closest chosen one only grows as others are chosen, so that one from before
-is a bound from below, and only the line with the smallest bound is compared with the choices that
-it has not met (as Minoux 1978 does for sums). It meets them together, as lines of a matrix that
-stays in the cache, where a pass over all lines for each choice waits for memory. A float32 product
+A row's cosine with the closest chosen one only grows as others are chosen, so that one from before
+is a bound from below, and only the row with the smallest bound is compared with the choices that
+it has not met (as Minoux 1978 does for sums). It meets them together, as rows of a matrix that
+stays in the cache, where a pass over all rows for each choice waits for memory. A float32 product
 says which cosines cannot be larger, float64 decides: the list is the naive one to the last tie.
-It costs 16 bytes a line and a float32 copy of the chosen ones.
+It costs 16 bytes a row and a float32 copy of the chosen ones.
 """
 
 from __future__ import annotations
@@ -19,24 +19,22 @@ from curate.kernels.vectors.unit_vectors import LANES, UnitVectors, cosine_of, m
 _NONE = -2.0  # below every cosine
 
 
-def farthest_first(directions: UnitVectors, first: int, count: int) -> np.ndarray:
-    """Return at most `count` lines: `first`, then always the farthest one, the first on a tie.
+def farthest_first(every: UnitVectors, first: int, count: int) -> np.ndarray:
+    """Return at most `count` rows: `first`, then always the farthest one, the first on a tie.
 
-    Lines of zeros are never chosen.
+    Rows of zeros are never chosen.
     """
     if not count:
         return np.empty(0, np.int64)
-    able = np.flatnonzero(directions.lengths > 0)
+    able = np.flatnonzero(every.lengths > 0)
     heap = np.concatenate([[first], able[able != first]]).astype(np.int32)
     count = min(count, len(heap))
-    width = directions.vectors.shape[1]
+    width = every.vectors.shape[1]
     chosen, centres = np.empty(count, np.int64), np.empty((count, width), np.float32)
-    best = np.full(len(directions), _NONE)
+    best = np.full(len(every), _NONE)
     best[first] = -np.inf  # the top of the heap
-    met = np.zeros(len(directions), np.int32)
-    _choose(
-        directions.vectors, directions.lengths, heap, best, met, chosen, centres, margin_of(width)
-    )
+    met = np.zeros(len(every), np.int32)
+    _choose(every.vectors, every.lengths, heap, best, met, chosen, centres, margin_of(width))
     return chosen
 
 
@@ -56,15 +54,15 @@ def _choose(
     size = len(heap)
     for count in range(len(chosen)):
         while met[heap[0]] < count:
-            line = heap[0]
-            _to_unit(vectors[line], lengths[line], own)
-            for place in range(met[line], count):
-                if np.float64(product_of(own, centres[place])) + margin < best[line]:
+            row = heap[0]
+            _to_unit(vectors[row], lengths[row], own)
+            for place in range(met[row], count):
+                if np.float64(product_of(own, centres[place])) + margin < best[row]:
                     continue
                 centre = chosen[place]
-                cosine = cosine_of(vectors, lengths, line, vectors, lengths, centre, lanes)
-                best[line] = max(best[line], cosine)
-            met[line] = count
+                cosine = cosine_of(vectors, lengths, row, vectors, lengths, centre, lanes)
+                best[row] = max(best[row], cosine)
+            met[row] = count
             sink(heap, size, best, 0)
         chosen[count] = heap[0]
         _to_unit(vectors[heap[0]], lengths[heap[0]], centres[count])

@@ -106,7 +106,17 @@ def _shingle_kernel(
     return out[:end].copy(), ends
 
 
+@njit(inline="always")
+def _character(data: np.ndarray, at: Any, width: Any) -> Any:
+    """Return the bytes of a character, which are one round of a hash."""
+    block = _NONE
+    for k in range(width):
+        block |= np.uint64(data[at + k]) << (_EIGHT * np.uint64(k))
+    return block
+
+
 @njit(nogil=True, cache=True)
+# One pass over the bytes, inlined: a call for each character costs a fifth of the speed.
 def _hash_words(data: np.ndarray, at: Any, end: Any, table: np.ndarray, out: np.ndarray) -> int:
     """Write the hash of every word between two places to `out`; return how many there are."""
     count, inside = 0, False
@@ -120,22 +130,22 @@ def _hash_words(data: np.ndarray, at: Any, end: Any, table: np.ndarray, out: np.
             part = table[np.int64(byte)]
         else:
             part, width = table[code_point(data, at)], width_of(data[at])
-        if inside and part != _PART:
-            out[count] = _absorb(state, block, _WORD) if shift else state
-            count, inside = count + 1, False
-            state, block, shift = _SEED, _NONE, _NONE
-        if part:
-            inside = part == _PART
+        if part == _PART:
+            inside = True
             for k in range(width):
                 byte = byte if k == 0 else np.uint64(data[at + k])
                 block |= byte << shift
                 shift += _EIGHT
                 if shift == _64:
                     state, block, shift = _absorb(state, block, _WORD), _NONE, _NONE
-            if not inside:
-                out[count] = _absorb(state, block, _WORD)
-                count += 1
+        else:
+            if inside:
+                out[count] = _absorb(state, block, _WORD) if shift else state
+                count, inside = count + 1, False
                 state, block, shift = _SEED, _NONE, _NONE
+            if part:
+                out[count] = _absorb(_SEED, _character(data, at, width), _WORD)
+                count += 1
         at += width
     if inside:
         out[count] = _absorb(state, block, _WORD) if shift else state

@@ -1,8 +1,8 @@
 """How near every vector is to the closest of some chosen ones, exactly, as choices are added.
 
-One pass per choice. Most lines are settled by the triangle inequality or by a float32 product; only
-a line that the new choice may be nearest to costs a cosine in float64. So the values are those of
-the definition, to the last bit, whatever the blocks and threads. 24 bytes a line, no copy of them.
+One pass per choice. Most rows are settled by the triangle inequality or by a float32 product; only
+a row that the new choice may be nearest to costs a cosine in float64. So the values are those of
+the definition, to the last bit, whatever the blocks and threads. 24 bytes a row, no copy of them.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ NONE = -2.0  # below every cosine
 
 
 class Cover:
-    """The `cosine` of every line with its nearest chosen line (below -1: none, or a line of zeros).
+    """The `cosine` of every row with its nearest chosen row (below -1: none, or a row of zeros).
 
-    Of equally near choices the earlier one is named. A chosen line is nearest to itself.
+    Of equally near choices the earlier one is named. A chosen row is nearest to itself.
     """
 
-    def __init__(self, directions: UnitVectors) -> None:
-        lengths = directions.lengths
-        self.directions = directions
-        self.cosine = np.full(len(directions), NONE)
+    def __init__(self, every: UnitVectors) -> None:
+        lengths = every.lengths
+        self.every = every
+        self.cosine = np.full(len(every), NONE)
         self.chosen: list[int] = []
-        self._place = np.full(len(directions), -1, np.int64)
+        self._place = np.full(len(every), -1, np.int64)
         usable = (lengths > _SHORTEST) & (lengths < _LONGEST)
         self._scale = np.where(usable, 1.0 / np.where(usable, lengths, 1.0), np.nan)
         self._between = np.empty(16)
 
-    def add(self, line: int) -> None:
-        """Let `line`, which must not be zeros, be a choice."""
+    def add(self, row: int) -> None:
+        """Let `row`, which must not be zeros, be a choice."""
         count = len(self.chosen)
         if count + 1 > len(self._between):
             self._between = np.empty(2 * len(self._between))
-        vectors, lengths = self.directions.vectors, self.directions.lengths
+        vectors, lengths = self.every.vectors, self.every.lengths
         centres = np.array(self.chosen, np.int64)
-        _distances(vectors, lengths, line, centres, self._between)
+        _distances(vectors, lengths, row, centres, self._between)
         _approach(
-            vectors, lengths, self._scale, line, count, self._between, self.cosine, self._place,
+            vectors, lengths, self._scale, row, count, self._between, self.cosine, self._place,
             margin_of(vectors.shape[1]),
         )  # fmt: skip
-        self.chosen.append(line)
+        self.chosen.append(row)
 
-    def nearest_of(self, line: int) -> int:
-        """Return the nearest choice of one line, or -1."""
-        place = self._place[line]
+    def nearest_of(self, row: int) -> int:
+        """Return the nearest choice of one row, or -1."""
+        place = self._place[row]
         return -1 if place < 0 else self.chosen[place]
 
 
@@ -64,13 +64,13 @@ def _chord(cosine: float) -> Any:
 
 @njit(nogil=True, cache=True)
 def _distances(
-    vectors: np.ndarray, lengths: np.ndarray, line: int, centres: np.ndarray, out: np.ndarray
+    vectors: np.ndarray, lengths: np.ndarray, row: int, centres: np.ndarray, out: np.ndarray
 ) -> None:
-    """Write the distances from `line` to the choices so far, on the unit sphere."""
+    """Write the distances from `row` to the choices so far, on the unit sphere."""
     lanes = np.empty(LANES)
     for place in range(len(centres)):
         centre = centres[place]
-        out[place] = _chord(cosine_of(vectors, lengths, line, vectors, lengths, centre, lanes))
+        out[place] = _chord(cosine_of(vectors, lengths, row, vectors, lengths, centre, lanes))
 
 
 @njit(nogil=True, cache=True)
@@ -78,14 +78,14 @@ def _approach(
     vectors: np.ndarray,
     lengths: np.ndarray,
     scale: np.ndarray,
-    line: int,
+    row: int,
     count: int,
     between: np.ndarray,
     best: np.ndarray,
     place: np.ndarray,
     margin: float,
 ) -> None:
-    """Move every line that the choice `line` (number `count`) is nearest to."""
+    """Move every row that the choice `row` (number `count`) is nearest to."""
     lanes = np.empty(LANES)
     for other in range(len(vectors)):
         if lengths[other] == 0.0:
@@ -93,11 +93,11 @@ def _approach(
         if place[other] >= 0:
             if between[place[other]] >= 2.0 * _chord(best[other]) + _SLACK:
                 continue
-            about = product_of(vectors[other], vectors[line]) * scale[other] * scale[line]
+            about = product_of(vectors[other], vectors[row]) * scale[other] * scale[row]
             # Not a number where a length is extreme: then only float64 knows.
             if about + margin < best[other]:
                 continue
-        cosine = cosine_of(vectors, lengths, other, vectors, lengths, line, lanes)
+        cosine = cosine_of(vectors, lengths, other, vectors, lengths, row, lanes)
         if cosine > best[other]:
             best[other] = cosine
             place[other] = count

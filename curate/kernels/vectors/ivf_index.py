@@ -1,9 +1,9 @@
-"""Close pairs among very many vectors, by inverted lists: nearly all pairs, and how nearly is told.
+"""Approximate search for close pairs (IVF), with measured recall.
 
 Every vector joins the list of its closest centroid and is compared with the members of the `PROBES`
 lists closest to it, whatever their number: no pair is lost because a group is large, as with the
-k nearest of an index. A pair is found if either of its vectors looks into the other's list. All
-choices are decided in float64 (`kernels.spherical`), so the lists, and the pairs that are
+k nearest of an index. A pair is found if either of its vectors probes the other's list. All
+choices are decided in float64 (`spherical_kmeans`), so the lists, and the pairs that are
 found, are the same on every machine. Time grows as n^1.5, where all pairs take n^2.
 """
 
@@ -11,26 +11,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.all_pairs import BYTES_PER_PAIR, Neighbours, both_ways
-from curate.kernels.vectors.low_precision import Prefilter, prepared, screen_for
+from curate.kernels.vectors.close_pairs import BYTES_PER_PAIR, ClosePairs, Neighbours, neighbours_of
+from curate.kernels.vectors.prefilter import Prefilter, in_waves, prefilter_for, prepared
 from curate.kernels.vectors.spherical_kmeans import closest_centres, spherical_means
 from curate.kernels.vectors.unit_vectors import UnitVectors
 
 PROBES = 16
 _LISTS_PER_ROOT = 2  # lists = 2 sqrt(n)
 _SAMPLED, _ROUNDS = 64, 6  # vectors per list that centroids are made of, and how often
-_ASKED, _MEMBERS = 2048, 1024  # lines and columns of one product
+_ASKED, _MEMBERS = 2048, 1024  # rows and columns of one product
 _WAVE = 16  # products between two looks at the budget
 SAMPLE = 1000  # vectors whose pairs are counted by an exact search
-
-# Tells of pairs of vectors, by their numbers, whether a search found them.
-WasFound = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Recall(NamedTuple):
@@ -39,7 +36,7 @@ class Recall(NamedTuple):
     cosines: np.ndarray
     found: np.ndarray
 
-    def told(self, at_least: float) -> str:
+    def describe(self, at_least: float) -> str:
         """Say in words how many true pairs from `at_least` on were found."""
         close = self.cosines >= at_least
         if not close.any():
@@ -49,56 +46,80 @@ class Recall(NamedTuple):
 
 
 class IVFIndex:
-    """Distinct vectors in lists, and which lists each one looks into, its own first."""
+    """The distinct vectors in lists, as a source of pairs with a cosine of `at_least`."""
 
-    def __init__(self, own: UnitVectors, at_least: float, screen: Prefilter | None = None) -> None:
-        """Form the lists; `at_least` is the cosine that will be searched for."""
-        self.lines, self._own, self._at_least = own.distinct(), own, at_least
-        self._screen = screen or screen_for(len(self.lines), at_least)
-        self._cut = at_least - self._screen.margin(own.vectors.shape[1])
-        self._ready = prepared(self._screen, own, self.lines)
-        self._probes = _probes(own, self.lines)
+    portion = None
 
-    def reach(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Tell of pairs of vectors whether one of them looks into the other's list."""
+    def __init__(
+        self, own: UnitVectors, at_least: float, prefilter: Prefilter | None = None
+    ) -> None:
+        """Form the lists, and choose those that each vector probes, its own first."""
+        self.rows, self._own, self._at_least = own.distinct(), own, at_least
+        self._prefilter = prefilter or prefilter_for(len(self.rows), at_least)
+        self._cut = at_least - self._prefilter.margin(own.vectors.shape[1])
+        self._ready = prepared(self._prefilter, own, self.rows)
+        self._probes = _probes(own, self.rows)
+        self._kept: list[np.ndarray] = [np.zeros(0, np.int64)]
+
+    def keep(self, vectors: np.ndarray) -> None:
+        """Compare what is asked about from now on with these vectors, too."""
+        self._kept.append(vectors)
+
+    def among(self, asked: np.ndarray, budget: int | None = None) -> Neighbours | None:
+        """Return the neighbours that vectors have among themselves, or `None` above the budget."""
+        return self._search(asked, self._kept[0], budget)
+
+    def near(self, asked: np.ndarray, budget: int | None = None) -> Neighbours | None:
+        """Return the neighbours of vectors among themselves and the kept ones, or `None`."""
+        return self._search(asked, np.concatenate(self._kept), budget)
+
+    def finds(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Tell of pairs of vectors whether one of them probes the other's list."""
         one, other = self._probes[left], self._probes[right]
         found: np.ndarray = (one == other[:, :1]).any(1) | (other == one[:, :1]).any(1)
         return found
 
-    def near(
-        self, asked: np.ndarray, known: np.ndarray, *, budget: int | None = None
-    ) -> Neighbours | None:
-        """Return the neighbours that vectors `asked` have among themselves and those `known`.
+    def recall(self) -> Recall:
+        """Search exactly for the pairs of a sample of the vectors, and tell which are found."""
+        count = len(self.rows)
+        asked = np.arange(0, count, max(1, count // SAMPLE))[:SAMPLE]
+        queries = prepared(self._prefilter, self._own, self.rows[asked])
 
-        Returns `None` where they would take more than `budget` bytes.
-        """
-        every = np.concatenate([asked, known])
-        tasks = itertools.chain(self._tasks(asked, every), self._tasks(known, asked))
-        keys = _different(self._screen, self._close, tasks, budget)
-        if keys is None:
+        def search(start: int) -> tuple[np.ndarray, np.ndarray]:
+            some = self._ready[start : start + _ASKED]
+            left, right = self._prefilter.reaching(queries, some, self._cut)
+            return asked[left], right.astype(np.int64) + start
+
+        parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+        for wave in in_waves(self._prefilter, search, iter(range(0, count, _ASKED)), _WAVE):
+            parts += wave
+        left, right = (np.concatenate(sides) for sides in zip(*parts, strict=True))
+        cosines = self._own.cosines(self.rows[left], self.rows[right])
+        true = (left != right) & (cosines >= self._at_least)
+        return Recall(cosines[true], self.finds(left[true], right[true]))
+
+    def _search(self, asked: np.ndarray, kept: np.ndarray, budget: int | None) -> Neighbours | None:
+        every = np.concatenate([asked, kept])
+        tasks = itertools.chain(self._tasks(asked, every), self._tasks(kept, asked))
+        found, count = [np.zeros(0, np.int64)], 0
+        most = math.inf if budget is None else budget // BYTES_PER_PAIR
+        for wave in in_waves(self._prefilter, self._close, tasks, _WAVE):
+            found += wave
+            count += sum(map(len, wave))
+            # A pair is found at most twice: from both its vectors.
+            if count > 2 * most:
+                return None
+        keys = np.unique(np.concatenate(found))
+        if len(keys) > most:
             return None
-        left, right = (part.astype(np.int32) for part in np.divmod(keys, len(self.lines) or 1))
-        cosines = self._own.cosines(self.lines[left], self.lines[right])
-        return both_ways(self.lines, left, right, cosines)
-
-    def _close(self, task: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
-        """Return the keys of the close pairs of two groups, the lower vector first."""
-        number, asking, members = task
-        left, right = self._screen.reaching(self._ready[asking], self._ready[members], self._cut)
-        left, right = asking[left], members[right]
-        # Two members of one list meet twice here; once is enough.
-        once = (left < right) | (self._probes[left, 0] != number)
-        left, right = left[once], right[once]
-        enough = self._own.cosines(self.lines[left], self.lines[right]) >= self._at_least
-        left, right = left[enough], right[enough]
-        low, high = np.minimum(left, right), np.maximum(left, right)
-        pairs: np.ndarray = low * len(self.lines) + high
-        return pairs
+        left, right = (part.astype(np.int32) for part in np.divmod(keys, len(self.rows) or 1))
+        cosines = self._own.cosines(self.rows[left], self.rows[right])
+        return neighbours_of(self.rows, ClosePairs(left, right, cosines))
 
     def _tasks(
         self, asking: np.ndarray, members: np.ndarray
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Yield products of bounded size: a list, vectors that look into it, members of it."""
+        """Yield products of bounded size: a list, vectors that probe it, members of it."""
         count = int(self._probes.max(initial=-1)) + 1
         who, theirs = _grouped(self._probes[asking], count)
         whom, own = _grouped(self._probes[members, 0], count)
@@ -109,28 +130,30 @@ class IVFIndex:
                 for b in range(0, len(others), _MEMBERS):
                     yield number, some[a : a + _ASKED], others[b : b + _MEMBERS]
 
+    def _close(self, task: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return the keys of the close pairs of two groups, the lower vector first."""
+        number, asking, members = task
+        left, right = self._prefilter.reaching(self._ready[asking], self._ready[members], self._cut)
+        left, right = asking[left], members[right]
+        # Two members of one list meet twice here; once is enough.
+        once = (left < right) | (self._probes[left, 0] != number)
+        left, right = left[once], right[once]
+        enough = self._own.cosines(self.rows[left], self.rows[right]) >= self._at_least
+        left, right = left[enough], right[enough]
+        low, high = np.minimum(left, right), np.maximum(left, right)
+        keys: np.ndarray = low * len(self.rows) + high
+        return keys
 
-def indexed_neighbours(
-    own: UnitVectors, at_least: float, *, budget: int | None = None, screen: Prefilter | None = None
-) -> Neighbours | None:
-    """Find nearly all pairs of distinct vectors with a cosine of `at_least`.
 
-    Returns `None` where they would take more than `budget` bytes.
-    """
-    lists = IVFIndex(own, at_least, screen)
-    none = np.zeros(0, np.int64)
-    return lists.near(np.arange(len(lists.lines)), none, budget=budget)
-
-
-def _probes(own: UnitVectors, lines: np.ndarray) -> np.ndarray:
-    """Return the lists that each vector looks into, its own first."""
-    if not len(lines):
+def _probes(own: UnitVectors, rows: np.ndarray) -> np.ndarray:
+    """Return the lists that each vector probes, its own first."""
+    if not len(rows):
         return np.zeros((0, 1), np.int64)
-    count = max(1, round(_LISTS_PER_ROOT * math.sqrt(len(lines))))
-    sample = lines[:: max(1, len(lines) // (_SAMPLED * count))]
+    count = max(1, round(_LISTS_PER_ROOT * math.sqrt(len(rows))))
+    sample = rows[:: max(1, len(rows) // (_SAMPLED * count))]
     centroids = spherical_means(own, sample, count, rounds=_ROUNDS)
     small = np.int16 if count <= np.iinfo(np.int16).max else np.int32
-    return closest_centres(own, lines, centroids, PROBES).astype(small)
+    return closest_centres(own, rows, centroids, PROBES).astype(small)
 
 
 def _grouped(labels: np.ndarray, count: int) -> tuple[np.ndarray, list[slice]]:
@@ -148,51 +171,3 @@ def _group(labels: np.ndarray, ends: np.ndarray, places: np.ndarray) -> None:
         label = labels.flat[place]
         places[ends[label]] = place
         ends[label] += 1
-
-
-def _different(
-    screen: Prefilter, work: Any, tasks: Iterator[Any], budget: int | None
-) -> np.ndarray | None:
-    """Return the sorted keys of all different pairs, or `None` above the budget."""
-    found, count = [np.zeros(0, np.int64)], 0
-    most = math.inf if budget is None else budget // BYTES_PER_PAIR
-    with screen.workers() as pool:
-        while wave := list(itertools.islice(tasks, _WAVE)):
-            found += pool.map(work, wave)
-            count += sum(map(len, found[-len(wave) :]))
-            # A pair is found at most twice: from both its vectors.
-            if count > 2 * most:
-                return None
-    keys = np.unique(np.concatenate(found))
-    return keys if len(keys) <= most else None
-
-
-def known_to(found: Neighbours) -> WasFound:
-    """Return a function that looks up pairs among those that were found."""
-    sizes = np.diff(found.starts)
-    count = len(found.lines)
-    known = np.repeat(np.arange(count), sizes) * count + found.others
-    return lambda left, right: np.isin(left * count + right, known)
-
-
-def measured_recall(
-    own: UnitVectors, lines: np.ndarray, at_least: float, was_found: WasFound
-) -> Recall:
-    """Search exactly for the pairs of a sample of `lines`; `was_found` tells which are known."""
-    asked = np.arange(0, len(lines), max(1, len(lines) // SAMPLE))[:SAMPLE]
-    screen = screen_for(len(lines), at_least)
-    queries = prepared(screen, own, lines[asked])
-    cut = at_least - screen.margin(own.vectors.shape[1])
-
-    def search(start: int) -> tuple[np.ndarray, np.ndarray]:
-        some = lines[start : start + _ASKED]
-        left, right = screen.reaching(queries, prepared(screen, own, some), cut)
-        return asked[left], right.astype(np.int64) + start
-
-    with screen.workers() as pool:
-        parts = list(pool.map(search, range(0, len(lines), _ASKED)))
-    none = (np.zeros(0, np.int64), np.zeros(0, np.int64))
-    left, right = (np.concatenate(sides) for sides in zip(none, *parts, strict=True))
-    cosines = own.cosines(lines[left], lines[right])
-    true = (left != right) & (cosines >= at_least)
-    return Recall(cosines[true], was_found(left[true], right[true]))

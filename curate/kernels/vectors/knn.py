@@ -1,8 +1,8 @@
-"""The nearest neighbours of every vector, exactly: by cosine in float64, the first line on a tie.
+"""The nearest neighbours of every vector, exactly: by cosine in float64, the first row on a tie.
 
-Blocks are multiplied by a screen (`kernels.cosine_screen`). The smallest of a line's `count`
+Blocks are multiplied by a prefilter. The smallest of a row's `count`
 largest products bounds the cosine of its last neighbour, and only who may be as near costs a
-cosine in float64; so neither the screen nor blocks and threads change a list. It costs a product
+cosine in float64; so neither the prefilter nor blocks and threads change a list. It costs a product
 of all pairs, and 12 bytes for each neighbour.
 """
 
@@ -13,72 +13,72 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.low_precision import Prefilter, prepared, screen_for
+from curate.kernels.vectors.prefilter import Prefilter, prefilter_for, prepared
 from curate.kernels.vectors.unit_vectors import LANES, UnitVectors, cosine_of
 
-_BLOCK, _TILE = 512, 4096  # lines and columns of one product
+_BLOCK, _TILE = 512, 4096  # rows and columns of one product
 _CHUNK = 32  # at most so many products are looked at as one
 
 
 class NeighbourLists(NamedTuple):
-    """For each line its neighbours, nearest first, and their cosines (-1 and NaN: none left)."""
+    """For each row its neighbours, nearest first, and their cosines (-1 and NaN: none left)."""
 
-    lines: np.ndarray
+    rows: np.ndarray
     cosines: np.ndarray
 
     def turned(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return for each line who has it as a neighbour: starts, those lines in order, cosines."""
-        whom = self.lines.ravel()
-        sizes = np.bincount(whom[whom >= 0], minlength=len(self.lines))
-        starts = np.zeros(len(self.lines) + 1, np.int64)
+        """Return for each row who has it as a neighbour: starts, those rows in order, cosines."""
+        whom = self.rows.ravel()
+        sizes = np.bincount(whom[whom >= 0], minlength=len(self.rows))
+        starts = np.zeros(len(self.rows) + 1, np.int64)
         np.cumsum(sizes, out=starts[1:])
         who, cosines = np.empty(starts[-1], np.int32), np.empty(starts[-1])
-        _turn(self.lines, self.cosines, starts[:-1].copy(), who, cosines)
+        _turn(self.rows, self.cosines, starts[:-1].copy(), who, cosines)
         return starts, who, cosines
 
 
 def neighbour_lists(
-    directions: UnitVectors,
+    every: UnitVectors,
     count: int,
     *,
     itself: bool,
     block: int = _BLOCK,
     tile: int = _TILE,
-    screen: Prefilter | None = None,
+    prefilter: Prefilter | None = None,
 ) -> NeighbourLists:
-    """Return the `count` nearest lines of every line; `itself` counts as one of its own, or not.
+    """Return the `count` nearest rows of every row; `itself` counts as one of its own, or not.
 
-    A line of zeros has no neighbours and is nobody's.
+    A row of zeros has no neighbours and is nobody's.
     """
-    size = len(directions)
+    size = len(every)
     count = min(count, size)
     found = NeighbourLists(np.full((size, count), -1, np.int32), np.full((size, count), np.nan))
-    lines = np.flatnonzero(directions.lengths > 0)
-    screen = screen or screen_for(len(lines), at_least=1.0)
-    ready = prepared(screen, directions, lines)
-    margin = screen.measured_margin(ready, directions, lines)
-    search = _Search(screen, ready, margin, count, itself, tile)
+    rows = np.flatnonzero(every.lengths > 0)
+    prefilter = prefilter or prefilter_for(len(rows), at_least=1.0)
+    ready = prepared(prefilter, every, rows)
+    margin = prefilter.measured_margin(ready, every, rows)
+    search = _Search(prefilter, ready, margin, count, itself, tile)
 
     def fill(start: int) -> None:
-        own = lines[start : start + block]
+        own = rows[start : start + block]
         places, others, products, floors = search.candidates(start, len(own))
-        near, cosines = found.lines[own], found.cosines[own]
+        near, cosines = found.rows[own], found.cosines[own]
         _decide(
-            directions.vectors, directions.lengths, own, places, lines[others], products, floors,
+            every.vectors, every.lengths, own, places, rows[others], products, floors,
             margin, itself, near, cosines,
         )  # fmt: skip
-        found.lines[own], found.cosines[own] = near, cosines
+        found.rows[own], found.cosines[own] = near, cosines
 
     if count:
-        with screen.workers() as pool:
-            list(pool.map(fill, range(0, len(lines), block)))
+        with prefilter.workers() as pool:
+            list(pool.map(fill, range(0, len(rows), block)))
     return found
 
 
 class _Search(NamedTuple):
     """Prepared vectors, and which of them to look for: the `most` nearest of each."""
 
-    screen: Prefilter
+    prefilter: Prefilter
     ready: Any
     margin: float
     most: int
@@ -93,42 +93,39 @@ class _Search(NamedTuple):
         They are the places of the vectors, the candidates, and their products; and last, for each
         vector, a product that at least `most` others reach.
         """
-        screen, window = self.screen, np.float32(2 * self.margin)
+        prefilter, window = self.prefilter, np.float32(2 * self.margin)
         own, count = self.ready[start : start + size], len(self.ready)
         chunk = max(1, min(_CHUNK, count // (2 * self.most)))
-        heaps = np.full((size, self.most), screen.lowest, np.asarray(screen.lowest).dtype)
+        heaps = np.full((size, self.most), prefilter.lowest, np.asarray(prefilter.lowest).dtype)
         parts = []
         for first in range(0, count, self.tile):
-            products = screen.products(own, self.ready[first : first + self.tile])
+            products = prefilter.products(own, self.ready[first : first + self.tile])
             if not self.itself:
-                _leave_out(products, start - first, screen.lowest)
+                # A vector meets itself at the column of its place.
+                shift, width = start - first, products.shape[1]
+                places = np.arange(max(0, -shift), min(size, width - shift))
+                products[places, places + shift] = prefilter.lowest
             largest = np.empty((size, -(-products.shape[1] // chunk)), products.dtype)
             _hold_largest(products, largest, heaps)
-            cuts = screen.reached(screen.floats(heaps[:, 0]) - window)
+            cuts = prefilter.reached(prefilter.floats(heaps[:, 0]) - window)
             places, others, values = _reaching(products, largest, cuts)
-            parts.append((places, others + np.int32(first), screen.floats(values)))
+            parts.append((places, others + np.int32(first), prefilter.floats(values)))
         places, others, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return places, others, values, screen.floats(heaps[:, 0])
-
-
-def _leave_out(products: np.ndarray, shift: int, lowest: Any) -> None:
-    """Put `lowest` where a vector meets itself: at the column of its place plus `shift`."""
-    places = np.arange(max(0, -shift), min(products.shape[0], products.shape[1] - shift))
-    products[places, places + shift] = lowest
+        return places, others, values, prefilter.floats(heaps[:, 0])
 
 
 @njit(nogil=True, cache=True)
 def _hold_largest(products: np.ndarray, largest: np.ndarray, heaps: np.ndarray) -> None:
-    """Write down the largest product of every chunk; the heap of a line holds its largest ones.
+    """Write down the largest product of every chunk; the heap of a row holds its largest ones.
 
     A chunk is every so-manieth column. As many products as there are chunks in a heap reach its
     smallest, which is on top.
     """
-    for line in range(products.shape[0]):
-        row, most, heap = products[line], largest[line], heaps[line]
-        most[:] = row[: len(most)]
-        for start in range(len(most), len(row), len(most)):
-            some = row[start : start + len(most)]
+    for row in range(products.shape[0]):
+        entries, most, heap = products[row], largest[row], heaps[row]
+        most[:] = entries[: len(most)]
+        for start in range(len(most), len(entries), len(most)):
+            some = entries[start : start + len(most)]
             for place in range(len(some)):  # without a branch: this one is vectorised
                 most[place] = some[place] if some[place] > most[place] else most[place]
         for value in most:
@@ -139,14 +136,14 @@ def _hold_largest(products: np.ndarray, largest: np.ndarray, heaps: np.ndarray) 
 def _reaching(
     products: np.ndarray, largest: np.ndarray, cuts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return lines, columns and values of all entries that reach their line's cut."""
+    """Return rows, columns and values of all entries that reach their row's cut."""
     room = 1 << 16
     while True:
-        lines, columns = np.empty(room, np.int32), np.empty(room, np.int32)
+        rows, columns = np.empty(room, np.int32), np.empty(room, np.int32)
         values = np.empty(room, products.dtype)
-        count = _scan(products, largest, cuts, lines, columns, values)
+        count = _scan(products, largest, cuts, rows, columns, values)
         if count <= room:
-            return lines[:count], columns[:count], values[:count]
+            return rows[:count], columns[:count], values[:count]
         room = count
 
 
@@ -155,22 +152,22 @@ def _scan(
     products: np.ndarray,
     largest: np.ndarray,
     cuts: np.ndarray,
-    lines: np.ndarray,
+    rows: np.ndarray,
     columns: np.ndarray,
     values: np.ndarray,
 ) -> Any:
     """Write down the entries that reach their cuts as far as there is room; return how many."""
     count = 0
-    for line in range(products.shape[0]):
-        cut = cuts[line]
+    for row in range(products.shape[0]):
+        cut = cuts[row]
         for chunk in range(largest.shape[1]):
-            if largest[line, chunk] < cut:
+            if largest[row, chunk] < cut:
                 continue
             for column in range(chunk, products.shape[1], largest.shape[1]):
-                if products[line, column] >= cut:
-                    if count < len(lines):
-                        lines[count], columns[count] = line, column
-                        values[count] = products[line, column]
+                if products[row, column] >= cut:
+                    if count < len(rows):
+                        rows[count], columns[count] = row, column
+                        values[count] = products[row, column]
                     count += 1
     return count
 
@@ -202,50 +199,50 @@ def _decide(
     floors: np.ndarray,
     margin: float,
     itself: bool,
-    out_lines: np.ndarray,
+    out_rows: np.ndarray,
     out_cosines: np.ndarray,
 ) -> None:
     """Fill the lists: first with the largest products, so that few others are looked at."""
     lanes = np.empty(LANES)
-    filled, size = np.zeros(len(own), np.int64), out_lines.shape[1]
+    filled, size = np.zeros(len(own), np.int64), out_rows.shape[1]
     for largest in (True, False):
         for pair in range(len(places)):
-            place, other, line = places[pair], others[pair], own[places[pair]]
-            if (products[pair] >= floors[place]) != largest or (other == line and not itself):
+            place, other, row = places[pair], others[pair], own[places[pair]]
+            if (products[pair] >= floors[place]) != largest or (other == row and not itself):
                 continue
             last = out_cosines[place, size - 1]
             if filled[place] == size and np.float64(products[pair]) + margin < last:
                 continue
-            cosine = cosine_of(vectors, lengths, line, vectors, lengths, other, lanes)
+            cosine = cosine_of(vectors, lengths, row, vectors, lengths, other, lanes)
             filled[place] = _insert(
-                out_lines[place], out_cosines[place], filled[place], other, cosine
+                out_rows[place], out_cosines[place], filled[place], other, cosine
             )
 
 
 @njit(nogil=True, cache=True)
-def _insert(lines: np.ndarray, cosines: np.ndarray, filled: int, line: int, cosine: float) -> Any:
-    """Put a line where it belongs, the first one on a tie; return how many there are."""
+def _insert(rows: np.ndarray, cosines: np.ndarray, filled: int, row: int, cosine: float) -> Any:
+    """Put a row where it belongs, the first one on a tie; return how many there are."""
     place = filled
     while place > 0 and (
-        cosine > cosines[place - 1] or (cosine == cosines[place - 1] and line < lines[place - 1])
+        cosine > cosines[place - 1] or (cosine == cosines[place - 1] and row < rows[place - 1])
     ):
         place -= 1
-    if place == len(lines):
+    if place == len(rows):
         return filled
-    for later in range(min(filled, len(lines) - 1), place, -1):
-        lines[later], cosines[later] = lines[later - 1], cosines[later - 1]
-    lines[place], cosines[place] = line, cosine
-    return min(filled + 1, len(lines))
+    for later in range(min(filled, len(rows) - 1), place, -1):
+        rows[later], cosines[later] = rows[later - 1], cosines[later - 1]
+    rows[place], cosines[place] = row, cosine
+    return min(filled + 1, len(rows))
 
 
 @njit(nogil=True, cache=True)
 def _turn(
     lists: np.ndarray, values: np.ndarray, ends: np.ndarray, who: np.ndarray, cosines: np.ndarray
 ) -> None:
-    """Write every line to its neighbours, in the order of lines."""
-    for line in range(lists.shape[0]):
+    """Write every row to its neighbours, in the order of rows."""
+    for row in range(lists.shape[0]):
         for place in range(lists.shape[1]):
-            whom = lists[line, place]
+            whom = lists[row, place]
             if whom >= 0:
-                who[ends[whom]], cosines[ends[whom]] = line, values[line, place]
+                who[ends[whom]], cosines[ends[whom]] = row, values[row, place]
                 ends[whom] += 1

@@ -1,9 +1,9 @@
-"""Spherical k-means: clusters of directions, the same ones on every machine.
+"""Spherical k-means: clusters of unit vectors, the same ones on every machine.
 
-Dhillon and Modha 2001, doi 10.1023/A:1007612920971: a line belongs to the centre with the largest
-cosine, a centre is the direction of the sum of its lines. A float32 product names the centres that
-may be the closest ones, and float64 decides between them; sums are float64 in the order of lines.
-So neither the BLAS nor the number of threads moves a centre. It costs 12 bytes a line, and blocks
+Dhillon and Modha 2001, doi 10.1023/A:1007612920971: a row belongs to the centre with the largest
+cosine, a centre is the direction of the sum of its rows. A float32 product names the centres that
+may be the closest ones, and float64 decides between them; sums are float64 in the order of rows.
+So neither the BLAS nor the number of threads moves a centre. It costs 12 bytes a row, and blocks
 of products with all centres.
 """
 
@@ -15,126 +15,124 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.vectors.coverage import Cover
-from curate.kernels.vectors.low_precision import Float32Prefilter
+from curate.kernels.vectors.prefilter import Float32Prefilter
 from curate.kernels.vectors.unit_vectors import LANES, UnitVectors, cosine_of, cosines_between
 
 ROUNDS = 50
-_BLOCK = 1024  # lines of products with all centres held at a time, by each thread
+_BLOCK = 1024  # rows of products with all centres held at a time, by each thread
 
 
 class Clusters(NamedTuple):
-    """The cluster of each line (-1: a line of zeros), its cosine with the centre, the centres."""
+    """The cluster of each row (-1: a row of zeros), its cosine with the centre, the centres."""
 
     cluster: np.ndarray
     cosine: np.ndarray
     centres: np.ndarray
 
 
-def spherical_clusters(
-    directions: UnitVectors, count: int, seed: int, rounds: int = ROUNDS
-) -> Clusters:
+def spherical_clusters(every: UnitVectors, count: int, seed: int, rounds: int = ROUNDS) -> Clusters:
     """Return at most `count` clusters: fewer where there are fewer different directions.
 
-    The first centres are lines drawn as in k-means++ (Arthur and Vassilvitskii 2007) from a
-    generator of its own. Clusters are numbered by their first line.
+    The first centres are rows drawn as in k-means++ (Arthur and Vassilvitskii 2007) from a
+    generator of its own. Clusters are numbered by their first row.
     """
-    lines = np.flatnonzero(directions.lengths > 0)
-    seeds = _seeds(directions, lines, count, seed)
-    cluster, cosine = np.full(len(directions), -1, np.int64), np.full(len(directions), np.nan)
-    centres = UnitVectors.of(directions.vectors[seeds])
+    rows = np.flatnonzero(every.lengths > 0)
+    seeds = _seeds(every, rows, count, seed)
+    cluster, cosine = np.full(len(every), -1, np.int64), np.full(len(every), np.nan)
+    centres = UnitVectors.of(every.vectors[seeds])
     if len(seeds):
-        centres = _settled(directions, lines, centres, rounds)
-        cluster[lines] = closest_centres(directions, lines, centres, 1)[:, 0]
-        cosine[lines] = cosines_between(directions, lines, centres, cluster[lines])
+        centres = _settled(every, rows, centres, rounds)
+        cluster[rows] = closest_centres(every, rows, centres, 1)[:, 0]
+        cosine[rows] = cosines_between(every, rows, centres, cluster[rows])
     return _renumbered(Clusters(cluster, cosine, centres.vectors))
 
 
-def spherical_means(own: UnitVectors, lines: np.ndarray, count: int, *, rounds: int) -> UnitVectors:
-    """Return `count` centres (at most a line each) of the vectors at `lines`.
+def spherical_means(own: UnitVectors, rows: np.ndarray, count: int, *, rounds: int) -> UnitVectors:
+    """Return `count` centres (at most a row each) of the vectors at `rows`.
 
-    The first centres are evenly spaced lines: there is nothing to seed.
+    The first centres are evenly spaced rows: there is nothing to seed.
     """
-    count = min(count, len(lines))
-    start = lines[np.linspace(0, len(lines) - 1, count).astype(np.int64)]
-    return _settled(own, lines, UnitVectors.of(own.vectors[start]), rounds)
+    count = min(count, len(rows))
+    start = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
+    return _settled(own, rows, UnitVectors.of(own.vectors[start]), rounds)
 
 
 def closest_centres(
-    own: UnitVectors, lines: np.ndarray, centres: UnitVectors, most: int
+    own: UnitVectors, rows: np.ndarray, centres: UnitVectors, most: int
 ) -> np.ndarray:
-    """Return the `most` closest centres of every line, the closest first (the first on a tie)."""
+    """Return the `most` closest centres of every row, the closest first (the first on a tie)."""
     most = min(most, len(centres))
-    out = np.empty((len(lines), most), np.int32)
-    screen = Float32Prefilter()
-    margin = np.float32(2 * screen.margin(own.vectors.shape[1]))
-    targets = screen.prepare(centres.vectors, centres.lengths)
+    out = np.empty((len(rows), most), np.int32)
+    prefilter = Float32Prefilter()
+    margin = np.float32(2 * prefilter.margin(own.vectors.shape[1]))
+    targets = prefilter.prepare(centres.vectors, centres.lengths)
 
     def choose(start: int) -> None:
-        some = lines[start : start + _BLOCK]
-        products = screen.prepare(own.vectors[some], own.lengths[some]) @ targets.T
+        some = rows[start : start + _BLOCK]
+        products = prefilter.prepare(own.vectors[some], own.lengths[some]) @ targets.T
         products[:, centres.lengths == 0] = -2  # no direction, no closeness
         _choose(
             products, margin, own.vectors, own.lengths, some, centres.vectors, centres.lengths,
             out[start : start + _BLOCK],
         )  # fmt: skip
 
-    with screen.workers() as pool:
-        list(pool.map(choose, range(0, len(lines), _BLOCK)))
+    with prefilter.workers() as pool:
+        list(pool.map(choose, range(0, len(rows), _BLOCK)))
     return out
 
 
-def closest_to_mean(directions: UnitVectors) -> int:
-    """Return the first line closest to the mean direction, or -1 where all lines are zeros.
+def closest_to_mean(every: UnitVectors) -> int:
+    """Return the first row closest to the mean direction, or -1 where all rows are zeros.
 
-    Where the directions cancel out, the mean has none, and it is the first line that has one.
+    Where the directions cancel out, the mean has none, and it is the first row that has one.
     """
-    lines = np.flatnonzero(directions.lengths > 0)
-    if not len(lines):
+    rows = np.flatnonzero(every.lengths > 0)
+    if not len(rows):
         return -1
-    nowhere = UnitVectors.of(np.zeros((1, directions.vectors.shape[1])))
-    all_in_one = np.zeros(len(lines), np.int32)
-    mean = _means(directions, lines, all_in_one, nowhere)
+    nowhere = UnitVectors.of(np.zeros((1, every.vectors.shape[1])))
+    all_in_one = np.zeros(len(rows), np.int32)
+    mean = _means(every, rows, all_in_one, nowhere)
     if not mean.lengths[0]:
-        return int(lines[0])
-    return int(lines[np.argmax(cosines_between(directions, lines, mean, all_in_one))])
+        return int(rows[0])
+    return int(rows[np.argmax(cosines_between(every, rows, mean, all_in_one))])
 
 
-def _settled(own: UnitVectors, lines: np.ndarray, centres: UnitVectors, rounds: int) -> UnitVectors:
-    """Return the centres when no line moves any more, or after so many rounds."""
-    home = np.full(len(lines), -1, np.int32)
+def _settled(own: UnitVectors, rows: np.ndarray, centres: UnitVectors, rounds: int) -> UnitVectors:
+    """Return the centres when no row moves any more, or after so many rounds."""
+    home = np.full(len(rows), -1, np.int32)
     for _ in range(rounds):
-        before, home = home, closest_centres(own, lines, centres, 1)[:, 0]
+        before, home = home, closest_centres(own, rows, centres, 1)[:, 0]
         if np.array_equal(before, home):
             break
-        centres = _means(own, lines, home, centres)
+        centres = _means(own, rows, home, centres)
     return centres
 
 
 def _means(
-    own: UnitVectors, lines: np.ndarray, home: np.ndarray, before: UnitVectors
+    own: UnitVectors, rows: np.ndarray, home: np.ndarray, before: UnitVectors
 ) -> UnitVectors:
-    """Return the sum of the directions of each centre's lines, or the centre `before` where 0."""
+    """Return the sum of the directions of each centre's rows, or the centre `before` where 0."""
     sums = np.zeros(before.vectors.shape)
-    _add_up(own.vectors, own.lengths, lines, home, sums)
+    _add_up(own.vectors, own.lengths, rows, home, sums)
     means = sums.astype(np.float32)
     lost = ~means.any(axis=1)
     means[lost] = before.vectors[lost]
     return UnitVectors.of(means)
 
 
-def _seeds(directions: UnitVectors, lines: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Draw lines, each with a chance in proportion to its squared distance to those before it."""
+def _seeds(every: UnitVectors, rows: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Draw rows, each with a chance in proportion to its squared distance to those before it."""
     random = np.random.default_rng(seed)
-    if not len(lines) or not count:
+    if not len(rows) or not count:
         return np.empty(0, np.int64)
-    cover = Cover(directions)
-    cover.add(int(lines[random.integers(len(lines))]))
+    cover = Cover(every)
+    cover.add(int(rows[random.integers(len(rows))]))
     while len(cover.chosen) < count:
-        chances = np.cumsum(np.maximum(0.0, 2.0 - 2.0 * cover.cosine[lines]))
+        chances = np.cumsum(np.maximum(0.0, 2.0 - 2.0 * cover.cosine[rows]))
         if not chances[-1] > 0:
             break
         place = np.searchsorted(chances, random.random() * chances[-1], side="right")
-        cover.add(int(lines[min(int(place), len(lines) - 1)]))
+        cover.add(int(rows[min(int(place), len(rows) - 1)]))
     return np.array(cover.chosen, np.int64)
 
 
@@ -149,12 +147,12 @@ def _renumbered(found: Clusters) -> Clusters:
 
 @njit(nogil=True, cache=True)
 def _add_up(
-    vectors: np.ndarray, lengths: np.ndarray, lines: np.ndarray, home: np.ndarray, sums: np.ndarray
+    vectors: np.ndarray, lengths: np.ndarray, rows: np.ndarray, home: np.ndarray, sums: np.ndarray
 ) -> None:
-    for place in range(len(lines)):
-        line, total = lines[place], sums[home[place]]
+    for place in range(len(rows)):
+        row, total = rows[place], sums[home[place]]
         for k in range(len(total)):
-            total[k] += np.float64(vectors[line, k]) / lengths[line]
+            total[k] += np.float64(vectors[row, k]) / lengths[row]
 
 
 @njit(nogil=True, cache=True)
@@ -175,7 +173,7 @@ def _choose(
     margin: Any,
     vectors: np.ndarray,
     lengths: np.ndarray,
-    lines: np.ndarray,
+    rows: np.ndarray,
     centres: np.ndarray,
     centre_lengths: np.ndarray,
     out: np.ndarray,
@@ -194,7 +192,7 @@ def _choose(
         for k in range(len(named)):
             if centre_lengths[named[k]] > 0:
                 cosines[k] = cosine_of(
-                    vectors, lengths, lines[place], centres, centre_lengths, named[k], lanes
+                    vectors, lengths, rows[place], centres, centre_lengths, named[k], lanes
                 )
         order = np.argsort(-cosines, kind="mergesort")
         for k in range(most):

@@ -1,4 +1,4 @@
-"""The directions of vectors, and their cosines in float64.
+"""Unit vectors, and their cosines in float64.
 
 A cosine is defined here once, for every step: products of float32 numbers are exact in float64, and
 they are added in a fixed order (`LANES` running sums, then their halves), so that no processor,
@@ -13,18 +13,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 from numba import njit
 
 from curate.kernels.arrays.equal_hashes import first_of_equals
 
 # The order of summation: a change of this number changes last digits, and so every stored score.
 LANES = 32
-_LINES = 4096  # vectors looked at together
+_VERSION = 1  # of what is searched for among vectors: another one is found again
+_ROWS = 4096  # vectors looked at together
 
 
 @dataclass(frozen=True)
 class UnitVectors:
-    """Vectors (float32, a line each), their `lengths`, and the `first` line that equals each."""
+    """Vectors (float32, a row each), their `lengths`, and the `first` row that equals each."""
 
     vectors: np.ndarray
     lengths: np.ndarray
@@ -39,7 +41,7 @@ class UnitVectors:
         """
         vectors = np.asarray(vectors)
         if vectors.ndim != 2:
-            raise ValueError(f"vectors must be a matrix with a line each, found {vectors.shape}")
+            raise ValueError(f"vectors must be a matrix with a row each, found {vectors.shape}")
         if vectors.dtype != np.float32 or not vectors.flags.c_contiguous:
             vectors = np.ascontiguousarray(vectors, np.float32)
         # Never writable, as mapped ones: each kernel would be compiled a second time for others.
@@ -59,23 +61,30 @@ class UnitVectors:
         return len(self.vectors)
 
     def head(self, count: int) -> UnitVectors:
-        """Return the first `count` lines by themselves."""
+        """Return the first `count` rows by themselves."""
         return UnitVectors(self.vectors[:count], self.lengths[:count], self.first[:count])
 
     def distinct(self) -> np.ndarray:
-        """Return the first line of every distinct vector that has a direction."""
+        """Return the first row of every distinct vector that has a direction."""
         own = self.first == np.arange(len(self.first))
         return np.flatnonzero(own & (self.lengths > 0))
 
+    def digest(self, *found_by: object) -> str:
+        """Return a digest of the vectors, and of what was searched for among them and how."""
+        described = repr((_VERSION, LANES, self.vectors.shape, *found_by))
+        content = xxhash.xxh3_128(described.encode())
+        content.update(self.vectors.data if len(self) else b"")
+        return content.hexdigest()
+
     def cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Return the cosine of every pair of lines; that of a line of zeros is NaN."""
+        """Return the cosine of every pair of rows; that of a row of zeros is NaN."""
         return cosines_between(self, left, self, right)
 
 
 def cosines_between(
     one: UnitVectors, left: np.ndarray, other: UnitVectors, right: np.ndarray
 ) -> np.ndarray:
-    """Return the cosines of lines `left` of `one` with lines `right` of `other`."""
+    """Return the cosines of rows `left` of `one` with rows `right` of `other`."""
     out = np.empty(len(left))
     _cosines(one.vectors, one.lengths, left, other.vectors, other.lengths, right, out)
     return out
@@ -84,8 +93,8 @@ def cosines_between(
 def unit(vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return float32 vectors of length 1, each number rounded once; zeros stay zeros."""
     scale = np.divide(1.0, lengths, where=lengths > 0, out=np.zeros(len(lengths)))
-    directions: np.ndarray = (vectors * scale[:, None]).astype(np.float32)
-    return directions
+    out: np.ndarray = (vectors * scale[:, None]).astype(np.float32)
+    return out
 
 
 def margin_of(width: int) -> float:
@@ -94,13 +103,11 @@ def margin_of(width: int) -> float:
 
 
 def _first_equals(vectors: np.ndarray) -> np.ndarray:
-    """Return for every line the first line with the same numbers."""
-    from xxhash import xxh3_128_digest
-
+    """Return for every row the first row with the same numbers."""
     digests = bytearray()
-    for start in range(0, len(vectors), _LINES):
-        lines = vectors[start : start + _LINES] + np.float32(0)  # minus zero becomes zero
-        digests += b"".join(map(xxh3_128_digest, lines))
+    for start in range(0, len(vectors), _ROWS):
+        rows = vectors[start : start + _ROWS] + np.float32(0)  # minus zero becomes zero
+        digests += b"".join(map(xxhash.xxh3_128_digest, rows))
     column = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(16), len(vectors), [None, pa.py_buffer(bytes(digests))]
     )
@@ -112,7 +119,7 @@ def _first_equals(vectors: np.ndarray) -> np.ndarray:
 
 @njit(nogil=True, cache=True, fastmath=True)
 def product_of(a: np.ndarray, b: np.ndarray) -> Any:
-    """Return the float32 product of two lines, summed in any order; for compiled callers."""
+    """Return the float32 product of two rows, summed in any order; for compiled callers."""
     total = np.float32(0)
     for place in range(len(a)):
         total += a[place] * b[place]
@@ -121,7 +128,7 @@ def product_of(a: np.ndarray, b: np.ndarray) -> Any:
 
 @njit(nogil=True, cache=True)
 def _dot(a: np.ndarray, b: np.ndarray, lanes: np.ndarray) -> Any:
-    """Add up the products of two lines in the one fixed order."""
+    """Add up the products of two rows in the one fixed order."""
     width = len(a)
     even = width - width % LANES
     lanes[:] = 0.0
@@ -141,8 +148,8 @@ def _dot(a: np.ndarray, b: np.ndarray, lanes: np.ndarray) -> Any:
 @njit(nogil=True, cache=True)
 def _measure(vectors: np.ndarray, out: np.ndarray) -> None:
     lanes = np.empty(LANES)
-    for line in range(len(vectors)):
-        out[line] = np.sqrt(_dot(vectors[line], vectors[line], lanes))
+    for row in range(len(vectors)):
+        out[row] = np.sqrt(_dot(vectors[row], vectors[row], lanes))
 
 
 @njit(nogil=True, cache=True)
@@ -155,7 +162,7 @@ def cosine_of(
     right: int,
     lanes: np.ndarray,
 ) -> Any:
-    """Return the cosine of two lines, NaN for zeros; for compiled callers (`lanes`: room)."""
+    """Return the cosine of two rows, NaN for zeros; for compiled callers (`lanes`: room)."""
     a, b = one[left], other[right]
     length = one_lengths[left] * other_lengths[right]
     if length == 0.0:

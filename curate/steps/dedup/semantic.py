@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.chunk import Chunk
+    from curate.step import Memo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +66,19 @@ class Semantic(Deduplicate):
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Walk the rows by priority; drop each one that is close to a kept one."""
+        return self.decide_with(positions, sketches, lambda _, find: find())
+
+    def decide_with(self, positions: np.ndarray, sketches: pa.Table, memo: Memo) -> Verdicts:
+        """Return what `decide` does, with neighbours from the memo."""
         import numpy as np
 
-        from curate.chunk import derived_folder, vectors
+        from curate.chunk import vectors
         from curate.kernels.arrays.duplicates import with_leaks
         from curate.kernels.vectors.dedup import PairSearch, nearest_kept
         from curate.kernels.vectors.unit_vectors import UnitVectors
 
         every = UnitVectors.of(vectors(sketches, "vector"))
-        folder = derived_folder(sketches, "vector")
-        search = PairSearch(self.similarity, self.floor, folder, self.exact_up_to)
+        search = PairSearch(self.similarity, self.floor, memo, self.exact_up_to)
         kept = nearest_kept(
             every,
             self.walk_order(sketches.slice(0, len(positions))),

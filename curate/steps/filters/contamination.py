@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -114,9 +115,8 @@ class Contamination(Filter):
         if not row.text(self.on).strip():
             return Scored(None)
         reply = yield Embed(texts=(row.text(self.on),), model=self.encoder)
-        if self._items:
-            items = self._items[0]
-        else:  # nobody gave them: so it is where rows are only looked at
+        items = self._items
+        if items is None:  # nobody gave them: so it is where rows are only looked at
             replies = yield [Embed(texts=(t,), model=self.encoder) for t in self.compared_texts()]
             items = ItemVectors(np.array([r.values[0] for r in replies], np.float32))
         found = items.closest(reply.values[0])
@@ -132,16 +132,18 @@ class Contamination(Filter):
             return ()
         return tuple(item.text for item in self.items())
 
-    def take_vectors(self, vectors: np.ndarray) -> None:
-        """Take the vectors of the items."""
+    def with_vectors(self, vectors: np.ndarray) -> Contamination:
+        """Return the step with the vectors of the items."""
         from curate.kernels.vectors.nearest_benchmark import ItemVectors
 
-        self._items[:] = [ItemVectors(vectors)]
+        own = dataclasses.replace(self)
+        own.__dict__["_items"] = ItemVectors(vectors)
+        return own
 
     @functools.cached_property
-    def _items(self) -> list[ItemVectors]:
-        """The vectors of all items, once they are given."""
-        return []
+    def _items(self) -> ItemVectors | None:
+        """The vectors of all items, where they were given."""
+        return None
 
     def score_many(self, chunk: Chunk) -> Scores | None:
         """Score the rows for which a pass of hashes finds anything."""

@@ -38,7 +38,7 @@ class Choice(Whole):
         check_amount(self.count, self.share)
 
     def choose(self, every: UnitVectors, sketches: pa.Table, count: int) -> np.ndarray:
-        """Return at most `count` lines of the vectors, in the order of choice."""
+        """Return at most `count` rows of the vectors, in the order of choice."""
         raise NotImplementedError
 
     def sketch_types(self) -> dict[str, str]:

@@ -62,21 +62,21 @@ class Diversity(Whole):
         from curate.chunk import vectors
 
         every = vectors(sketches, "vector")
-        able = np.array([bool(line.any()) for line in every], np.bool_)
-        lines = np.flatnonzero(able)
-        if len(lines) > self.sample:
+        able = np.array([bool(row.any()) for row in every], np.bool_)
+        rows = np.flatnonzero(able)
+        if len(rows) > self.sample:
             random = np.random.default_rng(self.seed)
-            lines = np.sort(random.choice(lines, self.sample, replace=False))
+            rows = np.sort(random.choice(rows, self.sample, replace=False))
         score = np.full(len(every), np.nan)
         remarks: tuple[str, ...] = ()
-        if len(lines) > 1:
-            some = every[lines]
-            score[lines] = select.nearest_distance(some)
+        if len(rows) > 1:
+            some = every[rows]
+            score[rows] = select.nearest_distance(some)
             of, _ = select.clusters(some, self.clusters, seed=self.seed)
             remarks = (
-                f"mean distance to the nearest row: {score[lines].mean():.4f}",
+                f"mean distance to the nearest row: {score[rows].mean():.4f}",
                 f"Vendi score: {select.vendi_score(some):.1f}",
                 f"evenness of {self.clusters} clusters: {select.cluster_entropy(of):.3f}",
-                f"rows measured: {len(lines):,} of {len(every):,}",
+                f"rows measured: {len(rows):,} of {len(every):,}",
             )
         return Verdicts(np.full(len(every), -1), score=score, remarks=remarks)

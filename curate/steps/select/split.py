@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.arrays.groups import draw_of
+from curate.kernels.arrays.groups import allowed_of, draw_of
 from curate.row import On, Row, seed_of
 from curate.step import Verdicts, Whole, rule
 
@@ -93,19 +93,15 @@ class Split(Whole):
             link_similar(links, sketches.column("shingles"), self.similarity)
         roots = np.array([links.root(place) for place in range(len(positions))], np.int64)
         draws = np.asarray(sketches.column("draw").to_numpy())
-        test = _chosen(roots, draws, self._room(len(positions)))
+        count = self.count
+        if count is None:
+            count = allowed_of(len(positions), None, self.share or 0.0)
+        test = _chosen(roots, draws, count)
         # The same two for all rows: a million of their own would take 200 MB.
         train, held_out = {"split": "train"}, {"split": "test"}
         notes = [held_out if one else train for one in test.tolist()]
         kept = np.full(len(positions), -1)
         return Verdicts(kept, score=test.astype(np.float64), notes=notes)
-
-    def _room(self, rows: int) -> int:
-        from curate.kernels.arrays.groups import allowed_of
-
-        if self.count is not None:
-            return self.count
-        return allowed_of(rows, None, self.share or 0.0)
 
 
 def _prompt_key(text: str) -> int:
@@ -117,17 +113,17 @@ def _prompt_key(text: str) -> int:
     return seed_of(*tokens) if tokens else 0
 
 
-def _chosen(roots: np.ndarray, draws: np.ndarray, room: int) -> np.ndarray:
-    """Return the rows of the groups that fit in `room`, in the order of their roots' draws."""
+def _chosen(roots: np.ndarray, draws: np.ndarray, count: int) -> np.ndarray:
+    """Return the rows of the groups that fit in `count`, in the order of their roots' draws."""
     import numpy as np
 
     groups, sizes = np.unique(roots, return_counts=True)
     test = np.zeros(len(roots), np.bool_)
     order = np.lexsort((groups, draws[groups])) if len(groups) else groups
     for group, size in zip(groups[order].tolist(), sizes[order].tolist(), strict=True):
-        if size <= room:
-            test[group], room = True, room - size
-        if not room:
+        if size <= count:
+            test[group], count = True, count - size
+        if not count:
             break
     chosen: np.ndarray = test[roots] if len(roots) else test
     return chosen

@@ -79,10 +79,8 @@ class Top(Whole):
         score = np.asarray(sketches.column("score").cast(pa.float64()).to_numpy())
         order = score if self.lowest else -score
         first = first_of_groups(sketches.column("group"), order, self.count, self.share)
-        return Verdicts(np.where(first, -1, 0), (self._reason(),), score=score)
-
-    def _reason(self) -> str:
         which = "lowest" if self.lowest else "top"
         amount = f"{self.share:.4g} share" if self.share is not None else f"{self.count}"
         where = f" of its {self.per}" if self.per else ""
-        return f"not among the {which} {amount}{where} by {self.by}"
+        reason = f"not among the {which} {amount}{where} by {self.by}"
+        return Verdicts(np.where(first, -1, 0), (reason,), score=score)

@@ -3,26 +3,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.vectors import dedup as cosine_kept
-from curate.kernels.vectors import greedy_walk as cosine_walk
-from curate.kernels.vectors import ivf_index as cosine_index
-from curate.kernels.vectors.all_pairs import neighbours
-from curate.kernels.vectors.dedup import PairSearch, nearest_kept
-from curate.kernels.vectors.greedy_walk import walk_indexed, walk_neighbours, walk_searching
-from curate.kernels.vectors.ivf_index import (
-    IVFIndex,
-    Recall,
-    indexed_neighbours,
-    known_to,
-    measured_recall,
-)
-from curate.kernels.vectors.low_precision import BFloat16Prefilter, Float32Prefilter
+from curate.kernels.vectors import dedup, ivf_index
+from curate.kernels.vectors.close_pairs import all_neighbours
+from curate.kernels.vectors.dedup import PairSearch, greedy_walk, nearest_kept
+from curate.kernels.vectors.ivf_index import IVFIndex, Recall
+from curate.kernels.vectors.prefilter import BFloat16Prefilter, Float32Prefilter
 from curate.kernels.vectors.unit_vectors import UnitVectors
-from tests.kernels.test_cosine import clustered, same
+from curate.store.files import DerivedArrays
+from tests.kernels.vectors.test_close_pairs import clustered, neighbours, same, searching
+
+
+def indexed_neighbours(own, at_least, budget=None, prefilter=None):
+    return all_neighbours(IVFIndex(own, at_least, prefilter), budget)
 
 
 def pairs(found):
-    heads = np.repeat(np.arange(len(found.lines)), np.diff(found.starts))
+    heads = np.repeat(np.arange(len(found.rows)), np.diff(found.starts))
     return set(zip(heads.tolist(), found.others.tolist(), found.cosines.tolist(), strict=True))
 
 
@@ -31,9 +27,9 @@ def pairs(found):
 def test_an_index_that_looks_everywhere_finds_all_pairs(seed, count):
     own = UnitVectors.of(clustered(seed, count))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cosine_index, "PROBES", 1000)
-        patch.setattr(cosine_index, "_ASKED", 16)
-        patch.setattr(cosine_index, "_MEMBERS", 7)
+        patch.setattr(ivf_index, "PROBES", 1000)
+        patch.setattr(ivf_index, "_ASKED", 16)
+        patch.setattr(ivf_index, "_MEMBERS", 7)
         found = indexed_neighbours(own, 0.8)
     assert pairs(found) == pairs(neighbours(own, 0.8))
 
@@ -43,12 +39,12 @@ def test_an_index_that_looks_everywhere_finds_all_pairs(seed, count):
 def test_its_pairs_are_true_and_its_recall_is_counted(seed, count, probes):
     own = UnitVectors.of(clustered(seed, count))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cosine_index, "PROBES", probes)
-        found = indexed_neighbours(own, 0.8, screen=Float32Prefilter())
-        assert pairs(indexed_neighbours(own, 0.8, screen=BFloat16Prefilter())) == pairs(found)
+        patch.setattr(ivf_index, "PROBES", probes)
+        index = IVFIndex(own, 0.8, Float32Prefilter())
+        found, recall = all_neighbours(index), index.recall()
+        assert pairs(indexed_neighbours(own, 0.8, prefilter=BFloat16Prefilter())) == pairs(found)
     true = pairs(neighbours(own, 0.8))
     assert pairs(found) <= true
-    recall = measured_recall(own, found.lines, 0.8, known_to(found))
     assert len(recall.found) == len(true), "the sample is everything here"
     assert recall.found.sum() == len(pairs(found))
 
@@ -58,7 +54,7 @@ def test_its_pairs_are_true_and_its_recall_is_counted(seed, count, probes):
 def test_it_finds_the_pairs_of_which_one_looks_into_the_list_of_the_other(seed, count, probes):
     own = UnitVectors.of(clustered(seed, count))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cosine_index, "PROBES", probes)
+        patch.setattr(ivf_index, "PROBES", probes)
         lists = IVFIndex(own, 0.8)
         found = pairs(indexed_neighbours(own, 0.8))
     true = sorted(pairs(neighbours(own, 0.8)))
@@ -67,7 +63,7 @@ def test_it_finds_the_pairs_of_which_one_looks_into_the_list_of_the_other(seed, 
         if true
         else (np.zeros((3, 0), np.int64))
     )
-    reached = lists.reach(left, right)
+    reached = lists.finds(left, right)
     assert {pair for pair, yes in zip(true, reached.tolist(), strict=True) if yes} == found
 
 
@@ -86,11 +82,11 @@ def test_a_walk_in_portions_is_the_walk_through_all_its_pairs(seed, count, budge
     own = UnitVectors.of(own.vectors[random.integers(0, count, count + 20)])
     order = random.permutation(len(own))[: random.integers(0, len(own)) + 1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cosine_index, "PROBES", probes)
-        patch.setattr(cosine_walk, "_PAIRS_EACH", 1)
-        patch.setattr(cosine_walk, "_FEW_PAIRS", few)
-        expected = walk_neighbours(own, indexed_neighbours(own, 0.8), order, 0.8)
-        found = walk_indexed(own, IVFIndex(own, 0.8), order, 0.8, budget=budget)
+        patch.setattr(ivf_index, "PROBES", probes)
+        patch.setattr(dedup, "_PAIRS_EACH", 1)
+        patch.setattr(dedup, "_FEW_PAIRS", few)
+        expected = greedy_walk(own, indexed_neighbours(own, 0.8), order, 0.8)
+        found = greedy_walk(own, IVFIndex(own, 0.8), order, 0.8, budget)
     assert same(found, expected)
 
 
@@ -102,16 +98,16 @@ def test_pairs_above_the_budget_are_not_held():
 
 def test_recall_is_told_in_words():
     recall = Recall(np.array([0.95, 0.9, 0.85, 0.8]), np.array([True, True, True, False]))
-    assert recall.told(0.8) == "recall 0.75000 of 4 pairs at 0.8"
-    assert recall.told(0.9) == "recall 1.00000 of 2 pairs at 0.9"
-    assert recall.told(0.99) == "no pair at 0.99 in the sample"
+    assert recall.describe(0.8) == "recall 0.75000 of 4 pairs at 0.8"
+    assert recall.describe(0.9) == "recall 1.00000 of 2 pairs at 0.9"
+    assert recall.describe(0.99) == "no pair at 0.99 in the sample"
 
 
 def test_above_its_size_a_search_uses_the_index_and_tells_its_recall(tmp_path, monkeypatch):
     own = UnitVectors.of(clustered(5, 300))
-    order, search = np.arange(300), PairSearch(0.9, 0.8, tmp_path, exact_up_to=100)
+    order, search = np.arange(300), PairSearch(0.9, 0.8, DerivedArrays(tmp_path), exact_up_to=100)
     kept = nearest_kept(own, order, search)
-    exact = nearest_kept(own, order, PairSearch(0.9, 0.8, tmp_path))
+    exact = nearest_kept(own, order, PairSearch(0.9, 0.8, DerivedArrays(tmp_path)))
     assert exact.remarks == ()
     (remark,) = kept.remarks
     distinct = len(own.distinct())
@@ -120,8 +116,7 @@ def test_above_its_size_a_search_uses_the_index_and_tells_its_recall(tmp_path, m
     assert "at 0.8; recall" in remark
     assert "at 0.9" in remark
     assert np.array_equal(kept.nearest.partner, exact.nearest.partner)
-    monkeypatch.setattr(cosine_kept, "IVFIndex", None)
-    monkeypatch.setattr(cosine_kept, "indexed_neighbours", None)
+    monkeypatch.setattr(dedup, "_source", None)
     again = nearest_kept(own, order, search)
     assert again.remarks == kept.remarks
     assert np.array_equal(again.nearest.partner, kept.nearest.partner)
@@ -140,10 +135,9 @@ def test_above_its_size_a_search_uses_the_index_and_tells_its_recall(tmp_path, m
         ),
     ],
 )
-def test_what_is_searched_again_at_that_size_is_searched_by_the_index(search, why, monkeypatch):
+def test_what_is_searched_again_at_that_size_is_searched_by_the_index(search, why):
     own, order = UnitVectors.of(clustered(5, 300)), np.arange(300)
-    expected = walk_searching(own, order, search.similarity)
-    monkeypatch.setattr(cosine_kept, "walk_searching", None)
+    expected = searching(own, order, search.similarity)
     kept = nearest_kept(own, order, search)
     assert same(kept.nearest, expected)
     assert why in kept.remarks[0]

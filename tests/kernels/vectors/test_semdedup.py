@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from curate.kernels.vectors.semdedup import removed_in_clusters
 from curate.kernels.vectors.unit_vectors import UnitVectors
-from tests.kernels.test_cosine import clustered
+from tests.kernels.vectors.test_close_pairs import clustered
 
 
 def papers_rule(own, cluster, order, epsilon):

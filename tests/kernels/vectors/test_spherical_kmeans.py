@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from curate.kernels.vectors import spherical_kmeans as spherical
 from curate.kernels.vectors.spherical_kmeans import closest_centres
 from curate.kernels.vectors.unit_vectors import UnitVectors
-from tests.kernels.test_cosine import clustered
+from tests.kernels.vectors.test_close_pairs import clustered
 
 
 @given(seed=st.integers(0, 2**32), most=st.integers(1, 9))

@@ -119,14 +119,14 @@ def test_a_row_of_it_without_a_vector_stops_the_run(run, tmp_path):
 
 
 def test_a_changed_threshold_asks_and_searches_nothing(run, tmp_path, monkeypatch):
-    from curate.kernels.vectors import dedup as cosine_kept
+    from curate.kernels.vectors import dedup
 
     others = write(tmp_path / "test.jsonl", ["a fox"])
     step = Semantic(against=others, on="instruction", similarity=0.99)
     assert run(step, ["a vixen", "a cat"]).summary["kept"] == 2
     sent = (tmp_path / "sent.log").read_text()
-    for name in ("closest_other", "neighbours", "walk_searching"):
-        monkeypatch.setattr(cosine_kept, name, None)
+    for name in ("closest_other", "AllPairs", "IVFIndex"):
+        monkeypatch.setattr(dedup, name, None)
     step = Semantic(against=others, on="instruction", similarity=0.9)
     again = run(step, ["a vixen", "a cat"], run=tmp_path / "again")
     assert again.summary["kept"] == 1

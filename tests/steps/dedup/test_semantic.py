@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.chunk import Chunk, table_of, vectors
-from curate.kernels.vectors import dedup as cosine_kept
+from curate.kernels.vectors import dedup
 from curate.pipeline import Pipeline
 from curate.row import Message, Row
 from curate.steps.dedup.semantic import Semantic
@@ -171,8 +171,7 @@ def test_a_changed_threshold_embeds_and_searches_nothing(run, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("searched")
 
-    monkeypatch.setattr(cosine_kept, "neighbours", refuse)
-    monkeypatch.setattr(cosine_kept, "walk_searching", refuse)
+    monkeypatch.setattr(dedup, "_source", refuse)
     loose, sent_then = run(Semantic(on="instruction", similarity=0.9))
     assert kept_texts(loose) == ["north", "east", ""]
     assert sent_then == sent

@@ -10,7 +10,7 @@ from curate.kernels.vectors.spherical_kmeans import spherical_clusters
 from curate.kernels.vectors.unit_vectors import UnitVectors
 from curate.row import Message, Row
 from curate.steps.dedup.semdedup import Semdedup
-from tests.kernels.test_cosine import clustered
+from tests.kernels.vectors.test_close_pairs import clustered
 
 
 def decide(step, vectors, draws=None):

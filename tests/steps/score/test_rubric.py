@@ -101,7 +101,8 @@ def test_tool_calls_are_shown_to_the_judge(make_row):
         Message("tool", "mild"),
         Message("assistant", "Let me look again.", parts),
     )
-    asking = Rubric(model="m").score(make_row("sft", {"messages": turns}))
+    step = Rubric(model="m", prompt="four_aspects")
+    asking = step.score(make_row("sft", {"messages": turns}))
     (shown,) = next(asking).messages
     line = 'weather({"city":"Oslo"})'
     assert f"assistant: {line}\n{line}\n\ntool: mild" in shown.content

@@ -1,29 +1,32 @@
 """Fast products of unit vectors, which say what pairs are worth a float64 cosine.
 
-A screen multiplies blocks of unit vectors in low precision and returns every pair whose product
-reaches the threshold less the screen's `margin`, a bound of its error: it may name too many pairs,
-never too few. So it decides nothing, and which screen is used changes no verdict. With native
+A prefilter multiplies blocks of unit vectors in low precision and returns every pair whose product
+reaches the threshold less its `margin`, a bound of its error: it may name too many pairs,
+never too few. So it decides nothing, and which prefilter is used changes no verdict. With native
 bfloat16 products a processor goes through four times the pairs of a float32 product.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
 from numba import njit
 
+from curate.encoders.precision import native_dtype
 from curate.kernels.vectors.unit_vectors import UnitVectors, margin_of, unit
 
 # From this many vectors on, bfloat16 products save more than it takes to load torch.
 LOAD_TORCH = 32_768
 _BLOCK = 1024  # vectors prepared together
-_SHAPES = 256  # products have multiples of so many lines and columns
+_SHAPES = 256  # products have multiples of so many rows and columns
 _FLOAT32, _BFLOAT16 = 2.0**-24, 2.0**-8  # unit roundoff
 
 
@@ -39,7 +42,7 @@ class Prefilter(Protocol):
         """Return a bound of the error of a product of unit vectors of `width` numbers."""
         ...
 
-    def measured_margin(self, ready: Any, own: UnitVectors, lines: np.ndarray) -> float:
+    def measured_margin(self, ready: Any, own: UnitVectors, rows: np.ndarray) -> float:
         """Return such a bound for vectors that were prepared, from their own errors."""
         ...
 
@@ -48,11 +51,11 @@ class Prefilter(Protocol):
         ...
 
     def prepare(self, vectors: np.ndarray, lengths: np.ndarray) -> Any:
-        """Return vectors as the screen multiplies them."""
+        """Return vectors as the prefilter multiplies them."""
         ...
 
     def products(self, left: Any, right: Any) -> np.ndarray:
-        """Return the products of all pairs of lines."""
+        """Return the products of all pairs of rows."""
         ...
 
     def floats(self, products: np.ndarray) -> np.ndarray:
@@ -64,7 +67,7 @@ class Prefilter(Protocol):
         ...
 
     def reaching(self, left: Any, right: Any, at_least: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the pairs of lines whose product is `at_least`, in the order of the lines."""
+        """Return the pairs of rows whose product is `at_least`, in the order of the rows."""
         ...
 
     def workers(self) -> Any:
@@ -81,7 +84,7 @@ class Float32Prefilter:
         """Return the bound: each number rounded once, then `width` roundings of sums."""
         return margin_of(width)
 
-    def measured_margin(self, ready: Any, own: UnitVectors, lines: np.ndarray) -> float:
+    def measured_margin(self, ready: Any, own: UnitVectors, rows: np.ndarray) -> float:
         """Return the bound for any vectors: it is small enough."""
         return self.margin(own.vectors.shape[1])
 
@@ -134,15 +137,15 @@ class BFloat16Prefilter:
         """Return the bound: both factors and the product rounded to bfloat16, sums to float32."""
         return 3 * _BFLOAT16 + _BFLOAT16**2 + 4 * (width + 4) * _FLOAT32
 
-    def measured_margin(self, ready: Any, own: UnitVectors, lines: np.ndarray) -> float:
+    def measured_margin(self, ready: Any, own: UnitVectors, rows: np.ndarray) -> float:
         """Return the bound from how far the prepared vectors are from the true ones.
 
         With factors off by `away` the sum is off by 2 `away` + `away`^2. Below 1 half a step of the
         product is 2^-9; above 1 it is rounded down to 1, where no cosine is larger.
         """
         away, longest = 0.0, 0.0
-        for start in range(0, len(lines), _BLOCK):
-            some = lines[start : start + _BLOCK]
+        for start in range(0, len(rows), _BLOCK):
+            some = rows[start : start + _BLOCK]
             rounded = ready[start : start + len(some)].float().numpy()
             exact = unit(own.vectors[some], own.lengths[some])
             away = max(away, float(np.linalg.norm(rounded - exact, axis=1).max(initial=0.0)))
@@ -203,41 +206,39 @@ class BFloat16Prefilter:
             torch.set_num_threads(before)
 
 
-def _padded(lines: Any) -> Any:
-    """Return lines with lines of zeros behind them, up to a multiple of `_SHAPES`."""
+def _padded(rows: Any) -> Any:
+    """Return rows with rows of zeros behind them, up to a multiple of `_SHAPES`."""
     import torch
 
-    missing = -len(lines) % _SHAPES
-    return torch.nn.functional.pad(lines, (0, 0, 0, missing)) if missing else lines
+    missing = -len(rows) % _SHAPES
+    return torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
 
 
-def screen_for(count: int, at_least: float) -> Prefilter:
-    """Return the fastest screen here for `count` vectors."""
-    half = BFloat16Prefilter()
-    loaded = "torch" in sys.modules
+def prefilter_for(count: int, at_least: float) -> Prefilter:
+    """Return the fastest prefilter here for `count` vectors."""
+    worth_loading = "torch" in sys.modules or count >= LOAD_TORCH
     # Below its margin a product in bfloat16 could be negative, and tells nothing.
-    if at_least <= 0.05 or not (loaded or count >= LOAD_TORCH) or not _half_is_native():
-        return Float32Prefilter()
-    return half
+    if at_least > 0.05 and worth_loading and find_spec("torch") is not None:
+        return BFloat16Prefilter() if native_dtype("cpu") == "bfloat16" else Float32Prefilter()
+    return Float32Prefilter()
 
 
-def prepared(screen: Prefilter, own: UnitVectors, lines: np.ndarray) -> Any:
-    """Return the vectors at `lines` as `screen` multiplies them, without a whole copy between."""
-    out = screen.empty(len(lines), own.vectors.shape[1])
-    for start in range(0, len(lines), _BLOCK):
-        some = lines[start : start + _BLOCK]
-        out[start : start + len(some)] = screen.prepare(own.vectors[some], own.lengths[some])
+def prepared(prefilter: Prefilter, own: UnitVectors, rows: np.ndarray) -> Any:
+    """Return the vectors at `rows` as they are multiplied, without a whole copy between."""
+    out = prefilter.empty(len(rows), own.vectors.shape[1])
+    for start in range(0, len(rows), _BLOCK):
+        some = rows[start : start + _BLOCK]
+        out[start : start + len(some)] = prefilter.prepare(own.vectors[some], own.lengths[some])
     return out
 
 
-def _half_is_native() -> bool:
-    try:
-        import torch
-    except ImportError:
-        return False
-    capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    found = capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+def in_waves(
+    prefilter: Prefilter, work: Callable[[Any], Any], tasks: Iterator[Any], size: int
+) -> Iterator[list[Any]]:
+    """Yield what `work` returns for tasks, `size` of them at a time, by all cores."""
+    with prefilter.workers() as pool:
+        while wave := list(itertools.islice(tasks, size)):
+            yield list(pool.map(work, wave))
 
 
 def _cores() -> int:
@@ -245,22 +246,22 @@ def _cores() -> int:
 
 
 def _pairs(product: np.ndarray, least: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lines and columns of all entries that are at least `least`."""
+    """Return the rows and columns of all entries that are at least `least`."""
     room = 4096
     while True:
-        lines, columns = np.empty(room, np.int32), np.empty(room, np.int32)
-        count = _scan(product, least, lines, columns)
+        rows, columns = np.empty(room, np.int32), np.empty(room, np.int32)
+        count = _scan(product, least, rows, columns)
         if count <= room:
-            return lines[:count], columns[:count]
+            return rows[:count], columns[:count]
         room = count
 
 
 @njit(nogil=True, cache=True)
-def _scan(product: np.ndarray, least: Any, lines: np.ndarray, columns: np.ndarray) -> Any:
+def _scan(product: np.ndarray, least: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
     """Write down the entries that reach `least` as far as there is room; return how many."""
     count = 0
-    for line in range(product.shape[0]):
-        entries = product[line]
+    for row in range(product.shape[0]):
+        entries = product[row]
         hit = False
         for column in range(len(entries)):  # without a branch: this one is vectorised
             hit |= entries[column] >= least
@@ -268,7 +269,7 @@ def _scan(product: np.ndarray, least: Any, lines: np.ndarray, columns: np.ndarra
             continue
         for column in range(len(entries)):
             if entries[column] >= least:
-                if count < len(lines):
-                    lines[count], columns[count] = line, column
+                if count < len(rows):
+                    rows[count], columns[count] = row, column
                 count += 1
     return count

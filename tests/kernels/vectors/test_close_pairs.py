@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.vectors import all_pairs as cosine_join
-from curate.kernels.vectors.all_pairs import neighbours
-from curate.kernels.vectors.greedy_walk import walk_neighbours, walk_searching
-from curate.kernels.vectors.low_precision import BFloat16Prefilter, Float32Prefilter
+from curate.kernels.vectors import close_pairs
+from curate.kernels.vectors.close_pairs import AllPairs, all_neighbours
+from curate.kernels.vectors.dedup import greedy_walk
+from curate.kernels.vectors.prefilter import BFloat16Prefilter, Float32Prefilter
 from curate.kernels.vectors.unit_vectors import UnitVectors, cosines_between
 
 
@@ -48,6 +48,14 @@ def naive_walk(own, order, similarity):
         else:
             kept.append(int(line))
     return partner, score
+
+
+def neighbours(own, at_least, budget=None, **how):
+    return all_neighbours(AllPairs(own, at_least, **how), budget)
+
+
+def searching(own, order, similarity, **how):
+    return greedy_walk(own, AllPairs(own, similarity, **how), order, similarity)
 
 
 def same(one, other):
@@ -104,13 +112,13 @@ def test_vectors_that_are_not_finite_are_refused():
 # -- the join -------------------------------------------------------------------------------------
 
 
-SCREENS = [Float32Prefilter(), BFloat16Prefilter()]
+PREFILTERS = [Float32Prefilter(), BFloat16Prefilter()]
 
 
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("prefilter", PREFILTERS)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 90), block=st.sampled_from([1, 7, 64]))
 @settings(max_examples=25)
-def test_all_pairs_are_found_whatever_the_blocks_and_the_screen(screen, seed, count, block):
+def test_all_pairs_are_found_whatever_the_blocks_and_the_prefilter(prefilter, seed, count, block):
     own = UnitVectors.of(clustered(seed, count))
     lines = own.distinct()
     a, b = np.triu_indices(len(lines), 1)
@@ -118,8 +126,8 @@ def test_all_pairs_are_found_whatever_the_blocks_and_the_screen(screen, seed, co
     # A threshold that some pair meets exactly, where there is one.
     at_least = float(np.quantile(cosines, 0.9, method="nearest")) if len(a) else 0.9
     at_least = min(max(at_least, 0.06), 1.0)
-    found = neighbours(own, at_least, block=block, screen=screen)
-    assert found.lines.tolist() == lines.tolist()
+    found = neighbours(own, at_least, block=block, prefilter=prefilter)
+    assert found.rows.tolist() == lines.tolist()
     heads = np.repeat(np.arange(len(lines)), np.diff(found.starts))
     upper = heads < found.others
     enough = cosines >= at_least
@@ -131,16 +139,16 @@ def test_all_pairs_are_found_whatever_the_blocks_and_the_screen(screen, seed, co
         assert (np.diff(own_others) > 0).all()
 
 
-@pytest.mark.parametrize("screen", SCREENS)
-def test_no_product_of_a_screen_is_further_off_than_its_margin(screen):
+@pytest.mark.parametrize("prefilter", PREFILTERS)
+def test_no_product_of_a_prefilter_is_further_off_than_its_margin(prefilter):
     random = np.random.default_rng(3)
     near = random.standard_normal((1, 384)) + 0.4 * random.standard_normal((200, 384))
     own = UnitVectors.of(near.astype(np.float32))
-    prepared = screen.prepare(own.vectors, own.lengths)
+    prepared = prefilter.prepare(own.vectors, own.lengths)
     left, right = np.triu_indices(200, 1)
     cosines = own.cosines(left, right)
     for at_least in np.quantile(cosines, [0.01, 0.5, 0.99]):
-        named = screen.reaching(prepared, prepared, at_least - screen.margin(384))
+        named = prefilter.reaching(prepared, prepared, at_least - prefilter.margin(384))
         names = set(zip(*(side.tolist() for side in named), strict=True))
         enough = cosines >= at_least
         assert names >= set(zip(left[enough].tolist(), right[enough].tolist(), strict=True))
@@ -154,10 +162,10 @@ def test_more_pairs_than_first_room_are_all_written_down():
 
 
 def test_pairs_above_the_budget_are_not_held(monkeypatch):
-    monkeypatch.setattr(cosine_join, "_WAVE", 2)
+    monkeypatch.setattr(close_pairs, "_WAVE", 2)
     own = UnitVectors.of(clustered(1, 200, groups=1, spread=0.01))
     count = len(own.distinct())
-    needed = cosine_join.BYTES_PER_PAIR * count * (count - 1) // 2
+    needed = close_pairs.BYTES_PER_PAIR * count * (count - 1) // 2
     assert neighbours(own, 0.5, budget=needed - 1, block=16) is None
     assert neighbours(own, 0.5, budget=needed, block=16) is not None
 
@@ -165,7 +173,7 @@ def test_pairs_above_the_budget_are_not_held(monkeypatch):
 # -- the walk -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("prefilter", PREFILTERS)
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(0, 90),
@@ -173,24 +181,24 @@ def test_pairs_above_the_budget_are_not_held(monkeypatch):
     similarity=st.sampled_from([0.3, 0.8, 0.95, 1.0]),
 )
 @settings(max_examples=25)
-def test_both_walks_are_the_definition(screen, seed, count, block, similarity):
+def test_both_walks_are_the_definition(prefilter, seed, count, block, similarity):
     own = UnitVectors.of(clustered(seed, count))
     order = np.random.default_rng(seed).permutation(count)
     expected = naive_walk(own, order, similarity)
-    found = neighbours(own, similarity, screen=screen)
-    assert same(walk_neighbours(own, found, order, similarity), expected)
-    assert same(walk_searching(own, order, similarity, block=block, screen=screen), expected)
+    found = neighbours(own, similarity, prefilter=prefilter)
+    assert same(greedy_walk(own, found, order, similarity), expected)
+    assert same(searching(own, order, similarity, block=block, prefilter=prefilter), expected)
     # Neighbours that reach further down decide the same.
-    further = neighbours(own, similarity / 2 + 0.06, screen=Float32Prefilter())
+    further = neighbours(own, similarity / 2 + 0.06, prefilter=Float32Prefilter())
     if similarity / 2 + 0.06 <= similarity:
-        assert same(walk_neighbours(own, further, order, similarity), expected)
+        assert same(greedy_walk(own, further, order, similarity), expected)
 
 
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 60))
 @settings(max_examples=25)
 def test_kept_vectors_are_apart_and_every_dropped_one_has_its_witness(seed, count):
     own = UnitVectors.of(clustered(seed, count))
-    partner, score = walk_searching(own, np.arange(count), 0.9)
+    partner, score = searching(own, np.arange(count), 0.9)
     kept = np.flatnonzero((partner < 0) & (own.lengths > 0))
     a, b = np.triu_indices(len(kept), 1)
     assert (own.cosines(kept[a], kept[b]) < 0.9).all()
@@ -206,8 +214,8 @@ def test_shuffled_lines_under_one_total_order_keep_the_same_set(seed, count):
     random = np.random.default_rng(seed)
     vectors, rank, shuffle = clustered(seed, count), random.permutation(count), None
     shuffle = random.permutation(count)
-    partner, _ = walk_searching(UnitVectors.of(vectors), np.argsort(rank), 0.9)
-    moved, _ = walk_searching(UnitVectors.of(vectors[shuffle]), np.argsort(rank[shuffle]), 0.9)
+    partner, _ = searching(UnitVectors.of(vectors), np.argsort(rank), 0.9)
+    moved, _ = searching(UnitVectors.of(vectors[shuffle]), np.argsort(rank[shuffle]), 0.9)
     assert set(np.flatnonzero(partner < 0)) == set(shuffle[np.flatnonzero(moved < 0)])
 
 
@@ -227,6 +235,6 @@ def test_shuffled_lines_under_one_total_order_keep_the_same_set(seed, count):
 def test_the_ends_of_the_scale(vectors, partner):
     own = UnitVectors.of(vectors.astype(np.float32))
     order = np.arange(len(vectors))
-    assert walk_searching(own, order, 0.9).partner.tolist() == partner
+    assert searching(own, order, 0.9).partner.tolist() == partner
     found = neighbours(own, 0.9)
-    assert walk_neighbours(own, found, order, 0.9).partner.tolist() == partner
+    assert greedy_walk(own, found, order, 0.9).partner.tolist() == partner

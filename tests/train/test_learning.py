@@ -65,7 +65,8 @@ def test_a_reward_model_orders_rankings(tmp_path: Path) -> None:
 
 
 def test_hindsight_answers_as_it_is_asked(tmp_path: Path) -> None:
-    made = tiny.trainer("coh", tmp_path, max_steps=30, learning_rate=1e-2)
+    loss = {"mask_past": 0.02}
+    made = tiny.trainer("coh", tmp_path, max_steps=60, learning_rate=1e-2, loss=loss)
     with quietly():
         made.train()
     good, bad = "Give a good answer.", "Give a bad answer."
@@ -74,7 +75,7 @@ def test_hindsight_answers_as_it_is_asked(tmp_path: Path) -> None:
         ask = f"q1?\n\n{words}"
         return mean_log_prob(made.model, ask, "yes 1") - mean_log_prob(made.model, ask, "no, 1")
 
-    assert gap(good) > gap(bad) + 0.1
+    assert gap(good) > 0.1 > -0.1 > gap(bad)
 
 
 def test_cloning_answers_as_it_is_asked_and_learns_good_answers_more(tmp_path: Path) -> None:

@@ -117,9 +117,7 @@ def _character(data: np.ndarray, at: Any, width: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 # One pass over the bytes, inlined: a call for each character costs a fifth of the speed.
-def _hash_words(  # noqa: C901
-    data: np.ndarray, at: Any, end: Any, table: np.ndarray, out: np.ndarray
-) -> int:
+def _hash_words(data: np.ndarray, at: Any, end: Any, table: np.ndarray, out: np.ndarray) -> int:
     """Write the hash of every word between two places to `out`; return how many there are."""
     count, inside = 0, False
     state, block, shift = _SEED, _NONE, _NONE

@@ -121,9 +121,13 @@ class Decider(Protocol):
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(rule, field))
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Hold what all kinds of step share; authors subclass one of the five kinds below."""
+    """Hold what all kinds of step share; authors subclass one of the five kinds below.
+
+    `only` names record kinds or sources: other rows pass the step untouched, and unseen.
+    """
 
     label: str | None = None
+    only: tuple[str, ...] = rule(())
 
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
@@ -165,6 +169,24 @@ class Step:
             f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in rules
         }
         return {"step": self.name, "version": self.version, **own}
+
+    def kinds_seen(self, kinds: frozenset[str]) -> frozenset[str]:
+        """Return which of the record kinds that arrive the step may see, given its `only`."""
+        by_source = any(name not in KINDS for name in self.only)
+        return kinds if by_source or not self.only else kinds.intersection(self.only)
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str] | None:
+        """Return the record kinds that leave, given those that the step sees; `None`: unknown."""
+        return kinds
+
+    def kinds_after(self, kinds: frozenset[str] | None) -> frozenset[str] | None:
+        """Return the record kinds after the step, given those that arrive; `None`: unknown."""
+        if kinds is None:
+            return None
+        seen = self.kinds_seen(kinds)
+        made = self.kinds_made(seen)
+        passing = kinds if any(name not in KINDS for name in self.only) else kinds - seen
+        return None if made is None else made | passing
 
     def check(self) -> None:
         """Raise `ValueError` when fields contradict each other; types are checked before this."""
@@ -245,7 +267,7 @@ class Generate(Step):
         raise NotImplementedError
 
     def kinds_made(self, kinds: frozenset[str]) -> frozenset[str] | None:
-        """Return the record kinds after this step, given those before it; `None`: unknown."""
+        """Return the record kinds that leave, given those that the step sees; `None`: unknown."""
         return None
 
     def make_many(self, chunk: Chunk) -> list[list[Made]] | None:
@@ -332,6 +354,10 @@ class Gather(Step):
 
     shares_replies: ClassVar[bool] = False
 
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str] | None:
+        """Return the record kinds that leave, given those that the step sees; `None`: unknown."""
+        return None
+
     def key(self, row: Row) -> str:
         """Return the key of the row's group."""
         raise NotImplementedError
@@ -373,6 +399,10 @@ class Grow(Step):
     patience: int = rule(3)
 
     shares_replies: ClassVar[bool] = False
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str] | None:
+        """Return the record kinds that leave, given those that the step sees; `None`: unknown."""
+        return None
 
     def pool(self, rows: Sequence[Row]) -> Pool:
         """Return the pool at its start, made of the rows that flow in."""

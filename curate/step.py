@@ -135,6 +135,9 @@ class Step:
     extra: ClassVar[str | None] = None
     packages: ClassVar[tuple[str, ...]] = ()
     kinds: ClassVar[tuple[str, ...]] = tuple(KINDS)
+    # Of a step from a file: what the recipe calls it, and the digest of the file.
+    address: ClassVar[str | None] = None
+    file_digest: ClassVar[str | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Name the step after its class, in snake_case."""
@@ -168,7 +171,8 @@ class Step:
         own = {
             f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in rules
         }
-        return {"step": self.name, "version": self.version, **own}
+        file = {"file": self.file_digest} if self.file_digest else {}
+        return {"step": self.name, "version": self.version, **file, **own}
 
     def kinds_seen(self, kinds: frozenset[str]) -> frozenset[str]:
         """Return which of the record kinds that arrive the step may see, given its `only`."""

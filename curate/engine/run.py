@@ -101,7 +101,10 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
         with folder.lock():
             folder.claim(purpose, replace=options.replace)
             return _Run(recipe, opened, options, folder).go()
-    except CurateError:
+    except CurateError as error:
+        from curate.runs.status import forget_refused
+
+        forget_refused(folder, error)
         raise
     except (OSError, ValueError) as error:
         # Arrow reports a full disk as its own subclass of OSError or ValueError.

@@ -89,7 +89,8 @@ class Budget:
         if self._ceiling is not None and info.price is None:
             raise RecipeError(
                 f"model '{name}' has no known price, so --max-cost cannot be kept; give it "
-                "'price: {input: USD, output: USD}' per million tokens, or use --max-requests"
+                "'price: {input: USD, output: USD}' per million tokens (--price IN,OUT), or use "
+                "--max-requests"
             )
 
     def bound(self, request: Request, info: ModelInfo) -> int:

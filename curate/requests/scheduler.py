@@ -242,6 +242,9 @@ class Scheduler:
         inflights = [self.sender.inflights.get(asked.key) for asked in missing]
         if new:
             self._counts.replayed += len(needed) - inflights.count(None)
+        if len(missing) < len(needed):
+            answered = next(asked for key, asked in needed.items() if key in stored)
+            self.sender.answered_before(self._models[answered.model])
         if not missing:
             session.answer(stored)
             return True

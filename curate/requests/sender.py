@@ -94,6 +94,10 @@ class Sender:
         queue = self._limiters[model].queue.append
         (self._batch_queues[model].submit if model in self._batch_queues else queue)(inflight)
 
+    def answered_before(self, model: Model) -> None:
+        """Note that the store has replies of `model`: it does not refuse every request."""
+        self._limiters[id(model)].trusted = True
+
     def rest(self) -> None:
         """Note that nothing more is asked before a reply comes: batches may leave."""
         if not (self._holding or self._timers or any(g.waiting for g in self._limiters.values())):
@@ -211,7 +215,7 @@ class Sender:
 
     async def _send(self, inflight: InFlight, limiter: AdaptiveLimiter) -> None:
         """Ask the model, let the limiter learn from what comes, and settle the attempt."""
-        began, task, retry = limiter.began(), asyncio.current_task(), inflight.tries > 0
+        began, task, retry = limiter.began(inflight.key), asyncio.current_task(), inflight.tries > 0
         assert task is not None
         self._counts.sent += 1
         self._counts.retried += retry

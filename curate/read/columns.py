@@ -20,6 +20,7 @@ from curate.read.part import Part, PartRows, Read
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import MARKS, dumps
 from curate.read.shapes.shape import Shape
+from curate.read.tables import records_of
 
 _NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 
@@ -215,4 +216,5 @@ def _json_texts(column: pa.Array) -> pa.Array:
     """Return every value of a column as JSON text."""
     if pa.types.is_integer(column.type):
         return pc.fill_null(column.cast(pa.string()), "null")
-    return pa.array([dumps(value) for value in column.to_pylist()], pa.string())
+    values = records_of(pa.table({"": column}))
+    return pa.array([dumps(value[""]) for value in values], pa.string())

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from curate.errors import PermanentFault, StoppedShort, TemporaryFault
 
 if TYPE_CHECKING:
-    from curate.requests.inflight import InFlight
     from curate.requests.rate_limit import Rate
+    from curate.requests.session import InFlight
 
 RECOVERY_SECONDS = 5.0
 # A pause in the answers must not count as time in which the server has shown what it can do.

@@ -15,10 +15,9 @@ from typing import NamedTuple
 
 from curate.errors import RecipeError, UnusableReply
 from curate.models.model import Model
-from curate.requests.inflight import InFlight, RequestCounts
 from curate.requests.resolve import Resolved, Resolver
 from curate.requests.sender import Sender
-from curate.requests.session import Outcome, RowTask, TaskSession
+from curate.requests.session import InFlight, Outcome, RequestCounts, RowTask, TaskSession
 from curate.store import replies
 from curate.store.budget import Budget
 from curate.store.store import Store, StoredReply

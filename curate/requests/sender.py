@@ -19,8 +19,8 @@ from curate.errors import NotSent, PermanentFault, StoppedShort, TemporaryFault,
 from curate.models.model import BatchModel, Model
 from curate.requests.batch.queue import BatchQueue
 from curate.requests.concurrency import AdaptiveLimiter
-from curate.requests.inflight import InFlight, RequestCounts
 from curate.requests.rate_limit import Rate, expected_tokens
+from curate.requests.session import InFlight, RequestCounts
 from curate.store import replies
 from curate.store.budget import PICO, Budget, BudgetRefusal, bill_of
 from curate.store.commit import GroupCommit

@@ -30,6 +30,7 @@ from curate.models.model import ModelInfo, ModelSpec
 from curate.models.prices import HOME as HOME_HOST
 from curate.models.prices import discount_of, price_of
 from curate.models.providers.openai_batch import MOST_REQUESTS, OpenAIBatch
+from curate.models.remote.chat_template import template_identity, template_of
 from curate.models.remote.faults import (
     ADAPTED,
     FEATURES,
@@ -43,12 +44,11 @@ from curate.models.remote.faults import (
     named_lack,
     spent_until,
 )
-from curate.models.remote.template import template_identity, template_of
 from curate.models.remote.wire import CHAT, Assembly, body_of, malformed, path_of, reply_of
 
 if TYPE_CHECKING:
+    from curate.models.remote.chat_template import ChatTemplate
     from curate.models.remote.connection import Connection
-    from curate.models.remote.template import ChatTemplate
 
 OPTIONS = (
     "idle_timeout", "stream", "length_field", "batch_size", "batch", "template", "tokenizer",

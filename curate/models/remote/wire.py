@@ -19,7 +19,7 @@ from curate.models.remote.faults import LOGPROBS, SCHEMA, StatusError, fault_of
 from curate.models.turns import openai_turns
 
 if TYPE_CHECKING:
-    from curate.models.remote.template import ChatTemplate
+    from curate.models.remote.chat_template import ChatTemplate
 
 CHAT, COMPLETION, EMBEDDING = "chat/completions", "completions", "embeddings"
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")

@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     from curate.models.providers.openai_batch import OpenAIBatch
     from curate.recipe.recipe import Recipe
 
-SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
+SAMPLING = (
+    "temperature", "top_p", "top_k", "max_tokens", "stop", "stop_tokens", "seed",
+    "presence_penalty", "frequency_penalty",
+)  # fmt: skip
+_TEXTS = ("stop", "stop_tokens")
 RATES = ("requests_per_minute", "tokens_per_minute")
 _COMMON = (
     "model", "identity", "price", "max_concurrency", *RATES, "base_url", "api_key_env", "prefix",
@@ -304,12 +308,11 @@ def _sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     if prefix is not None and not isinstance(prefix, str):
         raise RecipeError(f"{where}'prefix' is {prefix!r}; it must be a text, as 'query: '")
     found = {name: values[name] for name in SAMPLING if values.get(name) is not None}
-    stop = found.get("stop")
-    if stop is not None:
-        found["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
     for name, value in found.items():
-        whole = name in ("max_tokens", "seed")
-        if name != "stop" and not (_is_number(value) and (not whole or isinstance(value, int))):
+        whole = name in ("max_tokens", "seed", "top_k")
+        if name in _TEXTS:
+            found[name] = (value,) if isinstance(value, str) else tuple(value)
+        elif not (_is_number(value) and (not whole or isinstance(value, int))):
             kind = "a whole number" if whole else "a number"
             raise RecipeError(f"{where}'{name}' is {value!r}; it must be {kind}")
     if found.get("max_tokens", 1) < 1:

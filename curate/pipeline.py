@@ -354,8 +354,10 @@ def _with_rules(step: Step, change: Any) -> Step:
     """Return `step` with other rules; `None` as a rule drops nothing."""
     rules = step.rules()
     if not isinstance(change, Mapping):
-        set_rules = [name for name in rules if getattr(step, name) is not None]
-        names = set_rules if len(set_rules) == 1 else list(rules)
+        # `only` says which rows come in: it is never meant by a value alone.
+        own = [name for name in rules if name != "only"]
+        set_rules = [name for name in own if getattr(step, name) is not None]
+        names = set_rules if len(set_rules) == 1 else own
         if len(names) != 1:
             raise UsageError(
                 f"step '{step.title}' has several rules ({', '.join(rules)}); name the one you "

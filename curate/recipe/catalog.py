@@ -174,7 +174,8 @@ def describe(cls: type[Step]) -> dict[str, Any]:
     docs, types = FieldDocs(cls), types_of(cls)
     fields = []
     for item in dataclasses.fields(cls):
-        if item.name == "label":
+        # Every step has a label, and `only`.
+        if item.name in ("label", "only"):
             continue
         default = default_of(item)
         fields.append(

@@ -138,3 +138,21 @@ def test_a_function_that_fails_on_every_row_raises(tmp_path: Path) -> None:
 
 def test_flags_know_their_defaults() -> None:
     assert (Flags().allow_failed, Flags().price, Flags().base_url) == (0.0, None, None)
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/stdout"])
+def test_rows_go_to_stdout_and_the_report_to_stderr(
+    curate: Callable[..., Any], home: Path, output: str
+) -> None:
+    done = curate("filter", "rows.jsonl", "length:min=3", "-o", output)
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["instruction"] for row in rows] == [
+        "Name a colour.",
+        "Name a colour!",
+        "Name a bad thing.",
+    ]
+    assert "4 in + 0 made = 3 kept" in done.stderr
+    # Another command of the pipe has a folder of its own.
+    assert curate("filter", "rows.jsonl", "length:min=1", "-o", output).exit_code == 0
+    assert len(list((home / "runs").iterdir())) == 2

@@ -23,7 +23,7 @@ BATCH_SIZE = 32
 BATCHES_WAITING = 4
 
 
-class Adapter(Protocol):
+class ModelAdapter(Protocol):
     """What an entry point of `curate.models` names: a class of this form.
 
     `forms` are the forms of request that it answers; `options` those of the mapping that it takes;
@@ -48,7 +48,7 @@ class Adapter(Protocol):
 class AdapterProvider:
     """The provider of an adapter's prefix."""
 
-    def __init__(self, prefix: str, adapter: type[Adapter]) -> None:
+    def __init__(self, prefix: str, adapter: type[ModelAdapter]) -> None:
         """Refuse a class that does not say which requests it answers."""
         forms = tuple(getattr(adapter, "forms", ()))
         if not forms or set(forms) - set(FORMS) or not callable(getattr(adapter, "answer", None)):
@@ -110,7 +110,7 @@ class AdapterModel:
 class _Batches:
     """An adapter as the worker drives it."""
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(self, adapter: ModelAdapter) -> None:
         self._adapter = adapter
 
     def measure(self, waiting: Waiting) -> None:

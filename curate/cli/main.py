@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import io
 import os
 import re
 import sys
@@ -30,11 +31,12 @@ COMMANDS = {
     "explain": "Show a row's history: where it came from and why it ended as it did.",
     "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",
     "export": "Write the kept rows of a run, or the rows of a file, in another shape.",
+    "push": "Push the kept rows of a run, or the rows of a file, to the Hugging Face Hub.",
     "train": "Train a model on a run or a file: SFT, DPO, reward models, KTO, reinforcement.",
     "store": "Look after the store of replies.",
     "doctor": "Check the installation, the machine and the store.",
 }
-_ON_TABLES = ("run", "filter", "preview", "explain", "compare", "export")
+_ON_TABLES = ("run", "filter", "preview", "explain", "compare", "export", "push")
 
 
 class Commands(TyperGroup):
@@ -136,5 +138,9 @@ def main() -> None:
     color = False if os.environ.get("NO_COLOR") else None
     # Look for no cycles at the very end: that frees nothing, and takes 60 ms with numba loaded. The
     # bindings of triton, which comes with vLLM, print whatever is left then as leaked.
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal or a pipe cannot show is replaced; it ends no run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     atexit.register(lambda: None if "triton" in sys.modules else gc.freeze())
     typer.main.get_command(app).main(prog_name="curate", color=color)

@@ -20,6 +20,7 @@ from curate.read.part import Part, PartRows, Read
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import MARKS, dumps
 from curate.read.shapes.shape import Shape
+from curate.read.tables import records_of
 
 _NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 
@@ -54,7 +55,11 @@ def table_at_once(part: Part, table: pa.Table) -> PartRows | None:
     fits = all(column is not None for column in given.values())
     if not fits or not _plainly_extra(form, others):
         return None
-    return _part_rows(part, form, pa.table(given), _extra(table, others))
+    try:
+        return _part_rows(part, form, pa.table(given), _extra(table, others))
+    except ValueError:
+        # An infinite number, which fails its own row only.
+        return None
 
 
 def records_at_once(part: Part, reads: Sequence[Read]) -> PartRows | None:
@@ -215,4 +220,5 @@ def _json_texts(column: pa.Array) -> pa.Array:
     """Return every value of a column as JSON text."""
     if pa.types.is_integer(column.type):
         return pc.fill_null(column.cast(pa.string()), "null")
-    return pa.array([dumps(value) for value in column.to_pylist()], pa.string())
+    values = records_of(pa.table({"": column}))
+    return pa.array([dumps(value[""]) for value in values], pa.string())

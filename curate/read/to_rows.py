@@ -19,6 +19,7 @@ from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import dumps
 from curate.read.shapes.shape import ARRAY, Shape
 from curate.read.strict_json import check_text, describe, line_count, read_lines
+from curate.read.tables import records_of
 from curate.row import KINDS, Record
 
 _NEWLINE, _OPEN = b"\n{"
@@ -33,7 +34,7 @@ def read_part(part: Part) -> PartRows:
         return _rows(part, [part.data], 1)
     if part.form == "batch":
         fast = table_at_once(part, part.data)
-        return fast or _rows(part, map(Read, part.data.to_pylist()), 0)
+        return fast or _rows(part, map(Read, records_of(part.data)), 0)
     data = _bytes(part)
     if part.first and data.startswith(BOM):
         data = data[len(BOM) :]

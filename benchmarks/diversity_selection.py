@@ -144,6 +144,8 @@ def child(name: str, rows: int) -> None:
 
 def compare(rows: int, names: list[str], repeats: int) -> dict[str, bench.Measured]:
     folder = bench.peers(*PEERS)
+    if folder is None:
+        names = [name for name in names if not _needs_peer(name)]
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     print(f"\n{rows:,} vectors of {WIDTH}, {rows // 20:,} chosen")
     print("| contender | seconds | cpu | peak MB | radius | value | list as curate's |")
@@ -151,8 +153,12 @@ def compare(rows: int, names: list[str], repeats: int) -> dict[str, bench.Measur
     measured: dict[str, bench.Measured] = {}
     for name in names:
         command = [sys.executable, __file__, "--child", name, "--rows", str(rows)]
-        env = {**os.environ, "PYTHONPATH": path} if _needs_peer(name) else None
-        found = measured[name] = bench.measure(command, repeats=repeats, warm_up=False, env=env)
+        env = {"PYTHONPATH": path} if _needs_peer(name) else {}
+        one = bench.Contender(name, "", command, env, is_peer="curate" not in name)
+        found = bench.measure(one, repeats=repeats, warm_up=False)
+        if found is None:
+            continue
+        measured[name] = found
         first = next(one for one in measured if one.partition(":")[0] == name.partition(":")[0])
         mine, result = measured[first].result["lines"], found.result
         equal = sum(a == b for a, b in zip(mine, result["lines"], strict=False)) / len(mine)
@@ -168,6 +174,9 @@ def judge(rows: int, found: dict[str, bench.Measured]) -> None:
     """Print which goals are met."""
 
     def faster(own: str, peer: str, goal: float) -> None:
+        if peer not in found:
+            bench.print_ratio(f"{own}: x {peer.partition(': ')[2]}", found, peer, own)
+            return
         cpu = found[peer].result["cpu"] / found[own].result["cpu"]
         what = f"{own}: x {peer.partition(': ')[2]} ({cpu:.3g} in processor time)"
         bench.print_goal(what, found[peer].seconds / found[own].seconds, least=goal)
@@ -177,8 +186,9 @@ def judge(rows: int, found: dict[str, bench.Measured]) -> None:
     if rows < 40_000:
         faster("facility: curate", "facility: submodlib", 10)
         faster(few, "facility: submodlib", 30)
-        share = found[few].result["value"] / found["facility: submodlib"].result["value"]
-        bench.print_goal(f"{few}: share of submodlib's value", share, least=0.995)
+        what = f"{few}: share of submodlib's value"
+        value = {"least": 0.995, "figure": lambda measured: measured.result["value"]}
+        bench.print_ratio(what, found, few, "facility: submodlib", **value)
     else:
         faster("k-center: curate", "k-center: scikit-learn style", 13)
         bench.print_goal(f"{few}: seconds", found[few].seconds, most=3)

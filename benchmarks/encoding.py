@@ -127,7 +127,7 @@ def compare(folder: Path, count: int, threads: int, repeats: int | None) -> None
         )
         for (name, version), output in zip(versions.items(), outputs, strict=True)
     ]
-    found = side_by_side(contenders, repeats=repeats)
+    found = list(side_by_side(contenders, repeats=repeats).values())
     vectors = [np.load(output) for output in outputs]
     cosines = [least_cosine(one, vectors[0]) for one in vectors]
     print_table(

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import Contender, Line, Measured, machine, print_goal, print_table, side_by_side
+from bench import Contender, Line, machine, print_goal, print_table, side_by_side
 from near_data import near_file
 
 SMALL, LARGE = 52_000, 1_000_000
@@ -64,11 +64,10 @@ def compare(rows: int, repeats: int | None) -> None:
         Contender(name, version, [sys.executable, __file__, "--child", str(path), json.dumps(plan)])
         for name, plan in plans.items()
     ]
-    measured = side_by_side(contenders, repeats=repeats)
-    found: dict[str, Measured] = dict(zip(plans, measured, strict=True))
+    found = side_by_side(contenders, repeats=repeats)
     print_table(
         f"Filters in one run, {rows:,} rows",
-        [Line(c.name, version, rows, m) for c, m in zip(contenders, measured, strict=True)],
+        [Line(name, version, rows, measured) for name, measured in found.items()],
     )
     base = found["0 in one run"].seconds
     together = found[f"{len(FILTERS)} in one run"].seconds

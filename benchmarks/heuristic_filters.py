@@ -27,7 +27,8 @@ from bench import (
     Contender,
     Line,
     machine,
-    print_goal,
+    peers,
+    print_ratio,
     print_table,
     side_by_side,
     since_start,
@@ -112,16 +113,17 @@ def by_datasets(path: Path, folder: Path) -> Path:
     return out
 
 
-CONTENDERS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
-    "curate": (by_curate, "curate-align"),
-    "polars": (by_polars, "polars"),
-    "datasets": (by_datasets, "datasets"),
+CONTENDERS: dict[str, Callable[[Path, Path], Path]] = {
+    "curate": by_curate,
+    "datasets": by_datasets,
+    "polars": by_polars,
 }
+POLARS = "polars==2.1.0"
 
 
 def child(name: str, path: Path, warm: bool) -> None:
     """Run one contender and print its time and the hash of what it kept."""
-    work = CONTENDERS[name][0]
+    work = CONTENDERS[name]
     folder = Path(tempfile.mkdtemp())
     try:
         if warm:
@@ -146,16 +148,22 @@ def compare(rows: int, repeats: int | None, *, warm: bool) -> None:
     """Print one table and whether the goals for its size are met."""
     path = near_file(rows)
     flags = ["--warm"] * warm
+    folder, installed = peers(POLARS), importlib.metadata.version
+    versions = {"curate": installed("curate-align"), "datasets": installed("datasets")}
+    if folder is not None:
+        versions["polars"] = POLARS.partition("==")[2]
     contenders = [
         Contender(
             name,
-            importlib.metadata.version(package),
+            version,
             [sys.executable, __file__, "--child", name, str(path), *flags],
+            {"PYTHONPATH": str(folder)} if name == "polars" else {},
+            is_peer=name != "curate",
         )
-        for name, (_, package) in CONTENDERS.items()
+        for name, version in versions.items()
     ]
     found = side_by_side(contenders, repeats=repeats)
-    right = found[0].result["digest"]
+    right = found["curate"].result["digest"]
     how = "code loaded" if warm else "whole process"
     print_table(
         f"Heuristic filters, {rows:,} rows ({how})",
@@ -164,18 +172,19 @@ def compare(rows: int, repeats: int | None, *, warm: bool) -> None:
                 one.name,
                 one.version,
                 rows,
-                measured,
-                "yes" if measured.result["digest"] == right else "NO",
-                f"kept {measured.result['kept']:,}",
+                found[one.name],
+                "yes" if found[one.name].result["digest"] == right else "NO",
+                f"kept {found[one.name].result['kept']:,}",
             )
-            for one, measured in zip(contenders, found, strict=True)
+            for one in contenders
+            if one.name in found
         ],
     )
-    curate, polars, datasets = (measured.seconds for measured in found)
     large = rows >= LARGE
     print()
-    print_goal(f"curate / polars, {how}", curate / polars, most=1.0 if large else 1.7)
-    print_goal(f"datasets / curate, {how}", datasets / curate, least=8 if large else 4)
+    most, least = (1.0, 8) if large else (1.7, 4)
+    print_ratio(f"curate / polars, {how}", found, "curate", "polars", most=most)
+    print_ratio(f"datasets / curate, {how}", found, "datasets", "curate", least=least)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import Line, Measured, machine, measure, print_goal, print_table
+from bench import Contender, Line, Measured, machine, measure, print_goal, print_table
 from near_data import near_file
 
 FILTERS = [
@@ -70,7 +70,8 @@ def main() -> None:
             if rows > 1_000_000 and "near" in label:
                 continue
             command = [sys.executable, __file__, "--child", str(near_file(rows)), *steps]
-            measured = measure(command, repeats=3, warm_up=rows < 100_000)
+            one = Contender(label, version, command)
+            measured = measure(one, repeats=3, warm_up=rows < 100_000)
             found[label, rows] = measured
             lines.append(Line(f"{label}, {rows:,} rows", version, rows, measured, "-"))
     print_table("Memory, whole processes (the highest of three)", lines)

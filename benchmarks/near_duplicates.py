@@ -200,22 +200,23 @@ def compare(rows: int, similarity: float, names: list[str], repeats: int) -> ben
     for name in names:
         command = [sys.executable, __file__, "--child", name, "--rows", str(rows)]
         slow = name in ("datasketch", "brute force")
-        measured = bench.measure(
-            [*command, "--similarity", str(similarity)],
-            repeats=1 if slow else repeats,
-            warm_up=not slow,
-            env={"PYTHONPATH": str(folder)} if name.startswith(("rensa", "datasketch")) else {},
-        )
+        is_peer = name.startswith(("rensa", "datasketch"))
+        if is_peer and folder is None:
+            continue
+        version, env = _version(name, folder), {"PYTHONPATH": str(folder)} if is_peer else {}
+        command += ["--similarity", str(similarity)]
+        one = bench.Contender(name, version, command, env, is_peer)
+        measured = bench.measure(one, repeats=1 if slow else repeats, warm_up=not slow)
+        if measured is None:
+            continue
         answer = set(json.loads(Path(measured.result["answer"]).read_text()))
         right = right or answer
-        lines.append(
-            bench.Line(name, _version(name, folder), rows, measured, _agreement(answer, right))
-        )
+        lines.append(bench.Line(name, version, rows, measured, _agreement(answer, right)))
     bench.print_table(f"{rows:,} rows, Jaccard {similarity}", lines)
     return lines[0].measured
 
 
-def _version(name: str, folder: Path) -> str:
+def _version(name: str, folder: Path | None) -> str:
     package = {"curate": "curate-align", "brute force": ""}.get(name, name.partition(" ")[0])
     if not package:
         return ""

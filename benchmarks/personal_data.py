@@ -22,7 +22,7 @@ from pathlib import Path
 from bench import Contender, Line, machine, peers, print_goal, print_table, side_by_side
 
 ROOT = Path(__file__).resolve().parent.parent
-PRESIDIO, SCRUBADUB = "presidio-analyzer==2.2.366", "scrubadub==2.0.1"
+PEERS = {"presidio": "presidio-analyzer==2.2.366", "scrubadub": "scrubadub==2.0.1"}
 KINDS = ("email", "phone", "ip", "card", "iban", "key")
 Found = list[tuple[int, int, str]]
 Find = Callable[[str], Found]
@@ -130,12 +130,9 @@ def main() -> None:
         child(options.child[0], Path(options.child[1]))
         return
     print(machine())
-    cases, path = labelled(), {"PYTHONPATH": str(peers(PRESIDIO, SCRUBADUB))}
-    versions = {
-        "curate": importlib.metadata.version("curate-align"),
-        "presidio": PRESIDIO.partition("==")[2],
-        "scrubadub": SCRUBADUB.partition("==")[2],
-    }
+    cases, folder_of = labelled(), {n: peers(r) for n, r in PEERS.items()}
+    versions = {"curate": importlib.metadata.version("curate-align")}
+    versions |= {n: r.partition("==")[2] for n, r in PEERS.items() if folder_of[n] is not None}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "cases.json")
         file.write_text(json.dumps(cases))
@@ -144,11 +141,14 @@ def main() -> None:
                 name,
                 version,
                 [sys.executable, __file__, "--child", name, str(file)],
-                {} if name == "curate" else path,
+                {"PYTHONPATH": str(folder_of[name])} if name in PEERS else {},
+                is_peer=name in PEERS,
             )
             for name, version in versions.items()
         ]
-        found = side_by_side(contenders, repeats=options.repeats)
+        measured = side_by_side(contenders, repeats=options.repeats)
+    contenders = [one for one in contenders if one.name in measured]
+    found, versions = list(measured.values()), {one.name: one.version for one in contenders}
     print(f"\n### Personal data, {len(cases)} labelled cases (recall / precision)\n")
     print("| kind | labels | " + " | ".join(versions) + " |")
     print("|---|--:|" + "--:|" * len(versions))

@@ -91,8 +91,8 @@ def compare(folder: Path, rows: int, repeats: int | None) -> None:
         contender("the same command again", folder, rows, "first", 5.0),
         contender("another threshold", folder, rows, "other", 2.0),
     ]
-    paid = measure(first.command, repeats=1, warm_up=False)
-    found = side_by_side(again, repeats=repeats)
+    paid = measure(first, repeats=1, warm_up=False)
+    found = list(side_by_side(again, repeats=repeats).values())
     sent = paid.result["sent"]
     lines = [Line(first.name, "", rows, paid)]
     for one, measured, kept in zip(again, found, (paid.result["kept"], rows), strict=True):

@@ -25,7 +25,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import Contender, Line, machine, peers, print_goal, print_table, side_by_side
+from bench import (
+    Contender,
+    Line,
+    machine,
+    peers,
+    print_goal,
+    print_ratio,
+    print_table,
+    side_by_side,
+)
 from loopback import LATENCY, address, body, latency, message, rate, server
 
 SHARE = {8: 0.95, 64: 0.93}
@@ -239,14 +248,16 @@ def child(name: str, url: str, count: int, places: int) -> None:
     print(json.dumps({"seconds": seconds, "right": right}))
 
 
-def contender(name: str, url: str, count: int, places: int) -> Contender:
-    """Return the command that asks, with a limit of its own: one that hangs must not hang all."""
+def contender(name: str, url: str, count: int, places: int) -> Contender | None:
+    """Return the command that asks, or `None` where a peer cannot be installed."""
     packages = CONTENDERS[name].packages
-    inner = [sys.executable, __file__, "--child", name, url, str(count), str(places)]
-    command = ["timeout", "600", *inner] if shutil.which("timeout") else inner
+    command = [sys.executable, __file__, "--child", name, url, str(count), str(places)]
     if packages:
-        env = {**ALONE, "PYTHONPATH": str(peers(*packages))}
-        return Contender(name, packages[0].split("==")[1], command, env)
+        folder = peers(*packages)
+        if folder is None:
+            return None
+        env = {**ALONE, "PYTHONPATH": str(folder)}
+        return Contender(name, packages[0].split("==")[1], command, env, is_peer=True)
     distribution = {"curate": "curate-align", "aiohttp alone": "aiohttp"}.get(name)
     version = importlib.metadata.version(distribution) if distribution else ""
     return Contender(name, version, command)
@@ -254,18 +265,20 @@ def contender(name: str, url: str, count: int, places: int) -> Contender:
 
 def compare(url: str, count: int, places: int, names: list[str], repeats: int | None) -> None:
     """Print one table, and how the goals stand."""
-    counts = [min(count, SLOW_MOST) if CONTENDERS[name].slow else count for name in names]
-    chosen = [contender(name, url, n, places) for name, n in zip(names, counts, strict=True)]
+    counts = {name: min(count, SLOW_MOST) if CONTENDERS[name].slow else count for name in names}
+    every = [contender(name, url, n, places) for name, n in counts.items()]
+    chosen = [one for one in every if one is not None]
     found = side_by_side(chosen, repeats=repeats)
     ideal = places / LATENCY
-    rates = {name: n / m.seconds for name, n, m in zip(names, counts, found, strict=True)}
+    rates = {name: counts[name] / measured.seconds for name, measured in found.items()}
     lines = [
         Line(
-            one.name, one.version, n, measured,
-            "yes" if measured.result["right"] == n else "NO",
+            one.name, one.version, counts[one.name], found[one.name],
+            "yes" if found[one.name].result["right"] == counts[one.name] else "NO",
             f"{rates[one.name] / ideal:.3f} of the ideal",
         )
-        for one, n, measured in zip(chosen, counts, found, strict=True)
+        for one in chosen
+        if one.name in found
     ]  # fmt: skip
     print_table(f"Concurrency {places} (ideal {ideal:,.0f}/s)", lines)
     bare = rate(url, count, places)
@@ -276,8 +289,12 @@ def compare(url: str, count: int, places: int, names: list[str], repeats: int | 
         return
     for name in names:
         if name in TIMES:
-            ratio = rates["curate"] / rates[name]
-            print_goal(f"curate's rate / that of {name}", ratio, least=TIMES[name])
+            what, least = f"curate's rate / that of {name}", TIMES[name]
+            each = {n: m.seconds / counts[n] for n, m in found.items()}
+            if name in each:
+                print_goal(what, each[name] / each["curate"], least=least)
+            else:
+                print_ratio(what, found, name, "curate")
 
 
 def main() -> None:

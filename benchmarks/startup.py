@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import Contender, Line, machine, print_goal, print_table, side_by_side
+from bench import Contender, Line, machine, print_goal, print_ratio, print_table, side_by_side
 
 # A command that only shows something must load none of them.
 HEAVY = (
@@ -78,13 +78,13 @@ def compare(folder: Path, repeats: int) -> None:
     print_table(
         "Start-up, whole processes",
         [
-            Line(one.name, one.version, 1, measured, "-", _told(heavy.get(one.name)))
-            for one, measured in zip(contenders, found, strict=True)
+            Line(one.name, one.version, 1, found[one.name], "-", _told(heavy.get(one.name)))
+            for one in contenders
         ],
     )
     print()
-    print_goal("curate --help, x bare typer", found[1].seconds / found[0].seconds, most=3)
-    print_goal("curate filter of 10 rows, seconds", found[3].seconds, most=1)
+    print_ratio("curate --help, x bare typer", found, "curate --help", contenders[0].name, most=3)
+    print_goal("curate filter of 10 rows, seconds", found["curate filter, 10 rows"].seconds, most=1)
     for label in ("curate --help", "curate steps"):
         print_goal(f"heavy packages loaded by {label}", len(heavy[label]), most=0)
 

@@ -18,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 
-from bench import Line, machine, measure, print_goal, print_table
+from bench import Contender, Line, machine, measure, print_goal, print_table
 from near_data import near_file
 from replay import Judged
 
@@ -88,8 +88,8 @@ def main() -> None:
         found = []
         for rows in SIZES:
             with tempfile.TemporaryDirectory() as folder:
-                whole = [*command, str(rows), folder]
-                found.append(measure(whole, repeats=1, warm_up=False))
+                one = Contender(name, "", [*command, str(rows), folder])
+                found.append(measure(one, repeats=1, warm_up=False))
         lines = [Line(f"{name}, {n:,} rows", "", n, m) for n, m in zip(SIZES, found, strict=True)]
         print_table(f"Peak memory while requests wait, {name}", lines)
         small, large = (measured.peak_mb for measured in found)

@@ -24,6 +24,7 @@ from curate.step import Step
 
 if TYPE_CHECKING:
     from curate.engine.options import Progress, RunOptions
+    from curate.publish import Pushed
     from curate.runs.explain import RowHistory
     from curate.runs.lookup import Examples
 
@@ -228,6 +229,35 @@ class Result:
 
             self._pipeline = Pipeline.from_yaml(yaml.safe_dump(self.recipe["recipe"]))
         return self._pipeline
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        public: bool = False,
+        split: str | None = None,
+        shape: str | None = None,
+        title: str | None = None,
+    ) -> Pushed:
+        """Push the kept rows to the Hugging Face Hub as the dataset `name` (`ORG/NAME`).
+
+        Args:
+            name: The dataset; it is made where it is not there.
+            public: Whether everybody may see it.
+            split: Only the rows that the step `split` put on this side.
+            shape: The shape of the records, e.g. `trl_dpo`; by default each kind's own.
+            title: The title of its card; by default the recipe's name.
+
+        Returns:
+            Where it is, how many rows it has, and which paths were sent.
+
+        Raises:
+            UsageError: it cannot be written there; nothing was sent.
+            StoppedShort: the Hub failed; the same call continues.
+        """
+        from curate.publish import push
+
+        return push(self.folder, name, public=public, split=split, shape=shape, title=title)
 
     def rethreshold(self, **rules: Any) -> Result:
         """Run again with other rules, in a sibling folder, under the same ceilings.

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from curate.cli.completion import formats_that_begin, runs_that_begin, shapes_that_begin
-from curate.cli.flags import Debug
+from curate.cli.flags import Columns, Debug, wanted_shape
 from curate.errors import UsageError
 
 MOST_SHOWN = 5
@@ -63,6 +63,7 @@ def command(
             autocompletion=shapes_that_begin,
         ),
     ] = None,
+    columns: Columns = None,
     marks: Annotated[
         bool,
         typer.Option(
@@ -78,7 +79,7 @@ def command(
     from curate.pipeline import Pipeline, Result
     from curate.write import cut, write_rows, write_shards
 
-    path, name, size = _target(output, split, shard_rows)
+    path, name, size = _target(output, split, shard_rows, source)
     # A run that has not finished is a run, too: it says so.
     if any((Path(source) / name).exists() for name in ("report.json", ".state")):
         kept = Result.open(Path(source)).kept
@@ -97,7 +98,10 @@ def command(
         with tempfile.TemporaryDirectory(prefix="curate-export-") as folder:
             whole = path if size is None else Path(folder) / "whole.parquet"
             result = Pipeline([], inputs=source).run(
-                run=Path(folder) / "run", output=whole, output_shape=kind, shape=shape
+                run=Path(folder) / "run",
+                output=whole,
+                output_shape=kind,
+                shape=wanted_shape(shape, columns),
             )
             if size is not None:
                 cut(whole, path, rows=size, split=name)
@@ -117,8 +121,16 @@ class _Target(NamedTuple):
     shard_rows: int | None
 
 
-def _target(output: str, split: str | None, shard_rows: int | None) -> _Target:
+def _target(output: str, split: str | None, shard_rows: int | None, source: str) -> _Target:
     from curate.write import SHARD_ROWS, check_folder, is_folder
+
+    if output.startswith(("hf://", "hub://")):
+        place = output.partition("://")[2].removeprefix("datasets/").strip("/").split("/")
+        name = "/".join(place[:2]) if len(place) > 1 else "ORG/NAME"
+        raise UsageError(
+            f"export writes files here, and {output} is on the Hub; send the rows there with: "
+            f"curate push {source} {name}"
+        )
 
     if is_folder(output):
         check_folder(output)

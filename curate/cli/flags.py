@@ -33,6 +33,28 @@ def _remember(ctx: typer.Context, wanted: bool) -> bool:
     return wanted
 
 
+Columns = Annotated[
+    str | None,
+    Option(
+        "--columns",
+        metavar="PART=COLUMN,...",
+        help="Which columns hold what, e.g. instruction=question,response=answer.",
+    ),
+]
+
+
+def wanted_shape(shape: str | None, columns: str | None) -> str | None:
+    """Return the shape that `--shape` names, or that `--columns` makes."""
+    from curate.errors import UsageError
+    from curate.read.shapes.mapped import columns_shape, parse_columns
+
+    if columns is None:
+        return shape
+    if shape is not None:
+        raise UsageError("--columns and --shape both say how rows are read; give one of them")
+    return columns_shape(parse_columns(columns))
+
+
 Debug = Annotated[
     bool, Option("--debug", callback=_remember, is_eager=True, help="Show tracebacks of errors.")
 ]
@@ -112,6 +134,7 @@ class Flags:
             autocompletion=shapes_that_begin,
         ),
     ] = None
+    columns: Columns = None
     save_as: Annotated[
         Path | None,
         Option("--save-as", metavar="RECIPE.yaml", help="Write the recipe as it is run."),
@@ -124,7 +147,8 @@ class Flags:
 
         names = {item.name for item in dataclasses.fields(RunOptions)}
         own = {k: v for k, v in dataclasses.asdict(self).items() if k in names}
-        return {**own, "output_shape": self.kind, **others}
+        shape = wanted_shape(self.shape, self.columns)
+        return {**own, "shape": shape, "output_shape": self.kind, **others}
 
     def applied(self, pipeline: Pipeline) -> Pipeline:
         """Return `pipeline` with `--set` and `--model` done to it."""

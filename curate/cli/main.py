@@ -30,10 +30,12 @@ COMMANDS = {
     "explain": "Show a row's history: where it came from and why it ended as it did.",
     "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",
     "export": "Write the kept rows of a run, or the rows of a file, in another shape.",
+    "push": "Push the kept rows of a run, or the rows of a file, to the Hugging Face Hub.",
+    "train": "Train a model on a run or a file: SFT, DPO, reward models, KTO, reinforcement.",
     "store": "Look after the store of replies.",
     "doctor": "Check the installation, the machine and the store.",
 }
-_ON_TABLES = ("run", "filter", "preview", "explain", "compare", "export")
+_ON_TABLES = ("run", "filter", "preview", "explain", "compare", "export", "push")
 
 
 class Commands(TyperGroup):

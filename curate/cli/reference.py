@@ -97,17 +97,16 @@ def _step(cls: Any) -> Iterator[str]:
 
 def _shapes() -> Iterator[str]:
     """Yield the page of shapes: those that are read and written, and those only written."""
-    from curate.read.shapes import names, shape
+    from curate.read.shapes import shapes
     from curate.write.formats import by_module
 
     yield from (NOTE, "# Shapes", "")
     yield "How a file is told apart and read, and what `--as` writes. Columns that a shape does not"
     yield "know travel along. A file is recognised by its first records; `--shape` overrides that."
     yield from ("", "## Read and written", "", "| shape | rows | |", "|---|---|---|")
-    for name in names():
-        found = shape(name)
-        summary = (inspect.getdoc(found) or "").partition("\n")[0].replace("|", "\\|")
-        yield f"| `{name}` | {found.KIND} | {summary} |"
+    for found in shapes().values():
+        first = found.doc.partition("\n")[0].replace("|", "\\|")
+        yield f"| `{found.name}` | {found.kind} | {first} |"
     yield from ("", "## Written for trainers and tools", "")
     for module, formats in by_module().items():
         yield from (inspect.cleandoc(module.__doc__ or ""), "", "| format | rows |", "|---|---|")

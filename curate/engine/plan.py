@@ -37,7 +37,7 @@ def with_expand(recipe: Recipe, opened: Inputs) -> tuple[Recipe, set[str]]:
     trees = any(file.shape == _TREES for file in opened.files)
     if not trees or any(isinstance(step, Expand) for step in recipe.steps):
         return recipe, opened.kinds()
-    others = {shape(file.shape).KIND for file in opened.files if file.shape != _TREES}
+    others = {shape(file.shape).kind for file in opened.files if file.shape != _TREES}
     made = Expand().kinds_made(frozenset(["prompt"]))
     return dataclasses.replace(recipe, steps=(Expand(), *recipe.steps)), others | made
 

@@ -49,14 +49,15 @@ def open_sources(recipe: Recipe, inputs: Any, wanted: str | None) -> Inputs:
         return open_inputs(inputs, shape=wanted)
     named = recipe.inputs if isinstance(recipe.inputs, Mapping) else {}
     for name, given in named.items():
-        own = given.get("shape") if isinstance(given, Mapping) else None
-        if own is not None:
+        for key in ("shape", "columns") if isinstance(given, Mapping) else ():
             from curate.read.shapes import shape
+            from curate.read.shapes.mapped import columns_shape
 
             try:
-                shape(own)
+                if given.get(key) is not None:
+                    (shape if key == "shape" else columns_shape)(given[key])
             except UsageError as error:
-                raise recipe.error(("inputs", name, "shape"), str(error)) from None
+                raise recipe.error(("inputs", name, key), str(error)) from None
     try:
         return open_inputs(recipe.inputs, shape=wanted)
     except InputError as error:

@@ -8,7 +8,6 @@ columns with their types. `None` means that the part wants a closer look, record
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,18 +17,19 @@ import pyarrow.json as pj
 from curate.chunk import one_array
 from curate.read.members import split_lines
 from curate.read.part import Part, PartRows, Read
-from curate.read.shapes import Columnar
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import MARKS, dumps
+from curate.read.shapes.shape import Shape
+from curate.read.tables import records_of
 
 _NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 
 
 def lines_at_once(part: Part, data: bytes) -> PartRows | None:
     """Return the rows of JSON lines."""
-    form = _columnar(part)
-    count = _plain_lines(data)
-    if form is None or count is None:
+    form = shape_called(part.shape)
+    count = _plain_lines(data) if form.to_columns else None
+    if form.columns is None or count is None:
         return None
     columns = form.columns()
     table, extra = _arrow(data, columns), None
@@ -46,8 +46,8 @@ def lines_at_once(part: Part, data: bytes) -> PartRows | None:
 
 def table_at_once(part: Part, table: pa.Table) -> PartRows | None:
     """Return the rows of a table's batch."""
-    form = _columnar(part)
-    if form is None or _is_broken(table):
+    form = shape_called(part.shape)
+    if form.columns is None or _is_broken(table):
         return None
     columns = form.columns()
     given = {name: _fitting(table, name, type_) for name, type_ in columns.items()}
@@ -60,8 +60,8 @@ def table_at_once(part: Part, table: pa.Table) -> PartRows | None:
 
 def records_at_once(part: Part, reads: Sequence[Read]) -> PartRows | None:
     """Return the rows of records that all have the same columns, with texts for the shape's."""
-    form = _columnar(part)
-    if form is None or not reads or any(read.error is not None for read in reads):
+    form = shape_called(part.shape)
+    if form.columns is None or not reads or any(read.error is not None for read in reads):
         return None
     columns, names = form.columns(), list(reads[0].record)
     records = [read.record for read in reads]
@@ -83,28 +83,21 @@ def records_at_once(part: Part, reads: Sequence[Read]) -> PartRows | None:
     return _part_rows(part, form, table, extra)
 
 
-def _columnar(part: Part) -> Columnar | None:
-    form = shape_called(part.shape)
-    return cast(Columnar, form) if hasattr(form, "to_columns") else None
-
-
-def _plainly_extra(form: Columnar, names: Iterable[str]) -> bool:
+def _plainly_extra(form: Shape, names: Iterable[str]) -> bool:
     """Tell whether columns of these names are extra to a shape, and nothing else."""
-    refused = (*MARKS, *getattr(form, "CLOSER", ()))
+    refused = (*MARKS, *form.system, *form.closer)
     return not any(name in refused for name in names)
 
 
-def _part_rows(
-    part: Part, form: Columnar, table: pa.Table, extra: pa.Array | None
-) -> PartRows | None:
+def _part_rows(part: Part, form: Shape, table: pa.Table, extra: pa.Array | None) -> PartRows | None:
     """Convert a shape's columns, and join what the shape marks to the other columns' text."""
-    fields = form.to_columns(table)
+    fields = form.to_columns(table) if form.to_columns else None
     if fields is None or _is_broken(fields):
         return None
     count = table.num_rows
     columns = {
         "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
-        "kind": pa.repeat(pa.scalar(form.KIND, pa.string()), count),
+        "kind": pa.repeat(pa.scalar(form.kind, pa.string()), count),
         **{name: fields.column(name) for name in fields.column_names},
     }
     if extra is not None:
@@ -223,4 +216,5 @@ def _json_texts(column: pa.Array) -> pa.Array:
     """Return every value of a column as JSON text."""
     if pa.types.is_integer(column.type):
         return pc.fill_null(column.cast(pa.string()), "null")
-    return pa.array([dumps(value) for value in column.to_pylist()], pa.string())
+    values = records_of(pa.table({"": column}))
+    return pa.array([dumps(value[""]) for value in values], pa.string())

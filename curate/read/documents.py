@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from curate.read.packed import BROKEN, open_packed
 from curate.read.part import LINE_BYTES, RAW_BYTES, Read
 from curate.read.strict_json import describe, parse, too_long
 
@@ -30,8 +31,8 @@ class _BrokenError(Exception):
 class _Window:
     """A window on the file's text that grows while a value is incomplete."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115 - closed by `__exit__`
+    def __init__(self, path: Path, packing: str) -> None:
+        self._file = open_packed(path, packing)
         # Bytes that are no UTF-8 become surrogates, so that only their own record fails.
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
         self.text, self.at, self._ended = "", 0, False
@@ -47,7 +48,11 @@ class _Window:
         """Read on; tell whether there was anything."""
         if self._ended:
             return False
-        block = self._file.read(max(_BLOCK, len(self.text) - self.at))
+        try:
+            block = self._file.read(max(_BLOCK, len(self.text) - self.at))
+        except BROKEN as error:
+            why = " ".join(str(error).split())
+            raise _BrokenError(f"the file breaks off here: {why}") from None
         self.line()
         self.text = self.text[self.at :] + self._decode.decode(block, final=not block)
         self.at, self._counted, self._ended = 0, 0, not block
@@ -75,19 +80,19 @@ class _Window:
         return self.text[self.at : until].encode("utf-8", "surrogateescape")[:RAW_BYTES]
 
 
-def read_document(path: Path) -> Iterator[Read]:
+def read_document(path: Path, packing: str = "") -> Iterator[Read]:
     """Yield the records of a JSON array, or objects one after the other.
 
     A record that begins on the line of the one before has no `line`: most often all are on one.
     """
     last = 0
-    for read in _records(path):
+    for read in _records(path, packing):
         yield read._replace(line=None) if read.line == last else read
         last = read.line or last
 
 
-def _records(path: Path) -> Iterator[Read]:
-    with _Window(path) as window:
+def _records(path: Path, packing: str) -> Iterator[Read]:
+    with _Window(path, packing) as window:
         try:
             if window.peek() == "[":
                 window.at += 1
@@ -115,7 +120,7 @@ def _elements(window: _Window) -> Generator[Read, None, bool]:
             return False
         yield value
         if following not in (",", "]"):
-            found = f"'{following}'" if following else "the end of the file"
+            found = ascii(following) if following else "the end of the file"
             raise _BrokenError(f"the array breaks off here: found {found} where , or ] must stand")
         window.at += 1
         if following == "]":

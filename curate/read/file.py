@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
 
-from curate.read.lines import Cut, cut_file, cut_stream, open_stream
+from curate.read.lines import Cut, cut_file, cut_stream
+from curate.read.packed import open_packed
 from curate.read.part import PART_BYTES, PART_ROWS, Part, Read
 from curate.read.records import overlong, reads_of
 from curate.read.shapes.record_fields import dumps
-from curate.read.tables import read_parquet
+from curate.read.tables import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,10 +42,10 @@ def parts_of(file: File) -> Iterator[Part]:
     base = base._replace(path=str(file.path))
     if file.form == ".jsonl":
         yield from _line_parts(base, cut_file(file.path))
-    elif file.form in (".jsonl.gz", ".jsonl.zst"):
-        with open_stream(file.path) as stream:
+    elif file.form.startswith(".jsonl."):
+        with open_packed(file.path, file.form.removeprefix(".jsonl")) as stream:
             yield from _line_parts(base._replace(form="lines"), cut_stream(stream))
-    elif file.form in (".parquet", "dataset"):
+    elif file.form in (".parquet", ".arrow", "dataset"):
         for batch in _batches(file):
             yield base._replace(form="batch", data=batch)
     else:
@@ -67,8 +68,8 @@ def _line_parts(base: Part, cuts: Iterable[Cut]) -> Iterator[Part]:
 
 
 def _batches(file: File) -> Iterator[pa.Table]:
-    if file.form == ".parquet":
-        yield from read_parquet(file.path)
+    if file.form != "dataset":
+        yield from read_table(file.path, file.form)
         return
     # Arrow's own rows: the dataset's index of selected or shuffled rows is respected.
     dataset = file.records.with_format("arrow")

@@ -15,9 +15,11 @@ from curate.read.part import PART_ROWS, Part, Read
 from curate.read.paths import form_of
 from curate.read.records import reads_of
 from curate.read.remote import files_of, is_hub, load_hub
-from curate.read.shapes import guess, shape
+from curate.read.shapes import shape
+from curate.read.shapes.mapped import columns_shape
 from curate.read.shapes.record_fields import plain
-from curate.read.sniff import SNIFFED, first_records
+from curate.read.shapes.shape import ARRAY
+from curate.read.sniff import SNIFFED, first_records, guess
 from curate.read.strict_json import check_depth, describe
 
 _ALLOWED = "give a path, a list of dicts, a pandas DataFrame or a datasets.Dataset"
@@ -36,7 +38,7 @@ class Inputs:
 
     def kinds(self) -> set[str]:
         """Return the record kinds that the files' shapes give."""
-        return {shape(file.shape).KIND for file in self.files}
+        return {shape(file.shape).kind for file in self.files}
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Return what the inputs are, by content: a changed byte makes another run."""
@@ -73,12 +75,21 @@ def open_inputs(inputs: Any, *, shape: str | None = None) -> Inputs:
     named = _named(inputs)
     files: list[File] = []
     for index, (name, given) in enumerate(named.items()):
-        own = given.get("shape") if isinstance(given, Mapping) else None
+        own = _own_shape(given, name) if isinstance(given, Mapping) else None
         if isinstance(given, Mapping) and "path" not in given:
             raise UsageError(f"input '{name}' has no path; write {name}: {{path: FILE}}")
         where = given["path"] if isinstance(given, Mapping) else given
         files.extend(_open(index, name, where, own or shape))
     return Inputs(files, len(named))
+
+
+def _own_shape(given: Mapping[str, Any], name: str) -> str | None:
+    """Return the shape that a source names, or that its columns make."""
+    if given.get("columns") is None:
+        return given.get("shape")
+    if given.get("shape") is not None:
+        raise UsageError(f"input '{name}' has `columns` and `shape`; the columns are the shape")
+    return columns_shape(given["columns"])
 
 
 def _named(inputs: Any) -> dict[str, Any]:
@@ -114,6 +125,8 @@ def _open_memory(
         first = records[:SNIFFED]
         size = sum(len(str(r)) for r in records[:100]) * max(1, len(records) // 100)
     seen = [record for record in first if isinstance(record, Mapping)]
+    lists = [{ARRAY: r.record} for r in first if isinstance(r, Read) and r.record]
+    seen = seen or [record for record in lists if shape("turn_list").detect(record)]
     if not seen:
         why = first[0].error if len(first) else "it is empty"
         raise InputError(f"input '{source}' holds no record ({why}); {_ALLOWED}")
@@ -133,6 +146,8 @@ def _records(source: str, given: Any) -> Iterable[Any]:
 
 def _settled(record: Any) -> Any:
     """Return a record in memory as JSON data, or a `Read` that says why it is none."""
+    if isinstance(record, list) and record:
+        return Read(plain(record), f"a row must be a dict, not {type(record).__name__}")
     if not isinstance(record, Mapping):
         wrong = f"a row must be a dict, not {type(record).__name__}"
         return Read(None, wrong, repr(record).encode("utf-8", "replace"))

@@ -6,14 +6,13 @@ be read is always alone in its part, and takes no other row with it.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from curate.read.gunzip import Gunzip
+from curate.read.packed import BROKEN
 from curate.read.part import LINE_BYTES, PART_BYTES, PART_ROWS, RAW_BYTES
 
 _BLOCK = 4 << 20
@@ -123,7 +122,7 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes | str]:
     while True:
         try:
             block = stream.read(_SMALL)
-        except (EOFError, OSError, zlib.error) as error:
+        except BROKEN as error:
             yield f"the file breaks off here: {' '.join(str(error).split())}"
             return
         if not block:
@@ -136,12 +135,3 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes | str]:
         last = block.rfind(b"\n")
         run = run + len(block) if last < 0 else len(block) - last - 1
         yield block
-
-
-def open_stream(path: Path) -> BinaryIO:
-    """Open a compressed file for reading."""
-    if path.suffix == ".zst":
-        import pyarrow as pa
-
-        return cast(BinaryIO, pa.input_stream(str(path), compression="zstd"))
-    return cast(BinaryIO, Gunzip(path))

@@ -9,10 +9,11 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from curate.read.documents import read_document
-from curate.read.lines import BOM, Cut, cut_file, cut_stream, open_stream
+from curate.read.lines import BOM, Cut, cut_file, cut_stream
+from curate.read.packed import MAGIC, open_packed
 from curate.read.part import Read
 from curate.read.strict_json import line_count, read_lines, too_long
-from curate.read.tables import read_csv, read_flan, read_parquet
+from curate.read.tables import read_csv, read_flan, read_table, records_of
 
 _HEAD = 1 << 20
 _FEW = 20
@@ -20,23 +21,26 @@ _FEW = 20
 
 def reads_of(path: Path, form: str) -> Generator[Read, None, None]:
     """Yield every record of a file of the form that `paths.form_of` gives, in order."""
+    packing = next((packing for packing in MAGIC.values() if form.endswith(packing)), "")
+    form = form.removesuffix(packing)
     if form == ".json":
-        yield from read_document(path)
+        yield from read_document(path, packing)
     elif form in (".csv", ".tsv"):
-        yield from read_csv(path, "," if form == ".csv" else "\t")
+        yield from read_csv(path, "," if form == ".csv" else "\t", packing)
     elif form == "flan":
-        yield from read_flan(path)
-    elif form == ".parquet":
-        for batch in read_parquet(path):
+        yield from read_flan(path, packing)
+    elif form in (".parquet", ".arrow"):
+        for batch in read_table(path, form):
             for start in range(0, batch.num_rows, _FEW):
-                yield from map(Read, batch.slice(start, _FEW).to_pylist())
+                yield from map(Read, records_of(batch.slice(start, _FEW)))
     else:
-        yield from _lines_of(path, form)
+        yield from _lines(path, packing)
 
 
-def _lines_of(path: Path, form: str) -> Iterator[Read]:
+def _lines(path: Path, packing: str) -> Iterator[Read]:
+    """Yield every record of JSON lines, with its place in the file."""
     before = 0
-    for cut, data in _pieces(path, form):
+    for cut, data in _pieces(path, packing):
         if cut.head is not None:
             yield overlong(cut)._replace(line=before + 1)
             before += 1
@@ -50,10 +54,10 @@ def _lines_of(path: Path, form: str) -> Iterator[Read]:
             yield Read(None, cut.broken, b"", before + 1)
 
 
-def _pieces(path: Path, form: str) -> Iterator[tuple[Cut, bytes]]:
+def _pieces(path: Path, packing: str) -> Iterator[tuple[Cut, bytes]]:
     """Yield the file's cuts with their bytes; a range comes in two pieces, the first one small."""
-    if form != ".jsonl":
-        with open_stream(path) as stream:
+    if packing:
+        with open_packed(path, packing) as stream:
             for cut in cut_stream(stream):
                 yield cut, cut.data or b""
         return

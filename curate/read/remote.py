@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from curate.errors import InputError, UsageError
 from curate.read.lines import BOM
-from curate.read.paths import ENDINGS, MAGIC, ending_of, expand
+from curate.read.packed import MAGIC
+from curate.read.paths import ENDINGS, ending_of, expand
 from curate.system.credentials import holds_credentials
 
 _HEAD = 64 << 10
@@ -73,7 +74,8 @@ def _ending(head: bytes) -> str:
     Raises:
         InputError: it is empty, or nothing that can be read.
     """
-    packed = next((e for magic, e in MAGIC.items() if head.startswith(magic)), None)
+    packed = next((f".jsonl{p}" for magic, p in MAGIC.items() if head.startswith(magic)), None)
+    packed = ".parquet" if head.startswith(b"PAR1") else packed
     lines = [line.strip() for line in head.removeprefix(BOM).split(b"\n") if line.strip()]
     first, second = (*lines, b"", b"")[:2]
     # A broken first line must not make a table of JSON lines.
@@ -84,7 +86,7 @@ def _ending(head: bytes) -> str:
             return ending
     begins = f"begins with {first.decode('utf-8', 'replace')!r:.60}" if first else "is empty"
     raise InputError(
-        f"-: standard input {begins}; it may hold JSON lines (packed with gzip or zstd or not), a "
+        f"-: standard input {begins}; it may hold JSON lines (packed or not), a "
         "JSON array, Parquet, or CSV or TSV with a header"
     )
 

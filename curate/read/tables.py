@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-from collections.abc import Iterator, Sequence
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import InputError
+from curate.read.packed import BROKEN, open_packed
 from curate.read.part import LINE_BYTES, PART_BYTES, PART_ROWS, RAW_BYTES, Read
 from curate.read.strict_json import parse
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 
 # Columns of records that hold lists, and those that may: a table can only hold them as JSON text.
@@ -31,14 +34,19 @@ _HEADER_CHARS = 40
 _FLAN = ("question", "answer", "rationale")
 
 
-def read_csv(path: Path, delimiter: str) -> Iterator[Read]:
+def read_csv(path: Path, delimiter: str, packing: str = "") -> Iterator[Read]:
     """Yield the records of a file with a header; a row of another width is an error of its own."""
+    kind = "CSV" if delimiter == "," else "TSV"
     # An unclosed quote would otherwise read the rest of the file into one field.
     csv.field_size_limit(LINE_BYTES)
-    # Bytes that are no UTF-8 become surrogates here, so that only their own row fails.
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with _text(path, packing, newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
-        header = _header(path, next(reader, []))
+        try:
+            header = _header(path, next(reader, []))
+        except (csv.Error, *BROKEN) as error:
+            raise InputError(
+                f"{path}:{reader.line_num or 1}: broken {kind} header: {error}"
+            ) from error
         while True:
             line = reader.line_num + 1
             try:
@@ -46,10 +54,21 @@ def read_csv(path: Path, delimiter: str) -> Iterator[Read]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Read(None, f"broken {path.suffix[1:].upper()}: {error}", b"", line)
+                yield Read(None, f"broken {kind}: {error}", b"", line)
                 continue
+            except BROKEN as error:
+                why = " ".join(str(error).split())
+                yield Read(None, f"the file breaks off here: {why}", b"", line)
+                return
             if row:
                 yield _record(header, row, delimiter, line)
+
+
+def _text(path: Path, packing: str, newline: str) -> io.TextIOWrapper:
+    """Open a file as text; a byte that is no UTF-8 becomes a surrogate, and only its row fails."""
+    stream: Any = open_packed(path, packing)
+    stream = io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream
+    return io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline)
 
 
 def _header(path: Path, names: list[str]) -> list[str]:
@@ -71,13 +90,13 @@ def _record(header: Sequence[str], row: list[str], delimiter: str, line: int) ->
         byte = ord(text[error.start]) & 0xFF
         return Read(None, f"invalid UTF-8 (0x{byte:02x})", raw, line, len(text))
     record: dict[str, Any] = dict(zip(header, row, strict=True))
-    for names, typed in ((_LISTS, _list), (_LISTS_OR_TEXTS, _list_or_text), (_NUMBERS, _number)):
-        for name in names:
-            if name in record:
-                record[name] = typed(record[name])
-    for name in record:
-        if name.startswith(_REWARDS):
-            record[name] = _list(record[name])
+    for name, cell in record.items():
+        # A prompt's text may begin with a bracket, too.
+        listed = cell.startswith("[{") if name in _LISTS_OR_TEXTS else name in _LISTS
+        if listed or name.startswith(_REWARDS):
+            record[name] = _list(cell)
+        elif name in _NUMBERS:
+            record[name] = _number(cell)
     return Read(record, None, raw, line, len(text))
 
 
@@ -89,11 +108,6 @@ def _list(value: str) -> Any:
         except (ValueError, RecursionError):
             return value
     return value
-
-
-def _list_or_text(value: str) -> Any:
-    """Return the list of objects that a cell holds, or its text: a prompt may begin with `[`."""
-    return _list(value) if value.startswith("[{") else value
 
 
 def _number(value: str) -> Any:
@@ -113,47 +127,119 @@ def is_flan(head: str) -> bool:
     return len(cells) == len(_FLAN) and any(len(cell) > _HEADER_CHARS for cell in cells)
 
 
-def read_flan(path: Path) -> Iterator[Read]:
+def read_flan(path: Path, packing: str = "") -> Iterator[Read]:
     r"""Yield the records of FLAN's files: no header, no quoting, a literal `\n` for a new line."""
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
+    with _text(path, packing, newline="\n") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 cells = line.rstrip("\r\n").replace("\\n", "\n").split("\t")
                 yield _record(_FLAN, cells, "\t", number)
 
 
-def read_parquet(path: Path) -> Iterator[pa.Table]:
-    """Yield the rows of a Parquet file, 16,384 at a time, or fewer where rows are large."""
+def read_table(path: Path, form: str) -> Iterator[pa.Table]:
+    """Yield the rows of a Parquet or Arrow file, 16,384 at a time, fewer where rows are large."""
     import pyarrow as pa
+
+    kind = "Parquet" if form == ".parquet" else "Arrow"
+    try:
+        yield from _parquet(path) if form == ".parquet" else _arrow(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable {kind} file: {error}") from error
+
+
+def _parquet(path: Path) -> Iterator[pa.Table]:
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path) as file:
-            _header(path, file.schema_arrow.names)
-            yield from _recut(file, _rows_a_part(file.metadata))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file: {error}") from error
+    with pq.ParquetFile(path) as file:
+        _header(path, file.schema_arrow.names)
+        groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
+        size = max(1, sum(int(group.total_byte_size) for group in groups))
+        # As many rows of their average size as fit into a part.
+        count = max(1, min(PART_ROWS, PART_BYTES * int(file.metadata.num_rows) // size))
+        yield from _recut(file.iter_batches(batch_size=count), count)
 
 
-def _rows_a_part(metadata: Any) -> int:
-    """Return how many rows of their average size fit into a part."""
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    size = max(1, sum(int(group.total_byte_size) for group in groups))
-    return max(1, min(PART_ROWS, PART_BYTES * int(metadata.num_rows) // size))
+def _arrow(path: Path) -> Iterator[pa.Table]:
+    """Yield the rows of a file of Arrow's, as `datasets` writes them: a stream, or a file."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source:
+        is_file = source.read(6) == b"ARROW1"
+        source.seek(0)
+        reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
+        _header(path, reader.schema.names)
+        places = range(reader.num_record_batches) if is_file else ()
+        batches = map(reader.get_batch, places) if is_file else iter(reader)
+        first = next(batches, None)
+        if first is not None:
+            size = max(1, first.nbytes)
+            count = max(1, min(PART_ROWS, PART_BYTES * max(1, first.num_rows) // size))
+            yield from _recut(itertools.chain([first], batches), count)
 
 
-def _recut(file: pq.ParquetFile, count: int) -> Iterator[pa.Table]:
+def _recut(batches: Iterable[pa.RecordBatch], count: int) -> Iterator[pa.Table]:
+    """Yield tables of `count` rows; batches end with row groups, and parts do not."""
     import pyarrow as pa
 
     waiting: list[pa.Table] = []
     rows = 0
-    for batch in file.iter_batches(batch_size=count):
+    for batch in batches:
         waiting.append(pa.Table.from_batches([batch]))
         rows += batch.num_rows
-        # Batches end with row groups; parts do not.
-        if rows >= count:
+        while rows >= count:
             whole = pa.concat_tables(waiting)
             yield whole.slice(0, count)
             waiting, rows = [whole.slice(count)], rows - count
     if rows:
         yield pa.concat_tables(waiting)
+
+
+def records_of(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows of a table; columns of Arrow's JSON type as the values that they hold.
+
+    A text that is no UTF-8 comes with its bytes as surrogates, so that only its own row fails.
+    """
+    try:
+        rows: list[dict[str, Any]] = table.to_pylist()
+    except UnicodeDecodeError:
+        rows = [_row(table.slice(index, 1)) for index in range(table.num_rows)]
+    decoders = {field.name: _json_decoder(field.type) for field in table.schema}
+    for name, decode in decoders.items():
+        if decode is not None:
+            for row in rows:
+                with contextlib.suppress(ValueError, RecursionError):
+                    row[name] = decode(row[name])
+    return rows
+
+
+def _row(table: pa.Table) -> dict[str, Any]:
+    try:
+        return dict(table.to_pylist()[0])
+    except UnicodeDecodeError:
+        return {name: _cell(table.column(name)) for name in table.column_names}
+
+
+def _cell(column: pa.ChunkedArray) -> Any:
+    try:
+        return column.to_pylist()[0]
+    except UnicodeDecodeError as error:
+        return bytes(error.object).decode("utf-8", "surrogateescape")
+
+
+def _json_decoder(type_: pa.DataType) -> Callable[[Any], Any] | None:
+    """Return what turns the JSON texts in values of a type into what they hold, if it has any."""
+    import pyarrow as pa
+
+    if isinstance(type_, pa.JsonType):
+        return lambda value: None if value is None else parse(value)
+    if pa.types.is_struct(type_):
+        inner = {f.name: decode for f in type_ if (decode := _json_decoder(f.type)) is not None}
+        if inner:
+            return lambda value: (
+                value and {key: inner[key](v) if key in inner else v for key, v in value.items()}
+            )
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        each = _json_decoder(type_.value_type)
+        if each is not None:
+            return lambda value: value if value is None else [each(v) for v in value]
+    return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,9 @@ from curate.read.lines import BOM
 from curate.read.part import RAW_BYTES, Part, PartRows, Read, Unreadable
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import dumps
+from curate.read.shapes.shape import ARRAY, Shape
 from curate.read.strict_json import check_text, describe, line_count, read_lines
+from curate.read.tables import records_of
 from curate.row import KINDS, Record
 
 _NEWLINE, _OPEN = b"\n{"
@@ -33,7 +34,7 @@ def read_part(part: Part) -> PartRows:
         return _rows(part, [part.data], 1)
     if part.form == "batch":
         fast = table_at_once(part, part.data)
-        return fast or _rows(part, map(Read, part.data.to_pylist()), 0)
+        return fast or _rows(part, map(Read, records_of(part.data)), 0)
     data = _bytes(part)
     if part.first and data.startswith(BOM):
         data = data[len(BOM) :]
@@ -98,30 +99,38 @@ def _bytes(part: Part) -> bytes:
 
 def _rows(part: Part, records: Iterable[Read], lines: int) -> PartRows:
     """Convert records one by one; a conversion that fails makes its record unreadable."""
-    to_record, kind = shape_called(part.shape).to_record, shape_called(part.shape).KIND
+    form = shape_called(part.shape)
     good: list[Record] = []
     ordinals: list[int] = []
     unreadable: list[Unreadable] = []
     ordinal = -1
-    for ordinal, read in enumerate(records):
+    for ordinal, read in enumerate(_entries(form, records)):
         error, raw = read.error, read.raw
         if error is None:
             try:
                 if not raw:
                     check_text(read.record)
-                good.append(to_record(read.record))
+                good.append(form.read(read.record))
                 ordinals.append(ordinal)
                 continue
             except (ValueError, TypeError, RecursionError) as wrong:
                 error = describe(wrong)
-                raw = raw or _raw(read.record)
+                raw = raw or dumps(read.record).encode("utf-8", "replace")[:RAW_BYTES]
         unreadable.append(Unreadable(ordinal, read.line, error, raw))
-    table = _table(part, kind, good)
+    table = _table(part, form.kind, good)
     return PartRows(table, np.array(ordinals, np.int64), ordinal + 1, lines, unreadable)
 
 
-def _raw(record: Any) -> bytes:
-    return dumps(record).encode("utf-8", "replace")[:RAW_BYTES]
+def _entries(form: Shape, reads: Iterable[Read]) -> Iterator[Read]:
+    """Yield the records that become rows: lists where the shape is one, instances of a task."""
+    for read in reads:
+        if isinstance(read.record, list) and form.signatures == ((ARRAY,),):
+            yield read._replace(record={ARRAY: read.record}, error=None)
+        elif form.instances is not None and read.error is None:
+            for record in form.instances(read.record):
+                yield read._replace(record=record)
+        else:
+            yield read
 
 
 def _table(part: Part, kind: str, records: Sequence[Record]) -> pa.Table:

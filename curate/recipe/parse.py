@@ -15,7 +15,7 @@ from curate.step import Step
 
 KEYS = ("name", "inputs", "models", "encoders", "steps", "outputs", "seed")
 # What an input or an output may say of itself.
-_PLACE = ("path", "shape")
+_SOURCE, _PLACE = ("path", "shape", "columns"), ("path", "shape")
 _SHAPE = "a recipe is a mapping with `steps` and, if you like, " + ", ".join(
     key for key in KEYS if key != "steps"
 )
@@ -95,7 +95,7 @@ def _check_part(document: Document, key: str, value: Any) -> None:
                 ("outputs", kind),
                 f"outputs.{kind} must be a path or a mapping with `path`, found {shown(output)}",
             )
-        _check_keys(document, ("outputs", kind), output)
+        _check_keys(document, ("outputs", kind), output, _PLACE)
 
 
 def _check_inputs(document: Document, value: Any) -> None:
@@ -114,7 +114,7 @@ def _check_inputs(document: Document, value: Any) -> None:
                 ("inputs", name),
                 f"inputs.{name} must be a path or a mapping with `path`, found {shown(source)}",
             )
-        _check_keys(document, ("inputs", name), source)
+        _check_keys(document, ("inputs", name), source, _SOURCE)
     if "path" in value and "shape" in value:
         raise document.error(
             ("inputs",),
@@ -122,10 +122,12 @@ def _check_inputs(document: Document, value: Any) -> None:
         )
 
 
-def _check_keys(document: Document, path: tuple[str, ...], place: Any) -> None:
+def _check_keys(
+    document: Document, path: tuple[str, ...], place: Any, known: tuple[str, ...]
+) -> None:
     for key in place if isinstance(place, Mapping) else ():
-        if key not in _PLACE:
-            wrong = catalog.unknown("key", key, _PLACE)
+        if key not in known:
+            wrong = catalog.unknown("key", key, known)
             raise document.error((*path, key), f"{'.'.join(path)}: {wrong}")
 
 

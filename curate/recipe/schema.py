@@ -25,13 +25,30 @@ _ANSWERER = {
         {"type": "object", "required": ["model"], "properties": {"model": {"type": "string"}}},
     ]
 }
-_SOURCE = {
+_OUTPUT = {
     "anyOf": [
         {"type": "string"},
         {
             "type": "object",
             "required": ["path"],
             "properties": {"path": {"type": "string"}, "shape": {"type": "string"}},
+        },
+    ]
+}
+_COLUMN = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+}
+_SOURCE = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "required": ["path"],
+            "properties": {
+                "path": {"type": "string"},
+                "shape": {"type": "string"},
+                "columns": {"type": "object", "additionalProperties": _COLUMN},
+            },
         },
     ]
 }
@@ -55,7 +72,7 @@ def recipe_schema() -> dict[str, Any]:
                 "type": "array",
                 "items": {"anyOf": [schema for pair in steps for schema in pair]},
             },
-            "outputs": {**_mapping(_SOURCE), "propertyNames": {"enum": list(KINDS)}},
+            "outputs": {**_mapping(_OUTPUT), "propertyNames": {"enum": list(KINDS)}},
             "seed": {"type": "integer", "default": 0},
         },
     }

@@ -183,10 +183,10 @@ class Chat:
 
 
 def turns_for(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return messages as templates read them: no null content, arguments of calls as objects."""
+    """Return messages as templates read them: texts only, arguments of calls as objects."""
     turns = []
-    for turn in turns_of(messages):
-        turn = {**without_nulls(turn), "content": turn["content"] or ""}
+    for message, turn in zip(messages, turns_of(messages), strict=True):
+        turn = {**without_nulls(turn), "content": message.content}
         for call in turn.get("tool_calls") or ():
             function = call.get("function", call) if isinstance(call, dict) else {}
             if isinstance(function.get("arguments"), str):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from curate.errors import UsageError
 from curate.read.shapes import names as shape_names
 from curate.read.shapes import shape as shape_called
+from curate.read.shapes.mapped import PREFIX
 from curate.read.shapes.record_fields import dumps
 from curate.row import Row
 from curate.runs.rows import provenance_of, with_provenance
@@ -128,7 +129,7 @@ def misfit(name: str, kinds: Iterable[str]) -> str:
     """Say that rows of these kinds have not the shape `name`, what it would lose, and which fit."""
     found = sorted(kinds)
     natural = " and ".join(f"'{NATURAL[kind]}'" for kind in found)
-    lost = getattr(shape_called(name), "LOST", None) if name in shape_names() else None
+    lost = shape_called(name).lost if name in shape_names() else None
     return (
         f"the shape '{name}' holds {kind_of(name)} rows, and those to be written are "
         f"{', '.join(found)} rows, whose own shape is {natural}"
@@ -150,10 +151,10 @@ def format_names() -> list[str]:
 def _format(name: str) -> Format:
     if name in formats():
         return formats()[name]
-    if name not in shape_names():
+    if name not in shape_names() and not name.startswith(PREFIX):
         raise UsageError(_unknown(name))
     form = shape_called(name)
-    return Format(form.KIND, form.from_row)
+    return Format(form.kind, form.write)
 
 
 def _unknown(name: str) -> str:

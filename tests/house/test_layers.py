@@ -17,7 +17,7 @@ FLOORS = (
     ("select", "store"),
     ("requests", "runs", "steps"),
     ("train", "write"),
-    ("engine",),
+    ("engine", "publish"),
     ("pipeline",),
     ("cli",),
     ("__main__",),

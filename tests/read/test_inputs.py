@@ -277,7 +277,7 @@ BEGUN = b"2026-01-02 12:00:00 INFO started\n"
     [
         (lines_of(alpaca()) * 3, ".jsonl", 3),
         (BEGUN + lines_of(alpaca()), ".jsonl", 1),
-        (gzip.compress(lines_of(alpaca()) * 3), ".jsonl.gz", 3),
+        (gzip.compress(lines_of(alpaca()) * 3, mtime=0), ".jsonl.gz", 3),
         (json.dumps([alpaca()] * 3, indent=1).encode(), ".jsonl", 3),
         (HEADER + CELLS * 3, ".csv", 3),
         (HEADER + b'Say hello.,"{\n[1]\n{""a"": 2}\n"\n', ".csv", 1),

@@ -53,6 +53,12 @@ FILES = [
     ("llmbar/natural/ChatGPT/result.json", "output_pair", 100, 0),
     ("alpaca_eval/alpaca-7b/annotations.json", "output_pair", 805, 0),
     ("magpie/example_instructions_5res_armorm.json", "responses", 5, 0),
+    ("mt_bench/question.jsonl", "turns", 80, 0),
+    ("decontaminator/humaneval_python_rephrased.jsonl", "question_set", 164, 0),
+    ("ifbench/IFBench_test.jsonl", "prompt", 300, 0),
+    ("ifbench/eval_results_strict.jsonl", "prompt_response", 294, 0),
+    ("ifbench/sample_output.jsonl", "prompt_response", 294, 0),
+    ("oda_scores/example_input.jsonl", "alpaca", 1000, 0),
 ]
 
 
@@ -67,7 +73,7 @@ def test_a_real_file_reads_whole_and_goes_back(name, shape, count, unreadable):
     failed = {f[0] for f in found.failed}
     sources = [record for n, record in enumerate(records_of(name)) if n not in failed]
     for row, source in zip(found.rows, sources, strict=True):
-        assert without_nulls(form.from_row(row)) == without_nulls(source), row
+        assert without_nulls(form.write(row)) == without_nulls(source), row
 
 
 def records_of(name):
@@ -97,20 +103,34 @@ def without_nulls(value):
     return [without_nulls(v) for v in value] if isinstance(value, list) else value
 
 
-# Statistics, items of test sets, prompts of several turns: no rows of any kind.
+# Statistics, settings, items of test sets: no rows of any kind.
 NO_SHAPE = [
     "flan/flan_collection_info.csv",
     "alpaca_eval/leaderboard.csv",
     "alpaca_eval/length_controlled_v1.csv",
     "decontaminator/rephrase_gsm8k.jsonl",
-    "decontaminator/humaneval_python_rephrased.jsonl",
     "gsm8k/example_model_solutions.jsonl",
     "llmbar/natural/GPT-4/statistics.json",
     "llmbar/natural/ChatGPT/statistics.json",
-    "mt_bench/question.jsonl",
+    "magpie/model_configs.json",
+    "oda_scores/example_input_scored.jsonl",
+    *(
+        f"bfcl/{folder}BFCL_v4_{name}.json"
+        for folder in ("", "possible_answer/")
+        for name in ("irrelevance", "multi_turn_base", "multiple", "parallel", "simple_python")
+        if (folder, name) != ("possible_answer/", "irrelevance")
+    ),
 ]
-# A list of numbers, and a text.
-NO_RECORDS = ["alpaca_eval/derived_instruction_difficulty_805.json", "README.md"]
+# A list of numbers, a text, and templates.
+NO_RECORDS = [
+    "alpaca_eval/derived_instruction_difficulty_805.json",
+    "README.md",
+    *(
+        f"promptsource/{name}.yaml"
+        for name in ("ag_news", "cosmos_qa", "imdb", "piqa", "squad", "super_glue_boolq")
+    ),
+    *("promptsource/trec.yaml", "promptsource/xsum.yaml"),
+]
 
 
 def test_no_file_is_left_out():
@@ -133,7 +153,7 @@ def test_a_file_without_records_is_refused(name):
 
 
 # What of the real rows is regular enough to be read by whole columns.
-BY_COLUMNS = {"alpaca", "alpaca_response", "sharegpt"}
+BY_COLUMNS = {"alpaca", "alpaca_response", "sharegpt", "question_answer", "prompt_response"}
 # Its lines differ in their keys.
 UNEVEN = ("gpteacher/toolformer_7673.json", "jsonl")
 

@@ -3,9 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from curate import Pipeline
 from curate.pipeline import Result
-from curate.runs.report import Failure, ScoreDistribution, render, score_distributions
+from curate.runs.report import (
+    Failure,
+    ScoreDistribution,
+    public_name,
+    public_recipe,
+    render,
+    score_distributions,
+)
 from curate.steps import Exact, Length
 
 
@@ -138,3 +147,50 @@ def test_few_scores_are_counted_each(tmp_path: Path) -> None:
     (one,) = score_distributions(result.folder, ["length"])
     assert one.counts == ((1, 3), (2, 1), (5, 1))
     assert "\n  length  3 of 1, 1 of 2, 1 of 5\n" in result.report(scores=True)
+
+
+# -- what strangers may see --
+
+
+@pytest.mark.parametrize(
+    ("where", "seen"),
+    [
+        ("/srv/a/rows.jsonl", "rows.jsonl"),
+        ("../rows.jsonl", "rows.jsonl"),
+        ("a/b.jsonl", "b.jsonl"),
+        ("hub://org/name@train", "hub://org/name@train"),
+        ("s3://bucket/rows.jsonl", "s3://bucket/rows.jsonl"),
+        ("pipelines/data/math.jsonl.gz", "pipelines/data/math.jsonl.gz"),
+        ("-", "-"),
+    ],
+)
+def test_a_name_without_folders(where: str, seen: str) -> None:
+    assert public_name(where) == seen
+
+
+def test_a_recipe_without_paths_and_addresses() -> None:
+    recipe = {
+        "inputs": {"a": "deep/a.jsonl", "b": {"path": "/x/b.jsonl", "shape": "alpaca"}},
+        "models": {
+            "m": {"model": "openai:m", "base_url": "http://10.0.0.1/v1", "api_key_env": "KEY"},
+            "s": "scripted:/x/replies.jsonl",
+        },
+        "steps": [
+            "exact",
+            {"contamination": {"against": ["gsm8k=/x/gsm8k.jsonl", "math=data/math.jsonl"]}},
+            {"rubric": {"prompt": "./prompts/mine.md", "at_least": 4}},
+            {"keywords": {"phrases": ["and/or", "/ slash", "a=b"], "pattern": "https?://"}},
+        ],
+        "outputs": {"sft": "/x/out.jsonl"},
+    }
+    assert public_recipe(recipe) == {
+        "inputs": {"a": "a.jsonl", "b": {"path": "b.jsonl", "shape": "alpaca"}},
+        "models": {"m": {"model": "openai:m"}, "s": "scripted:replies.jsonl"},
+        "steps": [
+            "exact",
+            {"contamination": {"against": ["gsm8k=gsm8k.jsonl", "math=math.jsonl"]}},
+            {"rubric": {"prompt": "mine.md", "at_least": 4}},
+            {"keywords": {"phrases": ["and/or", "/ slash", "a=b"], "pattern": "https?://"}},
+        ],
+    }
+    assert "outputs" in recipe, "the recipe itself is left alone"

@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from curate.row import Candidate, Message, Row
+from curate.train.chat import Chat
+from curate.train.examples import example_of
+from curate.train.settings import method_called, settings_for
+
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 SPECIAL = ("<|pad|>", "<|im_start|>", "<|im_end|>")
-# What TRL, transformers and torch say about themselves while they train.
-QUIET = (
-    "ignore:.*gradient_checkpointing.*is deprecated",
-    "ignore:.*pin_memory.*:UserWarning",
-    "ignore:.*use_reentrant.*:UserWarning",
-    "ignore:.*torch.jit.script.*:DeprecationWarning",
-)
 
 
 def tokenizer(
@@ -56,8 +54,8 @@ def model(seed: int = 0, *, vocabulary: int = 260, **config: Any) -> Any:
         "num_key_value_heads": 2,
         "max_position_embeddings": 512,
         "tie_word_embeddings": False,
-        "pad_token_id": 256,
-        "eos_token_id": 258,
+        "pad_token_id": 257,
+        "eos_token_id": 256,
     }
     return LlamaForCausalLM(LlamaConfig(**{**given, **config}))
 
@@ -67,3 +65,69 @@ def folder(path: Path, seed: int = 0, **config: Any) -> Path:
     model(seed, **config).save_pretrained(path)
     tokenizer().save_pretrained(path)
     return path
+
+
+def row(kind: str, number: int, **fields: Any) -> Row:
+    """Return a row whose good answer says yes and whose bad one says no."""
+    asks = (Message("user", f"q{number}?"),)
+    good, bad = (Message("assistant", f"yes {number}"),), (Message("assistant", f"no, {number}"),)
+    given = {
+        "sft": {"messages": asks + good},
+        "preference": {"prompt": asks, "chosen": good, "rejected": bad},
+        "ranked": {
+            "prompt": asks,
+            "candidates": (
+                Candidate((Message("assistant", "eh"),), 2.0),
+                Candidate(good, 3.0),
+                Candidate(bad, 1.0),
+            ),
+        },
+        "unpaired": {
+            "prompt": asks,
+            "completion": good if number % 2 else bad,
+            "label": bool(number % 2),
+        },
+        "prompt": {"prompt": asks},
+    }[kind]
+    return Row(f"r{number}", (number,), kind, {**given, **fields})
+
+
+def trainer(
+    method: str,
+    path: Path,
+    *,
+    given: Any = None,
+    count: int = 8,
+    kind: str | None = None,
+    fields: dict[str, Any] | None = None,
+    reward: Any = None,
+    **changes: Any,
+) -> Any:
+    """Return a trainer of `count` rows, all of them held out as well, on a tiny model."""
+    from curate.train.trainers import TrainerInputs, trainer_for
+    from curate.train.watch import quietly, watch
+
+    way = method_called(method)
+    settings = settings_for(way, None, **{"learning_rate": 1e-3, "every": 1000, **changes})
+    chat = Chat(tokenizer())
+    rows = [row(kind or way.learns_from[0], n, **(fields or {})) for n in range(count)]
+    examples = [e for one in rows for e in [example_of(one, chat, way, settings)[0]] if e]
+    assert len(examples) == count
+    if given is None:
+        given = scorer() if method == "reward" else model()
+    inputs = TrainerInputs(given, chat, way, settings, examples, examples, "cpu")
+    with quietly():
+        made = trainer_for(inputs, str(path), reward=reward)
+    watch(made, None, patience=None)
+    return made
+
+
+def scorer(seed: int = 0) -> Any:
+    """Return a two-layer reward model."""
+    import torch
+    from transformers import LlamaForSequenceClassification
+
+    config = model(seed).config
+    config.num_labels = 1
+    torch.manual_seed(seed)
+    return LlamaForSequenceClassification(config)

@@ -72,7 +72,7 @@ def test_a_row_that_does_not_fit_leaves_no_file(tmp_path, ending):
         (
             "sharegpt",
             row("sft", messages=(Message("assistant", "", '{"tool_calls":[1]}'),)),
-            "no tool calls",
+            "a tool call must have a function",
         ),
         ("sharegpt_preference", row("preference", chosen=GOOD + BAD), "single turn, and it has 2"),
         ("openai_chat", row("sft", messages=USER), "last turn must be the assistant's"),

@@ -19,6 +19,7 @@ from curate.chunk import one_array, rows_of
 from curate.engine.reading import Reading
 from curate.engine.state import PartitionState, load
 from curate.read import raw_lines
+from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import dumps
 from curate.runs.rows import Rows
 from curate.system.posix import sync
@@ -34,7 +35,8 @@ class KeptFile:
         self.path, self.shape, self._reading, self._fresh = path, shape, reading, fresh
         files = reading.inputs.files
         shapes = {file.shape for file in files}
-        plain = all(file.form == ".jsonl" for file in files)
+        # A line that held several rows is no row's own.
+        plain = all(f.form == ".jsonl" and not shape_called(f.shape).instances for f in files)
         # The shape of the input, where there is one and the kept rows still have its kind.
         self._own = shape or (shapes.pop() if len(shapes) == 1 else None)
         self.verbatim = shape is None and plain and len({f.shape for f in files}) == 1

@@ -16,7 +16,7 @@ from curate.engine.options import DEFAULT_STORE, RunOptions
 from curate.read import Inputs
 from curate.recipe.catalog import summary_of
 from curate.row import printable
-from curate.runs.report import render
+from curate.runs.report import public_name, public_recipe, render
 
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
@@ -66,13 +66,14 @@ def card(recipe: Recipe, opened: Inputs, summary: Mapping[str, Any]) -> str:
     """Return the dataset card: what went in, what each step did and why, how to do it again."""
     files = opened.fingerprint()
     sources = "\n".join(
-        f"- `{printable(entry['file'])}` ({entry['shape']}, {entry['size']:,} bytes, "
+        f"- `{printable(public_name(entry['file']))}` ({entry['shape']}, {entry['size']:,} bytes, "
         f"xxh3-128 `{entry['digest']}`)"
         for entry in files
     )
     configs = [{"config_name": "default", "data_files": "kept/*/*.parquet"}]
     head = yaml.safe_dump({"tags": ["curate"], "configs": configs}, sort_keys=False)
-    text = recipe.to_yaml(partial=True).rstrip()
+    known = public_recipe(yaml.safe_load(recipe.to_yaml(partial=True)))
+    text = yaml.safe_dump(known, sort_keys=False, allow_unicode=True).rstrip()
     # What has no name is called after the files that it was made from, if they are few.
     names = [printable(PurePath(entry["file"]).name) for entry in files]
     origin = " and ".join(names) if len(names) < 3 else f"{len(names)} files"

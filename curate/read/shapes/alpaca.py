@@ -2,95 +2,52 @@
 
 Taori et al. 2023. The way back splits the input off again where the text still ends with it, by a
 mark that the reader leaves in `extra`. An input that is empty, null or absent is the same. As in
-LLaMA-Factory's dialect, `system` may hold a system prompt and `history` the turns before, in pairs.
-`alpaca_response` is the same shape with `response` for `output` (GPTeacher).
+LLaMA-Factory's dialect, `history` may hold the turns before, in pairs. GPTeacher calls the answer
+`response`; Dolly (Databricks 2023) the input `context` as well. LLaMA-Factory's older preference
+data holds a list of two outputs, the chosen one first.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from curate.read.shapes.record_fields import dumps, extra_of, mark, text_of, with_extra
+from curate.read.shapes.record_fields import dumps, extra_of, mark, only_turn, text_of, with_extra
+from curate.read.shapes.shape import Shape
 from curate.row import Message, Record, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KIND = "sft"
-# Where there is such a column, whole columns are not enough.
-CLOSER = ("system", "history")
-_ANSWER = "output"
 _JOINT = "\n\n"
-SIGNATURE = (("instruction", _ANSWER),)
-
-
-def detect(data: Mapping[str, Any]) -> bool:
-    """Tell whether a record has Alpaca's columns."""
-    return "instruction" in data and _ANSWER in data
-
-
-def to_record(data: Mapping[str, Any]) -> Record:
-    """Return the record as a conversation of two turns."""
-    return task_record(data, _ANSWER)
-
-
-def from_row(row: Row) -> dict[str, Any]:
-    """Return the row in Alpaca's columns; a longer conversation has none."""
-    return task_of(row, _ANSWER)
-
-
-def columns() -> dict[str, pa.DataType]:
-    """Return the columns of the vectorised form."""
-    return task_columns(_ANSWER)
-
-
-def to_columns(table: pa.Table) -> pa.Table | None:
-    """Return `messages` and `extra` as columns, or `None` where a row needs a closer look."""
-    return task_table(table, _ANSWER)
-
-
-# -- a task with an input, whatever its columns are called ----------------------------------------
 
 
 def task_record(data: Mapping[str, Any], answer: str, given: str = "input") -> Record:
     """Return an instruction, the input in column `given` and an answer as two turns."""
     content, marks = joined(data, given)
-    before, dialect = _turns_before(data)
-    messages = (*before, Message("user", content), Message("assistant", text_of(data, answer)))
-    taken = ("instruction", given, answer, *dialect)
-    read_as = {"read_as": dialect} if dialect else {}
-    return Record(KIND, {"messages": messages}, extra_of(data, taken, **marks, **read_as))
-
-
-def _turns_before(data: Mapping[str, Any]) -> tuple[tuple[Message, ...], dict[str, bool]]:
-    """Return the system prompt and the turns in `history`, and which of the columns hold any."""
-    system, history = data.get("system"), data.get("history")
-    turns, dialect = [], {}
-    if isinstance(system, str) and system:
-        turns.append(Message("system", system))
-        dialect["system"] = True
-    if isinstance(history, list) and history and all(map(_is_pair, history)):
+    turns: list[Message] = []
+    taken, history = ["instruction", given, answer], data.get("history")
+    if isinstance(history, list) and history and all(map(_is_exchange, history)):
         for asked, answered in history:
             turns += [Message("user", asked), Message("assistant", answered)]
-        dialect["history"] = True
-    return tuple(turns), dialect
+        marks = {**marks, "read_as": {"history": True}}
+        taken.append("history")
+    turns += [Message("user", content), Message("assistant", text_of(data, answer))]
+    return Record("sft", {"messages": tuple(turns)}, extra_of(data, taken, **marks))
 
 
-def _is_pair(turns: Any) -> bool:
+def _is_exchange(turns: Any) -> bool:
     return isinstance(turns, list) and len(turns) == 2 and all(isinstance(t, str) for t in turns)
 
 
 def task_of(row: Row, answer: str, given: str = "input") -> dict[str, Any]:
     """Return two turns as instruction, input and answer; more where they were read so."""
     messages, dialect = row.messages, mark(row, "read_as")
-    dialect = dialect if isinstance(dialect, dict) else {}
     before: dict[str, Any] = {}
     if any(m.parts for m in messages):
         raise ValueError("this shape holds turns of plain text only")
-    if dialect.get("system") and messages and messages[0].role == "system":
-        before["system"], messages = messages[0].content, messages[1:]
-    if dialect.get("history"):
+    if isinstance(dialect, dict) and dialect.get("history"):
         before["history"] = [
             [asked.content, answered.content]
             for asked, answered in zip(messages[:-2:2], messages[1:-2:2], strict=False)
@@ -103,7 +60,7 @@ def task_of(row: Row, answer: str, given: str = "input") -> dict[str, Any]:
     return with_extra({**task, **before}, row)
 
 
-def joined(data: Mapping[str, Any], given: str) -> tuple[str, dict[str, int]]:
+def joined(data: Mapping[str, Any], given: str) -> tuple[str, dict[str, Any]]:
     """Return instruction and input as one text, and the mark by which they part again."""
     instruction = text_of(data, "instruction")
     material = "" if data.get(given) is None else text_of(data, given)
@@ -120,30 +77,30 @@ def parted(row: Row, content: str) -> tuple[str, str]:
     return content, ""
 
 
-def task_columns(answer: str) -> dict[str, pa.DataType]:
+def task_columns(answer: str, given: str = "input") -> dict[str, pa.DataType]:
     """Return the columns that `task_table` reads."""
     import pyarrow as pa
 
-    return dict.fromkeys(("instruction", "input", answer), pa.string())
+    return dict.fromkeys(("instruction", given, answer), pa.string())
 
 
-def task_table(table: pa.Table, answer: str) -> pa.Table | None:
+def task_table(table: pa.Table, answer: str, given: str = "input") -> pa.Table | None:
     """Do the work of `task_record` on whole columns; `None` where it would refuse a row."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from curate.chunk import one_array
 
-    instruction, given, reply = (
-        one_array(table.column(n)) for n in ("instruction", "input", answer)
+    instruction, material, reply = (
+        one_array(table.column(n)) for n in ("instruction", given, answer)
     )
     if instruction.null_count or reply.null_count:
         return None
-    given = pc.fill_null(given, "")
-    empty = pc.equal(given, "")
-    joined = pc.binary_join_element_wise(instruction, given, _JOINT)
-    content = pc.if_else(empty, instruction, joined)
-    lengths = pc.cast(pc.utf8_length(given), pa.string())
+    material = pc.fill_null(material, "")
+    empty = pc.equal(material, "")
+    both = pc.binary_join_element_wise(instruction, material, _JOINT)
+    content = pc.if_else(empty, instruction, both)
+    lengths = pc.cast(pc.utf8_length(material), pa.string())
     marks = pc.binary_join_element_wise(dumps({"input_chars": 0})[:-2], lengths, "}", "")
     extra = pc.if_else(empty, pa.scalar(None, pa.string()), marks)
     return pa.table({"messages": two_turns(content, reply), "extra": extra})
@@ -166,3 +123,81 @@ def two_turns(user: pa.Array, assistant: pa.Array) -> pa.ListArray:
     )
     offsets = pa.array(np.arange(0, 2 * count + 1, 2, dtype=np.int32))
     return pa.ListArray.from_arrays(offsets, turns)
+
+
+def _task_shape(name: str, doc: str, answer: str, given: str = "input", *others: str) -> Shape:
+    """Return a shape of tasks; records with one of the columns `others` have another."""
+
+    def detect(data: Mapping[str, Any]) -> bool:
+        return isinstance(data.get(answer), str | None) and not any(n in data for n in others)
+
+    needed = ("instruction", answer) if given == "input" else ("instruction", given, answer)
+    return Shape(
+        name,
+        "sft",
+        doc,
+        (needed,),
+        detect,
+        functools.partial(task_record, answer=answer, given=given),
+        functools.partial(task_of, answer=answer, given=given),
+        functools.partial(task_columns, answer=answer, given=given),
+        functools.partial(task_table, answer=answer, given=given),
+        ("history",),
+    )
+
+
+_SIDES = ("chosen", "rejected")
+
+
+def _is_pair(data: Mapping[str, Any]) -> bool:
+    return isinstance(data.get("output"), list)
+
+
+def _pair(data: Mapping[str, Any]) -> Record:
+    """Return a task with two outputs as a pair."""
+    if not _is_exchange(data.get("output")):
+        raise ValueError("column 'output' must be a list of two texts, the chosen one first")
+    content, marks = joined(data, "input")
+    sides = {
+        name: (Message("assistant", text),)
+        for name, text in zip(_SIDES, data["output"], strict=True)
+    }
+    fields = {"prompt": (Message("user", content),), **sides, "margin": None, "p_chosen": None}
+    extra = extra_of(data, ("instruction", "input", "output"), **marks)
+    return Record("preference", fields, extra)
+
+
+def _from_pair(row: Row) -> dict[str, Any]:
+    if row.fields.get("margin") is not None or row.fields.get("p_chosen") is not None:
+        raise ValueError("the shape has no column for a margin or `p_chosen`")
+    content, material = parted(row, only_turn(row.prompt, "user"))
+    sides = [only_turn(row.fields[name], "assistant") for name in _SIDES]
+    return with_extra({"instruction": content, "input": material, "output": sides}, row)
+
+
+SHAPES = (
+    _task_shape("alpaca", __doc__ or "", "output"),
+    _task_shape(
+        "alpaca_response",
+        "Alpaca's columns with `response` for `output`, as GPTeacher writes them.",
+        "response",
+        "input",
+        "output",
+        "context",
+    ),
+    _task_shape(
+        "dolly",
+        "Dolly: `instruction`, `context`, `response` and a `category` (Databricks 2023).",
+        "response",
+        "context",
+    ),
+    Shape(
+        "alpaca_pair",
+        "preference",
+        "A task whose `output` is a list of two texts, chosen and rejected (LLaMA-Factory).",
+        (("instruction", "output"),),
+        _is_pair,
+        _pair,
+        _from_pair,
+    ),
+)

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.read.shapes.record_fields import extra_of, mark, text_of, with_extra
+from curate.read.shapes.shape import Shape
 from curate.row import Message, Record, Row
 
-KIND = "sft"
 _COLUMNS = ("question", "answer", "rationale")
 _JOINT, _END = "\nThe answer is ", "."
-SIGNATURE = (_COLUMNS,)
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -31,7 +30,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
         Message("assistant", f"{rationale}{_JOINT}{answer}{_END}"),
     )
     extra = extra_of(data, _COLUMNS, rationale_chars=len(rationale))
-    return Record(KIND, {"messages": messages}, extra)
+    return Record("sft", {"messages": messages}, extra)
 
 
 def from_row(row: Row) -> dict[str, Any]:
@@ -45,3 +44,6 @@ def from_row(row: Row) -> dict[str, Any]:
         raise ValueError("the answer was rewritten, so its rationale cannot be told from it")
     answer = rest[len(_JOINT) : -len(_END)]
     return with_extra({"question": question, "answer": answer, "rationale": rationale}, row)
+
+
+SHAPES = (Shape("flan", "sft", __doc__ or "", (_COLUMNS,), detect, to_record, from_row),)

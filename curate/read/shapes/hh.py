@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.read.shapes.record_fields import extra_of, mark, shared_turns, text_of, with_extra
+from curate.read.shapes.shape import Shape
 from curate.row import Message, Record, Row
 
-KIND = "preference"
 _SIDES = ("chosen", "rejected")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 _NAMES = {role: name for name, role in _ROLES.items()}
@@ -24,7 +24,6 @@ _OPEN = re.compile(r"(?:\n\n|\A)Assistant: ?\Z")
 Turns = tuple[Message, ...]
 # What is unusual: how the text begins (`begins`), and turns without a space (`unspaced`).
 Form = dict[str, Any]
-SIGNATURE = (_SIDES,)
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -51,7 +50,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
     if opened:
         forms["open"] = opened[0]
     marks = {"read_as": forms} if forms else {}
-    return Record(KIND, fields, extra_of(data, ("prompt", *_SIDES), **marks))
+    return Record("preference", fields, extra_of(data, ("prompt", *_SIDES), **marks))
 
 
 def _turns(text: str, name: str) -> tuple[Turns, Form]:
@@ -114,9 +113,29 @@ def _check(turns: Sequence[Message]) -> None:
         raise ValueError("a system prompt needs a text, and a turn behind it")
 
 
+def is_transcript(text: str) -> bool:
+    """Tell whether a text holds a turn of a transcript."""
+    return bool(_TURN.search(text))
+
+
+def opened_turns(text: str) -> Turns | None:
+    """Return the turns of a transcript that breaks off where the assistant answers."""
+    opened = _OPEN.search(text)
+    return _turns(text[: opened.start()], "prompt")[0] if opened and _TURN.search(text) else None
+
+
+def opened_text(turns: Sequence[Message]) -> str:
+    """Return turns as a transcript that breaks off where the assistant answers."""
+    _check(turns)
+    return _text((*turns, Message("assistant", "")), {})
+
+
 def _without_prompt(row: Row, sides: dict[str, str], form: Form, opened: str) -> dict[str, str]:
     """Return transcripts as a prompt that breaks off, and what follows it on either side."""
     head = _OPEN.sub("", _text((*row.prompt, Message("assistant", "")), form)) + opened
     if not all(text.startswith(head) for text in sides.values()):
         raise ValueError("its prompt must break off where the assistant answers, on both sides")
     return {"prompt": head, **{name: text[len(head) :] for name, text in sides.items()}}
+
+
+SHAPES = (Shape("hh", "preference", __doc__ or "", (_SIDES,), detect, to_record, from_row),)

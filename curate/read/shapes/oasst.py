@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from curate.read.shapes.record_fields import extra_columns, extra_of, kind_of, only_turn, text_of
+from curate.read.shapes.shape import Shape
 from curate.row import Message, Record, Row
 from curate.rows.trees import ROLES, TREE, TREE_ID, is_tree, replies_to
 
-KIND = "prompt"
 LOST = "the tree's other branches, their ranks and ids, of which such a row is one path or choice"
-SIGNATURE = ((TREE_ID, TREE),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -31,7 +30,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
     for node in _nodes(tree):
         _check(node)
     prompt = (Message("user", text_of(tree, "text")),)
-    return Record(KIND, {"prompt": prompt}, extra_of(data, ()))
+    return Record("prompt", {"prompt": prompt}, extra_of(data, ()))
 
 
 def _nodes(tree: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -61,3 +60,18 @@ def from_row(row: Row) -> dict[str, Any]:
         raise ValueError("it carries no tree; only rows read from one have this shape")
     extra[TREE] = {**extra[TREE], "text": only_turn(row.prompt, "user")}
     return extra
+
+
+SHAPES = (
+    Shape(
+        "oasst",
+        "prompt",
+        __doc__ or "",
+        ((TREE_ID, TREE),),
+        detect,
+        to_record,
+        from_row,
+        system=(),
+        lost=LOST,
+    ),
+)

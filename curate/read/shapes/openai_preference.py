@@ -13,11 +13,10 @@ from curate.read.shapes.record_fields import (
     turns_of,
     with_extra,
 )
+from curate.read.shapes.shape import Shape
 from curate.row import Record, Row
 
-KIND = "preference"
 _SIDES = {"chosen": "preferred_output", "rejected": "non_preferred_output"}
-SIGNATURE = (("input", *_SIDES.values()),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -36,7 +35,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
     rest = {key: value for key, value in given.items() if key != "messages"}
     marks = {"read_as": rest} if rest else {}
     fields = {"prompt": prompt, **sides, "margin": None, "p_chosen": None}
-    return Record(KIND, fields, extra_of(data, ("input", *_SIDES.values()), **marks))
+    return Record("preference", fields, extra_of(data, ("input", *_SIDES.values()), **marks))
 
 
 def from_row(row: Row) -> dict[str, Any]:
@@ -49,3 +48,16 @@ def from_row(row: Row) -> dict[str, Any]:
     if lost:
         raise ValueError(f"the shape has no column for '{lost[0]}'")
     return with_extra(out, row)
+
+
+SHAPES = (
+    Shape(
+        "openai_preference",
+        "preference",
+        __doc__ or "",
+        (("input", *_SIDES.values()),),
+        detect,
+        to_record,
+        from_row,
+    ),
+)

@@ -18,13 +18,12 @@ from curate.read.shapes.record_fields import (
     text_of,
     with_extra,
 )
+from curate.read.shapes.shape import Shape
 from curate.row import Candidate, Message, Record, Row
 
-KIND = "ranked"
 _ANSWERS = ("output_1", "output_2")
 _TASKS = ("instruction", "input")
 _VERDICTS = ("preference", "label")
-SIGNATURE = tuple((task, *_ANSWERS) for task in _TASKS)
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -42,7 +41,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
     )
     fields = {"prompt": (Message("user", text_of(data, task)),), "candidates": candidates}
     marks = {} if task == _TASKS[0] else {"read_as": task}
-    return Record(KIND, fields, extra_of(data, (task, *_ANSWERS), **marks))
+    return Record("ranked", fields, extra_of(data, (task, *_ANSWERS), **marks))
 
 
 def _scores(data: Mapping[str, Any]) -> tuple[float | None, float | None]:
@@ -69,3 +68,16 @@ def from_row(row: Row) -> dict[str, Any]:
         raise ValueError("its answers' scores or models are not those of its verdict; use 'ranked'")
     data = {task: only_turn(row.prompt, "user")} | dict(zip(_ANSWERS, texts, strict=True))
     return with_extra(data, row)
+
+
+SHAPES = (
+    Shape(
+        "output_pair",
+        "ranked",
+        __doc__ or "",
+        tuple((task, *_ANSWERS) for task in _TASKS),
+        detect,
+        to_record,
+        from_row,
+    ),
+)

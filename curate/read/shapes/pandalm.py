@@ -19,12 +19,11 @@ from curate.read.shapes.record_fields import (
     text_of,
     with_extra,
 )
+from curate.read.shapes.shape import Shape
 from curate.row import Candidate, Message, Record, Row
 
-KIND = "ranked"
 _ANSWERS = ("response1", "response2")
 _VOTES = ("annotator1", "annotator2", "annotator3")
-SIGNATURE = (("instruction", *_ANSWERS),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -42,7 +41,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
         for text, score, model in zip(texts, scores, models, strict=True)
     )
     fields = {"prompt": (Message("user", content),), "candidates": candidates}
-    return Record(KIND, fields, extra_of(data, ("instruction", "input", *_ANSWERS), **marks))
+    return Record("ranked", fields, extra_of(data, ("instruction", "input", *_ANSWERS), **marks))
 
 
 def _scores(data: Mapping[str, Any]) -> tuple[float | None, float | None]:
@@ -74,3 +73,16 @@ def from_row(row: Row) -> dict[str, Any]:
         raise ValueError("its answers' scores or models are not those of its votes; use 'ranked'")
     task = {"instruction": instruction, "input": material}
     return with_extra(task | dict(zip(_ANSWERS, texts, strict=True)), row)
+
+
+SHAPES = (
+    Shape(
+        "pandalm",
+        "ranked",
+        __doc__ or "",
+        (("instruction", *_ANSWERS),),
+        detect,
+        to_record,
+        from_row,
+    ),
+)

@@ -1,7 +1,12 @@
-"""Preference pairs: `chosen` and `rejected`, with a prompt or one that both sides begin with."""
+"""Preference pairs: `chosen` and `rejected`, with a prompt or one that both sides begin with.
+
+Two texts without a prompt begin with it as well (TRL's implicit prompt): the words that both begin
+with, as far as an answer of each is left over.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,19 +16,21 @@ from curate.read.shapes.record_fields import (
     mark,
     messages_of,
     number_of,
+    only_turn,
     shared_turns,
     sides_from,
     sides_of,
     turns_of,
     with_extra,
 )
+from curate.read.shapes.shape import Shape
 from curate.row import Message, Record, Row
 
-KIND = "preference"
 _ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
 _SIDES = ("chosen", "rejected")
 _NUMBERS = ("margin", "p_chosen")
-SIGNATURE = (_SIDES,)
+# Where a prompt stands that is not called so: such pairs have shapes of their own.
+_ASKING_COLUMNS = ("question", "instruction", "input", "conversations")
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -31,18 +38,36 @@ def detect(data: Mapping[str, Any]) -> bool:
     sides = [data.get(name) for name in _SIDES]
     if "prompt" in data:
         return all(isinstance(side, str | list) for side in sides) and not hh.detect(data)
-    return all(isinstance(side, list) for side in sides)
+    if any(name in data for name in _ASKING_COLUMNS):
+        return False
+    texts = all(isinstance(side, str) and not hh.is_transcript(side) for side in sides)
+    return texts or all(isinstance(side, list) for side in sides)
 
 
 def to_record(data: Mapping[str, Any]) -> Record:
     """Return the pair with an explicit prompt."""
     if "prompt" in data and not _is_binarized(data):
         sides, marks = sides_of(data, _ROLES)
+    elif all(isinstance(data.get(name), str) for name in _SIDES):
+        sides, marks = _cut_apart(*(data[name] for name in _SIDES)), {"implicit_prompt": "text"}
     else:
         sides = _parted(data)
         marks = {"implicit_prompt": "repeated" if "prompt" in data else True}
     numbers = {name: number_of(data, name) for name in _NUMBERS}
-    return Record(KIND, {**sides, **numbers}, extra_of(data, (*_ROLES, *_NUMBERS), **marks))
+    return Record("preference", {**sides, **numbers}, extra_of(data, (*_ROLES, *_NUMBERS), **marks))
+
+
+def _cut_apart(chosen: str, rejected: str) -> dict[str, tuple[Message, ...]]:
+    """Return prompt and answers of two texts; the answers begin with the space before a word."""
+    pairs = enumerate(zip(chosen, rejected, strict=False))
+    alike = next((i for i, (a, b) in pairs if a != b), min(len(chosen), len(rejected)))
+    # Where one text is the beginning of the other, its last word is still the answer.
+    alike = min(alike, len(chosen.rstrip()) - 1, len(rejected.rstrip()) - 1)
+    at = max((m.start() for m in re.finditer(r"\s+\S", chosen[: alike + 1])), default=0)
+    asked = (Message("user", chosen[:at]),) if chosen[:at].strip() else ()
+    at = at if asked else 0
+    sides = (Message("assistant", text[at:]) for text in (chosen, rejected))
+    return {"prompt": asked, **{n: (m,) for n, m in zip(_SIDES, sides, strict=True)}}
 
 
 def _parted(data: Mapping[str, Any]) -> dict[str, tuple[Message, ...]]:
@@ -77,7 +102,10 @@ def from_row(row: Row) -> dict[str, Any]:
     out: dict[str, Any]
     implicit = mark(row, "implicit_prompt")
     # Sides that do not begin alike have no prompt, and an empty one could not be read.
-    if implicit or not row.prompt:
+    if implicit == "text":
+        texts = [m.content for m in row.prompt]
+        out = {n: "".join([*texts, only_turn(row.fields[n], "assistant")]) for n in _SIDES}
+    elif implicit or not row.prompt:
         out = {name: turns_of(row.prompt + row.fields[name]) for name in _SIDES}
         if implicit == "repeated" and row.prompt:
             out["prompt"] = row.prompt[_asking(row.prompt)].content
@@ -85,3 +113,6 @@ def from_row(row: Row) -> dict[str, Any]:
         out = sides_from(row, _ROLES)
     numbers = {n: row.fields[n] for n in _NUMBERS if row.fields.get(n) is not None}
     return with_extra(out | numbers, row)
+
+
+SHAPES = (Shape("preference", "preference", __doc__ or "", (_SIDES,), detect, to_record, from_row),)

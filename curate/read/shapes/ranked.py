@@ -18,12 +18,11 @@ from curate.read.shapes.record_fields import (
     turns_of,
     with_extra,
 )
+from curate.read.shapes.shape import Shape
 from curate.row import Candidate, Record, Row
 
-KIND = "ranked"
 _ROLES = {"prompt": "user"}
 _LIST, _KEYS = "candidates", ("messages", "score", "model")
-SIGNATURE = (("prompt", _LIST),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -41,7 +40,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
     rest = [{key: v for key, v in entry.items() if key not in _KEYS} for entry in given]
     taken = ("prompt",) if any(rest) else ("prompt", _LIST)
     fields = {**sides, _LIST: candidates}
-    return Record(KIND, fields, extra_of({**data, _LIST: rest}, taken, **marks))
+    return Record("ranked", fields, extra_of({**data, _LIST: rest}, taken, **marks))
 
 
 def _candidate(entry: Any, index: int) -> Candidate:
@@ -73,3 +72,8 @@ def _beside(kept: Any, count: int) -> list[dict[str, Any]]:
     if len(kept) != count:
         raise ValueError(f"{len(kept)} candidates were read, and {count} are left")
     return kept
+
+
+SHAPES = (
+    Shape("ranked", "ranked", __doc__ or "", (("prompt", _LIST),), detect, to_record, from_row),
+)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curate.read.strict_json import parse
 from curate.row import Message, Row
 
 # What readers leave in `extra` for the way back. No column of a file may be called so.
-MARKS = ("input_chars", "rationale_chars", "implicit_prompt", "completion_turns", "read_as")
+MARKS = (
+    *("input_chars", "rationale_chars", "implicit_prompt", "completion_turns", "read_as"),
+    *("system_column", "label_as", "instance_as", "prompt_as"),
+)
 
 
 def extra_of(data: Mapping[str, Any], taken: Sequence[str], **marks: Any) -> str | None:
@@ -88,11 +93,21 @@ def number_of(data: Mapping[str, Any], name: str) -> float | None:
     return number
 
 
+def listed(value: Any) -> Any:
+    """Return the list that a text holds as JSON, or the value itself: tables often hold such."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            found = parse(value)
+            return found if isinstance(found, list) else value
+    return value
+
+
 def messages_of(value: Any, name: str) -> tuple[Message, ...]:
     """Return a list of chat messages; unknown keys and parts travel as JSON beside the text.
 
     A key that is null says the same as no key: tables give every message the keys of all others.
     """
+    value = listed(value)
     if not isinstance(value, list) or not value:
         raise ValueError(f"column '{name}' must be a list of messages, found {kind_of(value)}")
     return tuple(_message(turn, f"{name}[{index}]") for index, turn in enumerate(value))
@@ -125,28 +140,23 @@ def _is_text(part: Any) -> bool:
 
 
 def turns_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return messages as chat data, as `messages_of` read them."""
+    """Return messages as chat data, as `messages_of` read them; nothing masked comes back."""
     out: list[dict[str, Any]] = []
     for message in messages:
         rest = json.loads(message.parts) if message.parts else {}
         content: Any = message.content
         if "content" in rest:
-            content = _content(content, rest.pop("content"))
+            came = rest.pop("content")
+            if came is None:
+                content = content or None
+            elif _text_in(came) == content:
+                content = came
+            else:
+                # A step rewrote the text: it takes the place of the text parts, media parts stay.
+                media = (part for part in came if not _is_text(part))
+                content = [{"type": "text", "text": content}, *media]
         out.append({"role": message.role, "content": content, **rest})
     return out
-
-
-def _content(text: str, came: Any) -> Any:
-    """Return the content as it came, unless a step has rewritten its text since.
-
-    A rewritten text takes the place of the text parts, so that nothing masked comes back; media
-    parts stay.
-    """
-    if came is None:
-        return text or None
-    if _text_in(came) == text:
-        return came
-    return [{"type": "text", "text": text}, *(part for part in came if not _is_text(part))]
 
 
 def shared_turns(one: Sequence[Message], two: Sequence[Message]) -> int:
@@ -222,6 +232,23 @@ def extra_columns(row: Row) -> dict[str, Any]:
 def mark(row: Row, name: str) -> Any:
     """Return what a reader left in `extra` under `name`, or `None`."""
     return json.loads(row.extra).get(name) if row.extra else None
+
+
+def with_mark(extra: str | None, name: str, value: Any) -> str:
+    """Return `extra` with one mark more."""
+    return dumps({**(json.loads(extra) if extra else {}), name: value})
+
+
+def system_column_of(row: Row) -> str | None:
+    """Return the column from which a row's system prompt was read, if it was one."""
+    if not row.extra or '"system' not in row.extra:
+        return None
+    marks = json.loads(row.extra)
+    read_as = marks.get("read_as")
+    # Rows of earlier versions say so among what their shape marks.
+    before = isinstance(read_as, dict) and read_as.get("system") is True
+    name = marks.get("system_column", "system" if before else None)
+    return name if isinstance(name, str) else None
 
 
 def with_extra(data: dict[str, Any], row: Row) -> dict[str, Any]:

@@ -18,10 +18,8 @@ from curate.read.shapes.record_fields import (
     text_of,
     with_extra,
 )
+from curate.read.shapes.shape import Shape
 from curate.row import Candidate, Message, Record, Row
-
-KIND = "ranked"
-SIGNATURE = (("instruction", "responses"),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -41,7 +39,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
     )
     prompt = (Message("user", text_of(data, "instruction")),)
     fields = {"prompt": prompt, "candidates": candidates}
-    return Record(KIND, fields, extra_of(data, ("instruction", "responses")))
+    return Record("ranked", fields, extra_of(data, ("instruction", "responses")))
 
 
 def _scores(data: Mapping[str, Any], count: int) -> list[float | None]:
@@ -60,3 +58,16 @@ def from_row(row: Row) -> dict[str, Any]:
     if _scores(extra_columns(row), len(texts)) != [c.score for c in row.candidates]:
         raise ValueError("its answers' scores are not those of its rewards column; use 'ranked'")
     return with_extra({"instruction": only_turn(row.prompt, "user"), "responses": texts}, row)
+
+
+SHAPES = (
+    Shape(
+        "responses",
+        "ranked",
+        __doc__ or "",
+        (("instruction", "responses"),),
+        detect,
+        to_record,
+        from_row,
+    ),
+)

@@ -1,43 +1,44 @@
 """ShareGPT conversations and their dialects, as Vicuna, LLaMA-Factory and Axolotl read them.
 
 The turns stand in `conversations` (or `conversation`, `items`, `messages`), as `from` and `value`
-(or `role` and `content`), between human and gpt (or other names); a system prompt may stand in a
-column of its own. What differs from the plain dialect is marked, on row or turn, for the way back.
+(or `role` and `content`), between human and gpt (or other names). A `function_call` whose value is
+JSON becomes tool calls with ids, and the `observation` behind it their result. What differs from
+the plain dialect is marked, on row or turn, for the way back.
 """
 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from curate.read.shapes.record_fields import dumps, extra_of, kind_of, mark, with_extra
-from curate.read.shapes.turns import turn_lists
+from curate.read.shapes.messages import turn_lists
+from curate.read.shapes.record_fields import dumps, extra_of, kind_of, listed, mark, with_extra
+from curate.read.shapes.shape import Shape
+from curate.read.strict_json import parse
 from curate.row import Message, Record, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KIND = "sft"
-# Where there is such a column, whole columns are not enough.
-CLOSER = ("system",)
 _COLUMNS = ("conversations", "conversation", "items", "messages")
 _KEYS = (("from", "value"), ("role", "content"))
+_CALL = "function_call"
 # The first name of a role is the one that is written.
 _NAMES = {
     "user": ("human", "user", "prompter"),
-    "assistant": ("gpt", "assistant", "chatgpt", "bing", "bard", "model", "function_call"),
+    "assistant": ("gpt", "assistant", "chatgpt", "bing", "bard", "model", _CALL),
     "system": ("system",),
     "tool": ("observation", "tool", "function", "function_response"),
 }
 _ROLES = {name: role for role, names in _NAMES.items() for name in names}
-SIGNATURE = tuple((name,) for name in _COLUMNS)
 
 
 def detect(data: Mapping[str, Any]) -> bool:
     """Tell whether a record has a list of turns in one of the columns."""
     column = _column(data)
-    turns = data.get(column) if column else None
+    turns = listed(data[column]) if column else None
     if "chosen" in data and "rejected" in data:
         return False
     # Messages with roles are OpenAI's.
@@ -54,29 +55,16 @@ def to_record(data: Mapping[str, Any]) -> Record:
     dialect: dict[str, Any] = {} if column == _COLUMNS[0] else {"column": column}
     if keys != _KEYS[0]:
         dialect["keys"] = list(keys)
-    taken = [column]
-    system = data.get("system")
-    if isinstance(system, str) and system:
-        messages = (Message("system", system), *messages)
-        dialect["system"] = True
-        taken.append("system")
     marks = {"read_as": dialect} if dialect else {}
-    return Record(KIND, {"messages": messages}, extra_of(data, taken, **marks))
+    return Record("sft", {"messages": messages}, extra_of(data, [column], **marks))
 
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return the conversation in the dialect that it was read from."""
     dialect = mark(row, "read_as")
     dialect = dialect if isinstance(dialect, dict) else {}
-    messages = row.messages
-    out: dict[str, Any] = {}
-    if dialect.get("system") and messages and messages[0].role == "system":
-        if messages[0].parts:
-            raise ValueError("a system column holds plain text only")
-        out["system"], messages = messages[0].content, messages[1:]
-    keys = dialect.get("keys", _KEYS[0])
-    out[dialect.get("column", _COLUMNS[0])] = turns_to(messages, keys)
-    return with_extra(out, row)
+    turns = turns_to(row.messages, dialect.get("keys", _KEYS[0]))
+    return with_extra({dialect.get("column", _COLUMNS[0]): turns}, row)
 
 
 def columns() -> dict[str, pa.DataType]:
@@ -95,11 +83,13 @@ def to_columns(table: pa.Table) -> pa.Table | None:
     turns = turn_lists(table.column(_COLUMNS[0]), *_KEYS[0])
     if turns is None:
         return None
-    known = pc.index_in(turns.names, pa.array(_ROLES))
+    # Calls and their results are more than text.
+    spoken = {n: role for n, role in _ROLES.items() if role != "tool" and n != _CALL}
+    known = pc.index_in(turns.names, pa.array(spoken))
     if known.null_count:
         return None
-    roles = pa.array(_ROLES.values()).take(known)
-    parts = [None if n == _NAMES[r][0] else dumps({"from": n}) for n, r in _ROLES.items()]
+    roles = pa.array(spoken.values()).take(known)
+    parts = [None if n == _NAMES[r][0] else dumps({"from": n}) for n, r in spoken.items()]
     messages = turns.messages(roles, pa.array(parts, pa.string()).take(known))
     return pa.table({"messages": messages, "extra": pa.nulls(len(table), pa.string())})
 
@@ -117,21 +107,42 @@ def _keys(turn: Any) -> tuple[str, str] | None:
 
 
 def turns_from(turns: Any, column: str) -> tuple[tuple[Message, ...], tuple[str, str]]:
-    """Return a list of turns as messages, and the keys that it uses."""
+    """Return a list of turns as messages, and the keys that it uses.
+
+    Calls get the ids `call_1`, `call_2` and so on; results answer the calls before them in order.
+    """
+    turns = listed(turns)
     if not isinstance(turns, list) or not turns:
         raise ValueError(f"column '{column}' must be a list of turns, found {kind_of(turns)}")
     keys = _keys(turns[0])
     if keys is None:
         raise ValueError(f"{column}[0] must have 'from' and 'value', or 'role' and 'content'")
-    return tuple(_message(turn, keys, f"{column}[{i}]") for i, turn in enumerate(turns)), keys
+    messages: list[Message] = []
+    made, open_calls = 0, deque[str]()
+    for index, turn in enumerate(turns):
+        message, name, rest = _message(turn, keys, f"{column}[{index}]")
+        calls = _calls(message.content) if name == _CALL else []
+        if calls:
+            ids = [f"call_{made + n}" for n in range(1, len(calls) + 1)]
+            made += len(calls)
+            open_calls.extend(ids)
+            if message.content != _call_text(calls):
+                rest["value"] = message.content
+            rest |= {"content": None, "tool_calls": _with_ids(calls, ids)}
+            message = message._replace(content="")
+        elif message.role == "tool" and open_calls and "tool_call_id" not in rest:
+            rest["tool_call_id"] = open_calls.popleft()
+        messages.append(message._replace(parts=dumps(rest) if rest else None))
+    return tuple(messages), keys
 
 
-def _message(turn: Any, keys: tuple[str, str], where: str) -> Message:
+def _message(turn: Any, keys: tuple[str, str], where: str) -> tuple[Message, str, dict[str, Any]]:
+    """Return a turn as a message, the speaker's name, and what else the turn holds."""
     if not isinstance(turn, Mapping):
         raise ValueError(f"{where} must be a turn, found {kind_of(turn)}")
     name, value = (turn.get(key) for key in keys)
     role = _ROLES.get(name) if isinstance(name, str) else None
-    if role is None:
+    if role is None or not isinstance(name, str):
         found = f"'{name}'" if isinstance(name, str) else kind_of(name)
         raise ValueError(f"{where}.{keys[0]} must be one of {', '.join(_ROLES)}, found {found}")
     if not isinstance(value, str):
@@ -144,7 +155,38 @@ def _message(turn: Any, keys: tuple[str, str], where: str) -> Message:
         )
     if name != written_name(role, keys):
         rest["from"] = name
-    return Message(role, value, dumps(rest) if rest else None)
+    return Message(role, value), name, rest
+
+
+def _calls(text: str) -> list[dict[str, Any]]:
+    """Return the calls, each a name and arguments, that a turn's text holds as JSON, or none."""
+    try:
+        found = parse(text)
+    except (ValueError, RecursionError):
+        return []
+    calls = found if isinstance(found, list) else [found]
+    well = all(isinstance(c, dict) and set(c) == {"name", "arguments"} for c in calls)
+    named = well and all(
+        isinstance(c["name"], str) and isinstance(c["arguments"], dict) for c in calls
+    )
+    return [{"name": c["name"], "arguments": c["arguments"]} for c in calls] if named else []
+
+
+def _call_text(calls: Sequence[Mapping[str, Any]]) -> str:
+    """Return calls as the text of a turn: one object, or a list of several."""
+    return json.dumps(calls[0] if len(calls) == 1 else list(calls), ensure_ascii=False)
+
+
+def _with_ids(calls: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return calls in OpenAI's form."""
+    return [
+        {
+            "id": id_,
+            "type": "function",
+            "function": {"name": call["name"], "arguments": dumps(call["arguments"])},
+        }
+        for call, id_ in zip(calls, ids, strict=True)
+    ]
 
 
 def written_name(role: str, keys: Sequence[str]) -> str:
@@ -153,16 +195,60 @@ def written_name(role: str, keys: Sequence[str]) -> str:
 
 
 def turns_to(messages: Sequence[Message], keys: Sequence[str] = _KEYS[0]) -> list[dict[str, Any]]:
-    """Return messages as turns; content that is more than text has none."""
+    """Return messages as turns; tool calls become a `function_call`, media parts have no form."""
     out = []
     for message in messages:
         rest = json.loads(message.parts) if message.parts else {}
-        if "content" in rest or "tool_calls" in rest:
-            raise ValueError("a ShareGPT turn holds plain text, no media parts and no tool calls")
         if message.role not in _NAMES:
             raise ValueError(
                 f"role '{message.role}' has no name here; allowed: {', '.join(_NAMES)}"
             )
-        name = rest.pop("from", written_name(message.role, keys))
-        out.append({keys[0]: name, keys[1]: message.content, **rest})
+        name, value = rest.pop("from", written_name(message.role, keys)), message.content
+        if "tool_calls" in rest:
+            if value or rest.get("content") is not None:
+                raise ValueError("a ShareGPT turn holds a text or tool calls, not both")
+            calls, written = _bare(rest.pop("tool_calls")), rest.pop("value", None)
+            rest.pop("content", None)
+            same = isinstance(written, str) and _calls(written) == calls
+            name, value = _CALL, written if same else _call_text(calls)
+        elif "content" in rest:
+            raise ValueError("a ShareGPT turn holds plain text, no media parts")
+        if message.role == "tool":
+            # The order says which call it answers.
+            rest.pop("tool_call_id", None)
+        out.append({keys[0]: name, keys[1]: value, **rest})
     return out
+
+
+def _bare(calls: Any) -> list[dict[str, Any]]:
+    """Return OpenAI's tool calls as names and arguments."""
+    out = []
+    for call in calls if isinstance(calls, list) else [calls]:
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            raise ValueError("a tool call must have a function with a name")
+        arguments = function.get("arguments")
+        if isinstance(arguments, str):
+            try:
+                arguments = parse(arguments)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"a tool call's arguments are no JSON: {error}") from None
+        if not isinstance(arguments, dict):
+            raise ValueError("a tool call's arguments must be an object")
+        out.append({"name": function["name"], "arguments": arguments})
+    return out
+
+
+SHAPES = (
+    Shape(
+        "sharegpt",
+        "sft",
+        __doc__ or "",
+        tuple((name,) for name in _COLUMNS),
+        detect,
+        to_record,
+        from_row,
+        columns,
+        to_columns,
+    ),
+)

@@ -17,12 +17,11 @@ from curate.read.shapes.record_fields import (
     only_turn,
     text_of,
 )
+from curate.read.shapes.shape import Shape
 from curate.row import Candidate, Message, Record, Row
 
-KIND = "ranked"
 _LIST = "completions"
 _SCORES = ("fine-grained_score", "overall_score")
-SIGNATURE = (("instruction", _LIST),)
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -38,7 +37,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
     prompt = (Message("user", text_of(data, "instruction")),)
     fields = {"prompt": prompt, "candidates": tuple(map(_candidate, given))}
     rest = [{k: v for k, v in entry.items() if k != "response"} for entry in given]
-    return Record(KIND, fields, extra_of({**data, _LIST: rest}, ("instruction",)))
+    return Record("ranked", fields, extra_of({**data, _LIST: rest}, ("instruction",)))
 
 
 def _candidate(entry: Any) -> Candidate:
@@ -61,3 +60,16 @@ def from_row(row: Row) -> dict[str, Any]:
         for known, candidate in zip(rest, row.candidates, strict=True)
     ]
     return {"instruction": only_turn(row.prompt, "user"), _LIST: completions} | extra
+
+
+SHAPES = (
+    Shape(
+        "ultrafeedback",
+        "ranked",
+        __doc__ or "",
+        (("instruction", _LIST),),
+        detect,
+        to_record,
+        from_row,
+    ),
+)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from curate.read.shapes.alpaca import task_of
 from curate.read.shapes.record_fields import turns_of
 from curate.row import Message, Row
 
@@ -25,15 +26,28 @@ class Format(NamedTuple):
     from_row: Callable[[Row], dict[str, Any]]
 
 
+# How a dialect calls its speakers, how it wrote a call, and what MOSS has around a text.
+_OWN = ("from", "value", "around", "beside")
+
+
 def chat_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return messages as chat data, without what a ShareGPT dialect calls its speakers."""
-    return [{k: v for k, v in turn.items() if k != "from"} for turn in turns_of(messages)]
+    """Return messages as chat data, without what shapes keep of a turn for their own way back."""
+    return [{k: v for k, v in turn.items() if k not in _OWN} for turn in turns_of(messages)]
 
 
 def judgement_of(row: Row) -> dict[str, float]:
     """Return what is known of a pair beside its texts: its margin, and `p_chosen`."""
     numbers = {name: row.fields.get(name) for name in ("margin", "p_chosen")}
     return {name: number for name, number in numbers.items() if number is not None}
+
+
+def with_system_column(row: Row) -> dict[str, Any]:
+    """Return a row in Alpaca's columns, its system prompt in the column `system`."""
+    turns = row.messages
+    if not turns or turns[0].role != "system" or turns[0].parts is not None:
+        return task_of(row, "output")
+    task = task_of(row._replace(fields={"messages": turns[1:]}), "output")
+    return {**task, "system": turns[0].content}
 
 
 def check_prompt(row: Row) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from curate.read.shapes import alpaca
 from curate.read.shapes.record_fields import with_extra
 from curate.row import Row
-from curate.write.formats import Format, chat_of, check_prompt, judgement_of
+from curate.write.formats import Format, chat_of, check_prompt, judgement_of, with_system_column
 
 
 def _chat(row: Row) -> dict[str, Any]:
@@ -28,6 +27,6 @@ def _pair(row: Row) -> dict[str, Any]:
 
 FORMATS = {
     "axolotl_chat": Format("sft", _chat),
-    "axolotl_alpaca": Format("sft", alpaca.from_row),
+    "axolotl_alpaca": Format("sft", with_system_column),
     "axolotl_dpo": Format("preference", _pair),
 }

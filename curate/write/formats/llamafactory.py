@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from curate.read.shapes import alpaca
 from curate.read.shapes.record_fields import with_extra
 from curate.read.shapes.sharegpt import turns_to, written_name
 from curate.row import Message, Row
-from curate.write.formats import Format, judgement_of
+from curate.write.formats import Format, judgement_of, with_system_column
 
 _ASKING, _ANSWERING = ("user", "tool"), ("assistant",)
 
@@ -70,7 +69,7 @@ def _tagged(row: Row) -> dict[str, Any]:
 
 
 FORMATS = {
-    "llamafactory_alpaca": Format("sft", alpaca.from_row),
+    "llamafactory_alpaca": Format("sft", with_system_column),
     "llamafactory_sharegpt": Format("sft", _sharegpt),
     "llamafactory_dpo": Format("preference", _ranking),
     "llamafactory_kto": Format("unpaired", _tagged),

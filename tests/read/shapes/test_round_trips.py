@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate.read.shapes import guess, names
+from curate.read.shapes import names
 from curate.read.shapes import shape as shape_called
+from curate.read.sniff import guess
 from curate.row import Row, check_record
 from tests.read.reading import read_all
 
@@ -69,6 +72,14 @@ def with_extra(**columns):
     return st.tuples(fixed, extras).map(lambda pair: pair[0] | pair[1])
 
 
+call = st.fixed_dictionaries(
+    {"name": texts, "arguments": st.dictionaries(texts, values, max_size=2)}
+)
+# What a ShareGPT turn of calls holds: one or several, in whatever spacing.
+called = st.tuples(
+    st.one_of(call, st.lists(call, min_size=1, max_size=2)),
+    st.sampled_from([(",", ":"), (", ", ": ")]),
+).map(lambda pair: json.dumps(pair[0], ensure_ascii=False, separators=pair[1]))
 answer = turn("assistant")
 # LLaMA-Factory's: pairs of turns; anything else is a column like others.
 history = st.lists(st.one_of(st.lists(texts, min_size=2, max_size=2), values), max_size=2)
@@ -79,7 +90,7 @@ sharegpt_turns = st.lists(
             "from": st.sampled_from(
                 ["human", "gpt", "system", "observation", "user", "chatgpt", "function_call"]
             ),
-            "value": texts,
+            "value": st.one_of(texts, called),
         },
         optional={"weight": st.integers(0, 1)},
     ),
@@ -146,7 +157,87 @@ tree = st.recursive(
     ),
     max_leaves=4,
 )
+prompts = texts.filter(lambda text: not text.startswith("[{"))
+
+
+def two_texts(asked, answered, **others):
+    return with_extra(**{asked: prompts, answered: prompts}, **others)
+
+
+def transcript_prompt():
+    turns = st.lists(st.tuples(speakers, said.map(" {}".format)), min_size=1, max_size=3)
+    return turns.map(lambda t: "".join(f"\n\n{who}:{x}" for who, x in t) + "\n\nAssistant: ")
+
+
 SHAPES = {
+    "alpaca_pair": with_extra(
+        instruction=texts, input=texts, output=st.lists(texts, min_size=2, max_size=2)
+    ),
+    "alpaca_preference": st.one_of(
+        with_extra(instruction=prompts, input=filled, chosen=prompts, rejected=prompts),
+        with_extra(instruction=prompts, chosen=prompts, rejected=prompts, system=filled),
+    ),
+    "aya": two_texts("inputs", "targets"),
+    "firefly": two_texts("input", "target", kind=texts),
+    "human_assistant": with_extra(
+        conversation=st.lists(
+            st.fixed_dictionaries({"human": texts, "assistant": texts}), min_size=1, max_size=3
+        )
+    ),
+    "input_output": two_texts("input", "output"),
+    "input_preference": two_texts("input", "chosen", rejected=prompts),
+    "kto": with_extra(
+        messages=st.tuples(messages, turn("user"), answer).map(lambda m: [*m[0], m[1], m[2]]),
+        label=st.booleans(),
+    ),
+    "lima": with_extra(conversations=st.lists(texts, min_size=1, max_size=4)),
+    "moss": with_extra(
+        chat=st.lists(
+            st.fixed_dictionaries(
+                {
+                    "Human": st.one_of(texts, texts.map("<|Human|>: {}<eoh>\n".format)),
+                    "MOSS": st.one_of(texts, texts.map("<|MOSS|>: {}<eom>\n".format)),
+                },
+                optional={"Inner Thoughts": texts},
+            ),
+            min_size=1,
+            max_size=3,
+        ).map(lambda turns: {f"turn_{n}": turn for n, turn in enumerate(turns, 1)}),
+        meta_instruction=texts,
+    ),
+    "nectar": with_extra(
+        prompt=st.one_of(transcript_prompt(), prompts),
+        answers=st.lists(
+            st.fixed_dictionaries(
+                {"answer": prompts, "model": texts, "rank": st.integers(1, 7).map(float)}
+            ),
+            min_size=1,
+            max_size=3,
+        ),
+    ),
+    "problem_solution": two_texts("problem", "solution"),
+    "prompt_response": two_texts("prompt", "response", helpfulness=st.integers(0, 4)),
+    "query_response": two_texts("query", "response"),
+    "question_preference": two_texts("question", "chosen", rejected=prompts, system=texts),
+    "question_response": two_texts("question", "response", system_prompt=texts),
+    "question_set": with_extra(text=said.filter(lambda text: ":" not in text and "[" not in text)),
+    "safe_rlhf": with_extra(
+        prompt=texts,
+        response_0=texts,
+        response_1=texts,
+        better_response_id=st.sampled_from([0, 1]),
+        safer_response_id=st.sampled_from([0, 1]),
+    ),
+    "turn_list": st.one_of(messages, st.lists(texts, min_size=1, max_size=3)).map(
+        lambda turns: {"": turns}
+    ),
+    "turns": with_extra(
+        turns=st.one_of(
+            st.lists(texts, min_size=1, max_size=3),
+            st.lists(st.fixed_dictionaries({"content": texts}), min_size=1, max_size=2),
+        ),
+        reference=st.lists(texts, max_size=2),
+    ),
     "alpaca": st.one_of(
         with_extra(instruction=texts, input=texts, output=texts),
         with_extra(instruction=texts, input=texts, output=texts, system=texts, history=history),
@@ -188,6 +279,7 @@ SHAPES = {
         ),
         implicit(),
         binarized(),
+        with_extra(chosen=said, rejected=said),
     ),
     "prompt": st.one_of(
         with_extra(prompt=texts), with_extra(prompt=st.lists(turn("user"), min_size=1))
@@ -196,7 +288,7 @@ SHAPES = {
         with_extra(prompt=texts, completion=texts),
         with_extra(prompt=messages, completion=ended(answer)),
     ),
-    "question_answer": with_extra(question=texts, answer=texts),
+    "question_answer": two_texts("question", "answer"),
     "ranked": with_extra(
         prompt=st.one_of(texts, messages),
         candidates=st.lists(
@@ -214,12 +306,18 @@ SHAPES = {
     "self_instruct": with_extra(
         instruction=texts,
         instances=st.lists(
-            st.fixed_dictionaries({"input": texts, "output": texts}), min_size=1, max_size=1
+            st.one_of(
+                st.fixed_dictionaries({"input": texts, "output": texts}),
+                texts,
+                st.tuples(filled, texts).map(lambda t: f"Input: {t[0]}\nOutput: {t[1]}"),
+            ),
+            min_size=1,
+            max_size=1,
         ),
     ),
     "sharegpt": st.one_of(
         with_extra(conversations=sharegpt_turns),
-        with_extra(items=sharegpt_turns, system=texts),
+        with_extra(items=sharegpt_turns, system_prompt=texts),
         with_extra(messages=sharegpt_turns),
         with_extra(conversation=plain),
     ),
@@ -239,7 +337,7 @@ SHAPES = {
         ),
     ),
     "unpaired": st.one_of(
-        with_extra(prompt=texts, completion=texts, label=st.booleans()),
+        with_extra(prompt=texts, completion=texts, label=st.sampled_from([True, False, 0, 1])),
         with_extra(prompt=messages, completion=st.lists(answer, min_size=1), label=st.booleans()),
     ),
 }
@@ -256,11 +354,13 @@ def test_a_record_goes_back_as_it_came(name, data):
     source = data.draw(SHAPES[name])
     form = shape_called(name)
     assert guess([source], "rows") == name
-    record = form.to_record(source)
-    assert record.kind == form.KIND
+    record = form.read(source)
+    assert record.kind == form.kind
     check_record(record)
     row = Row("0" * 32, (0, 0, 0), record.kind, record.fields, "input", record.extra)
-    assert form.from_row(row) == source
+    # A list of turns is told as an object with one column of an empty name.
+    source = source.get("", source)
+    assert form.write(row) == source
     # The same through Arrow, as rows travel.
     [travelled] = read_all([source], shape=name).rows
-    assert form.from_row(travelled) == source
+    assert form.write(travelled) == source

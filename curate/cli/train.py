@@ -1,0 +1,165 @@
+"""`curate train`: from a run or a file to a trained model, or only the check before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curate.cli.completion import runs_that_begin, shapes_that_begin
+from curate.cli.flags import Debug
+from curate.errors import UsageError
+
+if TYPE_CHECKING:
+    from curate.train.job import Prepared
+    from curate.train.pace import Listener, TrainingProgress
+
+
+def methods_that_begin(incomplete: str) -> list[str]:
+    """Return the methods whose names begin with what was typed."""
+    from curate.train.settings import methods
+
+    return [name for name in methods() if name.startswith(incomplete)]
+
+
+def command(
+    method: Annotated[
+        str,
+        typer.Argument(
+            metavar="METHOD",
+            help="sft, dpo, reward, kto, orpo, simpo, rrhf, pro, coh, cloning, grpo, rloo or ppo.",
+            autocompletion=methods_that_begin,
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="A run, or data.", autocompletion=runs_that_begin),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", metavar="MODEL", help="A folder, a name on the Hugging Face Hub, or local."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", metavar="DIR", help="The folder of the trained model.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Settings that differ from the defaults."),
+    ] = None,
+    check_only: Annotated[
+        bool, typer.Option("--check-only", help="Check data, tokens and memory; train nothing.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Let warnings of the check stop training, too.")
+    ] = False,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            "--reward",
+            metavar="DIR|FILE.py:NAME",
+            help="Of grpo, rloo and ppo: a trained reward model, or a function.",
+        ),
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Also write model and adapter as one, in DIR/merged.")
+    ] = False,
+    max_steps: Annotated[
+        int | None, typer.Option("--max-steps", min=1, metavar="N", help="End after N steps.")
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            "--shape",
+            metavar="SHAPE",
+            help="Read a file in this shape.",
+            autocompletion=shapes_that_begin,
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace another training in the folder.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Train a model on a run or a file: SFT, DPO, reward models, KTO, reinforcement."""
+    from curate.train.describe import summary_text
+    from curate.train.job import Job
+    from curate.train.preflight import described
+    from curate.train.settings import method_called, settings_for
+    from curate.train.training import prepare, train
+
+    if output is None and not check_only:
+        raise UsageError("name the folder of the trained model: -o DIR (or add --check-only)")
+    way = method_called(method)
+    settings = settings_for(way, config, max_steps=max_steps)
+    job = Job(way, settings, data, model, output or Path(), reward, shape, merge, replace)
+    prepared = prepare(job)
+    typer.echo(described(prepared.checked.findings), err=not check_only)
+    typer.echo(_figures(prepared), err=not check_only)
+    if prepared.checked.stops(strict=strict):
+        found = [f.code for f in prepared.checked.findings if f.severity != "note"]
+        raise UsageError(f"the check stops training: {', '.join(found)}; see above what helps")
+    if check_only:
+        return
+    with _shown() as listener:
+        report = train(job, prepared, listener)
+    typer.echo(summary_text(report))
+    typer.echo(f"written to {output}; its card is {job.out / 'README.md'}")
+
+
+def _figures(prepared: Prepared) -> str:
+    from curate.train.preflight import memory_text
+
+    figures, memory = prepared.checked.figures, prepared.checked.memory
+    if not figures:
+        return "nothing to train on"
+    rows, tokens, longest = (int(figures[name]) for name in ("rows", "tokens", "longest"))
+    lines = [
+        f"{rows:,} rows ({len(prepared.checked.held_out):,} held out), {tokens:,} tokens, "
+        f"{figures['supervised_share']:.1%} of them learnt, the longest row {longest:,}"
+    ]
+    if memory is not None:
+        lines.append(f"memory: {memory_text(memory)}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _shown() -> Iterator[Listener]:
+    """Give a listener that shows progress on stderr: a line, or one every few seconds in a log."""
+    import sys
+    import time
+
+    from curate.cli.progress import PLAIN_SECONDS
+
+    live, last = sys.stderr.isatty(), time.monotonic()
+
+    def listener(progress: TrainingProgress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if live:
+            typer.echo(f"\r\x1b[K{progress_text(progress)}", err=True, nl=False)
+        elif now - last >= PLAIN_SECONDS:
+            last = now
+            typer.echo(progress_text(progress), err=True)
+
+    yield listener
+    if live:
+        typer.echo(err=True)
+
+
+def progress_text(progress: TrainingProgress) -> str:
+    """Return step, loss or reward, speed and the time left in one line."""
+    from curate.cli.progress import clock
+
+    parts = [f"step {progress.step:,} of {progress.steps:,}"]
+    for name in ("loss", "reward", "rewards/accuracies", "accuracy", "kl"):
+        if name in progress.metrics:
+            parts.append(f"{name} {progress.metrics[name]:.4f}")
+    parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+    if progress.seconds_left is not None:
+        parts.append(f"{clock(progress.seconds_left)} left")
+    return " | ".join(parts)

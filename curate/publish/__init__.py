@@ -1,0 +1,5 @@
+"""Datasets on the Hugging Face Hub: their files, their card, and the way there."""
+
+from curate.publish.dataset import Pushed, push
+
+__all__ = ["Pushed", "push"]

@@ -1,0 +1,84 @@
+"""Push a run to the Hugging Face Hub: what may go is checked first, and the card goes last."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from curate.errors import UsageError
+from curate.publish.card import Facts, card
+from curate.publish.croissant import croissant
+from curate.publish.hub import MARK, MARKED, Repository
+from curate.publish.layout import write_parts
+from curate.publish.licences import sources_of, warnings_of
+from curate.runs.rows import Rows
+
+CARD = "README.md"
+# What describes the data goes after it, and with it the deletion of what is no longer part of it.
+LAST = ("croissant.json", CARD)
+_NAME = re.compile(r"[\w.-]+/[\w.-]{1,96}", re.ASCII)
+
+
+class Pushed(NamedTuple):
+    """Where a dataset is, its rows, the paths that were sent, and warnings about licences."""
+
+    url: str
+    rows: int
+    sent: list[str]
+    warnings: list[str]
+
+
+def push(
+    run: Path,
+    name: str,
+    *,
+    public: bool = False,
+    split: str | None = None,
+    shape: str | None = None,
+    title: str | None = None,
+) -> Pushed:
+    """Push the kept rows of a finished run as a dataset.
+
+    Args:
+        run: the run folder.
+        name: the dataset on the Hub, `ORG/NAME`.
+        public: whether everybody may see it.
+        split: only the rows that the step `split` put on this side.
+        shape: the shape of the records; by default each kind's own.
+        title: the title of the card; by default the recipe's name.
+
+    Raises:
+        UsageError: the dataset cannot be written there, or not in this shape; nothing was sent.
+        StoppedShort: the Hub failed; what has arrived stays, and the same call continues.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"'{name}' is no dataset on the Hub; it is ORG/NAME, or YOUR-NAME/NAME, of letters, "
+            "digits, '-', '_' and '.'"
+        )
+    repository = Repository(name, public=public)
+    summary = json.loads((run / "report.json").read_text("utf-8"))
+    described: Mapping[str, Any] = yaml.safe_load((run / "run.yaml").read_text("utf-8"))
+    sources = sources_of(described.get("inputs") or (), repository.licences_of)
+    called = (described.get("recipe") or {}).get("name")
+    with tempfile.TemporaryDirectory(prefix="curate-push-") as aside:
+        folder = Path(aside)
+        parts = write_parts(Rows(run / "kept"), folder, split, shape)
+        facts = Facts(
+            title or called or name.partition("/")[2], run, summary, described, parts, sources
+        )
+        recipe = yaml.safe_dump(facts.recipe, sort_keys=False, allow_unicode=True)
+        (folder / MARK).write_text(f"{MARKED.decode()}; see {CARD}.\n{recipe}", "utf-8")
+        (folder / "croissant.json").write_text(
+            croissant(facts, folder, name, repository.url), "utf-8"
+        )
+        (folder / CARD).write_text(card(facts), "utf-8")
+        paths = [MARK, *(file for part in parts for file in part.files), *LAST]
+        sent = repository.send({path: folder / path for path in paths}, LAST)
+    return Pushed(repository.url, facts.rows, sent, warnings_of(sources))

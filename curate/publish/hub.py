@@ -1,0 +1,209 @@
+"""A dataset's repository on the Hugging Face Hub: may it be written, what does it lack, send it.
+
+Everything that can be known is known before a byte is sent. Data goes first, in commits of a few
+files, and the card last: a repository with a card is complete. A file that has arrived is known by
+its digest, so an upload that was interrupted goes on, and an unchanged one sends nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import StoppedShort, UsageError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+# Files of one commit: what an interruption may make the next push look at again.
+FILES_A_COMMIT = 16
+# A repository that was pushed from here begins with this file, and the file with these words.
+MARK, MARKED = "recipe.yaml", b"# Made by curate"
+
+
+class Repository:
+    """A dataset's repository, checked for being writable."""
+
+    def __init__(self, name: str, *, public: bool = False) -> None:
+        """Ask the Hub who we are and what is there.
+
+        Args:
+            name: `ORG/NAME`.
+            public: whether everybody may see it; one that exists must be so already.
+
+        Raises:
+            UsageError: it cannot be written, or is not ours to replace; nothing was sent.
+        """
+        from huggingface_hub import HfApi, constants, get_token
+
+        self.name, self._public = name, public
+        self._endpoint = constants.ENDPOINT
+        if get_token() is None:
+            raise UsageError(
+                f"there is no token for {self._endpoint}; make one that may write at "
+                f"{self._endpoint}/settings/tokens, then: hf auth login (or set HF_TOKEN)"
+            )
+        self._api: HfApi = HfApi()
+        self._check_owner()
+        self.exists = self._check_existing()
+
+    @property
+    def url(self) -> str:
+        """The page of the dataset."""
+        return f"{self._endpoint}/datasets/{self.name}"
+
+    def _check_owner(self) -> None:
+        """Raise `UsageError` where the token is refused, may not write, or is somebody else's."""
+        who = self._ask(self._api.whoami, "the token was looked up")
+        token = (who.get("auth") or {}).get("accessToken") or {}
+        if token.get("role") == "read":
+            raise UsageError(
+                f"the token of {who['name']} may only read; make one that may write at "
+                f"{self._endpoint}/settings/tokens, then: hf auth login"
+            )
+        owner, _, dataset = self.name.partition("/")
+        owners = [who["name"], *(org["name"] for org in who.get("orgs") or ())]
+        if owner not in owners:
+            raise UsageError(
+                f"{who['name']} cannot write to {owner}, only to {', '.join(owners)}; push to "
+                f"{who['name']}/{dataset}, or ask {owner} for access"
+            )
+
+    def _check_existing(self) -> bool:
+        """Tell whether the repository is there; raise `UsageError` where it is not ours."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        try:
+            found = self._ask(lambda: self._api.dataset_info(self.name), "the name was looked up")
+        except RepositoryNotFoundError:
+            return False
+        self._ask(
+            lambda: self._api.auth_check(self.name, repo_type="dataset", write=True),
+            "write access was looked up",
+        )
+        if found.private is self._public:
+            now = "private" if found.private else "public"
+            raise UsageError(
+                f"{self.name} is there already, and {now}; say --{now}, or change it first: "
+                f"{self.url}/settings"
+            )
+        names = set(self._remote())
+        if names - {".gitattributes"} and not self._is_ours(names):
+            raise UsageError(
+                f"the name {self.name} is taken by a dataset that curate did not push, and whose "
+                f"files would be mixed with these; choose another name: {self.name}-curated"
+            )
+        return True
+
+    def _is_ours(self, names: set[str]) -> bool:
+        if MARK not in names:
+            return False
+        path = self._ask(
+            lambda: self._api.hf_hub_download(self.name, MARK, repo_type="dataset"),
+            "its recipe was read",
+        )
+        return Path(path).read_bytes().startswith(MARKED)
+
+    def _remote(self) -> dict[str, Any]:
+        """Return the files that are there by path."""
+        from huggingface_hub import RepoFile
+
+        tree = self._ask(
+            lambda: list(self._api.list_repo_tree(self.name, repo_type="dataset", recursive=True)),
+            "its files were listed",
+        )
+        return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+
+    def send(self, files: Mapping[str, Path], last: tuple[str, ...]) -> list[str]:
+        """Send the files that are missing or differ, `last` ones after all others.
+
+        Data files of an earlier push that are no longer part of it go with the last commit.
+
+        Returns:
+            The paths that were sent or deleted; none where the repository was up to date.
+
+        Raises:
+            StoppedShort: the Hub could not be reached; what has arrived stays.
+        """
+        if not self.exists:
+            self._ask(
+                lambda: self._api.create_repo(
+                    self.name, repo_type="dataset", private=not self._public, exist_ok=True
+                ),
+                "the repository was made",
+            )
+        remote = self._remote()
+        wanted = [path for path in files if not _is_same(files[path], remote.get(path))]
+        stale = [path for path in remote if path.startswith("data/") and path not in files]
+        first = [path for path in wanted if path not in last]
+        sent: list[str] = []
+        for start in range(0, len(first), FILES_A_COMMIT):
+            some = first[start : start + FILES_A_COMMIT]
+            self._commit({path: files[path] for path in some}, (), "Data")
+            sent += some
+        ends = {path: files[path] for path in wanted if path in last}
+        if ends or stale:
+            self._commit(ends, stale, "Card")
+        return [*sent, *ends, *stale]
+
+    def _commit(self, files: Mapping[str, Path], stale: Any, what: str) -> None:
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        additions = [CommitOperationAdd(path, str(file)) for path, file in files.items()]
+        deletions = [CommitOperationDelete(path) for path in stale]
+        self._ask(
+            lambda: self._api.create_commit(
+                self.name,
+                [*additions, *deletions],
+                repo_type="dataset",
+                commit_message=f"{what}, by curate",
+            ),
+            f"{len(additions)} files were sent",
+        )
+
+    def licences_of(self, dataset: str) -> tuple[str, ...]:
+        """Return the licences that the card of a dataset names, none where it cannot be read."""
+        try:
+            card = self._api.dataset_info(dataset).card_data
+        except Exception:  # the Hub's client raises errors of many packages
+            return ()
+        found = getattr(card, "license", None) or ()
+        return tuple([found] if isinstance(found, str) else found)
+
+    def _ask(self, call: Callable[[], Any], what: str) -> Any:
+        """Ask the Hub; what it refuses is a `UsageError`, what fails a `StoppedShort`."""
+        from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+        try:
+            return call()
+        except RepositoryNotFoundError:
+            raise
+        except HfHubHTTPError as error:
+            status = getattr(error.response, "status_code", 0)
+            said = " ".join(str(error).split())[:300]
+            if status in (401, 403):
+                raise UsageError(
+                    f"{self._endpoint} refused the token when {what}: {said}; make one that may "
+                    f"write at {self._endpoint}/settings/tokens, then: hf auth login"
+                ) from error
+            if status and status < 500 and status != 429:
+                raise UsageError(f"{self._endpoint} refused when {what}: {said}") from error
+            raise StoppedShort(f"{self._endpoint} failed when {what}: {said}") from error
+        except (UsageError, StoppedShort):
+            raise
+        except Exception as error:  # errors of the network, of no common class
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise StoppedShort(f"{self._endpoint} failed when {what}: {said}") from error
+
+
+def _is_same(file: Path, remote: Any) -> bool:
+    """Tell whether a file is what the repository holds, by the digest that it is stored under."""
+    if remote is None:
+        return False
+    data = file.read_bytes()
+    if remote.lfs is not None:
+        return bool(hashlib.sha256(data).hexdigest() == remote.lfs.sha256)
+    head = b"blob %d\0" % len(data)
+    return bool(hashlib.sha1(head + data, usedforsecurity=False).hexdigest() == remote.blob_id)

@@ -1,0 +1,122 @@
+"""The licences of a dataset's sources: which are known, which forbid something, which collide.
+
+They are read, not judged: what a licence demands of a mixture is for its owner to decide. Known are
+those of the example data, and of datasets on the Hub by their cards.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from curate.runs.report import public_name
+from curate.system.package_data import folder
+
+UNKNOWN = "unknown"
+
+
+class LicensedSource(NamedTuple):
+    """A file or dataset that rows came from, with its licences as the Hub writes them."""
+
+    name: str
+    licences: tuple[str, ...]
+    url: str | None
+    digest: str | None = None
+    bytes: int | None = None
+
+
+@functools.cache
+def _table() -> Mapping[str, Any]:
+    data = json.loads(Path(__file__).with_suffix(".json").read_text("ascii"))
+    return dict(data)
+
+
+def sources_of(
+    inputs: Iterable[Mapping[str, Any]], card_of: Callable[[str], tuple[str, ...]]
+) -> list[LicensedSource]:
+    """Return the sources of a run, in order, each with the licences that are known of it.
+
+    Args:
+        inputs: the entries of `inputs` in `run.yaml`.
+        card_of: returns the licences that the card of a dataset on the Hub names.
+    """
+    found: dict[str, LicensedSource] = {}
+    shipped = folder("pipelines") / "data"
+    for entry in inputs:
+        file = str(entry["file"])
+        name, url = public_name(file), None
+        licences: tuple[str, ...] = (UNKNOWN,)
+        if file.startswith("hub://"):
+            repository = file.removeprefix("hub://").split("@")[0].split(":")[0]
+            licences = card_of(repository) or licences
+            url = f"https://huggingface.co/datasets/{repository}"
+        elif Path(file).name in _table()["shipped"] and _is_shipped(file, shipped):
+            known, url = _table()["shipped"][Path(file).name]
+            licences = tuple(known.split(", "))
+        elif "://" in file:
+            url = file
+        digest, size = entry.get("digest"), entry.get("size")
+        found.setdefault(name, LicensedSource(name, licences, url, digest, size))
+    return list(found.values())
+
+
+def _is_shipped(file: str, shipped: Path) -> bool:
+    return file.startswith("pipelines/data/") or Path(file).absolute().parent == shipped
+
+
+def licence_of(sources: Iterable[LicensedSource]) -> str:
+    """Return what stands as `license` in the card: the one that all share, `unknown` or `other`."""
+    every = {licence for source in sources for licence in source.licences} or {UNKNOWN}
+    if UNKNOWN in every:
+        return UNKNOWN
+    return every.pop() if len(every) == 1 else "other"
+
+
+def warnings_of(sources: Iterable[LicensedSource]) -> list[str]:
+    """Return a sentence for each licence that is unknown, forbids something or meets another."""
+    holders: dict[str, list[str]] = {}
+    for source in sources:
+        for licence in source.licences:
+            holders.setdefault(licence, []).append(source.name)
+    alone = [
+        text
+        for licence, names in sorted(holders.items())
+        for text in _demands(licence, f"{', '.join(names)} (`{licence}`)")
+    ]
+    return [*alone, *_conflicts(sorted(holders))]
+
+
+def _demands(licence: str, of: str) -> Iterator[str]:
+    """Yield what one licence forbids or asks of whoever uses the rows of its sources."""
+    facts = _table()["licences"].get(licence)
+    if facts is None:
+        yield f"**Terms not known**: {of}: find them out before you share or use the data."
+        return
+    if not facts.get("commercial", True):
+        yield f"**Non-commercial**: {of} forbids commercial use, and so of this mixture."
+    if not facts.get("derivatives", True):
+        yield f"**No derivatives**: {of} may not be shared in a changed form."
+    if "terms" in facts:
+        yield f"**Terms of use**: {of}: {facts['terms']}."
+
+
+def _conflicts(licences: Sequence[str]) -> Iterator[str]:
+    """Yield each two licences whose demands on a mixture exclude each other."""
+    known = _table()["licences"]
+    alike = [one for one in licences if known.get(one, {}).get("share_alike")]
+    closed = [one for one in licences if not known.get(one, {}).get("commercial", True)]
+    for one, other in itertools.combinations(alike, 2):
+        yield (
+            f"**Conflict**: `{one}` and `{other}` each demand that what is made of them carries "
+            "their own terms; a mixture cannot."
+        )
+    for one, other in itertools.product(alike, closed):
+        if one != other and other not in alike:
+            yield (
+                f"**Conflict**: `{one}` allows no further restriction, and `{other}` forbids "
+                "commercial use."
+            )

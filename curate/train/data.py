@@ -1,0 +1,247 @@
+"""The rows that a run learns from: the kept rows of a curate run, or a file of any shape.
+
+Rows of a file are named by their place (`pairs.jsonl:17`), those of a run by their id, so that
+every later message points at something that can be looked up. A run's side is known: rows that the
+step `split` put aside are held out. All rows are held in memory, as their tokens are later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from curate.errors import InputError, UsageError
+from curate.read.shapes.record_fields import extra_columns
+from curate.row import Message, Row, seed_of
+from curate.train.settings import Method
+
+_PAIR = ("chosen", "rejected")
+
+
+class Source(NamedTuple):
+    """Where rows come from: what a card and the check say of it."""
+
+    name: str
+    run: Path | None = None
+    recipe: str | None = None
+
+
+class Unread(NamedTuple):
+    """A record that is no row of this file's shape."""
+
+    file: str
+    line: int | None
+    error: str
+
+
+class TrainingData(NamedTuple):
+    """Rows to learn from and rows held out, and what was left aside while reading."""
+
+    source: Source
+    rows: list[Row]
+    held_out: list[Row]
+    unread: list[Unread]
+    # Kinds of the run that this method does not learn from, with their counts.
+    other_kinds: dict[str, int]
+    # Rows whose implicit prompt ended inside a word, before it was moved to the word's beginning.
+    split_words: list[str]
+
+
+def read_data(where: str, method: Method, shape: str | None = None) -> TrainingData:
+    """Read the rows at `where`, a run folder or whatever `curate run` reads.
+
+    Raises:
+        UsageError: nothing there can be read, or `method` does not learn from such rows.
+    """
+    if (Path(where) / "report.json").is_file():
+        data = _of_run(Path(where))
+    else:
+        data = _of_files(where, shape)
+    kinds: dict[str, int] = {}
+    for row in (*data.rows, *data.held_out):
+        kinds[row.kind] = kinds.get(row.kind, 0) + 1
+    taken = next((kind for kind in method.learns_from if kind in kinds), None)
+    if taken is None:
+        raise UsageError(_wrong_kind(method, kinds, where))
+    del kinds[taken]
+    rows = [row for row in data.rows if row.kind == taken]
+    held_out = [row for row in data.held_out if row.kind == taken]
+    if method.name == "kto":
+        rows = [one for row in rows for one in unpaired(row)]
+        held_out = [one for row in held_out for one in unpaired(row)]
+    return data._replace(rows=rows, held_out=held_out, other_kinds=kinds)
+
+
+def _wrong_kind(method: Method, kinds: Mapping[str, int], where: str) -> str:
+    """Say which methods learn from the rows that are there, and which rows this one needs."""
+    from curate.train.settings import methods
+
+    if not kinds:
+        return f"{where} holds no row to learn from"
+    found = " and ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+    others = [m.name for m in methods().values() if set(m.learns_from[:2]) & set(kinds)]
+    return (
+        f"{method.name} learns from {' or '.join(method.learns_from)} rows, and {where} holds "
+        f"{found} rows; train those with {', '.join(others)}, or make other rows of them first "
+        "(`curate export --as`, `curate generate`)"
+    )
+
+
+def _of_run(run: Path) -> TrainingData:
+    from curate.runs.rows import Rows
+
+    rows = list(Rows(run / "kept"))
+    recipe = run / "run.yaml"
+    source = Source(str(run), run, str(recipe) if recipe.is_file() else None)
+    sides = [_side(row) for row in rows]
+    return TrainingData(
+        source,
+        [row for row, side in zip(rows, sides, strict=True) if side != "test"],
+        [row for row, side in zip(rows, sides, strict=True) if side == "test"],
+        [],
+        {},
+        [],
+    )
+
+
+def _side(row: Row) -> str | None:
+    """Return the side on which the step `split` put a row: `train`, `test` or none."""
+    notes = json.loads(row.notes) if row.notes else {}
+    return next((n["split"] for n in notes.values() if isinstance(n, dict) and "split" in n), None)
+
+
+def _of_files(where: str, shape: str | None) -> TrainingData:
+    from curate.read import open_inputs
+
+    try:
+        inputs = open_inputs(where, shape=shape)
+    except InputError as error:
+        found = None if shape else _implicit_pairs(where)
+        if found is None:
+            raise error
+        return found
+    rows: list[Row] = []
+    unread: list[Unread] = []
+    for part in inputs.parts():
+        _read_part(part, rows, unread)
+    return TrainingData(Source(where), rows, [], unread, {}, [])
+
+
+def _read_part(part: Any, rows: list[Row], unread: list[Unread]) -> None:
+    """Add the rows of one part of a file, named by their place among the file's records."""
+    import pyarrow as pa
+
+    from curate.chunk import rows_of
+    from curate.read.to_rows import read_part
+
+    found = read_part(part)
+    count = len(found.table)
+    table = found.table.append_column("id", pa.array([b""] * count, pa.binary()))
+    table = table.append_column("seq", pa.array([[0]] * count, pa.list_(pa.int64())))
+    before = sum(1 for row in rows if row.source == part.file)
+    before += sum(1 for one in unread if one.file == part.file)
+    for ordinal, row in zip(found.ordinals.tolist(), rows_of(table), strict=True):
+        number = before + ordinal + 1
+        rows.append(row._replace(id=f"{part.file}:{number}", source=part.file))
+    unread += [Unread(part.file, before + one.ordinal + 1, one.error) for one in found.unreadable]
+
+
+def _implicit_pairs(where: str) -> TrainingData | None:
+    """Return pairs of texts without a prompt column, which begin alike; `None` where they are not.
+
+    The prompt is what both begin with, up to the last whole word: TRL splits such texts at the
+    first character that differs, inside a word where two words begin alike.
+    """
+    from curate.read.inputs import open_records
+
+    rows, unread, split_words = [], [], []
+    for file, reads in open_records(where):
+        for number, read in enumerate(reads, 1):
+            record = read.record
+            texts = [record.get(name) for name in _PAIR] if isinstance(record, Mapping) else []
+            if not texts or not all(isinstance(text, str) for text in texts):
+                unread.append(Unread(file, number, read.error or "it is no pair of texts"))
+                continue
+            name = f"{file}:{number}"
+            row, inside = _implicit_pair(name, record, file)
+            rows.append(row)
+            split_words += [name] if inside else []
+    if not rows:
+        return None
+    return TrainingData(Source(where), rows, [], unread, {}, split_words)
+
+
+def _implicit_pair(name: str, record: Mapping[str, Any], file: str) -> tuple[Row, bool]:
+    """Return a pair of texts as a row, and whether they part inside a word."""
+    chosen, rejected = record["chosen"], record["rejected"]
+    shorter = min(len(chosen), len(rejected))
+    length = next((n for n in range(shorter) if chosen[n] != rejected[n]), shorter)
+    inside = 0 < length < shorter and chosen[length - 1].isalnum()
+    inside = inside and (chosen[length].isalnum() or rejected[length].isalnum())
+    while inside and length and not chosen[length - 1].isspace():
+        length -= 1
+    fields = {
+        "prompt": (Message("user", chosen[:length].rstrip()),) if length else (),
+        "chosen": (Message("assistant", chosen[length:]),),
+        "rejected": (Message("assistant", rejected[length:]),),
+        "margin": None,
+        "p_chosen": None,
+    }
+    return Row(name, (0,), "preference", fields, file), inside
+
+
+def hold_out(data: TrainingData, share: float | str, method: Method, seed: int) -> TrainingData:
+    """Return `data` with a share of its prompts, or the rows of a file or run, held out.
+
+    Rows of one prompt stay on one side: pairs of a ranking never straddle it.
+    """
+    if isinstance(share, str):
+        other = read_data(share, method)
+        return data._replace(held_out=[*other.rows, *other.held_out])
+    if not share or data.held_out:
+        return data
+    sides: tuple[list[Row], list[Row]] = ([], [])
+    for row in data.rows:
+        draw = seed_of("held out", prompt_key(row), seed) / 2**64
+        sides[draw < share].append(row)
+    return data._replace(rows=sides[0], held_out=sides[1])
+
+
+def unpaired(row: Row) -> Iterator[Row]:
+    """Yield a pair as two marked answers, the chosen one first; any other row as it is."""
+    if row.kind != "preference":
+        yield row
+        return
+    for name, label in (("chosen", True), ("rejected", False)):
+        fields = {"prompt": row.prompt, "completion": row.fields[name], "label": label}
+        yield row._replace(id=f"{row.id} ({name})", kind="unpaired", fields=fields)
+
+
+def prompt_turns(row: Row) -> tuple[Message, ...]:
+    """Return what is asked in a row: its prompt; of a conversation, all before the last answer."""
+    if row.kind != "sft":
+        return row.prompt
+    last = max((n for n, turn in enumerate(row.messages) if turn.role == "user"), default=-1)
+    return row.messages[: last + 1]
+
+
+def prompt_key(row: Row) -> str:
+    """Return a text that rows with the same prompt share."""
+    return json.dumps([list(turn) for turn in prompt_turns(row)], ensure_ascii=False)
+
+
+def extras(row: Row) -> dict[str, Any]:
+    """Return a row's extra columns."""
+    return extra_columns(row)
+
+
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """Return the names of extra columns and of numbers that rows have."""
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(extras(row)))
+        numbers = ("margin", "p_chosen")
+        names.update({n: None for n in numbers if row.fields.get(n) is not None})
+    return list(names)

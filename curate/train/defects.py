@@ -1,0 +1,178 @@
+"""What is wrong with a row or a table of rows, before it is tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from curate.kernels.text.phrase_lists import listed_search
+from curate.row import Message, Row, canonical_bytes, digest
+from curate.train.chat import Chat, TemplateRefused, rendering_options, turns_for
+from curate.train.data import TrainingData, columns_of, extras, prompt_key
+from curate.train.examples import Defect, Example, answers_of
+from curate.train.settings import Method
+
+# Columns that mean something to some method.
+MEANINGFUL = {"margin", "p_chosen", "score", "label", "weight", "tools", "chat_template_kwargs"}
+# From this many pairs on, a side that is longer in this share of them is no accident.
+_PAIRS, _SHARE, _RATIO = 20, 0.8, 1.5
+Found = Iterator[tuple[str, str | None, str, int]]
+
+
+class Seen:
+    """What earlier rows said, as digests: to find repeats, contradictions and overlap."""
+
+    def __init__(self) -> None:
+        self.rows: set[bytes] = set()
+        self.pairs: set[bytes] = set()
+        self.prompts: set[bytes] = set()
+        self.held_out = False
+
+    def begin_held_out(self) -> None:
+        """Compare what follows with what was there to learn from."""
+        self.held_out = True
+        self.rows, self.pairs = set(), set()
+
+
+def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[Defect]:
+    """Yield what is wrong with a row, alone and beside those before it."""
+    yield from _repeats(row, seen)
+    yield from _texts(row, chat)
+    last = row.messages[-1].role if row.kind == "sft" and row.messages else "assistant"
+    if last != "assistant" and not method.online:
+        yield Defect("ends_with_user", f"its last turn is the {last}'s")
+    if row.kind == "preference" and not method.online:
+        yield from _pair(row, seen)
+    tools = extras(row).get("tools")
+    if tools and "null" in (tools if isinstance(tools, str) else json.dumps(tools)):
+        yield Defect("tool_nulls")
+
+
+def _repeats(row: Row, seen: Seen) -> Iterator[Defect]:
+    own = digest(canonical_bytes(row.kind, row.fields))
+    if own in seen.rows:
+        yield Defect("duplicates")
+    seen.rows.add(own)
+    prompt = digest(prompt_key(row).encode())
+    if seen.held_out and prompt in seen.prompts:
+        yield Defect("overlap")
+    elif not seen.held_out:
+        seen.prompts.add(prompt)
+
+
+def _texts(row: Row, chat: Chat) -> Iterator[Defect]:
+    turns = list(_messages(row))
+    texts = [turn.content for turn in turns]
+    found = next((t for t in chat.control_tokens if any(t in text for text in texts)), None)
+    if found is not None:
+        yield Defect("control_tokens", f"it holds {found}")
+    if any(turn.parts for turn in turns) and (lost := _lost_parts(row, chat)):
+        yield Defect("parts_dropped", lost)
+
+
+def _messages(row: Row) -> Iterator[Message]:
+    """Yield every turn of a row."""
+    for value in row.fields.values():
+        for item in value if isinstance(value, tuple | list) else ():
+            yield from [item] if isinstance(item, Message) else item.messages
+
+
+def _lost_parts(row: Row, chat: Chat) -> str:
+    """Return the name of a part that the template leaves out, empty where it shows them all."""
+    options = rendering_options(extras(row))
+    for turns in _conversations(row):
+        media = next((turn for turn in turns if '"content":[' in (turn.parts or "")), None)
+        if media is not None and (kind := _media(media)):
+            return f"{kind} in a turn of the {media.role}"
+        plain = turns_for(turns)
+        for index, turn in enumerate(plain):
+            for key in sorted(set(turn) - {"role", "content"}):
+                without = [*plain[:index], {k: v for k, v in turn.items() if k != key}]
+                try:
+                    same = chat.render([*without, *plain[index + 1 :]], **options) == chat.render(
+                        plain, **options
+                    )
+                except TemplateRefused:
+                    continue
+                if same:
+                    return f"'{key}' of a turn of the {turn['role']}"
+    return ""
+
+
+def _conversations(row: Row) -> list[tuple[Message, ...]]:
+    if row.kind == "sft":
+        return [row.messages]
+    if row.kind == "unpaired":
+        return [row.prompt + row.completion]
+    answers = answers_of(row) if row.kind in ("preference", "ranked") else [()]
+    return [row.prompt + answer for answer in answers]
+
+
+def _media(turn: Message) -> str:
+    """Return what kind of part a turn has beside text, if any."""
+    parts: Any = json.loads(turn.parts or "{}").get("content")
+    kinds = [p.get("type", "?") for p in parts if isinstance(p, dict)] if parts else []
+    return next((str(kind) for kind in kinds if kind != "text"), "")
+
+
+def _pair(row: Row, seen: Seen) -> Iterator[Defect]:
+    if not row.prompt:
+        yield Defect("prompts_differ")
+    if not _said(row.chosen) or not _said(row.rejected):
+        yield Defect("empty_side")
+    elif row.chosen == row.rejected:
+        yield Defect("equal_pair")
+    order = digest(repr((row.prompt, row.chosen, row.rejected)).encode())
+    if digest(repr((row.prompt, row.rejected, row.chosen)).encode()) in seen.pairs:
+        yield Defect("contradictory_pairs")
+    seen.pairs.add(order)
+    if listed_search("refusal").count(row.response) and not listed_search("refusal").count(
+        " ".join(turn.content for turn in row.rejected)
+    ):
+        yield Defect("refusal_chosen")
+
+
+def _said(answer: Sequence[Message]) -> bool:
+    """Tell whether an answer says or calls anything."""
+    return any(turn.content.strip() or turn.parts for turn in answer)
+
+
+def inspect_table(data: TrainingData, examples: Sequence[Example], method: Method) -> Found:
+    """Yield what is wrong with the data as a whole: code, a row or column, a detail, how often."""
+    for one in data.unread:
+        yield "other_shape", f"{one.file}:{one.line}", one.error, 1
+    for kind, count in data.other_kinds.items():
+        yield "other_kinds", None, f"{count:,} {kind}", count
+    for name in data.split_words:
+        yield "implicit_prompt_split", name, "", 1
+    columns = [column for column in columns_of(data.rows) if column not in method.uses]
+    for column in MEANINGFUL.intersection(columns):
+        yield "columns_ignored", None, f"column '{column}'", 1
+    if extra := [column for column in columns if column not in MEANINGFUL]:
+        yield "extra_columns", None, ", ".join(extra[:8]), len(extra)
+    if gap := _length_gap(examples):
+        yield "length_gap", None, gap, 1
+    labels = {example.label for example in examples}
+    if method.name == "kto" and len(labels) == 1:
+        yield "one_class", None, f"all are {labels}", 1
+    if not examples:
+        yield "nothing_left", None, f"of {len(data.rows):,} rows", 1
+
+
+def _length_gap(examples: Sequence[Example]) -> str:
+    """Say how chosen and rejected answers differ in length, where that gives the choice away."""
+    pairs = [
+        (e.answers[0].supervised, e.answers[1].supervised) for e in examples if len(e.answers) == 2
+    ]
+    if len(pairs) < _PAIRS:
+        return ""
+    longer = sum(a > b for a, b in pairs) / len(pairs)
+    shorter = sum(a < b for a, b in pairs) / len(pairs)
+    ratio = sum(a for a, _ in pairs) / max(1, sum(b for _, b in pairs))
+    if max(longer, shorter) < _SHARE and 1 / _RATIO < ratio < _RATIO:
+        return ""
+    return (
+        f"chosen is the longer in {longer:.0%} of {len(pairs):,} pairs, and {ratio:.2f} times as "
+        "long on average"
+    )

@@ -1,0 +1,160 @@
+"""What a training leaves for people: curves, and a card that says what was trained on what.
+
+The card is written after the last checkpoint, because trainers write cards of their own with each.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from curate.row import printable
+from curate.system.posix import write_atomically
+from curate.train.job import Job, Prepared
+from curate.train.preflight import memory_text
+
+_SAMPLE_TOKENS = 64
+# Of the last lines of a history, what says how training went.
+_TOLD = ("loss", "accuracy", "rewards/accuracies", "rewards/margins", "reward", "kl", "margin")
+
+
+def write_description(job: Job, prepared: Prepared, report: dict[str, Any]) -> None:
+    """Write curves and card, and add a sample of the trained model to `report`."""
+    history = report.pop("history")
+    write_curves(history, job.out)
+    if job.method.name != "reward":
+        report["sample"] = _sample(job, prepared)
+    write_atomically(job.out / "README.md", card(job, prepared, report, history))
+
+
+def write_curves(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Write a training's history as `curves.csv`, and as `curves.png` where matplotlib is here."""
+    names = sorted({name for line in history for name in line} - {"step"})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["step", *names])
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(folder / "curves.csv", text.getvalue())
+    if find_spec("matplotlib") is not None:
+        _draw(history, folder / "curves.png")
+
+
+def _draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    import matplotlib.figure
+
+    shown = [n for n in _TOLD if any(n in line or f"eval_{n}" in line for line in history)]
+    figure = matplotlib.figure.Figure(figsize=(6, 2.5 * max(1, len(shown))), layout="constrained")
+    for axis, name in zip(
+        figure.subplots(max(1, len(shown)), 1, squeeze=False)[:, 0], shown, strict=False
+    ):
+        for label in (name, f"eval_{name}"):
+            points = [(line["step"], line[label]) for line in history if label in line]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=label)
+        axis.set_title(name)
+        axis.set_xlabel("step")
+        axis.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _sample(job: Job, prepared: Prepared) -> dict[str, str] | None:
+    """Return a prompt, one that was not learnt where there is such, and the model's answer."""
+    from curate.train.chat import turns_for
+    from curate.train.data import prompt_turns
+    from curate.train.weights import load_trained, sample
+
+    rows = prepared.data.held_out or prepared.data.rows
+    turns = turns_for(prompt_turns(rows[0])) if rows else []
+    if not turns:
+        return None
+    model, tokenizer = load_trained(job.out)
+    text = prepared.chat.render(turns, ask=True)
+    said = sample(model.to(prepared.device), tokenizer, text, max_tokens=_SAMPLE_TOKENS)
+    return {"prompt": str(turns[-1]["content"]), "answer": said}
+
+
+def card(
+    job: Job, prepared: Prepared, report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> str:
+    """Return the model's card: method, data, recipe and run, figures, and how to use it."""
+    source = prepared.data.source
+    adapted = job.settings.adapter.kind != "full"
+    head = {
+        "base_model": job.model,
+        "library_name": "peft" if adapted else "transformers",
+        "pipeline_tag": "text-classification" if job.method.name == "reward" else "text-generation",
+        "tags": ["curate", job.method.name],
+    }
+    parts = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"# {job.out.name}",
+        f"`{printable(job.model)}`, trained by `curate train {job.method.name}` "
+        f"({job.settings.adapter.kind}). {job.method.summary} Method and defaults: "
+        f"{job.method.source}.",
+        _data_text(job, prepared),
+        "## Settings\n\n```yaml\n" + yaml.safe_dump(report["settings"], sort_keys=False) + "```",
+        _figures_text(report, history),
+    ]
+    if report.get("sample"):
+        asked, said = (printable(report["sample"][name]) for name in ("prompt", "answer"))
+        parts.append(f"## A sample\n\n> {asked}\n\n{said}")
+    if source.run is not None:
+        parts.append(
+            f"Every row can be looked up: `curate explain {source.run} ROW`, with the ids of "
+            "`check.json`."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _data_text(job: Job, prepared: Prepared) -> str:
+    source, figures = prepared.data.source, prepared.checked.figures
+    lines = [
+        "## Data",
+        f"- dataset: `{printable(source.name)}`, {int(figures['rows']):,} rows, "
+        f"{int(figures['tokens']):,} tokens, {figures['supervised_share']:.1%} of them learnt; "
+        f"{len(prepared.checked.held_out):,} rows held out",
+    ]
+    if source.run is not None:
+        lines.append(f"- run: `{source.run}`, recipe: `{source.recipe or 'not recorded'}`")
+    if job.reward:
+        lines.append(f"- reward: `{printable(job.reward)}`")
+    found = [f"{f.code} ({f.times:,})" for f in prepared.checked.findings if f.severity != "note"]
+    lines.append(f"- the check found: {', '.join(found) or 'nothing'}")
+    if prepared.checked.memory is not None:
+        lines.append(f"- memory, estimated: {memory_text(prepared.checked.memory)}")
+    return lines[0] + "\n\n" + "\n".join(lines[1:])
+
+
+def _figures_text(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
+    rows = [("steps", "", f"{report['steps']:,}"), ("seconds", "", f"{report['seconds']:,}")]
+    for name in _TOLD:
+        if name in report["after"]:
+            before, after = report["before"].get(name), report["after"][name]
+            rows.append(
+                (f"held-out {name}", "" if before is None else f"{before:.4f}", f"{after:.4f}")
+            )
+        learnt = [line[name] for line in history if name in line]
+        if learnt:
+            rows.append((f"training {name}", f"{learnt[0]:.4f}", f"{learnt[-1]:.4f}"))
+    table = "\n".join(f"| {name} | {before} | {after} |" for name, before, after in rows)
+    return f"## Figures\n\n| | before | after |\n|---|--:|--:|\n{table}\n\nCurves: `curves.csv`."
+
+
+def summary_text(report: Mapping[str, Any]) -> str:
+    """Return a finished training as text for a terminal."""
+    lines = [f"{report['method']}: {report['steps']:,} steps in {report['seconds']:,} s"]
+    for name, after in report["after"].items():
+        before = report["before"].get(name)
+        if name in _TOLD and before is not None:
+            lines.append(f"held-out {name}: {before:.4f} before, {after:.4f} after")
+    sample = report.get("sample")
+    if sample:
+        lines.append(f"a sample: {json.dumps(sample, ensure_ascii=False)}")
+    return "\n".join(lines)

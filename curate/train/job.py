@@ -1,0 +1,37 @@
+"""What a training is given, and what is known of it before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from curate.train.chat import Chat
+from curate.train.data import TrainingData
+from curate.train.preflight import Checked
+from curate.train.settings import Method, TrainingSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained on what, and where it goes."""
+
+    method: Method
+    settings: TrainingSettings
+    data: str
+    model: str
+    out: Path
+    reward: str | None = None
+    shape: str | None = None
+    merge: bool = False
+    replace: bool = False
+
+
+class Prepared(NamedTuple):
+    """A job that was looked at: its rows, its template, and what the check found."""
+
+    data: TrainingData
+    chat: Chat
+    checked: Checked
+    where: str
+    device: str

@@ -1,0 +1,479 @@
+"""TRL's trainers as they are used here: the one module that knows TRL's names (`trl>=1.16,<2`).
+
+Data comes in as tokens and labels of our own, so TRL prepares nothing. Its losses are used where it
+has them; `p_chosen`, IPO by sums, SimPO, ORPO, RRHF, PRO, weights and the KL of SFT are ours, in
+subclasses that change the collator's columns and `compute_loss`. TRL writes no model card: ours
+comes last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from trl import (
+    DPOConfig,
+    DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
+    KTOConfig,
+    KTOTrainer,
+    RewardConfig,
+    RewardTrainer,
+    RLOOConfig,
+    RLOOTrainer,
+    SFTConfig,
+    SFTTrainer,
+)
+
+from curate.errors import UsageError
+from curate.recipe.fields import plain
+from curate.train import losses
+from curate.train.chat import IGNORED, Chat
+from curate.train.collate import ANSWER_COLUMNS, Answers, Marked, Sequences, dataset_of
+from curate.train.examples import Example
+from curate.train.interruptions import NotFinite
+from curate.train.losses import Pairs
+from curate.train.memory_estimate import checkpoints
+from curate.train.settings import Method, TrainingSettings
+from curate.train.weights import peft_config
+
+# Methods that are not here (lists of answers, hindsight, cloning) run on SFT's configuration.
+CONFIGS: Mapping[str, type[Any]] = {
+    "dpo": DPOConfig,
+    "reward": RewardConfig,
+    "kto": KTOConfig,
+    "grpo": GRPOConfig,
+    "rloo": RLOOConfig,
+}
+LISTS = ("orpo", "simpo", "rrhf", "pro")
+
+
+class _Tokenized:
+    """Datasets come as tokens, and the model card is written elsewhere."""
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write nothing."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the loss, and stop before weights are changed by one that is no number."""
+        parent: Any = super()
+        loss: Tensor = parent.training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            step = self.state.global_step  # type: ignore[attr-defined]
+            raise NotFinite(f"the loss is {loss.item()} at step {step + 1}")
+        return loss
+
+
+class SupervisedTrainer(_Tokenized, SFTTrainer):
+    """SFT, with a weight per row and a KL to the model before training where they are asked for."""
+
+    def __init__(
+        self, *args: Any, kl: float = 0.0, reference: nn.Module | None = None, **kwargs: Any
+    ) -> None:
+        self._kl, self._reference = kl, reference
+        super().__init__(*args, **kwargs)
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        # Packing is TRL's; it does nothing else to tokens that have labels.
+        packing = args[2]
+        return SFTTrainer._prepare_dataset(self, dataset, *args, **kwargs) if packing else dataset
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if "weight" not in self._signature_columns:
+            self._signature_columns += ["weight", "mask_past"]
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return TRL's loss, or the weighted one, plus the KL."""
+        weights = inputs.pop("weight", None)
+        if weights is None or bool((weights == 1).all()):
+            loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        else:
+            outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+            tokens = outputs.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
+            loss = losses.weighted_nll(outputs.log_probs, weights, tokens)
+            note(self, {}, int(inputs["attention_mask"].sum()))
+        if self._kl:
+            loss = loss + self._kl * self._divergence(model, inputs, num_items_in_batch)
+        return loss
+
+    def _divergence(self, model: Any, inputs: Mapping[str, Any], tokens: Any) -> Tensor:
+        """Return the mean KL(model || reference) over the supervised positions."""
+        given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        mask = (inputs["labels"][:, 1:] != IGNORED).float()
+        policy = model(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
+        with torch.no_grad(), _without_adapter(model, self._reference) as reference:
+            before = reference(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
+        kl: Tensor = (losses.token_kl(policy.float(), before.float()) * mask).sum()
+        count = mask.sum() if tokens is None else tokens
+        note(self, {"kl": (kl / mask.sum()).item()})
+        found: Tensor = kl / count
+        return found
+
+
+def note(trainer: Any, metrics: Mapping[str, float], tokens: int | None = None) -> None:
+    """Record metrics of one batch, which TRL averages until it logs them, and count its tokens."""
+    mode = "train" if trainer.model.training else "eval"
+    for name, value in metrics.items():
+        trainer._metrics[mode][name].append(value)
+    if tokens is not None:
+        trainer._total_train_tokens += tokens if mode == "train" else 0
+        trainer._metrics[mode]["num_tokens"] = [trainer._total_train_tokens]
+
+
+def means_of(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the mean of each tensor."""
+    return {name: value.detach().float().mean().item() for name, value in values.items()}
+
+
+@contextlib.contextmanager
+def _without_adapter(model: Any, reference: nn.Module | None) -> Iterator[Any]:
+    """Give the model before training: a copy, or the model itself with its adapter off."""
+    if reference is not None:
+        yield reference
+        return
+    with model.disable_adapter():
+        yield model
+
+
+class ListTrainer(_Tokenized, SFTTrainer):
+    """Losses over the answers to a prompt, without a reference: ORPO, SimPO, RRHF, PRO."""
+
+    loss_is_scaled_for_ga = False
+
+    def __init__(self, *args: Any, loss: Mapping[str, Any], **kwargs: Any) -> None:
+        self._list_loss = dict(loss)
+        super().__init__(*args, **kwargs)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = list(ANSWER_COLUMNS)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return the mean loss over the prompts of a batch."""
+        sums, tokens = answer_log_probs(model, inputs)
+        means = sums / tokens
+        groups = [
+            (means[mask], inputs["score"][mask])
+            for index in range(int(inputs["group"].max()) + 1)
+            for mask in [inputs["group"] == index]
+        ]
+        found = torch.stack([list_loss(self._list_loss, *group) for group in groups]).mean()
+        best = torch.stack([m[s.argmax()] for m, s in groups])
+        gaps = best - torch.stack([m[s.argmin()] for m, s in groups])
+        told = {"accuracy": (gaps > 0).float(), "margin": gaps, "logps/best": best}
+        note(self, means_of(told), int(inputs["attention_mask"].sum()))
+        return found
+
+
+def answer_log_probs(model: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return the summed log-probabilities of each sequence's labels, and how many there are."""
+    labels = inputs["labels"]
+    outputs = model(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        labels=labels,
+        use_cache=False,
+        fused_lm_head=True,
+    )
+    # Prompt tuning puts virtual tokens before the real ones.
+    length = labels.shape[1] - 1
+    return outputs.log_probs[:, -length:].sum(1), (labels[:, 1:] != IGNORED).sum(1)
+
+
+def list_loss(loss: Mapping[str, Any], means: Tensor, scores: Tensor) -> Tensor:
+    """Return the loss of one list from the mean log-probabilities of its answers, best first."""
+    kind, best = loss["kind"], means[scores.argmax()]
+    found: Tensor
+    if kind == "orpo":
+        return losses.orpo(means[0], means[1], weight=loss["weight"])
+    if kind == "simpo":
+        return losses.simpo(means[0], means[1], beta=loss["beta"], gamma=loss["gamma"])
+    if kind == "rrhf":
+        found = losses.rrhf(means, scores) - loss["imitate"] * best
+    else:
+        found = losses.pro(means, scores) - loss["imitate"] * (len(means) - 1) ** 2 * best
+    return found
+
+
+class RankedRewardTrainer(_Tokenized, RewardTrainer):
+    """A reward model of pairs and rankings: 1 / C(K, 2) per prompt, margins and soft labels."""
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = list(ANSWER_COLUMNS)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return the mean loss over the prompts of a batch."""
+        given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        rewards = model(**given, use_cache=False).logits.squeeze(-1).float()
+        found, right, gaps = [], [], []
+        for index in range(len(inputs["p_chosen"])):
+            own = inputs["group"] == index
+            mine, scores = rewards[own], inputs["score"][own]
+            labels = {"margin": inputs["margin"][index], "p_chosen": inputs["p_chosen"][index]}
+            found.append(losses.ranked_reward(mine, scores, **labels))
+            better, worse = torch.nonzero(scores[:, None] > scores[None, :], as_tuple=True)
+            right.append((mine[better] > mine[worse]).float().mean())
+            gaps.append((mine[better] - mine[worse]).mean())
+        told = {"accuracy": torch.stack(right), "margin": torch.stack(gaps), "mean_reward": rewards}
+        note(self, means_of(told), int(inputs["attention_mask"].sum()))
+        loss = torch.stack(found).mean()
+        return (loss, {"rewards": rewards}) if return_outputs else loss
+
+
+class PairTrainer(_Tokenized, DPOTrainer):
+    """DPO and its variants: TRL's losses, and ours for soft labels, cDPO and IPO by sums."""
+
+    def __init__(
+        self, *args: Any, own: str | None = None, noise: float = 0.0, **kwargs: Any
+    ) -> None:
+        self._own, self._noise = own, noise
+        super().__init__(*args, **kwargs)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = list(ANSWER_COLUMNS)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        given["completion_mask"] = (inputs["labels"] != IGNORED).long()
+        if self._own is None:
+            return super()._compute_loss(model, given, return_outputs)
+        sums, tokens = answer_log_probs(model, inputs)
+        chosen, rejected = sums.chunk(2)
+        before = self.compute_ref_log_probs(self.ref_model or model, given)
+        pairs = Pairs(chosen - before[0], rejected - before[1], *tokens.chunk(2))
+        labels = inputs["p_chosen"].to(sums)
+        if self._noise:
+            # A wrong label with probability e: cDPO, on top of what the row itself says.
+            labels = labels * (1 - self._noise) + (1 - labels) * self._noise
+        loss = losses.pair_loss(self._own, pairs, beta=self.beta, p_chosen=labels).mean()
+        rewards = [self.beta * side.detach() for side in pairs[:2]]
+        told = {
+            "rewards/chosen": rewards[0],
+            "rewards/rejected": rewards[1],
+            "rewards/margins": rewards[0] - rewards[1],
+            "rewards/accuracies": (rewards[0] > rewards[1]).float(),
+            "logps/chosen": chosen,
+            "logps/rejected": rejected,
+        }
+        note(self, means_of(told), int(inputs["attention_mask"].sum()))
+        return loss
+
+
+class MarkedTrainer(_Tokenized, KTOTrainer):
+    """KTO over answers that are marked as wanted or not."""
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = list(ANSWER_COLUMNS)
+
+
+class GroupTrainer(_Tokenized, GRPOTrainer):
+    """GRPO, whose prompts come as conversations."""
+
+
+class LeaveOneOutTrainer(_Tokenized, RLOOTrainer):
+    """RLOO, whose prompts come as conversations."""
+
+
+def own_pair_loss(loss: Mapping[str, Any], *, soft: bool) -> tuple[str | None, float]:
+    """Return the name of our own loss and its label noise, or `None` where TRL's own serves.
+
+    Raises:
+        UsageError: the loss has no form for soft labels.
+    """
+    kind, noise = loss["kind"], float(loss["noise"])
+    if kind == "cdpo":
+        return "sigmoid", noise
+    if kind in losses.PAIR_LOSSES and (soft or kind == "ipo_sum"):
+        return kind, 0.0
+    if soft:
+        known = ", ".join([*losses.PAIR_LOSSES, "cdpo"])
+        raise UsageError(
+            f"the loss '{kind}' has no form for soft labels (p_chosen); those that have: {known}"
+        )
+    return None, 0.0
+
+
+class TrainerInputs(NamedTuple):
+    """What a trainer is built from."""
+
+    model: Any
+    chat: Chat
+    method: Method
+    settings: TrainingSettings
+    examples: Sequence[Example]
+    held_out: Sequence[Example]
+    device: str
+
+
+def config_for(given: TrainerInputs, folder: str) -> Any:
+    """Return TRL's configuration; `trl:` of the settings comes last, and wins."""
+    settings, method = given.settings, given.method
+    values: dict[str, Any] = {
+        "output_dir": folder,
+        "learning_rate": settings.learning_rate,
+        "num_train_epochs": settings.epochs,
+        "max_steps": settings.max_steps or -1,
+        "per_device_train_batch_size": settings.batch_size,
+        "per_device_eval_batch_size": settings.batch_size,
+        "gradient_accumulation_steps": settings.accumulate,
+        "warmup_steps": settings.warmup,
+        "lr_scheduler_type": "cosine",
+        "logging_steps": 1 if given.device == "cpu" else 10,
+        # A loss that is no number is said, not replaced by the one before it.
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": settings.every,
+        "save_total_limit": 2,
+        "seed": settings.seed,
+        "use_cpu": given.device == "cpu",
+        "bf16": given.device != "cpu" and settings.dtype != "float32",
+        "activation_checkpointing": checkpoints(settings, given.device),
+        "report_to": settings.report_to or "none",
+        "disable_tqdm": True,
+    }
+    if given.held_out:
+        values |= {"eval_strategy": "steps", "eval_steps": settings.every}
+    if settings.patience is not None:
+        values |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
+    values |= _values_of(method, settings, given.examples)
+    try:
+        return CONFIGS.get(method.name, SFTConfig)(**{**values, **plain(settings.trl)})
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"TRL does not take these settings ({error}); look at `trl:` in the file of --config"
+        ) from error
+
+
+def _values_of(
+    method: Method, settings: TrainingSettings, examples: Sequence[Example]
+) -> dict[str, Any]:
+    """Return what one method's configuration has and the others do not."""
+    loss, generation = settings.loss, settings.generation
+    if method.name == "dpo":
+        return _pair_values(loss)
+    if method.name == "kto":
+        wanted, unwanted = class_weights(examples, loss)
+        # A last batch of one answer has no neighbour to be crossed with.
+        return {
+            "max_length": None,
+            "beta": loss["beta"],
+            "desirable_weight": wanted,
+            "undesirable_weight": unwanted,
+            "dataloader_drop_last": len(examples) >= settings.batch_size,
+        }
+    if method.name in ("grpo", "rloo"):
+        return {
+            "beta": loss["kl"],
+            "num_generations": generation.samples,
+            "max_completion_length": generation.max_tokens,
+            "temperature": generation.temperature,
+            "top_p": generation.top_p,
+        }
+    if settings.packing != "none":
+        return {
+            "packing": True,
+            "packing_strategy": settings.packing,
+            "max_length": settings.max_length,
+        }
+    return {"max_length": None}
+
+
+def _pair_values(loss: Mapping[str, Any]) -> dict[str, Any]:
+    kind = loss["kind"]
+    own = kind if isinstance(kind, str) else None
+    if own in ("cdpo", "ipo_sum"):
+        # Ours takes its place; TRL would refuse the name.
+        kind = "sigmoid"
+    kinds = [kind] if isinstance(kind, str) else list(kind)
+    return {
+        "max_length": None,
+        "beta": loss["beta"],
+        "loss_type": kinds,
+        "loss_weights": list(loss["weights"]) if loss.get("weights") else None,
+        "label_smoothing": 0.0 if own == "cdpo" else loss["noise"],
+    }
+
+
+def class_weights(examples: Sequence[Example], loss: Mapping[str, Any]) -> tuple[float, float]:
+    """Return KTO's weights: those given, else the rarer class counts as much as the other."""
+    wanted = sum(bool(example.label) for example in examples)
+    unwanted = max(1, len(examples) - wanted)
+    rarer = (max(1.0, unwanted / max(1, wanted)), max(1.0, wanted / unwanted))
+    given = (loss["wanted"], loss["unwanted"])
+    if all(value is None for value in given):
+        return rarer
+    return tuple(1.0 if value is None else float(value) for value in given)  # type: ignore[return-value]
+
+
+def trainer_for(
+    given: TrainerInputs, folder: str, *, reward: Any = None, callbacks: Any = ()
+) -> Any:
+    """Return the trainer of a method, ready to train."""
+    method, settings = given.method, given.settings
+    pad = given.chat.tokenizer.pad_token_id
+    adapter = peft_config(settings.adapter, method)
+    shared: dict[str, Any] = {
+        "model": given.model,
+        "args": config_for(given, folder),
+        "processing_class": given.chat.tokenizer,
+        "peft_config": adapter,
+        "callbacks": list(callbacks),
+    }
+    if method.online:
+        for name, examples in (("train", given.examples), ("eval", given.held_out)):
+            prompts = [{"prompt": [dict(turn) for turn in e.turns]} for e in examples]
+            shared[f"{name}_dataset"] = Dataset.from_list(prompts) if prompts else None
+        trainer = GroupTrainer if method.name == "grpo" else LeaveOneOutTrainer
+        return trainer(reward_funcs=reward, **shared)
+    flat = method.name in ("sft", "coh", "cloning")
+    weighted = flat and any(example.weight != 1 for example in given.examples)
+    mask_past = float(settings.loss.get("mask_past", 0.0))
+    shared["train_dataset"] = dataset_of(
+        given.examples, flat=flat, weighted=weighted, mask_past=mask_past
+    )
+    if given.held_out:
+        shared["eval_dataset"] = dataset_of(given.held_out, flat=flat, weighted=weighted)
+    if flat:
+        if settings.packing == "none":
+            shared["data_collator"] = Sequences(pad)
+        kl = float(settings.loss.get("kl", 0.0))
+        copied = copy.deepcopy(given.model) if kl and adapter is None else None
+        return SupervisedTrainer(kl=kl, reference=copied, **shared)
+    if method.name in LISTS:
+        return ListTrainer(loss=settings.loss, data_collator=Answers(pad), **shared)
+    if method.name == "reward":
+        return RankedRewardTrainer(data_collator=Answers(pad), **shared)
+    # A copy, not the files: the reference is the model as it is now, whoever changed it.
+    shared["ref_model"] = copy.deepcopy(given.model) if adapter is None else None
+    if method.name == "kto":
+        return MarkedTrainer(data_collator=Marked(pad), **shared)
+    soft = any(e.p_chosen not in (None, 1.0) for e in (*given.examples, *given.held_out))
+    own, noise = own_pair_loss(settings.loss, soft=soft)
+    return PairTrainer(own=own, noise=noise, data_collator=Answers(pad, pairs=True), **shared)

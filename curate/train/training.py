@@ -1,0 +1,213 @@
+"""One training from its data to a folder that says what it is: check, train, save, describe.
+
+The folder continues: the same command goes on from the last whole checkpoint, and another training
+is refused there. `report.json` comes last, so a folder with a report is complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from curate.errors import UsageError
+from curate.recipe.fields import plain
+from curate.row import canonical_bytes, seed_of
+from curate.system.posix import peak_memory_mb, write_atomically
+from curate.train.chat import Chat
+from curate.train.data import hold_out, read_data
+from curate.train.interruptions import last_checkpoint, told_apart
+from curate.train.job import Job, Prepared
+from curate.train.memory_estimate import estimate
+from curate.train.pace import Listener
+from curate.train.preflight import Checked, check, finding_record, with_memory
+from curate.train.settings import TrainingSettings, require_packages
+from curate.train.weights import load_config, load_model, load_tokenizer, merge, where_is
+
+
+def prepare(job: Job) -> Prepared:
+    """Read a job's data and check it, without loading any weight.
+
+    Raises:
+        UsageError: data, model or settings cannot be read, or do not go together.
+    """
+    from curate.encoders.precision import has_gpu
+
+    needs = ("peft",) if job.settings.adapter.kind != "full" else ()
+    require_packages("torch", "transformers", "trl", "accelerate", *needs)
+    _set_environment()
+    if job.method.online and job.reward is None:
+        raise UsageError(
+            f"{job.method.name} needs a reward: --reward FOLDER of a trained reward model, or "
+            "--reward FILE.py:FUNCTION"
+        )
+    data = read_data(job.data, job.method, job.shape)
+    data = hold_out(data, job.settings.held_out, job.method, job.settings.seed)
+    where = where_is(job.model)
+    chat = Chat(load_tokenizer(where), _template(job.settings))
+    if job.settings.template is not None:
+        # It is saved with the model, which then answers as it was trained.
+        chat.tokenizer.chat_template = chat.template
+    checked = check(data, chat, job.method, job.settings)
+    device = "cuda" if has_gpu() else "cpu"
+    if checked.examples:
+        answers = int(checked.figures["most_answers"])
+        longest = int(min(checked.figures["longest"], job.settings.max_length))
+        memory = estimate(load_config(where), job.method, job.settings, answers, longest, device)
+        checked = with_memory(checked, memory, job.method)
+    return Prepared(data, chat, checked, where, device)
+
+
+def _set_environment() -> None:
+    """Keep TRL from sending telemetry, and everybody from writing over our output."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import datasets
+
+    from curate.models.inprocess.transformer import quiet
+
+    quiet()
+    datasets.disable_progress_bars()
+
+
+def _template(settings: TrainingSettings) -> str | None:
+    if settings.template is None:
+        return None
+    path = Path(settings.template)
+    if not path.is_file():
+        raise UsageError(f"template: there is no file {path}; it holds a chat template (Jinja)")
+    return path.read_text(encoding="utf-8")
+
+
+def train(job: Job, prepared: Prepared, listener: Listener | None = None) -> dict[str, Any]:
+    """Train, write the model and what describes it into the job's folder, and return the report.
+
+    Raises:
+        UsageError: the folder holds another training.
+        StoppedShort: the loss is no number, or disk or memory are full; a checkpoint stays.
+    """
+    from curate.train.describe import write_description
+    from curate.train.examples import check_examples
+    from curate.train.watch import quietly
+
+    done = claim(job, prepared)
+    if done is not None:
+        return done
+    check_examples(prepared.checked.examples)
+    began = time.time()
+    write_atomically(job.out / "check.json", check_text(prepared.checked))
+    with told_apart(job, prepared.checked.memory), quietly():
+        if job.method.name == "ppo":
+            from curate.train.ppo import train_ppo
+
+            outcome = train_ppo(job, prepared, listener)
+        else:
+            outcome = _train_with_trl(job, prepared, listener)
+        if job.merge:
+            merge(job.out, job.out / "merged", reward=job.method.name == "reward")
+        report = {
+            **purpose(job, prepared),
+            **outcome,
+            "seconds": round(time.time() - began, 1),
+            "peak_memory_mb": round(peak_memory_mb()),
+            "figures": prepared.checked.figures,
+        }
+        write_description(job, prepared, report)
+    write_atomically(job.out / "report.json", json.dumps(report, indent=1))
+    return report
+
+
+def claim(job: Job, prepared: Prepared) -> dict[str, Any] | None:
+    """Take the job's folder, and return the report of a training that is done there already.
+
+    Raises:
+        UsageError: the folder holds something else.
+    """
+    path = job.out / "training.json"
+    own = json.dumps(purpose(job, prepared), indent=1)
+    if job.replace and path.is_file():
+        shutil.rmtree(job.out)
+    if not path.is_file():
+        if job.out.exists() and any(job.out.iterdir()):
+            raise UsageError(f"{job.out} is not empty and holds no training; choose another folder")
+        job.out.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, own)
+        return None
+    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(own)
+    if before != now:
+        changed = ", ".join(name for name in now if before.get(name) != now[name])
+        raise UsageError(
+            f"{job.out} holds another training (other {changed}); choose another folder, or add "
+            "--replace"
+        )
+    report = job.out / "report.json"
+    return json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None
+
+
+def purpose(job: Job, prepared: Prepared) -> dict[str, Any]:
+    """Return what a training is: another of these makes another one."""
+    rows = [canonical_bytes(row.kind, row.fields) for row in prepared.data.rows]
+    return {
+        "method": job.method.name,
+        "model": job.model,
+        "data": job.data,
+        "rows": f"{seed_of(*rows):016x}",
+        "reward": job.reward,
+        "settings": plain(dataclasses.asdict(job.settings)),
+    }
+
+
+def check_text(checked: Checked) -> str:
+    """Return what a check found as JSON text."""
+    memory = checked.memory
+    return json.dumps(
+        {
+            "findings": [finding_record(finding) for finding in checked.findings],
+            "figures": checked.figures,
+            "memory_bytes": None if memory is None else {**memory.terms, "total": memory.total},
+            "largest": None if memory is None else memory.largest,
+        },
+        indent=1,
+    )
+
+
+def _train_with_trl(job: Job, prepared: Prepared, listener: Listener | None) -> dict[str, Any]:
+    """Train with one of TRL's trainers, and return its figures."""
+    from curate.train import trainers
+    from curate.train.rewards import reward_called
+    from curate.train.watch import watch
+
+    model = load_model(prepared.where, job.method, job.settings, prepared.device)
+    reward = reward_called(job.reward, prepared.device) if job.reward else None
+    checked = prepared.checked
+    inputs = trainers.TrainerInputs(
+        model,
+        prepared.chat,
+        job.method,
+        job.settings,
+        checked.examples,
+        checked.held_out,
+        prepared.device,
+    )
+    folder = job.out / "checkpoints"
+    trainer = trainers.trainer_for(inputs, str(folder), reward=reward)
+    watch(trainer, listener, patience=job.settings.patience)
+    first = trainer.evaluate() if checked.held_out else {}
+    resumed = last_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    last = trainer.evaluate() if checked.held_out else {}
+    trainer.save_model(str(job.out))
+    # Pickled, and nothing that the model needs.
+    (job.out / "training_args.bin").unlink(missing_ok=True)
+    return {
+        "steps": trainer.state.global_step,
+        "resumed": resumed.name if resumed else None,
+        "history": trainer.state.log_history,
+        "before": {k.removeprefix("eval_"): v for k, v in first.items()},
+        "after": {k.removeprefix("eval_"): v for k, v in last.items()},
+    }

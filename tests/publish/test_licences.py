@@ -1,0 +1,80 @@
+"""Licences of sources: what is known, what is flagged, and what stands in the card."""
+
+import json
+import re
+
+import pytest
+
+from curate.publish import licences
+from curate.publish.licences import UNKNOWN, LicensedSource, licence_of, sources_of, warnings_of
+from tests.house.places import ROOT
+
+SHIPPED = ROOT / "pipelines" / "data"
+
+
+def of(*found: str) -> list[LicensedSource]:
+    return [LicensedSource(f"s{n}", (one,), None) for n, one in enumerate(found)]
+
+
+def test_every_shipped_file_has_the_licences_of_its_page() -> None:
+    page = (SHIPPED / "LICENSES.md").read_text()
+    told: dict[str, set[str]] = {}
+    for name, licence in re.findall(r"^\| `([\w.]+)` \|.*\| ([\w.-]+)[^|]*\|$", page, re.MULTILINE):
+        told.setdefault(name, set()).add(licence.lower())
+    table = json.loads((ROOT / "curate/publish/licences.json").read_text())["shipped"]
+    assert {name: set(known[0].split(", ")) for name, known in table.items()} == told
+    assert set(table) == {path.name for path in SHIPPED.glob("*.jsonl.gz")}
+
+
+def test_sources_are_named_once_and_without_folders() -> None:
+    inputs = [
+        {"file": "pipelines/data/math.jsonl.gz", "digest": "d"},
+        {"file": "/somewhere/else/math.jsonl.gz", "digest": "e"},
+        {"file": "hub://org/set:config@train"},
+        {"file": "hub://org/nothing"},
+    ]
+    cards = {"org/set": ("cc-by-nc-4.0",)}
+    found = sources_of(inputs, lambda name: cards.get(name, ()))
+    assert [(one.name, one.licences) for one in found] == [
+        ("pipelines/data/math.jsonl.gz", ("mit",)),
+        ("math.jsonl.gz", (UNKNOWN,)),
+        ("hub://org/set:config@train", ("cc-by-nc-4.0",)),
+        ("hub://org/nothing", (UNKNOWN,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "stands"),
+    [
+        ([], UNKNOWN),
+        (of("mit", "mit"), "mit"),
+        (of("mit", "apache-2.0"), "other"),
+        (of("mit", UNKNOWN), UNKNOWN),
+    ],
+)
+def test_the_licence_of_the_card(found: list[LicensedSource], stands: str) -> None:
+    assert licence_of(found) == stands
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (of("mit", "apache-2.0"), []),
+        (of("cc-by-nc-4.0"), ["Non-commercial"]),
+        (of(UNKNOWN), ["Terms not known"]),
+        (of("cc-by-nd-4.0"), ["No derivatives"]),
+        (of("gpl-3.0", "cc-by-sa-4.0"), ["Conflict"]),
+        (of("cc-by-nc-4.0", "cc-by-sa-4.0"), ["Non-commercial", "Conflict"]),
+        (of("cc-by-nc-sa-4.0", "cc-by-sa-4.0"), ["Non-commercial", "Conflict"]),
+        (of("llama3"), ["Terms of use"]),
+    ],
+)
+def test_what_is_flagged(found: list[LicensedSource], said: list[str]) -> None:
+    warnings = warnings_of(found)
+    assert [re.findall(r"\*\*(.*?)\*\*", one)[0] for one in warnings] == said
+
+
+def test_every_licence_of_the_table_is_plain() -> None:
+    allowed = {"commercial", "derivatives", "share_alike", "terms"}
+    for name, facts in licences._table()["licences"].items():
+        assert set(facts) <= allowed, name

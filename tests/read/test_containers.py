@@ -1,0 +1,206 @@
+"""Packed files, Arrow files, folders of `datasets` and of the Hub, pointers, and broken bytes."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate.errors import InputError
+from curate.read import open_inputs
+from tests.read.reading import alpaca, lines_of, read_all
+
+CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
+case = pytest.mark.skipif(not CASES.is_dir(), reason="../shared/cases is not here")
+PACK = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
+PACK[".zst"] = lambda data: pa.compress(data, "zstd", asbytes=True)
+ROWS = [alpaca(output=f"{n}.") for n in range(3)]
+TEXTS = {
+    ".jsonl": lines_of(*ROWS),
+    ".ndjson": lines_of(*ROWS),
+    ".json": json.dumps(ROWS).encode(),
+    ".csv": b"instruction,output\n" + b"".join(b"Say.,%d.\n" % n for n in range(3)),
+    ".tsv": b"instruction\toutput\n" + b"".join(b"Say.\t%d.\n" % n for n in range(3)),
+}
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("ending", TEXTS)
+def test_every_text_may_be_packed(ending, packing, tmp_path):
+    path = tmp_path / f"rows{ending}{packing}"
+    path.write_bytes(PACK[packing](TEXTS[ending]))
+    found = read_all(str(path))
+    assert [row.response for row in found.rows] == ["0.", "1.", "2."]
+    assert not found.failed
+
+
+@pytest.mark.parametrize("packing", [".gz", ".xz", ".bz2"])
+def test_members_behind_each_other_are_one_file(packing, tmp_path):
+    path = tmp_path / f"rows.jsonl{packing}"
+    path.write_bytes(PACK[packing](lines_of(ROWS[0])) + PACK[packing](lines_of(*ROWS[1:])))
+    assert len(read_all(str(path)).rows) == 3
+
+
+@pytest.mark.parametrize("packing", [".gz", ".xz", ".bz2"])
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".csv"])
+def test_a_file_that_breaks_off_counts_one_failure(ending, packing, tmp_path):
+    many = [alpaca(output=f"{n} {n * 7919 % 1009}.") for n in range(40_000)]
+    text = {
+        ".jsonl": lines_of(*many),
+        ".json": json.dumps(many).encode(),
+        ".csv": b"instruction,output\n" + b"".join(b"Say.,%d.\n" % n for n in range(300_000)),
+    }[ending]
+    path = tmp_path / f"rows{ending}{packing}"
+    path.write_bytes(PACK[packing](text)[: -len(PACK[packing](text)) // 4])
+    found = read_all(str(path))
+    assert len(found.rows) > 100
+    assert len(found.failed) == 1
+    assert "breaks off" in found.failed[0][2]
+
+
+def test_arrow_files_and_streams_are_read_in_parts(tmp_path):
+    table = pa.Table.from_pylist([alpaca(output=str(n)) for n in range(20_000)])
+    for name, make in (("file", pa.ipc.new_file), ("stream", pa.ipc.new_stream)):
+        with (
+            pa.OSFile(str(tmp_path / f"{name}.arrow"), "wb") as sink,
+            make(sink, table.schema) as out,
+        ):
+            out.write_table(table, max_chunksize=700)
+        opened = open_inputs(str(tmp_path / f"{name}.arrow"))
+        assert [part.data.num_rows for part in opened.parts()] == [16_384, 3_616]
+        found = read_all(str(tmp_path / f"{name}.arrow"))
+        assert [row.response for row in found.rows] == [str(n) for n in range(20_000)]
+
+
+def test_what_datasets_saved_is_read(tmp_path):
+    import datasets
+
+    one = datasets.Dataset.from_list(ROWS)
+    one.save_to_disk(tmp_path / "one", num_shards=2)
+    assert [row.response for row in read_all(str(tmp_path / "one")).rows] == ["0.", "1.", "2."]
+    datasets.DatasetDict(train=one, test=one.select([0])).save_to_disk(tmp_path / "both")
+    assert len(read_all(str(tmp_path / "both")).rows) == 3
+    assert len(read_all(str(tmp_path / "both" / "test")).rows) == 1
+    datasets.DatasetDict(a=one, b=one).save_to_disk(tmp_path / "odd")
+    with pytest.raises(InputError, match=r"has the splits a, b; choose one: .*odd/SPLIT"):
+        open_inputs(str(tmp_path / "odd"))
+
+
+def test_a_clone_gives_its_training_split(tmp_path):
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+    (tmp_path / "dataset_infos.json").write_text("{}")
+    for split, rows in (("train", ROWS), ("test", ROWS[:1])):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        table = pa.Table.from_pylist(rows)
+        pq.write_table(table, tmp_path / "data" / f"{split}-00000-of-00001.parquet")
+    assert len(read_all(str(tmp_path)).rows) == 3
+    assert len(read_all(f"{tmp_path}/data/test-*").rows) == 1
+    (tmp_path / "data" / "train-00000-of-00001.parquet").unlink()
+    assert len(read_all(str(tmp_path)).rows) == 1
+
+
+def test_a_bad_byte_in_a_parquet_text_fails_its_row_alone(tmp_path):
+    texts = [b"good", b"caf\xe9", b"fine"]
+    bad = pa.Array.from_buffers(pa.string(), 3, pa.array(texts, pa.binary()).buffers())
+    table = pa.table({"instruction": ["a", "b", "c"], "output": bad, "id": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    found = read_all(str(tmp_path / "rows.parquet"))
+    assert [row.response for row in found.rows] == ["good", "fine"]
+    assert [(ordinal, error) for ordinal, _, error, _ in found.failed] == [
+        (1, "invalid UTF-8 (0xe9)")
+    ]
+
+
+@pytest.mark.parametrize("between", [b"\xff,", b"x,", b"\xc3\x28"])
+def test_bytes_between_the_elements_of_an_array_are_one_failure(between, tmp_path):
+    rows = json.dumps(ROWS).encode().replace(b"}, {", b"}" + between + b"{", 1)
+    (tmp_path / "rows.json").write_bytes(rows)
+    found = read_all(str(tmp_path / "rows.json"))
+    assert len(found.rows) == 1
+    assert len(found.failed) == 1
+    found.failed[0][2].encode()
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_a_broken_header_names_file_and_line(ending, tmp_path):
+    path = tmp_path / f"rows.{ending}"
+    path.write_text('"instruction"x,output\na,b\n')
+    with pytest.raises(InputError, match=rf"rows\.{ending}:1: broken {ending.upper()} header"):
+        open_inputs(str(path))
+
+
+def test_a_pointer_of_git_lfs_is_called_one(tmp_path):
+    path = tmp_path / "train.parquet"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n")
+    for where in (path, tmp_path):
+        with pytest.raises(InputError, match=r"Git LFS pointer.*git lfs pull"):
+            open_inputs(str(where))
+
+
+def test_large_whole_numbers_are_exact(tmp_path):
+    table = pa.table({"prompt": ["q"], "h": pa.array([2**64 - 1], pa.uint64())})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    [row] = read_all(str(tmp_path / "rows.parquet")).rows
+    assert json.loads(row.extra)["h"] == 2**64 - 1
+
+
+# File: shape, rows, failures.
+READ = {
+    "A_dict": ("messages", None, 0),
+    "A_one": ("messages", None, 0),
+    "A_flat": ("prompt_completion", None, 0),
+    "V_hub": ("prompt_completion", 1, 0),
+    "V_u64.parquet": ("prompt_completion", 1, 0),
+    "W.csv.gz": ("prompt_completion", None, 0),
+    "W.json.gz": ("prompt_completion", None, 0),
+    "W.jsonl.bz2": ("prompt_completion", None, 0),
+    "W.jsonl.xz": ("prompt_completion", None, 0),
+    "W.ndjson": ("prompt_completion", 4, 0),
+    "W_multi.jsonl.zst": ("prompt_completion", None, 0),
+    "W_pad.jsonl.gz": ("prompt_completion", None, 0),
+    "W_jsonstr.jsonl": ("messages", 1, 0),
+    "Y_jsonmsgs.jsonl": ("sharegpt", 1, 0),
+    "X_wildchat_messages.jsonl": ("messages", 1, 0),
+    "W_trunc.jsonl.gz": ("prompt_completion", None, 1),
+    "W_by_id.json": None,
+    "W.tar.gz": None,
+    "W_gz_named_jsonl.jsonl": None,
+    "W_notgz.jsonl.gz": None,
+    "W_utf16.jsonl": None,
+    "V_lfs": None,
+    "V_lfs.jsonl": None,
+    "I_pref.jsonl": ("preference", 2, 0),
+    "J2_orca.jsonl": ("question_preference", 1, 0),
+    "J6.jsonl": ("prompt", 1, 0),
+    "X_label01.jsonl": ("unpaired", 4, 0),
+    "X_labelstr.jsonl": ("prompt_completion", 4, 0),
+}
+
+
+@case
+@pytest.mark.parametrize("name", READ)
+def test_a_file_that_went_wrong_once(name):
+    if READ[name] is None:
+        with pytest.raises(Exception, match=name.partition("/")[0]) as caught:
+            open_inputs(str(CASES / name))
+        assert getattr(caught.value, "exit_code", None) == 2
+        return
+    shape, rows, failed = READ[name]
+    assert {file.shape for file in open_inputs(str(CASES / name)).files} == {shape}
+    found = read_all(str(CASES / name))
+    assert len(found.failed) == failed
+    assert len(found.rows) == rows if rows is not None else found.rows
+
+
+@case
+@pytest.mark.parametrize("number", range(9))
+def test_a_system_column_is_a_turn(number):
+    [row] = read_all(str(CASES / f"J5_{number}.jsonl")).rows
+    turns = row.fields["messages" if row.kind == "sft" else "prompt"]
+    assert (turns[0].role, turns[0].content) == ("system", "You are terse.")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.sets.novelty import Found, Similar, most_similar, prefix_length
+from curate.kernels.sets.rouge import Acceptance, Similar, most_similar, prefix_length
 from curate.kernels.sets.set_column import count_bits
 
 _0, _1 = np.uint64(0), np.uint64(1)
@@ -35,7 +35,7 @@ class Texts(NamedTuple):
 
 def novel_large(
     flat: np.ndarray, sizes: np.ndarray, count: int, limit: float | None, neighbours: int
-) -> Found:
+) -> Acceptance:
     """Do the work of `novel` on texts given as their words, one after the other, and sizes."""
     texts = numbered(flat, sizes)
     order = np.concatenate([np.arange(count, len(sizes)), np.arange(count)]).astype(np.int64)
@@ -56,7 +56,7 @@ def novel_large(
             *texts[:3], order, first, prefix, limit, heads, entries, masks, carry,
             rejected, partner, score,
         )  # fmt: skip
-    return Found(rejected, partner, score, None)
+    return Acceptance(rejected, partner, score, None)
 
 
 def numbered(flat: np.ndarray, sizes: np.ndarray) -> Texts:
@@ -84,7 +84,7 @@ def numbered(flat: np.ndarray, sizes: np.ndarray) -> Texts:
 
 def _all_similar(
     texts: Texts, order: np.ndarray, first: int, limit: float | None, neighbours: int
-) -> Found:
+) -> Acceptance:
     """Compare every text with all of the pool, and list the most similar."""
     count = len(order) - first
     rejected, partner = np.zeros(count, np.bool_), np.full(count, -1, np.int64)
@@ -104,7 +104,7 @@ def _all_similar(
         rejected[place] = limit is not None and score[place] > limit
         if not rejected[place]:
             pool[size], size = place, size + 1
-    return Found(rejected, partner, score, similar)
+    return Acceptance(rejected, partner, score, similar)
 
 
 @njit(nogil=True, cache=True, inline="always")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from curate.kernels.sets.novelty import Tokens
+from curate.kernels.sets.rouge import Tokens
 from curate.kernels.sets.shingles import (
     FINAL_1,
     FINAL_2,

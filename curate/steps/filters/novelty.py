@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.sets.novelty import Tokens
+from curate.kernels.sets.rouge import Tokens
 from curate.row import On, Row
 from curate.step import Verdicts, Whole, rule
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.chunk import Chunk
-    from curate.kernels.sets.novelty import Found
+    from curate.kernels.sets.rouge import Acceptance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Novelty(Whole):
 
     def sketch(self, row: Row) -> dict[str, Any]:
         """Hash the words of one row."""
-        from curate.kernels.sets.novelty import token_hashes
+        from curate.kernels.sets.rouge import token_hashes
 
         own = {"id": bytes.fromhex(row.id)} if self.neighbours else {}
         return {"words": token_hashes(row.text(self.on), self.tokens), **own}
@@ -88,22 +88,21 @@ class Novelty(Whole):
         )
 
     def _details(
-        self, found: Found, sketches: pa.Table, count: int
+        self, found: Acceptance, sketches: pa.Table, count: int
     ) -> list[dict[str, Any] | None] | None:
         """Name the row of `against` that a row is too similar to, and the most similar of all."""
         from curate.chunk import ORIGIN
 
         details: list[dict[str, Any]] = [{} for _ in range(count)]
-        origins = sketches.column(ORIGIN) if self.against is not None else None
+        origins = sketches.column(ORIGIN) if sketches.num_rows > count else None
         for place, other in enumerate(found.partner.tolist()):
             if origins is not None and found.rejected[place] and other >= count:
                 details[place]["against"] = origins[other].as_py()
         if found.similar is not None:
-            ids = [value.hex() for value in sketches.column("id").to_pylist()]
+            names = [value.hex() for value in sketches.column("id").to_pylist()]
+            if origins is not None:
+                names[count:] = origins.to_pylist()[count:]
             for place, one in enumerate(found.similar):
-                listed = [
-                    [origins[other].as_py() if origins and other >= count else ids[other], score]
-                    for other, score in zip(one.places, one.scores, strict=True)
-                ]
+                listed = [[names[o], f] for o, f in zip(one.places, one.scores, strict=True)]
                 details[place] |= {"most_similar": listed, "mean": one.mean}
         return [detail or None for detail in details]

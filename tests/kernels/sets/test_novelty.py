@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
 from curate.kernels.sets import novelty
-from curate.kernels.sets.novelty import novel, pairs_of, token_hashes
+from curate.kernels.sets.novelty import novel, pairs_of
 from curate.kernels.sets.novelty_compiled import novel_large
+from curate.kernels.sets.rouge import token_hashes, tokens_of
 from curate.kernels.sets.shingles_compiled import word_column
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -151,7 +152,7 @@ def test_decisions_are_those_of_rouge_score_on_all_pairs_of_3000_rows():
     records = json.loads((DATA / "alpaca" / "alpaca_random_9k.json").read_text("utf-8"))
     texts = [row["instruction"] for row in records[:2900]]
     texts += [text + " please" for text in texts[:100]]
-    tokens = [novelty.tokens_of(text, "rouge_score") for text in texts]
+    tokens = [tokens_of(text, "rouge_score") for text in texts]
     # No subsequence is longer than what two texts share as bags of words.
     bags = [frozenset((w, own[:k].count(w)) for k, w in enumerate(own)) for own in tokens]
     found = novel(column(texts), len(texts), 0.7)

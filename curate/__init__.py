@@ -21,3 +21,8 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return importlib.import_module(f"curate.{name}")
     raise AttributeError(f"module 'curate' has no attribute '{name}'; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    """List what there is to import, before it is."""
+    return sorted(__all__)

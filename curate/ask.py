@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from curate.errors import UnusableReply
 from curate.row import Message
@@ -35,24 +35,54 @@ class Request:
     form: ClassVar[str] = ""
 
     def content(self) -> dict[str, Any]:
-        """Return everything that decides the reply, as JSON data, without the model's identity."""
-        names = _deciding(type(self))  # type: ignore[arg-type]  # A class is hashable.
-        return {"form": self.form, **{name: getattr(self, name) for name in names}}
+        """Return everything that decides the reply, as JSON data, without the model's identity.
+
+        Fields that came later are left out at their default: then the key is the one it was before
+        there were such fields, and old replies still answer.
+        """
+        found: dict[str, Any] = {"form": self.form}
+        for name, default in _deciding(type(self)):  # type: ignore[arg-type]  # It is hashable.
+            value = getattr(self, name)
+            if default is _ALWAYS or value != default:
+                found[name] = value
+        return found
+
+
+_ALWAYS = object()
+
+
+def _later(default: Any) -> Any:
+    """Return a field that came after the first stores were written."""
+    return field(default=default, metadata={"later": True})
 
 
 @functools.cache
-def _deciding(form: type[Any]) -> tuple[str, ...]:
-    """Return the fields of a form of request that decide its reply."""
-    names = (field.name for field in dataclasses.fields(form))
-    return tuple(name for name in names if name not in ("model", "share"))
+def _deciding(form: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """Return the fields of a form of request that decide its reply, and when to leave one out."""
+    return tuple(
+        (one.name, one.default if one.metadata.get("later") else _ALWAYS)
+        for one in dataclasses.fields(form)
+        if one.name not in ("model", "share")
+    )
+
+
+def _check_prompt(messages: tuple[Message, ...] | None, prompt: str | None, what: str) -> None:
+    """Refuse a request with two prompts, or with none."""
+    if (prompt is None) == (messages is None):
+        raise ValueError(f"{what} takes messages or a raw prompt, one of the two")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask(Request):
     """Ask for a text: a chat (`messages`, plus `system`) or a raw completion (`prompt`).
 
-    Sampling fields left at `None` take the model mapping's value, then the server's default. The
-    reply is held to `schema` where the model can do that; whoever asks checks it in any case.
+    A chat goes through the model's own template, up to the header of the turn that is to be written
+    next: the assistant's, or with `turn="user"` the user's. `prefill` is how that turn begins; the
+    reply is what follows it. Sampling fields left at `None` take the model mapping's value, then
+    the server's default. The reply ends before a text of `stop`, searched with special tokens shown
+    in the text, and before a special token named in `stop_tokens`; the model's own end tokens
+    always end it. It is held to `schema` where the model can do that; whoever asks checks it in any
+    case.
     """
 
     messages: tuple[Message, ...] = ()
@@ -65,6 +95,12 @@ class Ask(Request):
     seed: int | None = None
     schema: Mapping[str, Any] | None = None
     logprobs: int | None = None
+    turn: Literal["assistant", "user"] = _later("assistant")
+    prefill: str = _later("")
+    stop_tokens: tuple[str, ...] = _later(())
+    top_k: int | None = _later(None)
+    presence_penalty: float | None = _later(None)
+    frequency_penalty: float | None = _later(None)
 
     form: ClassVar[str] = "ask"
 
@@ -78,10 +114,44 @@ class Ask(Request):
         """The seed to send: each sample has its own, since with one they would be one answer."""
         return None if self.seed is None else self.seed + self.sample
 
-    def turns(self) -> list[dict[str, str]]:
-        """Return the chat as role and content, the system prompt first."""
-        head = [{"role": "system", "content": self.system}] if self.system else []
-        return head + [{"role": m.role, "content": m.content} for m in self.messages]
+    @property
+    def chat(self) -> tuple[Message, ...]:
+        """The turns before the one that is asked for, the system prompt first."""
+        return _with_system(self.system, self.messages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choose(Request):
+    """Ask which of several options comes next: `options` of one token each, as A and B.
+
+    The prompt is a chat or raw text, as in an `Ask`, and `prefill` how the answer begins. The reply
+    holds the log-probability of each option: those of all tokens that spell it are summed, with or
+    without a space before it, whatever else was likely. Where a server gives no log-probabilities
+    the reply is a text, and `Reply.chosen` reads a strict verdict from it.
+    """
+
+    options: tuple[str, ...]
+    messages: tuple[Message, ...] | None = None
+    prompt: str | None = None
+    system: str | None = None
+    prefill: str = ""
+    form: ClassVar[str] = "choose"
+
+    def __post_init__(self) -> None:
+        """Refuse options that cannot be told apart."""
+        _check_prompt(self.messages, self.prompt, "Choose")
+        spelt = [option.strip() for option in self.options]
+        if len(set(spelt)) < 2 or len(set(spelt)) < len(spelt) or "" in spelt:
+            raise ValueError(f"Choose needs two options or more, all different: {self.options!r}")
+
+    @property
+    def chat(self) -> tuple[Message, ...]:
+        """The turns before the choice, the system prompt first."""
+        return _with_system(self.system, self.messages or ())
+
+
+def _with_system(system: str | None, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    return (Message("system", system), *messages) if system else messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +164,24 @@ class Embed(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood(Request):
-    """Ask for the log-probabilities of `answer`'s tokens after `prompt`."""
+    """Ask for the log-probabilities of `answer`'s tokens after `prompt`, or after a chat.
 
-    prompt: str
+    After `prompt`, prompt and answer are tokenised as one text, and a token that holds the end of
+    the one and the beginning of the other counts as the answer's. After `messages`, the answer's
+    tokens are those of the answer alone, behind the model's template up to the header of the
+    assistant's turn; no end token is added. `messages=()` is the unconditional form: the answer
+    behind the begin-of-text token alone, without any template; where a model has no such token
+    nothing is before the answer's first token, and that one has no value.
+    """
+
+    prompt: str | None = None
     answer: str
+    messages: tuple[Message, ...] | None = _later(None)
     form: ClassVar[str] = "likelihood"
+
+    def __post_init__(self) -> None:
+        """Refuse two prompts, or none."""
+        _check_prompt(self.messages, self.prompt, "Likelihood")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +199,20 @@ _CUT = {
 }
 
 
+_LISTS = ("values", "logprobs", "cut", "floored")
+_RARE = ("cut", "mass", "floored")
+
+
 @dataclass(frozen=True)
 class Reply:
     """A model's answer.
 
     `text` for an `Ask`; `values` holds numbers for the other forms (a vector per text, token
-    log-probabilities, one reward). `input_tokens` and `output_tokens` are the server's own usage.
-    `cut` numbers the texts of an `Embed` of which the encoder read only the beginning.
+    log-probabilities, one reward, the log-probability of each option). `input_tokens` and
+    `output_tokens` are the server's own usage. `cut` numbers the texts of an `Embed` of which the
+    encoder read only the beginning. Of a `Choose`, `mass` is the probability that its options hold
+    together, and `floored` numbers those that lay outside the server's list of likely tokens: their
+    value is the least of that list, and the true one is lower.
     """
 
     text: str = ""
@@ -132,6 +222,8 @@ class Reply:
     input_tokens: int = 0
     output_tokens: int = 0
     cut: tuple[int, ...] = ()
+    mass: float | None = None
+    floored: tuple[int, ...] = ()
     key: str = field(default="", compare=False)
 
     def whole(self) -> str:
@@ -145,17 +237,34 @@ class Reply:
             key=self.key,
         )
 
+    def chosen(self, options: Sequence[str]) -> int:
+        """Return the number of the option that a `Choose` found: the likeliest, or the one written.
+
+        Raises:
+            UnusableReply: the model gave no log-probabilities, and wrote none of the options.
+        """
+        if self.values:
+            return max(range(len(self.values)), key=self.values.__getitem__)
+        said = self.text.strip()
+        if said in options:
+            return options.index(said)
+        raise UnusableReply(
+            f"the model wrote {said[:60]!r} and not one of the options {', '.join(options)}; it "
+            "gives no log-probabilities, so the answer must be an option and nothing else",
+            key=self.key,
+        )
+
     def to_json(self) -> str:
-        """Return the reply as the store keeps it."""
+        """Return the reply as the store keeps it; what only some forms have is left out else."""
         own = vars(self).items()
-        data = {name: value for name, value in own if name != "key" and (name != "cut" or value)}
+        data = {n: v for n, v in own if n != "key" and (n not in _RARE or v not in (None, ()))}
         return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str, key: str = "") -> Reply:
         """Read a reply back from `to_json`."""
         data = json.loads(text)
-        data |= {name: tuple(data.get(name, ())) for name in ("values", "logprobs", "cut")}
+        data |= {name: tuple(data.get(name, ())) for name in _LISTS}
         return cls(**data, key=key)
 
 

@@ -7,6 +7,7 @@ or a month ago.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never, Self
 
 from curate.errors import UsageError
+from curate.recipe.function import Function
 from curate.recipe.recipe import Recipe
 from curate.runs.report import Failure, render, score_distributions
 from curate.runs.rows import Rows
@@ -115,10 +117,48 @@ class Pipeline(Recipe):
         if isinstance(inputs, str | os.PathLike):
             # A path belongs to the recipe: `run.yaml` says what was read, and can be run again.
             return dataclasses.replace(self, inputs=os.fspath(inputs))._run(None, options)
-        finished = execute(self, inputs, options)
+        recipe = self if options.max_cost is None else self._bounded()
+        finished = execute(recipe, inputs, options)
         if self.outputs and outputs and not options.dry_run:
             write_outputs(finished.folder, self.outputs, options.output_shape)
-        return Result(*finished, pipeline=self, inputs=inputs)
+        result = Result(*finished, pipeline=self, inputs=inputs)
+        if options.dry_run:
+            return result
+        for step in result.summary["steps"]:
+            if step["name"] == Function.name and step["in"] and step["failed"] == step["in"]:
+                first = next(f for f in result._failures() if f.step == step["label"])
+                raise UsageError(
+                    f"the function {step['label']} failed on every row that reached it "
+                    f"({step['in']:,}), first with: {first.error}; {result.folder} holds the rows"
+                )
+        return result
+
+    def _bounded(self) -> Self:
+        """Return the recipe with `max_tokens` for models that only rubrics ask, where none is set.
+
+        A ceiling on money needs a bound on every reply, and the schema of a rubric's prompt is one.
+        """
+        from curate.errors import CurateError
+        from curate.prompts import load
+        from curate.prompts.replies.rubric import most_tokens
+
+        bounds: dict[str, list[int | None]] = {}
+        for step in self.steps:
+            prompt, bound = getattr(step, "prompt", None), None
+            if getattr(step, "max_tokens", None) is not None:
+                continue
+            with contextlib.suppress(CurateError):
+                if isinstance(prompt, str):
+                    bound = most_tokens(load(prompt).schema or {})
+            for name in step.reads_models():
+                bounds.setdefault(name, []).append(bound)
+        settings = {
+            f"models.{name}.max_tokens": max(filter(None, bounds[name]))
+            for name, spec in (self.models or {}).items()
+            if bounds.get(name) and None not in bounds[name]
+            if "max_tokens" not in ({} if isinstance(spec, str) else spec)
+        }
+        return self.with_settings(settings) if settings else self
 
 
 class Result:
@@ -227,6 +267,10 @@ class Result:
         if self._pipeline is None:
             import yaml
 
+            from curate.recipe.step_file import check_unchanged
+
+            # A run may be somebody else's, and its recipe names files that would be run.
+            check_unchanged(self.recipe)
             self._pipeline = Pipeline.from_yaml(yaml.safe_dump(self.recipe["recipe"]))
         return self._pipeline
 
@@ -310,8 +354,10 @@ def _with_rules(step: Step, change: Any) -> Step:
     """Return `step` with other rules; `None` as a rule drops nothing."""
     rules = step.rules()
     if not isinstance(change, Mapping):
-        set_rules = [name for name in rules if getattr(step, name) is not None]
-        names = set_rules if len(set_rules) == 1 else list(rules)
+        # `only` says which rows come in: it is never meant by a value alone.
+        own = [name for name in rules if name != "only"]
+        set_rules = [name for name in own if getattr(step, name) is not None]
+        names = set_rules if len(set_rules) == 1 else own
         if len(names) != 1:
             raise UsageError(
                 f"step '{step.title}' has several rules ({', '.join(rules)}); name the one you "

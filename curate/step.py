@@ -121,9 +121,13 @@ class Decider(Protocol):
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(rule, field))
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Hold what all kinds of step share; authors subclass one of the five kinds below."""
+    """Hold what all kinds of step share; authors subclass one of the five kinds below.
+
+    `only` names record kinds or sources: other rows pass the step untouched, and unseen.
+    """
 
     label: str | None = None
+    only: tuple[str, ...] = rule(())
 
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
@@ -131,6 +135,9 @@ class Step:
     extra: ClassVar[str | None] = None
     packages: ClassVar[tuple[str, ...]] = ()
     kinds: ClassVar[tuple[str, ...]] = tuple(KINDS)
+    # Of a step from a file: what the recipe calls it, and the digest of the file.
+    address: ClassVar[str | None] = None
+    file_digest: ClassVar[str | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Name the step after its class, in snake_case."""
@@ -141,6 +148,10 @@ class Step:
     def title(self) -> str:
         """The label in ledgers and reports: `label`, or the step's name."""
         return self.label or self.name
+
+    def with_sources(self, sources: Mapping[str, Sequence[str]]) -> Self:
+        """Return the step as it is for a run that reads these files, by the names of inputs."""
+        return self
 
     def fields(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, without the label, as YAML writes."""
@@ -164,7 +175,26 @@ class Step:
         own = {
             f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in rules
         }
-        return {"step": self.name, "version": self.version, **own}
+        file = {"file": self.file_digest} if self.file_digest else {}
+        return {"step": self.name, "version": self.version, **file, **own}
+
+    def kinds_seen(self, kinds: frozenset[str]) -> frozenset[str]:
+        """Return which of the record kinds that arrive the step may see, given its `only`."""
+        by_source = any(name not in KINDS for name in self.only)
+        return kinds if by_source or not self.only else kinds.intersection(self.only)
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str] | None:
+        """Return the record kinds that leave, given those that the step sees; `None`: unknown."""
+        return kinds
+
+    def kinds_after(self, kinds: frozenset[str] | None) -> frozenset[str] | None:
+        """Return the record kinds after the step, given those that arrive; `None`: unknown."""
+        if kinds is None:
+            return None
+        seen = self.kinds_seen(kinds)
+        made = self.kinds_made(seen)
+        passing = kinds if any(name not in KINDS for name in self.only) else kinds - seen
+        return None if made is None else made | passing
 
     def check(self) -> None:
         """Raise `ValueError` when fields contradict each other; types are checked before this."""
@@ -245,7 +275,7 @@ class Generate(Step):
         raise NotImplementedError
 
     def kinds_made(self, kinds: frozenset[str]) -> frozenset[str] | None:
-        """Return the record kinds after this step, given those before it; `None`: unknown."""
+        """Return the record kinds that leave, given those that the step sees; `None`: unknown."""
         return None
 
     def make_many(self, chunk: Chunk) -> list[list[Made]] | None:
@@ -332,6 +362,10 @@ class Gather(Step):
 
     shares_replies: ClassVar[bool] = False
 
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str] | None:
+        """Return the record kinds that leave, given those that the step sees; `None`: unknown."""
+        return None
+
     def key(self, row: Row) -> str:
         """Return the key of the row's group."""
         raise NotImplementedError
@@ -373,6 +407,10 @@ class Grow(Step):
     patience: int = rule(3)
 
     shares_replies: ClassVar[bool] = False
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str] | None:
+        """Return the record kinds that leave, given those that the step sees; `None`: unknown."""
+        return None
 
     def pool(self, rows: Sequence[Row]) -> Pool:
         """Return the pool at its start, made of the rows that flow in."""

@@ -54,7 +54,7 @@ def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
     """Return a step that its own checks accept, with some of its fields given."""
     cls = catalog.find(draw(st.sampled_from(list(names or catalog.operators()))))
     hints = types_of(cls)
-    fields = [item.name for item in dataclasses.fields(cls) if item.name != "label"]
+    fields = [item.name for item in dataclasses.fields(cls) if item.name not in ("label", "only")]
     values = {name: draw(values_of(hints[name])) for name in fields}
     wanted = draw(st.sets(st.sampled_from(fields))) if fields else set()
     files = {**values, **{n: with_file(v) for n, v in values.items()}}

@@ -74,6 +74,12 @@ OTHER: dict[str, Any] = {
     "seed": 1,
     "schema": {"type": "object"},
     "logprobs": 1,
+    "turn": "user",
+    "prefill": "Sure",
+    "stop_tokens": ("<end>",),
+    "top_k": 5,
+    "presence_penalty": 0.5,
+    "frequency_penalty": 0.5,
 }
 
 

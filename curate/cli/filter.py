@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from curate.cli.completion import steps_that_begin
 from curate.cli.flags import Flags, shared_flags
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
+
+STDOUT = ("-", "/dev/stdout")
 
 
 @shared_flags
@@ -23,7 +28,8 @@ def command(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", metavar="OUT", help="The file for the rows that are kept.")
+        Path,
+        typer.Option("-o", metavar="OUT", help="The file for the rows that are kept; - is stdout."),
     ],
     *,
     flags: Flags,
@@ -37,6 +43,9 @@ def command(
     pipeline = Pipeline(
         [step_of(text, answered=bool(flags.model)) for text in steps], inputs=source
     )
+    if str(output) in STDOUT:
+        _to_stdout(pipeline, flags)
+        return
     run = flags.run or Path("runs") / stem(output)
     folder = RunFolder(run)
     replaced = output.is_file() and not folder.wrote(output)
@@ -44,6 +53,26 @@ def command(
     if not flags.dry_run:
         folder.note_output(output)
     finish(result, flags, output, " (replaced the file that was there)" if replaced else "")
+
+
+def _to_stdout(pipeline: Pipeline, flags: Flags) -> None:
+    """Run, print the kept rows as JSON lines, and say on stderr what the run did."""
+    import shutil
+    import sys
+    import tempfile
+
+    from curate.cli.running import finish, start
+
+    with tempfile.TemporaryDirectory(prefix="curate-filter-") as folder:
+        rows = Path(folder) / "rows.jsonl"
+        # The run is called after what it does: the commands of a pipe do not share a folder.
+        result = start(pipeline, flags, run=flags.run, output=rows)
+        if rows.is_file():
+            sys.stdout.flush()
+            with rows.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.flush()
+    finish(result, flags, to_stderr=not flags.dry_run)
 
 
 def stem(path: Path) -> str:

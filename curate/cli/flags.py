@@ -16,6 +16,7 @@ from typer import Option
 
 from curate.cli.completion import formats_that_begin, shapes_that_begin
 from curate.cli.failures import DEBUG
+from curate.errors import UsageError
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
@@ -58,6 +59,31 @@ def wanted_shape(shape: str | None, columns: str | None) -> str | None:
 Debug = Annotated[
     bool, Option("--debug", callback=_remember, is_eager=True, help="Show tracebacks of errors.")
 ]
+
+
+def share(given: str | float) -> float:
+    """Return the share that `0.05` or `5%` means."""
+    text = str(given).strip()
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise typer.BadParameter(f"found '{text}'; give a share from 0 to 1, or from 0% to 100%")
+    return number
+
+
+def _price(text: str) -> dict[str, float]:
+    """Return the two prices of `IN,OUT`."""
+    try:
+        prices = [float(part) for part in text.split(",")]
+    except ValueError:
+        prices = []
+    if len(prices) != 2 or not all(0 <= one < math.inf for one in prices):
+        raise UsageError(
+            f"--price takes IN,OUT, dollars per million tokens, as in 0.15,0.6; found '{text}'"
+        )
+    return dict(zip(("input", "output"), prices, strict=True))
 
 
 # The fields of steps that name the models which they ask.
@@ -111,10 +137,31 @@ class Flags:
     ] = False
     allow_failed: Annotated[
         float,
-        Option("--allow-failed", min=0, max=1, metavar="SHARE", help="Failed rows allowed."),
+        Option(
+            "--allow-failed",
+            parser=share,
+            metavar="SHARE",
+            help="Failed rows allowed, e.g. 0.05 or 5%.",
+        ),
     ] = 0.0
     model: Annotated[
         str | None, Option("--model", metavar="MODEL", help="Let this model answer every step.")
+    ] = None
+    base_url: Annotated[
+        str | None,
+        Option("--base-url", metavar="URL", help="The server of the models named openai:NAME."),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        Option("--max-tokens", min=1, metavar="N", help="Tokens of a reply at most."),
+    ] = None
+    price: Annotated[
+        str | None,
+        Option(
+            "--price",
+            metavar="IN,OUT",
+            help="US dollars per million tokens of prompt and of reply.",
+        ),
     ] = None
     kind: Annotated[
         str | None,
@@ -155,11 +202,29 @@ class Flags:
         from curate.cli.step_arguments import settings_of
 
         pipeline = pipeline.with_settings(settings_of(self.settings))
-        if self.model is None:
-            return pipeline
-        given = [getattr(step, name, None) for step in pipeline.steps for name in _ANSWERING]
-        names = {n for one in given for n in ((one,) if isinstance(one, str) else one or ())}
-        return pipeline.with_settings({f"models.{name}": self.model for name in sorted(names)})
+        if self.model is not None:
+            given = [getattr(step, name, None) for step in pipeline.steps for name in _ANSWERING]
+            names = {n for one in given for n in ((one,) if isinstance(one, str) else one or ())}
+            pipeline = pipeline.with_settings({f"models.{name}": self.model for name in names})
+        values = {
+            "base_url": self.base_url,
+            "max_tokens": self.max_tokens,
+            "price": self.price and _price(self.price),
+        }
+        given_values = {name: value for name, value in values.items() if value is not None}
+        changed = {}
+        for name, spec in (pipeline.models or {}).items():
+            address = spec if isinstance(spec, str) else str(spec.get("model"))
+            for key, value in given_values.items():
+                # Only a server has an address, and only a server is paid.
+                if key == "max_tokens" or address.startswith("openai"):
+                    changed[f"models.{name}.{key}"] = value
+        for key in given_values:
+            if not any(path.endswith(f".{key}") for path in changed):
+                flag = f"--{key.replace('_', '-')}"
+                what = "no model" if key == "max_tokens" else "no model of a server (openai:NAME)"
+                raise UsageError(f"{flag} has nothing to set: the recipe has {what}")
+        return pipeline.with_settings(changed)
 
 
 def shared_flags(command: Callable[..., None]) -> Callable[..., None]:

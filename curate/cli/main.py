@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import io
 import os
 import re
 import sys
@@ -137,5 +138,9 @@ def main() -> None:
     color = False if os.environ.get("NO_COLOR") else None
     # Look for no cycles at the very end: that frees nothing, and takes 60 ms with numba loaded. The
     # bindings of triton, which comes with vLLM, print whatever is left then as leaked.
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal or a pipe cannot show is replaced; it ends no run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     atexit.register(lambda: None if "triton" in sys.modules else gc.freeze())
     typer.main.get_command(app).main(prog_name="curate", color=color)

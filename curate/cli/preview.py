@@ -35,8 +35,8 @@ def command(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="RECIPE|[INPUT] STEP[:key=value,...]",
-            help="A recipe, or an optional INPUT followed by steps.",
+            metavar="RECIPE|INPUT|[INPUT] STEP[:key=value,...]",
+            help="A recipe, an INPUT, or an optional INPUT followed by steps.",
             autocompletion=steps_that_begin,
         ),
     ],
@@ -60,14 +60,18 @@ def _pipeline_of(what: list[str], *, answered: bool) -> Pipeline:
     from curate.cli.step_arguments import step_of
     from curate.pipeline import Pipeline
     from curate.recipe import catalog
+    from curate.recipe.step_file import ADDRESS
     from curate.system import package_data as data
 
     names = catalog.operators()
     first = what[0]
-    if len(what) == 1 and first.partition(":")[0] not in names:
-        return Pipeline.from_yaml(data.recipe(first), answered=answered)
+    is_step = first.partition(":")[0] in names or ADDRESS.match(first) is not None
+    if len(what) == 1 and not is_step:
+        if not data.names_rows(first):
+            return Pipeline.from_yaml(data.recipe(first), answered=answered)
+        return Pipeline([], inputs=first)
     source, texts = first, what[1:]
-    if first.partition(":")[0] in names:
+    if is_step:
         source, texts = "pipelines/data/tasks.jsonl.gz", what
     return Pipeline([step_of(text, answered=answered) for text in texts], inputs=source)
 

@@ -78,7 +78,14 @@ def save(pipeline: Pipeline, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def finish(result: Result, flags: Flags, output: Path | None = None, note: str = "") -> None:
+def finish(
+    result: Result,
+    flags: Flags,
+    output: Path | None = None,
+    note: str = "",
+    *,
+    to_stderr: bool = False,
+) -> None:
     """Print what the run did, and leave with its exit code; `note` is about `output`."""
     if flags.dry_run:
         # A person reads the plan, a program parses it.
@@ -89,12 +96,12 @@ def finish(result: Result, flags: Flags, output: Path | None = None, note: str =
             else json.dumps(result.summary, indent=2, ensure_ascii=False)
         )
         return
-    typer.echo(headed(result.report()))
-    typer.echo(f"\nrun        {result.folder}")
+    lines = [headed(result.report()), f"\nrun        {result.folder}"]
     if output is not None:
-        typer.echo(f"kept rows  {output}{note}")
+        lines.append(f"kept rows  {output}{note}")
     if result.summary["dropped"] or result.summary["failed"]:
-        typer.echo(f"reasons    curate explain {result.folder}")
+        lines.append(f"reasons    curate explain {result.folder}")
+    typer.echo("\n".join(lines), err=to_stderr)
     code = result.exit_code
     if result.message:
         say(result.message)

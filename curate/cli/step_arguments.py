@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from curate.errors import RecipeError, UsageError
+from curate.recipe.step_file import ADDRESS
 from curate.recipe.yaml import Document, parse
 from curate.step import Step
 
@@ -30,8 +31,8 @@ def step_of(text: str, *, answered: bool = False) -> Step:
 
     Where it is `answered`, by `--model`, it needs to name no model.
 
-    Only the first colon splits; values are YAML scalars or lists in brackets, and a list of one
-    text needs none.
+    Only the first colon splits (of FILE.py:Class the one after the class); values are YAML scalars
+    or lists in brackets, and a list of one text needs none.
 
     Raises:
         UsageError: the step, a field or a value is wrong.
@@ -39,7 +40,10 @@ def step_of(text: str, *, answered: bool = False) -> Step:
     from curate.recipe.parse import build
 
     name, _, rest = text.partition(":")
-    if "=" in name:
+    in_file = ADDRESS.match(text)
+    if in_file is not None:
+        name, rest = in_file[0], text[in_file.end() :].removeprefix(":")
+    elif "=" in name:
         raise UsageError(
             f"'{text}' is a field without a step: fields follow their step behind a colon, for "
             "example length:min=3,on=whole"

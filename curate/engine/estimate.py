@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from curate.ask import Ask, Reply, Request
+from curate.ask import Ask, Choose, Likelihood, Reply, Request, Reward
 from curate.chunk import one_array
 from curate.engine.kinds.reference_data import sketches_against
 from curate.engine.kinds.whole import decide
@@ -259,7 +260,11 @@ class _Sampler:
         return Found(np.zeros(len(keys), np.int64), {})
 
     def _follow(self, job: RowTask) -> Outcome:
-        """Take one job from wave to wave, as far as replies or stand-ins for them are known."""
+        """Take one job from wave to wave, as far as replies or stand-ins for them are known.
+
+        A step that judges by a stand-in has judged nothing: its outcome is not known.
+        """
+        assumed = False
         try:
             value = job.start()
             if not inspect.isgenerator(value):
@@ -269,40 +274,55 @@ class _Sampler:
             for _ in range(MOST_WAVES):
                 yielded = value.send(payload)
                 wave = [yielded] if isinstance(yielded, Request) else list(yielded)
-                replies = [self._reply(request, job) for request in wave]
+                found = [self._reply(request, job) for request in wave]
+                replies = [reply for reply, _ in found]
                 if None in replies:
                     break
+                assumed = assumed or not all(stored for _, stored in found)
                 payload = replies[0] if isinstance(yielded, Request) else replies
             value.close()
         except StopIteration as stop:
-            return Outcome(stop.value)
+            return Outcome() if assumed and job.shares else Outcome(stop.value)
         except RecipeError:
             raise
         except Exception:
-            # A text that stands for a reply need not be one that the step can read.
+            # What stands for a reply need not be something that the step can read.
             return Outcome()
         return Outcome()
 
-    def _reply(self, request: Request, job: RowTask) -> Reply | None:
-        """Note a request; return its stored reply, or a stand-in where rows are made."""
+    def _reply(self, request: Request, job: RowTask) -> tuple[Reply | None, bool]:
+        """Note a request; return its stored reply, or a stand-in, and whether it is the former.
+
+        Each stand-in for a text is another text, as replies would be: what is asked about two of
+        them later is two requests. Those of judges have none: they would have to be readable.
+        """
         asked = self._resolver.resolve(request, job)
-        key, noted = asked.key, self._asked[asked.model]
+        key, noted, sent = asked.key, self._asked[asked.model], asked.request
         stored = {} if self._store is None else find(self._store, {key: asked.wanted()})
-        longest = output_bound(asked.request)
+        longest = output_bound(sent)
         longest = USUAL_TOKENS if longest is None else longest
         if key not in self._seen:
             self._seen.add(key)
             if key in stored:
                 noted.replies.append(stored[key].reply)
             else:
-                noted.prompts.append(prompt_bytes(asked.request))
+                noted.prompts.append(prompt_bytes(sent))
                 noted.longest.append(longest)
         if key in stored:
-            return stored[key].reply
+            return stored[key].reply, True
+        if isinstance(sent, Choose):
+            even = -math.log(len(sent.options))
+            return Reply(values=(even,) * len(sent.options), mass=1.0), False
+        if isinstance(sent, Likelihood):
+            return Reply(values=(-1.0,) * (1 + len(sent.answer) // BYTES_PER_TOKEN)), False
+        if isinstance(sent, Reward):
+            return Reply(values=(0.0,)), False
         shares = job.shares if request.share is None else request.share
-        if shares or not isinstance(request, Ask) or request.schema is not None:
-            return None
-        return Reply(text=("word " * max(1, longest))[: longest * BYTES_PER_TOKEN].strip())
+        if shares or not isinstance(sent, Ask) or sent.schema is not None:
+            return None, False
+        # Words, of which the first is the request's own.
+        words = (f"{key[:8]} " + "word " * max(1, longest))[: max(8, longest * BYTES_PER_TOKEN)]
+        return Reply(text=words.strip()), False
 
 
 def compared(expected: dict[str, Any], sent: int, cost_usd: float) -> dict[str, Any]:

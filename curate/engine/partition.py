@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.chunk import SCORE, Chunk, one_array
 from curate.engine.ledger import DROPPED, FAILED, PASSED, StepRecord, StepTally, record_outcomes
@@ -90,6 +91,21 @@ class Partition:
             out.append(found)
         return out
 
+    def reached(self, only: Sequence[str]) -> np.ndarray:
+        """Return the indexes of the rows that are still in and that a step with `only` sees."""
+        return np.flatnonzero(self.alive & picked(self.table, only))
+
+    def selected(self, where: np.ndarray) -> Partition:
+        """Return some of the rows as a part of their own, for steps that see only these."""
+        if len(where) == self.table.num_rows:
+            return self
+        return Partition(
+            self.table.take(pa.array(where)),
+            run_seed=self.run_seed,
+            large=self.large,
+            chunk_rows=self.chunk_rows,
+        )
+
     def tally(self, label: str) -> StepTally:
         """Return the numbers of the step `label`."""
         return self.tallies.setdefault(label, StepTally())
@@ -127,20 +143,22 @@ class Partition:
     ) -> None:
         """Carry out a step's verdicts on the rows at `reached` (indexes into the part).
 
-        `values` (float64, NaN for none) and `codes` (index into `reasons`, -1 to keep) are aligned
-        with the part; `partners` with `reached`.
+        `values` (float64, NaN for none), `codes` (index into `reasons`, -1 to keep), `partners`,
+        and the numbers of rows in `errors` and `details` go by `reached`. Other rows that are still
+        in have entered the step, and pass.
         """
-        outcome = np.where(codes[reached] >= 0, DROPPED, PASSED).astype(np.int8)
+        entered = int(self.alive.sum())
+        outcome = np.where(codes >= 0, DROPPED, PASSED).astype(np.int8)
         if errors:
-            outcome[np.isin(reached, np.fromiter(errors, np.int64, len(errors)))] = FAILED
-        self.end(label, reached, outcome, errors)
+            outcome[np.fromiter(errors, np.int64, len(errors))] = FAILED
+        self.end(label, reached, outcome, {int(reached[i]): text for i, text in errors.items()})
         score = np.full(len(self.outcome), np.nan)
-        score[reached] = values[reached]
+        score[reached] = values
         self._keep_scores(label, score)
-        noted = (outcome != PASSED) | ~np.isnan(values[reached])
+        noted = (outcome != PASSED) | ~np.isnan(values)
         if details:
-            noted |= np.isin(reached, np.fromiter(details, np.int64, len(details)))
-        where = reached[noted]
+            noted[np.fromiter(details, np.int64, len(details))] = True
+        where = np.flatnonzero(noted)
         if errors:
             texts = [
                 errors.get(i, reasons[code] if code >= 0 else None)
@@ -153,9 +171,9 @@ class Partition:
         self.record(
             record_outcomes(
                 label,
-                self.ids(where),
-                outcome[noted],
-                entered=len(reached),
+                self.ids(reached[where]),
+                outcome[where],
+                entered=entered,
                 reasons=column,
                 scores=values[where],
                 details=[details.get(i) for i in where.tolist()] if details else None,
@@ -209,6 +227,15 @@ class Partition:
             )
         )
         return self.table.filter(pa.array(alive))
+
+
+def picked(table: pa.Table, only: Sequence[str]) -> np.ndarray:
+    """Return a mask of the rows that a step with `only` sees: of these kinds, or these sources."""
+    if not only:
+        return np.ones(table.num_rows, bool)
+    names = pa.array(only, pa.string())
+    masks = [pc.is_in(one_array(table.column(name)), names) for name in ("kind", "source")]
+    return np.asarray(pc.or_(*masks))
 
 
 def with_ending(

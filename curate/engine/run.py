@@ -79,6 +79,7 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
     options = options or RunOptions()
     opened = open_sources(recipe, inputs, options.shape)
     chosen, recipe = recipe.encoders, recipe.resolved()
+    recipe = _with_sources(recipe, opened)
     if chosen is None and recipe.encoders is not None and not default_at_hand():
         raise _without_encoder(recipe)
     whole, kinds = with_expand(recipe, opened)
@@ -101,7 +102,10 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
         with folder.lock():
             folder.claim(purpose, replace=options.replace)
             return _Run(recipe, opened, options, folder).go()
-    except CurateError:
+    except CurateError as error:
+        from curate.runs.status import forget_refused
+
+        forget_refused(folder, error)
         raise
     except (OSError, ValueError) as error:
         # Arrow reports a full disk as its own subclass of OSError or ValueError.
@@ -116,6 +120,15 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
                 "can be written and the file be read, and run the same command again"
             ) from error
         raise
+
+
+def _with_sources(recipe: Recipe, opened: Inputs) -> Recipe:
+    """Return the recipe with steps that know which files each input reads."""
+    files: dict[str, list[str]] = {}
+    for entry in opened.fingerprint():
+        files.setdefault(entry["input"], []).append(entry["file"])
+    steps = tuple(step.with_sources(files) for step in recipe.steps)
+    return recipe if steps == recipe.steps else dataclasses.replace(recipe, steps=steps)
 
 
 def _without_encoder(recipe: Recipe) -> Exception:

@@ -60,13 +60,13 @@ def run_segment(
 
 
 def _keys(part: Partition, step: Gather) -> pa.Table:
-    """Return the group key of every row; a row whose key fails ends here."""
+    """Return the group key of every row that the step sees; a row whose key fails ends here."""
     part.compact()
     keys: list[str] = []
     errors: dict[int, str] = {}
-    for index, row in enumerate(part.rows):
+    for index in part.reached(step.only).tolist():
         try:
-            key: Any = step.key(row)
+            key: Any = step.key(part.rows[index])
             if not isinstance(key, str):
                 raise TypeError(f"a key must be text, not {type(key).__name__}")
             # Half of a surrogate pair is no text that rows could be grouped by.

@@ -75,9 +75,10 @@ class PendingDecision(Protocol):
 
 @dataclass
 class WholeDecision:
-    """The verdicts of a `Whole` on one part. Arrays are aligned with the part's rows."""
+    """The verdicts of a `Whole` on one part. Arrays go by the rows that it sees: `reached`."""
 
     label: str
+    reached: np.ndarray
     codes: np.ndarray
     reasons: tuple[str, ...]
     values: np.ndarray
@@ -89,18 +90,18 @@ class WholeDecision:
         """End the rows that were refused and write the ledger's lines."""
         if self.notes is not None:
             # Notes travel with the row, each under the label of its step.
-            before = Chunk(part.table).column("notes").to_pylist()
-            texts = [
-                old if note is None else dumps({**json.loads(old or "{}"), self.label: note})
-                for old, note in zip(before, self.notes, strict=True)
-            ]
+            notes = Chunk(part.table).column("notes").to_pylist()
+            for index, note in zip(self.reached.tolist(), self.notes, strict=True):
+                if note is not None:
+                    own = {**json.loads(notes[index] or "{}"), self.label: note}
+                    notes[index] = dumps(own)
             table = part.table
             if "notes" in table.column_names:
                 table = table.drop_columns(["notes"])
-            part.table = table.append_column("notes", pa.array(texts, pa.string()))
+            part.table = table.append_column("notes", pa.array(notes, pa.string()))
         part.settle(
             self.label,
-            np.arange(part.table.num_rows),
+            self.reached,
             values=self.values,
             codes=self.codes,
             reasons=self.reasons,

@@ -10,12 +10,14 @@ change a key.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import pkgutil
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
@@ -30,13 +32,19 @@ if TYPE_CHECKING:
     from curate.models.providers.openai_batch import OpenAIBatch
     from curate.recipe.recipe import Recipe
 
-SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed")
+SAMPLING = (
+    "temperature", "top_p", "top_k", "max_tokens", "stop", "stop_tokens", "seed",
+    "presence_penalty", "frequency_penalty",
+)  # fmt: skip
+_TEXTS = ("stop", "stop_tokens")
 RATES = ("requests_per_minute", "tokens_per_minute")
 _COMMON = (
     "model", "identity", "price", "max_concurrency", *RATES, "base_url", "api_key_env", "prefix",
 )  # fmt: skip
 # Modules of that package that serve a provider and are no prefix themselves.
 _SHARED = ("openai_batch",)
+# Where other distributions name their prefixes: `name = "module:Adapter"`.
+GROUP = "curate.models"
 
 
 class Price(NamedTuple):
@@ -136,14 +144,30 @@ class Provider(Protocol):
 
 
 def prefixes() -> list[str]:
-    """Return the prefixes that this version knows: the modules of `curate.models.providers`."""
+    """Return the prefixes there are: modules of `curate.models.providers`, and entry points."""
+    return sorted({*_own_prefixes(), *(point.name for point in entry_points(group=GROUP))})
+
+
+@functools.cache
+def _own_prefixes() -> tuple[str, ...]:
     found = (module.name for module in pkgutil.iter_modules(curate.models.providers.__path__))
-    return sorted(name for name in found if name not in _SHARED)
+    return tuple(name for name in found if name not in _SHARED)
 
 
 def provider_of(prefix: str) -> Provider:
-    """Return the provider that answers for `prefix`."""
-    return cast("Provider", importlib.import_module(f"curate.models.providers.{prefix}"))
+    """Return the provider that answers for `prefix`; this package's own go before others."""
+    if prefix in _own_prefixes():
+        return cast("Provider", importlib.import_module(f"curate.models.providers.{prefix}"))
+    (point, *_) = entry_points(group=GROUP, name=prefix)
+    owner = point.dist.name if point.dist is not None else "an unknown distribution"
+    adapter = importlib.import_module("curate.models.inprocess.adapter")
+    try:
+        return cast("Provider", adapter.AdapterProvider(prefix, point.load()))
+    except Exception as error:  # A third party's module may fail in any way.
+        raise RecipeError(
+            f"the model prefix '{prefix}' of {owner} cannot be loaded from {point.value}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def open_model(
@@ -304,12 +328,11 @@ def _sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     if prefix is not None and not isinstance(prefix, str):
         raise RecipeError(f"{where}'prefix' is {prefix!r}; it must be a text, as 'query: '")
     found = {name: values[name] for name in SAMPLING if values.get(name) is not None}
-    stop = found.get("stop")
-    if stop is not None:
-        found["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
     for name, value in found.items():
-        whole = name in ("max_tokens", "seed")
-        if name != "stop" and not (_is_number(value) and (not whole or isinstance(value, int))):
+        whole = name in ("max_tokens", "seed", "top_k")
+        if name in _TEXTS:
+            found[name] = (value,) if isinstance(value, str) else tuple(value)
+        elif not (_is_number(value) and (not whole or isinstance(value, int))):
             kind = "a whole number" if whole else "a number"
             raise RecipeError(f"{where}'{name}' is {value!r}; it must be {kind}")
     if found.get("max_tokens", 1) < 1:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.publish.card import Facts, contamination, cost, limits, models_of, personal, prompts_of
-from curate.publish.licences import UNKNOWN, licence_of, warnings_of
+from curate.publish.licences import licence_of, warnings_of
+from curate.rows.license_terms import UNKNOWN
 
 if TYPE_CHECKING:
     import pyarrow as pa

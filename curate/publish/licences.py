@@ -6,17 +6,12 @@ those of the example data, and of datasets on the Hub by their cards.
 
 from __future__ import annotations
 
-import functools
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from curate.rows.license_terms import UNKNOWN, shipped_licences, table
 from curate.runs.report import public_name
-from curate.system.package_data import folder
-
-UNKNOWN = "unknown"
 
 
 class LicensedSource(NamedTuple):
@@ -29,12 +24,6 @@ class LicensedSource(NamedTuple):
     bytes: int | None = None
 
 
-@functools.cache
-def _table() -> Mapping[str, Any]:
-    data = json.loads(Path(__file__).with_suffix(".json").read_text("ascii"))
-    return dict(data)
-
-
 def sources_of(
     inputs: Iterable[Mapping[str, Any]], card_of: Callable[[str], tuple[str, ...]]
 ) -> list[LicensedSource]:
@@ -45,7 +34,6 @@ def sources_of(
         card_of: returns the licences that the card of a dataset on the Hub names.
     """
     found: dict[str, LicensedSource] = {}
-    shipped = folder("pipelines") / "data"
     for entry in inputs:
         file = str(entry["file"])
         name, url = public_name(file), None
@@ -54,18 +42,13 @@ def sources_of(
             repository = file.removeprefix("hub://").split("@")[0].split(":")[0]
             licences = card_of(repository) or licences
             url = f"https://huggingface.co/datasets/{repository}"
-        elif Path(file).name in _table()["shipped"] and _is_shipped(file, shipped):
-            known, url = _table()["shipped"][Path(file).name]
-            licences = tuple(known.split(", "))
+        elif (known := shipped_licences(file)) is not None:
+            licences, url = known
         elif "://" in file:
             url = file
         digest, size = entry.get("digest"), entry.get("size")
         found.setdefault(name, LicensedSource(name, licences, url, digest, size))
     return list(found.values())
-
-
-def _is_shipped(file: str, shipped: Path) -> bool:
-    return file.startswith("pipelines/data/") or Path(file).absolute().parent == shipped
 
 
 def licence_of(sources: Iterable[LicensedSource]) -> str:
@@ -92,7 +75,7 @@ def warnings_of(sources: Iterable[LicensedSource]) -> list[str]:
 
 def _demands(licence: str, of: str) -> Iterator[str]:
     """Yield what one licence forbids or asks of whoever uses the rows of its sources."""
-    facts = _table()["licences"].get(licence)
+    facts = table()["licences"].get(licence)
     if facts is None:
         yield f"**Terms not known**: {of}: find them out before you share or use the data."
         return
@@ -106,7 +89,7 @@ def _demands(licence: str, of: str) -> Iterator[str]:
 
 def _conflicts(licences: Sequence[str]) -> Iterator[str]:
     """Yield each two licences whose demands on a mixture exclude each other."""
-    known = _table()["licences"]
+    known = table()["licences"]
     alike = [one for one in licences if known.get(one, {}).get("share_alike")]
     closed = [one for one in licences if not known.get(one, {}).get("commercial", True)]
     for one, other in itertools.combinations(alike, 2):

@@ -55,7 +55,11 @@ def table_at_once(part: Part, table: pa.Table) -> PartRows | None:
     fits = all(column is not None for column in given.values())
     if not fits or not _plainly_extra(form, others):
         return None
-    return _part_rows(part, form, pa.table(given), _extra(table, others))
+    try:
+        return _part_rows(part, form, pa.table(given), _extra(table, others))
+    except ValueError:
+        # An infinite number, which fails its own row only.
+        return None
 
 
 def records_at_once(part: Part, reads: Sequence[Read]) -> PartRows | None:

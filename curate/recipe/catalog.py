@@ -63,18 +63,27 @@ def operators() -> Mapping[str, Operator]:
     return dict(sorted(found.items()))
 
 
-@functools.cache
 def find(name: str) -> type[Step]:
-    """Return the class of the operator `name`.
+    """Return the class of the operator `name`, or of `FILE.py:Class`.
 
     Raises:
         RecipeError: there is no such operator; the message suggests the closest one.
     """
+    if ".py:" not in name:
+        return installed(name)
+    from curate.recipe.step_file import load
+
+    return load(name)
+
+
+@functools.cache
+def installed(name: str) -> type[Step]:
+    """Return the class of the operator `name` of this or another distribution."""
     operator = operators().get(name)
     if operator is None:
         said = unknown("step", name, operators())
         if "did you mean" not in said:
-            said += "; a step of your own must be installed: docs/how-to/add-a-step.md shows how"
+            said += "; a step of your own is named by its file: ./FILE.py:Class"
         raise RecipeError(said)
     try:
         module = importlib.import_module(operator.module)
@@ -125,11 +134,10 @@ def find_class(class_name: str) -> type[Step] | None:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Return the message for a name that does not exist, with the closest one and the list."""
+    """Return the message for a name that does not exist: the closest one, else the whole list."""
     names = sorted(known)
-    guess = closest(name, names)
-    listed = ", ".join(names) or "there are none"
-    return f"unknown {what} '{name}'{guess} (known: {listed})"
+    listed = f" (known: {', '.join(names) or 'there are none'})"
+    return f"unknown {what} '{name}'{closest(name, names) or listed}"
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -166,7 +174,8 @@ def describe(cls: type[Step]) -> dict[str, Any]:
     docs, types = FieldDocs(cls), types_of(cls)
     fields = []
     for item in dataclasses.fields(cls):
-        if item.name == "label":
+        # Every step has a label, and `only`.
+        if item.name in ("label", "only"):
             continue
         default = default_of(item)
         fields.append(

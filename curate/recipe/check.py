@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.recipe.catalog import unknown
-from curate.row import RESPONSE_FIELD
-from curate.step import Filter, Generate, Step, Whole
+from curate.row import KINDS, RESPONSE_FIELD
+from curate.step import Filter, Step, Whole
 from curate.system.credentials import holds_credentials
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check(recipe: Recipe, kinds: Iterable[str] | None) -> None:
     """Raise `RecipeError` for the first step of a resolved recipe that cannot work.
 
-    Behind a step that makes rows and does not say of which kinds, they are no longer checked.
+    After a step that makes rows and does not say of which kinds, they are no longer checked.
     """
     _refuse_secrets(recipe)
     name = recipe.name
@@ -31,10 +31,7 @@ def check(recipe: Recipe, kinds: Iterable[str] | None) -> None:
         _Checked(recipe, index, step).go(scoring, flowing)
         if isinstance(step, Filter | Whole):
             scoring.append(step.title)
-        elif isinstance(step, Generate) and flowing is not None:
-            flowing = step.kinds_made(flowing)
-        else:
-            flowing = None
+        flowing = step.kinds_after(flowing)
 
 
 def _refuse_secrets(recipe: Recipe) -> None:
@@ -99,21 +96,42 @@ class _Checked:
             self.step.prepare()
         except ValueError as error:
             self._fail(str(error))
-        if flowing:
-            refused = sorted(flowing - set(self.step.kinds))
-            if refused:
-                wants_one = set(self.step.kinds) <= set(RESPONSE_FIELD)
-                advice = [_ADVICE[kind] for kind in refused if wants_one and kind in _ADVICE]
-                taken = ", ".join(self.step.kinds)
-                said = f"takes {taken} rows, but {', '.join(refused)} rows reach it"
-                self._fail("; ".join([said, *advice]))
-            bare = sorted(kind for kind in flowing if kind not in RESPONSE_FIELD)
-            if getattr(self.step, "on", None) == "response" and bare:
-                self._fail(
-                    f"reads the response, but {', '.join(bare)} rows reach it, which have none; "
-                    "set on: instruction or on: whole",
-                    "on",
-                )
+        self._sources()
+        # What a source holds is not known here: a row that does not fit fails by itself.
+        if flowing and set(self.step.only) <= set(KINDS):
+            self._kinds(self.step.kinds_seen(flowing))
+
+    def _sources(self) -> None:
+        """Refuse a name in `only` that is neither a record kind nor an input of the recipe."""
+        inputs = self.recipe.inputs
+        named = isinstance(inputs, Mapping) and "path" not in inputs
+        sources = list(inputs) if isinstance(inputs, Mapping) and named else ["input"]
+        known = [*KINDS, *sources]
+        for name in self.step.only if inputs is not None else ():
+            if name not in known:
+                self._fail(unknown("record kind or source", name, known), "only")
+
+    def _kinds(self, flowing: frozenset[str]) -> None:
+        """Refuse rows that the step cannot take."""
+        refused = sorted(flowing - set(self.step.kinds))
+        if refused:
+            wants_one = set(self.step.kinds) <= set(RESPONSE_FIELD)
+            advice = [_ADVICE[kind] for kind in refused if wants_one and kind in _ADVICE]
+            able = [kind for kind in self.step.kinds if kind in flowing]
+            if able:
+                advice.append(f"set only: [{', '.join(able)}] to let the others pass")
+            taken = ", ".join(self.step.kinds)
+            said = f"takes {taken} rows, but {', '.join(refused)} rows reach it"
+            self._fail("; ".join([said, *advice]))
+        bare = sorted(kind for kind in flowing if kind not in RESPONSE_FIELD)
+        if getattr(self.step, "on", None) == "response" and bare:
+            able = sorted(flowing - set(bare))
+            self._fail(
+                f"reads the response, but {', '.join(bare)} rows reach it, which have none; set "
+                "on: instruction or on: whole"
+                + (f", or only: [{', '.join(able)}] to let the others pass" if able else ""),
+                "on",
+            )
 
     def _fail(self, message: str, field: str = "") -> Any:
         path = ("steps", self.index, self.step.name, field)

@@ -190,10 +190,11 @@ def build(
     if answered:
         # A field that says who answers, and has no answer of its own.
         nobody = (dataclasses.MISSING, None, ())
-        answering = {"model": ANSWERER, "models": (ANSWERER,)}
-        filled = {k: v for k, v in answering.items() if k in fields}
-        filled = {k: v for k, v in filled.items() if default_of(fields[k]) in nobody}
-        values = {**filled, **values}
+        answering = {"models": (ANSWERER,), "model": ANSWERER}
+        if not any(key in values for key in answering):
+            filled = {k: v for k, v in answering.items() if k in fields}
+            filled = {k: v for k, v in filled.items() if default_of(fields[k]) in nobody}
+            values = {**dict(list(filled.items())[:1]), **values}
     for key, item in fields.items():
         if key not in values and default_of(item) is dataclasses.MISSING:
             wanted = type_text(types_of(cls)[key])

@@ -158,7 +158,8 @@ class Recipe:
             # A step is written as its name, and what differs from defaults.
             values = {"label": step.label} if step.label is not None else {}
             values |= plain(step.fields())
-            data["steps"].append({step.name: values} if values else step.name)
+            name = step.address or step.name
+            data["steps"].append({name: values} if values else name)
         if self.outputs is not None:
             data["outputs"] = plain(self.outputs)
         if self.seed:

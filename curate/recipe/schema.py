@@ -54,6 +54,19 @@ _SOURCE = {
 }
 
 
+# A step from a file of the user's, whose fields are not known here.
+_STEP_FILES = (
+    {"type": "string", "pattern": r"\.py:\w+$"},
+    {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "patternProperties": {r"\.py:\w+$": {"type": ["object", "null"]}},
+        "additionalProperties": False,
+    },
+)
+
+
 def recipe_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe with every operator that is installed."""
     steps = [_step_schemas(cls) for cls in catalog.usable()[0]]
@@ -70,7 +83,7 @@ def recipe_schema() -> dict[str, Any]:
             "encoders": _mapping(_ANSWERER),
             "steps": {
                 "type": "array",
-                "items": {"anyOf": [schema for pair in steps for schema in pair]},
+                "items": {"anyOf": [*_STEP_FILES, *(schema for pair in steps for schema in pair)]},
             },
             "outputs": {**_mapping(_OUTPUT), "propertyNames": {"enum": list(KINDS)}},
             "seed": {"type": "integer", "default": 0},

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,8 +24,8 @@ from typing import TYPE_CHECKING
 from curate.errors import PermanentFault, StoppedShort, TemporaryFault
 
 if TYPE_CHECKING:
-    from curate.requests.inflight import InFlight
     from curate.requests.rate_limit import Rate
+    from curate.requests.session import InFlight
 
 RECOVERY_SECONDS = 5.0
 # A pause in the answers must not count as time in which the server has shown what it can do.
@@ -39,6 +40,8 @@ OVERLOAD = ("rate_limit", "server", "timeout", "connect", "connection")
 BREAK_AFTER, BREAK_SECONDS = 32, 2.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 60.0
 GIVE_UP_AFTER = 6
+# So many requests, the first that were sent, refused alike: then every request would be.
+FIRST_REFUSED = 16
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +75,9 @@ class AdaptiveLimiter:
         self._share = 1.0
         self._failing: set[object] = set()
         self._pauses = 0
+        # Whether the model has ever answered; until then, how the first requests were refused.
+        self.trusted = False
+        self._first: dict[str, str | None] = {}
 
     @property
     def places(self) -> int:
@@ -135,8 +141,10 @@ class AdaptiveLimiter:
     def _pause(self) -> float:
         return self.shut_until - self._clock()
 
-    def began(self) -> float:
-        """Return the time that `failed` wants to know of an attempt that starts now."""
+    def began(self, key: str | None = None) -> float:
+        """Note the request that is sent now; return the time, which `failed` wants to know."""
+        if key is not None and not self.trusted and len(self._first) < FIRST_REFUSED:
+            self._first.setdefault(key, None)
         return self._clock()
 
     def answered(self) -> None:
@@ -145,7 +153,7 @@ class AdaptiveLimiter:
         if self._pauses:
             _log.warning("%s answers again", self.name)
         self._failing.clear()
-        self._pauses = 0
+        self._pauses, self.trusted = 0, True
         self._share -= self._share * WEIGHT
         self.shut_until, self._answered = 0.0, now
         step = min(now - self._grown, LONGEST_STEP_SECONDS)
@@ -159,7 +167,7 @@ class AdaptiveLimiter:
         """
         if not isinstance(fault, TemporaryFault):
             self._failing.clear()  # It answers, if only with a refusal of this one request.
-            return shut_out(fault)
+            return shut_out(fault) or self._refused_from_the_first(fault, key)
         now = self._clock()
         if fault.cause in OVERLOAD:
             self._share += (1.0 - self._share) * WEIGHT
@@ -188,6 +196,23 @@ class AdaptiveLimiter:
             self.name, len(self._failing), fault, pause,
         )  # fmt: skip
         return None
+
+    def _refused_from_the_first(self, fault: Exception, key: str | None) -> StoppedShort | None:
+        """Return what ends a run whose first requests were all refused in the same words.
+
+        Numbers may differ. Only what was sent first counts: among later requests the quick answers
+        are the refusals, while good ones are still under way.
+        """
+        if self.trusted or key not in self._first:
+            return None
+        self._first[key] = re.sub(r"\d+", "#", str(fault))
+        if len(self._first) < FIRST_REFUSED or len(set(self._first.values())) > 1:
+            return None
+        return StoppedShort(
+            f"model '{self.name}' refused the first {FIRST_REFUSED} requests alike, and answered "
+            f"none: {fault}. If that is about the model or its mapping, mend it; if it is about "
+            "those rows, filter them first. Then run the same command again"
+        )
 
 
 def shut_out(fault: Exception) -> StoppedShort | None:

@@ -17,10 +17,9 @@ from typing import Any, TypeVar
 from curate.models.model import Model
 from curate.requests.batch.jobs import warn_of_others
 from curate.requests.encode import Encoder, Found
-from curate.requests.inflight import RequestCounts
 from curate.requests.resolve import Resolver
 from curate.requests.scheduler import Limits, RetryFailed, Scheduler
-from curate.requests.session import Outcome, RowTask
+from curate.requests.session import Outcome, RequestCounts, RowTask
 from curate.store.budget import Budget
 from curate.store.store import Store
 

@@ -18,9 +18,8 @@ import numpy as np
 from curate.ask import Embed
 from curate.errors import PermanentFault
 from curate.models.model import ModelInfo
-from curate.requests.inflight import RequestCounts
 from curate.requests.resolve import Resolver
-from curate.requests.session import Outcome, RowTask
+from curate.requests.session import Outcome, RequestCounts, RowTask
 from curate.step import Asking
 from curate.store.store import Store
 from curate.store.vectors import MISSING

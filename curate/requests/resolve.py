@@ -16,6 +16,15 @@ from curate.requests.session import RowTask
 from curate.store.replies import Wanted
 from curate.store.vectors import vector_keys
 
+# What each form of request asks for, in words.
+FORMS = {
+    "ask": "texts",
+    "choose": "choices",
+    "embed": "vectors",
+    "likelihood": "likelihoods",
+    "reward": "rewards",
+}
+
 
 class Resolved(NamedTuple):
     """A request as it is sent, with its key and the model that the recipe calls `model`."""
@@ -53,6 +62,11 @@ class Resolver:
         """
         name = self.named(request.model)
         info = self.infos[name]
+        if request.form not in info.forms:
+            raise RecipeError(
+                f"a step asks the model '{name}' ({info.identity}) for {FORMS[request.form]}; it "
+                f"gives {', '.join(FORMS[form] for form in info.forms)}: name another model"
+            )
         # A vector is that of its text, whoever asks.
         shares = isinstance(request, Embed) or (
             task.shares if request.share is None else request.share

@@ -15,10 +15,9 @@ from typing import NamedTuple
 
 from curate.errors import RecipeError, UnusableReply
 from curate.models.model import Model
-from curate.requests.inflight import InFlight, RequestCounts
 from curate.requests.resolve import Resolved, Resolver
 from curate.requests.sender import Sender
-from curate.requests.session import Outcome, RowTask, TaskSession
+from curate.requests.session import InFlight, Outcome, RequestCounts, RowTask, TaskSession
 from curate.store import replies
 from curate.store.budget import Budget
 from curate.store.store import Store, StoredReply
@@ -242,6 +241,9 @@ class Scheduler:
         inflights = [self.sender.inflights.get(asked.key) for asked in missing]
         if new:
             self._counts.replayed += len(needed) - inflights.count(None)
+        if len(missing) < len(needed):
+            answered = next(asked for key, asked in needed.items() if key in stored)
+            self.sender.answered_before(self._models[answered.model])
         if not missing:
             session.answer(stored)
             return True

@@ -19,8 +19,8 @@ from curate.errors import NotSent, PermanentFault, StoppedShort, TemporaryFault,
 from curate.models.model import BatchModel, Model
 from curate.requests.batch.queue import BatchQueue
 from curate.requests.concurrency import AdaptiveLimiter
-from curate.requests.inflight import InFlight, RequestCounts
 from curate.requests.rate_limit import Rate, expected_tokens
+from curate.requests.session import InFlight, RequestCounts
 from curate.store import replies
 from curate.store.budget import PICO, Budget, BudgetRefusal, bill_of
 from curate.store.commit import GroupCommit
@@ -93,6 +93,10 @@ class Sender:
         self.inflights[inflight.key], model = inflight, id(inflight.model)
         queue = self._limiters[model].queue.append
         (self._batch_queues[model].submit if model in self._batch_queues else queue)(inflight)
+
+    def answered_before(self, model: Model) -> None:
+        """Note that the store has replies of `model`: it does not refuse every request."""
+        self._limiters[id(model)].trusted = True
 
     def rest(self) -> None:
         """Note that nothing more is asked before a reply comes: batches may leave."""
@@ -211,7 +215,7 @@ class Sender:
 
     async def _send(self, inflight: InFlight, limiter: AdaptiveLimiter) -> None:
         """Ask the model, let the limiter learn from what comes, and settle the attempt."""
-        began, task, retry = limiter.began(), asyncio.current_task(), inflight.tries > 0
+        began, task, retry = limiter.began(inflight.key), asyncio.current_task(), inflight.tries > 0
         assert task is not None
         self._counts.sent += 1
         self._counts.retried += retry

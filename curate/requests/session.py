@@ -1,4 +1,4 @@
-"""One step's work on one row, driven from wave to wave of its requests.
+"""One step's work on one row, driven from wave to wave of its requests, and what is in flight.
 
 A waiting generator can be released and entered again later: the step is started anew and gets the
 same replies from the store, so it must ask the same requests. A step that does not (it read a
@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from curate.ask import Request
+from curate.ask import Reply, Request
 from curate.errors import CurateError, UnusableReply
+from curate.models.model import Model
 from curate.store.replies import NO_VECTOR
 from curate.store.store import StoredReply
 
@@ -189,3 +190,56 @@ def _changed() -> CurateError:
         "must do the same each time: take chance from row.random(label), and read no clock, "
         "changing file or global state"
     )
+
+
+@dataclass
+class RequestCounts:
+    """What this process has asked: `sent` counts attempts, `failed` requests that got no reply.
+
+    `asking` jobs were given to the driver, `answered` of them are done. `busy` attempts are under
+    way; `causes` counts those that brought no reply. Of `texts` that had no vector `encoded` have.
+    `batches` are the batch jobs under way: how many requests of each are done, of how many.
+    """
+
+    sent: int = 0
+    replayed: int = 0
+    failed: int = 0
+    retried: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    asking: int = 0
+    answered: int = 0
+    busy: int = 0
+    causes: dict[str, int] = field(default_factory=dict)
+    texts: int = 0
+    encoded: int = 0
+    batches: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class InFlight:
+    """One request under way. `waiters` are told once it is resolved: with a reply, or an error."""
+
+    __slots__ = (
+        "attempt",
+        "bound",
+        "error",
+        "key",
+        "model",
+        "reply",
+        "request",
+        "tries",
+        "waiters",
+    )
+
+    def __init__(self, key: str, attempt: int, request: Request, model: Model, bound: int) -> None:
+        self.key, self.attempt, self.request = key, attempt, request
+        self.model, self.bound, self.tries = model, bound, 0
+        self.reply: Reply | None = None
+        self.error: Exception | None = None
+        self.waiters: list[Any] = []
+
+    @property
+    def identity(self) -> str:
+        """The identity under which the reply is stored."""
+        return self.model.info.identity_for(self.request)

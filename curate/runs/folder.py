@@ -25,16 +25,18 @@ _MOST_NAMED = 3
 
 
 class RunFolder:
-    """One run's folder."""
+    """One run's folder; `made` is true where this process made it."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.state = path, path / ".state"
         self.fresh, self.work = self.state / "publish", self.state / "work"
+        self.made = False
 
     def lock(self) -> FolderLock:
         """Return the lock that keeps a second process out."""
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file; a run needs a folder (--run RUN)")
+        self.made = not self.path.exists()
         self.state.mkdir(parents=True, exist_ok=True)
         return FolderLock(self.state / "lock")
 

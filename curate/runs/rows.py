@@ -145,22 +145,16 @@ class Rows:
     def to_datasets(self) -> datasets.Dataset:
         """Return the records as a `datasets.Dataset` with the columns of all of them.
 
-        Raises:
-            UsageError: a column holds values of several types, which a table cannot.
+        Objects whose keys differ (tools, arguments) and columns of mixed types are of `datasets`'
+        JSON feature, and come back as they were.
         """
         import datasets
-        import pyarrow as pa
 
-        records = self.to_list()
-        # Not `from_list`, which takes the first record's columns and drops all others.
-        names = dict.fromkeys(name for record in records for name in record)
-        columns = {name: [record.get(name) for record in records] for name in names}
-        try:
-            return datasets.Dataset.from_dict(columns)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise UsageError(
-                f"a column holds values of several types ({error}); take to_list() instead"
-            ) from error
+        from curate.rows.columnar import Form, forms_of, table_from
+
+        records, forms = self.to_list(), dict[str, Form]()
+        forms_of(records, forms)
+        return datasets.Dataset(table_from(records, forms))
 
     def __repr__(self) -> str:
         """Return the number of rows and where they are."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from curate.errors import UsageError
 from curate.row import printable
+from curate.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from curate.store.budget import Spent
@@ -51,8 +55,6 @@ class RunStatus(NamedTuple):
 
 def status(folder: Path) -> RunStatus | None:
     """Return the status of the run in `folder`; `None` where none has begun, or it has finished."""
-    from curate.runs.folder import RunFolder
-
     run = RunFolder(folder)
     if not run.state.is_dir() or (folder / "report.json").is_file():
         return None
@@ -73,3 +75,17 @@ def status(folder: Path) -> RunStatus | None:
     with Store.open(store) as opened:
         tally = tally_of(opened, run.run_id)
         return RunStatus(folder, going, store, tally, opened.stats()["replies"])
+
+
+def forget_refused(run: RunFolder, error: Exception) -> None:
+    """Delete the folder where this process made it and the run was refused before it asked.
+
+    Spending is kept under the folder's id, so a folder whose run has sent a request stays.
+    """
+    if not run.made or not isinstance(error, UsageError):
+        return
+    found = status(run.path)
+    if found is None or found.tally is None or not found.tally.sent:
+        shutil.rmtree(run.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            run.path.parent.rmdir()

@@ -14,4 +14,14 @@ def __getattr__(name: str) -> Any:
         found = find_class(name)
         if found is not None:
             return found
-    raise AttributeError(f"module 'curate.steps' has no operator '{name}'; see `curate steps`")
+    # Python itself adds the closest name of `__dir__`.
+    raise AttributeError(
+        f"module 'curate.steps' has no operator '{name}'; `curate steps` lists all"
+    )
+
+
+def __dir__() -> list[str]:
+    """List the operators by their classes' names, `VerbNouns` for `verb_nouns`; import none."""
+    from curate.recipe.catalog import operators
+
+    return sorted("".join(map(str.capitalize, name.split("_"))) for name in operators())

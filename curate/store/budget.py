@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import CeilingReached, RecipeError, UsageError
+from curate.models.choice import CHOICE_TOKENS
 from curate.models.model import ModelInfo, Price
 from curate.store.store import Store
 
@@ -89,7 +90,8 @@ class Budget:
         if self._ceiling is not None and info.price is None:
             raise RecipeError(
                 f"model '{name}' has no known price, so --max-cost cannot be kept; give it "
-                "'price: {input: USD, output: USD}' per million tokens, or use --max-requests"
+                "'price: {input: USD, output: USD}' per million tokens (--price IN,OUT), or use "
+                "--max-requests"
             )
 
     def bound(self, request: Request, info: ModelInfo) -> int:
@@ -247,6 +249,8 @@ def output_bound(request: Request) -> int | None:
     """Return the most tokens a reply to `request` can have, or `None` when nothing limits it."""
     if isinstance(request, Ask):
         return request.max_tokens
+    if isinstance(request, Choose):
+        return CHOICE_TOKENS
     # A likelihood is served as a completion of one token; vectors and rewards write none.
     return 1 if isinstance(request, Likelihood) else 0
 
@@ -265,12 +269,17 @@ def prompt_bytes(request: Request) -> int:
 def _prompt_texts(request: Request) -> list[str]:
     if isinstance(request, Embed):
         return list(request.texts)
-    if isinstance(request, Likelihood):
-        return [request.prompt, request.answer]
     texts: list[Any] = []
-    if isinstance(request, Ask | Reward):
-        texts = [part for m in request.messages for part in (m.content, m.parts)]
-    if isinstance(request, Ask):
-        schema = json.dumps(request.schema) if request.schema else None
-        texts += [request.system, request.prompt, schema]
+    if isinstance(request, Ask | Choose | Likelihood | Reward):
+        texts = [part for m in request.messages or () for part in (m.content, m.parts)]
+    if isinstance(request, Ask | Choose | Likelihood):
+        texts.append(request.prompt)
+    if isinstance(request, Ask | Choose):
+        texts += [request.system, request.prefill]
+    if isinstance(request, Choose):
+        texts += request.options
+    if isinstance(request, Likelihood):
+        texts.append(request.answer)
+    if isinstance(request, Ask) and request.schema:
+        texts.append(json.dumps(request.schema))
     return [text for text in texts if text]

@@ -15,7 +15,9 @@ from curate.errors import MissingExtra, UsageError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # What a recipe is never called, though every JSON text is YAML.
-_DATA = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".csv", ".tsv")
+_TEXTS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+_PACKED = ("", ".gz", ".zst", ".xz", ".bz2")
+_DATA = (*(text + packed for text in _TEXTS for packed in _PACKED), ".parquet", ".arrow")
 Folder = Literal["prompts", "pipelines"]
 
 
@@ -52,6 +54,11 @@ def require_extra(extra: str, what: str, *modules: str) -> None:
 def recipes() -> dict[str, Path]:
     """Return the ready recipes by name."""
     return {path.stem: path for path in sorted(folder("pipelines").glob("*.yaml"))}
+
+
+def names_rows(given: str) -> bool:
+    """Tell whether `given` is rows and no recipe: data by its ending, a folder, an address."""
+    return given == "-" or "://" in given or given.endswith(_DATA) or Path(given).is_dir()
 
 
 def recipe(given: str | Path) -> Path:

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from curate.cli.main import app
 from tests.models.chaos import Answer, Received, Server, chat, refusal
+from tests.models.providers.test_openai import unknown
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -37,13 +38,13 @@ def test_a_check_tells_what_a_server_can() -> None:
     assert "not known" in lines["price"] and " ms" in lines["latency"]
     assert "no:" in lines["log-probabilities"] and "no:" in lines["JSON schema"]
     assert "no:" in lines["raw completion"] and "no:" in lines["likelihood"]
-    assert "its replies are checked here" in lines["JSON schema"]
+    assert "tried without a JSON schema" in lines["JSON schema"]
 
 
 def test_a_check_asks_as_the_server_wants_it() -> None:
     def handler(request: Received) -> Answer:
         if "max_tokens" in request.body:
-            return refusal(400, "Unsupported parameter: 'max_tokens'")
+            return unknown("max_tokens")
         return chat("yes", tokens=(9, 1))
 
     with Server(handler) as server:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from curate import Pipeline
+from curate.ask import Ask, Choose, Reward
 from curate.engine.estimate import SAMPLE_ROWS
+from curate.row import Message, Record, Row
+from curate.step import Asking, Filter, Generate
 from curate.steps.dedup.semantic import Semantic
 from curate.steps.filters.contamination import Contamination
 from curate.steps.filters.length import Length
@@ -213,3 +217,53 @@ def test_an_estimate_leaves_the_steps_as_they_are(comparing: Pipeline, tmp_path:
     where["run"] = tmp_path / "another"
     expected = comparing.run(rows, dry_run=True, **where).summary["estimate"]
     assert expected["requests"] == 15 + 15, "the items and the other rows have vectors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfFive(Generate):
+    """Write five answers, score each, and keep the best."""
+
+    def make(self, row: Row) -> Asking:
+        asks = [Ask.text(row.instruction, model="writer", sample=n, max_tokens=8) for n in range(5)]
+        answers = yield asks
+        turns = [(Message("user", row.instruction), Message("assistant", a.text)) for a in answers]
+        scores = yield [Reward(messages=one, model="judge", share=True) for one in turns]
+        best = max(range(5), key=lambda n: (scores[n].values[0], -n))
+        return [Record("sft", {"messages": turns[best]}, row.extra)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BothOrders(Filter):
+    """Compare in both orders, and ask once more where they disagree."""
+
+    def score(self, row: Row) -> Asking:
+        pair = [Choose(prompt=f"{row.instruction} {order}", options=("A", "B"), model="judge")
+                for order in ("AB", "BA")]  # fmt: skip
+        one, two = yield pair
+        if one.chosen(("A", "B")) == two.chosen(("A", "B")):
+            third = yield Choose(prompt=f"{row.instruction} !", options=("A", "B"), model="judge")
+            return third.values[0]
+        return one.values[0]
+
+    def keep(self, score: float | None) -> str | None:
+        return "worse" if score is not None and score < -0.1 else None
+
+
+def test_stand_ins_differ_and_second_waves_count(tmp_path: Path) -> None:
+    """Five answers are five texts to score: ten requests a row, where six were counted before."""
+    written = [f"answer {n}" for n in range(5)]
+    writer = write_script(tmp_path / "w.jsonl", [{"when": {}, "reply": written}])
+    judge = write_script(tmp_path / "j.jsonl", [{"when": {}, "values": [1.0]}])
+    models = {"writer": f"scripted:{writer}", "judge": f"scripted:{judge}"}
+    expected = planned([BestOfFive()], distinct(300), tmp_path, models=models)
+    sent = run([BestOfFive()], distinct(300), tmp_path, models=models).summary["requests"]["sent"]
+    assert expected["requests"] == sent == 3000
+
+
+def test_choices_are_followed_to_the_last_wave_and_decide_nothing(tmp_path: Path) -> None:
+    even = [{"when": {}, "values": [-0.2, -2.0]}]
+    models = {"judge": f"scripted:{write_script(tmp_path / 'j.jsonl', even)}"}
+    steps = [BothOrders(), Judge()]
+    expected = planned(steps, distinct(100), tmp_path, models=models)
+    # Three choices a row, and the judge behind them: nobody knows yet which rows will be worse.
+    assert expected["requests"] == 400

@@ -30,7 +30,8 @@ class Received:
     def text(self) -> str:
         """The last turn, or the prompt."""
         messages = self.body.get("messages")
-        return messages[-1]["content"] if messages else str(self.body.get("prompt"))
+        content = messages[-1]["content"] if messages else self.body.get("prompt")
+        return content if isinstance(content, str) else json.dumps(content)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from curate.publish import licences
-from curate.publish.licences import UNKNOWN, LicensedSource, licence_of, sources_of, warnings_of
+from curate.publish.licences import LicensedSource, licence_of, sources_of, warnings_of
+from curate.rows.license_terms import UNKNOWN, table
 from tests.house.places import ROOT
 
 SHIPPED = ROOT / "pipelines" / "data"
@@ -21,7 +21,7 @@ def test_every_shipped_file_has_the_licences_of_its_page() -> None:
     told: dict[str, set[str]] = {}
     for name, licence in re.findall(r"^\| `([\w.]+)` \|.*\| ([\w.-]+)[^|]*\|$", page, re.MULTILINE):
         told.setdefault(name, set()).add(licence.lower())
-    table = json.loads((ROOT / "curate/publish/licences.json").read_text())["shipped"]
+    table = json.loads((ROOT / "curate/rows/license_terms.json").read_text())["shipped"]
     assert {name: set(known[0].split(", ")) for name, known in table.items()} == told
     assert set(table) == {path.name for path in SHIPPED.glob("*.jsonl.gz")}
 
@@ -76,5 +76,5 @@ def test_what_is_flagged(found: list[LicensedSource], said: list[str]) -> None:
 
 def test_every_licence_of_the_table_is_plain() -> None:
     allowed = {"commercial", "derivatives", "share_alike", "terms"}
-    for name, facts in licences._table()["licences"].items():
+    for name, facts in table()["licences"].items():
         assert set(facts) <= allowed, name

@@ -107,7 +107,7 @@ WRONG = [
     ("steps: length", 1, None, "`steps` must be a list of steps, each after '- ', found the text"),
     ("steps: {length: {min: 3}}", 1, None, "each after '- ', found a mapping"),
     ("steps:\n- length: min=3", 2, "length", "a mapping, as in {min: 3}; found the text 'min=3'"),
-    ("steps:\n- shouting", 2, None, "a step of your own must be installed"),
+    ("steps:\n- shouting", 2, None, "a step of your own is named by its file"),
     ("steps:\n\t- near", 2, None, "indented with blanks, not with tabs"),
     ("steps: []\noutputs: x.jsonl", 2, None, "for example {sft: out.jsonl}; found the text"),
     ("- length", 1, None, "a recipe is a mapping"),

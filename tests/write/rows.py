@@ -33,3 +33,11 @@ def row(kind: str, number: int = 0, extra: str | None = '{"id":"x"}', **fields: 
 
 def table(*rows: Row) -> pa.Table:
     return table_of(rows)
+
+
+def identified(read: pa.Table) -> pa.Table:
+    """Return rows as they were read with ids and an order."""
+    count = read.num_rows
+    ids = pa.array([b"%016d" % n for n in range(count)], pa.binary(16))
+    whole = read.append_column("id", ids)
+    return whole.append_column("seq", pa.array([[0, 0, n] for n in range(count)]))

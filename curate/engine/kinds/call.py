@@ -7,7 +7,7 @@ what they ask. Everything else is called here and now.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -75,3 +75,10 @@ def call_each(
 def row_salts(rows: Sequence[Row], step: Step) -> Callable[[int], str]:
     """Return the salt of each row's requests: its id, the step's label and the run's seed."""
     return lambda index: f"{rows[index].id}:{step.title}:{rows[index].run_seed}"
+
+
+def evidence(
+    detail: Mapping[str, Any] | None, asked: Sequence[str] | None
+) -> Mapping[str, Any] | None:
+    """Return a line's detail, with the keys of the requests that it rests on."""
+    return {**(detail or {}), "asked": list(asked)} if asked else detail

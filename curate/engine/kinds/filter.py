@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.chunk import Chunk
-from curate.engine.kinds.call import call_each, row_salts
-from curate.engine.ledger import PASSED, dumps
+from curate.engine.kinds.call import call_each, evidence, row_salts
+from curate.engine.ledger import dumps
 from curate.engine.partition import Partition, check_detail, check_reason, describe_error
 from curate.step import Filter, Scored
 
@@ -22,14 +22,10 @@ if TYPE_CHECKING:
 def apply_filter(part: Partition, step: Filter, driver: Driver | None) -> None:
     """Score the rows that are still in, then let the step's rule decide."""
     began = time.perf_counter()
-    reached = np.flatnonzero(part.alive)
-    scored = _score_chunks(part, step) if part.large else None
-    if scored is not None:
-        (values, details), errors = scored, dict[int, str]()
-        details = {i: d for i, d in details.items() if part.outcome[i] == PASSED}
-    else:
-        values, details, errors = _score_rows(part, step, reached, driver)
-    codes, reasons = _decide(step, values, reached, errors)
+    reached = part.reached(step.only)
+    scored = _score_chunks(part, step, reached) if part.large else None
+    values, details, errors = scored or _score_rows(part, step, reached, driver)
+    codes, reasons = _decide(step, values, errors)
     part.settle(
         step.title,
         reached,
@@ -42,8 +38,16 @@ def apply_filter(part: Partition, step: Filter, driver: Driver | None) -> None:
     part.tally(step.title).worked(began)
 
 
-def _score_chunks(part: Partition, step: Filter) -> tuple[np.ndarray, dict[int, str]] | None:
-    """Score whole chunks, the rows that ended included: cutting them out would cost more."""
+def _score_chunks(
+    part: Partition, step: Filter, reached: np.ndarray
+) -> tuple[np.ndarray, dict[int, str], dict[int, str]] | None:
+    """Score whole chunks, the rows that ended included: cutting them out would cost more.
+
+    Rows that the step's `only` leaves out may be of kinds that it cannot read: they are cut out.
+    """
+    seen, where = part, reached
+    if step.only:
+        seen, where = part.selected(reached), np.arange(len(reached))
     details: list[Sequence[Mapping[str, Any] | None]] = []
 
     def scored(chunk: Chunk) -> np.ndarray | None:
@@ -53,16 +57,18 @@ def _score_chunks(part: Partition, step: Filter) -> tuple[np.ndarray, dict[int, 
         details.append(scores.details or ())
         return np.asarray(scores.values, np.float64)
 
-    values = part.by_chunk(scored)
+    values = seen.by_chunk(scored)
     if values is None:
         return None
+    place = np.full(seen.table.num_rows, -1)
+    place[where] = np.arange(len(where))
     noted, start = {}, 0
     for own, scores in zip(details, values, strict=True):
         for offset, detail in enumerate(own):
-            if detail is not None:
-                noted[start + offset] = dumps(detail) or ""
+            if detail is not None and place[start + offset] >= 0:
+                noted[int(place[start + offset])] = dumps(detail) or ""
         start += len(scores)
-    return (np.concatenate(values) if values else np.zeros(0)), noted
+    return (np.concatenate(values)[where] if values else np.zeros(0)), noted, {}
 
 
 def _score_rows(
@@ -70,9 +76,9 @@ def _score_rows(
 ) -> tuple[np.ndarray, dict[int, str], dict[int, str]]:
     rows = [part.rows[i] for i in reached.tolist()]
     results = call_each(step, step.score, rows, row_salts(rows, step), driver)
-    values, details, errors = np.full(len(part.outcome), np.nan), {}, {}
+    values = np.full(len(rows), np.nan)
+    details, errors = dict[int, str](), dict[int, str]()
     for index, value in enumerate(results.values):
-        at = int(reached[index])
         error = results.errors.get(index)
         detail: Mapping[str, Any] | None = None
         if error is None:
@@ -80,34 +86,33 @@ def _score_rows(
                 score, detail = value if isinstance(value, Scored) else (value, None)
                 check_detail(detail)
                 if score is not None:
-                    if not isinstance(score, int | float | np.number | np.bool_):
-                        name = type(score).__name__
-                        raise TypeError(f"a score must be a number or None, not {name}")
-                    if math.isnan(score):
-                        raise ValueError(
-                            "a score must be a number, and NaN is none; return None for no score"
-                        )
-                    values[at] = float(score)
+                    values[index] = _number(score)
             except (TypeError, ValueError, OverflowError) as wrong:
                 error, detail = describe_error(wrong), None
         if error is not None:
-            errors[at] = error
-        if results.asked.get(index):
-            detail = {**(detail or {}), "asked": list(results.asked[index])}
+            errors[index] = error
+        detail = evidence(detail, results.asked.get(index))
         if detail is not None:
-            details[at] = dumps(detail) or ""
+            details[index] = dumps(detail) or ""
     return values, details, errors
 
 
+def _number(score: Any) -> float:
+    if not isinstance(score, int | float | np.number | np.bool_):
+        raise TypeError(f"a score must be a number or None, not {type(score).__name__}")
+    if math.isnan(score):
+        raise ValueError("a score must be a number, and NaN is none; return None for no score")
+    return float(score)
+
+
 def _decide(
-    step: Filter, values: np.ndarray, reached: np.ndarray, errors: dict[int, str]
+    step: Filter, values: np.ndarray, errors: dict[int, str]
 ) -> tuple[np.ndarray, list[str]]:
-    """Ask the rule once per distinct score."""
+    """Ask the rule once per distinct score; where it raises, the rows with that score fail."""
     codes = np.full(len(values), -1, np.int32)
-    candidates = reached
+    candidates = np.arange(len(values))
     if errors:
-        failed = np.fromiter(errors, np.int64, len(errors))
-        candidates = reached[~np.isin(reached, failed)]
+        candidates = np.delete(candidates, np.fromiter(errors, np.int64, len(errors)))
     distinct, inverse = np.unique(values[candidates], return_inverse=True)
     reasons: dict[str, int] = {}
     verdicts = np.full(len(distinct), -1, np.int32)
@@ -116,7 +121,7 @@ def _decide(
             reason = step.keep(None if math.isnan(score) else score)
             if reason is not None:
                 check_reason(reason)
-        except Exception as error:  # the rule itself failed: so do the rows with this score
+        except Exception as error:  # whatever it is
             for index in candidates[inverse == number].tolist():
                 errors[index] = describe_error(error)
             continue

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import one_array, rows_of
-from curate.engine.kinds.call import call_each
-from curate.engine.kinds.made import Making, children, evidence, made_items, refusal
+from curate.engine.kinds.call import call_each, evidence
+from curate.engine.kinds.made import Making, children, made_items, refusal
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
-from curate.engine.partition import describe_error
+from curate.engine.partition import describe_error, picked
 from curate.engine.state import PartitionState, load, release
 from curate.row import Row
 from curate.step import Drop, Gather
@@ -42,13 +42,16 @@ def gather(
     """Set every part's decision to what `step` made."""
     tables = [load(state.rows) for state in states]
     parts = [Making(step.title, table.num_rows) for table in tables]
+    seen = [np.flatnonzero(picked(table, step.only)) for table in tables]
+    if step.only:
+        tables = [t.take(pa.array(own)) for t, own in zip(tables, seen, strict=True)]
     keys = [
         one_array(load(state.sketches).column("key"))
         for state in states
         if state.sketches is not None
     ]
     for groups in _batches(pa.chunked_array(keys, pa.string())):
-        batch = _members(groups, tables, run_seed)
+        batch = _members(groups, tables, seen, run_seed)
         items = [[member.row for member in group] for group in batch]
         salts = [f"{rows[0].id}:{len(rows)}:{step.title}:{run_seed}" for rows in items]
         results = call_each(step, step.make, items, salts.__getitem__, driver)
@@ -80,9 +83,12 @@ def _batches(keys: pa.ChunkedArray) -> Iterator[list[np.ndarray]]:
 
 
 def _members(
-    groups: Sequence[np.ndarray], tables: Sequence[pa.Table], run_seed: int
+    groups: Sequence[np.ndarray],
+    tables: Sequence[pa.Table],
+    seen: Sequence[np.ndarray],
+    run_seed: int,
 ) -> list[list[_Member]]:
-    """Look the rows of several groups up, part by part."""
+    """Look the rows of several groups up, part by part; `seen` are the tables' places in parts."""
     starts = np.cumsum([0, *(table.num_rows for table in tables)])
     positions = np.sort(np.concatenate(groups))
     parts = np.searchsorted(starts, positions, side="right") - 1
@@ -91,7 +97,8 @@ def _members(
         mine = positions[parts == part]
         local = mine - starts[part]
         rows = rows_of(tables[part].take(pa.array(local)), run_seed)
-        for position, at, row in zip(mine.tolist(), local.tolist(), rows, strict=True):
+        places = seen[part][local].tolist()
+        for position, at, row in zip(mine.tolist(), places, rows, strict=True):
             found[position] = _Member(part, at, row)
     return [[found[position] for position in group.tolist()] for group in groups]
 

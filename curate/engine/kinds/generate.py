@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from curate.engine.kinds.call import Results, call_each, row_salts
-from curate.engine.kinds.made import Making, children, evidence, made_items, refusal
+from curate.engine.kinds.call import Results, call_each, evidence, row_salts
+from curate.engine.kinds.made import Making, children, made_items, refusal
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
 from curate.engine.partition import Partition, describe_error
 from curate.row import Row
@@ -22,18 +22,20 @@ def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> No
     """Let the step make rows of those that are still in; the part goes on with what results."""
     began = time.perf_counter()
     part.compact()
-    chunks = part.by_chunk(step.make_many) if part.large else None
+    where = part.reached(step.only)
+    seen = part.selected(where)
+    chunks = seen.by_chunk(step.make_many) if part.large else None
     if chunks is None:
-        results = call_each(step, step.make, part.rows, row_salts(part.rows, step), driver)
+        results = call_each(step, step.make, seen.rows, row_salts(seen.rows, step), driver)
     else:
         results = Results([made for chunk in chunks for made in chunk])
     making = Making(step.title, part.table.num_rows)
     for index, value in enumerate(results.values):
         error, asked = results.errors.get(index), results.asked.get(index, ())
         # Most rows simply pass: the step gave back the very row, or a whole chunk's without change.
-        passes = not value if chunks is not None else value is part.rows[index]
+        passes = not value if chunks is not None else value is seen.rows[index]
         if error is not None or asked or not passes:
-            _settle(making, step, index, part.rows[index], value, error, asked)
+            _settle(making, step, int(where[index]), seen.rows[index], value, error, asked)
     making.decision().apply(part)
     part.tally(step.title).worked(began)
 

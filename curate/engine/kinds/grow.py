@@ -15,11 +15,14 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+
 from curate.chunk import rows_of, table_of
 from curate.engine.kinds.made import Making, made_items
 from curate.engine.kinds.whole import could_not
 from curate.engine.ledger import USED
-from curate.engine.partition import describe_error
+from curate.engine.partition import describe_error, picked
 from curate.engine.state import PartitionState, load
 from curate.errors import CurateError
 from curate.requests.session import RowTask
@@ -126,7 +129,13 @@ def grow(
     `source` is the first number of the grown rows' `seq`; it lies above every input's. Returns why
     the step's target was not reached, or `None`.
     """
-    rows = [row for state in states for row in rows_of(load(state.rows), run_seed)]
+    tables = [load(state.rows) for state in states]
+    seen = [np.flatnonzero(picked(table, step.only)) for table in tables]
+    starting = [
+        list(rows_of(table.take(pa.array(own)) if step.only else table, run_seed))
+        for table, own in zip(tables, seen, strict=True)
+    ]
+    rows = [row for own in starting for row in own]
     try:
         growth = _Growth(step, rows, driver, run_seed, source)
         short = _rounds(growth, driver, store)
@@ -134,11 +143,10 @@ def grow(
         raise
     except Exception as error:
         raise could_not(step, "grow", error) from error
-    for state in states:
-        table = load(state.rows)
+    for state, table, own, part in zip(states, tables, seen, starting, strict=True):
         start = Making(step.title, table.num_rows)
         if not step.keep_pool:
-            for index, row in enumerate(rows_of(table, run_seed)):
+            for index, row in zip(own.tolist(), part, strict=True):
                 start.end(index, row, USED)
         state.decision = start.decision()
     decision = growth.making.decision()

@@ -157,10 +157,3 @@ def children(items: Sequence[Made]) -> list[Record | Drop]:
 def refusal(items: Sequence[Made]) -> Drop | None:
     """Return the drop of the parent among `items`, if there is one."""
     return next((i for i in items if isinstance(i, Drop) and i.record is None), None)
-
-
-def evidence(
-    detail: Mapping[str, Any] | None, asked: Sequence[str] | None
-) -> Mapping[str, Any] | None:
-    """Return a line's detail, with the keys of the requests that it rests on."""
-    return {**(detail or {}), "asked": list(asked)} if asked else detail

@@ -19,21 +19,25 @@ if TYPE_CHECKING:
 
 
 def sketch(part: Partition, step: Whole, driver: Driver | None) -> pa.Table:
-    """Return one sketch per row that is still in; a row whose sketch fails ends here."""
+    """Return one sketch per row that the step sees; a row whose sketch fails ends here."""
     began = time.perf_counter()
     part.compact()
+    where = part.reached(step.only)
+    seen = part.selected(where)
     types = {name: arrow_type(text) for name, text in step.sketch_types().items()}
     # Texts are taken from columns in small runs, too: no kernel has to be compiled for that.
-    out = _sketch_chunks(part, step, types) if part.large or step.embeds() else None
+    out = _sketch_chunks(seen, step, types) if part.large or step.embeds() else None
+    failed = dict[int, str]()
     if out is None:
-        out = _sketch_rows(part, step, types, driver)
+        out, failed = _sketch_rows(seen, step, types, driver)
     if step.embeds():
         assert driver is not None, "a step that embeds asks"
+        there = np.delete(np.arange(len(where)), sorted(failed))
         out, errors = embed(step, out, driver)
         if errors:
-            good = np.setdiff1d(np.arange(out.num_rows), np.fromiter(errors, np.int64))
-            out = out.take(good)
-            part.fail(step.title, errors)
+            out = out.take(pa.array(np.delete(np.arange(out.num_rows), sorted(errors))))
+            failed.update((int(there[index]), error) for index, error in errors.items())
+    part.fail(step.title, {int(where[index]): error for index, error in failed.items()})
     part.tally(step.title).worked(began)
     return out
 
@@ -65,7 +69,8 @@ def _sketch_chunks(part: Partition, step: Whole, types: dict[str, pa.DataType]) 
 
 def _sketch_rows(
     part: Partition, step: Whole, types: dict[str, pa.DataType], driver: Driver | None
-) -> pa.Table:
+) -> tuple[pa.Table, dict[int, str]]:
+    """Return the sketches that fit their columns, and errors by row."""
     results = call_each(step, step.sketch, part.rows, row_salts(part.rows, step), driver)
     schema = pa.schema(list(types.items()))
     good: list[Any] = []
@@ -82,5 +87,4 @@ def _sketch_rows(
             good.append(value)
         except (pa.ArrowException, TypeError, ValueError, OverflowError, KeyError) as wrong:
             results.errors[index] = describe_error(wrong)
-    part.fail(step.title, results.errors)
-    return pa.Table.from_pylist(good, schema=schema)
+    return pa.Table.from_pylist(good, schema=schema), results.errors

@@ -14,7 +14,7 @@ import pyarrow as pa
 from curate.chunk import ORIGIN, one_array
 from curate.engine.kinds.embed import cut_short, matrices
 from curate.engine.ledger import StepTally, dumps
-from curate.engine.partition import check_detail, check_reason, describe_error
+from curate.engine.partition import check_detail, check_reason, describe_error, picked
 from curate.engine.state import PartitionState, WholeDecision, load, release
 from curate.errors import StoppedShort
 from curate.kernels.arrays.growable import GrowableArray
@@ -56,7 +56,8 @@ def decide(
     except Exception as error:
         raise could_not(step, "decide", error) from error
     del sketches
-    ids = [one_array(load(state.rows).column("id")) for state in states]
+    seen = [_seen_rows(step, state) for state in states]
+    ids = [ids for _, ids in seen]
     partners = _partner_ids(verdicts, pa.chunked_array(ids, pa.binary(16)))
     start = 0
     if states:
@@ -64,9 +65,9 @@ def decide(
             *remarks,
             *verdicts.remarks,
         )
-    for state, own in zip(states, ids, strict=True):
-        state.decision = _slice(step, verdicts, partners, start, start + len(own))
-        start += len(own)
+    for state, (reached, _) in zip(states, seen, strict=True):
+        state.decision = _slice(step, verdicts, partners, start, reached)
+        start += len(reached)
         release(state.sketches)
         state.sketches = None
 
@@ -84,14 +85,21 @@ def decide_as_they_come(
             _check(verdicts, load(state.sketches).num_rows, seen)
         except Exception as error:
             raise could_not(step, "decide", error) from error
-        seen.add(one_array(load(state.rows).column("id")), np.asarray(verdicts.code) < 0)
-        state.decision = _slice(
-            step, verdicts, _partner_ids(verdicts, seen.ids), 0, len(verdicts.code)
-        )
+        reached, ids = _seen_rows(step, state)
+        seen.add(ids, np.asarray(verdicts.code) < 0)
+        state.decision = _slice(step, verdicts, _partner_ids(verdicts, seen.ids), 0, reached)
         release(state.sketches)
         state.sketches = None
         state.tallies.setdefault(step.title, StepTally()).worked(began)
         yield state
+
+
+def _seen_rows(step: Step, state: PartitionState) -> tuple[np.ndarray, pa.Array]:
+    """Return the indexes of a part's rows that the step sees, and their ids."""
+    table = load(state.rows)
+    reached = np.flatnonzero(picked(table, step.only))
+    ids = one_array(table.column("id"))
+    return reached, ids if len(reached) == len(ids) else ids.take(pa.array(reached))
 
 
 class _Seen:
@@ -163,10 +171,10 @@ def _partner_ids(verdicts: Verdicts, ids: pa.Array | pa.ChunkedArray) -> pa.Arra
 
 
 def _slice(
-    step: Step, verdicts: Verdicts, partners: pa.Array | None, start: int, end: int
+    step: Step, verdicts: Verdicts, partners: pa.Array | None, start: int, reached: np.ndarray
 ) -> WholeDecision:
-    """Return the verdicts on one part."""
-    score = verdicts.score
+    """Return the verdicts on the rows of one part."""
+    score, end = verdicts.score, start + len(reached)
     details = (
         {}
         if verdicts.details is None
@@ -178,6 +186,7 @@ def _slice(
     )
     return WholeDecision(
         label=step.title,
+        reached=reached,
         codes=np.asarray(verdicts.code[start:end], np.int32),
         reasons=tuple(verdicts.reasons),
         values=np.full(end - start, math.nan)

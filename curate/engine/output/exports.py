@@ -15,7 +15,6 @@ from curate.engine.options import RunOptions
 from curate.errors import UsageError
 from curate.read import Inputs
 from curate.runs.rows import Rows
-from curate.step import Filter, Generate, Whole
 from curate.write import check_target, kind_of, misfit, write_rows
 
 if TYPE_CHECKING:
@@ -73,8 +72,5 @@ def _kinds_kept(recipe: Recipe, opened: Inputs) -> set[str] | None:
     """Return the kinds of the rows that may be kept, where every step says what it makes."""
     kinds: frozenset[str] | None = frozenset(opened.kinds())
     for step in recipe.steps:
-        if isinstance(step, Generate) and kinds is not None:
-            kinds = step.kinds_made(kinds)
-        elif not isinstance(step, Filter | Whole):
-            return None
+        kinds = step.kinds_after(kinds)
     return None if kinds is None else set(kinds)

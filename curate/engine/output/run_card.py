@@ -55,7 +55,9 @@ def describe_run(recipe: Recipe, opened: Inputs, options: RunOptions, began: flo
 
 def data_digests(recipe: Recipe) -> dict[str, str]:
     """Return digests of what steps read besides their rows (test sets), by their labels."""
-    return {s.title: found for s in recipe.steps if (found := s.data_digest()) is not None}
+    read = {s.title: found for s in recipe.steps if (found := s.data_digest()) is not None}
+    files = {s.address: s.file_digest for s in recipe.steps if s.address and s.file_digest}
+    return {**read, **files}
 
 
 def _stamp(seconds: float) -> str:

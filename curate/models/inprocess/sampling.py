@@ -8,6 +8,7 @@ its neighbours in the batch change nothing.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
 from curate.ask import Ask, Reply
+from curate.models.choice import by_text
+from curate.models.inprocess.tokens import token_named
 from curate.models.inprocess.worker import Waiting
 from curate.row import seed_of
 
@@ -36,7 +39,8 @@ class Draft:
     limit: int
     draws: random.Random
     ids: list[int] = field(default_factory=list)
-    logprobs: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
+    # For each token its id, its log-probability, and those of the likeliest ones.
+    logprobs: list[tuple[int, float, list[tuple[int, float]]]] = field(default_factory=list)
     finish: str | None = None
     text: str = ""
     settled: bool = False
@@ -54,7 +58,7 @@ class Draft:
         return cls(
             waiting,
             tokenizer,
-            ends,
+            ends | {token_named(tokenizer, name) for name in request.stop_tokens},
             _first(request.temperature, getattr(defaults, "temperature", None), 1.0),
             _first(request.top_p, getattr(defaults, "top_p", None), 1.0),
             request.max_tokens or 1 << 30,
@@ -68,25 +72,54 @@ class Draft:
         return self.waiting.request
 
     def choose(self, logits: torch.Tensor) -> int:
-        """Return the next token and note its log-probability, before temperature and top_p."""
-        if self.temperature == 0 and self.request.logprobs is None:
-            token = int(logits.argmax())
-        else:
+        """Add the next token; its log-probability is that before temperature and other limits."""
+        top, chances = self.request.logprobs, None
+        if top is not None or self.temperature != 0:
             chances = logits.float().log_softmax(-1)
-            token = int(chances.argmax()) if self.temperature == 0 else self._drawn(chances)
-            self._note(chances, token)
-        self._add(token)
+        penalized = self._penalized(logits)
+        if self.temperature == 0:
+            token = int(penalized.argmax())
+        elif chances is not None and penalized is logits:
+            token = self._drawn(chances)
+        else:
+            token = self._drawn(penalized.float().log_softmax(-1))
+        if top is not None and chances is not None:
+            values, tokens = chances.topk(min(top, len(chances)))
+            likeliest = list(zip(tokens.tolist(), values.tolist(), strict=True))
+            self.logprobs.append((token, float(chances[token]), likeliest))
+        if token not in self.ends:
+            self.ids.append(token)
+            cut = self._stopped()
+            if cut is not None:
+                self.finish, self.text = "stop", cut
+            elif len(self.ids) >= self.limit:
+                self.finish, self.text = "length", self._decoded(self.ids)
+            return token
+        self.finish, self.text = "stop", self._decoded(self.ids)
+        # An end token is shown where it came first: that nothing was written is then the answer.
+        if self.logprobs and self.ids:
+            self.logprobs.pop()
         return token
 
-    def _note(self, chances: torch.Tensor, token: int) -> None:
-        if self.request.logprobs is None:
-            return
-        values, tokens = chances.topk(min(self.request.logprobs, len(chances)))
-        top = list(zip(tokens.tolist(), values.tolist(), strict=True))
-        self.logprobs.append((float(chances[token]), top))
+    def _penalized(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the logits, lower for tokens that were written before where that is asked for."""
+        present = self.request.presence_penalty or 0.0
+        frequent = self.request.frequency_penalty or 0.0
+        if not self.ids or not (present or frequent):
+            return logits
+        counts = Counter(self.ids)
+        tokens = torch.tensor(list(counts), device=logits.device)
+        times = torch.tensor(list(counts.values()), device=logits.device, dtype=torch.float32)
+        changed = logits.float().clone()
+        changed[tokens] -= present + frequent * times
+        return changed
 
     def _drawn(self, chances: torch.Tensor) -> int:
         weights = (chances.double() / self.temperature).softmax(-1)
+        most = self.request.top_k
+        if most is not None and 0 < most < len(weights):
+            weights = weights.where(weights >= weights.topk(most).values[-1], 0.0)
+            weights = weights / weights.sum()
         if self.top_p >= 1:
             return _at(weights, self.draws.random())
         # A nucleus is small: a whole vocabulary is sorted only for the rare flat distribution.
@@ -98,25 +131,22 @@ class Draft:
         kept = int((likely.cumsum(-1) - likely < self.top_p).sum()) or 1
         return int(tokens[_at(likely[:kept], self.draws.random())])
 
-    def _add(self, token: int) -> None:
-        if token in self.ends:
-            self._finish("stop")
-            if self.logprobs and len(self.logprobs) > len(self.ids):
-                self.logprobs.pop()
-            return
-        self.ids.append(token)
-        if self.request.stop and (cut := self._stopped()) is not None:
-            self._finish("stop", cut)
-        elif len(self.ids) >= self.limit:
-            self._finish("length")
+    def _stopped(self) -> str | None:
+        """Return the text before a stop text, if there is one, searched among special tokens too.
 
-    def _stopped(self) -> int | None:
-        text = self._decoded(self.ids)
-        found = [at for stop in self.request.stop if (at := text.find(stop)) >= 0]
-        return min(found, default=None)
-
-    def _finish(self, reason: str, cut: int | None = None) -> None:
-        self.finish, self.text = reason, self._decoded(self.ids)[:cut]
+        What comes before it is shown without them.
+        """
+        if not self.request.stop:
+            return None
+        text = str(self.tokenizer.decode(self.ids, skip_special_tokens=False))
+        at = min((at for stop in self.request.stop if (at := text.find(stop)) >= 0), default=None)
+        if at is None:
+            return None
+        count, before = len(self.ids), text
+        while len(before) > at:
+            count -= 1
+            before = str(self.tokenizer.decode(self.ids[:count], skip_special_tokens=False))
+        return self._decoded(self.ids[:count]) + text[len(before) : at]
 
     def _decoded(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
@@ -128,26 +158,26 @@ class Draft:
             self.waiting.settle(self.reply())
 
     def reply(self) -> Reply:
-        """Return what is written."""
+        """Return what is written, with the log-probabilities of tokens that reach into the text."""
         assert self.finish is not None
+        shown: list[dict[str, Any]] = []
+        for count, (token, value, top) in enumerate(self.logprobs):
+            if count and len(self._decoded(self.ids[:count])) >= len(self.text):
+                break
+            shown.append(
+                {
+                    "token": self.tokenizer.decode([token]),
+                    "logprob": value,
+                    "top": by_text((self.tokenizer.decode([id_]), chance) for id_, chance in top),
+                }
+            )
         return Reply(
             text=self.text,
             finish_reason=self.finish,
-            logprobs=tuple(self._shown()),
+            logprobs=tuple(shown),
             input_tokens=len(self.waiting.tokens),
             output_tokens=len(self.ids),
         )
-
-    def _shown(self) -> list[dict[str, Any]]:
-        """Return the log-probabilities of the tokens that reach into the text."""
-        shown: list[dict[str, Any]] = []
-        for count, (token, (value, top)) in enumerate(zip(self.ids, self.logprobs, strict=False)):
-            if len(self._decoded(self.ids[:count])) >= len(self.text):
-                break
-            name = self.tokenizer.decode([token])
-            tops = {self.tokenizer.decode([other]): chance for other, chance in top}
-            shown.append({"token": name, "logprob": value, "top": tops})
-        return shown
 
 
 def _at(weights: torch.Tensor, draw: float) -> int:

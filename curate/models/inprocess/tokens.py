@@ -1,37 +1,117 @@
-"""How a request becomes token ids, the same for every engine in this process."""
+"""How a request becomes token ids, the same for every engine in this process.
+
+A prompt begins with one begin-of-text token, where the model has one: a chat template that writes
+it, or a raw prompt that begins with its text, is not given a second.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
-from curate.ask import Ask, Likelihood
+from curate.ask import Ask, Choose, Likelihood
 from curate.errors import PermanentFault
+from curate.models.choice import spelt
+from curate.models.turns import check_rendered, template_turns
+from curate.row import Message
+
+# Stands for a turn's content, so that its header can be cut off before it.
+_HERE = "\ufffc\u2063here\u2063\ufffc"
 
 
-def prompt_tokens(tokenizer: Any, request: Ask) -> list[int]:
-    """Return the token ids of a chat, by the model's own template, or of a raw prompt."""
+def prompt_tokens(tokenizer: Any, request: Ask | Choose) -> list[int]:
+    """Return the token ids of a chat, by the model's own template, or of a raw prompt.
+
+    A chat ends with the header of the turn that comes next, and with what the turn begins with.
+    """
     if request.prompt is not None:
-        return list(tokenizer(request.prompt)["input_ids"])
+        return one_bos(tokenizer, list(tokenizer(request.prompt + request.prefill)["input_ids"]))
+    turn = request.turn if isinstance(request, Ask) else "assistant"
+    text = chat_text(tokenizer, request.chat, turn) + request.prefill
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def chat_text(
+    tokenizer: Any, messages: Sequence[Message], turn: Literal["assistant", "user"]
+) -> str:
+    """Return a chat by the tokenizer's template, up to and including the header of `turn`."""
     if not tokenizer.chat_template:
         raise PermanentFault(
             "the model has no chat template; use an instruct model, or a step with raw prompts"
         )
-    made = tokenizer.apply_chat_template(
-        request.turns(), add_generation_prompt=True, tokenize=True, return_dict=True
-    )
-    return list(made["input_ids"])
+    turns = template_turns(messages)
+    if turn == "assistant":
+        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    else:
+        asked = [*turns, {"role": turn, "content": _HERE}]
+        text, found, _ = tokenizer.apply_chat_template(asked, tokenize=False).partition(_HERE)
+        if not found:
+            raise PermanentFault("the model's chat template has no header for a user's turn")
+    check_rendered(turns, text)
+    return str(text)
+
+
+def one_bos(tokenizer: Any, ids: list[int]) -> list[int]:
+    """Return token ids without a second begin-of-text token."""
+    first = tokenizer.bos_token_id
+    return ids[1:] if first is not None and ids[:2] == [first, first] else ids
 
 
 def answer_tokens(tokenizer: Any, request: Likelihood) -> tuple[list[int], int]:
-    """Return all token ids, and how many at the end belong to the answer.
+    """Return all token ids, and how many at the end are the answer's and have a value.
 
-    The text is tokenised whole, as a server does; a token that holds the last characters of the
-    prompt and the first of the answer counts as the answer's.
+    After a raw prompt the text is tokenised whole, as a server does. The first token of all has
+    nothing before it that would make it likely or not.
     """
+    if request.messages is not None:
+        begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        if request.messages:
+            text = chat_text(tokenizer, request.messages, "assistant")
+            begin = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        ids = list(tokenizer(request.answer, add_special_tokens=False)["input_ids"])
+        return [*begin, *ids], max(0, len(ids) - (not begin))
+    assert request.prompt is not None
     made = tokenizer(request.prompt + request.answer, return_offsets_mapping=True)
-    ends = [end for _, end in made["offset_mapping"]]
-    begin = next((n for n, end in enumerate(ends) if end > len(request.prompt)), len(ends))
-    while len(ends) > begin and ends[-1] == 0:  # A closing token that the text does not hold.
+    ids, ends = list(made["input_ids"]), [end for _, end in made["offset_mapping"]]
+    if (extra := len(ids) - len(one_bos(tokenizer, ids))) > 0:
+        ids, ends = ids[extra:], ends[extra:]
+    begin_at = next((n for n, end in enumerate(ends) if end > len(request.prompt)), len(ends))
+    while len(ends) > begin_at and ends[-1] == 0:  # A closing token that the text does not hold.
         ends.pop()
-    # The first token of all has nothing before it that would make it likely or not.
-    return list(made["input_ids"][: len(ends)]), max(0, len(ends) - max(begin, 1))
+    return ids[: len(ends)], max(0, len(ends) - max(begin_at, 1))
+
+
+def token_named(tokenizer: Any, name: str) -> int:
+    """Return the id of the special token called `name`."""
+    found = tokenizer.get_vocab().get(name)
+    if found is None:
+        special = ", ".join(tokenizer.get_added_vocab()) or "none"
+        raise PermanentFault(
+            f"the model has no token {name!r} to stop at; its special tokens are: {special}"
+        )
+    return int(found)
+
+
+class Variants:
+    """Which tokens of a vocabulary spell an option: found once, for all options."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Decode every token of the vocabulary."""
+        numbers = range(len(tokenizer))
+        texts = tokenizer.batch_decode([[number] for number in numbers])
+        self._by_text: dict[str, list[int]] = {}
+        for number, text in zip(numbers, texts, strict=True):
+            self._by_text.setdefault(spelt(text), []).append(number)
+
+    def of(self, options: Sequence[str]) -> list[tuple[str, int]]:
+        """Return each token that spells an option, beside the option."""
+        found: list[tuple[str, int]] = []
+        for option in options:
+            ids = self._by_text.get(option.strip())
+            if not ids:
+                raise PermanentFault(
+                    f"the option {option!r} is no single token of this model: use short ones, as "
+                    "letters or digits, or ask for a text"
+                )
+            found += [(option.strip(), number) for number in ids]
+        return found

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 import transformers
 
-from curate.ask import Ask, Likelihood, Reply, Reward
+from curate.ask import Ask, Choose, Likelihood, Reply, Reward
 from curate.errors import PermanentFault, StoppedShort
+from curate.models.choice import choice_reply
 from curate.models.inprocess.sampling import Draft, Drafting, Ended
-from curate.models.inprocess.tokens import answer_tokens, prompt_tokens
+from curate.models.inprocess.tokens import Variants, answer_tokens, prompt_tokens, token_named
 from curate.models.inprocess.worker import Backend, Waiting
+from curate.models.turns import check_rendered, template_turns
 
 # What a batch may hold together, padding included: its attention grows with it.
 BATCH_TOKENS = 32_768
@@ -101,6 +103,7 @@ class Writer:
         if self._fill is None:
             self._fill = min(self._ends, default=0)
         self._context = getattr(model.config, "max_position_embeddings", None) or 1 << 30
+        self._variants_known: Variants | None = None
         self._parameters = inspect.signature(model.forward).parameters
         # Kept aside: transformers would add a model's own penalties to what a request asks for.
         self._defaults, model.generation_config = model.generation_config, _GenerationConfig()
@@ -111,9 +114,14 @@ class Writer:
         A schema is left to whoever asked, who checks the reply in any case.
         """
         request = waiting.request
-        if isinstance(request, Ask):
+        if isinstance(request, Ask | Choose):
             tokens = prompt_tokens(self.tokenizer, request)
-            more = request.max_tokens or 0
+            more = (request.max_tokens or 0) if isinstance(request, Ask) else 1
+            if isinstance(request, Choose):
+                waiting.variants = self._variants.of(request.options)
+            else:
+                for name in request.stop_tokens:
+                    token_named(self.tokenizer, name)
         elif isinstance(request, Likelihood):
             tokens, waiting.answer = answer_tokens(self.tokenizer, request)
             more = 0
@@ -128,11 +136,18 @@ class Writer:
             )
         waiting.tokens, waiting.size = tuple(tokens), len(tokens) + more
 
+    @property
+    def _variants(self) -> Variants:
+        if self._variants_known is None:
+            self._variants_known = Variants(self.tokenizer)
+        return self._variants_known
+
     def run(self, batch: Sequence[Waiting]) -> None:
         """Settle a batch of one form, in parts that fit the budget of tokens."""
         width = min(max(one.size for one in batch), self._context)
         most = max(1, BATCH_TOKENS // width)
-        compute = self._write if isinstance(batch[0].request, Ask) else self._weigh
+        forms = {Ask: self._write, Choose: self._choose, Likelihood: self._weigh}
+        compute = forms[type(batch[0].request)]
         with torch.inference_mode():
             for start in range(0, len(batch), most):
                 compute(batch[start : start + most])
@@ -165,15 +180,31 @@ class Writer:
             stopping_criteria=transformers.StoppingCriteriaList([Ended(drafts)]),
         )
 
-    def _weigh(self, batch: Sequence[Waiting]) -> None:
-        keep = max(one.answer for one in batch) + 1
+    def _logits(self, batch: Sequence[Waiting], keep: int) -> torch.Tensor:
+        """Return the logits after each of the last `keep` tokens of each row."""
         ids, mask = padded([one.tokens for one in batch], self._fill, self.model.device)
         given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
         if "position_ids" in self._parameters:
             given["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         if "logits_to_keep" in self._parameters:
             given["logits_to_keep"] = keep
-        logits = self.model(**given).logits[:, -keep:]
+        logits: torch.Tensor = self.model(**given).logits[:, -keep:]
+        return logits
+
+    def _choose(self, batch: Sequence[Waiting]) -> None:
+        """Settle choices by the distribution at the place where the answer begins."""
+        chances = self._logits(batch, 1)[:, 0].double().log_softmax(-1)
+        for number, one in enumerate(batch):
+            assert isinstance(one.request, Choose)
+            ids = torch.tensor([token for _, token in one.variants], device=chances.device)
+            texts, values = (text for text, _ in one.variants), chances[number, ids].tolist()
+            likely = zip(texts, values, strict=True)
+            read = len(one.tokens)
+            one.settle(choice_reply(one.request.options, likely, whole=True, input_tokens=read))
+
+    def _weigh(self, batch: Sequence[Waiting]) -> None:
+        keep = max(one.answer for one in batch) + 1
+        logits = self._logits(batch, keep)
         for number, one in enumerate(batch):
             count = one.answer
             chances = logits[number, keep - 1 - count : keep - 1].float().log_softmax(-1)
@@ -193,24 +224,24 @@ class Classifier:
         """Tokenise the conversation; refuse every other request."""
         if not isinstance(waiting.request, Reward):
             raise PermanentFault("a sequence classifier only scores; name a language model")
-        tokens = self._tokens(waiting.request)
+        turns = template_turns(waiting.request.messages)
+        if self.tokenizer.chat_template:
+            text = self.tokenizer.apply_chat_template(turns, tokenize=False)
+            check_rendered(turns, text)
+            tokens = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        elif len(turns) == 1:
+            tokens = list(self.tokenizer(turns[0]["content"])["input_ids"])
+        else:
+            # Models without a template were trained on a question and its answer.
+            *before, last = (turn["content"] or "" for turn in turns)
+            tokens = list(self.tokenizer("\n".join(before), last)["input_ids"])
+            check_rendered(turns, "\n".join([*before, last]))
         if len(tokens) > self._context:
             raise PermanentFault(
                 f"the conversation has {len(tokens)} tokens and the model reads {self._context} at "
                 "most; filter long rows (length) or use a model with a longer context"
             )
         waiting.tokens, waiting.size = tuple(tokens), len(tokens)
-
-    def _tokens(self, request: Reward) -> list[int]:
-        turns = [{"role": m.role, "content": m.content} for m in request.messages]
-        if self.tokenizer.chat_template:
-            made = self.tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)
-            return list(made["input_ids"])
-        if len(turns) == 1:
-            return list(self.tokenizer(turns[0]["content"])["input_ids"])
-        # Models without a template were trained on a question and its answer.
-        *before, last = (turn["content"] for turn in turns)
-        return list(self.tokenizer("\n".join(before), last)["input_ids"])
 
     def run(self, batch: Sequence[Waiting]) -> None:
         """Settle a batch of conversations."""

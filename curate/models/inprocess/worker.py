@@ -42,6 +42,8 @@ class Waiting:
     # How much there is to compute, and how many of the tokens are the answer of a `Likelihood`.
     size: int = 0
     answer: int = 0
+    # The tokens that spell the options of a `Choose`, each beside its option.
+    variants: Sequence[tuple[str, int]] = ()
 
     @property
     def given_up(self) -> bool:

@@ -12,7 +12,9 @@ in bfloat16 by some 0.05, enough to turn a close choice.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,7 +34,9 @@ BATCH_SIZE = 32
 EMBED_TEXTS, EMBED_CHARACTERS = 256, 16_384
 # Requests that may wait: enough to choose neighbours in length from.
 BATCHES_WAITING = 4
-FORMS = ("ask", "embed", "likelihood", "reward")
+WRITES, SCORES = ("ask", "choose", "embed", "likelihood"), ("embed", "reward")
+# What a model may give whose configuration is not at hand.
+FORMS = (*WRITES, "reward")
 # What runs in this process costs nothing.
 FREE = Price(0.0, 0.0)
 # What a digest of weights reads: so many blocks of so many bytes, spread over each file.
@@ -98,16 +102,25 @@ def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
         identity = f"hf:{path.name} {digest_of_weights(path)}"
     writes = identity_with(identity, spec.options) if own else identity_on(identity, spec.options)
     embeds = embed_identity_with(identity_with(identity, spec.options), spec)
-    return described(spec, writes, embeds)
+    forms: tuple[str, ...] = FORMS
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        architectures = json.loads((path / "config.json").read_text()).get("architectures") or ()
+        if any(str(one).endswith("SequenceClassification") for one in architectures):
+            forms = SCORES
+        elif any(str(one).endswith("ForCausalLM") for one in architectures):
+            forms = WRITES
+    return described(spec, writes, embeds, forms)
 
 
-def described(spec: ModelSpec, identity: str, embed_identity: str) -> ModelInfo:
+def described(
+    spec: ModelSpec, identity: str, embed_identity: str, forms: tuple[str, ...]
+) -> ModelInfo:
     """Return what is known of a transformers model of this identity, its price included: none."""
     size = batch_size_of(spec)
     return ModelInfo(
         identity=identity,
         embed_identity=embed_identity,
-        forms=FORMS,
+        forms=forms,
         defaults=spec.defaults,
         price=spec.price or FREE,
         max_concurrency=spec.max_concurrency or BATCHES_WAITING * size,

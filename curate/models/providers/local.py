@@ -69,7 +69,7 @@ def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
     embeds = hf.embed_identity_with(identity_with(embeds, spec.options), spec)
     # What the recipe does not say is as the authors recommend it.
     defaults = {**DEFAULTS, **spec.defaults}
-    return hf.described(dataclasses.replace(spec, defaults=defaults), writes, embeds)
+    return hf.described(dataclasses.replace(spec, defaults=defaults), writes, embeds, hf.WRITES)
 
 
 def embedded_model() -> Path:

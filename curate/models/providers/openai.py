@@ -3,8 +3,12 @@
 `base_url` names the server (OpenAI's own by default), `api_key_env` the variable that holds the
 key. Without `api_key_env` only OpenAI itself is sent `OPENAI_API_KEY`: another server never sees a
 key that was not meant for it. There are no retries here: each attempt is reserved and counted by
-the engine. A long reply is streamed, so that only silence times out, not its length. What a server
-lacks and another form of the request does without is learnt from its first refusal.
+the engine. A long reply is streamed, so that only silence times out, not its length. A server that
+takes raw text alone is given chats by the model's `template` or `tokenizer`.
+
+What a server lacks is believed where structured fields of its refusal name it. A refusal in mere
+words decides about its own request only: that one is tried without what may be lacking, and when
+two have passed so, the others are sent without it, too.
 """
 
 from __future__ import annotations
@@ -14,42 +18,41 @@ import dataclasses
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from curate.ask import Ask, Reply, Request
-from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request
+from curate.errors import ModelError, NotSent, PermanentFault, RecipeError, TemporaryFault
 from curate.models.model import ModelInfo, ModelSpec
 from curate.models.prices import HOME as HOME_HOST
 from curate.models.prices import discount_of, price_of
 from curate.models.providers.openai_batch import MOST_REQUESTS, OpenAIBatch
+from curate.models.remote.chat_template import template_identity, template_of
 from curate.models.remote.faults import (
     ADAPTED,
     FEATURES,
     LENGTH,
+    LOGPROBS,
     SCHEMA,
     STREAM,
     StatusError,
+    TooLong,
     fault_of,
-    lacking,
+    named_lack,
     spent_until,
 )
-from curate.models.remote.wire import (
-    CHAT,
-    EMBEDDING,
-    Assembly,
-    body_of,
-    malformed,
-    path_of,
-    reply_of,
-)
+from curate.models.remote.wire import CHAT, Assembly, body_of, malformed, path_of, reply_of
 
 if TYPE_CHECKING:
+    from curate.models.remote.chat_template import ChatTemplate
     from curate.models.remote.connection import Connection
 
-OPTIONS = ("idle_timeout", "stream", "length_field", "batch_size", "batch")
+OPTIONS = (
+    "idle_timeout", "stream", "length_field", "batch_size", "batch", "template", "tokenizer",
+)  # fmt: skip
 # Texts of one `Embed`: what servers take that state no limit of their own.
 EMBED_TEXTS = 32
 HOME = "https://api.openai.com/v1"
@@ -59,43 +62,73 @@ IDLE_SECONDS = 300.0
 # within `IDLE_SECONDS`, and streaming costs a parse for every token.
 WHOLE_TOKENS = 1024
 MAX_HOLD_SECONDS = 60.0
+# A reply has to be whole within so many times the time that a server may be silent.
+DEADLINES = 12
+# Requests that must pass without a feature, refused with it, before others are sent without it.
+ENOUGH_PROOF = 2
+# What an answer may take: some room, and for each token its text and the likeliest others, for each
+# text its vector.
+ROOM_BYTES, TOKEN_BYTES, VECTOR_BYTES = 8 << 20, 4096, 256 << 10
+USUAL_TOKENS = 8192
 _MASK = "***"
 
 
 class OpenAI:
     """A model behind a server; connections open with the first request."""
 
-    def __init__(self, info: ModelInfo, spec: ModelSpec, key: str | None) -> None:
+    def __init__(
+        self, info: ModelInfo, spec: ModelSpec, key: str | None, template: ChatTemplate | None
+    ) -> None:
         self.info = info
         self.name, self.base_url = spec.name, spec.base_url or HOME
+        self._where = f"{self.name} at {self.base_url}"
         self._idle = float(spec.options.get("idle_timeout", IDLE_SECONDS))
         self._stream: bool | None = spec.options.get("stream")
         home_field = "max_completion_tokens" if _is_home(spec) else "max_tokens"
         self._length_field = str(spec.options.get("length_field", home_field))
-        self._key = key
+        self._key, self._template = key, template
         self.batch = OpenAIBatch(self.name, self.base_url, key, self._length_field, self._idle)
         self._connection: Connection | None = None
-        self._lacks: dict[str, str] = {}
         self._held_until = 0.0
-        self._renamed = False
+        # What the server lacks, with its words; what it has served; what each refused request is
+        # tried without; and how many have passed so.
+        self._lacks: dict[str, str] = {}
+        self._served: set[str] = set()
+        self._trials: dict[str, list[str]] = {}
+        self._passed: Counter[str] = Counter()
 
     async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
         """Return the server's reply, or raise what its failure means."""
-        path = path_of(request)
-        body = self._servable(body_of(request, self.name, self._length_field))
+        path, spared = path_of(request, self._template), self._spared(request)
+        without = (spared & set(self._lacks)) | set(self._trials.get(key, ())[-1:])
+        other = LENGTH in without
+        length_field = next(n for n in FEATURES[LENGTH] if (n == self._length_field) != other)
+        body = body_of(request, self.name, length_field, template=self._template, without=without)
+        if STREAM not in without and self._streams(request):
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        for feature in (_features(body) & set(self._lacks)) - {LENGTH}:
+            raise NotSent(self._lacking(feature))
         if (pause := self._held_until - time.monotonic()) > 0:
             await asyncio.sleep(pause)
-        fetch = self._fetched
-        if self._streams(request, path):
-            fetch = self._streamed
-            body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         try:
-            reply = reply_of(request, await fetch(self._connected(), path, body))
+            async with asyncio.timeout(DEADLINES * self._idle):
+                data = await self._fetched(path, body, _most_bytes(request))
+            reply = reply_of(request, data, self._template)
         except Exception as error:
             # Neither the error's own message nor its chain is kept: they may quote headers.
-            raise self._fault(error, body) from None
+            raise self._fault(error, request, body, key) from None
         if self._key and self._key in reply.text:  # JSON may have spelt it in another way.
-            return dataclasses.replace(reply, text=self._masked(reply.text))
+            reply = dataclasses.replace(reply, text=self._masked(reply.text))
+        if isinstance(request, Choose) and not reply.values and LOGPROBS not in without:
+            # They were left out silently; a text of one token may be no option yet.
+            self._trials[key] = [*self._trials.get(key, ()), LOGPROBS]
+            said = f"{self._where} gave no log-probabilities; the choice is read from a text"
+            raise TemporaryFault(said, cause="malformed")
+        self._served |= _features(body)
+        if trial := self._trials.pop(key, None):
+            self._passed[trial[-1]] += 1
+            if self._passed[trial[-1]] >= ENOUGH_PROOF:
+                self._lacks.setdefault(trial[-1], "requests were refused with it only")
         return reply
 
     async def close(self) -> None:
@@ -107,33 +140,33 @@ class OpenAI:
 
     # -- the wire ---------------------------------------------------------------------------------
 
-    def _streams(self, request: Request, path: str) -> bool:
-        if path == EMBEDDING or not isinstance(request, Ask):
+    def _streams(self, request: Request) -> bool:
+        if not isinstance(request, Ask):
             return False
         if self._stream is not None:
             return self._stream
         return request.max_tokens is None or request.max_tokens > WHOLE_TOKENS
 
-    def _connected(self) -> Connection:
-        if self._connection is None:
-            from curate.models.remote.connection import Connection
+    async def _fetched(self, path: str, body: Mapping[str, Any], most: int) -> Any:
+        """Return the JSON of an answer of at most `most` bytes, put together if it is streamed."""
+        from curate.models.remote.connection import Connection, bounded
 
+        if self._connection is None:
             headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
             self._connection = Connection(self.base_url, headers, self._idle)
-        return self._connection
-
-    async def _fetched(self, connection: Connection, path: str, body: Mapping[str, Any]) -> Any:
-        headers, content = await connection.post(path, body)
-        self._note(headers)
-        return self._parsed(content)
-
-    async def _streamed(self, connection: Connection, path: str, body: Mapping[str, Any]) -> Any:
-        assembly = Assembly(chat=path == CHAT)
-        async with connection.stream(path, body) as response:
-            self._note(response.headers)
-            if "event-stream" not in response.headers.get("content-type", ""):
-                return self._parsed(await response.read())  # It answered in one piece.
+        async with self._connection.opened(path, body) as response:
+            # Hold further requests while the server says that its allowance is used up.
+            if wait := spent_until(response.headers):
+                until = time.monotonic() + min(wait, MAX_HOLD_SECONDS)
+                self._held_until = max(self._held_until, until)
+            events = "event-stream" in response.headers.get("content-type", "")
+            if "stream" not in body or not events:
+                return self._parsed(await bounded(response, most))
+            assembly, held = Assembly(chat=path == CHAT), 0
             async for line in response.content:
+                held += len(line)
+                if held > most:
+                    raise TooLong(f"a stream of more than {most:,} bytes")
                 if line.startswith(b"data:") and (event := line[5:].strip()) != b"[DONE]":
                     assembly.add(self._parsed(event))
         return json.loads(self._masked(json.dumps(assembly.whole())))
@@ -147,70 +180,69 @@ class OpenAI:
             head = content[:80].decode("utf-8", "replace")
             raise malformed(f"no JSON: {' '.join(head.split())!r}") from None
 
-    # -- what the server told ---------------------------------------------------------------------
+    # -- what a refusal means ---------------------------------------------------------------------
 
-    def _note(self, headers: Mapping[str, str]) -> None:
-        """Hold further requests while the server says that its allowance is used up."""
-        if wait := spent_until(headers):
-            until = time.monotonic() + min(wait, MAX_HOLD_SECONDS)
-            self._held_until = max(self._held_until, until)
-
-    def _fault(self, error: Exception, body: Mapping[str, Any]) -> ModelError:
+    def _fault(
+        self, error: Exception, request: Request, body: Mapping[str, Any], key: str
+    ) -> ModelError:
+        """Return what an error means; a refused request may be tried again in another form."""
         if isinstance(error, StatusError):
             error.said = self._masked(error.said)
-        where = f"{self.name} at {self.base_url}"
-        fault = error if isinstance(error, ModelError) else fault_of(error, where)
-        if isinstance(error, StatusError) and isinstance(fault, PermanentFault):
-            feature = lacking(body, error.said)
-            if feature is not None:
-                return self._learnt(feature, error.said[:200], body)
+        fault = error if isinstance(error, ModelError) else fault_of(error, self._where)
         # The class and its cause stay; only the text may hold what a server quoted of the key.
         fault.args = (self._masked(str(fault)),)
+        if not isinstance(error, StatusError) or not isinstance(fault, PermanentFault):
+            return fault
+        if fault.for_all or error.status not in (400, 415, 422, 500, 501):
+            return fault
+        spared, tried = self._spared(request), self._trials.get(key, [])
+        lack = named_lack(body, error)
+        if lack is not None and not (lack == LENGTH and "messages" not in body):
+            self._lacks.setdefault(lack, error.said[:200])
+            said = self._lacking(lack)
+            # A length that is refused by both of its names is lacking.
+            if lack not in spared or (lack == LENGTH and self._length_field not in body):
+                return PermanentFault(said)
+            return TemporaryFault(f"{said}; it is asked without from now on", cause=ADAPTED)
+        used = _features(body)
+        for feature in (SCHEMA, LOGPROBS, STREAM):
+            if feature in spared & used and feature not in self._served and feature not in tried:
+                self._trials[key] = [*tried, feature]
+                return TemporaryFault(f"{fault}; it is tried without {feature}", cause=ADAPTED)
+        self._trials.pop(key, None)
         return fault
 
-    def _servable(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return `body` without a schema that the server is known to refuse.
+    @staticmethod
+    def _spared(request: Request) -> set[str]:
+        """Return the features that `request` can do without, or under another name."""
+        found = {SCHEMA, STREAM} | ({LOGPROBS} if isinstance(request, Choose) else set())
+        chat = isinstance(request, Ask | Choose) and request.prompt is None
+        return found | ({LENGTH} if chat else set())
 
-        Whoever asked checks the reply against it in any case; nothing else can be left out.
-        """
-        for feature in self._lacks:
-            if feature != SCHEMA and any(name in body for name in FEATURES[feature]):
-                raise self._without(feature)
-        if SCHEMA not in self._lacks:
-            return body
-        return {name: value for name, value in body.items() if name not in FEATURES[SCHEMA]}
-
-    def _learnt(self, feature: str, said: str, body: Mapping[str, Any]) -> ModelError:
-        """Return the fault of the request by which a lack came out; the next try does without."""
-        where = f"{self.name} at {self.base_url}"
-        if feature == LENGTH and "prompt" not in body and self._may_rename(body):
-            without = f"{feature} ({said}); it is sent {self._length_field} from now on"
-        elif feature == STREAM:
-            self._stream = False
-            without = f"{feature} ({said}); it is asked for whole replies from now on"
-        elif feature == SCHEMA:
-            self._lacks[feature] = said
-            without = f"{feature} ({said}); it is asked without, and its replies are checked here"
-        else:
-            self._lacks[feature] = said
-            return self._without(feature)
-        return TemporaryFault(f"{where} does not serve {without}", cause=ADAPTED)
-
-    def _may_rename(self, body: Mapping[str, Any]) -> bool:
-        """Call a chat's length by its other name, once; tell whether `body` has the name of old."""
-        if not self._renamed:
-            self._renamed = True
-            self._length_field = next(n for n in FEATURES[LENGTH] if n != self._length_field)
-        return self._length_field not in body
-
-    def _without(self, feature: str) -> PermanentFault:
-        return PermanentFault(
-            f"{self.name} at {self.base_url} does not serve {feature} ({self._lacks[feature]}); "
-            "leave it out of the step, or use a server that has it"
+    def _lacking(self, feature: str) -> str:
+        said = self._lacks[feature]
+        return (
+            f"{self._where} does not serve {feature} ({said}); leave it out of the step, or use a "
+            "server that has it"
         )
 
     def _masked(self, text: str) -> str:
         return text.replace(self._key, _MASK) if self._key else text
+
+
+def _features(body: Mapping[str, Any]) -> set[str]:
+    """Return the features that a request asks for."""
+    return {what for what, names in FEATURES.items() if any(name in body for name in names)}
+
+
+def _most_bytes(request: Request) -> int:
+    """Return the most bytes that an answer to `request` may take."""
+    if isinstance(request, Embed):
+        return ROOM_BYTES + VECTOR_BYTES * len(request.texts)
+    tokens = (request.max_tokens or USUAL_TOKENS) if isinstance(request, Ask) else 1
+    if isinstance(request, Likelihood):  # The prompt comes back, with its log-probabilities.
+        tokens += len(request.prompt or "") + len(request.answer)
+    return ROOM_BYTES + TOKEN_BYTES * tokens
 
 
 def open_spec(spec: ModelSpec, folder: Path) -> OpenAI:
@@ -226,17 +258,19 @@ def open_spec(spec: ModelSpec, folder: Path) -> OpenAI:
             f"the environment variable {variable} holds no key for openai:{spec.name}; set it, "
             "name another one in 'api_key_env', or give 'base_url' for a server that needs none"
         )
-    return OpenAI(describe(spec, folder), spec, key)
+    return OpenAI(describe(spec, folder), spec, key, template_of(spec.options, folder))
 
 
 def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
     """Return what is known of the model; its price is the recipe's or the table's."""
     discount = discount_of(spec)
+    unnamed = spec.identity.startswith(f"openai:{spec.name}")
     # In a batch job nothing waits for a place: there it is how many requests a job holds.
     most = MAX_CONCURRENCY if discount is None else MOST_REQUESTS
     return ModelInfo(
-        identity=spec.identity,
-        forms=("ask", "embed", "likelihood"),
+        # Who names an identity says that replies by any template are the same.
+        identity=spec.identity + (template_identity(spec.options, folder) if unnamed else ""),
+        forms=("ask", "choose", "embed", "likelihood"),
         defaults=spec.defaults,
         price=price_of(spec),
         max_concurrency=spec.max_concurrency or most,

@@ -26,7 +26,7 @@ from curate.models.providers.scripted import FAULTS, identity_line
 OPTIONS = ("of",)
 Place = tuple[str, int]
 # Fields of a reply that a line names only where they hold something.
-_LISTS = ("values", "cut", "logprobs")
+_LISTS = ("values", "cut", "logprobs", "floored")
 
 
 class Recorder:
@@ -53,6 +53,7 @@ class Recorder:
             return Reply(
                 text=known["reply"],
                 finish_reason=known["finish_reason"],
+                mass=known.get("mass"),
                 **lists,
                 **known["usage"],
             )
@@ -69,6 +70,8 @@ class Recorder:
         line = {"when": {"key": key}, "attempt": attempt, "reply": reply.text}
         line["finish_reason"] = reply.finish_reason
         line |= {name: list(getattr(reply, name)) for name in _LISTS if getattr(reply, name)}
+        if reply.mass is not None:
+            line["mass"] = reply.mass
         used = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
         self._append({**line, "usage": used})
         return reply

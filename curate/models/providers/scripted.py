@@ -11,6 +11,9 @@ Each line says when it applies and what it answers; the first line that matches 
 a list of replies is numbered by sample. A fault clears after `times` tries of one request within
 this process (`null`: never), and then gives the line's own reply, or what the next line says.
 
+A `Choose` is answered by `reply`, as from a server without log-probabilities, or by `values`, the
+log-probability of each option.
+
 A first line `{"model": {"identity": ..., "defaults": {...}}}`, which `record:` writes, says whose
 replies these are: requests then get the keys that they had when they were recorded.
 """
@@ -23,18 +26,19 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import PermanentFault, RecipeError, TemporaryFault
+from curate.models.choice import choice_reply
 from curate.models.model import ModelInfo, ModelSpec
 from curate.row import seed_of
 
 OPTIONS = ("log", "shuffle")
-FORMS = ("ask", "embed", "likelihood", "reward")
+FORMS = ("ask", "choose", "embed", "likelihood", "reward")
 FAULTS = ("rate_limit", "server", "timeout", "malformed", "permanent")
 _LINE = (
     "when",
@@ -43,6 +47,8 @@ _LINE = (
     "reply",
     "values",
     "cut",
+    "mass",
+    "floored",
     "logprobs",
     "usage",
     "finish_reason",
@@ -69,6 +75,8 @@ class ScriptedLine:
     replies: tuple[str, ...] | str | None = None
     values: tuple[Any, ...] | None = None
     cut: tuple[int, ...] = ()
+    mass: float | None = None
+    floored: tuple[int, ...] = ()
     logprobs: tuple[Any, ...] = ()
     usage: Mapping[str, int] = field(default_factory=dict)
     finish_reason: str = "stop"
@@ -95,12 +103,22 @@ class ScriptedLine:
 
     def reply(self, request: Request) -> Reply:
         """Return what the line answers."""
+        if isinstance(request, Choose) and self.values is not None and self.mass is None:
+            if len(self.values) != len(request.options):
+                raise PermanentFault(
+                    f"line {self.number} has {len(self.values)} values for the options "
+                    f"{', '.join(request.options)}; give the log-probability of each"
+                )
+            likely = zip((option.strip() for option in request.options), self.values, strict=True)
+            return choice_reply(request.options, likely, whole=True, **self.usage)
         text = self.replies[request.sample] if isinstance(self.replies, tuple) else self.replies
         return Reply(
             text=text or "",
             finish_reason=self.finish_reason,
             values=self.values or (),
             cut=self.cut,
+            mass=self.mass,
+            floored=self.floored,
             logprobs=self.logprobs,
             input_tokens=self.usage.get("input_tokens", 0),
             output_tokens=self.usage.get("output_tokens", 0),
@@ -198,26 +216,25 @@ def _number(line: ScriptedLine) -> int:
 
 def _traits(request: Request, key: str) -> dict[str, str]:
     """Return what lines are compared with: the key, all text, and the exact forms."""
-    traits = {"key": key, "text": ""}
-    if isinstance(request, Ask | Reward):
-        turns = (
-            request.turns()
-            if isinstance(request, Ask)
-            else [{"role": m.role, "content": m.content} for m in request.messages]
-        )
-        traits["messages"] = _canonical(turns)
-        traits["text"] = "\n".join(turn["content"] for turn in turns)
-    if isinstance(request, Ask | Likelihood) and request.prompt is not None:
+    traits, texts = {"key": key}, list[str]()
+    turns = request.chat if isinstance(request, Ask | Choose) else ()
+    if isinstance(request, Reward | Likelihood):
+        turns = request.messages or ()
+    if turns or isinstance(request, Ask | Reward):
+        traits["messages"] = _canonical({"role": m.role, "content": m.content} for m in turns)
+        texts += [text for turn in turns for text in (turn.content, turn.parts) if text]
+    if isinstance(request, Ask | Choose | Likelihood) and request.prompt is not None:
         traits["prompt"] = request.prompt
-        traits["text"] = "\n".join(filter(None, (traits["text"], request.prompt)))
+        texts.append(request.prompt)
     if isinstance(request, Likelihood):
-        traits["text"] += request.answer
+        texts.append(request.answer)
     if isinstance(request, Embed):
-        traits["text"] = "\n".join(request.texts)
+        texts += request.texts
+    traits["text"] = "\n".join(texts)
     return traits
 
 
-def _canonical(turns: list[dict[str, str]]) -> str:
+def _canonical(turns: Iterable[Mapping[str, str]]) -> str:
     return json.dumps([[turn["role"], turn["content"]] for turn in turns])
 
 
@@ -310,7 +327,8 @@ def _checked(data: Any, number: int) -> ScriptedLine:
     usage = _only(data.get("usage") or {}, ("input_tokens", "output_tokens"), "'usage'")
     _typed(data, ("sample", "attempt", "times"), (int,), "a whole number or null")
     _typed(data, ("delay", "retry_after"), (int, float), "a number of seconds")
-    _typed(data, ("values", "cut", "logprobs"), (list,), "a list")
+    _typed(data, ("mass",), (int, float), "a probability")
+    _typed(data, ("values", "cut", "floored", "logprobs"), (list,), "a list")
     _typed(data, ("finish_reason", "message"), (str,), "a text")
     _typed(usage, tuple(usage), (int,), "a whole number")
     exact: list[tuple[str, str]] = [
@@ -332,6 +350,8 @@ def _checked(data: Any, number: int) -> ScriptedLine:
         replies=tuple(reply) if isinstance(reply, list) else reply,
         values=tuple(data["values"]) if data.get("values") is not None else None,
         cut=tuple(data.get("cut") or ()),
+        mass=data.get("mass"),
+        floored=tuple(data.get("floored") or ()),
         logprobs=tuple(data.get("logprobs") or ()),
         usage=usage,
         finish_reason=data.get("finish_reason") or "stop",

@@ -17,9 +17,10 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-from curate.ask import Ask, Likelihood, Reply, Request
+from curate.ask import Ask, Choose, Likelihood, Reply, Request
 from curate.errors import MissingExtra, PermanentFault, RecipeError, StoppedShort, TemporaryFault
-from curate.models.inprocess.tokens import answer_tokens, prompt_tokens
+from curate.models.choice import by_text, choice_reply
+from curate.models.inprocess.tokens import Variants, answer_tokens, prompt_tokens, token_named
 from curate.models.inprocess.worker import Waiting, Worker
 from curate.models.model import ModelInfo, ModelSpec
 from curate.models.providers.hf import FREE, digest_of_weights, identity_with
@@ -37,6 +38,8 @@ OPTIONS = (
     "enforce_eager",
 )
 BATCH_SIZE = 256
+# The most that vLLM gives where `max_logprobs` is not raised.
+MOST_LOGPROBS = 20
 # How a whole reply ends; an engine that was interrupted says "abort".
 FINISHED = ("stop", "length")
 ENVIRONMENT = {
@@ -87,7 +90,7 @@ def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
         identity = f"vllm:{path.name} {digest_of_weights(path)}"
     return ModelInfo(
         identity=identity_with(identity, spec.options),
-        forms=("ask", "likelihood"),
+        forms=("ask", "choose", "likelihood"),
         defaults=spec.defaults,
         price=spec.price or FREE,
         max_concurrency=spec.max_concurrency or BATCH_SIZE,
@@ -120,16 +123,20 @@ class Engine:
         self._context = self.llm.llm_engine.model_config.max_model_len
         self._defaults = self.llm.get_default_sampling_params()
         self._count = 0
+        self._variants: Variants | None = None
 
     def measure(self, waiting: Waiting) -> None:
         """Tokenise the request; refuse what this engine cannot do."""
         request = waiting.request
-        if isinstance(request, Ask):
+        if isinstance(request, Ask | Choose):
             tokens = prompt_tokens(self.tokenizer, request)
+            if isinstance(request, Choose):
+                self._variants = self._variants or Variants(self.tokenizer)
+                waiting.variants = self._variants.of(request.options)
         elif isinstance(request, Likelihood):
             tokens, waiting.answer = answer_tokens(self.tokenizer, request)
         else:
-            raise PermanentFault("vllm: writes and weighs texts; use hf: for rewards and vectors")
+            raise PermanentFault("vllm: gives no rewards and no vectors; use hf: for those")
         if not 0 < len(tokens) < self._context:
             raise PermanentFault(
                 f"the prompt has {len(tokens)} tokens and the model reads 1 to {self._context - 1};"
@@ -139,12 +146,25 @@ class Engine:
 
     def run(self, batch: Sequence[Waiting]) -> None:
         """Settle a batch, each request as soon as it is done."""
-        engine, waiting = self.llm.llm_engine, self._added(batch)
+        engine, waiting = self.llm.llm_engine, dict[str, Waiting]()
+        for one in batch:
+            self._count += 1
+            name, prompt = str(self._count), self._input(list(one.tokens))
+            try:
+                engine.add_request(name, prompt, self._parameters(one))
+            except PermanentFault as error:
+                one.settle(error)
+            except ValueError as error:  # A schema that cannot be held to, a value out of range.
+                said = " ".join(str(error).split())[:300]
+                one.settle(PermanentFault(f"vLLM refused the request: {said}"))
+            else:
+                waiting[name] = one
         try:
             while waiting:
                 for output in engine.step():
-                    if output.finished and (one := waiting.pop(output.request_id, None)):
-                        one.settle(_answer(one, output))
+                    if output.finished and output.request_id in waiting:
+                        done = waiting.pop(output.request_id)
+                        done.settle(self._answer(done, output))
                 given_up = [name for name, one in waiting.items() if one.given_up]
                 if given_up:
                     engine.abort_request(given_up)
@@ -154,82 +174,84 @@ class Engine:
             said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise StoppedShort(f"vLLM's engine has stopped ({said})") from None
 
-    def _added(self, batch: Sequence[Waiting]) -> dict[str, Waiting]:
-        """Hand the requests over, and return them by the names they have there."""
-        added: dict[str, Waiting] = {}
-        for one in batch:
-            self._count += 1
-            name, prompt = str(self._count), self._input(list(one.tokens))
-            try:
-                self.llm.llm_engine.add_request(name, prompt, self._parameters(one))
-            except ValueError as error:  # A schema that cannot be held to, a value out of range.
-                said = " ".join(str(error).split())[:300]
-                one.settle(PermanentFault(f"vLLM refused the request: {said}"))
-            else:
-                added[name] = one
-        return added
-
     def _parameters(self, one: Waiting) -> Any:
+        """Return how a request is sampled; what it leaves open is the model's own default."""
         made, request = self._defaults.clone(), one.request
-        if isinstance(request, Likelihood):
-            return self._sampling(
-                max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=self._whole
-            )
+        if isinstance(request, Likelihood | Choose):
+            weighs = isinstance(request, Likelihood)
+            asked = {"prompt_logprobs": 0} if weighs else {"logprobs": MOST_LOGPROBS}
+            return self._sampling(max_tokens=1, temperature=0.0, output_kind=self._whole, **asked)
         assert isinstance(request, Ask)
         room = self._context - len(one.tokens)
-        made.max_tokens = min(request.max_tokens or room, room)
-        given = {"temperature": request.temperature, "top_p": request.top_p}
-        for name, value in given.items():
-            if value is not None:
+        for name in ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty"):
+            if (value := getattr(request, name)) is not None:
                 setattr(made, name, value)
         seed = request.sample_seed
         seed = seed_of(one.key, one.attempt) if seed is None else seed
+        schema = None
+        if request.schema is not None:
+            schema = self._structured(json=dict(request.schema))
         # Built anew, because vLLM checks and completes its values in the constructor.
         return self._sampling(
             temperature=made.temperature,
             top_p=made.top_p,
             top_k=made.top_k,
+            presence_penalty=made.presence_penalty,
+            frequency_penalty=made.frequency_penalty,
             repetition_penalty=made.repetition_penalty,
-            max_tokens=made.max_tokens,
+            max_tokens=min(request.max_tokens or room, room),
             stop=list(request.stop),
+            stop_token_ids=[token_named(self.tokenizer, name) for name in request.stop_tokens],
+            # A stop text is searched in what is shown: with special tokens, if it has some.
+            skip_special_tokens=not self._special_in(request.stop),
             seed=seed % 2**63,
             logprobs=request.logprobs,
             output_kind=self._whole,
-            structured_outputs=(
-                self._structured(json=dict(request.schema)) if request.schema is not None else None
-            ),
+            structured_outputs=schema,
         )
 
+    def _special_in(self, stop: Sequence[str]) -> bool:
+        special = self.tokenizer.all_special_tokens
+        return any(name in text for text in stop for name in special)
 
-def _answer(one: Waiting, output: Any) -> Reply | Exception:
-    written = output.outputs[0]
-    if written.finish_reason not in FINISHED:
-        # An engine that is told to end hands out what it has: that is half an answer, and none.
-        return TemporaryFault(f"vLLM ended early ({written.finish_reason})", cause="aborted")
-    return (
-        _likelihood(one, output)
-        if isinstance(one.request, Likelihood)
-        else Reply(
-            text=written.text,
+    def _answer(self, one: Waiting, output: Any) -> Reply | Exception:
+        """Return the reply that a finished request came to."""
+        written, request, read = output.outputs[0], one.request, len(one.tokens)
+        if written.finish_reason not in FINISHED:
+            # An engine that is told to end hands out what it has: that is half an answer, and none.
+            return TemporaryFault(f"vLLM ended early ({written.finish_reason})", cause="aborted")
+        if isinstance(request, Likelihood):
+            places = range(read - one.answer, read)
+            found = [output.prompt_logprobs[place][one.tokens[place]] for place in places]
+            return Reply(values=tuple(token.logprob for token in found), input_tokens=read)
+        tops = [
+            [(other.decoded_token, other.logprob) for other in found.values()]
+            for found in written.logprobs or ()
+        ]
+        if isinstance(request, Choose):
+            # By token id: what spells an option is known, whatever it decodes to on its own.
+            spelling = {token: text for text, token in one.variants}
+            likely = [
+                (spelling.get(token, ""), found.logprob)
+                for token, found in written.logprobs[0].items()
+            ]
+            return choice_reply(request.options, likely, input_tokens=read, output_tokens=1)
+        text = written.text
+        if isinstance(request, Ask) and self._special_in(request.stop):
+            for name in self.tokenizer.all_special_tokens:
+                text = text.replace(name, "")
+        tokens = zip(written.token_ids, written.logprobs or (), tops, strict=False)
+        return Reply(
+            text=text,
             finish_reason=written.finish_reason,
             logprobs=tuple(
                 {
                     "token": found[token].decoded_token,
                     "logprob": found[token].logprob,
-                    "top": {other.decoded_token: other.logprob for other in found.values()},
+                    "top": by_text(top),
                 }
-                for token, found in zip(written.token_ids, written.logprobs or (), strict=False)
+                for token, found, top in tokens
             ),
-            input_tokens=len(one.tokens),
+            input_tokens=read,
             output_tokens=len(written.token_ids),
         )
-    )
-
-
-def _likelihood(one: Waiting, output: Any) -> Reply:
-    first = len(one.tokens) - one.answer
-    values = [
-        output.prompt_logprobs[place][one.tokens[place]].logprob
-        for place in range(first, len(one.tokens))
-    ]
-    return Reply(values=tuple(values), input_tokens=len(one.tokens))

@@ -15,11 +15,31 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from curate.models.remote.faults import StatusError
+from curate.models.remote.faults import StatusError, TooLong
 
 CONNECT_SECONDS = 10.0
 # A line of a stream may hold the log-probabilities of many tokens.
 LONGEST_LINE_BYTES = 4 << 20
+# Of an error some text is shown.
+MOST_ERROR_BYTES = 64 << 10
+
+
+async def bounded(response: Any, most: int, *, cut: bool = False) -> bytes:
+    """Return the content of an answer, unpacked, of at most `most` bytes.
+
+    Raises:
+        TooLong: there is more, unless the rest is to be `cut` off.
+    """
+    pieces, held = list[bytes](), 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        held += len(piece)
+        if held > most:
+            response.close()
+            if cut:
+                break
+            raise TooLong(f"an answer of more than {most:,} bytes")
+    return b"".join(pieces)[:most]
 
 
 class Connection:
@@ -50,28 +70,20 @@ class Connection:
         self._base = parts._replace(path=parts.path.rstrip("/"), query="").geturl()
         self._query = f"?{parts.query}" if parts.query else ""
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> tuple[Mapping[str, str], bytes]:
-        """Return the headers and the content of a good answer.
+    @asynccontextmanager
+    async def opened(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Give a good answer with `headers` and `content`, to be read while it is open.
 
         Raises:
-            Refusal: the server answered with an error.
+            StatusError: the server answered with an error, or would send the request elsewhere.
         """
-        async with self._open(path, body) as response:
-            return response.headers, await response.read()
-
-    @asynccontextmanager
-    async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Give an answer with `headers`, to be read whole (`read`) or line by line (`content`)."""
-        async with self._open(path, body) as response:
-            yield response
-
-    @asynccontextmanager
-    async def _open(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[Any]:
         data = json.dumps(body, separators=(",", ":")).encode()
         url = f"{self._base}/{path}{self._query}"
-        async with self._session.post(url, data=data) as response:
-            if not response.ok:
-                raise StatusError(response.status, response.headers, await response.read())
+        # A redirect would send the prompt, and the key, to a server that the user did not name.
+        async with self._session.post(url, data=data, allow_redirects=False) as response:
+            if not 200 <= response.status < 300:
+                content = await bounded(response, MOST_ERROR_BYTES, cut=True)
+                raise StatusError(response.status, response.headers, content)
             yield response
 
     async def close(self) -> None:

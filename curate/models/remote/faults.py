@@ -6,6 +6,7 @@ the same request would meet again. Messages quote the server, but never a key.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -18,26 +19,25 @@ from curate.errors import ModelError, PermanentFault, TemporaryFault
 # The cause of a fault after which the same request is sent in another form.
 ADAPTED = "adapted"
 SCHEMA, STREAM, LENGTH = "a JSON schema", "streaming", "max_tokens"
-# What a server may not know, and the field that its refusal then names.
+LOGPROBS, SEED, ECHO = "log-probabilities", "a seed", "echo"
+# What a server may lack, and the fields of a request that ask for it.
 FEATURES = {
-    "log-probabilities": ("logprobs", "top_logprobs"),
+    LOGPROBS: ("logprobs", "top_logprobs"),
     SCHEMA: ("response_format", "json_schema", "guided"),
-    "a seed": ("seed",),
-    "echo": ("echo",),
+    SEED: ("seed",),
+    ECHO: ("echo",),
     STREAM: ("stream_options", "stream"),
     LENGTH: ("max_tokens", "max_completion_tokens"),
 }
-_REFUSED = re.compile(
-    r"not (?:yet )?(?:be )?(?:support|implement|permit|allow)|unsupported|unknown|unrecogni[sz]ed|"
-    r"extra inputs|unexpected|validation error|invalid schema",
-    re.IGNORECASE,
-)
+# Codes that say of a named field that it is not known; others may speak of its value.
+_UNKNOWN = re.compile(r"unsupported|unknown|unrecogni[sz]ed|not_supported|extra|forbidden|literal")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # Of aiohttp, and of the HTTP client that the openai library brings.
 _NOT_CONNECTED = ("ConnectionTimeout", "ConnectorError", "ConnectTimeout", "ConnectError")
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached")
-_NO_MODEL = re.compile(r"model_not_found|\bmodel\b.*(?:does not exist|not found)", re.IGNORECASE)
+# How OpenAI and vLLM name a model that is not there.
+_NO_MODEL = ("model_not_found", "NotFoundError")
 # How much of an answer is read, and how much of that is shown: what lies between may be the rest of
 # a key, which must be found whole to be masked.
 _READ, _SHOWN = 4000, 200
@@ -47,16 +47,57 @@ class StatusError(Exception):
     """An answer with an error status."""
 
     def __init__(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
-        """Keep the answer; `said` is what it says on one line."""
+        """Read the answer.
+
+        `said` is what it says on one line, which may quote the request and decides nothing. `code`
+        and `fields` are structured: what kind of error it is, and the fields of the request that it
+        names, each with what is said of that field.
+        """
         super().__init__(f"status {status}")
         self.status, self.headers = status, headers
-        self.said = _said(content)
+        text = content.decode("utf-8", "replace")
+        body: Any = None
+        with contextlib.suppress(ValueError, RecursionError):
+            body = json.loads(text)
+        # OpenAI puts the details under "error"; other servers have them at the top.
+        if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
+            body = body["error"]
+        self.code, self.fields = "", dict[str, str]()
+        if isinstance(body, Mapping):
+            detail = body.get("message") or body.get("detail") or body.get("error") or dict(body)
+            code = body.get("code")
+            text = f"{detail} [{code}]" if code else str(detail)
+            self.code = f"{code or ''} {body.get('type') or ''}"
+            self.fields = _fields_named(body, str(code or ""))
+        else:
+            text = re.sub(r"<[^>]*>", " ", text)
+        self.said = " ".join(text[:_READ].split()) or "no reason given"
+
+
+def _fields_named(body: Mapping[str, Any], code: str) -> dict[str, str]:
+    """Return the fields that an error names in `param`, or in the `loc` of each of its details."""
+    found: dict[str, str] = {}
+    if isinstance(body.get("param"), str):
+        found[re.split(r"[.\[]", body["param"])[0]] = code
+    details = body.get("detail")
+    for one in details if isinstance(details, list) else ():
+        loc = one.get("loc") if isinstance(one, Mapping) else None
+        names = [name for name in loc or () if isinstance(name, str) and name != "body"]
+        if names:
+            found[names[0]] = str(one.get("type") or "")
+    return found
+
+
+class TooLong(Exception):
+    """Say that an answer is longer than anything that was asked for."""
 
 
 def fault_of(error: Exception, where: str) -> ModelError:
     """Return what `error` means; `where` names model and server for the message."""
     if isinstance(error, StatusError):
         return _of_refusal(error, where)
+    if isinstance(error, TooLong):
+        return TemporaryFault(f"{where} sent {error}", cause="malformed")
     names = " ".join(cls.__name__ for cls in type(error).__mro__)
     if "Certificate" in names or "SSL" in names:
         said = " ".join(str(error).split())[:_SHOWN]
@@ -79,7 +120,7 @@ def fault_of(error: Exception, where: str) -> ModelError:
 
 def _of_refusal(refusal: StatusError, where: str) -> ModelError:
     status, headers = refusal.status, refusal.headers
-    said, empty = refusal.said[:_SHOWN], any(word in refusal.said for word in _QUOTA)
+    said, empty = refusal.said[:_SHOWN], any(word in refusal.code for word in _QUOTA)
     if status == 429 and not empty:
         return TemporaryFault(
             f"{where} limits the rate (429): {said}",
@@ -95,6 +136,7 @@ def _of_refusal(refusal: StatusError, where: str) -> ModelError:
             f"{where} failed ({status}): {said}", cause="server", retry_after=wait_of(headers)
         )
     advice = {
+        **dict.fromkeys((301, 302, 303, 307, 308), "; it redirects: give base_url that address"),
         401: "; check the key in the variable that 'api_key_env' names",
         402: "; the account has no credit left",
         403: "; check what the key may do",
@@ -102,37 +144,23 @@ def _of_refusal(refusal: StatusError, where: str) -> ModelError:
         429: "; the account has no credit left",
     }.get(status, "")
     # A wrong key, an empty account and a model that is not there are no row's fault.
-    for_all = status in (401, 402, 429) or (status == 404 and bool(_NO_MODEL.search(said)))
+    missing = status == 404 and any(word in refusal.code for word in _NO_MODEL)
+    for_all = status in (401, 402, 429) or missing
     return PermanentFault(
         f"{where} refused the request ({status}): {said}{advice}", for_all=for_all
     )
 
 
-def _said(content: bytes) -> str:
-    """Return what the server said, on one line."""
-    text = content.decode("utf-8", "replace")
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        body = None
-    # OpenAI puts the details under "error"; other servers have them at the top.
-    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
-        body = body["error"]
-    if isinstance(body, Mapping):
-        detail = body.get("message") or body.get("detail") or body.get("error") or dict(body)
-        code = body.get("code")
-        text = f"{detail} [{code}]" if code else str(detail)
-    else:
-        text = re.sub(r"<[^>]*>", " ", text)
-    return " ".join(text[:_READ].split()) or "no reason given"
+def named_lack(body: Mapping[str, Any], refusal: StatusError) -> str | None:
+    """Return the feature that a refusal's structured fields say the server lacks.
 
-
-def lacking(body: Mapping[str, Any], said: str) -> str | None:
-    """Return which feature of a refused request the server does not have, if it says so."""
-    if not _REFUSED.search(said):
-        return None
+    Nothing is read from the message: a server that quotes the request would let the text of one row
+    decide for all others.
+    """
     for feature, names in FEATURES.items():
-        if any(name in body for name in names) and any(name in said for name in names):
+        said = [refusal.fields[name] for name in names if name in body and name in refusal.fields]
+        # Of max_tokens, servers also name the value.
+        if any(_UNKNOWN.search(code) or (not code and feature != LENGTH) for code in said):
             return feature
     return None
 

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
-from curate.ask import Ask, Embed, Likelihood, Reply, Request
-from curate.errors import ModelError, PermanentFault, TemporaryFault
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request
+from curate.errors import ModelError, NotSent, PermanentFault, TemporaryFault
+from curate.models.choice import CHOICE_TOKENS, by_text, choice_reply
 from curate.models.inprocess.strict import strict_form
-from curate.models.remote.faults import StatusError, fault_of
+from curate.models.remote.faults import LOGPROBS, SCHEMA, StatusError, fault_of
+from curate.models.turns import openai_turns
+
+if TYPE_CHECKING:
+    from curate.models.remote.chat_template import ChatTemplate
 
 CHAT, COMPLETION, EMBEDDING = "chat/completions", "completions", "embeddings"
-_SAMPLING = ("temperature", "top_p")
+_SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
+# OpenAI's most, and vLLM's.
+MOST_LOGPROBS = 20
 # How servers say that a reply is done, or that it reached its limit; OpenAI's words stand for all.
 _FINISHED = {
     **dict.fromkeys(("eos", "eos_token", "end_turn", "stop_sequence", "STOP"), "stop"),
@@ -28,52 +35,102 @@ _BROKEN = ("abort", "error", "insufficient_system_resource")
 _MOST_TOKENS = 1 << 62
 
 
-def path_of(request: Request) -> str:
+def path_of(request: Request, template: ChatTemplate | None = None) -> str:
     """Return the path that answers `request`, below the base URL."""
     if isinstance(request, Embed):
         return EMBEDDING
-    if isinstance(request, Likelihood) or (isinstance(request, Ask) and request.prompt is not None):
+    if isinstance(request, Ask | Choose):
+        return CHAT if request.prompt is None and template is None else COMPLETION
+    if isinstance(request, Likelihood):
         return COMPLETION
-    if isinstance(request, Ask):
-        return CHAT
-    raise PermanentFault(
+    raise NotSent(
         "an OpenAI-compatible server has no reward scores; use an hf: reward model for this step"
     )
 
 
-def body_of(request: Request, model: str, length_field: str) -> dict[str, Any]:
-    """Return the JSON to send; `length_field` is what the server calls a chat's `max_tokens`."""
+def body_of(
+    request: Request,
+    model: str,
+    length_field: str,
+    *,
+    template: ChatTemplate | None = None,
+    without: Collection[str] = (),
+) -> dict[str, Any]:
+    """Return the JSON to send.
+
+    Args:
+        request: what is asked.
+        model: the model's name at the server.
+        length_field: what the server calls a chat's `max_tokens`.
+        template: the chat template of a model behind a server that takes raw text.
+        without: features that the server lacks and the request can do without.
+
+    Raises:
+        NotSent: the server has no form for the request.
+    """
     if isinstance(request, Embed):
         return {"model": model, "input": list(request.texts), "encoding_format": "float"}
     if isinstance(request, Likelihood):
         # One token is written and dropped: some servers refuse none.
         echo = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
-        return {"model": model, "prompt": request.prompt + request.answer, **echo}
-    assert isinstance(request, Ask)
+        return {"model": model, "prompt": _before(request, template) + request.answer, **echo}
+    assert isinstance(request, Ask | Choose)
+    chat = path_of(request, template) == CHAT
     body: dict[str, Any] = {"model": model}
-    if request.prompt is not None:
-        body["prompt"], length_field = request.prompt, "max_tokens"
-        if request.logprobs is not None:
-            body["logprobs"] = request.logprobs
+    if not chat:
+        body["prompt"], length_field = _before(request, template), "max_tokens"
+    elif (isinstance(request, Ask) and request.turn == "user") or request.prefill:
+        asked = "to begin an answer" if request.prefill else "for a user's turn"
+        raise NotSent(
+            f"a chat endpoint cannot be asked {asked}; give the model's mapping its 'tokenizer: "
+            "NAME' or 'template: FILE', for a server with raw completions, or use vllm: or hf:"
+        )
     else:
-        body["messages"] = request.turns()
-        if request.logprobs is not None:
-            body |= {"logprobs": True, "top_logprobs": request.logprobs}
-    body |= {n: getattr(request, n) for n in _SAMPLING if getattr(request, n) is not None}
-    if request.sample_seed is not None:
-        body["seed"] = request.sample_seed
+        body["messages"] = openai_turns(request.chat)
+    logprobs = request.logprobs if isinstance(request, Ask) else MOST_LOGPROBS
+    if logprobs is not None and LOGPROBS not in without:
+        body |= {"logprobs": True, "top_logprobs": logprobs} if chat else {"logprobs": logprobs}
+    if isinstance(request, Choose):
+        short = CHOICE_TOKENS if LOGPROBS in without else 1
+        return {**body, "temperature": 0.0, length_field: short}
+    body |= _sampling(request, without)
     if request.max_tokens is not None:
         body[length_field] = request.max_tokens
-    if request.stop:
-        body["stop"] = list(request.stop)
-    if request.schema is not None:
-        schema, strict = strict_form(request.schema)
-        form = {"name": "reply", "schema": schema, "strict": strict}
-        body["response_format"] = {"type": "json_schema", "json_schema": form}
     return body
 
 
-def reply_of(request: Request, data: Any) -> Reply:
+def _sampling(request: Ask, without: Collection[str]) -> dict[str, Any]:
+    """Return how the reply is to be drawn, where it ends, and the schema it is held to."""
+    found = {n: getattr(request, n) for n in _SAMPLING if getattr(request, n) is not None}
+    if request.sample_seed is not None:
+        found["seed"] = request.sample_seed
+    if request.stop or request.stop_tokens:
+        found["stop"] = [*request.stop, *request.stop_tokens]
+    if request.schema is not None and SCHEMA not in without:
+        schema, strict = strict_form(request.schema)
+        form = {"name": "reply", "schema": schema, "strict": strict}
+        found["response_format"] = {"type": "json_schema", "json_schema": form}
+    return found
+
+
+def _before(request: Ask | Choose | Likelihood, template: ChatTemplate | None) -> str:
+    """Return the raw text that the answer follows."""
+    prefill = "" if isinstance(request, Likelihood) else request.prefill
+    if request.prompt is not None:
+        return request.prompt + prefill
+    if isinstance(request, Likelihood) and not request.messages:
+        return ""
+    if template is None:
+        raise NotSent(
+            "a server has no likelihood of an answer to a chat; give the model's mapping its "
+            "'tokenizer: NAME' or 'template: FILE', or use vllm: or hf:"
+        )
+    chat = request.messages or () if isinstance(request, Likelihood) else request.chat
+    turn = request.turn if isinstance(request, Ask) else "assistant"
+    return template.text(chat, turn) + prefill
+
+
+def reply_of(request: Request, data: Any, template: ChatTemplate | None = None) -> Reply:
     """Return the reply that a server's JSON holds."""
     if not isinstance(data, dict):
         raise malformed(f"JSON of type {type(data).__name__} where an object was due")
@@ -95,7 +152,9 @@ def reply_of(request: Request, data: Any) -> Reply:
             raise malformed("a reply with no choices in it")
         choice = choices[0]
         if isinstance(request, Likelihood):
-            return _likelihood(request, choice, data)
+            return _likelihood(request, _before(request, template), choice, data)
+        if isinstance(request, Choose) and (likely := _first_likely(choice.get("logprobs"))):
+            return choice_reply(request.options, likely, **_usage(data))
         return _text(choice, data)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         detail = f"{type(error).__name__}: {error}"
@@ -120,7 +179,10 @@ def _text(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
     message, given = choice.get("message"), choice.get("finish_reason")
     if given in _BROKEN:
         raise malformed(f"a reply that it broke off itself (finish_reason={given})")
-    text = choice["text"] if message is None else _content(message)
+    content = None if message is None else message.get("content")
+    text = choice["text"] if message is None else content
+    if isinstance(content, list):  # In parts: those that are no reasoning.
+        text = "".join(part["text"] for part in content if part.get("type") == "text")
     reason = _FINISHED.get(str(given), str(given or "stop"))
     if message is not None and not text and message.get("refusal"):
         text, reason = message["refusal"], "refusal"
@@ -138,14 +200,6 @@ def _text(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
     )
 
 
-def _content(message: Mapping[str, Any]) -> Any:
-    """Return a message's text; of one in parts, those that are no reasoning."""
-    content = message.get("content")
-    if isinstance(content, list):
-        return "".join(part["text"] for part in content if part.get("type") == "text")
-    return content
-
-
 def _usage(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was billed; the total counts where it says more than its parts.
 
@@ -155,14 +209,33 @@ def _usage(data: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(usage, Mapping):
         return {}
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    given, wrote, total = (_count(usage.get(name)) for name in names)
+    # What is no count is 0: then what was reserved is the bill.
+    given, wrote, total = (
+        int(min(count, _MOST_TOKENS)) if isinstance(count, int | float) and count > 0 else 0
+        for count in map(usage.get, names)
+    )
     return {"input_tokens": given, "output_tokens": max(wrote, total - given) if given else wrote}
 
 
-def _count(tokens: Any) -> int:
-    """Return a count, or 0 for what is none: then what was reserved is the bill."""
-    known = isinstance(tokens, int | float) and tokens > 0
-    return int(min(tokens, _MOST_TOKENS)) if known else 0
+def _first_likely(found: Any) -> list[tuple[str, float]]:
+    """Return the likely tokens at the first place, each with its log-probability.
+
+    Chats list them, and two may have one text; completions name each text once.
+    """
+    if not found:
+        return []
+    if "content" in found:
+        first = (found["content"] or [{}])[0]
+        likely = [(one["token"], float(one["logprob"])) for one in first.get("top_logprobs") or ()]
+        own = (first["token"], float(first["logprob"])) if "token" in first else None
+    else:
+        tops = found.get("top_logprobs") or [{}]
+        likely = [(token, float(value)) for token, value in (tops[0] or {}).items()]
+        tokens = found.get("tokens")
+        own = (tokens[0], float(found["token_logprobs"][0])) if tokens else None
+    # The token that was written may lie outside the list.
+    texts = {token for token, _ in likely}
+    return [*likely, own] if likely and own is not None and own[0] not in texts else likely
 
 
 def _logprobs(found: Any) -> tuple[Any, ...]:
@@ -174,7 +247,7 @@ def _logprobs(found: Any) -> tuple[Any, ...]:
             {
                 "token": one["token"],
                 "logprob": one["logprob"],
-                "top": {t["token"]: t["logprob"] for t in one.get("top_logprobs") or ()},
+                "top": by_text((t["token"], t["logprob"]) for t in one.get("top_logprobs") or ()),
             }
             for one in found["content"] or ()
         )
@@ -186,11 +259,13 @@ def _logprobs(found: Any) -> tuple[Any, ...]:
     )
 
 
-def _likelihood(request: Likelihood, choice: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
+def _likelihood(
+    request: Likelihood, before: str, choice: Mapping[str, Any], data: Mapping[str, Any]
+) -> Reply:
     """Return the log-probabilities of the answer's tokens out of the echoed prompt."""
     found = choice.get("logprobs") or {}
     offsets = found.get("text_offset")
-    whole = request.prompt + request.answer
+    whole = before + request.answer
     if not offsets or not str(choice.get("text", "")).startswith(whole):
         raise PermanentFault(
             "the server does not return log-probabilities of the prompt (echo with logprobs); use "
@@ -202,7 +277,7 @@ def _likelihood(request: Likelihood, choice: Mapping[str, Any], data: Mapping[st
             "of what comes next), so they say nothing of the answer; use vllm: or hf:, or another "
             "server"
         )
-    begin = len(request.prompt)
+    begin = len(before)
     values = tuple(
         float(value)
         for offset, token, value in zip(

@@ -116,4 +116,5 @@ def _tops_of_score(reply: Reply, names: Sequence[str], written: str) -> tuple[To
 
 
 def _top(one: Mapping[str, Any]) -> Top:
-    return {**one["top"], str(one["token"]): one["logprob"]}
+    # The list goes first: tokens with one text are summed in it.
+    return {str(one["token"]): one["logprob"], **one["top"]}

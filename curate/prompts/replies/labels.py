@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from curate.prompts.replies.plain_lines import lines, marks, plain, shown
+from curate.ask import Reply
+from curate.prompts.replies.plain_lines import lines, marks, plain, read, shown
 
 _NAMED = re.compile(
     r"(?i)^(?:(?:my|the)\s+)?(?:final\s+)?"
@@ -18,6 +19,11 @@ _NAMED = re.compile(
     r"(?:\s*[:=—]\s*|\s+[-–]\s+|\s+is\s*:?\s+)(?P<rest>.+)$"
 )
 _PAIRS = ('""', "''", "()", "[]")
+
+
+def read_label(reply: Reply, labels: Sequence[str]) -> str:
+    """Return the one of `labels` that `reply` states."""
+    return read(reply, lambda text: label_in(text, labels))
 
 
 def label_in(text: str, labels: Sequence[str]) -> str:

@@ -12,7 +12,8 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from curate.prompts.replies.plain_lines import lines, marks, shown
+from curate.ask import Reply
+from curate.prompts.replies.plain_lines import lines, marks, read, shown
 
 SCORE_NAMES = ("score", "rating", "grade", "mark")
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -34,6 +35,16 @@ _SCALE = r"""
       | \s+on\s+a\s+scale\s+(?:of|from)\s+(?P<low>\d+)\s+to\s+(?P<high>\d+) )?
 """
 _EQUALS = r"(?: \s*[:=—]\s* | \s+[-–]\s+ | \s+is\s*:?\s+ | \s*:?\s*$ )"
+
+
+def read_number(
+    reply: Reply,
+    low: float | None = None,
+    high: float | None = None,
+    names: Sequence[str] = SCORE_NAMES,
+) -> float:
+    """Return the one number from `low` to `high` that `reply` states as one of `names`."""
+    return read(reply, lambda text: number_in(text, low, high, names))
 
 
 def number_in(

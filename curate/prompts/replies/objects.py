@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.ask import Ask, Reply
 from curate.errors import UnusableReply
-from curate.prompts.replies import read
-from curate.prompts.replies.plain_lines import shown
+from curate.prompts.replies.plain_lines import read, shown
 from curate.row import Message
 
 if TYPE_CHECKING:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from curate.ask import Reply
+from curate.errors import UnusableReply
+
+T = TypeVar("T")
 
 # Full-width forms (U+FF01 to U+FF5E) and hyphens mean their ASCII twins. The en dash stays: it is
 # as often "to" as it is a minus. NFKC would be wrong here: it turns "4½" into "41⁄2".
@@ -26,6 +32,18 @@ _LEAD = re.compile(r"^(?:#+\s+|[-*•]\s+)+")
 _EMPHASIS = re.compile(r"\*\*|__|`")
 _THOUGHT = ("<think>", "</think>")
 _MARK = re.compile(r"\[\[(.*?)\]\]")
+
+
+def read(reply: Reply, parse: Callable[[str], T]) -> T:
+    """Return what `parse` makes of a whole reply; its `ValueError` becomes `UnusableReply`.
+
+    Reasoning that was written before the answer is no part of it.
+    """
+    text = reply.whole()
+    try:
+        return parse(answer_in(text))
+    except ValueError as error:
+        raise UnusableReply(str(error), key=reply.key) from error
 
 
 def answer_in(text: str) -> str:

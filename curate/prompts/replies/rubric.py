@@ -11,6 +11,9 @@ from curate.prompts.replies.expected import HIGHEST
 from curate.prompts.replies.numbers import SCORE_NAMES, number_in
 from curate.prompts.replies.objects import check_schema, check_value, object_in
 
+# Tokens of a text whose schema sets no limit, such as a rationale.
+_LONGEST_TEXT = 1024
+
 
 class Scale(NamedTuple):
     """The range of a score."""
@@ -48,6 +51,15 @@ def scales_of(prompt: Prompt) -> dict[str, Scale]:
     if not found:
         raise _wrong(prompt, "requires no number in its schema, so it asks for no mark")
     return found
+
+
+def most_tokens(schema: Mapping[str, Any]) -> int:
+    """Return an upper bound for the tokens of a reply that fits the schema of a rubric."""
+    tokens = 64
+    for one in schema.get("properties", {}).values():
+        numeric = one.get("type") in ("integer", "number", "boolean", "null")
+        tokens += 16 if numeric else min(one.get("maxLength", _LONGEST_TEXT), _LONGEST_TEXT)
+    return tokens
 
 
 def marks_in(text: str, prompt: Prompt, scales: Mapping[str, Scale]) -> dict[str, Any]:

@@ -31,7 +31,11 @@ def extra_of(data: Mapping[str, Any], taken: Sequence[str], **marks: Any) -> str
 
 
 def dumps(value: Any) -> str:
-    """Return compact JSON text; dates and decimals become text, bytes base64, NaN null."""
+    """Return compact JSON text; dates and decimals become text, bytes base64, NaN null.
+
+    Raises:
+        ValueError: a number is infinite.
+    """
     try:
         return _ENCODER.encode(value)
     except ValueError:
@@ -60,7 +64,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        if math.isinf(value):
+            raise ValueError("infinity is no JSON number; write null or a number")
+        return None if math.isnan(value) else value
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     # pandas marks missing dates and values by objects of their own.

@@ -8,6 +8,7 @@ the plain dialect is marked, on row or turn, for the way back.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("conversations", "conversation", "items", "messages")
 _KEYS = (("from", "value"), ("role", "content"))
-_CALL = "function_call"
+CALL = "function_call"
 # The first name of a role is the one that is written.
 _NAMES = {
     "user": ("human", "user", "prompter"),
-    "assistant": ("gpt", "assistant", "chatgpt", "bing", "bard", "model", _CALL),
+    "assistant": ("gpt", "assistant", "chatgpt", "bing", "bard", "model", CALL),
     "system": ("system",),
     "tool": ("observation", "tool", "function", "function_response"),
 }
@@ -84,7 +85,7 @@ def to_columns(table: pa.Table) -> pa.Table | None:
     if turns is None:
         return None
     # Calls and their results are more than text.
-    spoken = {n: role for n, role in _ROLES.items() if role != "tool" and n != _CALL}
+    spoken = {n: role for n, role in _ROLES.items() if role != "tool" and n != CALL}
     known = pc.index_in(turns.names, pa.array(spoken))
     if known.null_count:
         return None
@@ -121,7 +122,7 @@ def turns_from(turns: Any, column: str) -> tuple[tuple[Message, ...], tuple[str,
     made, open_calls = 0, deque[str]()
     for index, turn in enumerate(turns):
         message, name, rest = _message(turn, keys, f"{column}[{index}]")
-        calls = _calls(message.content) if name == _CALL else []
+        calls = _calls(message.content) if name == CALL else []
         if calls:
             ids = [f"call_{made + n}" for n in range(1, len(calls) + 1)]
             made += len(calls)
@@ -131,7 +132,17 @@ def turns_from(turns: Any, column: str) -> tuple[tuple[Message, ...], tuple[str,
             rest |= {"content": None, "tool_calls": _with_ids(calls, ids)}
             message = message._replace(content="")
         elif message.role == "tool" and open_calls and "tool_call_id" not in rest:
+            results = _results(message.content, len(open_calls))
             rest["tool_call_id"] = open_calls.popleft()
+            if results:
+                # One turn holds the results of several calls.
+                rest |= {"value": message.content, "joined": len(results)}
+                messages.append(Message("tool", results[0], dumps(rest)))
+                for text in results[1:]:
+                    parts = {k: v for k, v in rest.items() if k == "from"}
+                    parts["tool_call_id"] = open_calls.popleft()
+                    messages.append(Message("tool", text, dumps(parts)))
+                continue
         messages.append(message._replace(parts=dumps(rest) if rest else None))
     return tuple(messages), keys
 
@@ -172,6 +183,28 @@ def _calls(text: str) -> list[dict[str, Any]]:
     return [{"name": c["name"], "arguments": c["arguments"]} for c in calls] if named else []
 
 
+def _results(text: str, count: int) -> list[str]:
+    """Return the results of `count` calls, if a turn's text holds several as a JSON list."""
+    found = listed(text) if count > 1 else None
+    if not isinstance(found, list) or len(found) != count:
+        return []
+    return found if all(isinstance(one, str) for one in found) else []
+
+
+def joined_results(messages: Sequence[Message]) -> list[Message]:
+    """Return messages with the results of one turn's calls in one message, as a JSON list."""
+    out: list[Message] = []
+    for message in messages:
+        if out and message.role == "tool" and out[-1].role == "tool":
+            last = json.loads(out[-1].parts or "{}")
+            texts = [*last.get("results", [out[-1].content]), message.content]
+            parts = dumps({"results": texts})
+            out[-1] = Message("tool", json.dumps(texts, ensure_ascii=False), parts)
+        else:
+            out.append(message)
+    return out
+
+
 def _call_text(calls: Sequence[Mapping[str, Any]]) -> str:
     """Return calls as the text of a turn: one object, or a list of several."""
     return json.dumps(calls[0] if len(calls) == 1 else list(calls), ensure_ascii=False)
@@ -196,8 +229,9 @@ def written_name(role: str, keys: Sequence[str]) -> str:
 
 def turns_to(messages: Sequence[Message], keys: Sequence[str] = _KEYS[0]) -> list[dict[str, Any]]:
     """Return messages as turns; tool calls become a `function_call`, media parts have no form."""
-    out = []
-    for message in messages:
+    out: list[dict[str, Any]] = []
+    waiting = iter(messages)
+    for message in waiting:
         rest = json.loads(message.parts) if message.parts else {}
         if message.role not in _NAMES:
             raise ValueError(
@@ -210,12 +244,18 @@ def turns_to(messages: Sequence[Message], keys: Sequence[str] = _KEYS[0]) -> lis
             calls, written = _bare(rest.pop("tool_calls")), rest.pop("value", None)
             rest.pop("content", None)
             same = isinstance(written, str) and _calls(written) == calls
-            name, value = _CALL, written if same else _call_text(calls)
+            name, value = CALL, written if same else _call_text(calls)
         elif "content" in rest:
             raise ValueError("a ShareGPT turn holds plain text, no media parts")
         if message.role == "tool":
             # The order says which call it answers.
-            rest.pop("tool_call_id", None)
+            for key in ("tool_call_id", "results"):
+                rest.pop(key, None)
+            if count := rest.pop("joined", 0):
+                texts = [value, *(m.content for m in itertools.islice(waiting, count - 1))]
+                written = rest.pop("value")
+                same = listed(written) == texts
+                value = written if same else json.dumps(texts, ensure_ascii=False)
         out.append({keys[0]: name, keys[1]: value, **rest})
     return out
 

@@ -22,7 +22,7 @@ from curate.store.store import Paid, Store, StoredReply
 if TYPE_CHECKING:
     from curate.models.model import Model
     from curate.models.providers.openai_batch import Answer, OpenAIBatch, Remote
-    from curate.requests.inflight import InFlight, RequestCounts
+    from curate.requests.session import InFlight, RequestCounts
 
 # How many answers are committed together.
 TOGETHER = 500

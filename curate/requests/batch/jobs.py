@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curate.ask import Ask, Embed, Likelihood, Request
+from curate.ask import Ask, Choose, Embed, Likelihood, Request, Reward
 from curate.row import Message
 from curate.store.store import Store
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LOOKUP = 900
 _PAGE = 1000
-_FORMS = {form.form: form for form in (Ask, Embed, Likelihood)}
+_FORMS = {form.form: form for form in (Ask, Choose, Embed, Likelihood, Reward)}
 
 
 class BatchJob(NamedTuple):
@@ -71,7 +71,7 @@ class BatchLine(NamedTuple):
             for name, value in json.loads(zlib.decompress(self.content)).items()
         }
         form: type[Request] = _FORMS[fields.pop("form")]
-        if "messages" in fields:
+        if fields.get("messages") is not None:
             fields["messages"] = tuple(Message(*turn) for turn in fields["messages"])
         return form(**fields)
 

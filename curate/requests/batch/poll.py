@@ -23,7 +23,7 @@ from curate.store.store import Store
 
 if TYPE_CHECKING:
     from curate.models.model import BatchModel
-    from curate.requests.inflight import InFlight, RequestCounts
+    from curate.requests.session import InFlight, RequestCounts
 
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 1.0, 60.0, 1.5
 # With the longest pause between them, a server may be away for half an hour.

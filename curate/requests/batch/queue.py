@@ -27,7 +27,7 @@ from curate.store.store import Store, StoredReply
 
 if TYPE_CHECKING:
     from curate.models.model import BatchModel
-    from curate.requests.inflight import InFlight, RequestCounts
+    from curate.requests.session import InFlight, RequestCounts
 
 # How long nothing more must come before a job is cut: parts of a run arrive one by one.
 GATHER_SECONDS = 2.0

@@ -17,7 +17,8 @@ Turns = tuple[Message, ...]
 class Respond(Generate):
     """Answer a row's prompt, several times or with several models where that is asked for.
 
-    `models` are names in the recipe's `models`, one or several; each gives `samples` answers. `to`
+    `models` are names in the recipe's `models`, one or several (`model` is one, as other steps call
+    it); each gives `samples` answers. `to`
     says what becomes of them: `sft`, one conversation for each answer, or `ranked`, one row with
     all answers as candidates, still without scores. By default one answer makes `sft` and several
     make `ranked`. The prompt of a conversation is everything before its last answer, which is
@@ -27,6 +28,7 @@ class Respond(Generate):
     """
 
     models: tuple[str, ...] = ()
+    model: str | None = None
     samples: int = 1
     to: Literal["sft", "ranked"] | None = None
     system: str | None = None
@@ -38,11 +40,12 @@ class Respond(Generate):
 
     def check(self) -> None:
         """Reject a step that asks nobody, asks twice alike, or asks for nothing."""
-        if not self.models:
+        models = self.reads_models()
+        if not models:
             raise ValueError(
                 "models must name one or several of the recipe's models (or give --model MODEL)"
             )
-        if len(set(self.models)) < len(self.models):
+        if len(set(models)) < len(models):
             raise ValueError("models names one twice; samples says how often each one answers")
         for name in ("samples", "max_tokens"):
             value = getattr(self, name)
@@ -57,7 +60,7 @@ class Respond(Generate):
 
     def reads_models(self) -> tuple[str, ...]:
         """Return the names of all models that answer."""
-        return self.models
+        return self.models if self.model is None else (self.model, *self.models)
 
     def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
         """All rows become conversations, or all become ranked answers."""
@@ -78,7 +81,7 @@ class Respond(Generate):
                 top_p=self.top_p,
                 max_tokens=self.max_tokens,
             )
-            for model in self.models
+            for model in self.reads_models()
             for sample in range(self.samples)
         ]
         replies: list[Reply] = yield asks
@@ -96,7 +99,7 @@ class Respond(Generate):
         return Record("ranked", {"prompt": prompt, "candidates": candidates}, row.extra)
 
     def _kind(self) -> str:
-        return self.to or ("ranked" if len(self.models) * self.samples > 1 else "sft")
+        return self.to or ("ranked" if len(self.reads_models()) * self.samples > 1 else "sft")
 
 
 def prompt_of(row: Row) -> Turns:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from curate.read.shapes.alpaca import task_of
-from curate.read.shapes.record_fields import turns_of
+from curate.read.shapes.record_fields import listed, turns_of, with_extra
 from curate.row import Message, Row
 
 
@@ -27,12 +27,30 @@ class Format(NamedTuple):
 
 
 # How a dialect calls its speakers, how it wrote a call, and what MOSS has around a text.
-_OWN = ("from", "value", "around", "beside")
+_OWN = ("from", "value", "joined", "around", "beside")
 
 
 def chat_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Return messages as chat data, without what shapes keep of a turn for their own way back."""
     return [{k: v for k, v in turn.items() if k not in _OWN} for turn in turns_of(messages)]
+
+
+def tools_of(tools: Any) -> Any:
+    """Return tool schemas as OpenAI writes them, from JSON text or bare functions, too."""
+    found = listed(tools)
+    if not isinstance(found, list) or not all(isinstance(tool, Mapping) for tool in found):
+        return tools
+    bare = [not isinstance(tool.get("function"), Mapping) and "name" in tool for tool in found]
+    return [
+        {"type": "function", "function": tool} if is_bare else tool
+        for tool, is_bare in zip(found, bare, strict=True)
+    ]
+
+
+def with_chat_extra(data: dict[str, Any], row: Row) -> dict[str, Any]:
+    """Return `data` with the row's extra columns behind it, tools in OpenAI's form."""
+    out = with_extra(data, row)
+    return out if out.get("tools") is None else {**out, "tools": tools_of(out["tools"])}
 
 
 def judgement_of(row: Row) -> dict[str, float]:

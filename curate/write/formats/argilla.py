@@ -6,10 +6,11 @@ metadata, the rest JSON text there. Scores of ranked answers stand in the metada
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from curate.read.shapes.record_fields import dumps, extra_columns
-from curate.row import KINDS, Row
+from curate.row import KINDS, Message, Row
 from curate.write.formats import Format, chat_of
 
 
@@ -20,16 +21,25 @@ def _record(row: Row) -> dict[str, Any]:
         value = row.fields.get(name)
         if name == "candidates":
             for number, candidate in enumerate(row.candidates, 1):
-                fields[f"candidate_{number}"] = chat_of(candidate.messages)
+                fields[f"candidate_{number}"] = _spoken(candidate.messages)
                 metadata |= _known(number, candidate.score, candidate.model)
         elif isinstance(value, bool):
             metadata[name] = str(value).lower()
         elif isinstance(value, float):
             metadata[name] = value
         elif value is not None:
-            fields[name] = chat_of(value)
+            fields[name] = _spoken(value)
     record = {"id": row.id, "fields": fields}
     return record | {"metadata": metadata} if metadata else record
+
+
+def _spoken(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return messages with a text each: Argilla takes no null, so calls are shown as JSON."""
+    turns = chat_of(messages)
+    for turn in turns:
+        if turn["content"] is None:
+            turn["content"] = dumps(turn["tool_calls"]) if turn.get("tool_calls") else ""
+    return turns
 
 
 def _known(number: int, score: float | None, model: str | None) -> dict[str, Any]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from curate.read.shapes.record_fields import with_extra
 from curate.row import Row
-from curate.write.formats import Format, chat_of, check_prompt, judgement_of, with_system_column
+from curate.write.formats import (
+    Format,
+    chat_of,
+    check_prompt,
+    judgement_of,
+    with_chat_extra,
+    with_system_column,
+)
 
 
 def _chat(row: Row) -> dict[str, Any]:
-    return with_extra({"messages": chat_of(row.messages)}, row)
+    return with_chat_extra({"messages": chat_of(row.messages)}, row)
 
 
 def _pair(row: Row) -> dict[str, Any]:
@@ -22,7 +28,7 @@ def _pair(row: Row) -> dict[str, Any]:
             count = len(row.fields[name])
             raise ValueError(f"the {name} side must be a single turn, and it has {count}")
         out[name] = chat_of(row.fields[name])[0]
-    return with_extra(out | judgement_of(row), row)
+    return with_chat_extra(out | judgement_of(row), row)
 
 
 FORMATS = {

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from curate.read.shapes.record_fields import with_extra
-from curate.read.shapes.sharegpt import turns_to, written_name
+from curate.read.shapes.record_fields import dumps, with_extra
+from curate.read.shapes.sharegpt import CALL, joined_results, turns_to, written_name
 from curate.row import Message, Row
-from curate.write.formats import Format, judgement_of, with_system_column
+from curate.write.formats import Format, judgement_of, tools_of, with_system_column
 
 _ASKING, _ANSWERING = ("user", "tool"), ("assistant",)
 
@@ -27,6 +27,7 @@ def _turns(messages: Sequence[Message], *, answered: bool) -> dict[str, Any]:
     out: dict[str, Any] = {}
     if messages and messages[0].role == "system":
         out["system"], messages = messages[0].content, messages[1:]
+    messages = joined_results(messages)
     for index, message in enumerate(messages):
         allowed = _ANSWERING if index % 2 else _ASKING
         if message.role not in allowed:
@@ -44,13 +45,23 @@ def _named(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Return turns by its speakers' names: it skips rows with those of other dialects."""
     turns = turns_to(messages)
     for turn, message in zip(turns, messages, strict=True):
-        if turn["from"] != "function_call":
+        if turn["from"] != CALL:
             turn["from"] = written_name(message.role, ("from", "value"))
     return turns
 
 
+def _with_tools(data: dict[str, Any], row: Row) -> dict[str, Any]:
+    """Return `data` with the extra columns behind it; its loader takes functions as JSON text."""
+    out = with_extra(data, row)
+    tools = tools_of(out.get("tools"))
+    if isinstance(tools, list):
+        bare = [tool["function"] if set(tool) == {"type", "function"} else tool for tool in tools]
+        out["tools"] = dumps(bare)
+    return out
+
+
 def _sharegpt(row: Row) -> dict[str, Any]:
-    return with_extra(_turns(row.messages, answered=True), row)
+    return _with_tools(_turns(row.messages, answered=True), row)
 
 
 def _ranking(row: Row) -> dict[str, Any]:
@@ -60,12 +71,12 @@ def _ranking(row: Row) -> dict[str, Any]:
         if len(side) != 1 or side[0].role != "assistant":
             raise ValueError(f"the {name} side must be a single assistant's turn")
         out[name] = _named(side)[0]
-    return with_extra(out | judgement_of(row), row)
+    return _with_tools(out | judgement_of(row), row)
 
 
 def _tagged(row: Row) -> dict[str, Any]:
     out = _turns(row.prompt + row.completion, answered=True)
-    return with_extra({**out, "kto_tag": row.fields["label"]}, row)
+    return _with_tools({**out, "kto_tag": row.fields["label"]}, row)
 
 
 FORMATS = {

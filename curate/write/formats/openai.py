@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from curate.read.shapes.record_fields import extra_columns, mark
+from curate.read.shapes.record_fields import dumps, extra_columns, mark
 from curate.row import Message, Row
-from curate.write.formats import Format, chat_of, check_prompt
+from curate.write.formats import Format, chat_of, check_prompt, tools_of
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+# `reasoning_content` is what reasoning models say first; whoever trains them wants it.
 _KEYS = {"role", "content", "name", "weight", "refusal", "tool_calls", "function_call"}
+_KEYS |= {"reasoning_content"}
 _TOOLS = ("tools", "functions", "parallel_tool_calls")
 
 
@@ -24,6 +26,10 @@ def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
         if turn["role"] not in _ROLES:
             allowed = ", ".join(_ROLES)
             raise ValueError(f"role '{turn['role']}' is unknown to OpenAI; allowed: {allowed}")
+        for call in turn.get("tool_calls") or ():
+            function = call.get("function") if isinstance(call, dict) else None
+            if isinstance(function, dict) and not isinstance(function.get("arguments"), str):
+                function["arguments"] = dumps(function.get("arguments"))
         known = _KEYS | ({"tool_call_id"} if turn["role"] == "tool" else set())
         unknown = sorted(set(turn) - known)
         if unknown:
@@ -36,7 +42,11 @@ def _chat(row: Row) -> dict[str, Any]:
     if not messages or messages[-1].role != "assistant":
         raise ValueError("the last turn must be the assistant's")
     extra = extra_columns(row)
-    return {"messages": _messages(messages)} | {k: extra[k] for k in _TOOLS if k in extra}
+    if "tools" in extra:
+        extra["tools"] = tools_of(extra["tools"])
+    return {"messages": _messages(messages)} | {
+        k: extra[k] for k in _TOOLS if extra.get(k) is not None
+    }
 
 
 def _preference(row: Row) -> dict[str, Any]:

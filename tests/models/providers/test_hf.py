@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from curate.models.model import open_model
 from curate.models.providers import hf
 from curate.row import Message
 from curate.system import package_data
-from tests.models.tiny import save_tiny
+from tests.models.tiny import save_tiny, save_trained
 
 CONTEXT = 256
 TEXTS = ["a", "the quick brown fox", "Grüße ☃", "one two three four five six seven", "x y"]
@@ -115,6 +116,7 @@ def test_samples_follow_the_models_distribution(tiny: Path) -> None:
     def draft(top_p: float) -> Any:
         made: Any = Draft.__new__(Draft)
         made.temperature, made.top_p, made.draws = 2.0, top_p, random.Random(5)
+        made.waiting = SimpleNamespace(request=Ask(prompt=""))
         return made
 
     chances = logits.log_softmax(-1)
@@ -367,3 +369,99 @@ def test_the_default_encoder_comes_from_its_package() -> None:
     far = sum(a * b for a, b in zip(cat, law, strict=True))
     assert len(cat) == 384
     assert near > 0.5 > 0.2 > far
+
+
+@pytest.fixture(scope="module", params=["bpe", "sentencepiece"])
+def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with headers as special tokens."""
+    return save_trained(tmp_path_factory.mktemp(f"trained-{request.param}"), request.param)
+
+
+class Told:
+    """A draft whose tokens are given, without a model."""
+
+    def __init__(self, folder: Path, **fields: Any) -> None:
+        from transformers import AutoTokenizer
+
+        from curate.models.inprocess.sampling import Draft
+
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        waiting: Any = SimpleNamespace(
+            request=Ask(prompt="x", temperature=0.0, **fields), key="k", attempt=0, tokens=(1,)
+        )
+        self.draft = Draft.of(waiting, self.tokenizer, None, {self.tokenizer.eos_token_id})
+
+    def write(self, text: str) -> Reply:
+        """Let the draft choose the tokens of `text`, one after the other."""
+        import torch
+
+        for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]:
+            assert self.draft.finish is None
+            logits = torch.zeros(len(self.tokenizer))
+            logits[token] = 5.0
+            self.draft.choose(logits)
+        assert self.draft.finish is not None
+        return self.draft.reply()
+
+
+@pytest.mark.slow
+def test_a_header_stops_a_reply(trained: Path) -> None:
+    # As a text: searched with special tokens, shown without them.
+    reply = Told(trained, stop=("<|user|>",), max_tokens=40).write("A or B<|end|><|user|>")
+    assert (reply.text.strip(), reply.finish_reason) == ("A or B", "stop")
+    # As a token, by its name.
+    reply = Told(trained, stop_tokens=("<|end|>",), max_tokens=40).write("A or B<|end|>")
+    assert (reply.text.strip(), reply.finish_reason) == ("A or B", "stop")
+    # In the middle of a token, as before.
+    reply = Told(trained, stop=(" B",), max_tokens=40).write("A or B")
+    assert reply.text.strip() == "A or"
+
+
+@pytest.mark.slow
+def test_an_end_at_once_keeps_its_log_probabilities(trained: Path) -> None:
+    reply = Told(trained, logprobs=3, max_tokens=4).write("<end>")
+    assert (reply.text, reply.finish_reason, reply.output_tokens) == ("", "stop", 0)
+    (first,) = reply.logprobs
+    assert first["token"] == "<end>" and first["top"]["<end>"] == first["logprob"]
+    later = Told(trained, logprobs=3, max_tokens=40).write("A<end>")
+    assert "<end>" not in [one["token"] for one in later.logprobs]
+
+
+@pytest.mark.slow
+def test_penalties_and_top_k_limit_what_is_drawn(trained: Path) -> None:
+    import torch
+
+    told = Told(trained, presence_penalty=2.0, max_tokens=2)
+    logits = torch.zeros(len(told.tokenizer))
+    logits[10], logits[11] = 1.5, 1.0
+    assert [told.draft.choose(logits), told.draft.choose(logits)] == [10, 11]
+    few = Told(trained, top_k=1, max_tokens=50)
+    few.draft.temperature = 5.0
+    assert {few.draft.choose(logits) for _ in range(50)} == {10}
+
+
+@pytest.mark.slow
+def test_a_form_that_a_model_does_not_give_is_refused_before_it_is_loaded(
+    tiny: Path, judge: Path, tmp_path: Path
+) -> None:
+    from curate.requests.session import RowTask
+    from tests.engine.asking import driver
+
+    def asks(request: Request) -> RowTask:
+        def start() -> Any:
+            return (yield request)
+
+        return RowTask(start)
+
+    reward = Reward(messages=(Message("user", "x"),))
+    for folder, request, said in (
+        (tiny, reward, "for rewards; it gives texts, choices"),
+        (judge, Ask.text("x"), "for texts; it gives vectors, rewards"),
+    ):
+        model = open_model(f"hf:{folder}")
+        with (
+            driver(tmp_path / folder.name, model) as opened,
+            pytest.raises(RecipeError, match=said),
+        ):
+            opened.run([asks(request)])
+        assert model._writer._thread is None, "nothing was loaded"  # type: ignore[attr-defined]

@@ -20,6 +20,7 @@ import pytest
 from curate.ask import Ask, Embed, Likelihood, Reply, Request
 from curate.errors import MissingExtra, PermanentFault, RecipeError
 from curate.models.model import open_model
+from curate.models.turns import openai_turns
 from tests.models.interrupts import check_an_interrupted_batch, recipe
 
 # The folder of a small instruct model; the Makefile's target sets it.
@@ -87,7 +88,7 @@ class TestBothWays:
 
     def test_the_same_prompt_token_ids(self, inside: Any, server: str) -> None:
         (reply,) = answers(inside, TURN)
-        body = {"model": "m", "messages": TURN.turns()}
+        body = {"model": "m", "messages": openai_turns(TURN.chat)}
         request = urllib.request.Request(
             f"{server}/tokenize", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from curate.models.remote.connection import Connection, proxy_of
+from curate.models.remote.connection import Connection, bounded, proxy_of
 from tests.models.chaos import Server, chat
 
 
@@ -32,10 +32,13 @@ def test_the_environment_names_the_proxy(
 def test_a_connection_is_used_again() -> None:
     async def ask(server: Server) -> None:
         connection = Connection(server.url, {"X-Test": "1"}, idle_seconds=5)
+
+        async def post(number: int) -> None:
+            async with connection.opened("chat/completions", {"prompt": str(number)}) as response:
+                await bounded(response, 1000)
+
         for _ in range(5):
-            await asyncio.gather(
-                *(connection.post("chat/completions", {"prompt": str(n)}) for n in range(4))
-            )
+            await asyncio.gather(*(post(number) for number in range(4)))
         await connection.close()
 
     with Server(lambda request: chat("ok")) as server:

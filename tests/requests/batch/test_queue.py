@@ -34,7 +34,7 @@ from curate.requests.batch import poll as follow
 from curate.requests.batch import queue as batch
 from curate.requests.batch.queue import Ready, cut
 from curate.requests.driver import Driver, RowTask
-from curate.requests.inflight import InFlight
+from curate.requests.session import InFlight
 from curate.row import Message
 from curate.store.store import Store
 from tests.engine.asking import chain, driver, one

@@ -58,7 +58,7 @@ def test_limits_are_inclusive_and_name_the_unit():
 
 def test_without_limits_it_only_annotates():
     assert Length().keep(0) is None
-    assert Length().rules() == ("min", "max")
+    assert Length().rules() == ("only", "min", "max")
 
 
 def test_a_negative_limit_is_refused():

@@ -1,0 +1,107 @@
+"""A model's chat template, for servers that take raw text: from a file, or from its tokenizer.
+
+What is made here holds no begin-of-text token: servers add it when they tokenise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from curate.errors import PermanentFault, RecipeError
+from curate.models.inprocess.tokens import chat_text
+from curate.row import Message
+
+
+class ChatTemplate:
+    """The template that a model's mapping names by `template` or `tokenizer`."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Take what renders: a tokenizer, or a `JinjaTemplate`."""
+        self._tokenizer = tokenizer
+
+    def text(self, messages: Sequence[Message], turn: Literal["assistant", "user"]) -> str:
+        """Return a chat up to and including the header of `turn`, without begin-of-text."""
+        text = chat_text(self._tokenizer, messages, turn)
+        return text.removeprefix(self._tokenizer.bos_token or "")
+
+
+class JinjaTemplate:
+    """A template file in the form of transformers, rendered in a sandbox."""
+
+    bos_token = ""
+
+    def __init__(self, template: str) -> None:
+        """Compile the template; `bos_token` and `eos_token` are empty in it."""
+        from jinja2.exceptions import TemplateError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        def refuse(message: str) -> None:
+            raise PermanentFault(f"the chat template refuses the turns: {message}")
+
+        made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        made.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+        made.globals["raise_exception"] = refuse
+        self.chat_template = template
+        try:
+            self._compiled = made.from_string(template)
+        except TemplateError as error:
+            raise RecipeError(f"'template' is no Jinja template: {error}") from None
+
+    def apply_chat_template(
+        self, turns: Sequence[Any], *, add_generation_prompt: bool = False, tokenize: bool = False
+    ) -> str:
+        """Return the text of a chat."""
+        return self._compiled.render(
+            messages=turns, add_generation_prompt=add_generation_prompt, bos_token="", eos_token=""
+        )
+
+
+def template_of(options: Mapping[str, Any], folder: Path) -> ChatTemplate | None:
+    """Return the template that a model's options name, or `None` where the server has its own."""
+    if "template" in options:
+        return ChatTemplate(JinjaTemplate(_file(options, folder).read_text(encoding="utf-8")))
+    if "tokenizer" not in options:
+        return None
+    from curate.system.package_data import require_extra
+
+    require_extra("local", "'tokenizer'", "transformers")
+    from transformers import AutoTokenizer
+
+    named = options["tokenizer"]
+    where = folder / named
+    try:
+        loaded: Any = AutoTokenizer.from_pretrained(
+            str(where) if where.is_dir() else named, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise RecipeError(f"'tokenizer' {named} cannot be loaded: {said}") from None
+    return ChatTemplate(loaded)
+
+
+def template_identity(options: Mapping[str, Any], folder: Path) -> str:
+    """Return what names a model's template in its identity; nothing where it names none."""
+    both = {"template", "tokenizer"} & set(options)
+    if len(both) == 2:
+        raise RecipeError("a model has a 'template' or a 'tokenizer', not both")
+    for name in both:
+        if not isinstance(options[name], str):
+            raise RecipeError(f"'{name}' is {options[name]!r}; it must be a text")
+    if "template" in options:
+        digest = hashlib.blake2b(_file(options, folder).read_bytes(), digest_size=8).hexdigest()
+        return f" template={digest}"
+    return f" tokenizer={options['tokenizer']}" if "tokenizer" in options else ""
+
+
+def _file(options: Mapping[str, Any], folder: Path) -> Path:
+    path = folder / str(options["template"])
+    if not path.is_file():
+        raise RecipeError(
+            f"'template' names '{options['template']}', and there is no such file; write the "
+            "path of a Jinja chat template, or name a 'tokenizer'"
+        )
+    return path

@@ -1,0 +1,55 @@
+"""Keep rows whose licence allows the use that is planned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Self
+
+from curate.row import Row
+from curate.rows.license_terms import licences_of_row, shipped_licences, uses_allowed
+from curate.step import Filter, Scored, rule
+
+
+@dataclass(frozen=True, kw_only=True)
+class License(Filter):
+    """Drop rows whose licence does not allow a use, or is not known.
+
+    The licence is that of the row's own column `license`, else the one that `licenses` names for
+    the input it came from; of the example data it is known. The score is 2 where
+    commercial use is allowed, 1 where only other use is, and 0 where no licence is known. `use`:
+    commercial drops below 2, `use: research` below 1; unset, every row passes with its licence
+    noted.
+
+    Attributes:
+        licenses: Licences by input (`input` where it has no name), as the Hub writes them.
+    """
+
+    use: Literal["commercial", "research"] | None = rule(None)
+    licenses: Mapping[str, str] = field(default_factory=dict)
+
+    source: ClassVar[str] = "Longpre et al. 2023 (Data Provenance), arXiv 2310.16787: by use"
+
+    def score(self, row: Row) -> Scored:
+        """Return what the row's licences allow, with their names."""
+        extra = json.loads(row.extra) if row.extra else {}
+        found = licences_of_row(row.source, extra, self.licenses)
+        return Scored(float(uses_allowed(found)), {"licences": list(found)})
+
+    def with_sources(self, sources: Mapping[str, Sequence[str]]) -> Self:
+        """Return the step with the licences of example data filled in."""
+        known: dict[str, str] = {}
+        for name, files in sources.items():
+            shipped = [shipped_licences(file) for file in files]
+            if name not in self.licenses and shipped and None not in shipped:
+                every = dict.fromkeys(one for found in shipped if found for one in found[0])
+                known[name] = ", ".join(every)
+        return replace(self, licenses={**known, **self.licenses}) if known else self
+
+    def keep(self, score: float | None) -> str | None:
+        """Compare what is allowed with the use."""
+        needed = {None: 0, "research": 1, "commercial": 2}[self.use]
+        if score is None or score >= needed:
+            return None
+        return "licence not known" if score < 1 else "licence forbids commercial use"

@@ -1,0 +1,158 @@
+"""What a new user types first: flags that say a model in full, refusals that leave nothing."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import curate as package
+import curate.steps
+from curate import Pipeline
+from curate.cli.flags import Flags
+from curate.errors import RecipeError, UsageError
+from curate.row import Row
+from curate.steps import Respond, Rubric
+from tests.house.places import ROOT
+from tests.models.chaos import Server, chat
+
+
+def test_flags_say_the_whole_model(ok: Callable[..., str], home: Path) -> None:
+    server = Server(lambda received: chat("Score: 8", tokens=(100, 10)))
+    with server:
+        said = ok(
+            "filter", "rows.jsonl", "rubric:at_least=5", "--model", "openai:judge",
+            "--base-url", server.url, "--price", "1,2", "--max-tokens", "30",
+            "--max-cost", "1", "-o", "o.jsonl",
+        )  # fmt: skip
+    assert "4 sent" in said
+    assert {one.body["max_tokens"] for one in server.received} == {30}
+    spent = json.loads(Path("runs/o/report.json").read_text())["cost_usd"]
+    assert spent == pytest.approx(4 * (100 * 1 + 10 * 2) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--price", "1"], "--price takes IN,OUT"),
+        (["--price", "1,x"], "--price takes IN,OUT"),
+        (["--price", "1,-2"], "--price takes IN,OUT"),
+        (["--base-url", "http://127.0.0.1:1"], "--base-url has nothing to set"),
+        (["--max-tokens", "8"], "--max-tokens has nothing to set"),
+        (["--allow-failed", "5"], "found '5'; give a share from 0 to 1, or from 0% to 100%"),
+        (["--allow-failed", "x%"], "found 'x%'"),
+    ],
+)
+def test_flags_that_say_nothing_are_refused(
+    curate: Callable[..., Any], home: Path, flags: list[str], message: str
+) -> None:
+    done = curate("filter", "rows.jsonl", "length", "-o", "o.jsonl", *flags)
+    assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+    assert sorted(p.name for p in home.iterdir()) == ["recipe.yaml", "rows.jsonl"]
+
+
+def test_a_share_may_be_a_percentage(ok: Callable[..., str], curate: Callable[..., Any]) -> None:
+    Path("rows.jsonl").write_text('{"instruction": "a", "output": "b"}\n' * 3 + "{\n")
+    assert curate("filter", "rows.jsonl", "length", "-o", "o.jsonl").exit_code == 1
+    ok("filter", "rows.jsonl", "length", "-o", "o.jsonl", "--allow-failed", "25%")
+
+
+def test_a_refused_start_leaves_no_run_folder(curate: Callable[..., Any], home: Path) -> None:
+    asked = ("filter", "rows.jsonl", "rubric", "--model", "openai:unheard", "-o", "o.jsonl")
+    done = curate(*asked, "--base-url", "http://127.0.0.1:1/v1", "--max-cost", "1")
+    assert (done.exit_code, "--price IN,OUT" in done.stderr) == (2, True)
+    assert not (home / "runs").exists()
+    # One that somebody made stays, whatever is wrong.
+    (home / "runs" / "o").mkdir(parents=True)
+    assert curate(*asked, "--base-url", "http://127.0.0.1:1/v1", "--max-cost", "1").exit_code == 2
+    assert (home / "runs" / "o").is_dir()
+
+
+def test_a_rubric_brings_its_own_bound(home: Path) -> None:
+    models = {"judge": {"model": "openai:x", "price": {"input": 1, "output": 1}}}
+    bounded = Pipeline([Rubric(model="judge")], models=models)._bounded()
+    assert bounded.models is not None and 500 < bounded.models["judge"]["max_tokens"] < 2000
+    for steps, spec in (
+        ([Rubric(model="judge", max_tokens=9)], models["judge"]),
+        ([Rubric(model="judge")], {**models["judge"], "max_tokens": 9}),
+        ([Rubric(model="judge"), Respond(models=("judge",))], models["judge"]),
+    ):
+        pipeline = Pipeline(steps, models={"judge": spec})
+        assert pipeline._bounded() is pipeline
+
+
+def test_respond_takes_one_model_by_the_name_that_other_steps_use() -> None:
+    assert Respond(model="a").reads_models() == ("a",)
+    assert Respond(model="a", models=("b",)).reads_models() == ("a", "b")
+    with pytest.raises(RecipeError, match="models names one twice"):
+        Pipeline([Respond(model="a", models=("a",))])
+
+
+def test_preview_shows_rows_without_a_step(ok: Callable[..., str]) -> None:
+    said = ok("preview", "rows.jsonl", "-n", "2")
+    assert "Name a colour." in said and said.endswith("2 kept\n")
+
+
+def test_names_are_listed_and_suggested_once() -> None:
+    assert dir(package) == ["Pipeline", "Result", "read", "select"]
+    assert "VerbNouns" in dir(curate.steps)
+    for name in dir(curate.steps):
+        assert getattr(curate.steps, name).__name__ == name
+    with pytest.raises(RecipeError) as caught:
+        Pipeline.from_yaml("steps:\n- length: {mn: 3}\n")
+    assert str(caught.value).endswith("unknown field 'mn'; did you mean 'min'?")
+
+
+def test_characters_that_a_terminal_lacks_are_replaced(
+    home: Path, environment: dict[str, str]
+) -> None:
+    (home / "rows.jsonl").write_text('{"instruction": "a \u2713", "output": "b"}\n', "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "curate.cli", "preview", "rows.jsonl"],
+        cwd=home,
+        env={**environment, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"user: a ?" in done.stdout
+
+
+def test_a_function_that_fails_on_every_row_raises(tmp_path: Path) -> None:
+    rows = [{"instruction": "a", "output": "b"}] * 3
+
+    def broken(row: Row) -> bool:
+        return bool(row.nothing)  # type: ignore[attr-defined]
+
+    with pytest.raises(UsageError, match=r"broken failed on every row .*\(3\), first with: Attr"):
+        Pipeline([broken]).run(rows, run=tmp_path / "r")
+
+    def odd(row: Row) -> bool:
+        return bool(1 / row.seq[-1])
+
+    assert Pipeline([odd]).run(rows, run=tmp_path / "s").summary["failed"] == 1
+
+
+def test_flags_know_their_defaults() -> None:
+    assert (Flags().allow_failed, Flags().price, Flags().base_url) == (0.0, None, None)
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/stdout"])
+def test_rows_go_to_stdout_and_the_report_to_stderr(
+    curate: Callable[..., Any], home: Path, output: str
+) -> None:
+    done = curate("filter", "rows.jsonl", "length:min=3", "-o", output)
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["instruction"] for row in rows] == [
+        "Name a colour.",
+        "Name a colour!",
+        "Name a bad thing.",
+    ]
+    assert "4 in + 0 made = 3 kept" in done.stderr
+    # Another command of the pipe has a folder of its own.
+    assert curate("filter", "rows.jsonl", "length:min=1", "-o", output).exit_code == 0
+    assert len(list((home / "runs").iterdir())) == 2

@@ -1,0 +1,120 @@
+"""Requests as token ids: one begin-of-text, the template's headers, the answer's own tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from curate.ask import Ask, Likelihood
+from curate.errors import NotSent, PermanentFault
+from curate.models.inprocess.tokens import (
+    Variants,
+    answer_tokens,
+    chat_text,
+    prompt_tokens,
+    token_named,
+)
+from curate.row import Message
+from tests.models.tiny import save_trained
+
+pytestmark = pytest.mark.slow
+ASKED = (Message("user", "Say A"),)
+
+
+@pytest.fixture(scope="module", params=["bpe", "sentencepiece"])
+def tokenizer(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from transformers import AutoTokenizer
+
+    folder = save_trained(tmp_path_factory.mktemp(request.param), request.param)
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def shown(tokenizer: Any, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids))
+
+
+def test_a_raw_prompt_has_one_begin_of_text(tokenizer: Any) -> None:
+    plain = prompt_tokens(tokenizer, Ask(prompt="Say A"))
+    written = prompt_tokens(tokenizer, Ask(prompt="<s>Say A"))
+    assert plain.count(tokenizer.bos_token_id) == written.count(tokenizer.bos_token_id) == 1
+    assert written[0] == tokenizer.bos_token_id
+    # An own header after it stays a header.
+    headed = prompt_tokens(tokenizer, Ask(prompt="<s><|user|>Say A"))
+    assert headed[:2] == [tokenizer.bos_token_id, token_named(tokenizer, "<|user|>")]
+
+
+def test_a_chat_ends_with_the_header_of_the_turn_that_is_asked_for(tokenizer: Any) -> None:
+    def text(**fields: Any) -> str:
+        return shown(tokenizer, prompt_tokens(tokenizer, Ask(messages=ASKED, **fields)))
+
+    before = shown(tokenizer, tokenizer("<|user|>Say A<|end|>")["input_ids"])
+    assert text() == f"{before}<|assistant|>"
+    assert text(prefill="A").startswith(f"{before}<|assistant|>")
+    assert text(prefill="A").removeprefix(f"{before}<|assistant|>").strip() == "A"
+    assert text(turn="user") == f"{before}<|user|>"
+    assert text().count("<s>") == 1
+    alone = prompt_tokens(tokenizer, Ask(turn="user"))
+    assert shown(tokenizer, alone).replace(" ", "") == "<s><|user|>"
+
+
+def test_a_template_without_a_user_header_is_refused(tokenizer: Any) -> None:
+    own, tokenizer.chat_template = tokenizer.chat_template, "{{ messages[0].role }}"
+    try:
+        with pytest.raises(PermanentFault, match="no header for a user's turn"):
+            prompt_tokens(tokenizer, Ask(turn="user"))
+    finally:
+        tokenizer.chat_template = own
+
+
+def test_the_likelihood_of_an_answer_to_a_chat_to_the_token(tokenizer: Any) -> None:
+    own = tokenizer("A or B", add_special_tokens=False)["input_ids"]
+    ids, scored = answer_tokens(tokenizer, Likelihood(messages=ASKED, answer="A or B"))
+    assert ids == [*prompt_tokens(tokenizer, Ask(messages=ASKED)), *own]
+    assert scored == len(own)
+    # Without a condition the same tokens are scored, behind begin-of-text alone.
+    ids, scored = answer_tokens(tokenizer, Likelihood(messages=(), answer="A or B"))
+    assert (ids, scored) == ([tokenizer.bos_token_id, *own], len(own))
+    ids, scored = answer_tokens(tokenizer, Likelihood(prompt="<s>Say A", answer=" or B"))
+    assert ids.count(tokenizer.bos_token_id) == 1
+    assert shown(tokenizer, ids[-scored:]).strip() == "or B"
+
+
+def test_without_begin_of_text_the_first_token_has_no_value(tokenizer: Any) -> None:
+    own, tokenizer.bos_token = tokenizer.bos_token, None
+    try:
+        ids, scored = answer_tokens(tokenizer, Likelihood(messages=(), answer="A or B"))
+        assert scored == len(ids) - 1
+    finally:
+        tokenizer.bos_token = own
+
+
+def test_every_token_that_spells_an_option_is_found(tokenizer: Any) -> None:
+    found = Variants(tokenizer).of(("A", "B"))
+    for option in ("A", "B"):
+        ids = [token for text, token in found if text == option]
+        pieces = set(tokenizer.convert_ids_to_tokens(ids))
+        assert pieces in ({"A", "\u0120A"}, {"A", "\u2581A"}, {"B", "\u0120B"}, {"B", "\u2581B"})
+    with pytest.raises(PermanentFault, match="'A or B' is no single token"):
+        Variants(tokenizer).of(("A or B", "A"))
+    with pytest.raises(PermanentFault, match=r"no token '<nope>' to stop at.*<\|user\|>"):
+        token_named(tokenizer, "<nope>")
+
+
+def test_what_a_template_leaves_out_is_refused(tokenizer: Any) -> None:
+    call = '{"tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]}'
+    turns = (*ASKED, Message("assistant", "", call), Message("tool", "22 degrees", None))
+    with pytest.raises(NotSent, match="cannot read tool calls"):
+        prompt_tokens(tokenizer, Ask(messages=turns))
+    image = '{"content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}'
+    with pytest.raises(NotSent, match="cannot read image_url parts"):
+        prompt_tokens(tokenizer, Ask(messages=(Message("user", "", image),)))
+    own = tokenizer.chat_template
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}{% for c in m.tool_calls or [] %}"
+        "{{ c.function.name }}({{ c.function.arguments | tojson }}){% endfor %}\n{% endfor %}"
+    )
+    try:
+        assert "weather({})" in chat_text(tokenizer, turns, "assistant")
+    finally:
+        tokenizer.chat_template = own

@@ -14,7 +14,7 @@ from curate.read.file import File, digest_of, parts_of
 from curate.read.part import PART_ROWS, Part, Read
 from curate.read.paths import form_of
 from curate.read.records import reads_of
-from curate.read.remote import files_of, is_hub, load_hub
+from curate.read.remote import files_of, is_hub, load_hub, split_of
 from curate.read.shapes import shape
 from curate.read.shapes.mapped import columns_shape
 from curate.read.shapes.record_fields import plain
@@ -72,6 +72,8 @@ def open_inputs(inputs: Any, *, shape: str | None = None) -> Inputs:
     """
     if inputs is None or (isinstance(inputs, Mapping) and not inputs):
         raise UsageError("no input: give a path, rows, or `inputs:` in the recipe")
+    if type(inputs).__name__ == "DatasetDict":
+        inputs = split_of(inputs, "the DatasetDict", "give dataset['SPLIT']")
     named = _named(inputs)
     files: list[File] = []
     for index, (name, given) in enumerate(named.items()):

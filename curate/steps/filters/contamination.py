@@ -39,10 +39,11 @@ class Contamination(Filter):
     covered most; a hit names it. By default any hit drops (`max: 0`); `n: 8, max: 0.5` drops what
     covers over half. Words are those of `near`: each Chinese, Japanese, Korean,
     Thai, Lao, Khmer or Burmese character is one. An item shorter than `n` words hits where a whole
-    turn equals it. Rephrased
-    items share no n-grams: `mode: semantic` scores the cosine of the row's text `on` with the
-    closest item, both as vectors of `encoder`, and drops from `similarity` on; `cut` in the detail
-    says that of this row's text the encoder read only the beginning.
+    turn equals it. Rephrased items share no n-grams: `mode: semantic` scores the cosine of the
+    row's text `on` with the closest item, both as vectors of `encoder`, and drops from `similarity`
+    on; `prefilter` finds the candidates that float64 decides on, and changes no score (`auto` is
+    `float32`, by FAISS); `cut` in the detail says that of this row's text the encoder read only the
+    beginning.
     """
 
     against: tuple[str, ...] = ()
@@ -53,6 +54,7 @@ class Contamination(Filter):
     encoder: str | None = None
     max: float | None = rule(0.0)
     similarity: float | None = rule(0.8)
+    prefilter: Literal["auto", "float32", "bfloat16"] = rule("auto")
 
     version: ClassVar[int] = 2
     source: ClassVar[str] = "Brown et al. 2020 (GPT-3), arXiv 2005.14165, appendix C: 13-grams"
@@ -118,7 +120,9 @@ class Contamination(Filter):
         items = self._items
         if items is None:  # nobody gave them: so it is where rows are only looked at
             replies = yield [Embed(texts=(t,), model=self.encoder) for t in self.compared_texts()]
-            items = ItemVectors(np.array([r.values[0] for r in replies], np.float32))
+            items = ItemVectors(
+                np.array([r.values[0] for r in replies], np.float32), self.prefilter
+            )
         found = items.closest(reply.values[0])
         if found is None:
             return Scored(None)
@@ -137,7 +141,7 @@ class Contamination(Filter):
         from curate.kernels.vectors.nearest_benchmark import ItemVectors
 
         own = dataclasses.replace(self)
-        own.__dict__["_items"] = ItemVectors(vectors)
+        own.__dict__["_items"] = ItemVectors(vectors, self.prefilter)
         return own
 
     @functools.cached_property

@@ -23,8 +23,7 @@ from curate.engine.local import ordered_map
 from curate.engine.partition import with_ending
 from curate.engine.state import LedgerSlice, PartitionState
 from curate.errors import InputError, RecipeError, UsageError
-from curate.kernels.arrays.growable import GrowableArray
-from curate.kernels.arrays.hash_table import KeyTable
+from curate.kernels.arrays.growable import GrowableArray, KeyTable
 from curate.read import Inputs, Part, PartRows, Unreadable, open_inputs, read_part
 from curate.row import digest, occurrence_id
 from curate.rows.hashing import content_digests

@@ -49,7 +49,7 @@ def parts_of(file: File) -> Iterator[Part]:
         for batch in _batches(file):
             yield base._replace(form="batch", data=batch)
     else:
-        for records in _batched(_reads(file)):
+        for records in _batched(file):
             yield base._replace(form="records", data=records)
 
 
@@ -78,19 +78,14 @@ def _batches(file: File) -> Iterator[pa.Table]:
         yield dataset[start : start + rows]
 
 
-def _reads(file: File) -> Iterator[Read]:
-    if file.records is None:
-        yield from reads_of(file.path, file.form)
-        return
-    for record in file.records:
-        yield record if isinstance(record, Read) else Read(record)
-
-
-def _batched(reads: Iterator[Read]) -> Iterator[list[Read]]:
+def _batched(file: File) -> Iterator[list[Read]]:
     """Yield records in lists of 16,384, or of 64 MB."""
     batch: list[Read] = []
     size = 0
-    for read in reads:
+    reads: Iterable[Any] = file.records
+    if file.records is None:
+        reads = reads_of(file.path, file.form)
+    for read in (r if isinstance(r, Read) else Read(r) for r in reads):
         batch.append(read)
         size += read.size
         if len(batch) == PART_ROWS or size >= PART_BYTES:

@@ -74,7 +74,8 @@ def open_inputs(inputs: Any, *, shape: str | None = None) -> Inputs:
         raise UsageError("no input: give a path, rows, or `inputs:` in the recipe")
     if type(inputs).__name__ == "DatasetDict":
         inputs = split_of(inputs, "the DatasetDict", "give dataset['SPLIT']")
-    named = _named(inputs)
+    several = isinstance(inputs, Mapping) and "path" not in inputs
+    named = dict(inputs) if several else {"input": inputs}
     files: list[File] = []
     for index, (name, given) in enumerate(named.items()):
         own = _own_shape(given, name) if isinstance(given, Mapping) else None
@@ -92,12 +93,6 @@ def _own_shape(given: Mapping[str, Any], name: str) -> str | None:
     if given.get("shape") is not None:
         raise UsageError(f"input '{name}' has `columns` and `shape`; the columns are the shape")
     return columns_shape(given["columns"])
-
-
-def _named(inputs: Any) -> dict[str, Any]:
-    if isinstance(inputs, Mapping):
-        return {"input": inputs} if "path" in inputs else dict(inputs)
-    return {"input": inputs}
 
 
 def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]:
@@ -123,7 +118,11 @@ def _open_memory(
         records, form, size = given, "dataset", int(given.data.nbytes)
         first = given.with_format("arrow")[:SNIFFED].to_pylist()
     else:
-        records, form = [_settled(record) for record in _records(source, given)], "memory"
+        if hasattr(given, "to_dict") and hasattr(given, "columns") and hasattr(given, "iloc"):
+            given = given.to_dict(orient="records")
+        if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
+            raise UsageError(f"input '{source}' is of type {type(given).__name__}; {_ALLOWED}")
+        records, form = [_settled(record) for record in given], "memory"
         first = records[:SNIFFED]
         size = sum(len(str(r)) for r in records[:100]) * max(1, len(records) // 100)
     seen = [record for record in first if isinstance(record, Mapping)]
@@ -135,15 +134,6 @@ def _open_memory(
     found = wanted or guess(seen, f"input '{source}'")
     shape(found)
     return File(index, 0, name, source, found, form, size, records=records)
-
-
-def _records(source: str, given: Any) -> Iterable[Any]:
-    if hasattr(given, "to_dict") and hasattr(given, "columns") and hasattr(given, "iloc"):
-        records: Iterable[Any] = given.to_dict(orient="records")
-        return records
-    if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
-        return given
-    raise UsageError(f"input '{source}' is of type {type(given).__name__}; {_ALLOWED}")
 
 
 def _settled(record: Any) -> Any:
@@ -201,13 +191,9 @@ def open_records(where: str) -> Iterator[tuple[str, Iterator[Read]]]:
         UsageError: `where` is nothing that can be read.
     """
     if is_hub(where):
-        yield where, _rows_of(load_hub(where, "test"))
+        batches = load_hub(where, "test").with_format("arrow").iter(PART_ROWS)
+        yield where, (Read(record) for batch in batches for record in batch.to_pylist())
         return
     with _named_errors(where):
         for name, path in files_of(where):
             yield name, reads_of(path, form_of(path))
-
-
-def _rows_of(dataset: Any) -> Iterator[Read]:
-    for batch in dataset.with_format("arrow").iter(PART_ROWS):
-        yield from map(Read, batch.to_pylist())

@@ -101,7 +101,7 @@ class SupervisedTrainer(_Tokenized, SFTTrainer):
     ) -> Any:
         """Return TRL's loss, or the weighted one, plus the KL."""
         weights = inputs.pop("weight", None)
-        if weights is None or bool((weights == 1).all()):
+        if weights is None:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         else:
             outputs = model(**inputs, use_cache=False, fused_lm_head=True)
@@ -454,6 +454,8 @@ def trainer_for(
         return trainer(reward_funcs=reward, **shared)
     flat = method.name in ("sft", "coh", "cloning")
     weighted = flat and any(example.weight != 1 for example in given.examples)
+    if weighted and settings.packing != "none":
+        raise UsageError("rows have weights, which packing loses: set `packing: none`")
     mask_past = float(settings.loss.get("mask_past", 0.0))
     shared["train_dataset"] = dataset_of(
         given.examples, flat=flat, weighted=weighted, mask_past=mask_past

@@ -86,10 +86,13 @@ def test_what_is_made_wrongly_fails_its_own_row(tmp_path: Path, wrong: str) -> N
 
 
 def test_an_error_that_no_file_could_hold_is_escaped(tmp_path: Path) -> None:
+    # A function that fails on every row raises; this one leaves the last row alone.
     def step(row: Row) -> Any:
-        raise ValueError(HALF)
+        if row.seq[-1] < 2:
+            raise ValueError(HALF)
+        return row
 
-    result = run([step], numbered(2), tmp_path)
+    result = run([step], numbered(3), tmp_path)
     [table] = result.failed.tables()
     assert table.column("error").to_pylist() == ["ValueError: half \\ud800"] * 2
 

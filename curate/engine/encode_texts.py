@@ -38,7 +38,7 @@ def encode_texts(texts: Sequence[str], encoder: Any, store: Path) -> tuple[np.nd
     from curate.models.model import open_model
     from curate.requests.driver import Driver
     from curate.store.budget import Budget
-    from curate.store.maintenance import used
+    from curate.store.files import used
     from curate.store.store import Store
     from curate.store.vectors import MISSING
 

@@ -35,14 +35,20 @@ def command(
     flags: Flags,
 ) -> None:
     """Put rows through one or more steps and write those that are kept."""
-    from curate.cli.running import finish, start
     from curate.cli.step_arguments import step_of
     from curate.pipeline import Pipeline
-    from curate.runs.folder import RunFolder
 
     pipeline = Pipeline(
         [step_of(text, answered=bool(flags.model)) for text in steps], inputs=source
     )
+    write_kept(pipeline, flags, output)
+
+
+def write_kept(pipeline: Pipeline, flags: Flags, output: Path) -> None:
+    """Run a pipeline and write the rows that it keeps to `output`, or to stdout."""
+    from curate.cli.running import finish, start
+    from curate.runs.folder import RunFolder
+
     if str(output) in STDOUT:
         _to_stdout(pipeline, flags)
         return

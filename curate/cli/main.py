@@ -24,6 +24,7 @@ from curate.cli.memory import set_up_pyarrow
 COMMANDS = {
     "run": "Run a recipe: read, do every step, write a run folder.",
     "filter": "Put rows through one or more steps and write those that are kept.",
+    "generate": "Make rows with one step, of an input or of nothing, and write them.",
     "preview": "Show a few rows, each beside its way through the steps.",
     "steps": "List the operators, or describe one.",
     "models": "List the kinds of models, or check one with live requests.",
@@ -36,7 +37,7 @@ COMMANDS = {
     "store": "Look after the store of replies.",
     "doctor": "Check the installation, the machine and the store.",
 }
-_ON_TABLES = ("run", "filter", "preview", "explain", "compare", "export", "push")
+_ON_TABLES = ("run", "filter", "generate", "preview", "explain", "compare", "export", "push")
 
 
 class Commands(TyperGroup):

@@ -75,8 +75,8 @@ def _with_line(recipe: Recipe, message: str) -> RecipeError:
     if isinstance(given, str):
         return recipe.error(("inputs",), message + _relative_hint(recipe, given, message))
     for name, source in (given or {}).items():
-        where = source["path"] if isinstance(source, Mapping) else source
-        if message.startswith(where):
+        where = source.get("path", "") if isinstance(source, Mapping) else source
+        if where and message.startswith(where):
             advice = _relative_hint(recipe, where, message)
             return recipe.error(("inputs", name), f"inputs.{name}: {message}{advice}")
     return recipe.error(("inputs",), message)

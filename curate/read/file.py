@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class File(NamedTuple):
     """One file of an input, as its user called it (`name`) and where it lies (`path`).
 
-    Rows in memory have no path: `records` is a list of dicts and `Read`s, or a `datasets.Dataset`.
+    Rows in memory have no path: `records` is a list of dicts and `Read`s, or a `datasets.Dataset`,
+    or, where `form` is "blank", the number of empty prompts that stand for a file.
     """
 
     input_index: int
@@ -45,6 +46,9 @@ def parts_of(file: File) -> Iterator[Part]:
     elif file.form.startswith(".jsonl."):
         with open_packed(file.path, file.form.removeprefix(".jsonl")) as stream:
             yield from _line_parts(base._replace(form="lines"), cut_stream(stream))
+    elif file.form == "blank":
+        for start in range(0, file.records, PART_ROWS):
+            yield base._replace(form="blank", data=min(PART_ROWS, file.records - start))
     elif file.form in (".parquet", ".arrow", "dataset"):
         for batch in _batches(file):
             yield base._replace(form="batch", data=batch)
@@ -104,7 +108,9 @@ def digest_of(file: File) -> str:
 
 
 def _pieces(file: File) -> Iterator[bytes]:
-    if file.form == "dataset":
+    if file.form == "blank":
+        yield b"%d empty prompts" % file.records
+    elif file.form == "dataset":
         for batch in _batches(file):
             yield dumps(batch.to_pylist()).encode("utf-8", "surrogatepass")
     elif file.records is not None:

@@ -108,11 +108,21 @@ def _check_inputs(document: Document, value: Any) -> None:
             f"example {{first: a.jsonl, second: b.jsonl}}; found {_what(value)}",
         )
     for name, source in value.items():
+        if isinstance(source, Mapping) and "count" in source:
+            count = source["count"]
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise document.error(
+                    ("inputs", name, "count"),
+                    f"inputs.{name}.count must be a whole number from 1 on, found {shown(count)}",
+                )
+            _check_keys(document, ("inputs", name), source, ("count",))
+            continue
         path = source.get("path") if isinstance(source, Mapping) else source
         if not isinstance(path, str):
             raise document.error(
                 ("inputs", name),
-                f"inputs.{name} must be a path or a mapping with `path`, found {shown(source)}",
+                f"inputs.{name} must be a path or a mapping with `path` (or `count`, for empty "
+                f"prompts), found {shown(source)}",
             )
         _check_keys(document, ("inputs", name), source, _SOURCE)
     if "path" in value and "shape" in value:

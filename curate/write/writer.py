@@ -59,7 +59,11 @@ def write_rows(
     counted = _Counted(_records(tables, shape, marks=marks))
     try:
         write(counted, partial)
-        _sync(partial)
+        handle = os.open(partial, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -95,17 +99,11 @@ def _records(tables: Iterable[pa.Table], shape: str | None, *, marks: bool) -> R
             record = as_shape(row, shape or NATURAL[row.kind])
             for name in _SIDES.intersection(record):
                 if forms.setdefault(name, type(record[name])) is not type(record[name]):
-                    raise UsageError(_other_form(row, name, record[name]))
-            yield with_provenance(record, provenance_of(row)) if marks else record
-
-
-def _other_form(row: Row, name: str, value: Any) -> str:
-    here, before = ("a text", "messages") if isinstance(value, str) else ("messages", "texts")
-    return (
-        f"row {row.id}: its {name} would be {here}, and those of the rows before it are {before}; "
+                    here, before = ("a text", "messages") if isinstance(record[name], str) else ("messages", "texts")
+                    raise UsageError((f"row {row.id}: its {name} would be {here}, and those of the rows before it are {before}; "
         "a file has one form: choose a shape that is always messages (messages, trl_sft, trl_dpo, "
-        "trl_kto ...), or drop such rows first"
-    )
+        "trl_kto ...), or drop such rows first"))
+            yield with_provenance(record, provenance_of(row)) if marks else record
 
 
 def as_shape(row: Row, name: str) -> dict[str, Any]:
@@ -247,11 +245,3 @@ def _write_parquet(records: Iterable[Mapping[str, Any]], path: Path) -> None:
     from curate.write.parquet import write_parquet
 
     write_parquet(records, path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,7 +22,8 @@ def _record(row: Row) -> dict[str, Any]:
         if name == "candidates":
             for number, candidate in enumerate(row.candidates, 1):
                 fields[f"candidate_{number}"] = _spoken(candidate.messages)
-                metadata |= _known(number, candidate.score, candidate.model)
+                known = {f"candidate_{number}_score": candidate.score, f"candidate_{number}_model": candidate.model}
+                metadata |= {name: value for name, value in known.items() if value is not None}
         elif isinstance(value, bool):
             metadata[name] = str(value).lower()
         elif isinstance(value, float):
@@ -40,11 +41,6 @@ def _spoken(messages: Sequence[Message]) -> list[dict[str, Any]]:
         if turn["content"] is None:
             turn["content"] = dumps(turn["tool_calls"]) if turn.get("tool_calls") else ""
     return turns
-
-
-def _known(number: int, score: float | None, model: str | None) -> dict[str, Any]:
-    known = {f"candidate_{number}_score": score, f"candidate_{number}_model": model}
-    return {name: value for name, value in known.items() if value is not None}
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ from curate.runs.explain import describe
 from curate.runs.report import ENDINGS
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline, Result
+    from curate.pipeline import Pipeline
     from curate.runs.explain import RowHistory
 
 ENDS = ("used", "dropped", "failed")
@@ -52,7 +52,22 @@ def command(
         result = start(pipeline, flags, run=Path(folder) / "run", limit=flags.limit or count)
         if flags.dry_run:
             return
-        typer.echo("\n".join(_shown(result)).strip("\n"))
+        lines: list[str] = []
+        labels = [step["label"] for step in result.summary["steps"]]
+        for entry in result.summary["unreadable"]:
+            lines.append(printable(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}"))
+        rows = [row for name in ENDINGS for row in getattr(result, name) if row.kind]
+        histories = {
+            row.id: result.explain(row.id) for row in sorted(rows, key=lambda row: row.seq)
+        }
+        many = Histories(histories, labels)
+        for history in histories.values():
+            # The only row made of another one is shown to the right of that one.
+            if not (history.parents and many.only_child(histories[history.parents[0].id])):
+                lines.extend(many.block(history))
+        ends = Counter(history.outcome for history in histories.values())
+        lines.append(", ".join(f"{ends[name]} {name}" for name in ENDINGS if ends[name]))
+        typer.echo("\n".join(lines).strip("\n"))
 
 
 def _pipeline_of(what: list[str], *, answered: bool) -> Pipeline:
@@ -74,22 +89,6 @@ def _pipeline_of(what: list[str], *, answered: bool) -> Pipeline:
     if is_step:
         source, texts = "pipelines/data/tasks.jsonl.gz", what
     return Pipeline([step_of(text, answered=answered) for text in texts], inputs=source)
-
-
-def _shown(result: Result) -> Iterator[str]:
-    """Yield every row that was read beside its way through the steps, and how it all ended."""
-    labels = [step["label"] for step in result.summary["steps"]]
-    for entry in result.summary["unreadable"]:
-        yield printable(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}")
-    rows = [row for name in ENDINGS for row in getattr(result, name) if row.kind]
-    histories = {row.id: result.explain(row.id) for row in sorted(rows, key=lambda row: row.seq)}
-    many = Histories(histories, labels)
-    for history in histories.values():
-        # The only row made of another one is shown to the right of that one.
-        if not (history.parents and many.only_child(histories[history.parents[0].id])):
-            yield from many.block(history)
-    ends = Counter(history.outcome for history in histories.values())
-    yield ", ".join(f"{ends[name]} {name}" for name in ENDINGS if ends[name])
 
 
 class Histories(NamedTuple):

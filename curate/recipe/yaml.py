@@ -125,25 +125,23 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode) and node.tag.endswith(":seq"):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode) and node.tag.endswith(":map"):
-            return self._mapping(node, path)
-        raise self._error(node, f"the tag '{node.tag}' is not allowed: a recipe is plain data")
-
-    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        first: dict[str, int] = {}
-        for key, value in self._pairs(node):
-            if key.value in first:
-                raise self._error(
-                    key, f"the key '{key.value}' is there twice (first in line {first[key.value]})"
-                )
-            first[key.value] = key.start_mark.line + 1
-            out[key.value] = self.build(value, (*path, key.value))
-            # A message about a field should point at its name, also when the value is below it.
-            self.lines[(*path, key.value)] = key.start_mark.line + 1
-        for key, value in self._merged(node):
-            if key.value not in out:
+            out: dict[str, Any] = {}
+            first: dict[str, int] = {}
+            for key, value in self._pairs(node):
+                if key.value in first:
+                    raise self._error(
+                        key,
+                        f"the key '{key.value}' is there twice (first in line {first[key.value]})",
+                    )
+                first[key.value] = key.start_mark.line + 1
                 out[key.value] = self.build(value, (*path, key.value))
-        return out
+                # A message about a field should point at its name, also when the value is below it.
+                self.lines[(*path, key.value)] = key.start_mark.line + 1
+            for key, value in self._merged(node):
+                if key.value not in out:
+                    out[key.value] = self.build(value, (*path, key.value))
+            return out
+        raise self._error(node, f"the tag '{node.tag}' is not allowed: a recipe is plain data")
 
     def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
         for key, value in node.value:

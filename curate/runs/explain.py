@@ -67,6 +67,10 @@ def explain(folder: Path, row: str) -> RowHistory:
 
 def _history(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) -> RowHistory:
     """Return a history with those of its parents (to a bounded depth: a pool may go far back)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
     section, row, place = _find(folder, row_id)
     if place.get("file"):
         origin = f"{place['file']}, line {place['line']}"
@@ -76,14 +80,27 @@ def _history(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 
         files = [entry for entry in recipe["inputs"] if entry.get("input") == row.source]
         name = files[row.seq[1]]["file"] if row.seq[1] < len(files) else row.source
         origin = f"{name}, record {row.seq[2] + 1:,}"
-    labels = ["read", *recipe["labels"]]
+    # Its lines in the ledger, step by step.
+    events: list[dict[str, Any]] = []
+    for label in ["read", *recipe["labels"]]:
+        for path in sorted((folder / "ledger" / label).glob("*.parquet")):
+            ids = pq.read_table(path, columns=["row"]).column("row")
+            hits = pc.equal(ids, pa.scalar(bytes.fromhex(row_id), ids.type))
+            if not pc.any(hits).as_py():
+                continue
+            for line in pq.ParquetFile(path).read().filter(hits).to_pylist():
+                line["detail"] = json.loads(line["detail"]) if line["detail"] else None
+                line["partner"] = line["partner"].hex() if line["partner"] else None
+                line["parents"] = [p.hex() for p in line["parents"] or ()]
+                del line["row"]
+                events.append(line)
     history = RowHistory(
         id=row_id,
         outcome=section,
         origin=origin,
         record=as_record(row) if row.kind else {"raw": place.get("raw")},
         notes=json.loads(row.notes) if row.notes else {},
-        events=list(_events(folder, row_id, labels)),
+        events=events,
     )
     for event in history.events:
         if event["partner"] is not None:
@@ -118,26 +135,6 @@ def _find(folder: Path, row_id: str) -> tuple[str, Row, dict[str, Any]]:
                 place["raw"] = place["raw"].decode("utf-8", "replace")
             return section, next(iter(rows_of(working_columns(table, path.parent.name)))), place
     raise UsageError(f"{folder} holds no row {row_id}; was part of the folder deleted?")
-
-
-def _events(folder: Path, row_id: str, labels: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield a row's ledger lines, step by step."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    for label in labels:
-        for path in sorted((folder / "ledger" / label).glob("*.parquet")):
-            ids = pq.read_table(path, columns=["row"]).column("row")
-            hits = pc.equal(ids, pa.scalar(bytes.fromhex(row_id), ids.type))
-            if not pc.any(hits).as_py():
-                continue
-            for line in pq.ParquetFile(path).read().filter(hits).to_pylist():
-                line["detail"] = json.loads(line["detail"]) if line["detail"] else None
-                line["partner"] = line["partner"].hex() if line["partner"] else None
-                line["parents"] = [p.hex() for p in line["parents"] or ()]
-                del line["row"]
-                yield line
 
 
 def _exchanges(

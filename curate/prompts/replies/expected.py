@@ -49,7 +49,26 @@ def expected_score(
 ) -> Expected:
     """Return the expectation of the score `name`, which the reply states as `written`."""
     try:
-        top, behind = _tops_of_score(reply, (name, *names), f"{written:g}")
+        keys = (name, *names)
+        digits = f"{written:g}"
+        if not reply.logprobs:
+            raise ValueError("the model returned no log-probabilities; leave expectation out")
+        tokens: list[Mapping[str, Any]] = list(reply.logprobs)
+        text = "".join(str(one["token"]) for one in tokens)
+        words = "|".join(re.escape(name) for name in keys)
+        said = rf'"(?:{words})"\s*:\s*|(?im:^\W*(?:{words})\W+)|\[\[\s*|(?m:^\s*(?=\d{{1,2}}\s*$))'
+        places = {found.end() for found in re.finditer(rf"(?:{said})(?={digits}(?!\d))", text)}
+        if len(places) != 1:
+            raise ValueError(f"its {keys[0]} {digits} is written in {len(places)} places, not one")
+        place, ends = places.pop(), accumulate(len(str(one["token"])) for one in tokens)
+        number = next((number for number, end in enumerate(ends) if place < end), None)
+        if number is None:
+            raise ValueError("its text and its tokens differ")
+        token = str(tokens[number]["token"])
+        if not re.fullmatch(r"\s*(?:\d|10)\s*", token):
+            raise ValueError(f"its token is {token!r}, not a number")
+        continued = token.strip() == "1" and token.endswith("1") and number + 1 < len(tokens)
+        top, behind = _top(tokens[number]), _top(tokens[number + 1]) if continued else None
         return expectation(top, low, high, written, behind)
     except ValueError as error:
         raise UnusableReply(f"no expected score: {error}", key=reply.key) from error
@@ -91,28 +110,6 @@ def _split_one(chances: dict[int, float], behind: Top | None) -> str | None:
         chances[1] = one * math.fsum(map(math.exp, end))
         return None
     return AMBIGUOUS if one > NEGLIGIBLE * (one + math.fsum(chances.values())) else None
-
-
-def _tops_of_score(reply: Reply, names: Sequence[str], written: str) -> tuple[Top, Top | None]:
-    """Return the likeliest tokens where the score was written, and behind it if that is a "1"."""
-    if not reply.logprobs:
-        raise ValueError("the model returned no log-probabilities; leave expectation out")
-    tokens: list[Mapping[str, Any]] = list(reply.logprobs)
-    text = "".join(str(one["token"]) for one in tokens)
-    words = "|".join(re.escape(name) for name in names)
-    said = rf'"(?:{words})"\s*:\s*|(?im:^\W*(?:{words})\W+)|\[\[\s*|(?m:^\s*(?=\d{{1,2}}\s*$))'
-    places = {found.end() for found in re.finditer(rf"(?:{said})(?={written}(?!\d))", text)}
-    if len(places) != 1:
-        raise ValueError(f"its {names[0]} {written} is written in {len(places)} places, not one")
-    place, ends = places.pop(), accumulate(len(str(one["token"])) for one in tokens)
-    number = next((number for number, end in enumerate(ends) if place < end), None)
-    if number is None:
-        raise ValueError("its text and its tokens differ")
-    token = str(tokens[number]["token"])
-    if not re.fullmatch(r"\s*(?:\d|10)\s*", token):
-        raise ValueError(f"its token is {token!r}, not a number")
-    continued = token.strip() == "1" and token.endswith("1") and number + 1 < len(tokens)
-    return _top(tokens[number]), _top(tokens[number + 1]) if continued else None
 
 
 def _top(one: Mapping[str, Any]) -> Top:

@@ -11,18 +11,14 @@ from curate.row import Row
 from curate.write.formats import Format, chat_of, check_prompt, judgement_of, with_chat_extra
 
 
-def _chat(row: Row) -> dict[str, Any]:
-    return with_chat_extra({"messages": chat_of(row.messages)}, row)
-
-
-def _prompt(row: Row) -> dict[str, Any]:
-    return with_chat_extra({"prompt": chat_of(row.prompt)}, row)
+def _columns(row: Row, *names: str, **beside: Any) -> dict[str, Any]:
+    """Return the row's turns as columns of these names, with `beside` behind them."""
+    return with_chat_extra({n: chat_of(row.fields[n]) for n in names} | beside, row)
 
 
 def _pair(row: Row) -> dict[str, Any]:
     check_prompt(row)
-    sides = {n: chat_of(row.fields[n]) for n in ("prompt", "chosen", "rejected")}
-    return with_chat_extra(sides | judgement_of(row), row)
+    return _columns(row, "prompt", "chosen", "rejected", **judgement_of(row))
 
 
 def _reward(row: Row) -> dict[str, Any]:
@@ -31,15 +27,12 @@ def _reward(row: Row) -> dict[str, Any]:
     return with_chat_extra(sides | judgement_of(row), row)
 
 
-def _unpaired(row: Row) -> dict[str, Any]:
-    sides = {name: chat_of(row.fields[name]) for name in ("prompt", "completion")}
-    return with_chat_extra({**sides, "label": row.fields["label"]}, row)
-
-
 FORMATS = {
-    "trl_sft": Format("sft", _chat),
-    "trl_prompt": Format("prompt", _prompt),
+    "trl_sft": Format("sft", lambda row: _columns(row, "messages")),
+    "trl_prompt": Format("prompt", lambda row: _columns(row, "prompt")),
     "trl_dpo": Format("preference", _pair),
     "trl_reward": Format("preference", _reward),
-    "trl_kto": Format("unpaired", _unpaired),
+    "trl_kto": Format(
+        "unpaired", lambda row: _columns(row, "prompt", "completion", label=row.fields["label"])
+    ),
 }

@@ -30,6 +30,7 @@ COMMANDS = {
     "models": "List the kinds of models, or check one with live requests.",
     "report": "Show what a run did: its funnel, reasons, scores and spending.",
     "explain": "Show a row's history: where it came from and why it ended as it did.",
+    "similar": "Show the rows nearest in meaning to a text or a row, with their cosines.",
     "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",
     "export": "Write the kept rows of a run, or the rows of a file, in another shape.",
     "push": "Push the kept rows of a run, or the rows of a file, to the Hugging Face Hub.",
@@ -37,7 +38,9 @@ COMMANDS = {
     "store": "Look after the store of replies.",
     "doctor": "Check the installation, the machine and the store.",
 }
-_ON_TABLES = ("run", "filter", "generate", "preview", "explain", "compare", "export", "push")
+_ON_TABLES = (
+    "run", "filter", "generate", "preview", "explain", "similar", "compare", "export", "push",
+)  # fmt: skip
 
 
 class Commands(TyperGroup):

@@ -37,6 +37,7 @@ from curate.requests.resolve import Resolver
 from curate.requests.session import Outcome, RowTask
 from curate.step import Filter, Gather, Grow, Step, Whole
 from curate.store.budget import PICO, cost, output_bound, prompt_bytes
+from curate.store.faiss_index import is_index
 from curate.store.replies import find
 from curate.store.store import Store
 from curate.store.vectors import MISSING
@@ -146,8 +147,10 @@ def asked_once(recipe: Recipe, store_folder: Path) -> Estimate:
         for step in recipe.steps:
             if isinstance(step, Filter) and (texts := step.compared_texts()):
                 asker.embed(getattr(step, "encoder", None), texts)
-            elif isinstance(step, Whole) and asks(step) and step.compares_with():
-                sketches_against(step, settings, driver)
+            elif isinstance(step, Whole) and asks(step):
+                path = step.compares_with()
+                if path is not None and not is_index(path):
+                    sketches_against(step, settings, driver)
     return asker.total()
 
 

@@ -28,7 +28,7 @@ from curate.engine.estimate import (
 )
 from curate.engine.kinds.gather import gather, gather_as_they_come
 from curate.engine.kinds.grow import grow
-from curate.engine.kinds.reference_data import dataset_against, sketches_against, with_vectors
+from curate.engine.kinds.reference_data import fingerprint_against, sketches_against, with_vectors
 from curate.engine.kinds.whole import decide, decide_as_they_come
 from curate.engine.ledger import StepTally
 from curate.engine.local import Local
@@ -153,9 +153,9 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
         for name, spec in {**(recipe.models or {}), **(recipe.encoders or {})}.items()
     }
     others = [
-        found.fingerprint()
+        found
         for step in recipe.steps
-        if isinstance(step, Whole) and step.compares_with() and (found := dataset_against(step))
+        if isinstance(step, Whole) and step.compares_with() and (found := fingerprint_against(step))
     ]
     data = data_digests(recipe)
     # What a step's outcome depends on besides its fields: the texts of its prompt files.

@@ -96,10 +96,10 @@ def test_implicit_prompts_are_split_inside_a_word() -> None:
     assert "inside the word" in kinds_of_finding()["implicit_prompt_split"]["trl"]
 
 
-def test_conversations_with_other_prompts_raise_an_index_error(tmp_path: Path) -> None:
+def test_conversations_with_other_prompts_fail_without_the_row(tmp_path: Path) -> None:
     sides = {"chosen": [user("a"), says("yes")], "rejected": [user("b"), says("no")]}
     assert extract_prompt(sides)["prompt"] == []
-    with pytest.raises(IndexError):
+    with pytest.raises((IndexError, ValueError)) as failed:
         DPOTrainer(
             model=tiny.model(),
             ref_model=tiny.model(),
@@ -107,7 +107,8 @@ def test_conversations_with_other_prompts_raise_an_index_error(tmp_path: Path) -
             train_dataset=Dataset.from_list([sides]),
             processing_class=tiny.tokenizer(),
         )
-    assert "IndexError" in kinds_of_finding()["prompts_differ"]["trl"]
+    assert "row" not in str(failed.value)
+    assert "names no row" in kinds_of_finding()["prompts_differ"]["trl"]
 
 
 def test_a_table_that_is_empty_after_drops_fails_by_its_number(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from curate.chunk import one_array
 from curate.engine.partition import describe_error
+from curate.errors import UsageError
 from curate.step import EMBEDDING, Whole
 from curate.store.vectors import MISSING, is_cut
 
@@ -59,19 +60,49 @@ def _places(step: Whole, texts: Sequence[str], driver: Driver) -> tuple[np.ndarr
     return places, failed
 
 
-def matrices(step: Whole, sketches: pa.Table, vectors: Vectors) -> pa.Table:
-    """Return sketches whose vectors lie in one matrix a column, with zeros for empty texts."""
-    for index, name in enumerate(sketches.column_names):
-        if name in embedding_columns(step):
-            places = one_array(sketches.column(name)).to_numpy()
-            sketches = sketches.set_column(index, name, _matrix(places, vectors))
+def with_matrices(
+    step: Whole, sketches: pa.Table, others: pa.Table | None, vectors: Vectors
+) -> tuple[tuple[str, ...], pa.Table]:
+    """Return remarks, and sketches whose vectors lie in one matrix a column, `others` behind them.
+
+    Empty texts have zeros. `others` hold places in the store as `sketches` do, or vectors already.
+
+    Raises:
+        UsageError: their vectors have another number of dimensions.
+    """
+    columns = embedding_columns(step)
+    given = None if others is None else others.schema.field(columns[0]).type
+    if others is None or given is None or not pa.types.is_fixed_size_list(given):
+        sketches = sketches if others is None else pa.concat_tables([sketches, others])
+        return _cut_short(step, sketches), _matrices(columns, sketches, vectors)
+    remarks, sketches = _cut_short(step, sketches), _matrices(columns, sketches, vectors, given)
+    width = sketches.schema.field(columns[0]).type.list_size
+    if width != given.list_size:
+        raise UsageError(
+            f"step '{step.title}': the vectors of against have {given.list_size} numbers, those of "
+            f"the step's encoder {width}; name the encoder that made the index"
+        )
+    return remarks, pa.concat_tables([sketches, others])
+
+
+def _matrices(
+    columns: Sequence[str], sketches: pa.Table, vectors: Vectors, like: Any = None
+) -> pa.Table:
+    """Return sketches with vectors for places; where there is none at all, of the type `like`."""
+    for name in columns:
+        places = one_array(sketches.column(name)).to_numpy()
+        matrix = _matrix(places, vectors)
+        if like is not None and not (places > MISSING).any():
+            zeros = pa.array(np.zeros(len(places) * like.list_size, np.float32))
+            matrix = pa.FixedSizeListArray.from_arrays(zeros, like.list_size)
+        sketches = sketches.set_column(sketches.column_names.index(name), name, matrix)
     return sketches
 
 
-def cut_short(step: Whole, sketches: pa.Table) -> tuple[str, ...]:
+def _cut_short(step: Whole, sketches: pa.Table) -> tuple[str, ...]:
     """Return a remark about texts of which the encoder read only the beginning, if there are any.
 
-    It looks at the sketches before `matrices` does.
+    It looks at places, before they become vectors.
     """
     columns = [one_array(sketches.column(name)) for name in embedding_columns(step)]
     count = sum(int(is_cut(column.to_numpy()).sum()) for column in columns)

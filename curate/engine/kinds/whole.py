@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import ORIGIN, one_array
-from curate.engine.kinds.embed import cut_short, matrices
+from curate.engine.kinds.embed import with_matrices
 from curate.engine.ledger import StepTally, dumps
 from curate.engine.partition import (
     check_detail,
@@ -47,12 +47,12 @@ def decide(
     )
     positions = np.arange(sketches.num_rows, dtype=np.int64)
     if others is not None:
-        nowhere = pa.nulls(sketches.num_rows, pa.string())
-        sketches = pa.concat_tables([sketches.append_column(ORIGIN, nowhere), others])
+        sketches = sketches.append_column(ORIGIN, pa.nulls(sketches.num_rows, pa.string()))
     remarks: tuple[str, ...] = ()
     if store is not None and step.embeds():
-        remarks = cut_short(step, sketches)
-        sketches = matrices(step, sketches, store.vectors)
+        remarks, sketches = with_matrices(step, sketches, others, store.vectors)
+    elif others is not None:
+        sketches = pa.concat_tables([sketches, others])
     try:
         if store is None:
             verdicts = step.decide(positions, sketches)

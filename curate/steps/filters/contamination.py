@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from curate.chunk import Chunk
-    from curate.kernels.vectors.nearest_benchmark import ItemVectors
+    from curate.kernels.vectors.nearest_rows import NearestRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class Contamination(Filter):
     def _closeness(self, row: Row) -> Asking:
         import numpy as np
 
-        from curate.kernels.vectors.nearest_benchmark import ItemVectors
+        from curate.kernels.vectors.nearest_rows import NearestRows
 
         if not row.text(self.on).strip():
             return Scored(None)
@@ -120,15 +120,15 @@ class Contamination(Filter):
         items = self._items
         if items is None:  # nobody gave them: so it is where rows are only looked at
             replies = yield [Embed(texts=(t,), model=self.encoder) for t in self.compared_texts()]
-            items = ItemVectors(
+            items = NearestRows(
                 np.array([r.values[0] for r in replies], np.float32), self.prefilter
             )
-        found = items.closest(reply.values[0])
-        if found is None:
+        rows, cosines = items.nearest(reply.values[0], 1)
+        if not len(rows):
             return Scored(None)
-        name, place, _ = self.items()[found[0]]
+        name, place, _ = self.items()[int(rows[0])]
         cut = {"cut": True} if reply.cut else {}
-        return Scored(found[1], {"test_set": name, "item": place, "by": "cosine", **cut})
+        return Scored(float(cosines[0]), {"test_set": name, "item": place, "by": "cosine", **cut})
 
     def compared_texts(self) -> tuple[str, ...]:
         """Return the questions of all items, where their meaning is compared."""
@@ -138,14 +138,14 @@ class Contamination(Filter):
 
     def with_vectors(self, vectors: np.ndarray) -> Contamination:
         """Return the step with the vectors of the items."""
-        from curate.kernels.vectors.nearest_benchmark import ItemVectors
+        from curate.kernels.vectors.nearest_rows import NearestRows
 
         own = dataclasses.replace(self)
-        own.__dict__["_items"] = ItemVectors(vectors, self.prefilter)
+        own.__dict__["_items"] = NearestRows(vectors, self.prefilter)
         return own
 
     @functools.cached_property
-    def _items(self) -> ItemVectors | None:
+    def _items(self) -> NearestRows | None:
         """The vectors of all items, where they were given."""
         return None
 

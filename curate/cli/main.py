@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from curate.cli.failures import reported
-from curate.system.allocator import set_up_pyarrow
+from curate.system.lazy_pandas import set_up_pyarrow
 
 COMMANDS = {
     "run": "Run a recipe: read, do every step, write a run folder.",

@@ -26,8 +26,7 @@ from curate.ask import Ask, Choose, Likelihood, Reply, Request, Reward
 from curate.chunk import one_array
 from curate.engine.kinds.reference_data import sketches_against
 from curate.engine.kinds.whole import decide
-from curate.engine.plan import Segment, asks, cut_at_wholes
-from curate.engine.segment import run_segment
+from curate.engine.segment import Segment, asks, cut_at_wholes, run_segment
 from curate.engine.state import PartitionState, Settings, load
 from curate.errors import RecipeError
 from curate.models.model import info_of

@@ -37,8 +37,8 @@ from curate.engine.output.exports import check_outputs
 from curate.engine.output.kept_file import KeptFile
 from curate.engine.output.publish import Publisher
 from curate.engine.output.run_card import card, data_digests, describe_run
-from curate.engine.plan import asks, cut_at_wholes, with_expand
 from curate.engine.reading import Reading, open_sources
+from curate.engine.segment import asks, cut_at_wholes, with_expand
 from curate.engine.state import PartitionState, Settings, Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
 from curate.models.model import RATES, check_specs

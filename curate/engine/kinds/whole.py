@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import ORIGIN, one_array
-from curate.engine.kinds.embed import with_matrices
+from curate.engine.kinds.sketch import with_matrices
 from curate.engine.ledger import StepTally, dumps
 from curate.engine.partition import (
     check_detail,

@@ -15,7 +15,7 @@ import pytest
 from curate import Pipeline
 from curate.ask import Ask
 from curate.errors import RecipeError
-from curate.row import Message, Record, Row
+from curate.row import Candidate, Message, Record, Row, canonical_bytes, check_record
 from curate.step import (
     Asking,
     Drop,
@@ -391,3 +391,42 @@ def test_a_failed_request_of_a_round_keeps_its_reply(
     assert life.record == {"raw": "bad"}
     assert [e["reply"] for e in life.exchanges.values()] == ["bad"]
     assert life.parents
+
+
+def test_what_is_known_of_a_candidate_travels_with_it(tmp_path: Path) -> None:
+    def ranked(row: Row) -> Record:
+        answers = tuple(
+            Candidate(
+                (Message("assistant", text),), float(n), "m", json.dumps({"aspects": {"help": n}})
+            )
+            for n, text in enumerate(("no", "yes"))
+        )
+        fields = {"prompt": (Message("user", row.instruction),), "candidates": answers}
+        return Record("ranked", fields)
+
+    out = tmp_path / "out.jsonl"
+    result = run([ranked], numbered(3), tmp_path, output=out)
+    kept = list(result.kept)
+    assert [json.loads(c.extra or "")["aspects"] for c in kept[0].candidates] == [
+        {"help": 0},
+        {"help": 1},
+    ]
+    line = json.loads(out.read_text().splitlines()[0])
+    assert [c["aspects"] for c in line["candidates"]] == [{"help": 0}, {"help": 1}]
+    again = run([lambda row: row], str(out), tmp_path / "again")
+    for one, other in zip(kept, again.kept, strict=True):
+        assert [json.loads(c.extra or "") for c in one.candidates] == [
+            json.loads(c.extra or "") for c in other.candidates
+        ]
+    assert result.kept.to_list()[0]["candidates"][1]["aspects"] == {"help": 1}
+    # No id depends on it.
+    assert canonical_bytes("ranked", kept[0].fields) == canonical_bytes(
+        "ranked",
+        {
+            **kept[0].fields,
+            "candidates": tuple(c._replace(extra=None) for c in kept[0].candidates),
+        },
+    )
+    with pytest.raises(TypeError, match="an extra must be the JSON text"):
+        bad = {**kept[0].fields, "candidates": (kept[0].candidates[0]._replace(extra="[]"),)}
+        check_record(Record("ranked", bad))

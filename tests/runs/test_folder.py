@@ -57,7 +57,7 @@ def test_the_report_has_what_the_contract_says(tmp_path: Path) -> None:
     report = json.loads((result.folder / "report.json").read_text())
     assert set(report) == {
         "in", "made", "kept", "used", "dropped", "failed", "seconds", "peak_memory_mb",
-        "steps", "requests", "tokens", "cost_usd", "unreadable",
+        "steps", "figures", "requests", "tokens", "cost_usd", "unreadable",
     }  # fmt: skip
     assert Result.open(result.folder).summary == report
     assert {path.name for path in result.folder.iterdir()} == {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from curate.cli.completion import steps_that_begin
 from curate.cli.flags import Flags, shared_flags
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
 
 STDOUT = ("-", "/dev/stdout")
 

@@ -23,7 +23,6 @@ from curate.runs.explain import describe
 from curate.runs.report import ENDINGS
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline
     from curate.runs.explain import RowHistory
 
 ENDS = ("used", "dropped", "failed")
@@ -46,8 +45,22 @@ def command(
 ) -> None:
     """Show a few rows, each beside its way through the steps."""
     from curate.cli.running import start
+    from curate.cli.step_arguments import step_of
+    from curate.pipeline import Pipeline
+    from curate.recipe import catalog
+    from curate.recipe.step_file import ADDRESS
+    from curate.system import package_data as data
 
-    pipeline = _pipeline_of(what, answered=bool(flags.model))
+    first, answered = what[0], bool(flags.model)
+    is_step = first.partition(":")[0] in catalog.operators() or ADDRESS.match(first) is not None
+    if len(what) > 1 or is_step:
+        # Without an input, steps see the example data.
+        source, texts = ("pipelines/data/tasks.jsonl.gz", what) if is_step else (first, what[1:])
+        pipeline = Pipeline([step_of(text, answered=answered) for text in texts], inputs=source)
+    elif data.names_rows(first):
+        pipeline = Pipeline([], inputs=first)
+    else:
+        pipeline = Pipeline.from_yaml(data.recipe(first), answered=answered)
     with tempfile.TemporaryDirectory(prefix="curate-preview-") as folder:
         result = start(pipeline, flags, run=Path(folder) / "run", limit=flags.limit or count)
         if flags.dry_run:
@@ -68,27 +81,6 @@ def command(
         ends = Counter(history.outcome for history in histories.values())
         lines.append(", ".join(f"{ends[name]} {name}" for name in ENDINGS if ends[name]))
         typer.echo("\n".join(lines).strip("\n"))
-
-
-def _pipeline_of(what: list[str], *, answered: bool) -> Pipeline:
-    """Return the recipe, or the steps with their input (the example data, if none is given)."""
-    from curate.cli.step_arguments import step_of
-    from curate.pipeline import Pipeline
-    from curate.recipe import catalog
-    from curate.recipe.step_file import ADDRESS
-    from curate.system import package_data as data
-
-    names = catalog.operators()
-    first = what[0]
-    is_step = first.partition(":")[0] in names or ADDRESS.match(first) is not None
-    if len(what) == 1 and not is_step:
-        if not data.names_rows(first):
-            return Pipeline.from_yaml(data.recipe(first), answered=answered)
-        return Pipeline([], inputs=first)
-    source, texts = first, what[1:]
-    if is_step:
-        source, texts = "pipelines/data/tasks.jsonl.gz", what
-    return Pipeline([step_of(text, answered=answered) for text in texts], inputs=source)
 
 
 class Histories(NamedTuple):

@@ -70,6 +70,11 @@ def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:
             for remark in step.get("remarks", ()):
                 name, _, value = remark.partition(": ")
                 remarks.setdefault((step["label"], name), [None, None])[index] = value
+    figures: dict[tuple[str, str], list[float | None]] = {}
+    for index, run in enumerate(runs):
+        for label, values in run.summary.get("figures", {}).items():
+            for name, value in values.items():
+                figures.setdefault((label, name), [None, None])[index] = value
     old, new = (dump(run.recipe["recipe"]).splitlines() for run in runs)
     names = (str(runs[0].folder), str(runs[1].folder))
     first, second = (_endings(run, name) for run, name in zip(runs, ("a", "b"), strict=True))
@@ -101,6 +106,11 @@ def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:
             {"step": label, "remark": name, "values": values}
             for (label, name), values in remarks.items()
             if values[0] != values[1]
+        ],
+        "figures": [
+            {"step": label, "figure": name, "values": pair}
+            for (label, name), pair in figures.items()
+            if pair[0] != pair[1]
         ],
         "recipe": list(difflib.unified_diff(old, new, *names, lineterm="")),
         "moves": sorted(moves, key=lambda m: (-m["rows"], str(m["from"]), str(m["to"]))),
@@ -167,6 +177,17 @@ def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]
             for r in found["remarks"]
         ]
         yield table(["  step", "remark", *names], lines)
+    if found["figures"]:
+        yield from ("", "figures that differ")
+        lines = [
+            [
+                f"  {f['step']}",
+                f["figure"],
+                *("-" if v is None else f"{v:.6g}" for v in f["values"]),
+            ]
+            for f in found["figures"]
+        ]
+        yield table(["  step", "figure", *names], lines)
     if found["recipe"]:
         yield from ("", "recipe", *(f"  {printable(line)}" for line in found["recipe"]))
     yield ""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from curate.cli.completion import steps_that_begin
 from curate.cli.flags import Flags, shared_flags
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
 
 STDOUT = ("-", "/dev/stdout")
 
@@ -32,18 +35,24 @@ def command(
     flags: Flags,
 ) -> None:
     """Put rows through one or more steps and write those that are kept."""
+    from curate.cli.step_arguments import step_of
+    from curate.pipeline import Pipeline
+
+    pipeline = Pipeline(
+        [step_of(text, answered=bool(flags.model)) for text in steps], inputs=source
+    )
+    write_kept(pipeline, flags, output)
+
+
+def write_kept(pipeline: Pipeline, flags: Flags, output: Path) -> None:
+    """Run a pipeline and write the rows that it keeps to `output`, or to stdout."""
     import shutil
     import sys
     import tempfile
 
     from curate.cli.running import finish, start
-    from curate.cli.step_arguments import step_of
-    from curate.pipeline import Pipeline
     from curate.runs.folder import RunFolder
 
-    pipeline = Pipeline(
-        [step_of(text, answered=bool(flags.model)) for text in steps], inputs=source
-    )
     if str(output) in STDOUT:
         # The kept rows go to stdout as JSON lines, and what the run did to stderr.
         with tempfile.TemporaryDirectory(prefix="curate-filter-") as aside:

@@ -97,9 +97,9 @@ def gc(
     stay, open ones with all they need to be collected.
     """
     from curate.store import maintenance
-    from curate.store.files import sizes
+    from curate.store.files import alone, sizes
 
-    with _existing(store) as opened, maintenance.alone(opened.folder):
+    with _existing(store) as opened, alone(opened.folder):
         before = sum(sizes(opened.folder).values())
         if encoder is not None:
             name, count = maintenance.free_vectors(opened, encoder)

@@ -26,8 +26,7 @@ from curate.ask import Ask, Choose, Likelihood, Reply, Request, Reward
 from curate.chunk import one_array
 from curate.engine.kinds.reference_data import sketches_against
 from curate.engine.kinds.whole import decide
-from curate.engine.plan import Segment, asks, cut_at_wholes
-from curate.engine.segment import run_segment
+from curate.engine.segment import Segment, asks, cut_at_wholes, run_segment
 from curate.engine.state import PartitionState, Settings, load
 from curate.errors import RecipeError
 from curate.models.model import info_of
@@ -37,6 +36,7 @@ from curate.requests.resolve import Resolver
 from curate.requests.session import Outcome, RowTask
 from curate.step import Filter, Gather, Grow, Step, Whole
 from curate.store.budget import PICO, cost, output_bound, prompt_bytes
+from curate.store.faiss_index import is_index
 from curate.store.replies import find
 from curate.store.store import Store
 from curate.store.vectors import MISSING
@@ -146,8 +146,10 @@ def asked_once(recipe: Recipe, store_folder: Path) -> Estimate:
         for step in recipe.steps:
             if isinstance(step, Filter) and (texts := step.compared_texts()):
                 asker.embed(getattr(step, "encoder", None), texts)
-            elif isinstance(step, Whole) and asks(step) and step.compares_with():
-                sketches_against(step, settings, driver)
+            elif isinstance(step, Whole) and asks(step):
+                path = step.compares_with()
+                if path is not None and not is_index(path):
+                    sketches_against(step, settings, driver)
     return asker.total()
 
 

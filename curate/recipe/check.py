@@ -51,7 +51,7 @@ def check(recipe: Recipe, kinds: Iterable[str] | None) -> None:
     scoring: list[str] = []
     for index, step in enumerate(recipe.steps):
         _Checked(recipe, index, step).go(scoring, flowing)
-        if isinstance(step, Filter | Whole):
+        if isinstance(step, Filter | Whole) or step.scores_made:
             scoring.append(step.title)
         flowing = step.kinds_after(flowing)
 

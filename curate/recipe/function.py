@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from curate.errors import UsageError
 from curate.row import Record, Row
-from curate.step import Asking, Drop, Generate, Made, Step
+from curate.step import Asking, Drop, Failed, Generate, Made, Product, Step
 
 RowFunction = Callable[[Row], Any]
 _ALLOWED = "True (keep), False (drop), a Record, a Drop, the row, or a list of these"
@@ -43,7 +43,7 @@ class Function(Generate):
         name = getattr(self.function, "__name__", type(self.function).__name__)
         return "lambda" if name == "<lambda>" else str(name)
 
-    def make(self, row: Row) -> Made | Iterable[Made] | Asking | None:
+    def make(self, row: Row) -> Product | Iterable[Product] | Asking | None:
         """Call the function; a generator is driven like a step's own."""
         answer = self.function(row)
         if inspect.isgenerator(answer):
@@ -54,15 +54,15 @@ class Function(Generate):
         answer = yield from asking
         return self._made(row, answer)
 
-    def _made(self, row: Row, answer: Any) -> Made | list[Made]:
+    def _made(self, row: Row, answer: Any) -> Product | list[Product]:
         """Return what the answer means, or raise so that the row fails and says why."""
         if type(answer).__name__ in ("bool", "bool_"):
             return row if answer else Drop(f"{self.function_name} said no")
-        if isinstance(answer, Row | Record | Drop):
+        if isinstance(answer, Row | Record | Made | Drop | Failed):
             return answer
         if isinstance(answer, list | tuple):
             found = list(answer)
-            if all(isinstance(item, Row | Record | Drop) for item in found):
+            if all(isinstance(item, Row | Record | Made | Drop | Failed) for item in found):
                 return found
         found_text = "nothing" if answer is None else f"a value of type {type(answer).__name__}"
         raise TypeError(f"{self.function_name} returned {found_text}; it must return {_ALLOWED}")

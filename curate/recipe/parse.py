@@ -103,11 +103,22 @@ def _check_part(document: Document, key: str, value: Any) -> None:
                 f"for example {{first: a.jsonl, second: b.jsonl}}; found {_what(value)}",
             )
         for name, source in value.items():
+            if isinstance(source, Mapping) and "count" in source:
+                count = source["count"]
+                if type(count) is not int or count < 1:
+                    raise document.error(
+                        ("inputs", name, "count"),
+                        f"inputs.{name}.count must be a whole number from 1 on, found "
+                        f"{shown(count)}",
+                    )
+                _check_keys(document, ("inputs", name), source, ("count",))
+                continue
             path = source.get("path") if isinstance(source, Mapping) else source
             if not isinstance(path, str):
                 raise document.error(
                     ("inputs", name),
-                    f"inputs.{name} must be a path or a mapping with `path`, found {shown(source)}",
+                    f"inputs.{name} must be a path or a mapping with `path` (or `count`, for empty "
+                    f"prompts), found {shown(source)}",
                 )
             _check_keys(document, ("inputs", name), source, _SOURCE)
         if "path" in value and "shape" in value:

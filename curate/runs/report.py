@@ -87,6 +87,9 @@ def render(
     if remarks:
         lines += ["", "steps remark"]
         lines += [f"  {printable(label)}: {printable(remark)}" for label, remark in remarks]
+    for label, figures in summary.get("figures", {}).items():
+        texts = [f"{printable(name)} {value:.6g}" for name, value in figures.items()]
+        lines += ["", f"{printable(label)}: {', '.join(texts)}"]
     if failures:
         lines += ["", "failed because", *_counted(failures[:_MOST_SHOWN], summary["in"])]
     if len(failures) > _MOST_SHOWN:

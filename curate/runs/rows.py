@@ -215,7 +215,12 @@ def as_record(row: Row) -> dict[str, Any]:
             value = turns_of(value)
         elif name == "candidates":
             value = [
-                {"messages": turns_of(c.messages), "score": c.score, "model": c.model}
+                {
+                    "messages": turns_of(c.messages),
+                    "score": c.score,
+                    "model": c.model,
+                    **(json.loads(c.extra) if c.extra else {}),
+                }
                 for c in value
             ]
         record[name] = value

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,14 @@ def prepare(job: Job) -> Prepared:
     needs = ("peft",) if job.settings.adapter.kind != "full" else ()
     require_packages("torch", "transformers", "trl", "accelerate", *needs)
     _set_environment()
+    if job.merge and job.settings.adapter.kind not in ("lora", "qlora"):
+        raise UsageError(
+            "--merge puts a LoRA adapter into its model, and this trains "
+            f"'{job.settings.adapter.kind}': leave it out, or set `adapter: lora`"
+        )
+    tracker = job.settings.report_to
+    if tracker is not None and find_spec(tracker) is None:
+        raise UsageError(f"report_to: {tracker} is not installed; run: pip install {tracker}")
     if job.method.online and job.reward is None:
         raise UsageError(
             f"{job.method.name} needs a reward: --reward FOLDER of a trained reward model, or "

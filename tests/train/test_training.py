@@ -269,6 +269,15 @@ def test_a_model_that_answers_over_a_network_is_refused(tmp_path: Path) -> None:
             prepare(other)
 
 
+def test_only_lora_is_merged_and_only_what_is_installed_reported_to(tmp_path: Path) -> None:
+    merged = dataclasses.replace(job_of(tmp_path), merge=True)
+    with pytest.raises(UsageError, match="this trains 'full': leave it out"):
+        prepare(merged)
+    told = job_of(tmp_path, report_to="no_such_tracker")
+    with pytest.raises(UsageError, match="pip install no_such_tracker"):
+        prepare(told)
+
+
 def test_reinforcement_needs_a_reward(tmp_path: Path) -> None:
     job = job_of(tmp_path)
     way = method_called("rloo")

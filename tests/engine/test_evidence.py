@@ -378,6 +378,55 @@ def test_growth_explains_what_it_made_and_what_failed(tmp_path: Path) -> None:
     assert sent(tmp_path) > count
 
 
+def test_growth_is_estimated_in_rounds_and_previewed_from_the_whole_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from curate.cli.main import app
+
+    models, rows = tasks(tmp_path), numbered(3)
+    steps = [TwoSteps(target=12)]
+    plan = run(steps, rows, tmp_path, models=models, dry_run=True).summary["estimate"]
+    # A row for each request and two requests one after the other: 3 rounds of 4.
+    assert plan["requests"] == 24
+    assert plan["ends_at"] == "two_steps"
+    # What a preview asks is what the run begins with.
+    monkeypatch.chdir(tmp_path)
+    source = Path(__file__).read_text(encoding="utf-8")
+    (tmp_path / "growing.py").write_text(source.replace("from .", "from tests.engine."))
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "recipe.yaml").write_text(
+        json.dumps(
+            {
+                "inputs": "pool.jsonl",
+                "models": models,
+                "steps": [{"growing.py:TwoSteps": {"target": 12}}],
+            }
+        )
+    )
+    done = CliRunner().invoke(
+        app, ["preview", "recipe.yaml", "-n", "2", "--store", "shared"], prog_name="curate"
+    )
+    assert done.exit_code in (0, 1), done.stderr
+    assert "question" not in done.stdout
+    assert done.stdout.count("made") >= 2
+    asked = sent(tmp_path)
+    assert 0 < asked <= 16
+    full = Pipeline.from_yaml((tmp_path / "recipe.yaml").read_text()).run(
+        run="full", store="shared", allow_failed=1.0
+    )
+    assert full.summary["this_time"]["sent"] + asked == sent(tmp_path)
+    # What is stored is no longer expected, and closed rounds say how much each brings.
+    more = (tmp_path / "recipe.yaml").read_text().replace('"target": 12', '"target": 14')
+    again = (
+        Pipeline.from_yaml(more).run(run="more", store="shared", dry_run=True).summary["estimate"]
+    )
+    assert again["requests"] > 0
+    assert again["requests"] <= 16
+    assert full.summary["estimate"]["off"]["requests"] is not None
+
+
 def test_a_failed_request_of_a_round_keeps_its_reply(
     models: Mapping[str, Any], tmp_path: Path
 ) -> None:

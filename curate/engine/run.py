@@ -159,11 +159,12 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
     ]
     data = data_digests(recipe)
     # What a step's outcome depends on besides its fields: the texts of its prompt files.
-    texts = {
-        step.title: own
-        for step in recipe.steps
-        if (own := {k: v for k, v in step.fingerprint().items() if k not in _of_every(step)})
-    }
+    texts = dict[str, Any]()
+    for step in recipe.steps:
+        fields = {"step", "version", *(item.name for item in dataclasses.fields(step))}
+        own = {k: v for k, v in step.fingerprint().items() if k not in fields}
+        if own:
+            texts[step.title] = own
     return {
         "inputs": opened.fingerprint(),
         **({"against": others} if others else {}),
@@ -174,11 +175,6 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
         "models": models,
         "seed": recipe.seed,
     }
-
-
-def _of_every(step: Step) -> set[str]:
-    """Return the names that every fingerprint has: the step's name, its version and its fields."""
-    return {"step", "version", *(field.name for field in dataclasses.fields(step))}
 
 
 def _dry_run(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:

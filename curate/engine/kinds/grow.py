@@ -291,39 +291,30 @@ def round_tasks(growth: _Growth, number: int) -> list[tuple[tuple[str, ...], Row
 
 
 def _write_round(requests: Sequence[_Request]) -> str:
-    return json.dumps(
-        [
-            {
-                "sample": request.sample,
-                "items": [[type(item).__name__, *_plain(item)] for item in request.items],
-                "asked": request.asked,
-                "error": request.error,
-                "reply": request.reply and request.reply.text,
-            }
-            for request in requests
-        ],
-        default=str,
-    )
-
-
-def _plain(item: Child) -> list[Any]:
-    """Return the values of an item; an error and a reply as texts."""
-    if not isinstance(item, Failed):
-        return list(item)
-    reply = None if item.reply is None else [item.reply.text, item.reply.key]
-    return [failure_text(item.error), item.record, reply]
+    entries = []
+    for request in requests:
+        items: list[list[Any]] = []
+        for item in request.items:
+            values = list(item)
+            if isinstance(item, Failed):
+                reply = None if item.reply is None else [item.reply.text, item.reply.key]
+                values = [failure_text(item.error), item.record, reply]
+            items.append([type(item).__name__, *values])
+        last = None if request.reply is None else request.reply.text
+        entries.append([request.sample, items, request.asked, request.error, last])
+    return json.dumps(entries, default=str)
 
 
 def _read_round(text: str) -> list[_Request]:
     return [
         _Request(
-            tuple(entry["sample"]),
-            [_item(*item) for item in entry["items"]],
-            tuple(entry["asked"]),
-            entry["error"],
-            None if entry["reply"] is None else Reply(text=entry["reply"]),
+            tuple(sample),
+            [_item(*item) for item in items],
+            tuple(asked),
+            error,
+            None if last is None else Reply(text=last),
         )
-        for entry in json.loads(text)
+        for sample, items, asked, error, last in json.loads(text)
     ]
 
 

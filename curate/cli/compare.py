@@ -55,9 +55,7 @@ def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:
     """Return the difference between two runs as data, with `count` changed rows at most."""
     import difflib
 
-    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     from curate.recipe.yaml import dump
 
@@ -85,15 +83,8 @@ def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:
     moves = [{"from": g["a"], "to": g["b"], "rows": g["id_count"]} for g in grouped]
     some = moved.slice(0, count).to_pylist()
     ids = [line["id"] for line in some]
-    why: dict[bytes, str] = {}
     # The second run's reason wins: it is the newer one.
-    for run in runs if ids else ():
-        for path in sorted((run.folder / "ledger").rglob("*.parquet")):
-            table = pq.read_table(path, columns=["row", "step", "outcome", "reason"])
-            hits = table.filter(pc.is_in(table["row"], pa.array(ids, table["row"].type)))
-            for line in hits.to_pylist():
-                if line["outcome"] in ("dropped", "failed"):
-                    why[line["row"]] = f"{line['step']}: {line['reason']}"
+    why = {**_reasons(runs[0], ids), **_reasons(runs[1], ids)}
     texts = {**_texts(runs[0], ids), **_texts(runs[1], ids)}
     return {
         "counts": {name: [run.summary[name] for run in runs] for name in COUNTS},
@@ -134,6 +125,21 @@ def _endings(run: Result, name: str) -> pa.Table:
             ends = pa.array([section] * len(ids), pa.string())
             tables.append(pa.table([ids, ends], schema=schema))
     return pa.concat_tables(tables)
+
+
+def _reasons(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    why = {}
+    for path in sorted((run.folder / "ledger").rglob("*.parquet")) if ids else ():
+        table = pq.read_table(path, columns=["row", "step", "outcome", "reason"])
+        hits = table.filter(pc.is_in(table["row"], pa.array(ids, table["row"].type)))
+        for line in hits.to_pylist():
+            if line["outcome"] in ("dropped", "failed"):
+                why[line["row"]] = f"{line['step']}: {line['reason']}"
+    return why
 
 
 def _texts(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:

@@ -116,19 +116,7 @@ def croissant(facts: Facts, folder: Path, name: str, url: str) -> str:
     }
     for part in facts.parts:
         place = f"{part.config}-{part.split}"
-        for file in part.files:
-            path = folder / file
-            data["distribution"].append(
-                {
-                    "@type": "cr:FileObject",
-                    "@id": file,
-                    "name": path.name,
-                    "contentUrl": f"{url}/resolve/main/{file}",
-                    "contentSize": f"{path.stat().st_size} B",
-                    "encodingFormat": "application/x-parquet",
-                    "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                }
-            )
+        data["distribution"] += [_file(folder / file, file, url) for file in part.files]
         data["recordSet"].append(
             {
                 "@type": "cr:RecordSet",
@@ -139,6 +127,18 @@ def croissant(facts: Facts, folder: Path, name: str, url: str) -> str:
             }
         )
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def _file(path: Path, file: str, url: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": file,
+        "name": path.name,
+        "contentUrl": f"{url}/resolve/main/{file}",
+        "contentSize": f"{path.stat().st_size} B",
+        "encodingFormat": "application/x-parquet",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
 
 
 def _field(place: str, column: pa.Field, file: str) -> dict[str, Any]:

@@ -129,7 +129,20 @@ class Repository:
                 "the repository was made",
             )
         remote = self._remote()
-        wanted = [path for path in files if not _is_same(files[path], remote.get(path))]
+        wanted = []
+        for path, file in files.items():
+            there = remote.get(path)
+            # A file is known by the digest that the Hub stores it under: Git's, or of a large one
+            # its own.
+            if there is None:
+                same = False
+            elif there.lfs is not None:
+                same = hashlib.sha256(file.read_bytes()).hexdigest() == there.lfs.sha256
+            else:
+                data = file.read_bytes()
+                blob = b"blob %d\0" % len(data) + data
+                same = hashlib.sha1(blob, usedforsecurity=False).hexdigest() == there.blob_id
+            wanted += [] if same else [path]
         stale = [path for path in remote if path.startswith("data/") and path not in files]
         first = [path for path in wanted if path not in last]
         sent: list[str] = []
@@ -190,14 +203,3 @@ class Repository:
         except Exception as error:  # errors of the network, of no common class
             said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             raise StoppedShort(f"{self._endpoint} failed when {what}: {said}") from error
-
-
-def _is_same(file: Path, remote: Any) -> bool:
-    """Tell whether a file is what the repository holds, by the digest that it is stored under."""
-    if remote is None:
-        return False
-    data = file.read_bytes()
-    if remote.lfs is not None:
-        return bool(hashlib.sha256(data).hexdigest() == remote.lfs.sha256)
-    head = b"blob %d\0" % len(data)
-    return bool(hashlib.sha1(head + data, usedforsecurity=False).hexdigest() == remote.blob_id)

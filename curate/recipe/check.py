@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +32,17 @@ def check(recipe: Recipe, kinds: Iterable[str] | None) -> None:
                     f"{part}.{name}: a recipe must not hold a key; put it into an environment "
                     "variable and name that in 'api_key_env'",
                 )
-            if any(isinstance(v, str) and _is_secret_address(v) for v in values.values()):
-                raise recipe.error(
-                    (part, name),
-                    f"{part}.{name}: an address must not hold credentials; give them in the "
-                    "environment",
-                )
+            for address in values.values():
+                secret = False
+                # What is no valid address is reported by whoever opens it.
+                with contextlib.suppress(ValueError):
+                    secret = isinstance(address, str) and holds_credentials(address)
+                if secret:
+                    raise recipe.error(
+                        (part, name),
+                        f"{part}.{name}: an address must not hold credentials; give them in the "
+                        "environment",
+                    )
     name = recipe.name
     # It becomes a folder below runs/.
     if name is not None and (name in ("", "..") or Path(name).name != name):
@@ -48,14 +54,6 @@ def check(recipe: Recipe, kinds: Iterable[str] | None) -> None:
         if isinstance(step, Filter | Whole) or step.scores_made:
             scoring.append(step.title)
         flowing = step.kinds_after(flowing)
-
-
-def _is_secret_address(text: str) -> bool:
-    try:
-        return holds_credentials(text)
-    except ValueError:
-        # No valid address: opening it reports that.
-        return False
 
 
 # What to do with rows that have no answer, or several, before a step that wants one.

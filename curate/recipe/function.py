@@ -69,8 +69,18 @@ class Function(Generate):
 
     def fields(self) -> dict[str, Any]:
         """Return the fields as JSON data: the function by its name and the digest of its code."""
-        own = super().fields()
-        return {**own, "function": f"{self.function_name}:{code_digest(self.function)}"}
+        # What it does: its code, defaults and simple closed-over values.
+        call = getattr(self.function, "__func__", self.function)
+        code = getattr(call, "__code__", None)
+        if code is None:
+            digest = f"{type(self.function).__module__}.{type(self.function).__qualname__}"
+        else:
+            cells = [cell.cell_contents for cell in getattr(call, "__closure__", None) or ()]
+            defaults = [getattr(call, "__defaults__", None), getattr(call, "__kwdefaults__", None)]
+            text = repr([_code_parts(code), _stable(cells), _stable(defaults)])
+            data = text.encode("utf-8", "backslashreplace")
+            digest = hashlib.blake2b(data, digest_size=8).hexdigest()
+        return {**super().fields(), "function": f"{self.function_name}:{digest}"}
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what the outcome depends on: the digest of the function's code represents it."""
@@ -97,18 +107,6 @@ def from_function(function: RowFunction, *, label: str | None = None) -> Functio
             "reply = yield Ask.text(...)"
         )
     return Function(function=function, label=label)
-
-
-def code_digest(function: RowFunction) -> str:
-    """Return a digest of what `function` does: its code, defaults and simple closed-over values."""
-    call = getattr(function, "__func__", function)
-    code = getattr(call, "__code__", None)
-    if code is None:
-        return f"{type(function).__module__}.{type(function).__qualname__}"
-    cells = [cell.cell_contents for cell in getattr(call, "__closure__", None) or ()]
-    defaults = [getattr(call, "__defaults__", None), getattr(call, "__kwdefaults__", None)]
-    text = repr([_code_parts(code), _stable(cells), _stable(defaults)])
-    return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
 
 
 def _code_parts(code: types.CodeType) -> list[Any]:

@@ -74,8 +74,20 @@ class Recipe:
         self._set(places=places)
         if isinstance(steps, Step | str | Mapping) or not isinstance(steps, Iterable):
             raise self.error(("steps",), f"steps must be a list, found {type(steps).__name__}")
+        fitting = []
+        for index, given in enumerate(steps):
+            step = given if isinstance(given, Step) else from_function(given)
+            try:
+                require_packages(type(step))
+                fitting.append(checked(step))
+            except FieldProblem as problem:
+                path = ("steps", index, step.name, problem.field)
+                raise self.error(path, str(problem), step=step.title) from None
+            except MissingExtra as error:
+                where, said = ("steps", index), error.message
+                raise self.error(where, said, step=step.title, type_=MissingExtra) from None
         self._set(
-            steps=tuple(self._checked(index, step) for index, step in enumerate(steps)),
+            steps=tuple(fitting),
             inputs=inputs if isinstance(inputs, str) else self._mapping("inputs", inputs),
             models=self._mapping("models", models),
             encoders=self._mapping("encoders", encoders),
@@ -87,18 +99,6 @@ class Recipe:
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
-
-    def _checked(self, index: int, given: Any) -> Step:
-        step = given if isinstance(given, Step) else from_function(given)
-        try:
-            require_packages(type(step))
-            return checked(step)
-        except FieldProblem as problem:
-            path = ("steps", index, step.name, problem.field)
-            raise self.error(path, str(problem), step=step.title) from None
-        except MissingExtra as error:
-            where = ("steps", index)
-            raise self.error(where, error.message, step=step.title, type_=MissingExtra) from None
 
     def _mapping(self, name: str, value: Any) -> FrozenMap | None:
         if value is None:

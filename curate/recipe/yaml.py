@@ -7,6 +7,7 @@ not inside it, so that the rest of the package sees ordinary lists and dictionar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,12 +170,13 @@ class _Dumper(yaml.SafeDumper):
     """Write exotic line breaks as escapes: YAML would read them back as ordinary ones."""
 
 
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if any(c in text for c in "\x85\u2028\u2029\ufeff") else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)
+_EXOTIC = re.compile("[\x85\u2028\u2029\ufeff]")
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if _EXOTIC.search(text) else None
+    ),
+)
 
 
 def dump(data: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,22 @@ def explain(folder: Path, row: str) -> RowHistory:
     Raises:
         UsageError: no row, or more than one, is meant.
     """
+    import pyarrow.parquet as pq
     import yaml
 
     if not (folder / "report.json").is_file():
         raise UsageError(f"{folder} holds no finished run (no report.json); run its recipe first")
     recipe = dict(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
-    return _history(folder, id_of(folder, row, recipe["inputs"]), recipe)
+    history = _history(folder, id_of(folder, row, recipe["inputs"]), recipe)
+    target = bytes.fromhex(history.id)
+    for path in sorted((folder / "ledger").rglob("*.parquet")):
+        table = pq.read_table(path, columns=["row", "outcome", "parents"])
+        made = table.filter(table.column("outcome").to_numpy() == "made")
+        ids, parents = (made.column(name).to_pylist() for name in ("row", "parents"))
+        for one, its_parents in zip(ids, parents, strict=True):
+            if target in (its_parents or ()):
+                history.children.append(one.hex())
+    return history
 
 
 def _history(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) -> RowHistory:
@@ -109,8 +119,6 @@ def _history(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 
     if depth < 8:
         for parent in row.parents:
             history.parents.append(_history(folder, parent, recipe, depth + 1))
-    if depth == 0:
-        history.children = list(_children(folder, row_id))
     return history
 
 
@@ -157,17 +165,3 @@ def _exchanges(
         }
         for key in dict.fromkeys(keys)
     }
-
-
-def _children(folder: Path, row_id: str) -> Iterator[str]:
-    import pyarrow.parquet as pq
-
-    target = bytes.fromhex(row_id)
-    for path in sorted((folder / "ledger").rglob("*.parquet")):
-        table = pq.read_table(path, columns=["row", "outcome", "parents"])
-        made = table.filter(table.column("outcome").to_numpy() == "made")
-        for row, parents in zip(
-            *(made.column(n).to_pylist() for n in ("row", "parents")), strict=True
-        ):
-            if target in (parents or ()):
-                yield row.hex()

@@ -11,8 +11,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ from curate.row import Candidate, Message, Record, Row, made_id, seed_of
 from curate.step import Drop, Failed, Grow, Made, Pool, Scored
 
 if TYPE_CHECKING:
+    from curate.models.model import ModelInfo
     from curate.requests.driver import Driver
     from curate.store.store import Store
 
@@ -64,16 +66,27 @@ class _Growth:
     """The state of one `Grow` step in one run."""
 
     def __init__(
-        self, step: Grow, rows: list[Row], driver: Driver, run_seed: int, source: int
+        self,
+        step: Grow,
+        rows: Sequence[Row],
+        models: Mapping[str, ModelInfo],
+        run_seed: int,
+        source: int,
     ) -> None:
         self.step, self.run_seed, self.source = step, run_seed, source
         self.pool: Pool = step.pool(rows)
         self.making = Making(step.title, 0)
-        self.chance, self.key = _keys(step, rows, driver, run_seed)
+        self.chance, self.key = _keys(step, rows, models, run_seed)
 
     @property
     def accepted(self) -> int:
         return len(self.making.rows)
+
+    def enough(self, number: int) -> bool:
+        """Return whether target or budget ends the growth before round `number`."""
+        step = self.step
+        spent = step.budget is not None and (number + 1) * step.round_size > step.budget
+        return spent or (step.target is not None and self.accepted >= step.target)
 
     def accept(self, number: int, requests: Sequence[_Request]) -> int:
         """Let the pool judge a closed round, in the order asked; return how many joined."""
@@ -117,7 +130,9 @@ class _Growth:
         )
 
 
-def _keys(step: Grow, rows: Sequence[Row], driver: Driver, run_seed: int) -> tuple[str, str]:
+def _keys(
+    step: Grow, rows: Sequence[Row], models: Mapping[str, ModelInfo], run_seed: int
+) -> tuple[str, str]:
     """Return what chance is drawn from, and the key that a step's rounds are stored under.
 
     Chance depends on the step's fingerprint, its rules save those that only end it, what it reads
@@ -128,9 +143,8 @@ def _keys(step: Grow, rows: Sequence[Row], driver: Driver, run_seed: int) -> tup
     rules = {name: getattr(step, name) for name in step.rules() if name not in _ONLY_ENDING}
     pool = [row.id for row in rows]
     chance = _hash([step.title, fingerprint, rules, step.data_digest(), run_seed, pool])
-    asked = step.reads_models() or sorted(driver.models)
-    models = [driver.models[name].info for name in asked if name in driver.models]
-    identities = [[m.identity, m.embed_identity, dict(m.defaults)] for m in models]
+    asked = [models[n] for n in step.reads_models() or sorted(models) if n in models]
+    identities = [[m.identity, m.embed_identity, dict(m.defaults)] for m in asked]
     return chance, _hash([chance, identities])
 
 
@@ -161,7 +175,8 @@ def grow(
     ]
     rows = [row for own in starting for row in own]
     try:
-        growth = _Growth(step, rows, driver, run_seed, source)
+        models = {name: model.info for name, model in driver.models.items()}
+        growth = _Growth(step, rows, models, run_seed, source)
         short = _rounds(growth, driver, store)
     except (CurateError, OSError):
         raise
@@ -181,9 +196,7 @@ def grow(
 def _rounds(growth: _Growth, driver: Driver, store: Store) -> str | None:
     """Run rounds until target, budget or patience ends them; return why it fell short."""
     step, number, barren = growth.step, 0, 0
-    while step.target is None or growth.accepted < step.target:
-        if step.budget is not None and (number + 1) * step.round_size > step.budget:
-            return None
+    while not growth.enough(number):
         if barren >= step.patience:
             return (
                 f"step '{step.title}': {step.patience} rounds in a row made nothing new; "
@@ -200,6 +213,36 @@ def _rounds(growth: _Growth, driver: Driver, store: Store) -> str | None:
         barren = 0 if growth.accept(number, requests) else barren + 1
         number += 1
     return None
+
+
+def rounds_to_come(
+    step: Grow,
+    rows: Sequence[Row],
+    models: Mapping[str, ModelInfo],
+    run_seed: int,
+    store: Store | None,
+) -> tuple[list[RowTask], float]:
+    """Return the requests of the next round that is not closed, and about how many rounds come.
+
+    Closed rounds say how many rows a round brings; before the first one, a row for each request is
+    assumed. Rounds end with the budget, where that comes first.
+    """
+    growth, number = _Growth(step, rows, models, run_seed, 0), 0
+    while store is not None and not growth.enough(number):
+        text = store.value(_ROUND, f"{growth.key}:{number}")
+        if text is None:
+            break
+        growth.accept(number, _read_round(text))
+        number += 1
+    if growth.enough(number):
+        return [], 0.0
+    brought = growth.accepted / number if number else step.round_size
+    left = [step.patience]
+    if brought and step.target is not None:
+        left = [math.ceil((step.target - growth.accepted) / brought)]
+    if step.budget is not None:
+        left.append(step.budget // step.round_size - number)
+    return [task for _, task in round_tasks(growth, number)], min(left)
 
 
 def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:

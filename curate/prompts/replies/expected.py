@@ -87,7 +87,17 @@ def expectation(
         digits = token.strip()
         if digits.isascii() and digits.isdigit() and str(int(digits)) == digits:
             chances[int(digits)] = chances.get(int(digits), 0.0) + math.exp(value)
-    plain = _split_one(chances, behind) if high >= HIGHEST else None
+    plain = None
+    # Share the probability of "1" between 1 and 10, unless "10" is a token of its own.
+    if high >= HIGHEST and 1 in chances and HIGHEST not in chances:
+        one = chances.pop(1)
+        if behind is not None:
+            zero = [value for token, value in behind.items() if re.match(r"0(?!\d)", token)]
+            end = [value for token, value in behind.items() if not token[:1].isdigit()]
+            chances[HIGHEST] = one * math.fsum(map(math.exp, zero))
+            chances[1] = one * math.fsum(map(math.exp, end))
+        elif one > NEGLIGIBLE * (one + math.fsum(chances.values())):
+            plain = AMBIGUOUS
     kept = {score: chance for score, chance in sorted(chances.items()) if low <= score <= high}
     mass = math.fsum(kept.values())
     if plain is not None:
@@ -96,20 +106,6 @@ def expectation(
         raise ValueError("no token of the scale has a probability")
     total = math.fsum(score * chance for score, chance in kept.items())
     return Expected(total / mass, min(mass, 1.0))
-
-
-def _split_one(chances: dict[int, float], behind: Top | None) -> str | None:
-    """Share the probability of "1" between 1 and 10; return why that is not possible."""
-    if HIGHEST in chances or 1 not in chances:
-        return None  # "10" is a token of its own, or there is nothing to share.
-    one = chances.pop(1)
-    if behind is not None:
-        zero = [value for token, value in behind.items() if re.match(r"0(?!\d)", token)]
-        end = [value for token, value in behind.items() if not token[:1].isdigit()]
-        chances[HIGHEST] = one * math.fsum(map(math.exp, zero))
-        chances[1] = one * math.fsum(map(math.exp, end))
-        return None
-    return AMBIGUOUS if one > NEGLIGIBLE * (one + math.fsum(chances.values())) else None
 
 
 def _top(one: Mapping[str, Any]) -> Top:

@@ -103,7 +103,11 @@ def ask_until(ask: Ask, parse: Callable[[str], Any], *, repairs: int = 1) -> Ask
 
 def _decoded(text: str, begin: int) -> tuple[dict[str, Any], int]:
     decoder = json.JSONDecoder(
-        object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+        object_pairs_hook=_unique,
+        parse_constant=_no_constant,
+        parse_float=lambda text: (
+            number if math.isfinite(number := float(text)) else _no_constant(text)
+        ),
     )
     try:
         return decoder.raw_decode(text, begin)
@@ -120,11 +124,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"it holds {twice} more than once")
     return found
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _no_constant(text)
 
 
 def _no_constant(name: str) -> float:

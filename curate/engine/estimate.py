@@ -208,7 +208,11 @@ def _grown(step: Grow, state: PartitionState, settings: Settings, asker: _Sample
     seen = table.filter(pa.array(picked(table, step.only)))
     rows = list(rows_of(seen, settings.run_seed))
     own = asker.fresh()
-    tasks, rounds = rounds_to_come(step, rows, own.infos, settings.run_seed, own.store)
+    try:
+        tasks, rounds = rounds_to_come(step, rows, own.infos, settings.run_seed, own.store)
+    except Exception:
+        # The pool is the step's own code: the run says what is wrong with it.
+        return Estimate()
     own.run(tasks)
     return Estimate().plus(own.total(), rounds)
 

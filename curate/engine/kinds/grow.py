@@ -295,7 +295,7 @@ def _write_round(requests: Sequence[_Request]) -> str:
     for request in requests:
         items: list[list[Any]] = []
         for item in request.items:
-            values = list(item)
+            values: list[Any] = list(item)
             if isinstance(item, Failed):
                 reply = None if item.reply is None else [item.reply.text, item.reply.key]
                 values = [failure_text(item.error), item.record, reply]

@@ -31,7 +31,14 @@ from curate.row import (
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string()), ("parts", pa.string())])
 MESSAGES = pa.list_(MESSAGE)
 CANDIDATES = pa.list_(
-    pa.struct([("messages", MESSAGES), ("score", pa.float64()), ("model", pa.string())])
+    pa.struct(
+        [
+            ("messages", MESSAGES),
+            ("score", pa.float64()),
+            ("model", pa.string()),
+            ("extra", pa.string()),
+        ]
+    )
 )
 ID = pa.binary(16)
 SEQ = pa.list_(pa.int64())
@@ -276,8 +283,10 @@ def _values(column: pa.Array, type_: str) -> list[Any]:
     if type_ != "candidates":
         return list(column.to_pylist())
     flat = column.flatten()
-    texts, numbers = _message_lists(flat.field("messages")), flat.field("score").to_pylist()
-    items = list(map(Candidate, texts, numbers, flat.field("model").to_pylist()))
+    # Files of earlier versions know of no `extra`.
+    names = [name for name in ("score", "model", "extra") if flat.type.get_field_index(name) >= 0]
+    columns = [flat.field(name).to_pylist() for name in names]
+    items = list(map(Candidate, _message_lists(flat.field("messages")), *columns))
     return _cut(column, items)
 
 
@@ -331,6 +340,7 @@ def field_array(name: str, values: Sequence[Any]) -> pa.Array:
             _message_array([c.messages for c in flat]),
             pa.array([c.score for c in flat], pa.float64()),
             pa.array([c.model for c in flat], pa.string()),
+            pa.array([c.extra for c in flat], pa.string()),
         ],
         fields=list(CANDIDATES.value_type),
     )
@@ -350,3 +360,23 @@ def _offsets(values: Sequence[Any]) -> pa.Array:
     np.cumsum([len(v) if v is not None else 0 for v in values], out=ends[1:])
     mask = np.array([v is None for v in values] + [False], bool)
     return pa.array(ends, pa.int32(), mask=mask) if mask.any() else pa.array(ends, pa.int32())
+
+
+def seq_order(column: pa.ListArray) -> np.ndarray:
+    """Return the indexes that sort `seq` values; equal ones keep their order."""
+    if not len(column):
+        return np.zeros(0, np.int64)
+    lengths = np.asarray(pc.list_value_length(column)).astype(np.int64)
+    width = int(lengths.max())
+    matrix = np.full((len(column), width), -1, np.int64)
+    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    matrix[np.repeat(np.arange(len(column)), lengths), within] = np.asarray(column.flatten())
+    return np.lexsort(matrix.T[::-1])
+
+
+def sort_by_seq(table: pa.Table) -> pa.Table:
+    """Return the rows in order; a table already in order is returned as it is."""
+    order = seq_order(one_array(table.column("seq")))
+    if (order[1:] > order[:-1]).all():
+        return table
+    return table.take(pa.array(order))

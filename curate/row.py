@@ -126,11 +126,15 @@ def _is_text(part: Any) -> bool:
 
 
 class Candidate(NamedTuple):
-    """One answer of a `ranked` row, with its score and the model that wrote it, where known."""
+    """One answer of a `ranked` row, with its score and the model that wrote it, where known.
+
+    `extra` is JSON text with what else is known of it (aspects, a rationale); no id depends on it.
+    """
 
     messages: tuple[Message, ...]
     score: float | None = None
     model: str | None = None
+    extra: str | None = None
 
 
 class Record(NamedTuple):
@@ -313,6 +317,7 @@ def _check_candidates(name: str, value: Any) -> None:
         if not isinstance(candidate.model, str | None):
             raise TypeError(f"field '{name}': a model must be a text or None")
         (candidate.model or "").encode()
+        _check_object(f"field '{name}': an extra", candidate.extra)
 
 
 def _check_messages(name: str, value: Any) -> None:

@@ -18,13 +18,14 @@ Adding an operator is one file in `curate/steps/<family>/`, named like its class
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, dataclass_transform
 
-from curate.ask import Yielded
+from curate.ask import Reply, Yielded
 from curate.row import KINDS, Record, Row
 
 if TYPE_CHECKING:
@@ -62,10 +63,23 @@ class Scores(NamedTuple):
     details: list[Mapping[str, Any] | None] | None = None
 
 
-class Drop(NamedTuple):
-    """A `Generate`'s refusal: of its parent, or of the made `record`.
+class Made(NamedTuple):
+    """A made record with the evidence for it.
 
-    `partner` is the id of the kept row that explains the refusal (a duplicate's witness).
+    `score` is kept under the step's label, where `by=` of later steps finds it if the step says
+    `scores_made`; `detail` is written to the ledger as JSON.
+    """
+
+    record: Record
+    score: float | None = None
+    detail: Mapping[str, Any] | None = None
+
+
+class Drop(NamedTuple):
+    """A refusal: of the row that a `Generate` was given, or of the made `record`.
+
+    A `Gather` refuses the whole group, or with `row` (an id) one member of it. `partner` is the id
+    of the kept row that explains the refusal (a duplicate's witness).
     """
 
     reason: str
@@ -73,9 +87,29 @@ class Drop(NamedTuple):
     record: Record | None = None
     detail: Mapping[str, Any] | None = None
     partner: str | None = None
+    row: str | None = None
 
 
-Made = Row | Record | Drop
+class Failed(NamedTuple):
+    """A made row that failed by itself: what else was made is not touched by it.
+
+    `error` is the exception, or a text. `record` is what was to be made, where that much is known;
+    `reply` is the one that could not be used: it is kept, and `--retry-failed` asks for it again.
+    """
+
+    error: Exception | str
+    record: Record | None = None
+    reply: Reply | None = None
+
+
+class Figures(NamedTuple):
+    """Numbers about one group, which a `Gather` may return among what it makes."""
+
+    values: Mapping[str, float]
+
+
+# What a step that makes rows may return, alone or in a list.
+Product = Row | Record | Made | Drop | Failed | Figures
 
 
 @dataclass
@@ -85,7 +119,8 @@ class Verdicts:
     `code`: index into `reasons`, or -1 where the row is kept. `partner`: index into `positions` of
     the row *kept by this step* that explains the drop, or -1. `score`: float64, NaN for none.
     `details` and `notes` hold JSON data per row; notes travel with the row. `remarks` are sentences
-    about the decision as a whole (a recall that was measured), for the report.
+    about the decision as a whole (a recall that was measured), and `figures` its numbers by name
+    (an agreement, an entropy), for the report.
     """
 
     code: np.ndarray
@@ -95,6 +130,7 @@ class Verdicts:
     details: Sequence[Mapping[str, Any] | None] | None = None
     notes: Sequence[Mapping[str, Any] | None] | None = None
     remarks: tuple[str, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Memo(Protocol):
@@ -135,6 +171,8 @@ class Step:
     extra: ClassVar[str | None] = None
     packages: ClassVar[tuple[str, ...]] = ()
     kinds: ClassVar[tuple[str, ...]] = tuple(KINDS)
+    # Whether the rows that the step makes may carry its score (`Made`), for `by=` of later steps.
+    scores_made: ClassVar[bool] = False
     # Of a step from a file: what the recipe calls it, and the digest of the file.
     address: ClassVar[str | None] = None
     file_digest: ClassVar[str | None] = None
@@ -270,15 +308,19 @@ class Generate(Step):
     # Two rows with the same prompt must not share one sampled reply.
     shares_replies: ClassVar[bool] = False
 
-    def make(self, row: Row) -> Made | Iterable[Made] | Asking | None:
-        """Return records, drops, or `row` itself unchanged (it passes); nothing drops it."""
+    def make(self, row: Row) -> Product | Iterable[Product] | Asking | None:
+        """Return records (as they are, or as `Made`), drops, failures, or `row` itself.
+
+        The row passes if it is returned unchanged, is used if anything else is made of it, and is
+        dropped if nothing is.
+        """
         raise NotImplementedError
 
     def kinds_made(self, kinds: frozenset[str]) -> frozenset[str] | None:
         """Return the record kinds that leave, given those that the step sees; `None`: unknown."""
         return None
 
-    def make_many(self, chunk: Chunk) -> list[list[Made]] | None:
+    def make_many(self, chunk: Chunk) -> list[list[Product]] | None:
         """Return what `make` would for every row of a large chunk; `None`: not vectorised.
 
         An empty inner list stands for a row that passes unchanged, so that untouched rows cost
@@ -356,9 +398,14 @@ class Whole(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class Gather(Step):
-    """Make rows from each group of rows that share a key."""
+    """Make rows from each group of rows that share a key.
+
+    With a `group_size`, groups need not be whole: as many rows of one key as come next are one
+    group (the last one may be smaller), which is made while later rows are still on their way.
+    """
 
     keep_parent: bool = False
+    group_size: int | None = None
 
     shares_replies: ClassVar[bool] = False
 
@@ -366,14 +413,31 @@ class Gather(Step):
         """Return the record kinds that leave, given those that the step sees; `None`: unknown."""
         return None
 
+    def expects(self, row: Row) -> int | None:
+        """Return how many rows the group of `row` must have; `None`: any number.
+
+        A group of another size (a member failed, or is missing) fails, and `make` is not called.
+        """
+        return None
+
+    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Return the step's figures for the report, given the `Figures` that groups came with.
+
+        By default each is the mean over the groups that have it.
+        """
+        names = dict.fromkeys(name for group in groups for name in group)
+        values = {name: [group[name] for group in groups if name in group] for name in names}
+        return {name: math.fsum(own) / len(own) for name, own in values.items()}
+
     def key(self, row: Row) -> str:
         """Return the key of the row's group."""
         raise NotImplementedError
 
-    def make(self, rows: Sequence[Row]) -> Made | Iterable[Made] | Asking | None:
-        """Return records made from a group (in source order).
+    def make(self, rows: Sequence[Row]) -> Product | Iterable[Product] | Asking | None:
+        """Return what is made of a group, which is given in source order.
 
-        A member that no made row names as parent is dropped, unless `keep_parent`.
+        A member that no made row names as parent is dropped, unless `keep_parent`; `Drop(reason,
+        row=ID)` says why one member is, and a drop without `row` and `record` why they all are.
         """
         raise NotImplementedError
 
@@ -381,8 +445,11 @@ class Gather(Step):
 class Pool(Protocol):
     """The memory of a `Grow` step: it decides, one candidate after the other, what is new."""
 
-    def accept(self, record: Record, row_id: str) -> Drop | None:
-        """Join `record` to the pool under `row_id`, or say why not."""
+    def accept(self, record: Record, row_id: str) -> Drop | Scored | None:
+        """Join `record` to the pool under `row_id`, or say why not.
+
+        `Scored` joins it with a score and the evidence for it.
+        """
         ...
 
     def sample(self, random: random.Random) -> Sequence[Row]:
@@ -416,6 +483,6 @@ class Grow(Step):
         """Return the pool at its start, made of the rows that flow in."""
         raise NotImplementedError
 
-    def propose(self, sample: Sequence[Row], random: random.Random) -> Iterable[Record] | Asking:
-        """Return the candidates of one request."""
+    def propose(self, sample: Sequence[Row], random: random.Random) -> Iterable[Product] | Asking:
+        """Return the candidates of one request: records, `Made`, refused or `Failed` ones."""
         raise NotImplementedError

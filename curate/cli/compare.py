@@ -68,6 +68,11 @@ def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:
             for remark in step.get("remarks", ()):
                 name, _, value = remark.partition(": ")
                 remarks.setdefault((step["label"], name), [None, None])[index] = value
+    figures: dict[tuple[str, str], list[float | None]] = {}
+    for index, run in enumerate(runs):
+        for label, values in run.summary.get("figures", {}).items():
+            for name, value in values.items():
+                figures.setdefault((label, name), [None, None])[index] = value
     old, new = (dump(run.recipe["recipe"]).splitlines() for run in runs)
     names = (str(runs[0].folder), str(runs[1].folder))
     first, second = (_endings(run, name) for run, name in zip(runs, ("a", "b"), strict=True))
@@ -76,6 +81,11 @@ def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:
     moved = joined.filter(pc.invert(same)).sort_by("id")
     grouped = moved.group_by(["a", "b"]).aggregate([("id", "count")]).to_pylist()
     moves = [{"from": g["a"], "to": g["b"], "rows": g["id_count"]} for g in grouped]
+    some = moved.slice(0, count).to_pylist()
+    ids = [line["id"] for line in some]
+    # The second run's reason wins: it is the newer one.
+    why = {**_reasons(runs[0], ids), **_reasons(runs[1], ids)}
+    texts = {**_texts(runs[0], ids), **_texts(runs[1], ids)}
     return {
         "counts": {name: [run.summary[name] for run in runs] for name in COUNTS},
         "reasons": [
@@ -88,9 +98,17 @@ def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:
             for (label, name), values in remarks.items()
             if values[0] != values[1]
         ],
+        "figures": [
+            {"step": label, "figure": name, "values": pair}
+            for (label, name), pair in figures.items()
+            if pair[0] != pair[1]
+        ],
         "recipe": list(difflib.unified_diff(old, new, *names, lineterm="")),
         "moves": sorted(moves, key=lambda m: (-m["rows"], str(m["from"]), str(m["to"]))),
-        "rows": _moved_rows(runs, moved.slice(0, count).to_pylist()),
+        "rows": [
+            Moved(m["id"].hex(), m["a"], m["b"], why.get(m["id"], ""), texts.get(m["id"], ""))
+            for m in some
+        ],
     }
 
 
@@ -109,27 +127,19 @@ def _endings(run: Result, name: str) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _moved_rows(runs: tuple[Result, Result], moved: Sequence[Mapping[str, Any]]) -> list[Moved]:
-    """Return rows that ended differently with their texts, and the reason one run gives."""
+def _reasons(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    ids = [line["id"] for line in moved]
-    why: dict[bytes, str] = {}
-    # The second run's reason wins: it is the newer one.
-    for run in runs if ids else ():
-        for path in sorted((run.folder / "ledger").rglob("*.parquet")):
-            table = pq.read_table(path, columns=["row", "step", "outcome", "reason"])
-            hits = table.filter(pc.is_in(table["row"], pa.array(ids, table["row"].type)))
-            for line in hits.to_pylist():
-                if line["outcome"] in ("dropped", "failed"):
-                    why[line["row"]] = f"{line['step']}: {line['reason']}"
-    texts = {**_texts(runs[0], ids), **_texts(runs[1], ids)}
-    return [
-        Moved(m["id"].hex(), m["a"], m["b"], why.get(m["id"], ""), texts.get(m["id"], ""))
-        for m in moved
-    ]
+    why = {}
+    for path in sorted((run.folder / "ledger").rglob("*.parquet")) if ids else ():
+        table = pq.read_table(path, columns=["row", "step", "outcome", "reason"])
+        hits = table.filter(pc.is_in(table["row"], pa.array(ids, table["row"].type)))
+        for line in hits.to_pylist():
+            if line["outcome"] in ("dropped", "failed"):
+                why[line["row"]] = f"{line['step']}: {line['reason']}"
+    return why
 
 
 def _texts(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
@@ -149,7 +159,8 @@ def _texts(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
 
 def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]:
     """Yield the comparison as text."""
-    from curate.cli.text_layout import table
+    from curate.cli.explain import SHORT
+    from curate.cli.text_layout import clipped, table, width
     from curate.row import printable
 
     names = (str(first), str(second))
@@ -172,6 +183,17 @@ def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]
             for r in found["remarks"]
         ]
         yield table(["  step", "remark", *names], lines)
+    if found["figures"]:
+        yield from ("", "figures that differ")
+        lines = [
+            [
+                f"  {f['step']}",
+                f["figure"],
+                *("-" if v is None else f"{v:.6g}" for v in f["values"]),
+            ]
+            for f in found["figures"]
+        ]
+        yield table(["  step", "figure", *names], lines)
     if found["recipe"]:
         yield from ("", "recipe", *(f"  {printable(line)}" for line in found["recipe"]))
     yield ""
@@ -179,14 +201,6 @@ def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]
         yield "every row ended the same way in both runs"
         return
     yield "rows that ended differently"
-    yield from _moved(found, second)
-
-
-def _moved(found: Mapping[str, Any], second: Path) -> Iterator[str]:
-    """Yield how many rows moved from where to where, and some of them, a line each."""
-    from curate.cli.explain import SHORT
-    from curate.cli.text_layout import clipped, table, width
-
     for move in found["moves"]:
         yield f"  {move['rows']:,} {_end(move['from'])} -> {_end(move['to'])}"
     if not found["rows"]:
@@ -194,11 +208,11 @@ def _moved(found: Mapping[str, Any], second: Path) -> Iterator[str]:
     cells = [
         [f"  {m.row[:SHORT]}", f"{_end(m.before)} -> {_end(m.after)}", m.why] for m in found["rows"]
     ]
-    lines = [f"{line}  " for line in table(["  row", "", "why"], cells).splitlines()]
-    size = max(map(len, lines))
+    starts = [f"{start}  " for start in table(["  row", "", "why"], cells).splitlines()]
+    size = max(map(len, starts))
     yield ""
-    for line, text in zip(lines, ["text", *(m.text for m in found["rows"])], strict=True):
-        yield (f"{line:<{size}}" + clipped(text, max(20, width() - size))).rstrip()
+    for start, text in zip(starts, ["text", *(m.text for m in found["rows"])], strict=True):
+        yield (f"{start:<{size}}" + clipped(text, max(20, width() - size))).rstrip()
     rest = sum(move["rows"] for move in found["moves"]) - len(found["rows"])
     if rest:
         yield f"  ... and {rest:,} more (-n shows more; curate explain {second} ROW shows why)"

@@ -29,4 +29,4 @@ def formats_that_begin(incomplete: str) -> list[str]:
     """Return the shapes and formats that rows can be written in, and begin with what was typed."""
     from curate.write import format_names
 
-    return [name for name in format_names() if name.startswith(incomplete)]
+    return [name for name in (*format_names(), "faiss") if name.startswith(incomplete)]

@@ -30,7 +30,16 @@ def command(
     """Check the installation, the machine and the store."""
     from curate.cli.text_layout import table
 
-    findings = [*_installed(), *_machine(), *_store(store)]
+    findings = list(_installed())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    findings.append((OK, "cpu", f"{cores} cores"))
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        findings.append((OK, "memory", f"{memory / 2**30:.1f} GiB"))
+    room = shutil.disk_usage(Path.cwd())
+    state = OK if room.free >= LITTLE_ROOM else LOOK
+    findings.append((state, "disk", f"{room.free / 2**30:.1f} GiB free here"))
+    findings += _store(store)
     # The names of keys, never their values.
     keys = sorted(n for n in os.environ if n.endswith("_API_KEY") or n in ("HF_TOKEN",))
     findings.append(
@@ -85,16 +94,6 @@ def _installed() -> Iterator[Finding]:
     for problem in problems:
         yield BROKEN, "steps", str(problem)
     yield OK, "steps", f"{len(steps)} operators"
-
-
-def _machine() -> Iterator[Finding]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield OK, "cpu", f"{cores} cores"
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        yield OK, "memory", f"{memory / 2**30:.1f} GiB"
-    room = shutil.disk_usage(Path.cwd())
-    yield OK if room.free >= LITTLE_ROOM else LOOK, "disk", f"{room.free / 2**30:.1f} GiB free here"
 
 
 def _store(folder: Path) -> Iterator[Finding]:

@@ -159,6 +159,7 @@ def _sides(one: Examples, row: str) -> tuple[str, str]:
 def _history(history: RowHistory, most: int) -> Iterator[str]:
     """Yield the lines of a row's history, those of its parents first."""
     from curate.row import printable
+    from curate.runs.explain import describe
 
     for parent in history.parents:
         yield from _history(parent, most)
@@ -169,7 +170,30 @@ def _history(history: RowHistory, most: int) -> Iterator[str]:
     yield from _record(history.record, most)
     size = max([10, *(len(event["step"]) for event in history.events)])
     for event in history.events:
-        yield from _event(event, history, most, size)
+        detail = dict(event["detail"] or {})
+        asked = detail.pop("asked", ())
+        yield f"{event['step']:<{size}} {describe(event)}"
+        for name, value in detail.items():
+            yield from _text(name, value, most, 4)
+        if event["partner"]:
+            yield f"    the kept row {event['partner']}"
+            yield from _record(history.partners.get(event["partner"], {}), most, 6)
+        if event["parents"]:
+            yield f"    from {', '.join(event['parents'])}"
+        for key in asked:
+            exchange = history.exchanges.get(key)
+            if exchange is None or exchange["request"] is None:
+                yield f"    asked {key} (no longer in the store)"
+                continue
+            yield f"    asked {printable(str(exchange['model']))}"
+            for name, value in exchange["request"].items():
+                if name == "messages":
+                    for role, content, *_ in value:
+                        yield from _text(role, content, most, 6)
+                elif value not in (None, [], "") and name != "form":
+                    yield from _text(name, value, most, 6)
+            reply = exchange["reply"]
+            yield from _text("reply", "(none)" if reply is None else reply, most, 6)
         for name, value in (history.notes.get(event["step"]) or {}).items():
             yield from _text(name, value, most, 4)
     yield f"in the end {history.outcome}" + (
@@ -212,34 +236,3 @@ def _text(name: str, value: Any, most: int, by: int) -> Iterator[str]:
     first, *others = wrapped(text, size, most, GAP)
     yield f"{' ' * by}{printable(name)}: {first}"
     yield from (f"{' ' * (by + 2)}{line}" for line in others)
-
-
-def _event(event: Mapping[str, Any], history: RowHistory, most: int, size: int) -> Iterator[str]:
-    """Yield a step's outcome for the row, and the evidence behind it."""
-    from curate.row import printable
-    from curate.runs.explain import describe
-
-    detail = dict(event["detail"] or {})
-    asked = detail.pop("asked", ())
-    yield f"{event['step']:<{size}} {describe(event)}"
-    for name, value in detail.items():
-        yield from _text(name, value, most, 4)
-    if event["partner"]:
-        yield f"    the kept row {event['partner']}"
-        yield from _record(history.partners.get(event["partner"], {}), most, 6)
-    if event["parents"]:
-        yield f"    from {', '.join(event['parents'])}"
-    for key in asked:
-        exchange = history.exchanges.get(key)
-        if exchange is None or exchange["request"] is None:
-            yield f"    asked {key} (no longer in the store)"
-            continue
-        yield f"    asked {printable(str(exchange['model']))}"
-        for name, value in exchange["request"].items():
-            if name == "messages":
-                for role, content, *_ in value:
-                    yield from _text(role, content, most, 6)
-            elif value not in (None, [], "") and name != "form":
-                yield from _text(name, value, most, 6)
-        reply = exchange["reply"]
-        yield from _text("reply", "(none)" if reply is None else reply, most, 6)

@@ -35,7 +35,8 @@ def command(
         typer.Option(
             "--as",
             metavar="KIND|FORMAT",
-            help="The shape to write, e.g. trl_dpo or llamafactory_kto (default: the kind's own).",
+            help="The shape to write, e.g. trl_dpo or llamafactory_kto (default: the kind's own); "
+            "`faiss` writes vectors, ids and their encoder into a folder.",
             autocompletion=formats_that_begin,
         ),
     ] = None,
@@ -79,6 +80,13 @@ def command(
     from curate.pipeline import Pipeline, Result
     from curate.write import cut, write_rows, write_shards
 
+    if kind == "faiss":
+        if split is not None or marks or shard_rows is not None:
+            raise UsageError(
+                "--as faiss writes vectors and ids; leave out --split, --marks and --shard-rows"
+            )
+        _export_vectors(source, Path(output), shape)
+        return
     path, name, size = _target(output, split, shard_rows, source)
     # A run that has not finished is a run, too: it says so.
     if any((Path(source) / name).exists() for name in ("report.json", ".state")):
@@ -141,3 +149,19 @@ def _target(output: str, split: str | None, shard_rows: int | None, source: str)
             f"a folder: -o {Path(output).stem}/"
         )
     return _Target(Path(output), split or "train", None)
+
+
+def _export_vectors(source: str, folder: Path, shape: str | None) -> None:
+    """Write the vectors of rows as a FAISS index, with their ids and the encoder's identity."""
+    from curate.cli.similar import index_source
+    from curate.store.faiss_index import VectorIndex, write_index
+
+    if folder.suffix or folder.is_file():
+        raise UsageError(f"--as faiss writes a folder; name one, as in -o {folder.stem}/")
+    found = index_source(source, shape=shape)
+    filled = found.vectors.any(axis=1).nonzero()[0].tolist()
+    ids = [found.ids[row] for row in filled]
+    write_index(folder, VectorIndex(found.vectors[filled], ids, found.about))
+    left = len(found.ids) - len(ids)
+    told = f"; {left:,} rows without a text are not in it" if left else ""
+    typer.echo(f"{len(ids):,} vectors written to {folder}{told}")

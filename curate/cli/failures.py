@@ -32,7 +32,14 @@ def reported(ctx: Any) -> Iterator[None]:
     except KeyboardInterrupt as error:
         _say(ctx, "interrupted; the same command continues")
         if threading.active_count() > 1:
-            _leave_at_once(130)
+            # Leave at once, without waiting for a thread or a worker in the middle of a slow row.
+            # A run survives a kill at any instant, so it survives this, too.
+            workers = sys.modules.get("multiprocessing")
+            for child in workers.active_children() if workers else ():
+                child.terminate()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(130)
         raise SystemExit(130) from error
     except BrokenPipeError as error:
         # Whoever read the output has seen enough. Python must not flush into the pipe again.
@@ -52,19 +59,6 @@ def reported(ctx: Any) -> Iterator[None]:
         said = f"unexpected {type(error).__name__}: {error}"
         _say(ctx, f"{ERROR} {said} (run again with --debug for the traceback)")
         raise SystemExit(4) from error
-
-
-def _leave_at_once(code: int) -> None:
-    """End the process without waiting for a thread or a worker in the middle of a slow row.
-
-    A run survives a kill at any instant, so it survives this, too.
-    """
-    workers = sys.modules.get("multiprocessing")
-    for child in workers.active_children() if workers else ():
-        child.terminate()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def say(text: str) -> None:

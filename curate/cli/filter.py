@@ -35,16 +35,36 @@ def command(
     flags: Flags,
 ) -> None:
     """Put rows through one or more steps and write those that are kept."""
-    from curate.cli.running import finish, start
     from curate.cli.step_arguments import step_of
     from curate.pipeline import Pipeline
-    from curate.runs.folder import RunFolder
 
     pipeline = Pipeline(
         [step_of(text, answered=bool(flags.model)) for text in steps], inputs=source
     )
+    write_kept(pipeline, flags, output)
+
+
+def write_kept(pipeline: Pipeline, flags: Flags, output: Path) -> None:
+    """Run a pipeline and write the rows that it keeps to `output`, or to stdout."""
+    import shutil
+    import sys
+    import tempfile
+
+    from curate.cli.running import finish, start
+    from curate.runs.folder import RunFolder
+
     if str(output) in STDOUT:
-        _to_stdout(pipeline, flags)
+        # The kept rows go to stdout as JSON lines, and what the run did to stderr.
+        with tempfile.TemporaryDirectory(prefix="curate-filter-") as aside:
+            rows = Path(aside) / "rows.jsonl"
+            # The run is called after what it does: the commands of a pipe do not share a folder.
+            result = start(pipeline, flags, run=flags.run, output=rows)
+            if rows.is_file():
+                sys.stdout.flush()
+                with rows.open("rb") as file:
+                    shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.flush()
+        finish(result, flags, to_stderr=not flags.dry_run)
         return
     run = flags.run or Path("runs") / stem(output)
     folder = RunFolder(run)
@@ -53,26 +73,6 @@ def command(
     if not flags.dry_run:
         folder.note_output(output)
     finish(result, flags, output, " (replaced the file that was there)" if replaced else "")
-
-
-def _to_stdout(pipeline: Pipeline, flags: Flags) -> None:
-    """Run, print the kept rows as JSON lines, and say on stderr what the run did."""
-    import shutil
-    import sys
-    import tempfile
-
-    from curate.cli.running import finish, start
-
-    with tempfile.TemporaryDirectory(prefix="curate-filter-") as folder:
-        rows = Path(folder) / "rows.jsonl"
-        # The run is called after what it does: the commands of a pipe do not share a folder.
-        result = start(pipeline, flags, run=flags.run, output=rows)
-        if rows.is_file():
-            sys.stdout.flush()
-            with rows.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.flush()
-    finish(result, flags, to_stderr=not flags.dry_run)
 
 
 def stem(path: Path) -> str:

@@ -73,19 +73,6 @@ def share(given: str | float) -> float:
     return number
 
 
-def _price(text: str) -> dict[str, float]:
-    """Return the two prices of `IN,OUT`."""
-    try:
-        prices = [float(part) for part in text.split(",")]
-    except ValueError:
-        prices = []
-    if len(prices) != 2 or not all(0 <= one < math.inf for one in prices):
-        raise UsageError(
-            f"--price takes IN,OUT, dollars per million tokens, as in 0.15,0.6; found '{text}'"
-        )
-    return dict(zip(("input", "output"), prices, strict=True))
-
-
 # The fields of steps that name the models which they ask.
 _ANSWERING = ("model", "models")
 
@@ -206,10 +193,19 @@ class Flags:
             given = [getattr(step, name, None) for step in pipeline.steps for name in _ANSWERING]
             names = {n for one in given for n in ((one,) if isinstance(one, str) else one or ())}
             pipeline = pipeline.with_settings({f"models.{name}": self.model for name in names})
+        try:
+            prices = [float(part) for part in (self.price or "0,0").split(",")]
+        except ValueError:
+            prices = []
+        if len(prices) != 2 or not all(0 <= one < math.inf for one in prices):
+            raise UsageError(
+                "--price takes IN,OUT, dollars per million tokens, as in 0.15,0.6; found "
+                f"'{self.price}'"
+            )
         values = {
             "base_url": self.base_url,
             "max_tokens": self.max_tokens,
-            "price": self.price and _price(self.price),
+            "price": self.price and dict(zip(("input", "output"), prices, strict=True)),
         }
         given_values = {name: value for name, value in values.items() if value is not None}
         changed = {}

@@ -19,16 +19,18 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from curate.cli.failures import reported
-from curate.cli.memory import set_up_pyarrow
+from curate.system.lazy_pandas import set_up_pyarrow
 
 COMMANDS = {
     "run": "Run a recipe: read, do every step, write a run folder.",
     "filter": "Put rows through one or more steps and write those that are kept.",
+    "generate": "Make rows with one step, of an input or of nothing, and write them.",
     "preview": "Show a few rows, each beside its way through the steps.",
     "steps": "List the operators, or describe one.",
     "models": "List the kinds of models, or check one with live requests.",
     "report": "Show what a run did: its funnel, reasons, scores and spending.",
     "explain": "Show a row's history: where it came from and why it ended as it did.",
+    "similar": "Show the rows nearest in meaning to a text or a row, with their cosines.",
     "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",
     "export": "Write the kept rows of a run, or the rows of a file, in another shape.",
     "push": "Push the kept rows of a run, or the rows of a file, to the Hugging Face Hub.",
@@ -36,7 +38,9 @@ COMMANDS = {
     "store": "Look after the store of replies.",
     "doctor": "Check the installation, the machine and the store.",
 }
-_ON_TABLES = ("run", "filter", "preview", "explain", "compare", "export", "push")
+_ON_TABLES = (
+    "run", "filter", "generate", "preview", "explain", "similar", "compare", "export", "push",
+)  # fmt: skip
 
 
 class Commands(TyperGroup):

@@ -6,6 +6,7 @@ as always, so the run that follows does not pay for them again.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +22,10 @@ from curate.cli.text_layout import beside, width
 from curate.row import printable
 from curate.runs.explain import describe
 from curate.runs.report import ENDINGS
+from curate.step import Grow
 
 if TYPE_CHECKING:
-    from curate.pipeline import Pipeline, Result
+    from curate.pipeline import Pipeline
     from curate.runs.explain import RowHistory
 
 ENDS = ("used", "dropped", "failed")
@@ -48,11 +50,42 @@ def command(
     from curate.cli.running import start
 
     pipeline = _pipeline_of(what, answered=bool(flags.model))
+    # A pool is what it is as a whole only; it grows by a few rows, in rounds that a run repeats.
+    grows = any(isinstance(step, Grow) for step in pipeline.steps)
+    limit = flags.limit if grows else flags.limit or count
+    pipeline = dataclasses.replace(
+        pipeline,
+        steps=tuple(
+            dataclasses.replace(step, target=min(count, step.target or count))
+            if isinstance(step, Grow)
+            else step
+            for step in pipeline.steps
+        ),
+    )
     with tempfile.TemporaryDirectory(prefix="curate-preview-") as folder:
-        result = start(pipeline, flags, run=Path(folder) / "run", limit=flags.limit or count)
+        result = start(pipeline, flags, run=Path(folder) / "run", limit=limit)
         if flags.dry_run:
             return
-        typer.echo("\n".join(_shown(result)).strip("\n"))
+        lines: list[str] = []
+        labels = [step["label"] for step in result.summary["steps"]]
+        for entry in result.summary["unreadable"]:
+            lines.append(printable(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}"))
+        rows = [row for name in ENDINGS for row in getattr(result, name) if row.kind]
+        if grows:
+            # Those that grew (a row that was read has three numbers to order it), not their pool.
+            rows = [row for row in rows if len(row.seq) > 3]
+        histories = {
+            row.id: result.explain(row.id) for row in sorted(rows, key=lambda row: row.seq)
+        }
+        many = Histories(histories, labels)
+        for history in histories.values():
+            # The only row made of another one is shown to the right of that one.
+            parent = histories.get(history.parents[0].id) if history.parents else None
+            if parent is None or many.only_child(parent) is None:
+                lines.extend(many.block(history))
+        ends = Counter(history.outcome for history in histories.values())
+        lines.append(", ".join(f"{ends[name]} {name}" for name in ENDINGS if ends[name]))
+        typer.echo("\n".join(lines).strip("\n"))
 
 
 def _pipeline_of(what: list[str], *, answered: bool) -> Pipeline:
@@ -74,22 +107,6 @@ def _pipeline_of(what: list[str], *, answered: bool) -> Pipeline:
     if is_step:
         source, texts = "pipelines/data/tasks.jsonl.gz", what
     return Pipeline([step_of(text, answered=answered) for text in texts], inputs=source)
-
-
-def _shown(result: Result) -> Iterator[str]:
-    """Yield every row that was read beside its way through the steps, and how it all ended."""
-    labels = [step["label"] for step in result.summary["steps"]]
-    for entry in result.summary["unreadable"]:
-        yield printable(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}")
-    rows = [row for name in ENDINGS for row in getattr(result, name) if row.kind]
-    histories = {row.id: result.explain(row.id) for row in sorted(rows, key=lambda row: row.seq)}
-    many = Histories(histories, labels)
-    for history in histories.values():
-        # The only row made of another one is shown to the right of that one.
-        if not (history.parents and many.only_child(histories[history.parents[0].id])):
-            yield from many.block(history)
-    ends = Counter(history.outcome for history in histories.values())
-    yield ", ".join(f"{ends[name]} {name}" for name in ENDINGS if ends[name])
 
 
 class Histories(NamedTuple):

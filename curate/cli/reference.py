@@ -24,8 +24,21 @@ NOTE = "<!-- Written by `python -m curate.cli.reference`; do not edit. -->\n"
 
 def pages() -> dict[str, str]:
     """Return every page of the reference by file name."""
+    import typer
+
+    commands = []
+    root = typer.main.get_command(app)
+    top = root.context_class(root, info_name="curate", max_content_width=WIDTH, **_SETTINGS)
+    commands += [NOTE, "# Command line", "", _help(root, top), ""]
+    for name in COMMANDS:
+        command = load(name)
+        here = command.context_class(command, info_name=name, parent=top, **_SETTINGS)
+        commands += [f"## curate {name}", "", _help(command, here), ""]
+        for inner in getattr(command, "commands", {}).values():
+            within = inner.context_class(inner, info_name=inner.name, parent=here, **_SETTINGS)
+            commands += [f"### curate {name} {inner.name}", "", _help(inner, within), ""]
     return {
-        "cli.md": "\n".join(_cli()),
+        "cli.md": "\n".join(commands),
         "steps.md": "\n".join(_steps()),
         "shapes.md": "\n".join(_shapes()),
         "recipe.schema.json": json.dumps(recipe_schema(), indent=1, ensure_ascii=False) + "\n",
@@ -37,21 +50,6 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / name).write_text(text, encoding="utf-8")
-
-
-def _cli() -> Iterator[str]:
-    import typer
-
-    root = typer.main.get_command(app)
-    top = root.context_class(root, info_name="curate", max_content_width=WIDTH, **_SETTINGS)
-    yield from (NOTE, "# Command line", "", _help(root, top), "")
-    for name in COMMANDS:
-        command = load(name)
-        here = command.context_class(command, info_name=name, parent=top, **_SETTINGS)
-        yield from (f"## curate {name}", "", _help(command, here), "")
-        for inner in getattr(command, "commands", {}).values():
-            within = inner.context_class(inner, info_name=inner.name, parent=here, **_SETTINGS)
-            yield from (f"### curate {name} {inner.name}", "", _help(inner, within), "")
 
 
 _SETTINGS: Mapping[str, Any] = {"terminal_width": WIDTH, "help_option_names": ["-h", "--help"]}
@@ -71,28 +69,25 @@ def _steps() -> Iterator[str]:
         yield from (f"## {family.capitalize()}", "")
         for operator in own:
             if operator.family == family:
-                yield from _step(catalog.find(operator.name))
-
-
-def _step(cls: Any) -> Iterator[str]:
-    step = catalog.describe(cls)
-    yield from (f"### {step['name']}", "", f"*{step['kind']}*", "")
-    prose = inspect.cleandoc(cls.__doc__ or "").partition("\nAttributes:\n")[0]
-    yield from (prose.rstrip(), "")
-    if step["fields"]:
-        yield "| field | default | value | |"
-        yield "|---|---|---|---|"
-        for field in step["fields"]:
-            text = json.dumps(field["default"], ensure_ascii=False)
-            text = text if len(text) <= 60 else text[:57] + "..."
-            default = "required" if field["required"] else f"`{text}`"
-            rule = "rule" if field["rule"] else ""
-            cells = [f"`{field['name']}`", default, field["type"], rule]
-            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-        yield ""
-    if step["extra"]:
-        yield from (f"Needs `pip install 'curate-align[{step['extra']}]'`.", "")
-    yield from (f"Source: {step['source']}", "")
+                cls = catalog.find(operator.name)
+                step = catalog.describe(cls)
+                yield from (f"### {step['name']}", "", f"*{step['kind']}*", "")
+                prose = inspect.cleandoc(cls.__doc__ or "").partition("\nAttributes:\n")[0]
+                yield from (prose.rstrip(), "")
+                if step["fields"]:
+                    yield "| field | default | value | |"
+                    yield "|---|---|---|---|"
+                    for field in step["fields"]:
+                        text = json.dumps(field["default"], ensure_ascii=False)
+                        text = text if len(text) <= 60 else text[:57] + "..."
+                        default = "required" if field["required"] else f"`{text}`"
+                        rule = "rule" if field["rule"] else ""
+                        cells = [f"`{field['name']}`", default, field["type"], rule]
+                        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+                    yield ""
+                if step["extra"]:
+                    yield from (f"Needs `pip install 'curate-align[{step['extra']}]'`.", "")
+                yield from (f"Source: {step['source']}", "")
 
 
 def _shapes() -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -30,7 +30,7 @@ def command(
     """List the operators, or describe one."""
     import json
 
-    from curate.cli.text_layout import headed
+    from curate.cli.text_layout import headed, width, wrapped
     from curate.recipe import catalog
     from curate.recipe.schema import recipe_schema
 
@@ -46,25 +46,19 @@ def command(
     elif name is not None:
         typer.echo(_in_full(classes[0], found[0]))
     else:
-        typer.echo(headed("\n".join(_by_family(found))))
-
-
-def _by_family(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the steps in their families, each with what it does."""
-    from curate.cli.text_layout import width, wrapped
-    from curate.recipe import catalog
-
-    families = {step["name"]: catalog.operators()[step["name"]].family for step in steps}
-    size = max(map(len, families), default=0)
-    for family in sorted(set(families.values())):
-        yield family
-        for step in steps:
-            if families[step["name"]] == family:
-                first, *rest = wrapped(step["summary"], width() - size - 4)
-                yield f"  {step['name']:<{size}}  {first}"
-                yield from (f"{'':<{size + 4}}{line}" for line in rest)
-        yield ""
-    yield "`curate steps NAME` shows one with its fields"
+        lines: list[str] = []
+        families = {step["name"]: catalog.operators()[step["name"]].family for step in found}
+        size = max(map(len, families), default=0)
+        for family in sorted(set(families.values())):
+            lines.append(family)
+            for step in found:
+                if families[step["name"]] == family:
+                    first, *rest = wrapped(step["summary"], width() - size - 4)
+                    lines.append(f"  {step['name']:<{size}}  {first}")
+                    lines.extend(f"{'':<{size + 4}}{line}" for line in rest)
+            lines.append("")
+        lines.append("`curate steps NAME` shows one with its fields")
+        typer.echo(headed("\n".join(lines)))
 
 
 def _in_full(cls: type[Any], step: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +14,7 @@ from curate.cli.flags import Debug
 from curate.engine.options import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from curate.requests.batch.jobs import JobStatus
     from curate.store.store import Store
-    from curate.store.vectors import EncoderRoom
 
 app = typer.Typer(
     help="Look after the store of replies.",
@@ -36,7 +34,8 @@ def stats(
     debug: Debug = False,
 ) -> None:
     """Count what the store holds, the room it takes, and the state of its batch jobs."""
-    from curate.cli.text_layout import headed
+    from curate.cli.progress import clock
+    from curate.cli.text_layout import headed, table
     from curate.requests.batch.jobs import BatchJobs
     from curate.store.files import sizes
 
@@ -49,46 +48,30 @@ def stats(
         batches = [job._asdict() for job in jobs]
         data = {**numbers, "parts": parts, "encoders": encoders, "batches": batches}
         typer.echo(json.dumps(data, indent=1))
-    else:
-        typer.echo(headed("\n".join(_contents(numbers, parts, rooms, jobs))))
-
-
-def _contents(
-    numbers: Mapping[str, int],
-    parts: Mapping[str, int],
-    rooms: Sequence[EncoderRoom],
-    jobs: Sequence[JobStatus],
-) -> Iterator[str]:
-    """Yield what a store holds as text, and how to collect the batch jobs that are open."""
-    from curate.cli.progress import clock
-    from curate.cli.text_layout import table
-
-    yield "in the store"
-    for name, number in numbers.items():
-        yield f"  {name:<10} {number:>15,}"
-    yield from ("", "bytes of")
-    for name, number in parts.items():
-        yield f"  {name:<10} {number:>15,}"
+        return
+    lines = ["in the store", *(f"  {name:<10} {number:>15,}" for name, number in numbers.items())]
+    lines += ["", "bytes of", *(f"  {name:<10} {number:>15,}" for name, number in parts.items())]
     if rooms:
         rows = [[f"  {r.vectors:,}", f"{r.width:,}", f"{r.bytes:,}", r.encoder] for r in rooms]
-        yield from ("", table(["  vectors", "numbers", "bytes", "encoder"], rows))
-
-    if not jobs:
-        return
-    now = time.time()
-    rows = [
-        [
-            f"  {job.state}",
-            f"{clock(max(0.0, (job.ended_at or now) - job.made_at))}",
-            f"{job.requests - job.left:,} of {job.requests:,}",
-            job.remote or "-",
-            job.model,
+        lines += ["", table(["  vectors", "numbers", "bytes", "encoder"], rows)]
+    if jobs:
+        now = time.time()
+        rows = [
+            [
+                f"  {job.state}",
+                f"{clock(max(0.0, (job.ended_at or now) - job.made_at))}",
+                f"{job.requests - job.left:,} of {job.requests:,}",
+                job.remote or "-",
+                job.model,
+            ]
+            for job in jobs
         ]
-        for job in jobs
-    ]
-    yield from ("", table(["  batch job", "time", "settled", "at the provider", "model"], rows))
+        lines += ["", table(["  batch job", "time", "settled", "at the provider", "model"], rows)]
     if any(job.ended_at is None for job in jobs):
-        yield "  The command that sent an open job collects it, with the same key and store."
+        lines.append(
+            "  The command that sent an open job collects it, with the same key and store."
+        )
+    typer.echo(headed("\n".join(lines)))
 
 
 @app.command()
@@ -114,9 +97,9 @@ def gc(
     stay, open ones with all they need to be collected.
     """
     from curate.store import maintenance
-    from curate.store.files import sizes
+    from curate.store.files import alone, sizes
 
-    with _existing(store) as opened, maintenance.alone(opened.folder):
+    with _existing(store) as opened, alone(opened.folder):
         before = sum(sizes(opened.folder).values())
         if encoder is not None:
             name, count = maintenance.free_vectors(opened, encoder)

@@ -14,7 +14,6 @@ from curate.cli.flags import Debug
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
-    from curate.train.job import Prepared
     from curate.train.pace import Listener, TrainingProgress
 
 
@@ -88,7 +87,7 @@ def command(
     """Train a model on a run or a file: SFT, DPO, reward models, KTO, reinforcement."""
     from curate.train.describe import summary_text
     from curate.train.job import Job
-    from curate.train.preflight import described
+    from curate.train.preflight import described, memory_text
     from curate.train.settings import method_called, settings_for
     from curate.train.training import prepare, train
 
@@ -99,7 +98,17 @@ def command(
     job = Job(way, settings, data, model, output or Path(), reward, shape, merge, replace)
     prepared = prepare(job)
     typer.echo(described(prepared.checked.findings), err=not check_only)
-    typer.echo(_figures(prepared), err=not check_only)
+    figures, memory = prepared.checked.figures, prepared.checked.memory
+    if figures:
+        rows, tokens, longest = (int(figures[name]) for name in ("rows", "tokens", "longest"))
+        said = (
+            f"{rows:,} rows ({len(prepared.checked.held_out):,} held out), {tokens:,} tokens, "
+            f"{figures['supervised_share']:.1%} of them learnt, the longest row {longest:,}"
+        )
+        said += f"\nmemory: {memory_text(memory)}" if memory is not None else ""
+    else:
+        said = "nothing to train on"
+    typer.echo(said, err=not check_only)
     if prepared.checked.stops(strict=strict):
         found = [f.code for f in prepared.checked.findings if f.severity != "note"]
         raise UsageError(f"the check stops training: {', '.join(found)}; see above what helps")
@@ -109,22 +118,6 @@ def command(
         report = train(job, prepared, listener)
     typer.echo(summary_text(report))
     typer.echo(f"written to {output}; its card is {job.out / 'README.md'}")
-
-
-def _figures(prepared: Prepared) -> str:
-    from curate.train.preflight import memory_text
-
-    figures, memory = prepared.checked.figures, prepared.checked.memory
-    if not figures:
-        return "nothing to train on"
-    rows, tokens, longest = (int(figures[name]) for name in ("rows", "tokens", "longest"))
-    lines = [
-        f"{rows:,} rows ({len(prepared.checked.held_out):,} held out), {tokens:,} tokens, "
-        f"{figures['supervised_share']:.1%} of them learnt, the longest row {longest:,}"
-    ]
-    if memory is not None:
-        lines.append(f"memory: {memory_text(memory)}")
-    return "\n".join(lines)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class Accounts:
         from curate.models.model import open_model
         from curate.requests.driver import Driver
         from curate.store.budget import Budget
-        from curate.store.maintenance import used
+        from curate.store.files import used
         from curate.store.store import Store
 
         store = stack.enter_context(Store.open(options.store or DEFAULT_STORE))

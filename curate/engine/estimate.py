@@ -4,17 +4,19 @@ Sampled rows of the first part go through the steps; what a step would ask is me
 the store, and not sent. Where a reply is missing a filter lets its row pass, and a step that makes
 rows is given a text of the expected length, so that the steps behind it have something to ask
 about. Of the steps that need all rows those that take out an amount do so in proportion; the others
-are passed over. Behind one that makes rows of groups or of a pool nothing can be known, and the
-estimate says that it ends there.
+are passed over. A step that grows a pool asks its next round so many times. After it, and after one
+that makes rows of groups, nothing can be known, and the estimate says that it ends there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import inspect
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,20 +25,22 @@ import numpy as np
 import pyarrow as pa
 
 from curate.ask import Ask, Choose, Likelihood, Reply, Request, Reward
-from curate.chunk import one_array
+from curate.chunk import one_array, rows_of
+from curate.engine.kinds.grow import rounds_to_come
 from curate.engine.kinds.reference_data import sketches_against
 from curate.engine.kinds.whole import decide
-from curate.engine.plan import Segment, asks, cut_at_wholes
-from curate.engine.segment import run_segment
+from curate.engine.partition import picked
+from curate.engine.segment import Segment, asks, cut_at_wholes, run_segment
 from curate.engine.state import PartitionState, Settings, load
 from curate.errors import RecipeError
-from curate.models.model import info_of
+from curate.models.model import ModelInfo, info_of
 from curate.requests.encode import Found
 from curate.requests.rate_limit import BYTES_PER_TOKEN
 from curate.requests.resolve import Resolver
 from curate.requests.session import Outcome, RowTask
 from curate.step import Filter, Gather, Grow, Step, Whole
 from curate.store.budget import PICO, cost, output_bound, prompt_bytes
+from curate.store.faiss_index import is_index
 from curate.store.replies import find
 from curate.store.store import Store
 from curate.store.vectors import MISSING
@@ -71,6 +75,19 @@ class Estimate:
     batch: dict[str, dict[str, Any]] = field(default_factory=dict)
     once: Estimate | None = None
 
+    def plus(self, other: Estimate, times: float = 1.0) -> Estimate:
+        """Return what this one and `other`, so many times, ask together."""
+        known = self.cost is not None and other.cost is not None
+        return dataclasses.replace(
+            self,
+            requests=self.requests + times * other.requests,
+            stored=self.stored + round(times * other.stored),
+            input_tokens=self.input_tokens + times * other.input_tokens,
+            output_tokens=self.output_tokens + times * other.output_tokens,
+            cost=(self.cost or 0.0) + times * (other.cost or 0.0) if known else None,
+            batch={**self.batch, **other.batch},
+        )
+
     def scaled(self, rows: int) -> dict[str, Any]:
         """Return the figures for so many rows, as JSON data."""
         factor, once = rows / self.rows if self.rows else 0.0, self.once or Estimate()
@@ -82,7 +99,7 @@ class Estimate:
             "requests": max(round(requests), int(requests > 0)),
             "replayed": round(self.stored * factor),
             "input_tokens": round(self.input_tokens * factor + once.input_tokens),
-            "output_tokens": round(self.output_tokens * factor),
+            "output_tokens": round(self.output_tokens * factor + once.output_tokens),
             "cost_usd": round(money / PICO, 6) if known else None,
             "sampled_rows": self.rows,
             "ends_at": self.ends_at,
@@ -132,9 +149,9 @@ def estimate(
     settings = Settings(run_seed=recipe.seed, large=False, chunk_rows=SAMPLE_ROWS)
     with _sampler(recipe, store_folder) as asker:
         part = count / max(1, count, all_rows)
-        ends_at = _through(recipe, state, settings, asker, part)
+        ends_at, grown = _through(recipe, state, settings, asker, part)
     found = asker.total()
-    found.rows, found.ends_at, found.once = count, ends_at, once
+    found.rows, found.ends_at, found.once = count, ends_at, once.plus(grown)
     return found
 
 
@@ -146,8 +163,10 @@ def asked_once(recipe: Recipe, store_folder: Path) -> Estimate:
         for step in recipe.steps:
             if isinstance(step, Filter) and (texts := step.compared_texts()):
                 asker.embed(getattr(step, "encoder", None), texts)
-            elif isinstance(step, Whole) and asks(step) and step.compares_with():
-                sketches_against(step, settings, driver)
+            elif isinstance(step, Whole) and asks(step):
+                path = step.compares_with()
+                if path is not None and not is_index(path):
+                    sketches_against(step, settings, driver)
     return asker.total()
 
 
@@ -161,21 +180,37 @@ def _sampler(recipe: Recipe, store_folder: Path) -> Iterator[_Sampler]:
 
 def _through(
     recipe: Recipe, state: PartitionState, settings: Settings, asker: _Sampler, part: float
-) -> str | None:
-    """Take the sample, a `part` of all rows, through the steps; return what it cannot pass."""
+) -> tuple[str | None, Estimate]:
+    """Take the sample, a `part` of all rows, through the steps.
+
+    Returns the step that it cannot pass, and what that asks if it grows a pool.
+    """
     for segment in cut_at_wholes([_with_vectors(step, asker) for step in recipe.steps]):
         driver: Any = asker
         state = run_segment(Segment(segment.steps, None), state, settings, driver=driver)
         cut = segment.cut
-        if isinstance(cut, Gather | Grow):
-            return cut.title
+        if isinstance(cut, Grow):
+            return cut.title, _grown(cut, state, settings, asker)
+        if isinstance(cut, Gather):
+            return cut.title, Estimate()
         if cut is not None and asks(cut):
             # Its sketches ask; without their replies the rows would fail, so they go on as before.
             run_segment(Segment((), cut), PartitionState(0, state.rows), settings, driver=driver)
         elif cut is not None and (own := cut.sampled(part)) is not None:
             state = run_segment(Segment((), own), state, settings)
             decide(own, [state])
-    return None
+    return None, Estimate()
+
+
+def _grown(step: Grow, state: PartitionState, settings: Settings, asker: _Sampler) -> Estimate:
+    """Return what a pool asks until it has grown: a round's requests, so many times."""
+    table = load(state.rows)
+    seen = table.filter(pa.array(picked(table, step.only)))
+    rows = list(rows_of(seen, settings.run_seed))
+    own = asker.fresh()
+    tasks, rounds = rounds_to_come(step, rows, own.infos, settings.run_seed, own.store)
+    own.run(tasks)
+    return Estimate().plus(own.total(), rounds)
 
 
 def _with_vectors(step: Step, asker: _Sampler) -> Step:
@@ -206,6 +241,22 @@ class _Sampler:
         self._store, self._resolver = store, Resolver(infos)
         self._asked: dict[str, _Asked] = defaultdict(_Asked)
         self._seen: set[str] = set()
+
+    @property
+    def infos(self) -> Mapping[str, ModelInfo]:
+        """What is known of the recipe's models."""
+        return self._resolver.infos
+
+    @property
+    def store(self) -> Store | None:
+        """The store, if there is one yet."""
+        return self._store
+
+    def fresh(self) -> _Sampler:
+        """Return a sampler of the same models and store that has noted nothing."""
+        other = copy.copy(self)
+        other._asked, other._seen = defaultdict(_Asked), set()
+        return other
 
     def run(self, jobs: Sequence[RowTask]) -> list[Outcome]:
         """Return an outcome for each job; one that cannot be known is `None` and no failure."""

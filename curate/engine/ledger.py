@@ -61,6 +61,7 @@ class StepTally:
     failed: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     remarks: tuple[str, ...] = ()
+    figures: dict[str, float] = field(default_factory=dict)
     # When it was at work, as (start, end) in seconds of one clock, which all processes share.
     spans: list[tuple[float, float]] = field(default_factory=list)
 
@@ -88,6 +89,7 @@ class StepTally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.reasons.update(other.reasons)
         self.spans.extend(other.spans)
+        self.figures.update(other.figures)
         self.remarks += tuple(text for text in other.remarks if text not in self.remarks)
 
     def to_json(self, label: str, name: str) -> dict[str, Any]:

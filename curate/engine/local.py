@@ -16,8 +16,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, TypeVar
 
-from curate.engine.plan import Segment, asks, is_columnar
-from curate.engine.segment import run_segment
+from curate.engine.segment import Segment, asks, is_columnar, run_segment
 from curate.engine.state import PartitionState, Settings, Workspace, release
 from curate.errors import StoppedShort
 from curate.step import Gather, Whole

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curate.chunk import SCORE, Chunk, one_array
 from curate.engine.ledger import DROPPED, FAILED, PASSED, StepRecord, StepTally, record_outcomes
-from curate.row import Row
+from curate.row import Row, check_number
 
 
 class Partition:
@@ -273,3 +273,10 @@ def check_detail(detail: Any) -> None:
     """Raise `TypeError` when `detail` is neither `None` nor a mapping."""
     if not isinstance(detail, Mapping | None):
         raise TypeError(f"a detail must be a mapping or None, not {type(detail).__name__}")
+
+
+def check_figures(figures: Mapping[str, float]) -> None:
+    """Raise `TypeError` or `ValueError` when a figure has no name, or is no finite number."""
+    for name, value in figures.items():
+        check_reason(name)
+        check_number(f"the figure '{name}'", value)

@@ -23,8 +23,7 @@ from curate.engine.local import ordered_map
 from curate.engine.partition import with_ending
 from curate.engine.state import LedgerSlice, PartitionState
 from curate.errors import InputError, RecipeError, UsageError
-from curate.kernels.arrays.growable import GrowableArray
-from curate.kernels.arrays.hash_table import KeyTable
+from curate.kernels.arrays.growable import GrowableArray, KeyTable
 from curate.read import Inputs, Part, PartRows, Unreadable, open_inputs, read_part
 from curate.row import digest, occurrence_id
 from curate.rows.hashing import content_digests
@@ -76,8 +75,8 @@ def _with_line(recipe: Recipe, message: str) -> RecipeError:
     if isinstance(given, str):
         return recipe.error(("inputs",), message + _relative_hint(recipe, given, message))
     for name, source in (given or {}).items():
-        where = source["path"] if isinstance(source, Mapping) else source
-        if message.startswith(where):
+        where = source.get("path", "") if isinstance(source, Mapping) else source
+        if where and message.startswith(where):
             advice = _relative_hint(recipe, where, message)
             return recipe.error(("inputs", name), f"inputs.{name}: {message}{advice}")
     return recipe.error(("inputs",), message)

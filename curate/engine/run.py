@@ -26,9 +26,9 @@ from curate.engine.estimate import (
     compared,
     estimate,
 )
-from curate.engine.kinds.gather import gather
+from curate.engine.kinds.gather import gather, gather_as_they_come
 from curate.engine.kinds.grow import grow
-from curate.engine.kinds.reference_data import dataset_against, sketches_against, with_vectors
+from curate.engine.kinds.reference_data import fingerprint_against, sketches_against, with_vectors
 from curate.engine.kinds.whole import decide, decide_as_they_come
 from curate.engine.ledger import StepTally
 from curate.engine.local import Local
@@ -37,8 +37,8 @@ from curate.engine.output.exports import check_outputs
 from curate.engine.output.kept_file import KeptFile
 from curate.engine.output.publish import Publisher
 from curate.engine.output.run_card import card, data_digests, describe_run
-from curate.engine.plan import asks, cut_at_wholes, with_expand
 from curate.engine.reading import Reading, open_sources
+from curate.engine.segment import asks, cut_at_wholes, with_expand
 from curate.engine.state import PartitionState, Settings, Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
 from curate.models.model import RATES, check_specs
@@ -153,9 +153,9 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
         for name, spec in {**(recipe.models or {}), **(recipe.encoders or {})}.items()
     }
     others = [
-        found.fingerprint()
+        found
         for step in recipe.steps
-        if isinstance(step, Whole) and step.compares_with() and (found := dataset_against(step))
+        if isinstance(step, Whole) and step.compares_with() and (found := fingerprint_against(step))
     ]
     data = data_digests(recipe)
     # What a step's outcome depends on besides its fields: the texts of its prompt files.
@@ -272,6 +272,7 @@ class _Run:
             decider = None
             if isinstance(segment.cut, Whole) and not segment.cut.embeds():
                 decider = segment.cut.decider()
+            streams = isinstance(segment.cut, Gather) and segment.cut.group_size is not None
             waits = segment.cut is not None and decider is None
             spill = waits and self.opened.total_bytes > IN_MEMORY_BYTES
             asker = next((step.title for step in segment.steps if asks(step)), None)
@@ -287,6 +288,10 @@ class _Run:
                 return
             if decider is not None:
                 states = decide_as_they_come(segment.cut, decider, stream)
+                continue
+            if isinstance(segment.cut, Gather) and streams:
+                driver, seed = self.accounts.driver, self.recipe.seed
+                states = gather_as_they_come(segment.cut, stream, driver, seed)
                 continue
             done = list(self._watched(stream, asker or segment.cut.title))
             if spill:
@@ -385,6 +390,11 @@ class _Run:
         if self.expected is not None and driver is not None:
             expected, sent = self.expected.scaled(self.reading.readable), driver.counts
             compared_with_actual["estimate"] = compared(expected, sent.sent, sent.cost_usd)
+        figures = {
+            step.title: own
+            for step in self.recipe.steps
+            if step.title in self.tallies and (own := self.tallies[step.title].figures)
+        }
         return {
             "in": self.reading.count,
             "made": made,
@@ -392,6 +402,7 @@ class _Run:
             "seconds": round(time.time() - self.began, 3),
             "peak_memory_mb": round(peak_memory_mb(), 1),
             "steps": steps,
+            "figures": figures,
             **self.accounts.summary(),
             **compared_with_actual,
             "unreadable": self.reading.unreadable,

@@ -18,10 +18,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from curate.chunk import Chunk
+from curate.chunk import Chunk, sort_by_seq
 from curate.engine.ledger import StepRecord, StepTally, dumps
 from curate.engine.partition import Partition
-from curate.rows.order import sort_by_seq
 
 Held: TypeAlias = "pa.Table | Path"
 

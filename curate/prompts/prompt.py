@@ -193,6 +193,10 @@ def _read(path: Path, modified: int, size: int) -> Prompt:
 
 def parse(text: str, path: Path) -> Prompt:
     """Return the prompt that `text` writes; `path` is named in errors."""
+    from jinja2 import TemplateSyntaxError
+
+    from curate.prompts.template import TooMuch, compiled, variables_of
+
     lines = text.removeprefix("\ufeff").splitlines()
     if not lines or lines[0].rstrip() != FENCE:
         raise RecipeError(
@@ -209,8 +213,36 @@ def parse(text: str, path: Path) -> Prompt:
         head[key] = tuple(head.get(key, ()))
     prompt = Prompt(**head, body=body, path=path)
     # Line numbers of the body count from the file's start: leading blank lines were cut.
-    skipped = next(n for n, line in enumerate(lines[end + 1 :]) if line)
-    _check_variables(prompt, end + 1 + skipped)
+    offset = end + 1 + next(n for n, line in enumerate(lines[end + 1 :]) if line)
+
+    used: set[str] = set()
+    for template, before in ((prompt.body, offset), (prompt.system or "", 0)):
+        try:
+            used |= variables_of(template)
+            compiled(template)
+        except TemplateSyntaxError as error:
+            line = before + error.lineno if before else None
+            raise RecipeError(
+                f"is no valid template: {error.message}", file=str(prompt.path), line=line
+            ) from error
+    declared = {*prompt.variables, *prompt.optional}
+    if prompt.items:
+        used.discard("items")
+    if used != declared:
+        raise RecipeError(
+            f"uses the variables {sorted(used)} but declares {sorted(declared)}; "
+            "'variables' and 'optional' together must name exactly those used",
+            file=str(prompt.path),
+        )
+    # Whether it is too much shows in a first rendering, whatever the values; other faults may be
+    # due to these, which are all texts.
+    try:
+        prompt.render(**dict.fromkeys(prompt.variables, "text"))
+    except UsageError as error:
+        if isinstance(error.__cause__, TooMuch):
+            raise RecipeError(
+                f"cannot be rendered: {error.__cause__}", file=str(prompt.path)
+            ) from error
     return prompt
 
 
@@ -241,13 +273,6 @@ def _front_matter(text: str, path: Path) -> dict[str, Any]:
             file=str(path),
             line=1,
         )
-    _check_keys(head, path)
-    if "items" in head:
-        head["items"] = _items(head["items"], path)
-    return head
-
-
-def _check_keys(head: Mapping[str, Any], path: Path) -> None:
     for key, value in head.items():
         if key not in KEYS:
             known = ", ".join(KEYS)
@@ -260,6 +285,9 @@ def _check_keys(head: Mapping[str, Any], path: Path) -> None:
             wrong = [name for name in value if not str(name).isidentifier()]
             if wrong:
                 raise RecipeError(f"'{key}' holds {wrong}, which are no names", file=str(path))
+    if "items" in head:
+        head["items"] = _items(head["items"], path)
+    return head
 
 
 def _items(given: list[Any], path: Path) -> tuple[PromptItem, ...]:
@@ -290,42 +318,6 @@ def _items(given: list[Any], path: Path) -> tuple[PromptItem, ...]:
             )
         found[id_] = PromptItem(id_, values)
     return tuple(found.values())
-
-
-def _check_variables(prompt: Prompt, offset: int) -> None:
-    """Refuse a template that cannot be rendered, or that uses other variables than declared."""
-    from jinja2 import TemplateSyntaxError
-
-    from curate.prompts.template import TooMuch, compiled, variables_of
-
-    used: set[str] = set()
-    for template, before in ((prompt.body, offset), (prompt.system or "", 0)):
-        try:
-            used |= variables_of(template)
-            compiled(template)
-        except TemplateSyntaxError as error:
-            line = before + error.lineno if before else None
-            raise RecipeError(
-                f"is no valid template: {error.message}", file=str(prompt.path), line=line
-            ) from error
-    declared = {*prompt.variables, *prompt.optional}
-    if prompt.items:
-        used.discard("items")
-    if used != declared:
-        raise RecipeError(
-            f"uses the variables {sorted(used)} but declares {sorted(declared)}; "
-            "'variables' and 'optional' together must name exactly those used",
-            file=str(prompt.path),
-        )
-    # Whether it is too much shows in a first rendering, whatever the values; other faults may be
-    # due to these, which are all texts.
-    try:
-        prompt.render(**dict.fromkeys(prompt.variables, "text"))
-    except UsageError as error:
-        if isinstance(error.__cause__, TooMuch):
-            raise RecipeError(
-                f"cannot be rendered: {error.__cause__}", file=str(prompt.path)
-            ) from error
 
 
 def _shown_to_template(value: Any) -> Any:

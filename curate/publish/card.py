@@ -7,7 +7,7 @@ makes the same card.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,56 +58,74 @@ class Facts(NamedTuple):
 
 def card(facts: Facts) -> str:
     """Return the card as Markdown, with the metadata that the Hub reads at its head."""
-    head = yaml.safe_dump(_head(facts), sort_keys=False, allow_unicode=True)
+    kept = Rows(facts.folder / "kept")
+    parts = [[f"`{p.config}`", f"`{p.split}`", f"{p.rows:,}"] for p in facts.parts]
+    sources = "Rows in memory, of which no source is known."
+    if facts.sources:
+        cells = [
+            [f"`{s.name}`", ", ".join(s.licences), s.url or "", f"`{s.digest}`" if s.digest else ""]
+            for s in facts.sources
+        ]
+        sources = table(["source", "licence", "from", "xxh3-128"], cells)
+        warnings = warnings_of(facts.sources)
+        sources += "\n\n" + "\n".join(f"- {one}" for one in warnings) if warnings else ""
+    reasons = [
+        [f"`{step['label']}`", reason, f"{count:,}"]
+        for step in facts.summary["steps"]
+        for reason, count in step["reasons"].items()
+    ]
+    # A few rows that were kept, and one that was dropped for each reason.
+    shown = [
+        f"Kept:\n\n{_quote(row.text('instruction'))}\n\n{_quote(row.text('response'))}"
+        for _, row in zip(range(EXAMPLES), kept, strict=False)
+    ]
+    for found in examples(facts.folder, facts.run.get("labels") or [], 1):
+        if found.outcome == "dropped":
+            for one in found.ids[:1]:
+                text, _ = found.texts.get(one, ("", ""))
+                said = f"Dropped by `{found.step}`, {printable(found.reason)}"
+                shown.append(f"{said}:\n\n{_quote(text)}")
+    lines = [*models_of(facts), *prompts_of(facts)]
+    recipe = yaml.safe_dump(facts.recipe, sort_keys=False, allow_unicode=True).rstrip()
     sections = {
-        "Rows": _rows(facts),
-        "Sources and licences": _sources(facts),
+        "Rows": table(["configuration", "split", "rows"], parts),
+        "Sources and licences": sources,
         "What was done": _funnel(facts),
-        "Why rows were dropped": _reasons(facts),
-        "Examples": _examples(facts),
-        "Models and prompts": _models(facts),
+        "Why rows were dropped": (
+            table(["step", "reason", "rows"], reasons) if reasons else "No row was dropped."
+        ),
+        "Examples": "\n\n".join(shown),
+        "Models and prompts": ("\n".join(f"- {line}" for line in lines) or "No model was asked."),
         "Cost": cost(facts),
         "Personal information": personal(facts),
         "Contamination": contamination(facts),
         "Limits": limits(facts),
-        "Recipe": _recipe(facts),
+        "Recipe": (
+            "`recipe.yaml` beside this card; with the sources above it makes these rows again:\n"
+            f"\n```sh\ncurate run recipe.yaml -o runs/again\n```\n\n```yaml\n{recipe}\n```"
+        ),
     }
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
     about = "Made by [curate](https://pypi.org/project/curate-align/)."
-    return f"---\n{head}---\n\n# {printable(facts.title)}\n\n{about}\n\n{body}\n"
+    return f"---\n{_metadata(facts, kept)}---\n\n# {printable(facts.title)}\n\n{about}\n\n{body}\n"
 
 
-def _head(facts: Facts) -> dict[str, Any]:
+def _metadata(facts: Facts, kept: Rows) -> str:
+    """Return the YAML that the Hub reads at the head of a card."""
     configs: dict[str, list[dict[str, str]]] = {}
     for part in facts.parts:
         pattern = f"data/{part.config}/{part.split}-*.parquet"
         configs.setdefault(part.config, []).append({"split": part.split, "path": pattern})
     size = next((word for most, word in SIZES.items() if facts.rows < most), "n>100M")
-    kinds = {path.parent.name for path in Rows(facts.folder / "kept").files()}
-    return {
+    kinds = {path.parent.name for path in kept.files()}
+    head = {
         "license": licence_of(facts.sources),
         "pretty_name": printable(facts.title),
         "size_categories": [size],
         "tags": sorted({"curate", *(TAGS[kind] for kind in kinds if kind in TAGS)}),
         "configs": [{"config_name": name, "data_files": files} for name, files in configs.items()],
     }
-
-
-def _rows(facts: Facts) -> str:
-    cells = [[f"`{p.config}`", f"`{p.split}`", f"{p.rows:,}"] for p in facts.parts]
-    return table(["configuration", "split", "rows"], cells)
-
-
-def _sources(facts: Facts) -> str:
-    if not facts.sources:
-        return "Rows in memory, of which no source is known."
-    cells = [
-        [f"`{s.name}`", ", ".join(s.licences), s.url or "", f"`{s.digest}`" if s.digest else ""]
-        for s in facts.sources
-    ]
-    lines = [table(["source", "licence", "from", "xxh3-128"], cells)]
-    warnings = warnings_of(facts.sources)
-    return "\n\n".join([*lines, "\n".join(f"- {one}" for one in warnings)] if warnings else lines)
+    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
 
 
 def _funnel(facts: Facts) -> str:
@@ -121,43 +139,14 @@ def _funnel(facts: Facts) -> str:
         return f"{counts} No step: the rows are as they came."
     cells = []
     for step in s["steps"]:
-        summary, source = _method(step["name"])
+        # What a step does and whose method it is, where it is an operator of this tree.
+        summary, source = "", "the user's own"
+        if step["name"] in catalog.operators():
+            operator = catalog.find(step["name"])
+            summary, source = catalog.summary_of(operator), operator.source
         numbers = [f"{step[name]:,}" for name in names]
         cells.append([f"`{step['label']}`", *numbers, summary, source])
     return f"{counts}\n\n{table(['step', *names, 'what it does', 'method'], cells)}"
-
-
-def _method(name: str) -> tuple[str, str]:
-    """Return what a step does and whose method it is, where it is an operator of this tree."""
-    if name not in catalog.operators():
-        return "", "the user's own"
-    step = catalog.find(name)
-    return catalog.summary_of(step), step.source
-
-
-def _reasons(facts: Facts) -> str:
-    cells = [
-        [f"`{step['label']}`", reason, f"{count:,}"]
-        for step in facts.summary["steps"]
-        for reason, count in step["reasons"].items()
-    ]
-    return table(["step", "reason", "rows"], cells) if cells else "No row was dropped."
-
-
-def _examples(facts: Facts) -> str:
-    """Return a few rows that were kept, and one that was dropped for each reason."""
-    kept = Rows(facts.folder / "kept")
-    shown = [
-        f"Kept:\n\n{_quote(row.text('instruction'))}\n\n{_quote(row.text('response'))}"
-        for _, row in zip(range(EXAMPLES), kept, strict=False)
-    ]
-    for found in examples(facts.folder, facts.run.get("labels") or [], 1):
-        if found.outcome == "dropped":
-            for one in found.ids[:1]:
-                text, _ = found.texts.get(one, ("", ""))
-                reason = printable(found.reason)
-                shown.append(f"Dropped by `{found.step}`, {reason}:\n\n{_quote(text)}")
-    return "\n\n".join(shown)
 
 
 def _quote(text: str) -> str:
@@ -189,11 +178,6 @@ def prompts_of(facts: Facts) -> list[str]:
             if isinstance(fields, Mapping) and isinstance(fields.get("prompt"), str):
                 out.append(f"`{fields.get('label', name)}` asks with `{fields['prompt'][:80]}`")
     return out
-
-
-def _models(facts: Facts) -> str:
-    lines = [*models_of(facts), *prompts_of(facts)]
-    return "\n".join(f"- {line}" for line in lines) or "No model was asked."
 
 
 def cost(facts: Facts) -> str:
@@ -253,22 +237,10 @@ def limits(facts: Facts) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _recipe(facts: Facts) -> str:
-    text = yaml.safe_dump(facts.recipe, sort_keys=False, allow_unicode=True).rstrip()
-    return (
-        "`recipe.yaml` beside this card; with the sources above it makes these rows again:\n"
-        f"\n```sh\ncurate run recipe.yaml -o runs/again\n```\n\n```yaml\n{text}\n```"
-    )
-
-
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; what would break a cell is escaped."""
-    return "\n".join(_lines(heads, rows))
-
-
-def _lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(heads) + " |"
-    yield "|" + "---|" * len(heads)
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in rows:
         cells = (printable(cell).replace("|", "\\|").replace("<", "&lt;") for cell in row)
-        yield "| " + " | ".join(cells) + " |"
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -70,6 +70,7 @@ def croissant(facts: Facts, folder: Path, name: str, url: str) -> str:
         name: the repository, `ORG/NAME`.
         url: the page of the dataset.
     """
+    names = ", ".join(source.name for source in facts.sources) or "rows in memory"
     data: dict[str, Any] = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -84,7 +85,10 @@ def croissant(facts: Facts, folder: Path, name: str, url: str) -> str:
         "creator": {"@type": "sc:Organization", "name": name.partition("/")[0]},
         "datePublished": str(facts.run.get("ended", ""))[:10],
         "version": "1.0.0",
-        "usageInfo": [{"@type": "sc:CreativeWork", "description": w} for w in _terms(facts)],
+        "usageInfo": [
+            {"@type": "sc:CreativeWork", "description": one.replace("**", "")}
+            for one in warnings_of(facts.sources)
+        ],
         "prov:wasDerivedFrom": [
             {
                 "@type": ["sc:Dataset", "prov:Entity"],
@@ -94,8 +98,13 @@ def croissant(facts: Facts, folder: Path, name: str, url: str) -> str:
             }
             for source in facts.sources
         ],
-        "rai:dataCollection": _collected(facts),
-        "rai:dataPreprocessingProtocol": _steps(facts),
+        "rai:dataCollection": (
+            f"{facts.summary['in']:,} rows of {names}; {facts.summary['made']:,} were made of them."
+        ),
+        "rai:dataPreprocessingProtocol": [
+            f"{step['label']} ({step['name']}): {step['in']:,} in, {step['dropped']:,} dropped"
+            for step in facts.summary["steps"]
+        ],
         "rai:dataAnnotationProtocol": [*models_of(facts), *prompts_of(facts)],
         "rai:personalSensitiveInformation": personal(facts),
         "rai:dataLimitations": limits(facts).replace("- ", ""),
@@ -107,19 +116,7 @@ def croissant(facts: Facts, folder: Path, name: str, url: str) -> str:
     }
     for part in facts.parts:
         place = f"{part.config}-{part.split}"
-        for file in part.files:
-            path = folder / file
-            data["distribution"].append(
-                {
-                    "@type": "cr:FileObject",
-                    "@id": file,
-                    "name": path.name,
-                    "contentUrl": f"{url}/resolve/main/{file}",
-                    "contentSize": f"{path.stat().st_size} B",
-                    "encodingFormat": "application/x-parquet",
-                    "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                }
-            )
+        data["distribution"] += [_file(folder / file, file, url) for file in part.files]
         data["recordSet"].append(
             {
                 "@type": "cr:RecordSet",
@@ -132,20 +129,16 @@ def croissant(facts: Facts, folder: Path, name: str, url: str) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def _terms(facts: Facts) -> list[str]:
-    return [one.replace("**", "") for one in warnings_of(facts.sources)]
-
-
-def _collected(facts: Facts) -> str:
-    names = ", ".join(source.name for source in facts.sources) or "rows in memory"
-    return f"{facts.summary['in']:,} rows of {names}; {facts.summary['made']:,} were made of them."
-
-
-def _steps(facts: Facts) -> list[str]:
-    return [
-        f"{step['label']} ({step['name']}): {step['in']:,} in, {step['dropped']:,} dropped"
-        for step in facts.summary["steps"]
-    ]
+def _file(path: Path, file: str, url: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": file,
+        "name": path.name,
+        "contentUrl": f"{url}/resolve/main/{file}",
+        "contentSize": f"{path.stat().st_size} B",
+        "encodingFormat": "application/x-parquet",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
 
 
 def _field(place: str, column: pa.Field, file: str) -> dict[str, Any]:
@@ -161,17 +154,11 @@ def _field(place: str, column: pa.Field, file: str) -> dict[str, Any]:
     if pa.types.is_struct(inner):
         place = f"{place}/{column.name}"
         out["subField"] = [_field(place, part, file) for part in inner]
+    elif pa.types.is_boolean(inner):
+        out["dataType"] = "sc:Boolean"
+    elif pa.types.is_integer(inner):
+        out["dataType"] = "sc:Integer"
     else:
-        out["dataType"] = _type(inner)
+        out["dataType"] = "sc:Float" if pa.types.is_floating(inner) else "sc:Text"
     out["source"] = {"fileObject": {"@id": file}, "extract": {"column": column.name}}
     return out
-
-
-def _type(inner: pa.DataType) -> str:
-    import pyarrow as pa
-
-    if pa.types.is_boolean(inner):
-        return "sc:Boolean"
-    if pa.types.is_integer(inner):
-        return "sc:Integer"
-    return "sc:Float" if pa.types.is_floating(inner) else "sc:Text"

@@ -46,16 +46,6 @@ class Repository:
                 f"{self._endpoint}/settings/tokens, then: hf auth login (or set HF_TOKEN)"
             )
         self._api: HfApi = HfApi()
-        self._check_owner()
-        self.exists = self._check_existing()
-
-    @property
-    def url(self) -> str:
-        """The page of the dataset."""
-        return f"{self._endpoint}/datasets/{self.name}"
-
-    def _check_owner(self) -> None:
-        """Raise `UsageError` where the token is refused, may not write, or is somebody else's."""
         who = self._ask(self._api.whoami, "the token was looked up")
         token = (who.get("auth") or {}).get("accessToken") or {}
         if token.get("role") == "read":
@@ -70,6 +60,12 @@ class Repository:
                 f"{who['name']} cannot write to {owner}, only to {', '.join(owners)}; push to "
                 f"{who['name']}/{dataset}, or ask {owner} for access"
             )
+        self.exists = self._check_existing()
+
+    @property
+    def url(self) -> str:
+        """The page of the dataset."""
+        return f"{self._endpoint}/datasets/{self.name}"
 
     def _check_existing(self) -> bool:
         """Tell whether the repository is there; raise `UsageError` where it is not ours."""
@@ -90,21 +86,19 @@ class Repository:
                 f"{self.url}/settings"
             )
         names = set(self._remote())
-        if names - {".gitattributes"} and not self._is_ours(names):
+        ours = False
+        if MARK in names:
+            path = self._ask(
+                lambda: self._api.hf_hub_download(self.name, MARK, repo_type="dataset"),
+                "its recipe was read",
+            )
+            ours = Path(path).read_bytes().startswith(MARKED)
+        if names - {".gitattributes"} and not ours:
             raise UsageError(
                 f"the name {self.name} is taken by a dataset that curate did not push, and whose "
                 f"files would be mixed with these; choose another name: {self.name}-curated"
             )
         return True
-
-    def _is_ours(self, names: set[str]) -> bool:
-        if MARK not in names:
-            return False
-        path = self._ask(
-            lambda: self._api.hf_hub_download(self.name, MARK, repo_type="dataset"),
-            "its recipe was read",
-        )
-        return Path(path).read_bytes().startswith(MARKED)
 
     def _remote(self) -> dict[str, Any]:
         """Return the files that are there by path."""
@@ -135,7 +129,20 @@ class Repository:
                 "the repository was made",
             )
         remote = self._remote()
-        wanted = [path for path in files if not _is_same(files[path], remote.get(path))]
+        wanted = []
+        for path, file in files.items():
+            there = remote.get(path)
+            # A file is known by the digest that the Hub stores it under: Git's, or of a large one
+            # its own.
+            if there is None:
+                same = False
+            elif there.lfs is not None:
+                same = hashlib.sha256(file.read_bytes()).hexdigest() == there.lfs.sha256
+            else:
+                data = file.read_bytes()
+                blob = b"blob %d\0" % len(data) + data
+                same = hashlib.sha1(blob, usedforsecurity=False).hexdigest() == there.blob_id
+            wanted += [] if same else [path]
         stale = [path for path in remote if path.startswith("data/") and path not in files]
         first = [path for path in wanted if path not in last]
         sent: list[str] = []
@@ -196,14 +203,3 @@ class Repository:
         except Exception as error:  # errors of the network, of no common class
             said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             raise StoppedShort(f"{self._endpoint} failed when {what}: {said}") from error
-
-
-def _is_same(file: Path, remote: Any) -> bool:
-    """Tell whether a file is what the repository holds, by the digest that it is stored under."""
-    if remote is None:
-        return False
-    data = file.read_bytes()
-    if remote.lfs is not None:
-        return bool(hashlib.sha256(data).hexdigest() == remote.lfs.sha256)
-    head = b"blob %d\0" % len(data)
-    return bool(hashlib.sha1(head + data, usedforsecurity=False).hexdigest() == remote.blob_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,6 +47,10 @@ def write_parts(kept: Rows, folder: Path, split: str | None, shape: str | None) 
     Raises:
         UsageError: there is nothing to write, or it does not fit the shape.
     """
+    import pyarrow.parquet as pq
+
+    from curate.write.parquet import write_parquet
+
     kinds = sorted({path.parent.name for path in kept.files()})
     by_kind = {kind: rows for kind in kinds if len(rows := Rows(kept.folder / kind))}
     if not by_kind:
@@ -56,8 +60,22 @@ def write_parts(kept: Rows, folder: Path, split: str | None, shape: str | None) 
     parts = []
     for kind, rows in by_kind.items():
         config = kind if len(by_kind) > 1 else "default"
+        target = folder / "data" / config
         for side, some in _sides(rows, split):
-            parts.append(_write(some, folder, config, side, shape or NATURAL[kind]))
+            records = (
+                {name: _as_column(name, value) for name, value in record.items()}
+                for record in (as_shape(row, shape or NATURAL[kind]) for row in some)
+            )
+            target.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as aside:
+                whole, shards = Path(aside) / "whole.parquet", Path(aside) / "shards"
+                write_parquet(records, whole)
+                cut(whole, shards, split=side)
+                files = [path.replace(target / path.name) for path in sorted(shards.iterdir())]
+            schema = pq.read_schema(files[0])
+            count = sum(pq.read_metadata(path).num_rows for path in files)
+            names = tuple(path.relative_to(folder).as_posix() for path in files)
+            parts.append(SplitFiles(config, side, count, schema, names))
     return parts
 
 
@@ -75,29 +93,6 @@ def _sides(rows: Rows, split: str | None) -> list[tuple[str, Rows]]:
             "'train' nor 'test'; let the step `split` see all rows, or push one side: --split train"
         )
     return [(side, sides[side]) for side in SIDES if counts[side]]
-
-
-def _write(rows: Rows, folder: Path, config: str, side: str, shape: str) -> SplitFiles:
-    import pyarrow.parquet as pq
-
-    from curate.write.parquet import write_parquet
-
-    target = folder / "data" / config
-    target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as aside:
-        whole, shards = Path(aside) / "whole.parquet", Path(aside) / "shards"
-        write_parquet(_records(rows, shape), whole)
-        cut(whole, shards, split=side)
-        files = [path.replace(target / path.name) for path in sorted(shards.iterdir())]
-    schema = pq.read_schema(files[0])
-    count = sum(pq.read_metadata(path).num_rows for path in files)
-    names = tuple(path.relative_to(folder).as_posix() for path in files)
-    return SplitFiles(config, side, count, schema, names)
-
-
-def _records(rows: Rows, shape: str) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        yield {name: _as_column(name, value) for name, value in as_shape(row, shape).items()}
 
 
 def _as_column(name: str, value: Any) -> Any:
@@ -118,17 +113,15 @@ def _turn(turn: Any) -> Any:
     out = dict(turn)
     for name, value in turn.items():
         if name == "tool_calls" and isinstance(value, list):
-            out[name] = [_call(call) for call in value]
+            calls = out[name] = list(value)
+            for number, call in enumerate(calls):
+                function = call.get("function") if isinstance(call, Mapping) else None
+                if isinstance(function, Mapping) and not isinstance(function.get("arguments"), str):
+                    text = _text(function.get("arguments"))
+                    calls[number] = {**call, "function": {**function, "arguments": text}}
         elif isinstance(value, Mapping | list):
             out[name] = _text(value)
     return out
-
-
-def _call(call: Any) -> Any:
-    function = call.get("function") if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping) or isinstance(function.get("arguments"), str):
-        return call
-    return {**call, "function": {**function, "arguments": _text(function.get("arguments"))}}
 
 
 def _has_mapping(value: Any) -> bool:

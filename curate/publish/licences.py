@@ -7,7 +7,7 @@ those of the example data, and of datasets on the Hub by their cards.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from curate.rows.license_terms import UNKNOWN, shipped_licences, table
@@ -65,41 +65,33 @@ def warnings_of(sources: Iterable[LicensedSource]) -> list[str]:
     for source in sources:
         for licence in source.licences:
             holders.setdefault(licence, []).append(source.name)
-    alone = [
-        text
-        for licence, names in sorted(holders.items())
-        for text in _demands(licence, f"{', '.join(names)} (`{licence}`)")
-    ]
-    return [*alone, *_conflicts(sorted(holders))]
+    known, out = table()["licences"], list[str]()
+    for licence, names in sorted(holders.items()):
+        of, facts = f"{', '.join(names)} (`{licence}`)", known.get(licence)
+        if facts is None:
+            out.append(
+                f"**Terms not known**: {of}: find them out before you share or use the data."
+            )
+            continue
+        if not facts.get("commercial", True):
+            out.append(f"**Non-commercial**: {of} forbids commercial use, and so of this mixture.")
+        if not facts.get("derivatives", True):
+            out.append(f"**No derivatives**: {of} may not be shared in a changed form.")
+        if "terms" in facts:
+            out.append(f"**Terms of use**: {of}: {facts['terms']}.")
 
-
-def _demands(licence: str, of: str) -> Iterator[str]:
-    """Yield what one licence forbids or asks of whoever uses the rows of its sources."""
-    facts = table()["licences"].get(licence)
-    if facts is None:
-        yield f"**Terms not known**: {of}: find them out before you share or use the data."
-        return
-    if not facts.get("commercial", True):
-        yield f"**Non-commercial**: {of} forbids commercial use, and so of this mixture."
-    if not facts.get("derivatives", True):
-        yield f"**No derivatives**: {of} may not be shared in a changed form."
-    if "terms" in facts:
-        yield f"**Terms of use**: {of}: {facts['terms']}."
-
-
-def _conflicts(licences: Sequence[str]) -> Iterator[str]:
-    """Yield each two licences whose demands on a mixture exclude each other."""
-    known = table()["licences"]
-    alike = [one for one in licences if known.get(one, {}).get("share_alike")]
-    closed = [one for one in licences if not known.get(one, {}).get("commercial", True)]
+    # Each two licences whose demands on a mixture exclude each other.
+    alike = [one for one in sorted(holders) if known.get(one, {}).get("share_alike")]
+    closed = [one for one in sorted(holders) if not known.get(one, {}).get("commercial", True)]
     for one, other in itertools.combinations(alike, 2):
-        yield (
+        out.append(
             f"**Conflict**: `{one}` and `{other}` each demand that what is made of them carries "
             "their own terms; a mixture cannot."
         )
     for one, other in itertools.product(alike, closed):
         if one != other and other not in alike:
-            yield (
+            out.append(
                 f"**Conflict**: `{one}` allows no further restriction, and `{other}` forbids "
                 "commercial use."
             )
+    return out

@@ -136,17 +136,14 @@ def _value(window: _Window) -> Read:
     try:
         record = parse(text)
         text.encode()
+    except UnicodeEncodeError as error:
+        byte = ord(text[error.start]) & 0xFF
+        return Read(None, f"invalid UTF-8 (0x{byte:02x})", raw, line, size=len(text))
     except (ValueError, RecursionError) as error:
-        return Read(None, _why(error), raw, line, size=len(text))
+        return Read(None, describe(error), raw, line, size=len(text))
     if not isinstance(record, dict):
         return Read(record, "an element must be a JSON object", raw, line, size=len(text))
     return Read(record, None, raw, line, size=len(text))
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, UnicodeEncodeError):
-        return f"invalid UTF-8 (0x{ord(error.object[error.start]) & 0xFF:02x})"
-    return describe(error)
 
 
 def _end(window: _Window) -> int:

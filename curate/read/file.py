@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class File(NamedTuple):
     """One file of an input, as its user called it (`name`) and where it lies (`path`).
 
-    Rows in memory have no path: `records` is a list of dicts and `Read`s, or a `datasets.Dataset`.
+    Rows in memory have no path: `records` is a list of dicts and `Read`s, or a `datasets.Dataset`,
+    or, where `form` is "blank", the number of empty prompts that stand for a file.
     """
 
     input_index: int
@@ -45,11 +46,14 @@ def parts_of(file: File) -> Iterator[Part]:
     elif file.form.startswith(".jsonl."):
         with open_packed(file.path, file.form.removeprefix(".jsonl")) as stream:
             yield from _line_parts(base._replace(form="lines"), cut_stream(stream))
+    elif file.form == "blank":
+        for start in range(0, file.records, PART_ROWS):
+            yield base._replace(form="blank", data=min(PART_ROWS, file.records - start))
     elif file.form in (".parquet", ".arrow", "dataset"):
         for batch in _batches(file):
             yield base._replace(form="batch", data=batch)
     else:
-        for records in _batched(_reads(file)):
+        for records in _batched(file):
             yield base._replace(form="records", data=records)
 
 
@@ -78,19 +82,14 @@ def _batches(file: File) -> Iterator[pa.Table]:
         yield dataset[start : start + rows]
 
 
-def _reads(file: File) -> Iterator[Read]:
-    if file.records is None:
-        yield from reads_of(file.path, file.form)
-        return
-    for record in file.records:
-        yield record if isinstance(record, Read) else Read(record)
-
-
-def _batched(reads: Iterator[Read]) -> Iterator[list[Read]]:
+def _batched(file: File) -> Iterator[list[Read]]:
     """Yield records in lists of 16,384, or of 64 MB."""
     batch: list[Read] = []
     size = 0
-    for read in reads:
+    reads: Iterable[Any] = file.records
+    if file.records is None:
+        reads = reads_of(file.path, file.form)
+    for read in (r if isinstance(r, Read) else Read(r) for r in reads):
         batch.append(read)
         size += read.size
         if len(batch) == PART_ROWS or size >= PART_BYTES:
@@ -109,7 +108,9 @@ def digest_of(file: File) -> str:
 
 
 def _pieces(file: File) -> Iterator[bytes]:
-    if file.form == "dataset":
+    if file.form == "blank":
+        yield b"%d empty prompts" % file.records
+    elif file.form == "dataset":
         for batch in _batches(file):
             yield dumps(batch.to_pylist()).encode("utf-8", "surrogatepass")
     elif file.records is not None:

@@ -14,7 +14,7 @@ from curate.read.file import File, digest_of, parts_of
 from curate.read.part import PART_ROWS, Part, Read
 from curate.read.paths import form_of
 from curate.read.records import reads_of
-from curate.read.remote import files_of, is_hub, load_hub
+from curate.read.remote import files_of, is_hub, load_hub, split_of
 from curate.read.shapes import shape
 from curate.read.shapes.mapped import columns_shape
 from curate.read.shapes.record_fields import plain
@@ -72,15 +72,36 @@ def open_inputs(inputs: Any, *, shape: str | None = None) -> Inputs:
     """
     if inputs is None or (isinstance(inputs, Mapping) and not inputs):
         raise UsageError("no input: give a path, rows, or `inputs:` in the recipe")
-    named = _named(inputs)
+    if type(inputs).__name__ == "DatasetDict":
+        inputs = split_of(inputs, "the DatasetDict", "give dataset['SPLIT']")
+    several = isinstance(inputs, Mapping) and "path" not in inputs
+    named = dict(inputs) if several else {"input": inputs}
     files: list[File] = []
     for index, (name, given) in enumerate(named.items()):
         own = _own_shape(given, name) if isinstance(given, Mapping) else None
+        if isinstance(given, Mapping) and "count" in given:
+            files.append(_open_blank(index, name, given))
+            continue
         if isinstance(given, Mapping) and "path" not in given:
-            raise UsageError(f"input '{name}' has no path; write {name}: {{path: FILE}}")
+            raise UsageError(
+                f"input '{name}' has no path; write {name}: {{path: FILE}}, or {name}: "
+                "{count: N} for N empty prompts"
+            )
         where = given["path"] if isinstance(given, Mapping) else given
         files.extend(_open(index, name, where, own or shape))
     return Inputs(files, len(named))
+
+
+def _open_blank(index: int, source: str, given: Mapping[str, Any]) -> File:
+    """Return an input of empty prompts, as many as `count` says."""
+    count = given["count"]
+    if len(given) > 1 or not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise UsageError(
+            f"input '{source}' is {dict(given)}; {{count: N}}, with nothing else, makes N empty "
+            "prompts (1 or more)"
+        )
+    name = f"{count} empty prompts"
+    return File(index, 0, name, source, "prompt", "blank", count, records=count)
 
 
 def _own_shape(given: Mapping[str, Any], name: str) -> str | None:
@@ -90,12 +111,6 @@ def _own_shape(given: Mapping[str, Any], name: str) -> str | None:
     if given.get("shape") is not None:
         raise UsageError(f"input '{name}' has `columns` and `shape`; the columns are the shape")
     return columns_shape(given["columns"])
-
-
-def _named(inputs: Any) -> dict[str, Any]:
-    if isinstance(inputs, Mapping):
-        return {"input": inputs} if "path" in inputs else dict(inputs)
-    return {"input": inputs}
 
 
 def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]:
@@ -121,7 +136,11 @@ def _open_memory(
         records, form, size = given, "dataset", int(given.data.nbytes)
         first = given.with_format("arrow")[:SNIFFED].to_pylist()
     else:
-        records, form = [_settled(record) for record in _records(source, given)], "memory"
+        if hasattr(given, "to_dict") and hasattr(given, "columns") and hasattr(given, "iloc"):
+            given = given.to_dict(orient="records")
+        if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
+            raise UsageError(f"input '{source}' is of type {type(given).__name__}; {_ALLOWED}")
+        records, form = [_settled(record) for record in given], "memory"
         first = records[:SNIFFED]
         size = sum(len(str(r)) for r in records[:100]) * max(1, len(records) // 100)
     seen = [record for record in first if isinstance(record, Mapping)]
@@ -133,15 +152,6 @@ def _open_memory(
     found = wanted or guess(seen, f"input '{source}'")
     shape(found)
     return File(index, 0, name, source, found, form, size, records=records)
-
-
-def _records(source: str, given: Any) -> Iterable[Any]:
-    if hasattr(given, "to_dict") and hasattr(given, "columns") and hasattr(given, "iloc"):
-        records: Iterable[Any] = given.to_dict(orient="records")
-        return records
-    if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
-        return given
-    raise UsageError(f"input '{source}' is of type {type(given).__name__}; {_ALLOWED}")
 
 
 def _settled(record: Any) -> Any:
@@ -199,13 +209,9 @@ def open_records(where: str) -> Iterator[tuple[str, Iterator[Read]]]:
         UsageError: `where` is nothing that can be read.
     """
     if is_hub(where):
-        yield where, _rows_of(load_hub(where, "test"))
+        batches = load_hub(where, "test").with_format("arrow").iter(PART_ROWS)
+        yield where, (Read(record) for batch in batches for record in batch.to_pylist())
         return
     with _named_errors(where):
         for name, path in files_of(where):
             yield name, reads_of(path, form_of(path))
-
-
-def _rows_of(dataset: Any) -> Iterator[Read]:
-    for batch in dataset.with_format("arrow").iter(PART_ROWS):
-        yield from map(Read, batch.to_pylist())

@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -133,8 +134,15 @@ def load_hub(where: str, usual: str = "train") -> Any:
     except Exception as error:
         # The Hub's client raises errors of many packages.
         raise InputError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(found, dict):
-        return found
+    return split_of(found, where, f"{where}@SPLIT", usual) if isinstance(found, dict) else found
+
+
+def split_of(found: Mapping[str, Any], where: str, choice: str, usual: str = "train") -> Any:
+    """Return the usual split of a dataset, or the only one.
+
+    Raises:
+        InputError: it has several others; the message says how to choose.
+    """
     if len(found) > 1 and usual not in found:
-        raise InputError(f"{where}: has the splits {', '.join(found)}; choose one: {where}@SPLIT")
+        raise InputError(f"{where}: has the splits {', '.join(found)}; choose one: {choice}")
     return found[usual] if usual in found else next(iter(found.values()))

@@ -30,6 +30,8 @@ def read_part(part: Part) -> PartRows:
     if part.form == "records":
         # Their lines are already those of the file.
         return records_at_once(part, part.data) or _rows(part, part.data, 0)
+    if part.form == "blank":
+        return _blank(part, part.data)
     if part.form == "long":
         return _rows(part, [part.data], 1)
     if part.form == "batch":
@@ -44,6 +46,19 @@ def read_part(part: Part) -> PartRows:
     lines = line_count(data)
     records = _broken_off(part, data, lines) if part.broken else read_lines(data)
     return _rows(part, records, lines)
+
+
+def _blank(part: Part, count: int) -> PartRows:
+    """Return rows without content, for steps that make something of nothing."""
+    table = pa.table(
+        {
+            "kind": pa.repeat(pa.scalar("prompt", pa.string()), count),
+            "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
+            "prompt": field_array("prompt", [()] * count),
+            "extra": pa.nulls(count, pa.string()),
+        }
+    )
+    return PartRows(table, np.arange(count), count, 0, [])
 
 
 def _broken_off(part: Part, data: bytes, lines: int) -> Iterator[Read]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,22 +21,7 @@ def check(recipe: Recipe, kinds: Iterable[str] | None) -> None:
 
     After a step that makes rows and does not say of which kinds, they are no longer checked.
     """
-    _refuse_secrets(recipe)
-    name = recipe.name
-    # It becomes a folder below runs/.
-    if name is not None and (name in ("", "..") or Path(name).name != name):
-        raise recipe.error(("name",), f"name is '{name}'; it must be the name of a folder")
-    flowing = None if kinds is None else frozenset(kinds)
-    scoring: list[str] = []
-    for index, step in enumerate(recipe.steps):
-        _Checked(recipe, index, step).go(scoring, flowing)
-        if isinstance(step, Filter | Whole):
-            scoring.append(step.title)
-        flowing = step.kinds_after(flowing)
-
-
-def _refuse_secrets(recipe: Recipe) -> None:
-    """Raise before a recipe that holds a secret is written anywhere."""
+    # Before a recipe that holds a secret is written anywhere.
     for part in ("inputs", "models", "encoders", "outputs"):
         given = getattr(recipe, part) or {}
         for name, spec in {"": given}.items() if isinstance(given, str) else given.items():
@@ -46,20 +32,28 @@ def _refuse_secrets(recipe: Recipe) -> None:
                     f"{part}.{name}: a recipe must not hold a key; put it into an environment "
                     "variable and name that in 'api_key_env'",
                 )
-            if any(isinstance(v, str) and _is_secret_address(v) for v in values.values()):
-                raise recipe.error(
-                    (part, name),
-                    f"{part}.{name}: an address must not hold credentials; give them in the "
-                    "environment",
-                )
-
-
-def _is_secret_address(text: str) -> bool:
-    try:
-        return holds_credentials(text)
-    except ValueError:
-        # No valid address: opening it reports that.
-        return False
+            for address in values.values():
+                secret = False
+                # What is no valid address is reported by whoever opens it.
+                with contextlib.suppress(ValueError):
+                    secret = isinstance(address, str) and holds_credentials(address)
+                if secret:
+                    raise recipe.error(
+                        (part, name),
+                        f"{part}.{name}: an address must not hold credentials; give them in the "
+                        "environment",
+                    )
+    name = recipe.name
+    # It becomes a folder below runs/.
+    if name is not None and (name in ("", "..") or Path(name).name != name):
+        raise recipe.error(("name",), f"name is '{name}'; it must be the name of a folder")
+    flowing = None if kinds is None else frozenset(kinds)
+    scoring: list[str] = []
+    for index, step in enumerate(recipe.steps):
+        _Checked(recipe, index, step).go(scoring, flowing)
+        if isinstance(step, Filter | Whole) or step.scores_made:
+            scoring.append(step.title)
+        flowing = step.kinds_after(flowing)
 
 
 # What to do with rows that have no answer, or several, before a step that wants one.
@@ -96,13 +90,7 @@ class _Checked:
             self.step.prepare()
         except ValueError as error:
             self._fail(str(error))
-        self._sources()
-        # What a source holds is not known here: a row that does not fit fails by itself.
-        if flowing and set(self.step.only) <= set(KINDS):
-            self._kinds(self.step.kinds_seen(flowing))
-
-    def _sources(self) -> None:
-        """Refuse a name in `only` that is neither a record kind nor an input of the recipe."""
+        # A name in `only` is a record kind or an input of the recipe.
         inputs = self.recipe.inputs
         named = isinstance(inputs, Mapping) and "path" not in inputs
         sources = list(inputs) if isinstance(inputs, Mapping) and named else ["input"]
@@ -110,28 +98,28 @@ class _Checked:
         for name in self.step.only if inputs is not None else ():
             if name not in known:
                 self._fail(unknown("record kind or source", name, known), "only")
-
-    def _kinds(self, flowing: frozenset[str]) -> None:
-        """Refuse rows that the step cannot take."""
-        refused = sorted(flowing - set(self.step.kinds))
-        if refused:
-            wants_one = set(self.step.kinds) <= set(RESPONSE_FIELD)
-            advice = [_ADVICE[kind] for kind in refused if wants_one and kind in _ADVICE]
-            able = [kind for kind in self.step.kinds if kind in flowing]
-            if able:
-                advice.append(f"set only: [{', '.join(able)}] to let the others pass")
-            taken = ", ".join(self.step.kinds)
-            said = f"takes {taken} rows, but {', '.join(refused)} rows reach it"
-            self._fail("; ".join([said, *advice]))
-        bare = sorted(kind for kind in flowing if kind not in RESPONSE_FIELD)
-        if getattr(self.step, "on", None) == "response" and bare:
-            able = sorted(flowing - set(bare))
-            self._fail(
-                f"reads the response, but {', '.join(bare)} rows reach it, which have none; set "
-                "on: instruction or on: whole"
-                + (f", or only: [{', '.join(able)}] to let the others pass" if able else ""),
-                "on",
-            )
+        # What a source holds is not known here: a row that does not fit fails by itself.
+        if flowing and set(self.step.only) <= set(KINDS):
+            flowing = self.step.kinds_seen(flowing)
+            refused = sorted(flowing - set(self.step.kinds))
+            if refused:
+                wants_one = set(self.step.kinds) <= set(RESPONSE_FIELD)
+                advice = [_ADVICE[kind] for kind in refused if wants_one and kind in _ADVICE]
+                able = [kind for kind in self.step.kinds if kind in flowing]
+                if able:
+                    advice.append(f"set only: [{', '.join(able)}] to let the others pass")
+                taken = ", ".join(self.step.kinds)
+                said = f"takes {taken} rows, but {', '.join(refused)} rows reach it"
+                self._fail("; ".join([said, *advice]))
+            bare = sorted(kind for kind in flowing if kind not in RESPONSE_FIELD)
+            if getattr(self.step, "on", None) == "response" and bare:
+                able = sorted(flowing - set(bare))
+                self._fail(
+                    f"reads the response, but {', '.join(bare)} rows reach it, which have none; "
+                    "set on: instruction or on: whole"
+                    + (f", or only: [{', '.join(able)}] to let the others pass" if able else ""),
+                    "on",
+                )
 
     def _fail(self, message: str, field: str = "") -> Any:
         path = ("steps", self.index, self.step.name, field)

@@ -153,7 +153,17 @@ def _fit(value: Any, type_: Any) -> Any:
     if origin in _SCALARS:
         return _fit_scalar(value, origin)
     if origin in _LISTS:
-        return _fit_list(value, get_args(type_))
+        arguments = get_args(type_)
+        # One text means a list of texts, of any length.
+        if isinstance(value, str) and arguments in ((str,), (str, ...)):
+            return (value,)
+        if not isinstance(value, list | tuple):
+            raise ValueError
+        if arguments and arguments[-1] is not Ellipsis and len(arguments) > 1:
+            if len(value) != len(arguments):
+                raise ValueError
+            return tuple(_fit(item, member) for item, member in zip(value, arguments, strict=True))
+        return tuple(_fit(item, arguments[0]) if arguments else freeze(item) for item in value)
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise ValueError
@@ -178,19 +188,6 @@ def _fit_union(value: Any, members: tuple[Any, ...]) -> Any:
         except ValueError as error:
             problem = error if str(error) else problem
     raise problem
-
-
-def _fit_list(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    # One text means a list of texts, of any length.
-    if isinstance(value, str) and arguments in ((str,), (str, ...)):
-        return (value,)
-    if not isinstance(value, list | tuple):
-        raise ValueError
-    if arguments and arguments[-1] is not Ellipsis and len(arguments) > 1:
-        if len(value) != len(arguments):
-            raise ValueError
-        return tuple(_fit(item, member) for item, member in zip(value, arguments, strict=True))
-    return tuple(_fit(item, arguments[0]) if arguments else freeze(item) for item in value)
 
 
 def _fit_scalar(value: Any, type_: type[Any]) -> Any:

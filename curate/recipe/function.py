@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from curate.errors import UsageError
 from curate.row import Record, Row
-from curate.step import Asking, Drop, Generate, Made, Step
+from curate.step import Asking, Drop, Failed, Generate, Made, Product, Step
 
 RowFunction = Callable[[Row], Any]
 _ALLOWED = "True (keep), False (drop), a Record, a Drop, the row, or a list of these"
@@ -43,7 +43,7 @@ class Function(Generate):
         name = getattr(self.function, "__name__", type(self.function).__name__)
         return "lambda" if name == "<lambda>" else str(name)
 
-    def make(self, row: Row) -> Made | Iterable[Made] | Asking | None:
+    def make(self, row: Row) -> Product | Iterable[Product] | Asking | None:
         """Call the function; a generator is driven like a step's own."""
         answer = self.function(row)
         if inspect.isgenerator(answer):
@@ -54,23 +54,33 @@ class Function(Generate):
         answer = yield from asking
         return self._made(row, answer)
 
-    def _made(self, row: Row, answer: Any) -> Made | list[Made]:
+    def _made(self, row: Row, answer: Any) -> Product | list[Product]:
         """Return what the answer means, or raise so that the row fails and says why."""
         if type(answer).__name__ in ("bool", "bool_"):
             return row if answer else Drop(f"{self.function_name} said no")
-        if isinstance(answer, Row | Record | Drop):
+        if isinstance(answer, Row | Record | Made | Drop | Failed):
             return answer
         if isinstance(answer, list | tuple):
             found = list(answer)
-            if all(isinstance(item, Row | Record | Drop) for item in found):
+            if all(isinstance(item, Row | Record | Made | Drop | Failed) for item in found):
                 return found
         found_text = "nothing" if answer is None else f"a value of type {type(answer).__name__}"
         raise TypeError(f"{self.function_name} returned {found_text}; it must return {_ALLOWED}")
 
     def fields(self) -> dict[str, Any]:
         """Return the fields as JSON data: the function by its name and the digest of its code."""
-        own = super().fields()
-        return {**own, "function": f"{self.function_name}:{code_digest(self.function)}"}
+        # What it does: its code, defaults and simple closed-over values.
+        call = getattr(self.function, "__func__", self.function)
+        code = getattr(call, "__code__", None)
+        if code is None:
+            digest = f"{type(self.function).__module__}.{type(self.function).__qualname__}"
+        else:
+            cells = [cell.cell_contents for cell in getattr(call, "__closure__", None) or ()]
+            defaults = [getattr(call, "__defaults__", None), getattr(call, "__kwdefaults__", None)]
+            text = repr([_code_parts(code), _stable(cells), _stable(defaults)])
+            data = text.encode("utf-8", "backslashreplace")
+            digest = hashlib.blake2b(data, digest_size=8).hexdigest()
+        return {**super().fields(), "function": f"{self.function_name}:{digest}"}
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what the outcome depends on: the digest of the function's code represents it."""
@@ -97,18 +107,6 @@ def from_function(function: RowFunction, *, label: str | None = None) -> Functio
             "reply = yield Ask.text(...)"
         )
     return Function(function=function, label=label)
-
-
-def code_digest(function: RowFunction) -> str:
-    """Return a digest of what `function` does: its code, defaults and simple closed-over values."""
-    call = getattr(function, "__func__", function)
-    code = getattr(call, "__code__", None)
-    if code is None:
-        return f"{type(function).__module__}.{type(function).__qualname__}"
-    cells = [cell.cell_contents for cell in getattr(call, "__closure__", None) or ()]
-    defaults = [getattr(call, "__defaults__", None), getattr(call, "__kwdefaults__", None)]
-    text = repr([_code_parts(code), _stable(cells), _stable(defaults)])
-    return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
 
 
 def _code_parts(code: types.CodeType) -> list[Any]:

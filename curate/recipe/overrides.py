@@ -50,7 +50,23 @@ class _Draft(Generic[R]):
         """Replace the value at `path`."""
         part, _, rest = path.partition(".")
         if part == "steps":
-            self._set_step(rest, value)
+            which, _, field = rest.partition(".")
+            if which in self.titles:
+                index = self.titles.index(which)
+            elif which.isdecimal() and int(which) < len(self.steps):
+                index = int(which)
+            else:
+                raise FieldProblem(which, unknown("step", which, self.titles))
+            step = self.steps[index]
+            field, *inner = field.split(".")
+            types = types_of(type(step))
+            if field not in types:
+                names = [name for name in types if name != "function"]
+                raise FieldProblem(field, f"step '{which}': {unknown('field', field, names)}")
+            if inner:
+                value = _replaced(getattr(step, field) or {}, inner, value, None)
+            changed: dict[str, Any] = {field: fit(field, value, types[field])}
+            self.steps[index] = dataclasses.replace(step, **changed)
         elif part in _SCALARS and not rest:
             self.parts[part] = fit(part, value, _SCALARS[part])
         elif part in _MAPPINGS:
@@ -61,25 +77,6 @@ class _Draft(Generic[R]):
             self.parts[part] = value
         else:
             raise FieldProblem(part, unknown("path", path, (*_SCALARS, *_MAPPINGS, "steps.LABEL")))
-
-    def _set_step(self, rest: str, value: Any) -> None:
-        which, _, field = rest.partition(".")
-        if which in self.titles:
-            index = self.titles.index(which)
-        elif which.isdecimal() and int(which) < len(self.steps):
-            index = int(which)
-        else:
-            raise FieldProblem(which, unknown("step", which, self.titles))
-        step = self.steps[index]
-        field, *inner = field.split(".")
-        types = types_of(type(step))
-        if field not in types:
-            names = [name for name in types if name != "function"]
-            raise FieldProblem(field, f"step '{which}': {unknown('field', field, names)}")
-        if inner:
-            value = _replaced(getattr(step, field) or {}, inner, value, None)
-        changed: dict[str, Any] = {field: fit(field, value, types[field])}
-        self.steps[index] = dataclasses.replace(step, **changed)
 
 
 def _replaced(data: Any, keys: Sequence[str], value: Any, short: str | None) -> Any:

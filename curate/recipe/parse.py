@@ -47,9 +47,31 @@ def pipeline_parts(document: Document, *, answered: bool = False) -> dict[str, A
         # The pipeline itself checks single values.
         if value is not None and key not in ("name", "seed"):
             _check_part(document, key, value)
-    parts["steps"] = [
-        _step(document, index, item, answered) for index, item in enumerate(data["steps"])
-    ]
+    steps: list[Step] = []
+    for index, item in enumerate(data["steps"]):
+        path = ("steps", index)
+        # A name alone is a step without fields.
+        step = {item: None} if isinstance(item, str) else item
+        if not isinstance(step, Mapping) or not step:
+            raise document.error(
+                path, f"a step is a name, or `name: {{field: value}}`, found {_what(step)}"
+            )
+        if len(step) > 1:
+            names = ", ".join(step)
+            raise document.error(
+                path,
+                f"a step is one name with its fields below it, found {len(step)} keys ({names}); "
+                "indent the fields further than the name",
+            )
+        name, values = next(iter(step.items()))
+        if values is not None and not isinstance(values, Mapping):
+            raise document.error(
+                path,
+                f"the fields of a step are a mapping, as in {{min: 3}}; found {shown(values)}",
+                step=name,
+            )
+        steps.append(build(document, (*path, name), name, values or {}, answered=answered))
+    parts["steps"] = steps
     return {key: value for key, value in parts.items() if value is not None}
 
 
@@ -72,7 +94,38 @@ _EXAMPLES = {
 def _check_part(document: Document, key: str, value: Any) -> None:
     """Raise where `inputs`, `models`, `encoders` or `outputs` has not the form that it needs."""
     if key == "inputs":
-        _check_inputs(document, value)
+        if isinstance(value, str):
+            return
+        if not isinstance(value, Mapping):
+            raise document.error(
+                ("inputs",),
+                "`inputs` must be a path, or a mapping of names to paths or to {path, shape, ...}, "
+                f"for example {{first: a.jsonl, second: b.jsonl}}; found {_what(value)}",
+            )
+        for name, source in value.items():
+            if isinstance(source, Mapping) and "count" in source:
+                count = source["count"]
+                if type(count) is not int or count < 1:
+                    raise document.error(
+                        ("inputs", name, "count"),
+                        f"inputs.{name}.count must be a whole number from 1 on, found "
+                        f"{shown(count)}",
+                    )
+                _check_keys(document, ("inputs", name), source, ("count",))
+                continue
+            path = source.get("path") if isinstance(source, Mapping) else source
+            if not isinstance(path, str):
+                raise document.error(
+                    ("inputs", name),
+                    f"inputs.{name} must be a path or a mapping with `path` (or `count`, for empty "
+                    f"prompts), found {shown(source)}",
+                )
+            _check_keys(document, ("inputs", name), source, _SOURCE)
+        if "path" in value and "shape" in value:
+            raise document.error(
+                ("inputs",),
+                "`inputs` maps names to sources; name it: inputs: {data: {path: ..., shape: ...}}",
+            )
         return
     if not isinstance(value, Mapping):
         raise document.error(
@@ -98,30 +151,6 @@ def _check_part(document: Document, key: str, value: Any) -> None:
         _check_keys(document, ("outputs", kind), output, _PLACE)
 
 
-def _check_inputs(document: Document, value: Any) -> None:
-    if isinstance(value, str):
-        return
-    if not isinstance(value, Mapping):
-        raise document.error(
-            ("inputs",),
-            "`inputs` must be a path, or a mapping of names to paths or to {path, shape, ...}, for "
-            f"example {{first: a.jsonl, second: b.jsonl}}; found {_what(value)}",
-        )
-    for name, source in value.items():
-        path = source.get("path") if isinstance(source, Mapping) else source
-        if not isinstance(path, str):
-            raise document.error(
-                ("inputs", name),
-                f"inputs.{name} must be a path or a mapping with `path`, found {shown(source)}",
-            )
-        _check_keys(document, ("inputs", name), source, _SOURCE)
-    if "path" in value and "shape" in value:
-        raise document.error(
-            ("inputs",),
-            "`inputs` maps names to sources; name it: inputs: {data: {path: ..., shape: ...}}",
-        )
-
-
 def _check_keys(
     document: Document, path: tuple[str, ...], place: Any, known: tuple[str, ...]
 ) -> None:
@@ -129,32 +158,6 @@ def _check_keys(
         if key not in known:
             wrong = catalog.unknown("key", key, known)
             raise document.error((*path, key), f"{'.'.join(path)}: {wrong}")
-
-
-def _step(document: Document, index: int, item: Any, answered: bool) -> Step:
-    """Return one entry of `steps` as a step."""
-    path = ("steps", index)
-    if isinstance(item, str):
-        return build(document, (*path, item), item, {}, answered=answered)
-    if not isinstance(item, Mapping) or not item:
-        raise document.error(
-            path, f"a step is a name, or `name: {{field: value}}`, found {_what(item)}"
-        )
-    if len(item) > 1:
-        names = ", ".join(item)
-        raise document.error(
-            path,
-            f"a step is one name with its fields below it, found {len(item)} keys ({names}); "
-            "indent the fields further than the name",
-        )
-    name, values = next(iter(item.items()))
-    if values is not None and not isinstance(values, Mapping):
-        raise document.error(
-            path,
-            f"the fields of a step are a mapping, as in {{min: 3}}; found {shown(values)}",
-            step=name,
-        )
-    return build(document, (*path, name), name, values or {}, answered=answered)
 
 
 def build(

@@ -74,8 +74,20 @@ class Recipe:
         self._set(places=places)
         if isinstance(steps, Step | str | Mapping) or not isinstance(steps, Iterable):
             raise self.error(("steps",), f"steps must be a list, found {type(steps).__name__}")
+        fitting = []
+        for index, given in enumerate(steps):
+            step = given if isinstance(given, Step) else from_function(given)
+            try:
+                require_packages(type(step))
+                fitting.append(checked(step))
+            except FieldProblem as problem:
+                path = ("steps", index, step.name, problem.field)
+                raise self.error(path, str(problem), step=step.title) from None
+            except MissingExtra as error:
+                where, said = ("steps", index), error.message
+                raise self.error(where, said, step=step.title, type_=MissingExtra) from None
         self._set(
-            steps=tuple(self._checked(index, step) for index, step in enumerate(steps)),
+            steps=tuple(fitting),
             inputs=inputs if isinstance(inputs, str) else self._mapping("inputs", inputs),
             models=self._mapping("models", models),
             encoders=self._mapping("encoders", encoders),
@@ -87,18 +99,6 @@ class Recipe:
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
-
-    def _checked(self, index: int, given: Any) -> Step:
-        step = given if isinstance(given, Step) else from_function(given)
-        try:
-            require_packages(type(step))
-            return checked(step)
-        except FieldProblem as problem:
-            path = ("steps", index, step.name, problem.field)
-            raise self.error(path, str(problem), step=step.title) from None
-        except MissingExtra as error:
-            where = ("steps", index)
-            raise self.error(where, error.message, step=step.title, type_=MissingExtra) from None
 
     def _mapping(self, name: str, value: Any) -> FrozenMap | None:
         if value is None:
@@ -168,8 +168,41 @@ class Recipe:
 
     def resolved(self) -> Self:
         """Return the recipe with what was left open filled in: labels, and encoders."""
-        steps = _labelled(self.steps, self.error)
-        steps, encoders = _with_encoders(steps, self.encoders, self.error)
+        # Labels also name folders: they differ whatever the case.
+        taken: set[str] = set()
+        for index, step in enumerate(self.steps):
+            label = step.label
+            if label is None:
+                continue
+            path = ("steps", index, step.name, "label")
+            if not _LABEL.fullmatch(label):
+                raise self.error(
+                    path,
+                    f"the label '{label}' is not allowed: letters, digits, - and _, a letter first",
+                    step=step.name,
+                )
+            if label.casefold() in RESERVED and label != step.name:
+                raise self.error(
+                    path, f"the label '{label}' is reserved; choose another", step=step.name
+                )
+            if label.casefold() in taken:
+                raise self.error(
+                    path, f"the label '{label}' is there twice; choose another", step=step.name
+                )
+            taken.add(label.casefold())
+        # Given labels go first; without one the first step keeps its name, the next is `name_2`.
+        out = []
+        for step in self.steps:
+            if step.label is None:
+                title, number = step.title, 1
+                reserved = title in RESERVED and title != step.name
+                while title.casefold() in taken or reserved:
+                    number, reserved = number + 1, False
+                    title = f"{step.title}_{number}"
+                taken.add(title.casefold())
+                step = step if title == step.title else dataclasses.replace(step, label=title)
+            out.append(step)
+        steps, encoders = _with_encoders(out, self.encoders, self.error)
         given: dict[str, Any] = {"steps": steps, "encoders": encoders}
         return self if steps == self.steps else dataclasses.replace(self, **given)
 
@@ -185,26 +218,6 @@ class Recipe:
         if self.places is None:
             return type_(message, step=step)
         return type_(message, step=step, file=self.places.file, line=self.places.line(path))
-
-
-def _labelled(steps: Sequence[Step], error: ErrorAt) -> tuple[Step, ...]:
-    """Return `steps` with a label on each that would otherwise share its title with another.
-
-    The first one without a label keeps its name, the next is `name_2`; given labels go first.
-    """
-    taken = _given_labels(steps, error)
-    out = []
-    for step in steps:
-        if step.label is None:
-            title, number = step.title, 1
-            reserved = title in RESERVED and title != step.name
-            while title.casefold() in taken or reserved:
-                number, reserved = number + 1, False
-                title = f"{step.title}_{number}"
-            taken.add(title.casefold())
-            step = step if title == step.title else dataclasses.replace(step, label=title)
-        out.append(step)
-    return tuple(out)
 
 
 def _with_encoders(
@@ -229,25 +242,3 @@ def _with_encoders(
     given: dict[str, Any] = {"encoder": name}
     filled = (dataclasses.replace(s, **given) if i in bare else s for i, s in enumerate(steps))
     return tuple(filled), encoders
-
-
-def _given_labels(steps: Sequence[Step], error: ErrorAt) -> set[str]:
-    """Return the labels that the user gave, in lower case: they also name folders."""
-    taken: set[str] = set()
-    for index, step in enumerate(steps):
-        label = step.label
-        if label is None:
-            continue
-        path = ("steps", index, step.name, "label")
-        if not _LABEL.fullmatch(label):
-            raise error(
-                path,
-                f"the label '{label}' is not allowed: letters, digits, - and _, a letter first",
-                step=step.name,
-            )
-        if label.casefold() in RESERVED and label != step.name:
-            raise error(path, f"the label '{label}' is reserved; choose another", step=step.name)
-        if label.casefold() in taken:
-            raise error(path, f"the label '{label}' is there twice; choose another", step=step.name)
-        taken.add(label.casefold())
-    return taken

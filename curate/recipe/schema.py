@@ -50,6 +50,12 @@ _SOURCE = {
                 "columns": {"type": "object", "additionalProperties": _COLUMN},
             },
         },
+        {
+            "type": "object",
+            "required": ["count"],
+            "properties": {"count": {"type": "integer", "minimum": 1}},
+            "additionalProperties": False,
+        },
     ]
 }
 

@@ -7,6 +7,7 @@ not inside it, so that the rest of the package sees ordinary lists and dictionar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,25 +126,23 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode) and node.tag.endswith(":seq"):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode) and node.tag.endswith(":map"):
-            return self._mapping(node, path)
-        raise self._error(node, f"the tag '{node.tag}' is not allowed: a recipe is plain data")
-
-    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        first: dict[str, int] = {}
-        for key, value in self._pairs(node):
-            if key.value in first:
-                raise self._error(
-                    key, f"the key '{key.value}' is there twice (first in line {first[key.value]})"
-                )
-            first[key.value] = key.start_mark.line + 1
-            out[key.value] = self.build(value, (*path, key.value))
-            # A message about a field should point at its name, also when the value is below it.
-            self.lines[(*path, key.value)] = key.start_mark.line + 1
-        for key, value in self._merged(node):
-            if key.value not in out:
+            out: dict[str, Any] = {}
+            first: dict[str, int] = {}
+            for key, value in self._pairs(node):
+                if key.value in first:
+                    raise self._error(
+                        key,
+                        f"the key '{key.value}' is there twice (first in line {first[key.value]})",
+                    )
+                first[key.value] = key.start_mark.line + 1
                 out[key.value] = self.build(value, (*path, key.value))
-        return out
+                # A message about a field should point at its name, also when the value is below it.
+                self.lines[(*path, key.value)] = key.start_mark.line + 1
+            for key, value in self._merged(node):
+                if key.value not in out:
+                    out[key.value] = self.build(value, (*path, key.value))
+            return out
+        raise self._error(node, f"the tag '{node.tag}' is not allowed: a recipe is plain data")
 
     def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
         for key, value in node.value:
@@ -171,12 +170,13 @@ class _Dumper(yaml.SafeDumper):
     """Write exotic line breaks as escapes: YAML would read them back as ordinary ones."""
 
 
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if any(c in text for c in "\x85\u2028\u2029\ufeff") else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)
+_EXOTIC = re.compile("[\x85\u2028\u2029\ufeff]")
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if _EXOTIC.search(text) else None
+    ),
+)
 
 
 def dump(data: Any) -> str:

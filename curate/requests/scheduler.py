@@ -60,18 +60,29 @@ class RetryFailed:
         if self.enabled:
             self._settled.add(key)
 
-    def applies(self, session: TaskSession, error: Exception) -> bool:
-        """Raise attempts for a row that failed; `False` when that was done already."""
+    def applies(self, session: TaskSession, outcome: Outcome) -> bool:
+        """Raise attempts for what failed; `False` when nothing did, or that was done already.
+
+        That is a row, or some of the rows that were made of it: those name their replies.
+        """
         if not self.enabled or not session.wave or session.position < len(session.keys):
             return False
-        wave = session.last_wave()
-        named = error.key if isinstance(error, UnusableReply) else ""
+        attempts = dict(zip(session.keys, session.attempts, strict=False))
+        if outcome.error is not None:
+            wave = session.last_wave()
+            named = outcome.error.key if isinstance(outcome.error, UnusableReply) else ""
+            keys = [named] if named in wave else list(wave)
+        else:
+            unusable = session.job.unusable
+            keys = [] if unusable is None else list(unusable(outcome.value))
         found = False
-        for key in [named] if named in wave else wave:
+        for key in keys:
+            if key not in attempts:
+                continue
             if key not in self._settled:
                 self._settled.add(key)
-                self._least[key] = wave[key] + 1
-            found = found or wave[key] < self.least(key)
+                self._least[key] = attempts[key] + 1
+            found = found or attempts[key] < self.least(key)
         return found
 
 
@@ -272,7 +283,7 @@ class Scheduler:
     def _end(self, session: TaskSession) -> None:
         outcome = session.outcome
         assert outcome is not None
-        if outcome.error is not None and self._retry_failed.applies(session, outcome.error):
+        if self._retry_failed.applies(session, outcome):
             session.release()
             self._ready.append(session)
             return

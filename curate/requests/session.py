@@ -27,12 +27,14 @@ class RowTask:
 
     `start` returns a value, or a generator that yields requests or lists of them and returns the
     value; it may be called several times. `shares` says whether equal requests of other jobs may
-    share a reply; those that may not are told apart by `salt`.
+    share a reply; those that may not are told apart by `salt`. `unusable` returns the keys of the
+    replies that were of no use, given a value that came of the others.
     """
 
     start: Callable[[], Any]
     salt: str = ""
     shares: bool = False
+    unusable: Callable[[Any], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)

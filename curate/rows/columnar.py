@@ -65,14 +65,11 @@ class Form:
         if self.each is not None:
             return pa.list_(self.each.arrow)
         if issubclass(type_, Mapping):
-            return self._struct()
+            alike = self._present == self._objects * len(self.fields) and self.fields
+            if alike or any(name in self.fields for name in _TURN):
+                return pa.struct([(name, form.arrow) for name, form in self.fields.items()])
+            return pa.json_()
         return {str: pa.string(), bool: pa.bool_(), float: pa.float64()}.get(type_, pa.json_())
-
-    def _struct(self) -> pa.DataType:
-        alike = self._present == self._objects * len(self.fields) and self.fields
-        if alike or any(name in self.fields for name in _TURN):
-            return pa.struct([(name, form.arrow) for name, form in self.fields.items()])
-        return pa.json_()
 
 
 def forms_of(records: Iterable[Mapping[str, Any]], forms: dict[str, Form]) -> None:

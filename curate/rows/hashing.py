@@ -24,25 +24,21 @@ def content_digests(table: pa.Table) -> list[bytes]:
         if len(chunk.kinds) > 1:
             where = np.flatnonzero(np.asarray(pc.equal(chunk.column("kind"), kind)))
             part = Chunk(table.take(pa.array(where)))
-        hashes = _digests_of_kind(part, kind)
+        first, *others = KINDS[kind]  # messages come first in all of them
+        joined = _messages_bytes(part.column(first), kind.encode() + b"\0")
+        if others:
+            pieces = [_FIELD_BYTES[FIELD_TYPES[name]](part.column(name)) for name in others]
+            joined = _joined(joined, *pieces)
+        _, offsets_buffer, data = joined.buffers()
+        offsets = np.frombuffer(offsets_buffer, np.int32)[
+            joined.offset : joined.offset + len(joined) + 1
+        ].tolist()
+        hashes = digests_between(offsets, memoryview(b"") if data is None else memoryview(data))
         if where is None:
             return hashes
         for index, value in zip(where, hashes, strict=True):
             out[index] = value
     return out
-
-
-def _digests_of_kind(chunk: Chunk, kind: str) -> list[bytes]:
-    first, *others = KINDS[kind]  # messages come first in all of them
-    joined = _messages_bytes(chunk.column(first), kind.encode() + b"\0")
-    if others:
-        pieces = [_FIELD_BYTES[FIELD_TYPES[name]](chunk.column(name)) for name in others]
-        joined = _joined(joined, *pieces)
-    _, offsets_buffer, data = joined.buffers()
-    offsets = np.frombuffer(offsets_buffer, np.int32)[
-        joined.offset : joined.offset + len(joined) + 1
-    ].tolist()
-    return digests_between(offsets, memoryview(b"") if data is None else memoryview(data))
 
 
 def digests_between(offsets: list[int], data: memoryview) -> list[bytes]:
@@ -69,10 +65,6 @@ def _text_pieces(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
     binary = pc.cast(texts, pa.binary())
     lengths = np.asarray(pc.fill_null(pc.binary_length(binary), -1)).astype(np.int64)
     return _fixed(lengths), pc.fill_null(binary, b"")
-
-
-def _text_bytes(texts: pa.Array) -> pa.Array:
-    return _joined(*_text_pieces(texts))
 
 
 def _messages_bytes(messages: pa.ListArray, head: bytes = b"") -> pa.Array:
@@ -113,7 +105,7 @@ def _candidates_bytes(candidates: pa.ListArray) -> pa.Array:
     parts = [
         _messages_bytes(flat.field("messages")),
         _number_bytes(flat.field("score")),
-        _text_bytes(flat.field("model")),
+        _joined(*_text_pieces(flat.field("model"))),
     ]
     lists = same_lists(candidates, _joined(*parts))
     counts = np.asarray(pc.list_value_length(lists)).astype(np.int64)

@@ -49,11 +49,13 @@ def conversations(data: Mapping[str, Any]) -> list[Record]:
 
     Paths come in the tree's order; deleted messages end the path before them.
     """
-    return [
-        _record(data, "sft", {"messages": _messages(path)}, path[-1])
-        for path in _paths(data[TREE])
-        if path[-1]["role"] == "assistant" and not _goes_on(path[-1])
-    ]
+    out = []
+    for path in _paths(data[TREE]):
+        # Where a later answer follows, the conversation is told there.
+        following = (reply for reply in replies_to(path[-1]) if not reply.get("deleted"))
+        if path[-1]["role"] == "assistant" and not any(map(_answers, following)):
+            out.append(_record(data, "sft", {"messages": _messages(path)}, path[-1]))
+    return out
 
 
 def rankings(data: Mapping[str, Any]) -> list[Record]:
@@ -63,9 +65,16 @@ def rankings(data: Mapping[str, Any]) -> list[Record]:
     """
     out = []
     for path in _paths(data[TREE]):
-        ranked = [answer for answer in _answers(path[-1]) if _rank(answer) is not None]
-        if path[-1]["role"] == "prompter" and len(ranked) > 1:
-            fields = {"prompt": _messages(path), "candidates": tuple(map(_candidate, ranked))}
+        candidates = []
+        for answer in _answers(path[-1]):
+            rank = answer.get("rank")
+            if isinstance(rank, int) and not isinstance(rank, bool):
+                model = answer.get("model_name") if answer.get("synthetic") else None
+                turns = (Message("assistant", answer["text"]),)
+                named = model if isinstance(model, str) else None
+                candidates.append(Candidate(turns, -float(rank), named))
+        if path[-1]["role"] == "prompter" and len(candidates) > 1:
+            fields = {"prompt": _messages(path), "candidates": tuple(candidates)}
             out.append(_record(data, "ranked", fields, path[-1]))
     return out
 
@@ -80,26 +89,9 @@ def _paths(root: Node) -> Iterator[list[Node]]:
             waiting.extend([*path, reply] for reply in reversed(replies_to(path[-1])))
 
 
-def _goes_on(node: Node) -> bool:
-    """Tell whether a later answer follows `node`: its conversation is told there."""
-    following = (reply for reply in replies_to(node) if not reply.get("deleted"))
-    return any(_answers(reply) for reply in following)
-
-
 def _answers(node: Node) -> list[Node]:
     """Return the assistant's messages among the replies to `node`."""
     return [r for r in replies_to(node) if r["role"] == "assistant" and not r.get("deleted")]
-
-
-def _rank(node: Node) -> int | None:
-    rank = node.get("rank")
-    return rank if isinstance(rank, int) and not isinstance(rank, bool) else None
-
-
-def _candidate(node: Node) -> Candidate:
-    model = node.get("model_name") if node.get("synthetic") else None
-    answer = (Message("assistant", node["text"]),)
-    return Candidate(answer, -float(node["rank"]), model if isinstance(model, str) else None)
 
 
 def _messages(path: list[Node]) -> tuple[Message, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,16 +57,30 @@ def explain(folder: Path, row: str) -> RowHistory:
     Raises:
         UsageError: no row, or more than one, is meant.
     """
+    import pyarrow.parquet as pq
     import yaml
 
     if not (folder / "report.json").is_file():
         raise UsageError(f"{folder} holds no finished run (no report.json); run its recipe first")
     recipe = dict(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
-    return _history(folder, id_of(folder, row, recipe["inputs"]), recipe)
+    history = _history(folder, id_of(folder, row, recipe["inputs"]), recipe)
+    target = bytes.fromhex(history.id)
+    for path in sorted((folder / "ledger").rglob("*.parquet")):
+        table = pq.read_table(path, columns=["row", "outcome", "parents"])
+        made = table.filter(table.column("outcome").to_numpy() == "made")
+        ids, parents = (made.column(name).to_pylist() for name in ("row", "parents"))
+        for one, its_parents in zip(ids, parents, strict=True):
+            if target in (its_parents or ()):
+                history.children.append(one.hex())
+    return history
 
 
 def _history(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) -> RowHistory:
     """Return a history with those of its parents (to a bounded depth: a pool may go far back)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
     section, row, place = _find(folder, row_id)
     if place.get("file"):
         origin = f"{place['file']}, line {place['line']}"
@@ -76,14 +90,27 @@ def _history(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 
         files = [entry for entry in recipe["inputs"] if entry.get("input") == row.source]
         name = files[row.seq[1]]["file"] if row.seq[1] < len(files) else row.source
         origin = f"{name}, record {row.seq[2] + 1:,}"
-    labels = ["read", *recipe["labels"]]
+    # Its lines in the ledger, step by step.
+    events: list[dict[str, Any]] = []
+    for label in ["read", *recipe["labels"]]:
+        for path in sorted((folder / "ledger" / label).glob("*.parquet")):
+            ids = pq.read_table(path, columns=["row"]).column("row")
+            hits = pc.equal(ids, pa.scalar(bytes.fromhex(row_id), ids.type))
+            if not pc.any(hits).as_py():
+                continue
+            for line in pq.ParquetFile(path).read().filter(hits).to_pylist():
+                line["detail"] = json.loads(line["detail"]) if line["detail"] else None
+                line["partner"] = line["partner"].hex() if line["partner"] else None
+                line["parents"] = [p.hex() for p in line["parents"] or ()]
+                del line["row"]
+                events.append(line)
     history = RowHistory(
         id=row_id,
         outcome=section,
         origin=origin,
         record=as_record(row) if row.kind else {"raw": place.get("raw")},
         notes=json.loads(row.notes) if row.notes else {},
-        events=list(_events(folder, row_id, labels)),
+        events=events,
     )
     for event in history.events:
         if event["partner"] is not None:
@@ -92,8 +119,6 @@ def _history(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 
     if depth < 8:
         for parent in row.parents:
             history.parents.append(_history(folder, parent, recipe, depth + 1))
-    if depth == 0:
-        history.children = list(_children(folder, row_id))
     return history
 
 
@@ -120,26 +145,6 @@ def _find(folder: Path, row_id: str) -> tuple[str, Row, dict[str, Any]]:
     raise UsageError(f"{folder} holds no row {row_id}; was part of the folder deleted?")
 
 
-def _events(folder: Path, row_id: str, labels: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield a row's ledger lines, step by step."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    for label in labels:
-        for path in sorted((folder / "ledger" / label).glob("*.parquet")):
-            ids = pq.read_table(path, columns=["row"]).column("row")
-            hits = pc.equal(ids, pa.scalar(bytes.fromhex(row_id), ids.type))
-            if not pc.any(hits).as_py():
-                continue
-            for line in pq.ParquetFile(path).read().filter(hits).to_pylist():
-                line["detail"] = json.loads(line["detail"]) if line["detail"] else None
-                line["partner"] = line["partner"].hex() if line["partner"] else None
-                line["parents"] = [p.hex() for p in line["parents"] or ()]
-                del line["row"]
-                yield line
-
-
 def _exchanges(
     events: list[dict[str, Any]], recipe: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
@@ -160,17 +165,3 @@ def _exchanges(
         }
         for key in dict.fromkeys(keys)
     }
-
-
-def _children(folder: Path, row_id: str) -> Iterator[str]:
-    import pyarrow.parquet as pq
-
-    target = bytes.fromhex(row_id)
-    for path in sorted((folder / "ledger").rglob("*.parquet")):
-        table = pq.read_table(path, columns=["row", "outcome", "parents"])
-        made = table.filter(table.column("outcome").to_numpy() == "made")
-        for row, parents in zip(
-            *(made.column(n).to_pylist() for n in ("row", "parents")), strict=True
-        ):
-            if target in (parents or ()):
-                yield row.hex()

@@ -68,10 +68,23 @@ class RunFolder:
                 old["prompts"] = purpose["prompts"]
             if old != json.loads(text):
                 raise FolderTaken(self.path, difference(old, json.loads(text)))
-        elif not replace and any(entry.name != ".state" for entry in self.path.iterdir()):
-            raise UsageError(f"{self.path} is not empty and holds no run; choose another folder")
+        elif not path.exists() and any(entry.name != ".state" for entry in self.path.iterdir()):
+            raise UsageError(
+                f"{self.path} is not empty and holds no run, and --replace replaces runs only; "
+                "choose another folder"
+            )
+        if foreign := self._foreign():
+            raise UsageError(
+                f"{foreign} was written by no run and would be deleted; move it elsewhere, or "
+                "choose another folder"
+            )
         write_atomically(path, text)
         shutil.rmtree(self.fresh, ignore_errors=True)
+
+    def _foreign(self) -> Path | None:
+        """Return a file among the results that no run has written, if there is one."""
+        found = (p for name in SECTIONS for p in sorted((self.path / name).rglob("*")))
+        return next((p for p in found if p.is_file() and p.suffix != ".parquet"), None)
 
     def wrote(self, output: Path) -> bool:
         """Tell whether the file `output` is as the run in this folder left it."""
@@ -115,24 +128,20 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             names = [", ".join(found[:_MOST_NAMED]) or "nothing" for found in files]
             text = f"{names[0]} then, {names[1]} now" if names[0] != names[1] else "changed since"
         elif name == "steps":
-            text = _changed_fields(before, after)
+            titles = [[title for title, *_ in steps] for steps in (before or [], after)]
+            changed = [
+                _change(f"{title}.{name} ", own.get(name), fresh.get(name))
+                for (title, *_, own), (*_, fresh) in zip(before or [], after, strict=False)
+                for name in {**own, **fresh}
+                if own.get(name) != fresh.get(name)
+            ]
+            text = "; ".join(changed[:_MOST_NAMED])
+            if titles[0] != titles[1]:
+                # Fields of other steps say nothing: their names do.
+                names = [", ".join(found[:_MOST_NAMED]) or "none" for found in titles]
+                text = f"{names[0]} then, {names[1]} now" if names[0] != names[1] else ""
         changes.append(f"{name} ({text})" if text else name)
     return " and ".join(changes) or "settings"
-
-
-def _changed_fields(old: Any, new: Any) -> str:
-    """Return which fields of which steps changed; of other steps, their names."""
-    titles = [[title for title, *_ in steps] for steps in (old or [], new)]
-    if titles[0] != titles[1]:
-        names = [", ".join(found[:_MOST_NAMED]) or "none" for found in titles]
-        return f"{names[0]} then, {names[1]} now" if names[0] != names[1] else ""
-    changed = [
-        _change(f"{title}.{name} ", before.get(name), after.get(name))
-        for (title, *_, before), (*_, after) in zip(old, new, strict=True)
-        for name in {**before, **after}
-        if before.get(name) != after.get(name)
-    ]
-    return "; ".join(changed[:_MOST_NAMED])
 
 
 def _change(name: str, old: Any, new: Any) -> str:

@@ -37,7 +37,17 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
 
     file, colon, number = text.strip().rpartition(":")
     if colon and number.isdecimal():
-        places = _places(file, int(number), inputs)
+        record = int(number)
+        names = list(dict.fromkeys(entry["input"] for entry in inputs))
+        ordinals = dict.fromkeys(names, -1)
+        places = []
+        for entry in inputs:
+            ordinals[entry["input"]] += 1
+            if PurePath(entry["file"]).parts[-len(PurePath(file).parts) :] == PurePath(file).parts:
+                places.append([names.index(entry["input"]), ordinals[entry["input"]], record - 1])
+        if not places:
+            files = ", ".join(entry["file"] for entry in inputs) or "no file"
+            raise UsageError(f"'{file}' is no input of this run; it read {files}")
         found = list(_ids_at(folder, places))
         if not found:
             read = max(_count(folder, place) for place in places)
@@ -62,21 +72,6 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
         some = ", ".join(found[:5])
         raise UsageError(f"{len(found):,} rows are '{text}' ({some}...): give more of it")
     return found[0]
-
-
-def _places(file: str, number: int, inputs: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """Return the `seq` of record `number` in every input that is `file`, whole or by its end."""
-    names = list(dict.fromkeys(entry["input"] for entry in inputs))
-    ordinals = dict.fromkeys(names, -1)
-    found = []
-    for entry in inputs:
-        ordinals[entry["input"]] += 1
-        if PurePath(entry["file"]).parts[-len(PurePath(file).parts) :] == PurePath(file).parts:
-            found.append([names.index(entry["input"]), ordinals[entry["input"]], number - 1])
-    if not found:
-        files = ", ".join(entry["file"] for entry in inputs) or "no file"
-        raise UsageError(f"'{file}' is no input of this run; it read {files}")
-    return found
 
 
 def _ids_at(folder: Path, places: Sequence[Sequence[int]]) -> Iterator[str]:
@@ -147,6 +142,12 @@ def examples(
     Raises:
         UsageError: no step has that label.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from curate.chunk import rows_of
+
     every = ("read", *labels)
     if step is not None and step not in every:
         raise UsageError(f"no step is labelled '{step}'; this run has {', '.join(labels)}")
@@ -156,7 +157,19 @@ def examples(
         for each in _of_step(folder, label, most, closest=step is not None)
     ]
     wanted = {one for each in found for one in (*each.ids, *each.partners.values())}
-    texts = _texts(folder, wanted, _ENDS if step is None else ENDINGS)
+    sections = _ENDS if step is None else ENDINGS
+    texts: dict[str, tuple[str, str]] = {}
+    binary = [bytes.fromhex(one) for one in wanted]
+    for path in _files(folder, sections) if wanted else ():
+        column = pq.read_table(path, columns=["id"]).column("id")
+        mask = pc.is_in(column, pa.array(binary, column.type))
+        if pc.any(mask).as_py():
+            table = pq.ParquetFile(path).read().filter(mask)
+            raw = table.column("raw").to_pylist() if "raw" in table.column_names else []
+            rows = rows_of(working_columns(table, path.parent.name))
+            for row, line in zip_longest(rows, raw):
+                text = (line or b"").decode("utf-8", "replace")
+                texts[row.id] = (row.instruction, row.response) if row.kind else (text, "")
     for each in found:
         ids = (*each.ids, *each.partners.values())
         each.texts = {one: texts[one] for one in ids if one in texts}
@@ -165,10 +178,26 @@ def examples(
 
 def _of_step(folder: Path, label: str, most: int, *, closest: bool) -> Iterator[Examples]:
     """Yield what one step refused, reason by reason."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
     reasons: dict[tuple[str, str], _Reason] = {}
     passed = _Mean()
     for path in sorted((folder / "ledger" / label).glob("*.parquet")):
-        _collect(path, most, reasons, passed)
+        names = ["row", "outcome", "reason", "score", "partner", "detail"]
+        table = pq.read_table(path, columns=names)
+        refused = pc.is_in(table.column("outcome"), pa.array(_ENDS))
+        passed.add(table.filter(pc.invert(refused)).column("score"))
+        ended = table.filter(refused)
+        found = ended.group_by(["outcome", "reason"], use_threads=False).aggregate([])
+        for line in found.to_pylist():
+            outcome, reason = line["outcome"], line["reason"] or ""
+            same = pc.and_(
+                pc.equal(ended.column("outcome"), outcome),
+                pc.equal(pc.fill_null(ended.column("reason"), ""), reason),
+            )
+            reasons.setdefault((outcome, reason), _Reason()).add(ended.filter(same), most)
     for (outcome, reason), each in reasons.items():
         lines = each.closest(passed, most) if closest else each.first[:most]
         ids = [line["row"].hex() for line in lines]
@@ -232,47 +261,3 @@ class _Reason:
         ours, theirs = self.mean.value, passed.value
         below = ours is not None and theirs is not None and ours < theirs
         return self.highest if below else self.lowest
-
-
-def _collect(path: Path, most: int, reasons: dict[tuple[str, str], _Reason], passed: _Mean) -> None:
-    """Add the rows that one ledger file says were dropped or failed, and the scores of others."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    names = ["row", "outcome", "reason", "score", "partner", "detail"]
-    table = pq.read_table(path, columns=names)
-    refused = pc.is_in(table.column("outcome"), pa.array(_ENDS))
-    passed.add(table.filter(pc.invert(refused)).column("score"))
-    ended = table.filter(refused)
-    found = ended.group_by(["outcome", "reason"], use_threads=False).aggregate([])
-    for line in found.to_pylist():
-        outcome, reason = line["outcome"], line["reason"] or ""
-        same = pc.and_(
-            pc.equal(ended.column("outcome"), outcome),
-            pc.equal(pc.fill_null(ended.column("reason"), ""), reason),
-        )
-        reasons.setdefault((outcome, reason), _Reason()).add(ended.filter(same), most)
-
-
-def _texts(folder: Path, ids: set[str], sections: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return what to show of rows, by id."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    from curate.chunk import rows_of
-
-    texts: dict[str, tuple[str, str]] = {}
-    wanted = [bytes.fromhex(one) for one in ids]
-    for path in _files(folder, sections) if ids else ():
-        column = pq.read_table(path, columns=["id"]).column("id")
-        mask = pc.is_in(column, pa.array(wanted, column.type))
-        if pc.any(mask).as_py():
-            table = pq.ParquetFile(path).read().filter(mask)
-            raw = table.column("raw").to_pylist() if "raw" in table.column_names else []
-            rows = rows_of(working_columns(table, path.parent.name))
-            for row, line in zip_longest(rows, raw):
-                text = (line or b"").decode("utf-8", "replace")
-                texts[row.id] = (row.instruction, row.response) if row.kind else (text, "")
-    return texts

@@ -87,6 +87,9 @@ def render(
     if remarks:
         lines += ["", "steps remark"]
         lines += [f"  {printable(label)}: {printable(remark)}" for label, remark in remarks]
+    for label, figures in summary.get("figures", {}).items():
+        texts = [f"{printable(name)} {value:.6g}" for name, value in figures.items()]
+        lines += ["", f"{printable(label)}: {', '.join(texts)}"]
     if failures:
         lines += ["", "failed because", *_counted(failures[:_MOST_SHOWN], summary["in"])]
     if len(failures) > _MOST_SHOWN:
@@ -97,7 +100,26 @@ def render(
     if len(unreadable) > _MOST_SHOWN:
         lines.append(f"  ... and {len(unreadable) - _MOST_SHOWN:,} more (in failed/)")
     if any(summary["requests"].values()):
-        lines += ["", *_spending(summary)]
+        requests, tokens = summary["requests"], summary["tokens"]
+        lines += [
+            "",
+            f"requests   {requests['sent']:,} sent, {requests['replayed']:,} replayed, "
+            f"{requests['failed']:,} failed, {requests['retried']:,} retried",
+            f"tokens     {tokens['input']:,} in, {tokens['output']:,} out",
+            f"cost       ${summary['cost_usd']:.4f}",
+        ]
+        own, estimate = summary.get("this_time"), summary.get("estimate")
+        if own is not None and any(own[name] != requests[name] for name in ("sent", "replayed")):
+            lines.append(
+                f"this time  {own['sent']:,} sent, {own['replayed']:,} replayed, "
+                f"${own['cost_usd']:.4f}; the lines above count all executions of this folder"
+            )
+        if estimate and estimate["actual"]["requests"]:
+            off, cost = estimate["off"], estimate["cost_usd"]
+            expected = f"{estimate['requests']:,} requests ({_percent(off['requests'])})"
+            if cost is not None and (cost or estimate["actual"]["cost_usd"]):
+                expected += f", ${cost:.4f} ({_percent(off['cost_usd'])})"
+            lines.append(f"estimate   {expected}")
     lines += ["", f"{summary['seconds']:.1f} s, {summary['peak_memory_mb']:,.0f} MB at most"]
     return "\n".join(lines)
 
@@ -161,30 +183,6 @@ def _columns(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
         "  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, widths, strict=True)).rstrip()
         for row in cells
     ]
-
-
-def _spending(summary: Mapping[str, Any]) -> list[str]:
-    """Return requests, tokens and cost of the folder, of its last execution, and as estimated."""
-    requests, tokens = summary["requests"], summary["tokens"]
-    lines = [
-        f"requests   {requests['sent']:,} sent, {requests['replayed']:,} replayed, "
-        f"{requests['failed']:,} failed, {requests['retried']:,} retried",
-        f"tokens     {tokens['input']:,} in, {tokens['output']:,} out",
-        f"cost       ${summary['cost_usd']:.4f}",
-    ]
-    own, estimate = summary.get("this_time"), summary.get("estimate")
-    if own is not None and any(own[name] != requests[name] for name in ("sent", "replayed")):
-        lines.append(
-            f"this time  {own['sent']:,} sent, {own['replayed']:,} replayed, "
-            f"${own['cost_usd']:.4f}; the lines above count all executions of this folder"
-        )
-    if estimate and estimate["actual"]["requests"]:
-        off, cost = estimate["off"], estimate["cost_usd"]
-        expected = f"{estimate['requests']:,} requests ({_percent(off['requests'])})"
-        if cost is not None and (cost or estimate["actual"]["cost_usd"]):
-            expected += f", ${cost:.4f} ({_percent(off['cost_usd'])})"
-        lines.append(f"estimate   {expected}")
-    return lines
 
 
 def _percent(off: float | None) -> str:

@@ -186,26 +186,22 @@ def working_columns(table: pa.Table, kind: str) -> pa.Table:
         for field, column in zip(scores.type, scores.flatten(), strict=True):
             table = table.append_column(SCORE + field.name, column)
     table = table.drop_columns(["scores"])
-    kinds = [kind] * len(table) if kind in KINDS else _kinds_by_fields(table)
-    return table.append_column("kind", pa.array(kinds, pa.string()))
-
-
-def _kinds_by_fields(table: pa.Table) -> list[str]:
-    """Return the kind of each failed row, from the fields that it has; none for a broken line."""
-    present = {
-        name: table.column(name).is_valid().to_pylist()
-        for name in FIELD_TYPES
-        if name in table.column_names
+    kinds = [kind if kind in KINDS else ""] * len(table)
+    # Failed rows of all kinds are in one file, and a broken line is of none. The last field that
+    # names a kind decides: a prompt alone makes a prompt row.
+    naming = {
+        "prompt": "prompt",
+        "completion": "unpaired",
+        "candidates": "ranked",
+        "chosen": "preference",
+        "messages": "sft",
     }
-    # The last field that names a kind decides: a prompt alone makes a prompt row.
-    order = (("prompt", "prompt"), ("completion", "unpaired"), ("candidates", "ranked"))
-    order += (("chosen", "preference"), ("messages", "sft"))  # type: ignore[assignment]
-    kinds = [""] * len(table)
-    for name, kind in order:
-        for index, there in enumerate(present.get(name, ())):
-            if there:
-                kinds[index] = kind
-    return kinds
+    for name, named in naming.items() if kind not in KINDS else ():
+        if name in table.column_names:
+            for index, there in enumerate(table.column(name).is_valid().to_pylist()):
+                if there:
+                    kinds[index] = named
+    return table.append_column("kind", pa.array(kinds, pa.string()))
 
 
 def as_record(row: Row) -> dict[str, Any]:
@@ -219,7 +215,12 @@ def as_record(row: Row) -> dict[str, Any]:
             value = turns_of(value)
         elif name == "candidates":
             value = [
-                {"messages": turns_of(c.messages), "score": c.score, "model": c.model}
+                {
+                    "messages": turns_of(c.messages),
+                    "score": c.score,
+                    "model": c.model,
+                    **(json.loads(c.extra) if c.extra else {}),
+                }
                 for c in value
             ]
         record[name] = value

@@ -1,4 +1,4 @@
-"""The files of a store's folder: how many bytes they take, and those of derived arrays."""
+"""The files of a store's folder: who uses them, how many bytes they take, derived arrays."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from curate.errors import UsageError
+from curate.system.posix import FileLock
 
 LOCK = "in_use"
 # The folder in the store of what steps derived from vectors, as neighbours.
@@ -29,6 +33,32 @@ def sizes(folder: Path) -> dict[str, int]:
 def neighbour_files(folder: Path) -> Iterator[Path]:
     """Yield the files of neighbours in the store in `folder`."""
     return (folder / DERIVED).glob("*.npz")
+
+
+@contextmanager
+def used(folder: Path) -> Iterator[None]:
+    """Keep the files of the store in `folder` where they are; wait while another frees some."""
+    lock = FileLock(folder / LOCK)
+    lock.share()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep runs from starting on the store in `folder`, or raise when one is in progress."""
+    lock = FileLock(folder / LOCK)
+    if not lock.take():
+        raise UsageError(
+            f"a run in progress uses the store in {folder}; nothing was deleted: wait for its end, "
+            "or stop it (Ctrl-C, the same command continues), and try again"
+        )
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class DerivedArrays:

@@ -1,4 +1,4 @@
-"""What the files of a store take, who uses them, and how their room is given back.
+"""Give back what the files of a store take.
 
 Whatever is deleted here comes back by running a recipe again: neighbours by a search, vectors by
 asking their encoder, which may cost money. A run holds the store while it lasts, and nothing is
@@ -7,40 +7,11 @@ deleted meanwhile: it knows vectors by their places in files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from curate.errors import UsageError
-from curate.store.files import DERIVED, LOCK, neighbour_files
+from curate.store.files import DERIVED, neighbour_files
 from curate.store.store import Store
-from curate.system.posix import FileLock
-
-
-@contextmanager
-def used(folder: Path) -> Iterator[None]:
-    """Keep the files of the store in `folder` where they are; wait while another frees some."""
-    lock = FileLock(folder / LOCK)
-    lock.share()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep runs from starting on the store in `folder`, or raise when one is in progress."""
-    lock = FileLock(folder / LOCK)
-    if not lock.take():
-        raise UsageError(
-            f"a run in progress uses the store in {folder}; nothing was deleted: wait for its end, "
-            "or stop it (Ctrl-C, the same command continues), and try again"
-        )
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def free_drafts(folder: Path) -> None:

@@ -8,9 +8,14 @@ moment somebody does import it, pyarrow is made to look again.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import threading
 from collections.abc import Sequence
+
+# With 0, one part's memory is not there for the next: 3 s more in the kernel per million rows.
+_KEPT_MS = 50
 
 
 class _Watch:
@@ -57,3 +62,22 @@ def leave_pandas_for_later() -> None:
     watch.hidden_from = None
     if watch.was_found:  # By another thread, in between.
         watch.tell()
+
+
+def set_up_pyarrow() -> None:
+    """Import pyarrow without pandas and choose its allocator, unless somebody has before.
+
+    It is for commands, which may do so to their own process; a library may not. Of pyarrow's
+    allocators jemalloc hands freed memory back soonest, above all when set to keep it for a moment
+    only: a million rows through ten filters peak at 590 MB, with the default (mimalloc) at 640 to
+    670, in the same time.
+    """
+    if "pyarrow.lib" in sys.modules:
+        return
+    leave_pandas_for_later()
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        import pyarrow as pa
+
+        with contextlib.suppress(NotImplementedError):  # not in every build
+            pa.set_memory_pool(pa.jemalloc_memory_pool())
+            pa.jemalloc_set_decay_ms(_KEPT_MS)

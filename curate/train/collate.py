@@ -79,7 +79,8 @@ class Sequences:
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """Return a batch."""
         batch = padded([r["input_ids"] for r in rows], [r["labels"] for r in rows], self.pad)
-        batch["weight"] = torch.tensor([float(row.get("weight", 1.0)) for row in rows])
+        if "weight" in rows[0]:
+            batch["weight"] = torch.tensor([float(row["weight"]) for row in rows])
         for place, row in enumerate(rows):
             if rate := row.get("mask_past"):
                 draw = random.Random(seed_of(*row["input_ids"]))

@@ -12,12 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from curate.errors import InputError, UsageError
+from curate.errors import UsageError
 from curate.read.shapes.record_fields import extra_columns
 from curate.row import Message, Row, seed_of
 from curate.train.settings import Method
-
-_PAIR = ("chosen", "rejected")
 
 
 class Source(NamedTuple):
@@ -45,8 +43,6 @@ class TrainingData(NamedTuple):
     unread: list[Unread]
     # Kinds of the run that this method does not learn from, with their counts.
     other_kinds: dict[str, int]
-    # Rows whose implicit prompt ended inside a word, before it was moved to the word's beginning.
-    split_words: list[str]
 
 
 def read_data(where: str, method: Method, shape: str | None = None) -> TrainingData:
@@ -102,7 +98,6 @@ def _of_run(run: Path) -> TrainingData:
         [row for row, side in zip(rows, sides, strict=True) if side == "test"],
         [],
         {},
-        [],
     )
 
 
@@ -115,18 +110,12 @@ def _side(row: Row) -> str | None:
 def _of_files(where: str, shape: str | None) -> TrainingData:
     from curate.read import open_inputs
 
-    try:
-        inputs = open_inputs(where, shape=shape)
-    except InputError as error:
-        found = None if shape else _implicit_pairs(where)
-        if found is None:
-            raise error
-        return found
+    inputs = open_inputs(where, shape=shape)
     rows: list[Row] = []
     unread: list[Unread] = []
     for part in inputs.parts():
         _read_part(part, rows, unread)
-    return TrainingData(Source(where), rows, [], unread, {}, [])
+    return TrainingData(Source(where), rows, [], unread, {})
 
 
 def _read_part(part: Any, rows: list[Row], unread: list[Unread]) -> None:
@@ -146,50 +135,6 @@ def _read_part(part: Any, rows: list[Row], unread: list[Unread]) -> None:
         number = before + ordinal + 1
         rows.append(row._replace(id=f"{part.file}:{number}", source=part.file))
     unread += [Unread(part.file, before + one.ordinal + 1, one.error) for one in found.unreadable]
-
-
-def _implicit_pairs(where: str) -> TrainingData | None:
-    """Return pairs of texts without a prompt column, which begin alike; `None` where they are not.
-
-    The prompt is what both begin with, up to the last whole word: TRL splits such texts at the
-    first character that differs, inside a word where two words begin alike.
-    """
-    from curate.read.inputs import open_records
-
-    rows, unread, split_words = [], [], []
-    for file, reads in open_records(where):
-        for number, read in enumerate(reads, 1):
-            record = read.record
-            texts = [record.get(name) for name in _PAIR] if isinstance(record, Mapping) else []
-            if not texts or not all(isinstance(text, str) for text in texts):
-                unread.append(Unread(file, number, read.error or "it is no pair of texts"))
-                continue
-            name = f"{file}:{number}"
-            row, inside = _implicit_pair(name, record, file)
-            rows.append(row)
-            split_words += [name] if inside else []
-    if not rows:
-        return None
-    return TrainingData(Source(where), rows, [], unread, {}, split_words)
-
-
-def _implicit_pair(name: str, record: Mapping[str, Any], file: str) -> tuple[Row, bool]:
-    """Return a pair of texts as a row, and whether they part inside a word."""
-    chosen, rejected = record["chosen"], record["rejected"]
-    shorter = min(len(chosen), len(rejected))
-    length = next((n for n in range(shorter) if chosen[n] != rejected[n]), shorter)
-    inside = 0 < length < shorter and chosen[length - 1].isalnum()
-    inside = inside and (chosen[length].isalnum() or rejected[length].isalnum())
-    while inside and length and not chosen[length - 1].isspace():
-        length -= 1
-    fields = {
-        "prompt": (Message("user", chosen[:length].rstrip()),) if length else (),
-        "chosen": (Message("assistant", chosen[length:]),),
-        "rejected": (Message("assistant", rejected[length:]),),
-        "margin": None,
-        "p_chosen": None,
-    }
-    return Row(name, (0,), "preference", fields, file), inside
 
 
 def hold_out(data: TrainingData, share: float | str, method: Method, seed: int) -> TrainingData:

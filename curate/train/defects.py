@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from curate.kernels.text.phrase_lists import listed_search
+from curate.read.shapes.record_fields import mark
 from curate.row import Message, Row, canonical_bytes, digest
 from curate.train.chat import Chat, TemplateRefused, rendering_options, turns_for
 from curate.train.data import TrainingData, columns_of, extras, prompt_key
@@ -123,6 +124,8 @@ def _pair(row: Row, seen: Seen) -> Iterator[Defect]:
         yield Defect("empty_side")
     elif row.chosen == row.rejected:
         yield Defect("equal_pair")
+    if mark(row, "implicit_prompt") == "text" and _parts_in_a_word(row):
+        yield Defect("implicit_prompt_split")
     order = digest(repr((row.prompt, row.chosen, row.rejected)).encode())
     if digest(repr((row.prompt, row.rejected, row.chosen)).encode()) in seen.pairs:
         yield Defect("contradictory_pairs")
@@ -131,6 +134,16 @@ def _pair(row: Row, seen: Seen) -> Iterator[Defect]:
         " ".join(turn.content for turn in row.rejected)
     ):
         yield Defect("refusal_chosen")
+
+
+def _parts_in_a_word(row: Row) -> bool:
+    """Tell whether two texts that begin alike differ first inside a word."""
+    before = "".join(turn.content for turn in row.prompt)
+    texts = [before + answer[0].content for answer in (row.chosen, row.rejected)]
+    shorter = min(map(len, texts))
+    at = next((n for n in range(shorter) if texts[0][n] != texts[1][n]), shorter)
+    after = "".join(text[at : at + 1] for text in texts)
+    return at > 0 and texts[0][at - 1].isalnum() and any(c.isalnum() for c in after)
 
 
 def _said(answer: Sequence[Message]) -> bool:
@@ -144,8 +157,6 @@ def inspect_table(data: TrainingData, examples: Sequence[Example], method: Metho
         yield "other_shape", f"{one.file}:{one.line}", one.error, 1
     for kind, count in data.other_kinds.items():
         yield "other_kinds", None, f"{count:,} {kind}", count
-    for name in data.split_words:
-        yield "implicit_prompt_split", name, "", 1
     columns = [column for column in columns_of(data.rows) if column not in method.uses]
     for column in MEANINGFUL.intersection(columns):
         yield "columns_ignored", None, f"column '{column}'", 1

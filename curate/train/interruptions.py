@@ -68,13 +68,10 @@ def last_checkpoint(folder: Path) -> Path | None:
     """
     found = []
     for path in folder.glob("checkpoint-*"):
-        if (path / "trainer_state.json").is_file() and _is_whole(path / "trainer_state.json"):
+        state = path / "trainer_state.json"
+        # A full disk leaves a part of it, which does not end as JSON does.
+        if state.is_file() and state.read_bytes().rstrip().endswith(b"}"):
             found.append(path)
         else:
             shutil.rmtree(path, ignore_errors=True)
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
-def _is_whole(state: Path) -> bool:
-    """Tell whether a state file ends as JSON does: a full disk leaves a part of it."""
-    return state.read_bytes().rstrip().endswith(b"}")

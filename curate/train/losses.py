@@ -37,33 +37,17 @@ class Pairs(NamedTuple):
         return self.chosen / self.chosen_tokens - self.rejected / self.rejected_tokens
 
 
-def _sigmoid(pairs: Pairs, beta: float, sign: int) -> Tensor:
-    return -F.logsigmoid(sign * beta * pairs.margin)
-
-
-def _sigmoid_norm(pairs: Pairs, beta: float, sign: int) -> Tensor:
-    return -F.logsigmoid(sign * beta * pairs.mean_margin)
-
-
-def _hinge(pairs: Pairs, beta: float, sign: int) -> Tensor:
-    return torch.relu(1 - sign * beta * pairs.margin)
-
-
-def _ipo(pairs: Pairs, beta: float, sign: int) -> Tensor:
-    return (sign * pairs.mean_margin - 1 / (2 * beta)) ** 2
-
-
-def _ipo_sum(pairs: Pairs, beta: float, sign: int) -> Tensor:
-    return (sign * pairs.margin - 1 / (2 * beta)) ** 2
-
-
-# The losses of one pair that also have a meaning with its sides exchanged, as soft labels need.
-PAIR_LOSSES: dict[str, Callable[[Pairs, float, int], Tensor]] = {
-    "sigmoid": _sigmoid,  # DPO, Rafailov et al. 2023, arXiv 2305.18290
-    "sigmoid_norm": _sigmoid_norm,  # length-normalised DPO, Lambert et al. 2024 (Tulu 3)
-    "hinge": _hinge,  # SLiC, Zhao et al. 2023, arXiv 2305.10425
-    "ipo": _ipo,  # Azar et al. 2023, arXiv 2310.12036, per token as in TRL
-    "ipo_sum": _ipo_sum,  # ... by sums, as in the paper and Mitchell's repository
+# What a loss makes of a margin, and whether that is one of means per token rather than of sums.
+PAIR_LOSSES: dict[str, tuple[Callable[[Tensor, float], Tensor], bool]] = {
+    # DPO, Rafailov et al. 2023, arXiv 2305.18290
+    "sigmoid": (lambda h, beta: -F.logsigmoid(beta * h), False),
+    # length-normalised DPO, Lambert et al. 2024 (Tulu 3)
+    "sigmoid_norm": (lambda h, beta: -F.logsigmoid(beta * h), True),
+    # SLiC, Zhao et al. 2023, arXiv 2305.10425
+    "hinge": (lambda h, beta: torch.relu(1 - beta * h), False),
+    # Azar et al. 2023, arXiv 2310.12036: per token as in TRL, by sums as in Mitchell's repository
+    "ipo": (lambda h, beta: (h - 1 / (2 * beta)) ** 2, True),
+    "ipo_sum": (lambda h, beta: (h - 1 / (2 * beta)) ** 2, False),
 }
 
 
@@ -73,15 +57,17 @@ def pair_loss(name: str, pairs: Pairs, *, beta: float, p_chosen: Tensor | None =
     With the probability p that `chosen` is better it is p L(h) + (1 - p) L(-h). For `sigmoid` that
     is a cross-entropy, and p = 1 - e is cDPO with label noise e (Mitchell 2023).
     """
-    loss = PAIR_LOSSES[name]
+    loss, per_token = PAIR_LOSSES[name]
+    h = pairs.mean_margin if per_token else pairs.margin
     if p_chosen is None:
-        return loss(pairs, beta, 1)
-    return p_chosen * loss(pairs, beta, 1) + (1 - p_chosen) * loss(pairs, beta, -1)
+        return loss(h, beta)
+    return p_chosen * loss(h, beta) + (1 - p_chosen) * loss(-h, beta)
 
 
 def robust(pairs: Pairs, *, beta: float, noise: float) -> Tensor:
     """Return the DPO loss that label noise `noise` below 0.5 leaves unbiased (arXiv 2403.00409)."""
-    clean, flipped = _sigmoid(pairs, beta, 1), _sigmoid(pairs, beta, -1)
+    loss, _ = PAIR_LOSSES["sigmoid"]
+    clean, flipped = loss(pairs.margin, beta), loss(-pairs.margin, beta)
     return ((1 - noise) * clean - noise * flipped) / (1 - 2 * noise)
 
 

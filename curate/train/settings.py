@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -46,18 +46,12 @@ def methods() -> Mapping[str, Method]:
     """Return every method by name."""
     given = yaml.safe_load(Path(__file__).with_name("methods.yaml").read_text(encoding="utf-8"))
     names = {item.name for item in dataclasses.fields(Method)} - {"defaults"}
-    return {
-        name: Method(
-            name=name,
-            defaults={k: v for k, v in entry.items() if k not in names},
-            **_own(entry, names),
-        )
-        for name, entry in given.items()
-    }
-
-
-def _own(entry: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k in names}
+    found = {}
+    for name, entry in given.items():
+        own: dict[str, Any] = {key: entry.pop(key) for key in names & set(entry)}
+        own |= {key: tuple(own[key]) for key in ("learns_from", "uses")}
+        found[name] = Method(name=name, defaults=entry, **own)
+    return found
 
 
 def method_called(name: str) -> Method:

@@ -60,6 +60,9 @@ class _Tokenized:
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset
 
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = list(ANSWER_COLUMNS)
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write nothing."""
 
@@ -88,9 +91,7 @@ class SupervisedTrainer(_Tokenized, SFTTrainer):
         return SFTTrainer._prepare_dataset(self, dataset, *args, **kwargs) if packing else dataset
 
     def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        if "weight" not in self._signature_columns:
-            self._signature_columns += ["weight", "mask_past"]
+        self._signature_columns = ["input_ids", "labels", "seq_lengths", "weight", "mask_past"]
 
     def compute_loss(
         self,
@@ -101,7 +102,7 @@ class SupervisedTrainer(_Tokenized, SFTTrainer):
     ) -> Any:
         """Return TRL's loss, or the weighted one, plus the KL."""
         weights = inputs.pop("weight", None)
-        if weights is None or bool((weights == 1).all()):
+        if weights is None:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         else:
             outputs = model(**inputs, use_cache=False, fused_lm_head=True)
@@ -160,9 +161,6 @@ class ListTrainer(_Tokenized, SFTTrainer):
         self._list_loss = dict(loss)
         super().__init__(*args, **kwargs)
 
-    def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = list(ANSWER_COLUMNS)
-
     def compute_loss(
         self,
         model: Any,
@@ -219,9 +217,6 @@ def list_loss(loss: Mapping[str, Any], means: Tensor, scores: Tensor) -> Tensor:
 class RankedRewardTrainer(_Tokenized, RewardTrainer):
     """A reward model of pairs and rankings: 1 / C(K, 2) per prompt, margins and soft labels."""
 
-    def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = list(ANSWER_COLUMNS)
-
     def compute_loss(
         self,
         model: Any,
@@ -256,9 +251,6 @@ class PairTrainer(_Tokenized, DPOTrainer):
         self._own, self._noise = own, noise
         super().__init__(*args, **kwargs)
 
-    def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = list(ANSWER_COLUMNS)
-
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
         given["completion_mask"] = (inputs["labels"] != IGNORED).long()
@@ -289,16 +281,17 @@ class PairTrainer(_Tokenized, DPOTrainer):
 class MarkedTrainer(_Tokenized, KTOTrainer):
     """KTO over answers that are marked as wanted or not."""
 
-    def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = list(ANSWER_COLUMNS)
-
 
 class GroupTrainer(_Tokenized, GRPOTrainer):
     """GRPO, whose prompts come as conversations."""
 
+    _set_signature_columns_if_needed = GRPOTrainer._set_signature_columns_if_needed
+
 
 class LeaveOneOutTrainer(_Tokenized, RLOOTrainer):
     """RLOO, whose prompts come as conversations."""
+
+    _set_signature_columns_if_needed = RLOOTrainer._set_signature_columns_if_needed
 
 
 def own_pair_loss(loss: Mapping[str, Any], *, soft: bool) -> tuple[str | None, float]:
@@ -454,6 +447,8 @@ def trainer_for(
         return trainer(reward_funcs=reward, **shared)
     flat = method.name in ("sft", "coh", "cloning")
     weighted = flat and any(example.weight != 1 for example in given.examples)
+    if weighted and settings.packing != "none":
+        raise UsageError("rows have weights, which packing loses: set `packing: none`")
     mask_past = float(settings.loss.get("mask_past", 0.0))
     shared["train_dataset"] = dataset_of(
         given.examples, flat=flat, weighted=weighted, mask_past=mask_past

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,14 @@ def prepare(job: Job) -> Prepared:
     needs = ("peft",) if job.settings.adapter.kind != "full" else ()
     require_packages("torch", "transformers", "trl", "accelerate", *needs)
     _set_environment()
+    if job.merge and job.settings.adapter.kind not in ("lora", "qlora"):
+        raise UsageError(
+            "--merge puts a LoRA adapter into its model, and this trains "
+            f"'{job.settings.adapter.kind}': leave it out, or set `adapter: lora`"
+        )
+    tracker = job.settings.report_to
+    if tracker is not None and find_spec(tracker) is None:
+        raise UsageError(f"report_to: {tracker} is not installed; run: pip install {tracker}")
     if job.method.online and job.reward is None:
         raise UsageError(
             f"{job.method.name} needs a reward: --reward FOLDER of a trained reward model, or "
@@ -64,6 +73,8 @@ def prepare(job: Job) -> Prepared:
 
 def _set_environment() -> None:
     """Keep TRL from sending telemetry, and everybody from writing over our output."""
+    # Threads that spin while they wait for each other starve on shared cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -200,7 +211,7 @@ def _train_with_trl(job: Job, prepared: Prepared, listener: Listener | None) -> 
     first = trainer.evaluate() if checked.held_out else {}
     resumed = last_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    last = trainer.evaluate() if checked.held_out else {}
+    last = _last_evaluation(trainer) if checked.held_out else {}
     trainer.save_model(str(job.out))
     # Pickled, and nothing that the model needs.
     (job.out / "training_args.bin").unlink(missing_ok=True)
@@ -211,3 +222,13 @@ def _train_with_trl(job: Job, prepared: Prepared, listener: Listener | None) -> 
         "before": {k.removeprefix("eval_"): v for k, v in first.items()},
         "after": {k.removeprefix("eval_"): v for k, v in last.items()},
     }
+
+
+def _last_evaluation(trainer: Any) -> dict[str, float]:
+    """Return the held-out metrics of the trained model, evaluated again only where needed."""
+    for line in reversed(trainer.state.log_history):
+        best = trainer.state.best_model_checkpoint
+        if "eval_loss" in line and line["step"] == trainer.state.global_step and best is None:
+            return {k: v for k, v in line.items() if k.startswith("eval_")}
+    found: dict[str, float] = trainer.evaluate()
+    return found

@@ -13,7 +13,7 @@ import functools
 import gzip
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -53,13 +53,17 @@ def write_rows(
         UsageError: the ending names no known format, or a row does not fit the shape.
     """
     path = Path(path)
-    write = _writer(path)
+    ending = _ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.tmp")
     counted = _Counted(_records(tables, shape, marks=marks))
     try:
-        write(counted, partial)
-        _sync(partial)
+        _write(counted, partial, ending)
+        handle = os.open(partial, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -69,7 +73,7 @@ def write_rows(
 
 def check_target(path: str | Path, shape: str | None) -> None:
     """Raise `UsageError` when no file could be written at `path`, or none in this shape."""
-    _writer(Path(path))
+    _ending(Path(path))
     if shape is not None:
         kind_of(shape)
 
@@ -95,17 +99,15 @@ def _records(tables: Iterable[pa.Table], shape: str | None, *, marks: bool) -> R
             record = as_shape(row, shape or NATURAL[row.kind])
             for name in _SIDES.intersection(record):
                 if forms.setdefault(name, type(record[name])) is not type(record[name]):
-                    raise UsageError(_other_form(row, name, record[name]))
+                    text = isinstance(record[name], str)
+                    here, before = ("a text", "messages") if text else ("messages", "texts")
+                    raise UsageError(
+                        f"row {row.id}: its {name} would be {here}, and those of the rows before "
+                        f"it are {before}; a file has one form: choose a shape that is always "
+                        "messages (messages, trl_sft, trl_dpo, trl_kto ...), or drop such rows "
+                        "first"
+                    )
             yield with_provenance(record, provenance_of(row)) if marks else record
-
-
-def _other_form(row: Row, name: str, value: Any) -> str:
-    here, before = ("a text", "messages") if isinstance(value, str) else ("messages", "texts")
-    return (
-        f"row {row.id}: its {name} would be {here}, and those of the rows before it are {before}; "
-        "a file has one form: choose a shape that is always messages (messages, trl_sft, trl_dpo, "
-        "trl_kto ...), or drop such rows first"
-    )
 
 
 def as_shape(row: Row, name: str) -> dict[str, Any]:
@@ -152,78 +154,62 @@ def _format(name: str) -> Format:
     if name in formats():
         return formats()[name]
     if name not in shape_names() and not name.startswith(PREFIX):
-        raise UsageError(_unknown(name))
+        known = format_names()
+        meant = [one for one in known if one.startswith(f"{name}_")]
+        if meant:
+            # A consumer's name alone: it has a format for each task.
+            tasks = ", ".join(f"{one} ({kind_of(one)} rows)" for one in meant)
+            raise UsageError(f"'{name}' is no shape by itself; choose one of {tasks}")
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        raise UsageError(f"unknown shape '{name}'{hint} Known: {', '.join(known)}")
     form = shape_called(name)
     return Format(form.kind, form.write)
 
 
-def _unknown(name: str) -> str:
-    """Return the message for a name that is no shape: a consumer's alone has one for each task."""
-    known = format_names()
-    meant = [one for one in known if one.startswith(f"{name}_")]
-    if meant:
-        tasks = ", ".join(f"{one} ({kind_of(one)} rows)" for one in meant)
-        return f"'{name}' is no shape by itself; choose one of {tasks}"
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
-    return f"unknown shape '{name}'{hint} Known: {', '.join(known)}"
+_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".parquet", ".csv", ".tsv")
 
 
-def _writer(path: Path) -> Callable[[Iterable[Mapping[str, Any]], Path], None]:
-    endings = {
-        ".jsonl": _write_lines,
-        ".jsonl.gz": _write_gzip,
-        ".jsonl.zst": _write_zstd,
-        ".json": _write_array,
-        ".parquet": _write_parquet,
-        ".csv": _write_csv,
-        ".tsv": _write_tsv,
-    }
-    for ending, write in endings.items():
+def _ending(path: Path) -> str:
+    for ending in _ENDINGS:
         if path.name.endswith(ending):
-            return write
-    raise UsageError(f"{path}: cannot tell its format; allowed endings: {', '.join(endings)}")
+            return ending
+    raise UsageError(f"{path}: cannot tell its format; allowed endings: {', '.join(_ENDINGS)}")
 
 
-def _write_lines(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        _lines(records, file)
+def _write(records: Iterable[Mapping[str, Any]], path: Path, ending: str) -> None:
+    """Write the file at `path` as its final name's ending says."""
+    if ending == ".parquet":
+        from curate.write.parquet import write_parquet
+
+        write_parquet(records, path)
+    elif ending in (".csv", ".tsv"):
+        _write_table(records, path, "," if ending == ".csv" else "\t")
+    elif ending == ".jsonl.gz":
+        # No name and no time in the header: equal rows make equal bytes.
+        with open(path, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as packed:
+            _write_lines(records, io.TextIOWrapper(cast(Any, packed), encoding="utf-8"))
+    elif ending == ".jsonl.zst":
+        import pyarrow as pa
+
+        with pa.output_stream(str(path), compression="zstd") as packed:
+            for record in records:
+                packed.write((dumps(record) + "\n").encode())
+    else:
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            if ending == ".jsonl":
+                _write_lines(records, file)
+                return
+            file.write("[")
+            for number, record in enumerate(records):
+                file.write((",\n" if number else "\n") + dumps(record))
+            file.write("\n]\n")
 
 
-def _write_gzip(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    # No name and no time in the header: equal rows make equal bytes.
-    with open(path, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as packed:
-        _lines(records, io.TextIOWrapper(cast(Any, packed), encoding="utf-8"))
-
-
-def _write_zstd(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    import pyarrow as pa
-
-    with pa.output_stream(str(path), compression="zstd") as packed:
-        for record in records:
-            packed.write((dumps(record) + "\n").encode())
-
-
-def _lines(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
+def _write_lines(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
     for record in records:
         file.write(dumps(record) + "\n")
     file.flush()
-
-
-def _write_array(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        file.write("[")
-        for number, record in enumerate(records):
-            file.write((",\n" if number else "\n") + dumps(record))
-        file.write("\n]\n")
-
-
-def _write_csv(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    _write_table(records, path, ",")
-
-
-def _write_tsv(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    _write_table(records, path, "\t")
 
 
 def _write_table(records: Iterable[Mapping[str, Any]], path: Path, delimiter: str) -> None:
@@ -241,17 +227,3 @@ def _write_table(records: Iterable[Mapping[str, Any]], path: Path, delimiter: st
                     "has one set of columns: write .jsonl instead"
                 )
             writer.writerow({k: v if isinstance(v, str) else dumps(v) for k, v in record.items()})
-
-
-def _write_parquet(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    from curate.write.parquet import write_parquet
-
-    write_parquet(records, path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -20,8 +20,8 @@ from curate.step import (
     Gather,
     Generate,
     Grow,
-    Made,
     Pool,
+    Product,
     Verdicts,
     Whole,
     dataclass,
@@ -75,7 +75,7 @@ class TwoReplies(Generate):
 class Many(Generate):
     """Make 0 to 3 rows, some refused at once; raise on some rows, pass others."""
 
-    def make(self, row: Row) -> list[Made]:
+    def make(self, row: Row) -> list[Product]:
         number = number_in(row.instruction)
         if number % 11 == 5:
             raise RuntimeError(f"row {number} is unlucky")
@@ -83,7 +83,7 @@ class Many(Generate):
             return [row]
         if number % 7 == 4:
             return [Drop("refused by hand", 0.5)]
-        made: list[Made] = [
+        made: list[Product] = [
             Record(
                 "sft",
                 {"messages": (Message("user", f"{number} child {k}"), Message("assistant", "x"))},

@@ -14,7 +14,7 @@ import pytest
 from curate.ask import Ask, Reply, Request
 from curate.chunk import table_of
 from curate.engine.local import ASKING_PARTS, Local
-from curate.engine.plan import Segment
+from curate.engine.segment import Segment
 from curate.engine.state import PartitionState, Settings, Workspace
 from curate.row import Message, Row
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.kernels.sets import jaccard_against
 from curate.kernels.vectors.close_pairs import closest_other
-from curate.kernels.vectors.prefilter import BFloat16Prefilter, Float32Prefilter
+from curate.kernels.vectors.prefilter import BFloat16Prefilter, FaissPrefilter
 from curate.kernels.vectors.unit_vectors import UnitVectors
 from tests.kernels.vectors.test_close_pairs import clustered
 
@@ -51,7 +51,7 @@ def test_the_most_similar_other_set_is_found(own, others, similarity, cuts):
         )
 
 
-@pytest.mark.parametrize("prefilter", [Float32Prefilter(), BFloat16Prefilter()])
+@pytest.mark.parametrize("prefilter", [FaissPrefilter(), BFloat16Prefilter()])
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(0, 50),

@@ -47,6 +47,8 @@ class Answer:
     pieces: int = 1
     pause: float = 0.0
     never: bool = False
+    # After how many seconds the whole answer is sent once more, unasked.
+    again: float | None = None
 
 
 Handler = Callable[[Received], Answer]
@@ -211,6 +213,9 @@ class Server:
                 await writer.drain()
                 await asyncio.sleep(answer.pause)
         await writer.drain()
+        if answer.again is not None:
+            await asyncio.sleep(answer.again)
+            writer.write(head.encode() + body)
         if answer.cut is None and answer.status == 200:
             self.succeeded[request.text] += 1
         return answer.cut is None

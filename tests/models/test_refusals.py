@@ -106,3 +106,17 @@ def test_only_what_was_sent_first_counts() -> None:
         assert limiter.failed(fault, times[str(number)], str(number)) is None
     other = PermanentFault("another reason")
     assert limiter.failed(other, times["0"], "0") is None
+
+
+@pytest.mark.parametrize("concurrency", [1, 8, 64])
+def test_an_answer_that_is_sent_twice_reaches_no_other_row(
+    concurrency: int, tmp_path: Path
+) -> None:
+    def handler(request: Received) -> Answer:
+        return replace(chat(f"re: {request.text}"), again=0.0)
+
+    with Server(handler) as server:
+        model = opened_model(server, max_concurrency=concurrency)
+        with driver(tmp_path, model) as opened:
+            outcomes = opened.run([one(f"question {n}") for n in range(500)])
+    assert [outcome.value for outcome in outcomes] == [f"re: question {n}" for n in range(500)]

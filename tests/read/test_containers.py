@@ -92,6 +92,16 @@ def test_what_datasets_saved_is_read(tmp_path):
         open_inputs(str(tmp_path / "odd"))
 
 
+def test_a_dictionary_of_splits_gives_its_training_split():
+    import datasets
+
+    one = datasets.Dataset.from_list(ROWS)
+    assert len(read_all(datasets.DatasetDict(test=one.select([0]), train=one)).rows) == 3
+    assert len(read_all(datasets.DatasetDict(test=one.select([0]))).rows) == 1
+    with pytest.raises(InputError, match=r"has the splits a, b; choose one: give dataset"):
+        open_inputs(datasets.DatasetDict(a=one, b=one))
+
+
 def test_a_clone_gives_its_training_split(tmp_path):
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
     (tmp_path / "dataset_infos.json").write_text("{}")

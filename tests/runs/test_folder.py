@@ -57,7 +57,7 @@ def test_the_report_has_what_the_contract_says(tmp_path: Path) -> None:
     report = json.loads((result.folder / "report.json").read_text())
     assert set(report) == {
         "in", "made", "kept", "used", "dropped", "failed", "seconds", "peak_memory_mb",
-        "steps", "requests", "tokens", "cost_usd", "unreadable",
+        "steps", "figures", "requests", "tokens", "cost_usd", "unreadable",
     }  # fmt: skip
     assert Result.open(result.folder).summary == report
     assert {path.name for path in result.folder.iterdir()} == {
@@ -99,3 +99,26 @@ _PURPOSE = {"inputs": [{"file": "a.jsonl", "digest": "1"}], "limit": None, "step
 def test_a_refusal_names_what_differs(changed: dict[str, Any], told: str) -> None:
     old = {**_PURPOSE, "seed": 0}
     assert difference(old, {**old, **changed}) == told
+
+
+@pytest.mark.parametrize("place", ["kept", "ledger/deep", "used", ""])
+def test_replace_deletes_only_what_a_run_wrote(place: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / place).mkdir(parents=True)
+    thesis = folder / place / "thesis.txt"
+    thesis.write_text("years of work", encoding="utf-8")
+    for replace in (False, True):
+        with pytest.raises(UsageError, match="holds no run"):
+            run([Fragile(below=2.0)], numbered(3), tmp_path, replace=replace)
+    assert thesis.read_text(encoding="utf-8") == "years of work"
+
+
+def test_a_file_among_the_results_is_not_deleted_with_them(tmp_path: Path) -> None:
+    run([Fragile(below=2.0)], numbered(3), tmp_path)
+    thesis = tmp_path / "run" / "kept" / "thesis.txt"
+    thesis.write_text("years of work", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"thesis\.txt was written by no run"):
+        run([Fragile(below=3.0)], numbered(3), tmp_path, replace=True)
+    assert thesis.exists()
+    thesis.rename(tmp_path / "thesis.txt")
+    assert run([Fragile(below=3.0)], numbered(3), tmp_path, replace=True).summary["in"] == 3

@@ -18,7 +18,7 @@ from curate.errors import UsageError
 from curate.row import Row
 from curate.step import Verdicts, Whole, dataclass
 from curate.store import maintenance as upkeep
-from curate.store.files import DERIVED
+from curate.store.files import DERIVED, alone, used
 from curate.store.store import Store
 from curate.store.vectors import EncodedVectors, EncoderRoom, vector_keys
 
@@ -151,8 +151,8 @@ def test_nothing_is_freed_under_a_run(tmp_path: Path) -> None:
 
 
 def test_runs_share_the_store(tmp_path: Path) -> None:
-    alone, refused = upkeep.alone(tmp_path), pytest.raises(UsageError, match="nothing was deleted")
-    with upkeep.used(tmp_path), upkeep.used(tmp_path), refused, alone:
+    held, refused = alone(tmp_path), pytest.raises(UsageError, match="nothing was deleted")
+    with used(tmp_path), used(tmp_path), refused, held:
         pass
-    with upkeep.alone(tmp_path), pytest.raises(UsageError), upkeep.alone(tmp_path):
+    with alone(tmp_path), pytest.raises(UsageError), alone(tmp_path):
         pass

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.engine.plan import Segment
+from curate.engine.segment import Segment
 from curate.recipe.function import from_function
 from curate.row import Row
 from curate.steps.dedup.exact import Exact

@@ -318,3 +318,33 @@ def test_prompts_stay_on_one_side_of_the_split(tmp_path: Path) -> None:
     assert 4 < len(sides[1]) < 32
     again = hold_out(read_data(str(path), way), 0.3, way, 7)
     assert [row.id for row in again.held_out] == [row.id for row in data.held_out]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("method", "kind", "form"),
+    [
+        ("sft", "sft", "trl_sft"),
+        ("sft", "sft", "openai_chat"),
+        ("sft", "sft", "axolotl_chat"),
+        ("sft", "sft", "llamafactory_sharegpt"),
+        ("dpo", "preference", "trl_dpo"),
+        ("reward", "preference", "trl_reward"),
+        ("dpo", "preference", "openai_dpo"),
+        ("kto", "unpaired", "trl_kto"),
+        ("rloo", "prompt", "trl_prompt"),
+        ("rrhf", "ranked", "ranked"),
+    ],
+)
+def test_exports_pass(method: str, kind: str, form: str, ending: str, tmp_path: Path) -> None:
+    from curate.chunk import table_of
+    from curate.write import write_rows
+    from tests.train.tiny import row
+
+    rows = [row(kind, n)._replace(id=f"{n:032x}") for n in range(12)]
+    path = tmp_path / f"rows.{ending}"
+    write_rows([table_of(rows)], path, form)
+    way = method_called(method)
+    found = check(read_data(str(path), way), Chat(tokenizer()), way, settings_for(way))
+    assert codes(found) == set()
+    assert len(found.examples) == 12

@@ -37,8 +37,12 @@ def call_each(
     items: Sequence[Any],
     salts: Callable[[int], str],
     driver: Driver | None,
+    unusable: Callable[[Any], Sequence[str]] | None = None,
 ) -> Results:
-    """Call `work` on each item; generators go to the driver, which answers what they yield."""
+    """Call `work` on each item; generators go to the driver, which answers what they yield.
+
+    `unusable` returns, for a value, the keys of the replies that were of no use in making it.
+    """
     results = Results([None] * len(items))
     jobs: dict[int, RowTask] = {}
     shares = bool(getattr(step, "shares_replies", False))
@@ -52,7 +56,7 @@ def call_each(
             # Closed at once: the driver starts each row when its turn comes.
             value.close()
             start = functools.partial(work, item)
-            jobs[index] = RowTask(start=start, salt=salts(index), shares=shares)
+            jobs[index] = RowTask(start=start, salt=salts(index), shares=shares, unusable=unusable)
         else:
             results.values[index] = value
     if jobs and driver is None:

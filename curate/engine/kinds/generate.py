@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from curate.engine.kinds.call import Results, call_each, evidence, row_salts
-from curate.engine.kinds.made import Making, children, made_items, refusal
+from curate.engine.kinds.made import Making, children, made_items, refusal, unusable_replies
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
 from curate.engine.partition import Partition, describe_error
 from curate.row import Row
@@ -26,7 +26,8 @@ def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> No
     seen = part.selected(where)
     chunks = seen.by_chunk(step.make_many) if part.large else None
     if chunks is None:
-        results = call_each(step, step.make, seen.rows, row_salts(seen.rows, step), driver)
+        salts = row_salts(seen.rows, step)
+        results = call_each(step, step.make, seen.rows, salts, driver, unusable_replies)
     else:
         results = Results([made for chunk in chunks for made in chunk])
     making = Making(step.title, part.table.num_rows)

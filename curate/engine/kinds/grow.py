@@ -11,15 +11,24 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from curate.ask import Reply
 from curate.chunk import rows_of, table_of
-from curate.engine.kinds.made import Making, made_items
+from curate.engine.kinds.made import (
+    Child,
+    Making,
+    children,
+    failure_text,
+    made_items,
+    record_of,
+)
 from curate.engine.kinds.whole import could_not
 from curate.engine.ledger import USED
 from curate.engine.partition import describe_error, picked
@@ -27,9 +36,10 @@ from curate.engine.state import PartitionState, load
 from curate.errors import CurateError
 from curate.requests.session import RowTask
 from curate.row import Candidate, Message, Record, Row, made_id, seed_of
-from curate.step import Drop, Grow, Pool
+from curate.step import Drop, Failed, Grow, Made, Pool, Scored
 
 if TYPE_CHECKING:
+    from curate.models.model import ModelInfo
     from curate.requests.driver import Driver
     from curate.store.store import Store
 
@@ -39,46 +49,73 @@ _ONLY_ENDING = ("target", "budget", "patience", "only")
 
 
 class _Request(NamedTuple):
-    """One request of a round: what it showed the model, and what came of it."""
+    """One request of a round: what it showed the model, and what came of it.
+
+    `asked` are the keys of all that it asked. Where it failed, `error` says why, and `reply` is the
+    last one that it was given.
+    """
 
     sample: tuple[str, ...]
-    records: list[Record]
-    error: str | None
+    items: Sequence[Child]
+    asked: tuple[str, ...] = ()
+    error: str | None = None
+    reply: Reply | None = None
 
 
 class _Growth:
     """The state of one `Grow` step in one run."""
 
     def __init__(
-        self, step: Grow, rows: list[Row], driver: Driver, run_seed: int, source: int
+        self,
+        step: Grow,
+        rows: Sequence[Row],
+        models: Mapping[str, ModelInfo],
+        run_seed: int,
+        source: int,
     ) -> None:
         self.step, self.run_seed, self.source = step, run_seed, source
         self.pool: Pool = step.pool(rows)
         self.making = Making(step.title, 0)
-        self.chance, self.key = _keys(step, rows, driver, run_seed)
+        self.chance, self.key = _keys(step, rows, models, run_seed)
 
     @property
     def accepted(self) -> int:
         return len(self.making.rows)
 
+    def enough(self, number: int) -> bool:
+        """Return whether target or budget ends the growth before round `number`."""
+        step = self.step
+        spent = step.budget is not None and (number + 1) * step.round_size > step.budget
+        return spent or (step.target is not None and self.accepted >= step.target)
+
     def accept(self, number: int, requests: Sequence[_Request]) -> int:
         """Let the pool judge a closed round, in the order asked; return how many joined."""
-        before, target = self.accepted, self.step.target
+        before = self.accepted
         for index, request in enumerate(requests):
             if request.error is not None:
-                self.making.fail(self._row((number, index, 0), Record("", {})), request.error)
-            for item, record in enumerate(request.records):
+                row = self._row((number, index, 0), Record("", {}, None, request.sample))
+                self.making.add(row, Failed(request.error, None, request.reply), request.asked)
+            for place, item in enumerate(request.items):
+                record = record_of(item)
                 if record.parents is None:
                     record = record._replace(parents=request.sample)
-                row = self._row((number, index, item), record)
-                drop: Drop | None
-                if target is not None and self.accepted >= target:
-                    drop = Drop("the target was reached before it")
-                else:
-                    drop = self.pool.accept(record, row.id)
-                    made_items(drop, self.step, ())
-                self.making.add(row, drop)
+                row = self._row((number, index, place), record)
+                self.making.add(row, self._judged(item, record, row.id), request.asked)
         return self.accepted - before
+
+    def _judged(self, item: Child, record: Record, row_id: str) -> Child:
+        """Return a candidate as the pool takes it; what was refused or failed stays so."""
+        if isinstance(item, Drop | Failed):
+            return item
+        target = self.step.target
+        if target is not None and self.accepted >= target:
+            return Drop("the target was reached before it")
+        verdict: Any = self.pool.accept(record, row_id)
+        if isinstance(verdict, Scored):
+            given = item.detail if isinstance(item, Made) else None
+            verdict = Made(record, verdict.value, {**(given or {}), **(verdict.detail or {})})
+        made_items(verdict, self.step, ())
+        return item if verdict is None else verdict
 
     def _row(self, index: tuple[int, int, int], record: Record) -> Row:
         parents = record.parents or ()
@@ -93,7 +130,9 @@ class _Growth:
         )
 
 
-def _keys(step: Grow, rows: Sequence[Row], driver: Driver, run_seed: int) -> tuple[str, str]:
+def _keys(
+    step: Grow, rows: Sequence[Row], models: Mapping[str, ModelInfo], run_seed: int
+) -> tuple[str, str]:
     """Return what chance is drawn from, and the key that a step's rounds are stored under.
 
     Chance depends on the step's fingerprint, its rules save those that only end it, what it reads
@@ -104,9 +143,8 @@ def _keys(step: Grow, rows: Sequence[Row], driver: Driver, run_seed: int) -> tup
     rules = {name: getattr(step, name) for name in step.rules() if name not in _ONLY_ENDING}
     pool = [row.id for row in rows]
     chance = _hash([step.title, fingerprint, rules, step.data_digest(), run_seed, pool])
-    asked = step.reads_models() or sorted(driver.models)
-    models = [driver.models[name].info for name in asked if name in driver.models]
-    identities = [[m.identity, m.embed_identity, dict(m.defaults)] for m in models]
+    asked = [models[n] for n in step.reads_models() or sorted(models) if n in models]
+    identities = [[m.identity, m.embed_identity, dict(m.defaults)] for m in asked]
     return chance, _hash([chance, identities])
 
 
@@ -137,7 +175,8 @@ def grow(
     ]
     rows = [row for own in starting for row in own]
     try:
-        growth = _Growth(step, rows, driver, run_seed, source)
+        models = {name: model.info for name, model in driver.models.items()}
+        growth = _Growth(step, rows, models, run_seed, source)
         short = _rounds(growth, driver, store)
     except (CurateError, OSError):
         raise
@@ -157,9 +196,7 @@ def grow(
 def _rounds(growth: _Growth, driver: Driver, store: Store) -> str | None:
     """Run rounds until target, budget or patience ends them; return why it fell short."""
     step, number, barren = growth.step, 0, 0
-    while step.target is None or growth.accepted < step.target:
-        if step.budget is not None and (number + 1) * step.round_size > step.budget:
-            return None
+    while not growth.enough(number):
         if barren >= step.patience:
             return (
                 f"step '{step.title}': {step.patience} rounds in a row made nothing new; "
@@ -169,7 +206,7 @@ def _rounds(growth: _Growth, driver: Driver, store: Store) -> str | None:
         key = f"{growth.key}:{number}"
         text = store.value(_ROUND, key)
         if text is None:
-            store.put_value(_ROUND, key, json.dumps(_ask(growth, number, driver)))
+            store.put_value(_ROUND, key, _write_round(_ask(growth, number, driver)))
             # Two processes may close one round: the first durable one counts.
             text = store.value(_ROUND, key)
         requests = _read_round(text or "[]")
@@ -178,12 +215,66 @@ def _rounds(growth: _Growth, driver: Driver, store: Store) -> str | None:
     return None
 
 
+def rounds_to_come(
+    step: Grow,
+    rows: Sequence[Row],
+    models: Mapping[str, ModelInfo],
+    run_seed: int,
+    store: Store | None,
+) -> tuple[list[RowTask], float]:
+    """Return the requests of the next round that is not closed, and about how many rounds come.
+
+    Closed rounds say how many rows a round brings; before the first one, a row for each request is
+    assumed. Rounds end with the budget, where that comes first.
+    """
+    growth, number = _Growth(step, rows, models, run_seed, 0), 0
+    while store is not None and not growth.enough(number):
+        text = store.value(_ROUND, f"{growth.key}:{number}")
+        if text is None:
+            break
+        growth.accept(number, _read_round(text))
+        number += 1
+    if growth.enough(number):
+        return [], 0.0
+    brought = growth.accepted / number if number else step.round_size
+    left = [step.patience]
+    if brought and step.target is not None:
+        left = [math.ceil((step.target - growth.accepted) / brought)]
+    if step.budget is not None:
+        left.append(step.budget // step.round_size - number)
+    return [task for _, task in round_tasks(growth, number)], min(left)
+
+
 def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:
     """Send a round's requests and return what came of each."""
-    step, label = growth.step, growth.step.title
-    samples, jobs = [], []
+    step = growth.step
+    samples, jobs = zip(*round_tasks(growth, number), strict=True)
+    out = []
+    for sample, outcome in zip(samples, driver.run(jobs), strict=True):
+        items: list[Child] = []
+        error = None if outcome.error is None else describe_error(outcome.error)
+        if error is None:
+            try:
+                made = made_items(outcome.value, step, ())
+                items = children(made)
+                if len(items) < len(made):
+                    raise TypeError(
+                        f"'{step.title}' proposed what is no row; a record, Made, Failed, or a "
+                        "drop with its record is allowed"
+                    )
+            except (TypeError, ValueError) as wrong:
+                error = describe_error(wrong)
+        last = outcome.keys[-1:] if error is not None else ()
+        found = [stored.reply for stored in driver.store.get_many(list(last)).values()]
+        out.append(_Request(sample, items, outcome.keys, error, next(iter(found), None)))
+    return out
+
+
+def round_tasks(growth: _Growth, number: int) -> list[tuple[tuple[str, ...], RowTask]]:
+    """Return the requests of a round: the ids of the rows that each shows, and its work."""
+    step, tasks = growth.step, []
     for index in range(step.round_size):
-        dice = random.Random(seed_of(growth.chance, label, number, index))
+        dice = random.Random(seed_of(growth.chance, step.title, number, index))
         sample = tuple(growth.pool.sample(dice))
         # A released request begins again, with the same dice.
         start = functools.partial(
@@ -192,40 +283,77 @@ def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:
             dice.getrandbits(64),
         )
         salt = f"{growth.key}:{number}:{index}"
-        samples.append(tuple(row.id for row in sample))
-        jobs.append(RowTask(start=start, salt=salt, shares=False))
-    out = []
-    for sample_ids, outcome in zip(samples, driver.run(jobs), strict=True):
-        records: list[Any] = []
-        error = None if outcome.error is None else describe_error(outcome.error)
-        if error is None:
-            try:
-                records = made_items(outcome.value, step, ())
-                for record in records:
-                    if not isinstance(record, Record):
-                        name = type(record).__name__
-                        raise TypeError(f"'{label}' proposed a {name}, not a record")
-            except (TypeError, ValueError) as wrong:
-                records, error = [], describe_error(wrong)
-        out.append(_Request(sample_ids, records, error))
-    return out
+        tasks.append((tuple(row.id for row in sample), RowTask(start, salt)))
+    return tasks
+
+
+# -- a closed round as JSON, which knows no named tuples -------------------------------------------
+
+
+def _write_round(requests: Sequence[_Request]) -> str:
+    return json.dumps(
+        [
+            {
+                "sample": request.sample,
+                "items": [[type(item).__name__, *_plain(item)] for item in request.items],
+                "asked": request.asked,
+                "error": request.error,
+                "reply": request.reply and request.reply.text,
+            }
+            for request in requests
+        ],
+        default=str,
+    )
+
+
+def _plain(item: Child) -> list[Any]:
+    """Return the values of an item; an error and a reply as texts."""
+    if not isinstance(item, Failed):
+        return list(item)
+    reply = None if item.reply is None else [item.reply.text, item.reply.key]
+    return [failure_text(item.error), item.record, reply]
 
 
 def _read_round(text: str) -> list[_Request]:
-    """Return a closed round's requests from JSON, which knows no named tuples."""
-    out = []
-    for sample, found, error in json.loads(text):
-        records = []
-        for kind, given, extra, parents in found:
-            fields = dict(given)
-            for name, value in given.items():
-                if name == "candidates":
-                    fields[name] = tuple(Candidate(_messages(m), *rest) for m, *rest in value)
-                elif isinstance(value, list):
-                    fields[name] = _messages(value)
-            records.append(Record(kind, fields, extra, parents and tuple(parents)))
-        out.append(_Request(tuple(sample), records, error))
-    return out
+    return [
+        _Request(
+            tuple(entry["sample"]),
+            [_item(*item) for item in entry["items"]],
+            tuple(entry["asked"]),
+            entry["error"],
+            None if entry["reply"] is None else Reply(text=entry["reply"]),
+        )
+        for entry in json.loads(text)
+    ]
+
+
+def _item(form: str, *values: Any) -> Child:
+    if form == "Record":
+        return _record(*values)
+    if form == "Made":
+        record, *evidence = values
+        return Made(_record(*record), *evidence)
+    if form == "Drop":
+        reason, score, record, *others = values
+        return Drop(reason, score, _record(*record), *others)
+    error, record, reply = values
+    return Failed(
+        error,
+        None if record is None else _record(*record),
+        None if reply is None else Reply(text=reply[0], key=reply[1]),
+    )
+
+
+def _record(
+    kind: str, given: dict[str, Any], extra: str | None, parents: list[str] | None
+) -> Record:
+    fields = dict(given)
+    for name, value in given.items():
+        if name == "candidates":
+            fields[name] = tuple(Candidate(_messages(m), *rest) for m, *rest in value)
+        elif isinstance(value, list):
+            fields[name] = _messages(value)
+    return Record(kind, fields, extra, None if parents is None else tuple(parents))
 
 
 def _messages(value: list[list[Any]]) -> tuple[Message, ...]:

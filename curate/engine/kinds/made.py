@@ -1,4 +1,4 @@
-"""What steps make: returned records become rows, outcomes and ledger lines.
+"""What steps make: what they return becomes rows, outcomes and ledger lines.
 
 `Generate`, `Gather` and `Grow` share this: one object records how a part's rows end and what was
 made of them, and gives both as one decision that a part carries out.
@@ -7,16 +7,36 @@ made of them, and gives both as one decision that a part carries out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
+from curate.ask import Reply
 from curate.chunk import table_of
 from curate.engine.ledger import DROPPED, FAILED, MADE, PASSED, LedgerBuilder
-from curate.engine.partition import check_detail, check_reason, with_ending
+from curate.engine.partition import (
+    check_detail,
+    check_figures,
+    check_reason,
+    describe_error,
+    with_ending,
+)
 from curate.engine.state import MadeDecision
 from curate.row import Record, Row, check_id, check_number, check_record, made_id
-from curate.step import Drop, Made, Step
+from curate.step import Drop, Failed, Figures, Made, Product, Step
+
+# What becomes a row: all that may be made, but the step's own row, refusals of it, and figures.
+Child = Record | Made | Drop | Failed
+
+
+class _Ended(NamedTuple):
+    """A made row that did not join the others."""
+
+    row: Row
+    outcome: int
+    error: str | None = None
+    raw: bytes | None = None
 
 
 class Making:
@@ -26,7 +46,7 @@ class Making:
         self.label, self.builder = label, LedgerBuilder(label)
         self.outcome, self.errors = np.zeros(count, np.int8), dict[int, str]()
         self.rows: list[Row] = []
-        self._ended: list[tuple[Row, int, str | None]] = []
+        self._ended: list[_Ended] = []
 
     def end(
         self,
@@ -45,11 +65,9 @@ class Making:
         if outcome != PASSED or detail:
             self.builder.add(row, outcome, reason, score, detail, partner)
 
-    def make(self, item: Record | Drop, parents: Sequence[Row], index: Sequence[int]) -> Row:
+    def make(self, item: Child, parents: Sequence[Row], index: Sequence[int]) -> Row:
         """Add what a step made of `parents` (the earliest first), and return its row."""
-        record = item.record if isinstance(item, Drop) else item
-        assert record is not None
-        first = parents[0]
+        record, first = record_of(item), parents[0]
         ids = tuple(p.id for p in parents) if record.parents is None else tuple(record.parents)
         row = Row(
             id=made_id(ids, self.label, index),
@@ -63,30 +81,48 @@ class Making:
             scores=dict(first.scores) if len(parents) == 1 else {},
             run_seed=first.run_seed,
         )
-        self.add(row, item if isinstance(item, Drop) else None)
+        self.add(row, item)
         return row
 
-    def add(self, row: Row, drop: Drop | None = None) -> None:
-        """Add a made row that joins the others, or is dropped at once."""
-        self.builder.add(row, MADE, parents=row.parents)
-        if drop is None:
+    def add(self, row: Row, item: Child, asked: Sequence[str] = ()) -> None:
+        """Add a made row, which joins the others unless `item` says that it ended at once.
+
+        `asked` are the keys of requests that only this row rests on.
+        """
+        own = {"asked": list(asked)} if asked else None
+        if not isinstance(item, Drop | Failed):
+            score, detail = (item.score, item.detail) if isinstance(item, Made) else (None, None)
+            self.builder.add(
+                row,
+                MADE,
+                None,
+                score,
+                {**(detail or {}), **(own or {})} or None,
+                parents=row.parents,
+            )
+            if score is not None:
+                row = row._replace(scores={**row.scores, self.label: float(score)})
             self.rows.append(row)
             return
-        self.builder.add(row, DROPPED, drop.reason, drop.score, drop.detail, drop.partner)
-        self._ended.append((row, DROPPED, None))
-
-    def fail(self, row: Row, error: str) -> None:
-        """Add a made row that failed."""
-        self.builder.add(row, MADE, parents=row.parents)
-        self.builder.add(row, FAILED, error)
-        self._ended.append((row, FAILED, error))
+        self.builder.add(row, MADE, detail=own, parents=row.parents)
+        if isinstance(item, Drop):
+            self.builder.add(row, DROPPED, item.reason, item.score, item.detail, item.partner)
+            self._ended.append(_Ended(row, DROPPED))
+            return
+        error, reply = failure_text(item.error), item.reply
+        key = [reply.key] if reply is not None and reply.key and reply.key not in asked else ()
+        self.builder.add(row, FAILED, error, detail={"asked": list(key)} if key else None)
+        raw = None if reply is None else reply.text.encode("utf-8", "backslashreplace")
+        self._ended.append(_Ended(row, FAILED, error, raw))
 
     def decision(self) -> MadeDecision:
         """Return everything that was recorded."""
         gone = []
         if self._ended:
-            rows, outcomes, errors = zip(*self._ended, strict=True)
+            rows, outcomes, errors, raws = zip(*self._ended, strict=True)
             table = table_of(rows, _score_labels(rows))
+            if any(raw is not None for raw in raws):
+                table = table.append_column("raw", pa.array(raws, pa.binary()))
             steps = [self.label] * len(rows)
             gone.append(with_ending(table, np.array(outcomes, np.int8), steps, errors))
         return MadeDecision(
@@ -103,8 +139,19 @@ def _score_labels(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(label for row in rows for label in row.scores))
 
 
-def made_items(value: Any, step: Step, rows: Sequence[Row]) -> list[Made]:
-    """Return what a `make` gave as a list; one record, drop or row may come alone.
+def record_of(item: Child) -> Record:
+    """Return the record of what was made; a failure that knows of none has one without fields."""
+    record = item if isinstance(item, Record) else item.record
+    return Record("", {}) if record is None else record
+
+
+def failure_text(error: Exception | str) -> str:
+    """Return a failed row's error, given as an exception or a text."""
+    return error if isinstance(error, str) else describe_error(error)
+
+
+def made_items(value: Any, step: Step, rows: Sequence[Row]) -> list[Product]:
+    """Return what a `make` gave as a list; one item may come alone.
 
     `rows` are those that the step was handed: it may return them, but not with other content.
 
@@ -113,47 +160,73 @@ def made_items(value: Any, step: Step, rows: Sequence[Row]) -> list[Made]:
     """
     if value is None:
         return []
-    if isinstance(value, Record | Row | Drop):
+    if isinstance(value, Product):
         items = [value]
     elif isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         items = list(value)
     else:
         raise TypeError(f"make must return records, drops or its row, not {type(value).__name__}")
     for item in items:
-        if isinstance(item, Drop):
-            _check_drop(item)
-        record = item.record if isinstance(item, Drop) else item
-        if isinstance(record, Record):
-            check_record(record)
-        elif isinstance(item, Row):
+        if isinstance(item, Row):
             if not any(item is row or item == row for row in rows):
                 raise TypeError(
                     f"'{step.title}' returned a row that is not the one it was given; return "
                     "row.rewrite(FIELD=...) to change a row"
                 )
-        elif not isinstance(item, Drop) or record is not None:
-            name = type(record).__name__
+        elif isinstance(item, Product):
+            _check_item(item, step, rows)
+        else:
+            name = type(item).__name__
             raise TypeError(f"'{step.title}' made a {name}; a record, a drop or its row is allowed")
     return items
 
 
-def _check_drop(drop: Drop) -> None:
-    check_reason(drop.reason)
-    check_number("a drop's score", drop.score)
-    check_detail(drop.detail)
-    if drop.partner is not None:
-        check_id("a drop's partner", drop.partner)
+def _check_item(item: Child | Figures, step: Step, rows: Sequence[Row]) -> None:
+    """Raise `TypeError` or `ValueError` when evidence or a record cannot be written."""
+    if isinstance(item, Figures):
+        check_figures(item.values)
+        return
+    if isinstance(item, Drop):
+        check_reason(item.reason)
+        if item.partner is not None:
+            check_id("a drop's partner", item.partner)
+        if item.row is not None and all(item.row != row.id for row in rows):
+            raise ValueError(f"'{step.title}' dropped the row {item.row!r}, which it was not given")
+    if isinstance(item, Made | Drop):
+        check_number("a score", item.score)
+        check_detail(item.detail)
+    if isinstance(item, Failed):
+        check_reason(failure_text(item.error))
+    record = item if isinstance(item, Record) else item.record
+    if isinstance(record, Record):
+        check_record(record)
+    elif record is not None or isinstance(item, Made):
+        name = type(record).__name__
+        raise TypeError(f"'{step.title}' made a {name}; a record, a drop or its row is allowed")
 
 
-def children(items: Sequence[Made]) -> list[Record | Drop]:
-    """Return the items that are new rows: neither a row that passes nor a refusal of the parent."""
+def children(items: Sequence[Product]) -> list[Child]:
+    """Return the items that are new rows: no row that passes, no refusal of one, no figures."""
     return [
         item
         for item in items
-        if not isinstance(item, Row) and not (isinstance(item, Drop) and item.record is None)
+        if not isinstance(item, Row | Figures)
+        and not (isinstance(item, Drop) and item.record is None)
     ]
 
 
-def refusal(items: Sequence[Made]) -> Drop | None:
-    """Return the drop of the parent among `items`, if there is one."""
-    return next((i for i in items if isinstance(i, Drop) and i.record is None), None)
+def refusal(items: Sequence[Product], row: str | None = None) -> Drop | None:
+    """Return why the step's own row is dropped: the drop that names its id, else the one of all."""
+    drops = [item for item in items if isinstance(item, Drop) and item.record is None]
+    named = [drop for drop in drops if drop.row is not None and drop.row == row]
+    return next(iter(named or [drop for drop in drops if drop.row is None]), None)
+
+
+def unusable_replies(value: Any) -> list[str]:
+    """Return the keys of the replies that made rows failed on, for `--retry-failed`."""
+    items = value if isinstance(value, list | tuple) and not isinstance(value, Product) else [value]
+    return [
+        item.reply.key
+        for item in items
+        if isinstance(item, Failed) and isinstance(item.reply, Reply) and item.reply.key
+    ]

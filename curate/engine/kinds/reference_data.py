@@ -7,21 +7,24 @@ that equals it would be kept unseen.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.chunk import ORIGIN, one_array
-from curate.engine.kinds.sketch import sketch
+from curate.engine.encode_texts import encoder_identity
+from curate.engine.kinds.sketch import arrow_type, sketch
 from curate.engine.partition import Partition, describe_error
 from curate.engine.reading import Reading
 from curate.engine.state import PartitionState, Settings, load
-from curate.errors import StoppedShort
+from curate.errors import StoppedShort, UsageError
 from curate.read import Inputs, open_inputs
-from curate.step import Filter, Step, Whole
+from curate.step import EMBEDDING, Filter, Step, Whole
+from curate.store.faiss_index import index_files, is_index, read_index
 from curate.system.package_data import shipped
 
 if TYPE_CHECKING:
@@ -35,8 +38,37 @@ def dataset_against(step: Step) -> Inputs | None:
     return None if path is None else open_inputs(shipped(path))
 
 
+def fingerprint_against(step: Step) -> list[dict[str, Any]] | None:
+    """Return what `step` compares rows with, by content, if it names something.
+
+    Raises:
+        UsageError: it is not there, or cannot be read.
+    """
+    path = step.compares_with() if isinstance(step, Whole) else None
+    if path is None or not is_index(path):
+        opened = dataset_against(step)
+        return None if opened is None else opened.fingerprint()
+    if not step.embeds():
+        raise UsageError(
+            f"step '{step.title}': against names a FAISS index ({path}), and the step compares no "
+            "vectors; `semantic` does, or name the rows themselves"
+        )
+    read_index(path)
+    return [
+        {"file": str(file), "digest": hashlib.blake2b(file.read_bytes()).hexdigest()[:32]}
+        for file in index_files(path)
+    ]
+
+
 def sketches_against(step: Whole, settings: Settings, driver: Driver | None) -> pa.Table | None:
-    """Return the sketches of the rows that `step` compares with, and the origin of each."""
+    """Return the sketches of the rows that `step` compares with, and the origin of each.
+
+    Those of a FAISS index hold vectors, where those of rows hold places of vectors in the store.
+    """
+    path = step.compares_with()
+    if path is not None and is_index(path):
+        assert driver is not None, "a step that embeds asks"
+        return _indexed(step, path, driver)
     opened = dataset_against(step)
     if opened is None:
         return None
@@ -78,6 +110,27 @@ def with_vectors(
             step = step.with_vectors(store.vectors.read(found.places))
         found_steps.append(step)
     return tuple(found_steps), remarks
+
+
+def _indexed(step: Whole, path: str, driver: Driver) -> pa.Table:
+    """Return the vectors of a FAISS index as sketches; other columns are empty."""
+    index = read_index(path)
+    named = getattr(step, "encoder", None) or next(iter(driver.models))
+    identity = encoder_identity(driver.models[named].info)
+    made_by = index.about.get("identity", identity)
+    if made_by != identity:
+        raise UsageError(
+            f"step '{step.title}': the vectors of {path} are of the encoder {made_by}, those "
+            f"of the step of {identity}; name the same encoder, or index with this one"
+        )
+    flat = pa.array(index.vectors.ravel())
+    vectors = pa.FixedSizeListArray.from_arrays(flat, index.vectors.shape[1])
+    columns = {
+        name: vectors if text == EMBEDDING else pa.nulls(len(index.ids), arrow_type(text))
+        for name, text in step.sketch_types().items()
+    }
+    origins = pa.array([f"{path}:{one}" for one in index.ids], pa.string())
+    return pa.table({**columns, ORIGIN: origins})
 
 
 def _sketched(

@@ -12,9 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import ORIGIN, one_array
-from curate.engine.kinds.embed import cut_short, matrices
+from curate.engine.kinds.sketch import with_matrices
 from curate.engine.ledger import StepTally, dumps
-from curate.engine.partition import check_detail, check_reason, describe_error, picked
+from curate.engine.partition import (
+    check_detail,
+    check_figures,
+    check_reason,
+    describe_error,
+    picked,
+)
 from curate.engine.state import PartitionState, WholeDecision, load, release
 from curate.errors import StoppedShort
 from curate.kernels.arrays.growable import GrowableArray
@@ -41,12 +47,12 @@ def decide(
     )
     positions = np.arange(sketches.num_rows, dtype=np.int64)
     if others is not None:
-        nowhere = pa.nulls(sketches.num_rows, pa.string())
-        sketches = pa.concat_tables([sketches.append_column(ORIGIN, nowhere), others])
+        sketches = sketches.append_column(ORIGIN, pa.nulls(sketches.num_rows, pa.string()))
     remarks: tuple[str, ...] = ()
     if store is not None and step.embeds():
-        remarks = cut_short(step, sketches)
-        sketches = matrices(step, sketches, store.vectors)
+        remarks, sketches = with_matrices(step, sketches, others, store.vectors)
+    elif others is not None:
+        sketches = pa.concat_tables([sketches, others])
     try:
         if store is None:
             verdicts = step.decide(positions, sketches)
@@ -61,10 +67,9 @@ def decide(
     partners = _partner_ids(verdicts, pa.chunked_array(ids, pa.binary(16)))
     start = 0
     if states:
-        states[0].tallies.setdefault(step.title, StepTally()).remarks += (
-            *remarks,
-            *verdicts.remarks,
-        )
+        tally = states[0].tallies.setdefault(step.title, StepTally())
+        tally.remarks += (*remarks, *verdicts.remarks)
+        tally.figures.update(verdicts.figures)
     for state, (reached, _) in zip(states, seen, strict=True):
         state.decision = _slice(step, verdicts, partners, start, reached)
         start += len(reached)
@@ -90,7 +95,9 @@ def decide_as_they_come(
         state.decision = _slice(step, verdicts, _partner_ids(verdicts, seen.ids), 0, reached)
         release(state.sketches)
         state.sketches = None
-        state.tallies.setdefault(step.title, StepTally()).worked(began)
+        tally = state.tallies.setdefault(step.title, StepTally())
+        tally.worked(began)
+        tally.figures.update(verdicts.figures)
         yield state
 
 
@@ -146,6 +153,7 @@ def _check(verdicts: Verdicts, count: int, before: _Seen) -> None:
         check_reason(reason)
     if verdicts.score is not None:
         verdicts.score = np.asarray(verdicts.score, np.float64)
+    check_figures(verdicts.figures)
     for detail in itertools.chain(verdicts.details or (), verdicts.notes or ()):
         check_detail(detail)
     for name in ("code", "score", "partner", "details", "notes"):

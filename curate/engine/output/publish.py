@@ -17,11 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.chunk import FIELDS, SCORE, TAIL, one_array
+from curate.chunk import FIELDS, SCORE, TAIL, one_array, sort_by_seq
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
 from curate.engine.state import PartitionState, load, release
 from curate.row import KINDS
-from curate.rows.order import sort_by_seq
 from curate.runs.folder import SECTIONS
 from curate.system.posix import sync
 

@@ -19,7 +19,7 @@ from numba import njit
 
 from curate.kernels.arrays.heap import heap_up, sink, take_top
 from curate.kernels.vectors.knn import NeighbourLists
-from curate.kernels.vectors.prefilter import Float32Prefilter
+from curate.kernels.vectors.prefilter import Float32Products
 from curate.kernels.vectors.unit_vectors import (
     LANES,
     UnitVectors,
@@ -60,7 +60,7 @@ def greedy_over_all(
         product = np.matmul(units[some], units.T, out=products[some] if fits else None)
         _bounds(product, best, margin, bounds[some])
 
-    with Float32Prefilter().workers() as pool:
+    with Float32Products().workers() as pool:
         list(pool.map(fill, range(0, len(bounds), _BLOCK)))
     heap, chosen, weight, worth = _start(every, count, quality)
     _choose_over_all(

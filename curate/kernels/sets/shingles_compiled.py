@@ -8,7 +8,7 @@ running Python's `re`, so that it cannot disagree with `kernels.shingles`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
+from curate.kernels.sets.rouge import Tokens
 from curate.kernels.sets.shingles import (
     FINAL_1,
     FINAL_2,
@@ -44,10 +45,7 @@ def shingle_column(
 
     The lists are of uint64.
     """
-    others = pc.invert(pc.string_is_ascii(texts))
-    if pc.any(others).as_py():
-        lowered = list(map(comparable, texts.filter(others).to_pylist()))
-        texts = pc.replace_with_mask(texts, others, pa.array(lowered, pa.string()))
+    texts = _lowered(texts, comparable)
     data, offsets = text_bytes(texts)
     hashes, ends = _shingle_kernel(data, offsets, shingle, word_characters())
     if attached:
@@ -57,6 +55,33 @@ def shingle_column(
         hashes = np.concatenate(own)
         ends = np.cumsum([0, *map(len, own)])
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(hashes))
+
+
+def word_column(texts: pa.StringArray, tokens: Tokens) -> pa.ListArray:
+    """Return the hashes of the words of every text, in order, equal to `token_hashes`."""
+    rouge = tokens == "rouge_score"
+    data, offsets = text_bytes(_lowered(texts, str.lower if rouge else comparable))
+    table = rouge_characters() if rouge else word_characters()
+    hashes, ends = _word_kernel(data, offsets, table)
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(hashes))
+
+
+def _lowered(texts: pa.StringArray, lower: Callable[[str], str]) -> pa.StringArray:
+    """Return the texts with every row that is not ASCII put in lower case by Python."""
+    others = pc.invert(pc.string_is_ascii(texts))
+    if not pc.any(others).as_py():
+        return texts
+    lowered = list(map(lower, texts.filter(others).to_pylist()))
+    return pc.replace_with_mask(texts, others, pa.array(lowered, pa.string()))
+
+
+@functools.cache
+def rouge_characters() -> np.ndarray:
+    """Return the table of `word_characters` for words of a-z and 0-9."""
+    table = np.zeros(_POINTS, np.uint8)
+    for first, last in ("09", "az"):
+        table[ord(first) : ord(last) + 1] = _PART
+    return table
 
 
 @functools.cache
@@ -102,6 +127,21 @@ def _shingle_kernel(
         if count:
             size = _hash_shingles(words, count, shingle, out[end:])
             end += _sort_unique(out[end : end + size], spare)
+        ends[row + 1] = end
+    return out[:end].copy(), ends
+
+
+@njit(nogil=True, cache=True)
+def _word_kernel(
+    data: np.ndarray, offsets: np.ndarray, table: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the hashes of the words of all rows, and where each row's begin."""
+    rows, room = len(offsets) - 1, 0
+    for row in range(rows):
+        room += (offsets[row + 1] - offsets[row]) // 2 + 1
+    out, ends, end = np.empty(room, np.uint64), np.zeros(rows + 1, np.int32), 0
+    for row in range(rows):
+        end += _hash_words(data, np.int64(offsets[row]), offsets[row + 1], table, out[end:])
         ends[row + 1] = end
     return out[:end].copy(), ends
 

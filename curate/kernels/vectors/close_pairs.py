@@ -19,7 +19,6 @@ from curate.kernels.arrays.duplicates import NearestKept
 from curate.kernels.vectors.prefilter import Prefilter, in_waves, prefilter_for, prepared
 from curate.kernels.vectors.unit_vectors import UnitVectors
 
-BLOCK = 1024  # its products (2 or 4 MB) stay in the cache of one core or its neighbours
 _WAVE = 512  # products in flight; pairs are counted against the budget between waves
 BYTES_PER_PAIR = 24
 
@@ -103,14 +102,14 @@ class AllPairs:
         at_least: float,
         *,
         rows: np.ndarray | None = None,
-        block: int = BLOCK,
+        block: int | None = None,
         prefilter: Prefilter | None = None,
     ) -> None:
         """Choose the prefilter; vectors are prepared when they are asked about or kept."""
         self.rows = own.distinct() if rows is None else rows
-        self.portion: int = block
         self._own, self._at_least = own, at_least
         self._prefilter = prefilter or prefilter_for(len(self.rows), at_least)
+        self.portion: int = block or self._prefilter.block
         self._cut = at_least - self._prefilter.margin(own.vectors.shape[1])
         self._kept, self._kept_count = np.zeros(0, np.int32), 0
         self._kept_prepared: Any = None
@@ -202,7 +201,7 @@ def closest_other(
     count: int,
     at_least: float,
     *,
-    block: int = BLOCK,
+    block: int | None = None,
     prefilter: Prefilter | None = None,
 ) -> NearestKept:
     """Find for each of the first `count` rows the closest of those behind them.
@@ -218,8 +217,8 @@ def closest_other(
     source = AllPairs(every, at_least, rows=rows, block=block, prefilter=prefilter)
     source.keep(np.arange(len(asked), len(rows)))
     partner, cosine = np.full(len(asked), -1, np.int64), np.full(len(asked), np.nan)
-    for start in range(0, len(asked), block):
-        some = np.arange(start, min(start + block, len(asked)))
+    for start in range(0, len(asked), source.portion):
+        some = np.arange(start, min(start + source.portion, len(asked)))
         pairs = source.pairs(some, among=False)
         assert pairs is not None, "a search without a budget finds an answer"
         hold_closest(*pairs, partner, cosine)

@@ -26,6 +26,7 @@ from curate.kernels.vectors.close_pairs import (
     closest_other,
 )
 from curate.kernels.vectors.ivf_index import PROBES, SAMPLE, IVFIndex, Recall
+from curate.kernels.vectors.prefilter import Choice, prefilter_for
 from curate.kernels.vectors.unit_vectors import UnitVectors
 from curate.step import Memo
 
@@ -45,6 +46,19 @@ class PairSearch(NamedTuple):
     memo: Memo = lambda _, find: find()
     exact_up_to: int = EXACT_UP_TO
     budget: int | None = None
+    prefilter: Choice = "auto"
+
+    def source(self, own: UnitVectors, at_least: float) -> AllPairs | IVFIndex:
+        """Return the search for pairs of `own`: exact, or by the index if they are many."""
+        count = len(own.distinct())
+        by = prefilter_for(count, at_least, self.prefilter)
+        kind = AllPairs if count <= self.exact_up_to else IVFIndex
+        return kind(own, at_least, prefilter=by)
+
+    def closest_other(self, every: UnitVectors, count: int, at_least: float) -> NearestKept:
+        """Return the closest row behind the first `count` for each of those."""
+        by = prefilter_for(len(every), at_least, self.prefilter)
+        return closest_other(every, count, at_least, prefilter=by)
 
 
 class Kept(NamedTuple):
@@ -81,7 +95,7 @@ def nearest_kept(every: UnitVectors, order: np.ndarray, search: PairSearch) -> K
             f"vectors were searched at similarity {similarity:g}, and another one will be searched "
             "for again"
         )
-    source, remarks = _source(own, similarity, search.exact_up_to), (why,)
+    source, remarks = search.source(own, similarity), (why,)
     if isinstance(source, IVFIndex):
         remarks = (why, _index_remark(source.recall(), len(source.rows), similarity))
     return Kept(greedy_walk(own, source, order, similarity, budget), leaked, remarks)
@@ -90,18 +104,13 @@ def nearest_kept(every: UnitVectors, order: np.ndarray, search: PairSearch) -> K
 def _leaked(every: UnitVectors, count: int, search: PairSearch) -> NearestKept:
     """Return the closest row of the other dataset for each row that is close to one."""
     if search.similarity < search.floor:
-        return closest_other(every, count, search.similarity)
+        return search.closest_other(every, count, search.similarity)
     key = every.digest("others", count, search.floor)
-    found = search.memo(key, lambda: closest_other(every, count, search.floor))
+    found = search.memo(key, lambda: search.closest_other(every, count, search.floor))
     assert found is not None, "a search always finds an answer"
     partner, score = found
     close = score >= search.similarity
     return NearestKept(np.where(close, partner, -1), np.where(close, score, np.nan))
-
-
-def _source(own: UnitVectors, at_least: float, exact_up_to: int) -> AllPairs | IVFIndex:
-    few = len(own.distinct()) <= exact_up_to
-    return AllPairs(own, at_least) if few else IVFIndex(own, at_least)
 
 
 def _neighbours(
@@ -110,7 +119,7 @@ def _neighbours(
     """Return the neighbours down to the floor, and a remark where an index found them."""
 
     def find() -> Sequence[np.ndarray] | None:
-        source = _source(own, search.floor, search.exact_up_to)
+        source = search.source(own, search.floor)
         found = all_neighbours(source, budget)
         if found is None or isinstance(source, AllPairs):
             return found

@@ -51,7 +51,7 @@ class IVFIndex:
     portion = None
 
     def __init__(
-        self, own: UnitVectors, at_least: float, prefilter: Prefilter | None = None
+        self, own: UnitVectors, at_least: float, *, prefilter: Prefilter | None = None
     ) -> None:
         """Form the lists, and choose those that each vector probes, its own first."""
         self.rows, self._own, self._at_least = own.distinct(), own, at_least

@@ -1,8 +1,8 @@
 """The nearest neighbours of every vector, exactly: by cosine in float64, the first row on a tie.
 
-Blocks are multiplied by a prefilter. The smallest of a row's `count`
+Blocks are multiplied in low precision. The smallest of a row's `count`
 largest products bounds the cosine of its last neighbour, and only who may be as near costs a
-cosine in float64; so neither the prefilter nor blocks and threads change a list. It costs a product
+cosine in float64; so neither precision nor blocks and threads change a list. It costs a product
 of all pairs, and 12 bytes for each neighbour.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.prefilter import Prefilter, prefilter_for, prepared
+from curate.kernels.vectors.prefilter import BlockProducts, prepared, products_for
 from curate.kernels.vectors.unit_vectors import LANES, UnitVectors, cosine_of
 
 _BLOCK, _TILE = 512, 4096  # rows and columns of one product
@@ -44,7 +44,7 @@ def neighbour_lists(
     itself: bool,
     block: int = _BLOCK,
     tile: int = _TILE,
-    prefilter: Prefilter | None = None,
+    by: BlockProducts | None = None,
 ) -> NeighbourLists:
     """Return the `count` nearest rows of every row; `itself` counts as one of its own, or not.
 
@@ -54,10 +54,10 @@ def neighbour_lists(
     count = min(count, size)
     found = NeighbourLists(np.full((size, count), -1, np.int32), np.full((size, count), np.nan))
     rows = np.flatnonzero(every.lengths > 0)
-    prefilter = prefilter or prefilter_for(len(rows), at_least=1.0)
-    ready = prepared(prefilter, every, rows)
-    margin = prefilter.measured_margin(ready, every, rows)
-    search = _Search(prefilter, ready, margin, count, itself, tile)
+    by = by or products_for(len(rows))
+    ready = prepared(by, every, rows)
+    margin = by.measured_margin(ready, every, rows)
+    search = _Search(by, ready, margin, count, itself, tile)
 
     def fill(start: int) -> None:
         own = rows[start : start + block]
@@ -70,7 +70,7 @@ def neighbour_lists(
         found.rows[own], found.cosines[own] = near, cosines
 
     if count:
-        with prefilter.workers() as pool:
+        with by.workers() as pool:
             list(pool.map(fill, range(0, len(rows), block)))
     return found
 
@@ -78,7 +78,7 @@ def neighbour_lists(
 class _Search(NamedTuple):
     """Prepared vectors, and which of them to look for: the `most` nearest of each."""
 
-    prefilter: Prefilter
+    by: BlockProducts
     ready: Any
     margin: float
     most: int
@@ -93,25 +93,25 @@ class _Search(NamedTuple):
         They are the places of the vectors, the candidates, and their products; and last, for each
         vector, a product that at least `most` others reach.
         """
-        prefilter, window = self.prefilter, np.float32(2 * self.margin)
+        by, window = self.by, np.float32(2 * self.margin)
         own, count = self.ready[start : start + size], len(self.ready)
         chunk = max(1, min(_CHUNK, count // (2 * self.most)))
-        heaps = np.full((size, self.most), prefilter.lowest, np.asarray(prefilter.lowest).dtype)
+        heaps = np.full((size, self.most), by.lowest, np.asarray(by.lowest).dtype)
         parts = []
         for first in range(0, count, self.tile):
-            products = prefilter.products(own, self.ready[first : first + self.tile])
+            products = by.products(own, self.ready[first : first + self.tile])
             if not self.itself:
                 # A vector meets itself at the column of its place.
                 shift, width = start - first, products.shape[1]
                 places = np.arange(max(0, -shift), min(size, width - shift))
-                products[places, places + shift] = prefilter.lowest
+                products[places, places + shift] = by.lowest
             largest = np.empty((size, -(-products.shape[1] // chunk)), products.dtype)
             _hold_largest(products, largest, heaps)
-            cuts = prefilter.reached(prefilter.floats(heaps[:, 0]) - window)
+            cuts = by.reached(by.floats(heaps[:, 0]) - window)
             places, others, values = _reaching(products, largest, cuts)
-            parts.append((places, others + np.int32(first), prefilter.floats(values)))
+            parts.append((places, others + np.int32(first), by.floats(values)))
         places, others, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return places, others, values, prefilter.floats(heaps[:, 0])
+        return places, others, values, by.floats(heaps[:, 0])
 
 
 @njit(nogil=True, cache=True)

@@ -15,35 +15,33 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numba import njit
 
-from curate.encoders.precision import native_dtype
+from curate.encoders.precision import has_gpu, native_dtype
 from curate.kernels.vectors.unit_vectors import UnitVectors, margin_of, unit
+from curate.system.package_data import require_extra
 
 # From this many vectors on, bfloat16 products save more than it takes to load torch.
 LOAD_TORCH = 32_768
-_BLOCK = 1024  # vectors prepared together
+BLOCK = 1024  # the products of two blocks (2 or 4 MB) stay in a core's cache
+Choice = Literal["auto", "float32", "bfloat16"]
 _SHAPES = 256  # products have multiples of so many rows and columns
 _FLOAT32, _BFLOAT16 = 2.0**-24, 2.0**-8  # unit roundoff
 
 
 class Prefilter(Protocol):
-    """A way to multiply blocks of unit vectors.
+    """A way to find the pairs of unit vectors whose product may reach a threshold.
 
-    Its products are numbers in the order of what they stand for, `lowest` the lowest of them.
+    `block` is how many rows of a matrix it is best given at once.
     """
 
-    lowest: Any
+    block: int
 
     def margin(self, width: int) -> float:
         """Return a bound of the error of a product of unit vectors of `width` numbers."""
-        ...
-
-    def measured_margin(self, ready: Any, own: UnitVectors, rows: np.ndarray) -> float:
-        """Return such a bound for vectors that were prepared, from their own errors."""
         ...
 
     def empty(self, count: int, width: int) -> Any:
@@ -52,6 +50,35 @@ class Prefilter(Protocol):
 
     def prepare(self, vectors: np.ndarray, lengths: np.ndarray) -> Any:
         """Return vectors as the prefilter multiplies them."""
+        ...
+
+    def reaching(self, left: Any, right: Any, at_least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs of rows whose product is `at_least`, in the order of the rows."""
+        ...
+
+    def workers(self) -> Any:
+        """Return a context that gives an executor for calls of `reaching`."""
+        ...
+
+
+class BlockProducts(Protocol):
+    """A way to multiply blocks of unit vectors, whose products are all looked at.
+
+    They are numbers in the order of what they stand for, `lowest` the lowest of them.
+    """
+
+    lowest: Any
+
+    def measured_margin(self, ready: Any, own: UnitVectors, rows: np.ndarray) -> float:
+        """Return a bound of the error for vectors that were prepared, from their own errors."""
+        ...
+
+    def empty(self, count: int, width: int) -> Any:
+        """Return room for `count` prepared vectors, which slices and takes slices."""
+        ...
+
+    def prepare(self, vectors: np.ndarray, lengths: np.ndarray) -> Any:
+        """Return vectors as they are multiplied."""
         ...
 
     def products(self, left: Any, right: Any) -> np.ndarray:
@@ -66,27 +93,66 @@ class Prefilter(Protocol):
         """Return numbers that every product of at least `values` reaches."""
         ...
 
-    def reaching(self, left: Any, right: Any, at_least: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the pairs of rows whose product is `at_least`, in the order of the rows."""
-        ...
-
     def workers(self) -> Any:
-        """Return a context that gives an executor for calls of `reaching`."""
+        """Return a context that gives an executor for calls of `products`."""
         ...
 
 
-class Float32Prefilter:
-    """Products in float32, by the BLAS that numpy brings."""
+class FaissPrefilter:
+    """Pairs by FAISS's range search in float32, on any processor."""
 
-    lowest: Any = np.float32(-np.inf)
+    block = BLOCK
+
+    def __init__(self) -> None:
+        """Raise `MissingExtra` where FAISS is not installed."""
+        require_extra("vectors", "a search for close vectors in float32", "faiss")
 
     def margin(self, width: int) -> float:
         """Return the bound: each number rounded once, then `width` roundings of sums."""
         return margin_of(width)
 
+    def empty(self, count: int, width: int) -> np.ndarray:
+        """Return room in float32."""
+        return np.empty((count, width), np.float32)
+
+    def prepare(self, vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Return float32 unit vectors."""
+        return unit(vectors, lengths)
+
+    def reaching(
+        self, left: np.ndarray, right: np.ndarray, at_least: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs that reach `at_least`."""
+        import faiss
+
+        index = faiss.IndexFlatIP(left.shape[1])
+        index.add(right)
+        # FAISS finds what is above a number, and the threshold may have been rounded up to one.
+        below = np.nextafter(np.nextafter(np.float32(at_least), np.float32(-9)), np.float32(-9))
+        ends, _, found = index.range_search(left, float(below))
+        counts: np.ndarray = np.diff(ends).astype(np.int64)
+        rows = np.repeat(np.arange(len(left), dtype=np.int32), counts)
+        order = np.lexsort((found, rows))
+        return rows, found.astype(np.int32)[order]
+
+    @contextmanager
+    def workers(self) -> Iterator[ThreadPoolExecutor]:
+        """Give a thread for each core; each searches on one thread of FAISS."""
+        import faiss
+
+        set_threads = faiss.omp_set_num_threads
+        with ThreadPoolExecutor(cores(), initializer=set_threads, initargs=(1,)) as pool:
+            yield pool
+
+
+class Float32Products:
+    """Products in float32, by the BLAS that numpy brings."""
+
+    lowest: Any = np.float32(-np.inf)
+
     def measured_margin(self, ready: Any, own: UnitVectors, rows: np.ndarray) -> float:
         """Return the bound for any vectors: it is small enough."""
-        return self.margin(own.vectors.shape[1])
+        return margin_of(own.vectors.shape[1])
 
     def empty(self, count: int, width: int) -> np.ndarray:
         """Return room in float32."""
@@ -109,18 +175,12 @@ class Float32Prefilter:
         """Return the next lower numbers: `values` may have been rounded up."""
         return np.nextafter(np.float32(values), self.lowest)
 
-    def reaching(
-        self, left: np.ndarray, right: np.ndarray, at_least: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the pairs that reach `at_least`."""
-        return _pairs(self.products(left, right), self.reached(np.float32(at_least)))
-
     @contextmanager
     def workers(self) -> Iterator[ThreadPoolExecutor]:
         """Give a thread for each core, each with its own product on one thread of BLAS."""
         from threadpoolctl import threadpool_limits
 
-        with threadpool_limits(1), ThreadPoolExecutor(_cores()) as pool:
+        with threadpool_limits(1), ThreadPoolExecutor(cores()) as pool:
             yield pool
 
 
@@ -131,6 +191,7 @@ class BFloat16Prefilter:
     negative ones.
     """
 
+    block = BLOCK
     lowest: Any = np.int16(-(2**15))
 
     def margin(self, width: int) -> float:
@@ -144,8 +205,8 @@ class BFloat16Prefilter:
         product is 2^-9; above 1 it is rounded down to 1, where no cosine is larger.
         """
         away, longest = 0.0, 0.0
-        for start in range(0, len(rows), _BLOCK):
-            some = rows[start : start + _BLOCK]
+        for start in range(0, len(rows), BLOCK):
+            some = rows[start : start + BLOCK]
             rounded = ready[start : start + len(some)].float().numpy()
             exact = unit(own.vectors[some], own.lengths[some])
             away = max(away, float(np.linalg.norm(rounded - exact, axis=1).max(initial=0.0)))
@@ -199,7 +260,7 @@ class BFloat16Prefilter:
         before = torch.get_num_threads()
         try:
             with ThreadPoolExecutor(
-                _cores(), initializer=torch.set_num_threads, initargs=(1,)
+                cores(), initializer=torch.set_num_threads, initargs=(1,)
             ) as pool:
                 yield pool
         finally:
@@ -214,20 +275,87 @@ def _padded(rows: Any) -> Any:
     return torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
 
 
-def prefilter_for(count: int, at_least: float) -> Prefilter:
-    """Return the fastest prefilter here for `count` vectors."""
-    worth_loading = "torch" in sys.modules or count >= LOAD_TORCH
+class CudaPrefilter:
+    """Products in float32 on a GPU, by torch; only the pairs come back."""
+
+    block = 16_384  # its products take 1 GB of the GPU's memory
+
+    def margin(self, width: int) -> float:
+        """Return the bound of float32 products, which TensorFloat-32 would not keep."""
+        return margin_of(width)
+
+    def empty(self, count: int, width: int) -> Any:
+        """Return room in float32 on the GPU."""
+        import torch
+
+        return torch.empty((count, width), dtype=torch.float32, device="cuda")
+
+    def prepare(self, vectors: np.ndarray, lengths: np.ndarray) -> Any:
+        """Return float32 unit vectors on the GPU."""
+        import torch
+
+        return torch.from_numpy(unit(vectors, lengths)).cuda()
+
+    def reaching(self, left: Any, right: Any, at_least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs that reach `at_least`."""
+        import torch
+
+        with torch.inference_mode():
+            least = float(np.nextafter(np.float32(at_least), np.float32(-np.inf)))
+            pairs = (left @ right.T >= least).nonzero().to(torch.int32).cpu().numpy()
+        return pairs[:, 0].copy(), pairs[:, 1].copy()
+
+    @contextmanager
+    def workers(self) -> Iterator[ThreadPoolExecutor]:
+        """Give one thread: it keeps the GPU busy while the pairs of before are decided."""
+        import torch
+
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                yield pool
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+
+def prefilter_for(count: int, at_least: float, choice: Choice = "auto") -> Prefilter:
+    """Return the prefilter of that name for `count` vectors; `auto`: the fastest one here.
+
+    Raises:
+        MissingExtra: FAISS or torch, which the prefilter needs, is not installed.
+    """
+    if choice == "bfloat16":
+        require_extra("vectors", "prefilter 'bfloat16'", "torch")
     # Below its margin a product in bfloat16 could be negative, and tells nothing.
-    if at_least > 0.05 and worth_loading and find_spec("torch") is not None:
-        return BFloat16Prefilter() if native_dtype("cpu") == "bfloat16" else Float32Prefilter()
-    return Float32Prefilter()
+    if choice == "float32" or at_least <= 0.05:
+        return FaissPrefilter()
+    if choice == "bfloat16":
+        return BFloat16Prefilter()
+    if _worth_loading_torch(count):
+        if has_gpu():
+            return CudaPrefilter()
+        if native_dtype("cpu") == "bfloat16":
+            return BFloat16Prefilter()
+    return FaissPrefilter()
 
 
-def prepared(prefilter: Prefilter, own: UnitVectors, rows: np.ndarray) -> Any:
+def products_for(count: int) -> BlockProducts:
+    """Return the fastest products of `count` vectors here."""
+    if _worth_loading_torch(count) and native_dtype("cpu") == "bfloat16":
+        return BFloat16Prefilter()
+    return Float32Products()
+
+
+def _worth_loading_torch(count: int) -> bool:
+    return "torch" in sys.modules or (count >= LOAD_TORCH and find_spec("torch") is not None)
+
+
+def prepared(prefilter: Prefilter | BlockProducts, own: UnitVectors, rows: np.ndarray) -> Any:
     """Return the vectors at `rows` as they are multiplied, without a whole copy between."""
     out = prefilter.empty(len(rows), own.vectors.shape[1])
-    for start in range(0, len(rows), _BLOCK):
-        some = rows[start : start + _BLOCK]
+    for start in range(0, len(rows), BLOCK):
+        some = rows[start : start + BLOCK]
         out[start : start + len(some)] = prefilter.prepare(own.vectors[some], own.lengths[some])
     return out
 
@@ -241,7 +369,8 @@ def in_waves(
             yield list(pool.map(work, wave))
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.kernels.vectors.close_pairs import BLOCK, AllPairs, hold_closest
+from curate.kernels.vectors.close_pairs import AllPairs, hold_closest
 from curate.kernels.vectors.prefilter import prefilter_for
 from curate.kernels.vectors.unit_vectors import UnitVectors
 
@@ -31,7 +31,12 @@ class Removed(NamedTuple):
 
 
 def removed_in_clusters(
-    own: UnitVectors, cluster: np.ndarray, order: np.ndarray, epsilon: float, *, block: int = BLOCK
+    own: UnitVectors,
+    cluster: np.ndarray,
+    order: np.ndarray,
+    epsilon: float,
+    *,
+    block: int | None = None,
 ) -> Removed:
     """Apply the rule to every cluster, its rows taken in `order`; cluster -1 takes no part."""
     partner, cosine = np.full(len(own), -1, np.int64), np.full(len(own), np.nan)
@@ -44,8 +49,8 @@ def removed_in_clusters(
         rows = placed[start:end]
         source = AllPairs(own, at_least, rows=rows, block=block, prefilter=prefilter)
         before, closest = np.full(len(rows), -1, np.int64), np.full(len(rows), np.nan)
-        for first in range(0, len(rows), block):
-            some = np.arange(first, min(first + block, len(rows)))
+        for first in range(0, len(rows), source.portion):
+            some = np.arange(first, min(first + source.portion, len(rows)))
             pairs = source.pairs(some)
             assert pairs is not None, "a search without a budget finds an answer"
             one, other, cosines = pairs

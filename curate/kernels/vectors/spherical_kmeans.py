@@ -15,8 +15,15 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.vectors.coverage import Cover
-from curate.kernels.vectors.prefilter import Float32Prefilter
-from curate.kernels.vectors.unit_vectors import LANES, UnitVectors, cosine_of, cosines_between
+from curate.kernels.vectors.prefilter import Float32Products
+from curate.kernels.vectors.unit_vectors import (
+    LANES,
+    UnitVectors,
+    cosine_of,
+    cosines_between,
+    margin_of,
+    unit,
+)
 
 ROUNDS = 50
 _BLOCK = 1024  # rows of products with all centres held at a time, by each thread
@@ -63,20 +70,19 @@ def closest_centres(
     """Return the `most` closest centres of every row, the closest first (the first on a tie)."""
     most = min(most, len(centres))
     out = np.empty((len(rows), most), np.int32)
-    prefilter = Float32Prefilter()
-    margin = np.float32(2 * prefilter.margin(own.vectors.shape[1]))
-    targets = prefilter.prepare(centres.vectors, centres.lengths)
+    margin = np.float32(2 * margin_of(own.vectors.shape[1]))
+    targets = unit(centres.vectors, centres.lengths)
 
     def choose(start: int) -> None:
         some = rows[start : start + _BLOCK]
-        products = prefilter.prepare(own.vectors[some], own.lengths[some]) @ targets.T
+        products = unit(own.vectors[some], own.lengths[some]) @ targets.T
         products[:, centres.lengths == 0] = -2  # no direction, no closeness
         _choose(
             products, margin, own.vectors, own.lengths, some, centres.vectors, centres.lengths,
             out[start : start + _BLOCK],
         )  # fmt: skip
 
-    with prefilter.workers() as pool:
+    with Float32Products().workers() as pool:
         list(pool.map(choose, range(0, len(rows), _BLOCK)))
     return out
 

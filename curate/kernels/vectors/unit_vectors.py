@@ -16,7 +16,7 @@ import pyarrow as pa
 import xxhash
 from numba import njit
 
-from curate.kernels.arrays.equal_hashes import first_of_equals
+from curate.kernels.arrays.duplicates import first_of_equals
 
 # The order of summation: a change of this number changes last digits, and so every stored score.
 LANES = 32

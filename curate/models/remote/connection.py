@@ -9,6 +9,9 @@ retries and typed replies, is done elsewhere here.
 from __future__ import annotations
 
 import json
+import os
+import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +23,8 @@ from curate.models.remote.faults import StatusError, TooLong
 CONNECT_SECONDS = 10.0
 # A line of a stream may hold the log-probabilities of many tokens.
 LONGEST_LINE_BYTES = 4 << 20
+# How long a connection rests before it is used again.
+REST_SECONDS = 0.005
 # Of an error some text is shown.
 MOST_ERROR_BYTES = 64 << 10
 
@@ -57,7 +62,7 @@ class Connection:
 
         # The engine bounds how many are under way, and idle time ends a wait, not total time.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=_connector(),
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_seconds
             ),
@@ -89,6 +94,39 @@ class Connection:
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+
+def _connector() -> Any:
+    """Return a pool of connections; one that holds unread data is not used again.
+
+    A server that answers a request twice, or late, leaves an answer behind, which would be taken
+    for that to the next request. Once that is seen, every request gets a connection of its own.
+    """
+    import aiohttp
+
+    class CleanConnector(aiohttp.TCPConnector):
+        async def _get(self, key: Any, traces: Any) -> Any:
+            resting = self._conns.get(key)
+            if resting and time.monotonic() - resting[0][1] < REST_SECONDS:
+                return None  # Another one is opened: what was left behind must have time to come.
+            while (found := await super()._get(key, traces)) is not None:
+                protocol = found.protocol
+                if protocol is None or protocol.transport is None:
+                    return found
+                number = protocol.transport.get_extra_info("socket").fileno()
+                with socket.socket(fileno=os.dup(number)) as copy:
+                    try:
+                        left = copy.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                    except BlockingIOError:  # Nothing has come, as it should be.
+                        if not protocol.should_close:
+                            return found
+                        left = b"?"
+                found.close()
+                # Nothing to read is the end of the connection, and no answer.
+                self._force_close = self._force_close or bool(left)
+            return None
+
+    return CleanConnector(limit=0)
 
 
 def proxy_of(url: str) -> str | None:

@@ -49,7 +49,26 @@ def expected_score(
 ) -> Expected:
     """Return the expectation of the score `name`, which the reply states as `written`."""
     try:
-        top, behind = _tops_of_score(reply, (name, *names), f"{written:g}")
+        keys = (name, *names)
+        digits = f"{written:g}"
+        if not reply.logprobs:
+            raise ValueError("the model returned no log-probabilities; leave expectation out")
+        tokens: list[Mapping[str, Any]] = list(reply.logprobs)
+        text = "".join(str(one["token"]) for one in tokens)
+        words = "|".join(re.escape(name) for name in keys)
+        said = rf'"(?:{words})"\s*:\s*|(?im:^\W*(?:{words})\W+)|\[\[\s*|(?m:^\s*(?=\d{{1,2}}\s*$))'
+        places = {found.end() for found in re.finditer(rf"(?:{said})(?={digits}(?!\d))", text)}
+        if len(places) != 1:
+            raise ValueError(f"its {keys[0]} {digits} is written in {len(places)} places, not one")
+        place, ends = places.pop(), accumulate(len(str(one["token"])) for one in tokens)
+        number = next((number for number, end in enumerate(ends) if place < end), None)
+        if number is None:
+            raise ValueError("its text and its tokens differ")
+        token = str(tokens[number]["token"])
+        if not re.fullmatch(r"\s*(?:\d|10)\s*", token):
+            raise ValueError(f"its token is {token!r}, not a number")
+        continued = token.strip() == "1" and token.endswith("1") and number + 1 < len(tokens)
+        top, behind = _top(tokens[number]), _top(tokens[number + 1]) if continued else None
         return expectation(top, low, high, written, behind)
     except ValueError as error:
         raise UnusableReply(f"no expected score: {error}", key=reply.key) from error
@@ -68,7 +87,17 @@ def expectation(
         digits = token.strip()
         if digits.isascii() and digits.isdigit() and str(int(digits)) == digits:
             chances[int(digits)] = chances.get(int(digits), 0.0) + math.exp(value)
-    plain = _split_one(chances, behind) if high >= HIGHEST else None
+    plain = None
+    # Share the probability of "1" between 1 and 10, unless "10" is a token of its own.
+    if high >= HIGHEST and 1 in chances and HIGHEST not in chances:
+        one = chances.pop(1)
+        if behind is not None:
+            zero = [value for token, value in behind.items() if re.match(r"0(?!\d)", token)]
+            end = [value for token, value in behind.items() if not token[:1].isdigit()]
+            chances[HIGHEST] = one * math.fsum(map(math.exp, zero))
+            chances[1] = one * math.fsum(map(math.exp, end))
+        elif one > NEGLIGIBLE * (one + math.fsum(chances.values())):
+            plain = AMBIGUOUS
     kept = {score: chance for score, chance in sorted(chances.items()) if low <= score <= high}
     mass = math.fsum(kept.values())
     if plain is not None:
@@ -77,42 +106,6 @@ def expectation(
         raise ValueError("no token of the scale has a probability")
     total = math.fsum(score * chance for score, chance in kept.items())
     return Expected(total / mass, min(mass, 1.0))
-
-
-def _split_one(chances: dict[int, float], behind: Top | None) -> str | None:
-    """Share the probability of "1" between 1 and 10; return why that is not possible."""
-    if HIGHEST in chances or 1 not in chances:
-        return None  # "10" is a token of its own, or there is nothing to share.
-    one = chances.pop(1)
-    if behind is not None:
-        zero = [value for token, value in behind.items() if re.match(r"0(?!\d)", token)]
-        end = [value for token, value in behind.items() if not token[:1].isdigit()]
-        chances[HIGHEST] = one * math.fsum(map(math.exp, zero))
-        chances[1] = one * math.fsum(map(math.exp, end))
-        return None
-    return AMBIGUOUS if one > NEGLIGIBLE * (one + math.fsum(chances.values())) else None
-
-
-def _tops_of_score(reply: Reply, names: Sequence[str], written: str) -> tuple[Top, Top | None]:
-    """Return the likeliest tokens where the score was written, and behind it if that is a "1"."""
-    if not reply.logprobs:
-        raise ValueError("the model returned no log-probabilities; leave expectation out")
-    tokens: list[Mapping[str, Any]] = list(reply.logprobs)
-    text = "".join(str(one["token"]) for one in tokens)
-    words = "|".join(re.escape(name) for name in names)
-    said = rf'"(?:{words})"\s*:\s*|(?im:^\W*(?:{words})\W+)|\[\[\s*|(?m:^\s*(?=\d{{1,2}}\s*$))'
-    places = {found.end() for found in re.finditer(rf"(?:{said})(?={written}(?!\d))", text)}
-    if len(places) != 1:
-        raise ValueError(f"its {names[0]} {written} is written in {len(places)} places, not one")
-    place, ends = places.pop(), accumulate(len(str(one["token"])) for one in tokens)
-    number = next((number for number, end in enumerate(ends) if place < end), None)
-    if number is None:
-        raise ValueError("its text and its tokens differ")
-    token = str(tokens[number]["token"])
-    if not re.fullmatch(r"\s*(?:\d|10)\s*", token):
-        raise ValueError(f"its token is {token!r}, not a number")
-    continued = token.strip() == "1" and token.endswith("1") and number + 1 < len(tokens)
-    return _top(tokens[number]), _top(tokens[number + 1]) if continued else None
 
 
 def _top(one: Mapping[str, Any]) -> Top:

@@ -8,7 +8,7 @@ must agree. A line that names another label, too ("A, but B is close"), states n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from curate.ask import Reply
 from curate.prompts.replies.plain_lines import lines, marks, plain, read, shown
@@ -29,7 +29,15 @@ def read_label(reply: Reply, labels: Sequence[str]) -> str:
 def label_in(text: str, labels: Sequence[str]) -> str:
     """Return the label that `text` states, or raise `ValueError` saying why there is none."""
     known = _Labels(labels)
-    found = set(_statements(text, known))
+    found = set(filter(None, map(known.equal, marks(text))))
+    for number, line in enumerate(lines(text)):
+        named = _NAMED.match(line)
+        said = named["rest"] if named else line
+        label = known.equal(said)
+        if label is None and (named or not number):
+            label = known.leading(said)
+        if label is not None:
+            found.add(label)
     if len(found) == 1:
         return found.pop()
     allowed = ", ".join(labels)
@@ -73,18 +81,6 @@ class _Labels:
         prose = re.match(r"(?:[,;:.]\s+|\s[-–]\s+|\s*—\s*)\w", rest)
         others = {found[0] for found in self._any.finditer(rest)} - {begins[0]}
         return self._by_form[begins[0]] if prose and not others else None
-
-
-def _statements(text: str, known: _Labels) -> Iterator[str]:
-    yield from filter(None, map(known.equal, marks(text)))
-    for number, line in enumerate(lines(text)):
-        named = _NAMED.match(line)
-        said = named["rest"] if named else line
-        label = known.equal(said)
-        if label is None and (named or not number):
-            label = known.leading(said)
-        if label is not None:
-            yield label
 
 
 def _spaced(text: str) -> str:

@@ -23,7 +23,7 @@ from curate.prompts.replies.plain_lines import read, shown
 from curate.row import Message
 
 if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator, ValidationError
+    from jsonschema import Draft202012Validator
 
 Asking = Generator[Ask, Reply, Any]
 _PROSE = ("title", "description", "$schema", "default", "examples")
@@ -103,7 +103,11 @@ def ask_until(ask: Ask, parse: Callable[[str], Any], *, repairs: int = 1) -> Ask
 
 def _decoded(text: str, begin: int) -> tuple[dict[str, Any], int]:
     decoder = json.JSONDecoder(
-        object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+        object_pairs_hook=_unique,
+        parse_constant=_no_constant,
+        parse_float=lambda text: (
+            number if math.isfinite(number := float(text)) else _no_constant(text)
+        ),
     )
     try:
         return decoder.raw_decode(text, begin)
@@ -120,11 +124,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"it holds {twice} more than once")
     return found
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _no_constant(text)
 
 
 def _no_constant(name: str) -> float:
@@ -162,8 +161,24 @@ def check_schema(schema: Any) -> None:
 def check_value(value: Any, schema: Mapping[str, Any], where: str = "the reply") -> None:
     """Raise `ValueError`, saying where and what, when `value` does not fit `schema`."""
     error = next(_validator(json.dumps(schema)).iter_errors(value), None)
-    if error is not None:
-        raise ValueError(_in_words(error, where))
+    if error is None:
+        return
+    for part in error.absolute_path:
+        where += f", item {part}" if isinstance(part, int) else f", '{part}'"
+    allowed, found = error.validator_value, repr(error.instance)
+    found = found if len(found) <= 60 else f"{found[:57]}..."
+    said = f"is {found}; its {error.validator} is {allowed}"
+    if error.validator == "required":
+        said = f"lacks {[name for name in allowed if name not in error.instance]}"
+    elif error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        said = f"has {[n for n in error.instance if n not in known]}; allowed: {known}"
+    elif error.validator == "type":
+        types = allowed if isinstance(allowed, str) else " or ".join(allowed)
+        said = f"is {found}; it must be of type {types}"
+    elif error.validator == "enum":
+        said = f"is {found}; allowed: {allowed}"
+    raise ValueError(f"{where} {said}")
 
 
 @functools.lru_cache(maxsize=64)
@@ -171,22 +186,3 @@ def _validator(schema: str) -> Draft202012Validator:
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator(json.loads(schema))
-
-
-def _in_words(error: ValidationError, where: str) -> str:
-    """Return where a value is wrong, what was found and what is allowed."""
-    for part in error.absolute_path:
-        where += f", item {part}" if isinstance(part, int) else f", '{part}'"
-    allowed, found = error.validator_value, repr(error.instance)
-    found = found if len(found) <= 60 else f"{found[:57]}..."
-    if error.validator == "required":
-        return f"{where} lacks {[name for name in allowed if name not in error.instance]}"
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        return f"{where} has {[n for n in error.instance if n not in known]}; allowed: {known}"
-    if error.validator == "type":
-        types = allowed if isinstance(allowed, str) else " or ".join(allowed)
-        return f"{where} is {found}; it must be of type {types}"
-    if error.validator == "enum":
-        return f"{where} is {found}; allowed: {allowed}"
-    return f"{where} is {found}; its {error.validator} is {allowed}"

@@ -296,7 +296,9 @@ class _Mapped:
         if isinstance(self.columns["candidates"], str):
             given = listed(data.get(names[0]))
             if not isinstance(given, list) or not given:
-                raise ValueError(f"column '{names[0]}' must be a list of answers, {_found(given)}")
+                raise ValueError(
+                    f"column '{names[0]}' must be a list of answers, found {kind_of(given)}"
+                )
         else:
             missing = [name for name in names if name not in data]
             if missing:
@@ -463,10 +465,6 @@ _READERS: Mapping[str, Callable[[_Mapped, _Reading], dict[str, Any]]] = {
 }
 _NUMBERS = ("margin", "p_chosen")
 _USUAL = {"messages": "messages"}
-
-
-def _found(value: Any) -> str:
-    return f"found {kind_of(value)}"
 
 
 def _truth(label: Any) -> bool | None:

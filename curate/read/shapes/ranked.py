@@ -1,14 +1,16 @@
 """A prompt with scored answers: `candidates`, each with messages, score and model.
 
-What else a candidate says of itself stays in `extra`, in a list as long as the candidates.
+What else a candidate says of itself stays in its own `extra`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from curate.read.shapes.record_fields import (
+    dumps,
     extra_of,
     kind_of,
     number_of,
@@ -37,10 +39,8 @@ def to_record(data: Mapping[str, Any]) -> Record:
         raise ValueError(f"column 'candidates' must be a list of answers, found {kind_of(given)}")
     candidates = tuple(_candidate(entry, index) for index, entry in enumerate(given))
     sides, marks = sides_of(data, _ROLES)
-    rest = [{key: v for key, v in entry.items() if key not in _KEYS} for entry in given]
-    taken = ("prompt",) if any(rest) else ("prompt", _LIST)
     fields = {**sides, _LIST: candidates}
-    return Record("ranked", fields, extra_of({**data, _LIST: rest}, taken, **marks))
+    return Record("ranked", fields, extra_of(data, ("prompt", _LIST), **marks))
 
 
 def _candidate(entry: Any, index: int) -> Candidate:
@@ -49,7 +49,13 @@ def _candidate(entry: Any, index: int) -> Candidate:
     model = entry.get("model")
     if model is not None and not isinstance(model, str):
         raise ValueError(f"candidates[{index}].model must be a text, found {kind_of(model)}")
-    return Candidate(side_of(entry, "messages", "assistant"), number_of(entry, "score"), model)
+    rest = {key: value for key, value in entry.items() if key not in _KEYS}
+    return Candidate(
+        side_of(entry, "messages", "assistant"),
+        number_of(entry, "score"),
+        model,
+        dumps(rest) if rest else None,
+    )
 
 
 def from_row(row: Row) -> dict[str, Any]:
@@ -57,14 +63,20 @@ def from_row(row: Row) -> dict[str, Any]:
     out = with_extra(sides_from(row, _ROLES), row)
     beside = _beside(out.pop(_LIST, None), len(row.candidates))
     candidates = [
-        {"messages": turns_of(c.messages), "score": c.score, "model": c.model, **more}
+        {"messages": turns_of(c.messages), "score": c.score, "model": c.model, **more, **own(c)}
         for c, more in zip(row.candidates, beside, strict=True)
     ]
     return {"prompt": out.pop("prompt"), _LIST: candidates, **out}
 
 
+def own(candidate: Candidate) -> dict[str, Any]:
+    """Return what a candidate says of itself besides its messages, score and model."""
+    found: dict[str, Any] = json.loads(candidate.extra) if candidate.extra else {}
+    return {key: value for key, value in found.items() if key not in _KEYS}
+
+
 def _beside(kept: Any, count: int) -> list[dict[str, Any]]:
-    """Return what `extra` keeps of each candidate beside its own keys."""
+    """Return what the row's `extra` keeps of each candidate, where an earlier version read it."""
     if kept is None:
         return [{} for _ in range(count)]
     if not isinstance(kept, list) or not all(isinstance(entry, dict) for entry in kept):

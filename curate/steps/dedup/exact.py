@@ -67,8 +67,7 @@ class Exact(Deduplicate):
         """Keep the most wanted row of every group of equals."""
         import numpy as np
 
-        from curate.kernels.arrays.duplicates import NearestKept, with_leaks
-        from curate.kernels.arrays.equal_hashes import first_of_equals
+        from curate.kernels.arrays.duplicates import NearestKept, first_of_equals, with_leaks
 
         count = len(positions)
         order = self.walk_order(sketches.slice(0, count))
@@ -90,7 +89,7 @@ class _FirstOnes:
     """Keep the first row of every group of equals, as they come."""
 
     def __init__(self) -> None:
-        from curate.kernels.arrays.equal_hashes import EqualsSoFar
+        from curate.kernels.arrays.duplicates import EqualsSoFar
 
         self._equals = EqualsSoFar()
 

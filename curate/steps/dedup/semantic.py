@@ -9,7 +9,7 @@ pair down to `floor`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from curate.row import Row
 from curate.step import EMBEDDING, Verdicts, rule
@@ -34,16 +34,20 @@ class Semantic(Deduplicate):
     and their cosine. Empty texts take no part. Neighbours down to `floor` are stored: any
     `similarity` from there on is decided without another search. Above
     `exact_up_to` distinct vectors an index finds nearly all pairs, and the report tells its recall,
-    counted by an exact search on a sample. With `against`, a dataset (a path,
-    as of an input), rows that are `similarity` close to one of its rows are dropped first, and the
-    verdict names its record.
+    counted by an exact search on a sample. `prefilter` finds what float64 then decides, and changes
+    no verdict: `float32` is FAISS; `auto` takes a GPU, or bfloat16 where the processor
+    has it, else FAISS. With `against`, a dataset (a path, as of an input), rows that are
+    `similarity` close to one of its rows are dropped first, and the verdict names its record.
     """
 
     encoder: str | None = None
     floor: float = 0.8
     exact_up_to: int = 200_000
     similarity: float = rule(0.9)
+    prefilter: Literal["auto", "float32", "bfloat16"] = rule("auto")
 
+    extra: ClassVar[str | None] = "vectors"
+    packages: ClassVar[tuple[str, ...]] = ("faiss",)
     source: ClassVar[str] = "common practice; compare Abbas et al. 2023 (SemDeDup), 2303.09540"
     compared: ClassVar[tuple[str, str]] = ("vector", EMBEDDING)
 
@@ -78,7 +82,9 @@ class Semantic(Deduplicate):
         from curate.kernels.vectors.unit_vectors import UnitVectors
 
         every = UnitVectors.of(vectors(sketches, "vector"))
-        search = PairSearch(self.similarity, self.floor, memo, self.exact_up_to)
+        search = PairSearch(
+            self.similarity, self.floor, memo, self.exact_up_to, prefilter=self.prefilter
+        )
         kept = nearest_kept(
             every,
             self.walk_order(sketches.slice(0, len(positions))),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from curate.chunk import Chunk
-    from curate.kernels.vectors.nearest_benchmark import ItemVectors
+    from curate.kernels.vectors.nearest_rows import NearestRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,11 @@ class Contamination(Filter):
     covered most; a hit names it. By default any hit drops (`max: 0`); `n: 8, max: 0.5` drops what
     covers over half. Words are those of `near`: each Chinese, Japanese, Korean,
     Thai, Lao, Khmer or Burmese character is one. An item shorter than `n` words hits where a whole
-    turn equals it. Rephrased
-    items share no n-grams: `mode: semantic` scores the cosine of the row's text `on` with the
-    closest item, both as vectors of `encoder`, and drops from `similarity` on; `cut` in the detail
-    says that of this row's text the encoder read only the beginning.
+    turn equals it. Rephrased items share no n-grams: `mode: semantic` scores the cosine of the
+    row's text `on` with the closest item, both as vectors of `encoder`, and drops from `similarity`
+    on; `prefilter` finds the candidates that float64 decides on, and changes no score (`auto` is
+    `float32`, by FAISS); `cut` in the detail says that of this row's text the encoder read only the
+    beginning.
     """
 
     against: tuple[str, ...] = ()
@@ -53,6 +54,7 @@ class Contamination(Filter):
     encoder: str | None = None
     max: float | None = rule(0.0)
     similarity: float | None = rule(0.8)
+    prefilter: Literal["auto", "float32", "bfloat16"] = rule("auto")
 
     version: ClassVar[int] = 2
     source: ClassVar[str] = "Brown et al. 2020 (GPT-3), arXiv 2005.14165, appendix C: 13-grams"
@@ -110,7 +112,7 @@ class Contamination(Filter):
     def _closeness(self, row: Row) -> Asking:
         import numpy as np
 
-        from curate.kernels.vectors.nearest_benchmark import ItemVectors
+        from curate.kernels.vectors.nearest_rows import NearestRows
 
         if not row.text(self.on).strip():
             return Scored(None)
@@ -118,13 +120,15 @@ class Contamination(Filter):
         items = self._items
         if items is None:  # nobody gave them: so it is where rows are only looked at
             replies = yield [Embed(texts=(t,), model=self.encoder) for t in self.compared_texts()]
-            items = ItemVectors(np.array([r.values[0] for r in replies], np.float32))
-        found = items.closest(reply.values[0])
-        if found is None:
+            items = NearestRows(
+                np.array([r.values[0] for r in replies], np.float32), self.prefilter
+            )
+        rows, cosines = items.nearest(reply.values[0], 1)
+        if not len(rows):
             return Scored(None)
-        name, place, _ = self.items()[found[0]]
+        name, place, _ = self.items()[int(rows[0])]
         cut = {"cut": True} if reply.cut else {}
-        return Scored(found[1], {"test_set": name, "item": place, "by": "cosine", **cut})
+        return Scored(float(cosines[0]), {"test_set": name, "item": place, "by": "cosine", **cut})
 
     def compared_texts(self) -> tuple[str, ...]:
         """Return the questions of all items, where their meaning is compared."""
@@ -134,14 +138,14 @@ class Contamination(Filter):
 
     def with_vectors(self, vectors: np.ndarray) -> Contamination:
         """Return the step with the vectors of the items."""
-        from curate.kernels.vectors.nearest_benchmark import ItemVectors
+        from curate.kernels.vectors.nearest_rows import NearestRows
 
         own = dataclasses.replace(self)
-        own.__dict__["_items"] = ItemVectors(vectors)
+        own.__dict__["_items"] = NearestRows(vectors, self.prefilter)
         return own
 
     @functools.cached_property
-    def _items(self) -> ItemVectors | None:
+    def _items(self) -> NearestRows | None:
         """The vectors of all items, where they were given."""
         return None
 

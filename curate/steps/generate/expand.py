@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from curate.row import Row
 from curate.rows.trees import TREE_ID, conversations, rankings, tree_in
-from curate.step import Drop, Generate, Made
+from curate.step import Drop, Generate, Product
 
 if TYPE_CHECKING:
     from curate.chunk import Chunk
@@ -38,7 +38,7 @@ class Expand(Generate):
         staying = kinds if self.keep_parent else kinds - {"prompt"}
         return staying | {_KINDS[self.into]}
 
-    def make(self, row: Row) -> list[Made]:
+    def make(self, row: Row) -> list[Product]:
         """Return the records of one tree, or the row itself where it holds none."""
         tree = tree_in(row)
         if tree is None:
@@ -48,7 +48,7 @@ class Expand(Generate):
             return list(records)
         return [Drop(_NOTHING[self.into])]
 
-    def make_many(self, chunk: Chunk) -> list[list[Made]]:
+    def make_many(self, chunk: Chunk) -> list[list[Product]]:
         """Let Arrow pick the rows that can hold a tree, and make those one by one."""
         import numpy as np
         import pyarrow as pa
@@ -59,7 +59,7 @@ class Expand(Generate):
         hits = pc.match_substring(chunk.column("extra"), f'"{TREE_ID}"')
         where = np.flatnonzero(np.asarray(pc.fill_null(hits, False)))
         rows = rows_of(chunk.table.take(pa.array(where)), chunk.run_seed)
-        out: list[list[Made]] = [[] for _ in range(len(chunk))]
+        out: list[list[Product]] = [[] for _ in range(len(chunk))]
         for index, row in zip(where.tolist(), rows, strict=True):
             made = self.make(row)
             out[index] = [] if made and made[0] is row else made

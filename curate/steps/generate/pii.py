@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from curate.kernels.text.pii import KINDS, SCREENS, find_personal, mask_personal
 from curate.kernels.text.turns import turns_of
 from curate.row import FIELD_TYPES, Message, Row
-from curate.step import Drop, Generate, Made
+from curate.step import Drop, Generate, Product
 
 if TYPE_CHECKING:
     from curate.chunk import Chunk
@@ -43,7 +43,7 @@ class Pii(Generate):
         """A masked row is of its parent's kind."""
         return kinds
 
-    def make(self, row: Row) -> Made:
+    def make(self, row: Row) -> Product:
         """Return the masked row, a drop, or the row itself."""
         found = [
             span.kind for turn in turns_of(row) for span in find_personal(turn.content, self.find)
@@ -82,7 +82,7 @@ class Pii(Generate):
     def _masked(self, text: str) -> str:
         return mask_personal(text, find_personal(text, self.find))
 
-    def make_many(self, chunk: Chunk) -> list[list[Made]]:
+    def make_many(self, chunk: Chunk) -> list[list[Product]]:
         """Let RE2 pick the rows that can hold anything, and make those one by one."""
         import numpy as np
         import pyarrow as pa
@@ -97,7 +97,7 @@ class Pii(Generate):
             rejected = pc.binary_join(same_lists(turns, turns.flatten().field("content")), "\n")
             found = pc.match_substring_regex(rejected, screen)
             hits = hits | np.asarray(pc.fill_null(found, False))
-        out: list[list[Made]] = [[] for _ in range(len(chunk))]
+        out: list[list[Product]] = [[] for _ in range(len(chunk))]
         where = np.flatnonzero(hits)
         rows = rows_of(chunk.table.take(pa.array(where)), chunk.run_seed)
         for index, row in zip(where.tolist(), rows, strict=True):

@@ -16,13 +16,21 @@ from curate.write.formats import Format, chat_of
 
 def _record(row: Row) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    metadata = {name: _plain(value) for name, value in extra_columns(row).items()}
+    metadata = {}
+    for name, value in extra_columns(row).items():
+        scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
+        texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        metadata[name] = value if scalar or texts else dumps(value)
     for name in KINDS[row.kind]:
         value = row.fields.get(name)
         if name == "candidates":
             for number, candidate in enumerate(row.candidates, 1):
                 fields[f"candidate_{number}"] = _spoken(candidate.messages)
-                metadata |= _known(number, candidate.score, candidate.model)
+                known = {
+                    f"candidate_{number}_score": candidate.score,
+                    f"candidate_{number}_model": candidate.model,
+                }
+                metadata |= {name: value for name, value in known.items() if value is not None}
         elif isinstance(value, bool):
             metadata[name] = str(value).lower()
         elif isinstance(value, float):
@@ -40,19 +48,6 @@ def _spoken(messages: Sequence[Message]) -> list[dict[str, Any]]:
         if turn["content"] is None:
             turn["content"] = dumps(turn["tool_calls"]) if turn.get("tool_calls") else ""
     return turns
-
-
-def _known(number: int, score: float | None, model: str | None) -> dict[str, Any]:
-    known = {f"candidate_{number}_score": score, f"candidate_{number}_model": model}
-    return {name: value for name, value in known.items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return value
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return value
-    return dumps(value)
 
 
 FORMATS = {f"argilla_{kind}": Format(kind, _record) for kind in KINDS}

@@ -15,10 +15,6 @@ from curate.write.formats import (
 )
 
 
-def _chat(row: Row) -> dict[str, Any]:
-    return with_chat_extra({"messages": chat_of(row.messages)}, row)
-
-
 def _pair(row: Row) -> dict[str, Any]:
     """Return the prompt as messages, each side as the one message behind it."""
     check_prompt(row)
@@ -32,7 +28,9 @@ def _pair(row: Row) -> dict[str, Any]:
 
 
 FORMATS = {
-    "axolotl_chat": Format("sft", _chat),
+    "axolotl_chat": Format(
+        "sft", lambda row: with_chat_extra({"messages": chat_of(row.messages)}, row)
+    ),
     "axolotl_alpaca": Format("sft", with_system_column),
     "axolotl_dpo": Format("preference", _pair),
 }

@@ -60,10 +60,6 @@ def _with_tools(data: dict[str, Any], row: Row) -> dict[str, Any]:
     return out
 
 
-def _sharegpt(row: Row) -> dict[str, Any]:
-    return _with_tools(_turns(row.messages, answered=True), row)
-
-
 def _ranking(row: Row) -> dict[str, Any]:
     out = _turns(row.prompt, answered=False)
     for name in ("chosen", "rejected"):
@@ -74,14 +70,17 @@ def _ranking(row: Row) -> dict[str, Any]:
     return _with_tools(out | judgement_of(row), row)
 
 
-def _tagged(row: Row) -> dict[str, Any]:
-    out = _turns(row.prompt + row.completion, answered=True)
-    return _with_tools({**out, "kto_tag": row.fields["label"]}, row)
-
-
 FORMATS = {
     "llamafactory_alpaca": Format("sft", with_system_column),
-    "llamafactory_sharegpt": Format("sft", _sharegpt),
+    "llamafactory_sharegpt": Format(
+        "sft", lambda row: _with_tools(_turns(row.messages, answered=True), row)
+    ),
     "llamafactory_dpo": Format("preference", _ranking),
-    "llamafactory_kto": Format("unpaired", _tagged),
+    "llamafactory_kto": Format(
+        "unpaired",
+        lambda row: _with_tools(
+            _turns(row.prompt + row.completion, answered=True) | {"kto_tag": row.fields["label"]},
+            row,
+        ),
+    ),
 }

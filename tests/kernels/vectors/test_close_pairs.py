@@ -1,17 +1,31 @@
 from __future__ import annotations
 
+import itertools
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.encoders import encode
+from curate.encoders.precision import has_gpu
+from curate.errors import MissingExtra
 from curate.kernels.vectors import close_pairs
+from curate.kernels.vectors import prefilter as prefilter_module
 from curate.kernels.vectors.close_pairs import AllPairs, all_neighbours
 from curate.kernels.vectors.dedup import greedy_walk
-from curate.kernels.vectors.prefilter import BFloat16Prefilter, Float32Prefilter
+from curate.kernels.vectors.prefilter import (
+    BFloat16Prefilter,
+    CudaPrefilter,
+    FaissPrefilter,
+    prefilter_for,
+)
 from curate.kernels.vectors.unit_vectors import UnitVectors, cosines_between
+
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 def clustered(seed, count, width=12, groups=6, spread=0.3):
@@ -112,7 +126,8 @@ def test_vectors_that_are_not_finite_are_refused():
 # -- the join -------------------------------------------------------------------------------------
 
 
-PREFILTERS = [Float32Prefilter(), BFloat16Prefilter()]
+PREFILTERS = [FaissPrefilter(), BFloat16Prefilter()]
+GPU = pytest.mark.skipif(not has_gpu(), reason="torch sees no GPU here")
 
 
 @pytest.mark.parametrize("prefilter", PREFILTERS)
@@ -139,7 +154,7 @@ def test_all_pairs_are_found_whatever_the_blocks_and_the_prefilter(prefilter, se
         assert (np.diff(own_others) > 0).all()
 
 
-@pytest.mark.parametrize("prefilter", PREFILTERS)
+@pytest.mark.parametrize("prefilter", [*PREFILTERS, pytest.param(CudaPrefilter(), marks=GPU)])
 def test_no_product_of_a_prefilter_is_further_off_than_its_margin(prefilter):
     random = np.random.default_rng(3)
     near = random.standard_normal((1, 384)) + 0.4 * random.standard_normal((200, 384))
@@ -170,6 +185,54 @@ def test_pairs_above_the_budget_are_not_held(monkeypatch):
     assert neighbours(own, 0.5, budget=needed, block=16) is not None
 
 
+def test_a_prefilter_is_chosen_by_name_or_by_what_is_here(monkeypatch):
+    monkeypatch.setattr(prefilter_module, "has_gpu", lambda: False)
+    monkeypatch.setattr(prefilter_module, "native_dtype", lambda _: "float32")
+    assert isinstance(prefilter_for(1 << 20, 0.9), FaissPrefilter)
+    assert isinstance(prefilter_for(9, 0.9, "bfloat16"), BFloat16Prefilter)
+    monkeypatch.setattr(prefilter_module, "native_dtype", lambda _: "bfloat16")
+    assert isinstance(prefilter_for(1 << 20, 0.9), BFloat16Prefilter)
+    assert isinstance(prefilter_for(1 << 20, 0.9, "float32"), FaissPrefilter)
+    assert isinstance(prefilter_for(1 << 20, 0.05, "bfloat16"), FaissPrefilter)
+    monkeypatch.setattr(prefilter_module, "has_gpu", lambda: True)
+    assert isinstance(prefilter_for(1 << 20, 0.9), CudaPrefilter)
+
+
+def test_without_faiss_the_command_that_installs_it_is_told(monkeypatch):
+    monkeypatch.setattr("curate.system.package_data.find_spec", lambda _: None)
+    with pytest.raises(MissingExtra, match=r"needs faiss, which is not installed; .*vectors"):
+        prefilter_for(9, 0.9, "float32")
+
+
+@GPU
+def test_a_gpu_finds_the_pairs_that_the_cpu_finds():
+    own = UnitVectors.of(clustered(3, 5000, width=64))
+    one, other = (neighbours(own, 0.8, prefilter=by) for by in (CudaPrefilter(), FaissPrefilter()))
+    assert same(one, other)
+
+
+@pytest.mark.real
+def test_pairs_by_faiss_are_those_of_numpy_in_float64_on_real_vectors(monkeypatch):
+    if not DATA.is_dir():
+        pytest.skip("../shared/data is absent")
+    rows = json.loads((DATA / "alpaca" / "alpaca_5000.json").read_text())
+    own = UnitVectors.of(encode(["\n\n".join((r["instruction"], r["input"])) for r in rows]))
+    rows = own.distinct()
+    exact = own.vectors[rows].astype(np.float64)
+    exact /= np.linalg.norm(exact, axis=1)[:, None]
+    cosines = np.triu(exact @ exact.T, 1)
+    for at_least, cores in itertools.product((0.8, 0.9), (1, 2)):
+        monkeypatch.setattr(prefilter_module, "cores", lambda cores=cores: cores)
+        found = neighbours(own, at_least, prefilter=FaissPrefilter())
+        heads = np.repeat(np.arange(len(rows)), np.diff(found.starts))
+        upper = heads < found.others
+        left, right = np.nonzero(cosines >= at_least)
+        assert len(left) > 20
+        assert np.array_equal(heads[upper], left)
+        assert np.array_equal(found.others[upper], right)
+        assert np.allclose(found.cosines[upper], cosines[left, right], rtol=0, atol=1e-14)
+
+
 # -- the walk -------------------------------------------------------------------------------------
 
 
@@ -189,7 +252,7 @@ def test_both_walks_are_the_definition(prefilter, seed, count, block, similarity
     assert same(greedy_walk(own, found, order, similarity), expected)
     assert same(searching(own, order, similarity, block=block, prefilter=prefilter), expected)
     # Neighbours that reach further down decide the same.
-    further = neighbours(own, similarity / 2 + 0.06, prefilter=Float32Prefilter())
+    further = neighbours(own, similarity / 2 + 0.06, prefilter=FaissPrefilter())
     if similarity / 2 + 0.06 <= similarity:
         assert same(greedy_walk(own, further, order, similarity), expected)
 

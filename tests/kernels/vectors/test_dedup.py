@@ -21,7 +21,7 @@ def no_search(monkeypatch):
         raise AssertionError("searched")
 
     def forbid():
-        monkeypatch.setattr(dedup, "_source", refuse)
+        monkeypatch.setattr(dedup.PairSearch, "source", refuse)
 
     return forbid
 

@@ -7,14 +7,14 @@ from curate.kernels.vectors import dedup, ivf_index
 from curate.kernels.vectors.close_pairs import all_neighbours
 from curate.kernels.vectors.dedup import PairSearch, greedy_walk, nearest_kept
 from curate.kernels.vectors.ivf_index import IVFIndex, Recall
-from curate.kernels.vectors.prefilter import BFloat16Prefilter, Float32Prefilter
+from curate.kernels.vectors.prefilter import BFloat16Prefilter, FaissPrefilter
 from curate.kernels.vectors.unit_vectors import UnitVectors
 from curate.store.files import DerivedArrays
 from tests.kernels.vectors.test_close_pairs import clustered, neighbours, same, searching
 
 
 def indexed_neighbours(own, at_least, budget=None, prefilter=None):
-    return all_neighbours(IVFIndex(own, at_least, prefilter), budget)
+    return all_neighbours(IVFIndex(own, at_least, prefilter=prefilter), budget)
 
 
 def pairs(found):
@@ -40,7 +40,7 @@ def test_its_pairs_are_true_and_its_recall_is_counted(seed, count, probes):
     own = UnitVectors.of(clustered(seed, count))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ivf_index, "PROBES", probes)
-        index = IVFIndex(own, 0.8, Float32Prefilter())
+        index = IVFIndex(own, 0.8, prefilter=FaissPrefilter())
         found, recall = all_neighbours(index), index.recall()
         assert pairs(indexed_neighbours(own, 0.8, prefilter=BFloat16Prefilter())) == pairs(found)
     true = pairs(neighbours(own, 0.8))
@@ -116,7 +116,7 @@ def test_above_its_size_a_search_uses_the_index_and_tells_its_recall(tmp_path, m
     assert "at 0.8; recall" in remark
     assert "at 0.9" in remark
     assert np.array_equal(kept.nearest.partner, exact.nearest.partner)
-    monkeypatch.setattr(dedup, "_source", None)
+    monkeypatch.setattr(dedup.PairSearch, "source", None)
     again = nearest_kept(own, order, search)
     assert again.remarks == kept.remarks
     assert np.array_equal(again.nearest.partner, kept.nearest.partner)

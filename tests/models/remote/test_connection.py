@@ -39,6 +39,7 @@ def test_a_connection_is_used_again() -> None:
 
         for _ in range(5):
             await asyncio.gather(*(post(number) for number in range(4)))
+            await asyncio.sleep(0.03)
         await connection.close()
 
     with Server(lambda request: chat("ok")) as server:

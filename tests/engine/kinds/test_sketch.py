@@ -15,7 +15,7 @@ import pytest
 from curate import Pipeline
 from curate.ask import Embed
 from curate.chunk import Chunk, vectors
-from curate.engine.kinds import embed as embedding
+from curate.engine.kinds import sketch as embedding
 from curate.engine.options import Progress
 from curate.errors import CeilingReached, RecipeError, StoppedShort
 from curate.row import Row

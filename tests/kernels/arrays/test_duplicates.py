@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.arrays.equal_hashes import EqualsSoFar, first_of_equals
+from curate.kernels.arrays.duplicates import EqualsSoFar, first_of_equals
 
 # Few values in each half, so that halves are shared by words that are not equal.
 HALVES = st.sampled_from([b"\0" * 8, b"\1" * 8, b"\0" * 7 + b"\1"])

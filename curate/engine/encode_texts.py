@@ -1,0 +1,61 @@
+"""Encode texts outside a run: through the store, so that what it has is not encoded again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.ask import Embed
+from curate.errors import StoppedShort
+from curate.models.model import ModelInfo, with_defaults
+
+# The tally of what is encoded outside runs.
+_OUTSIDE_RUNS = "encode"
+
+
+def encoder_identity(info: ModelInfo) -> str:
+    """Return what decides a text's vector: the encoder, and what it puts before each text."""
+    probe = with_defaults(Embed(texts=("",)), info.defaults)
+    assert isinstance(probe, Embed)
+    (prefix,) = probe.texts
+    identity = info.identity_for(probe)
+    return f"{identity} prefix={json.dumps(prefix)}" if prefix else identity
+
+
+def encode_texts(texts: Sequence[str], encoder: Any, store: Path) -> tuple[np.ndarray, str]:
+    """Return the vectors of texts, a row each, and the identity of the encoder.
+
+    A text of white space has a row of zeros. `encoder` is as a recipe names one.
+
+    Raises:
+        StoppedShort: a text could not be encoded.
+    """
+    from curate.models.model import open_model
+    from curate.requests.driver import Driver
+    from curate.store.budget import Budget
+    from curate.store.files import used
+    from curate.store.store import Store
+    from curate.store.vectors import MISSING
+
+    with ExitStack() as stack:
+        opened = stack.enter_context(Store.open(store))
+        stack.enter_context(used(opened.folder))
+        model = open_model(encoder, name="encoder")
+        spending = Budget(opened, _OUTSIDE_RUNS)
+        driver = stack.enter_context(Driver(opened, {"encoder": model}, spending=spending))
+        wanted = [number for number, text in enumerate(texts) if text.strip()]
+        found = driver.embed("encoder", [texts[number] for number in wanted])
+        if found.errors:
+            number, error = min(found.errors.items())
+            raise StoppedShort(
+                f"{len(found.errors):,} of {len(texts):,} texts have no vector (text "
+                f"{wanted[number] + 1}: {error}); mend them, or name another encoder"
+            )
+        places = np.full(len(texts), MISSING, np.int64)
+        places[wanted] = found.places
+        return opened.vectors.read(places), encoder_identity(model.info)

@@ -1,0 +1,114 @@
+"""Novelty by ROUGE-L: walk texts in order, accept what is not too like anything accepted before.
+
+A subsequence in common is at most as long as what the two texts have in common as bags of words. So
+F above a limit needs a pair of rare words (each with its occurrence number) in common, which an
+index finds (the prefix filter; see `kernels.jaccard`); every pair found is verified, so decisions
+are exact. This module holds the plain-Python path and the choice between it and
+`kernels.novelty_compiled`; both give the same answers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from curate.kernels.sets.rouge import (
+    Acceptance,
+    Similar,
+    Tokens,
+    common_length,
+    f_measure,
+    least_common,
+    most_similar,
+    tokens_of,
+)
+
+# Up to so many pairs of texts need no compiled code.
+SMALL = 100_000
+
+
+def novel(
+    words: pa.ChunkedArray, count: int, limit: float | None, neighbours: int = 0
+) -> Acceptance:
+    """Accept or reject the first `count` texts (lists of uint64), in order.
+
+    The texts after those are in the pool from the start and are not compared with each other. A
+    text is rejected if and only if its F with one of the pool, or with a text accepted before, is
+    above `limit` (`None`: nothing is). Its partner is the most similar one, the first of the pool
+    on a tie; places count from the first text. With `neighbours`, the so many most similar of the
+    pool are listed for each, with the mean over all of the pool.
+    """
+    sizes = np.concatenate([np.zeros(0, np.int64), *map(_sizes, words.chunks)])
+    flat = np.concatenate([np.zeros(0, np.uint64), *(p.flatten().to_numpy() for p in words.chunks)])
+    if count * len(sizes) < SMALL:
+        return _novel_small(np.split(flat, np.cumsum(sizes)[:-1]), count, limit, neighbours)
+    from curate.kernels.sets.novelty_compiled import novel_large
+
+    return novel_large(flat, sizes, count, limit, neighbours)
+
+
+def _sizes(part: pa.ListArray) -> np.ndarray:
+    return np.asarray(part.value_lengths()).astype(np.int64)
+
+
+def _novel_small(
+    texts: Sequence[np.ndarray], count: int, limit: float | None, neighbours: int
+) -> Acceptance:
+    """Do the work of `novel` without compiled code."""
+    own = [text.tolist() for text in texts]
+    rejected, partner = np.zeros(count, np.bool_), np.full(count, -1, np.int64)
+    score = np.full(count, np.nan)
+    similar: list[Similar] | None = [] if neighbours else None
+    pool: list[int] = []
+    holders: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for place in (*range(count, len(own)), *range(count)):
+        text = own[place]
+        if place < count:
+            found = _scores(text, own, pool, holders, None if neighbours else limit)
+            best = max(found, key=lambda other: (found[other], -other), default=-1)
+            above = best >= 0 and limit is not None and found[best] > limit
+            if similar is not None:
+                every = np.array([found.get(other, 0.0) for other in range(len(pool))])
+                similar.append(most_similar(every, np.array(pool), neighbours))
+            if above or similar is not None:
+                partner[place] = pool[best] if best >= 0 else -1
+                score[place] = found[best] if best >= 0 else 0.0
+            if above:
+                rejected[place] = True
+                continue
+        for word, often in Counter(text).items():
+            holders[word].append((len(pool), often))
+        pool.append(place)
+    return Acceptance(rejected, partner, score, similar)
+
+
+def _scores(
+    text: list[int],
+    own: Sequence[list[int]],
+    pool: Sequence[int],
+    holders: defaultdict[int, list[tuple[int, int]]],
+    limit: float | None,
+) -> dict[int, float]:
+    """Return F with the texts of the pool that can be above `limit`, by their place in the pool."""
+    common: Counter[int] = Counter()
+    for word, often in Counter(text).items():
+        for other, its in holders.get(word, ()):
+            common[other] += min(often, its)
+    out = {}
+    for other, shared in common.items():
+        theirs = own[pool[other]]
+        if limit is None or shared >= least_common(len(text), len(theirs), limit):
+            out[other] = f_measure(common_length(text, theirs), len(text), len(theirs))
+    return out
+
+
+def pairs_of(texts: Sequence[str], tokens: Tokens = "words") -> Iterator[tuple[int, int, float]]:
+    """Yield every pair of texts with its F."""
+    own = [tokens_of(text, tokens) for text in texts]
+    for first, one in enumerate(own):
+        for second in range(first + 1, len(own)):
+            other = own[second]
+            yield first, second, f_measure(common_length(one, other), len(one), len(other))

@@ -1,0 +1,101 @@
+"""`curate train` from the command line: what it prints, writes, and ends with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.cli.train import methods_that_begin, progress_text
+from curate.train.pace import TrainingProgress
+from tests.train import tiny
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
+
+
+def talks(path: Path, count: int = 12, **last: Any) -> Path:
+    rows: list[dict[str, Any]] = [
+        {
+            "messages": [
+                {"role": "user", "content": f"q{n}?"},
+                {"role": "assistant", "content": f"yes {n}"},
+            ]
+        }
+        for n in range(count)
+    ]
+    path.write_text("\n".join(map(json.dumps, [*rows, *([last] if last else [])])))
+    return path
+
+
+def run(*words: str | Path) -> Any:
+    from typer.testing import CliRunner
+
+    from curate.cli.main import app
+
+    return CliRunner().invoke(app, ["train", *map(str, words)])
+
+
+def test_a_file_is_trained_on_and_checked_first(tmp_path: Path) -> None:
+    model = tiny.folder(tmp_path / "model")
+    data = talks(tmp_path / "talks.jsonl")
+    done = run("sft", data, "--model", model, "-o", tmp_path / "out", "--max-steps", "2")
+    assert done.exit_code == 0, done.output
+    assert "sft: 2 steps in" in done.stdout
+    assert "12 rows (0 held out)" in done.stderr
+    assert (tmp_path / "out" / "README.md").is_file()
+    again = run("sft", data, "--model", model, "-o", tmp_path / "out", "--max-steps", "2")
+    assert again.exit_code == 0
+
+
+def test_the_check_alone_trains_nothing_and_warnings_stop_when_asked(tmp_path: Path) -> None:
+    model = tiny.folder(tmp_path / "model")
+    late = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    data = talks(tmp_path / "talks.jsonl", messages=[*late, {"role": "user", "content": "c"}])
+    done = run("sft", data, "--model", model, "--check-only")
+    assert done.exit_code == 0, done.output
+    assert "warning: 1 x ends_with_user" in done.stdout
+    assert "TRL alone:" in done.stdout
+    assert "memory: about" in done.stdout
+    strict = run("sft", data, "--model", model, "--check-only", "--strict")
+    assert strict.exit_code == 2
+    assert "the check stops training: ends_with_user" in strict.stderr
+    empty = talks(tmp_path / "talks.jsonl", messages=[{"role": "user", "content": "c"}])
+    assert run("sft", empty, "--model", model, "-o", tmp_path / "out").exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("stf",), "did you mean 'sft'?"),
+        (("dpo",), "dpo learns from preference rows"),
+        (("rloo", "--reward", "none.py:f"), "there is no file none.py"),
+        (("grpo",), "needs a reward"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_the_next_step(
+    words: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    model = tiny.folder(tmp_path / "model")
+    data = talks(tmp_path / "talks.jsonl")
+    method, *options = words
+    done = run(method, data, "--model", model, "-o", tmp_path / "out", *options)
+    assert done.exit_code == 2, done.output
+    assert said in done.stderr
+
+
+def test_a_folder_must_be_named(tmp_path: Path) -> None:
+    done = run("sft", talks(tmp_path / "talks.jsonl"), "--model", "local")
+    assert done.exit_code == 2
+    assert "-o DIR" in done.stderr
+
+
+def test_progress_says_speed_and_time_left() -> None:
+    progress = TrainingProgress(3, 10, 1234.5, 61.0, {"loss": 0.5, "grad_norm": 1.0})
+    assert progress_text(progress) == ("step 3 of 10 | loss 0.5000 | 1,234 tokens/s | 1:01 left")
+
+
+def test_the_shell_completes_methods() -> None:
+    assert methods_that_begin("r") == ["reward", "rrhf", "rloo"]

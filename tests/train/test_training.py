@@ -1,0 +1,286 @@
+"""What a training does with its folder, and what it says when it cannot go on."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from curate.errors import DiskFull, RecipeError, StoppedShort, UsageError
+from curate.train import job as jobs
+from curate.train.chat import IGNORED, Tokens
+from curate.train.examples import Example, check_examples
+from curate.train.interruptions import last_checkpoint, told_apart
+from curate.train.memory_estimate import estimate
+from curate.train.pace import Pace
+from curate.train.settings import method_called, methods, settings_for
+from curate.train.training import prepare, train
+from tests.train import tiny
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
+
+
+def job_of(tmp_path: Path, out: Path | None = None, **given: Any) -> jobs.Job:
+    if not (tmp_path / "model").exists():
+        tiny.folder(tmp_path / "model")
+    talks = [
+        {
+            "messages": [
+                {"role": "user", "content": f"q{n}?"},
+                {"role": "assistant", "content": f"yes {n}"},
+            ]
+        }
+        for n in range(16)
+    ]
+    (tmp_path / "talks.jsonl").write_text("\n".join(map(json.dumps, talks)))
+    way = method_called("sft")
+    changes = {"learning_rate": 1e-2, "batch_size": 4, "every": 2, "max_steps": 4, **given}
+    settings = settings_for(way, None, **changes)
+    where = str(tmp_path / "model")
+    return jobs.Job(way, settings, str(tmp_path / "talks.jsonl"), where, out or tmp_path / "out")
+
+
+def test_a_training_leaves_model_curves_and_card(tmp_path: Path) -> None:
+    job = job_of(tmp_path, held_out=0.3, adapter="lora")
+    told: list[Any] = []
+    report = train(job, prepare(job), told.append)
+    assert [p.step for p in told if "loss" in p.metrics] == [1, 2, 3, 4]
+    assert told[-1].seconds_left == 0
+    assert {p.name for p in job.out.iterdir()} >= {
+        "README.md", "adapter_model.safetensors", "check.json", "curves.csv", "report.json",
+        "training.json", "tokenizer.json",
+    }  # fmt: skip
+    assert not (job.out / "training_args.bin").exists()
+    lines = list(csv.DictReader((job.out / "curves.csv").read_text().splitlines()))
+    assert [line["step"] for line in lines if line["loss"]] == ["1", "2", "3", "4"]
+    assert report["after"]["loss"] < report["before"]["loss"]
+    head, card = (job.out / "README.md").read_text().split("---\n")[1:]
+    assert yaml.safe_load(head)["library_name"] == "peft"
+    assert "talks.jsonl" in card
+    assert "curate train sft" in card
+    assert "held-out loss" in card
+    assert report["sample"]["prompt"].startswith("q")
+
+
+def test_the_same_command_does_nothing_twice(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    first = train(job, prepare(job))
+    stamp = (job.out / "report.json").stat().st_mtime_ns
+    again = train(job, prepare(job))
+    assert again["steps"] == first["steps"]
+    assert (job.out / "report.json").stat().st_mtime_ns == stamp
+
+
+def test_another_training_is_refused_and_replaced_when_asked(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    train(job, prepare(job))
+    other = job_of(tmp_path, learning_rate=2e-2)
+    with pytest.raises(UsageError, match=r"holds another training \(other settings\)"):
+        train(other, prepare(other))
+    replaced = dataclasses.replace(other, replace=True)
+    assert train(replaced, prepare(replaced))["settings"]["learning_rate"] == 2e-2
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    job.out.mkdir()
+    (job.out / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="holds no training"):
+        train(job, prepare(job))
+    assert (job.out / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_loss_that_is_no_number_stops_and_leaves_the_checkpoint(tmp_path: Path) -> None:
+    from curate.train import trainers
+
+    job = job_of(tmp_path, max_steps=6)
+    whole = trainers.SupervisedTrainer.compute_loss
+
+    def broken(self: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = whole(self, *args, **kwargs)
+        return loss * float("nan") if self.state.global_step == 3 else loss
+
+    trainers.SupervisedTrainer.compute_loss = broken  # type: ignore[method-assign]
+    try:
+        with pytest.raises(StoppedShort, match=r"the loss is nan at step 4.*learning_rate.*stays"):
+            train(job, prepare(job))
+    finally:
+        trainers.SupervisedTrainer.compute_loss = whole  # type: ignore[method-assign]
+    kept = last_checkpoint(job.out / "checkpoints")
+    assert kept is not None
+    assert kept.name == "checkpoint-2"
+    assert train(job, prepare(job))["resumed"] == "checkpoint-2"
+
+
+def test_a_full_disk_stops_and_leaves_the_checkpoint(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small tmpfs needs root")
+    try:
+        # A checkpoint takes some 400 KB: the third one has no room.
+        job = job_of(tmp_path, small / "out", max_steps=6)
+        with pytest.raises(DiskFull, match="no room left on the disk"):
+            train(job, prepare(job))
+        kept = last_checkpoint(job.out / "checkpoints")
+        assert kept is not None
+        more = ["mount", "-o", "remount,size=16m", str(small)]
+        subprocess.run(more, check=True)
+        assert train(job, prepare(job))["resumed"] == kept.name
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_memory_that_ends_is_told_with_the_largest_part(error: Exception, tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    memory = prepare(job).checked.memory
+    said = r"largest part should be \w+.*batch_size smaller"
+    with pytest.raises(StoppedShort, match=said), told_apart(job, memory):
+        raise error
+
+
+def test_labels_are_looked_at_once_more_before_training() -> None:
+    good = Tokens([1, 2], [IGNORED, 2])
+    check_examples([Example("r1", (good,))])
+    with pytest.raises(UsageError, match="row r2: 1 labels for 2 tokens"):
+        check_examples([Example("r1", (good,)), Example("r2", (Tokens([1, 2], [2]),))])
+    with pytest.raises(UsageError, match="row r3: no token is supervised"):
+        check_examples([Example("r3", (Tokens([1, 2], [IGNORED, IGNORED]),))])
+
+
+def test_early_stopping_keeps_the_best(tmp_path: Path) -> None:
+    # At this rate the held-out loss rises from the first evaluation on.
+    job = job_of(tmp_path, held_out=0.4, patience=1, learning_rate=1.0, max_steps=40, warmup=0)
+    report = train(job, prepare(job))
+    assert report["steps"] < 40
+
+
+def test_settings_come_from_defaults_then_the_file_then_the_command(tmp_path: Path) -> None:
+    way = method_called("dpo")
+    assert settings_for(way).loss["beta"] == 0.1
+    path = tmp_path / "dpo.yaml"
+    path.write_text("epochs: 3\nadapter: {kind: lora, rank: 4}\nloss: {beta: 0.3}\n")
+    found = settings_for(way, path, max_steps=7)
+    assert (found.epochs, found.adapter.rank, found.max_steps) == (3, 4, 7)
+    assert found.loss == {"kind": "sigmoid", "beta": 0.3, "noise": 0.0}
+    # Ten times the rate of full training, unless a rate was given.
+    assert found.learning_rate == pytest.approx(1e-5)
+    assert settings_for(way, path, learning_rate=1e-3).learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("method", "text", "said"),
+    [
+        ("sft", "epochs: 1\nlearnrate: 2\n", r":2: there is no 'learnrate'.*`trl:`"),
+        ("sft", "epochs: many\n", ":1: epochs must be"),
+        ("sft", "adapter: {kind: lora, ranks: 3}\n", "there is no 'ranks'"),
+        ("dpo", "packing: bfd\n", "packing is for sft"),
+        ("dpo", "loss: {gamma: 1}\n", "loss of dpo has no 'gamma'"),
+        ("kto", "batch_size: 1\n", "at least 2"),
+        ("grpo", "generation: {samples: 3}\n", "divide batch_size x"),
+        ("sft", "held_out: 1.5\n", "a share is below 1"),
+        ("sft", "- a\n", "settings are a mapping"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_line(
+    method: str, text: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=said):
+        settings_for(method_called(method), path)
+
+
+def test_what_only_trl_knows_is_passed_on_and_refused_by_name(tmp_path: Path) -> None:
+    from curate.train.trainers import TrainerInputs, config_for
+
+    job = job_of(tmp_path, trl={"weight_decay": 0.1})
+    inputs = TrainerInputs(None, prepare(job).chat, job.method, job.settings, [], [], "cpu")
+    assert config_for(inputs, str(tmp_path)).weight_decay == 0.1
+    wrong = job_of(tmp_path, trl={"max_prompt_length": 5})
+    with pytest.raises(UsageError, match=r"max_prompt_length.*trl:"):
+        config_for(inputs._replace(settings=wrong.settings), str(tmp_path))
+
+
+def test_every_method_has_defaults_and_a_source() -> None:
+    for way in methods().values():
+        settings_for(way)
+        assert way.source
+        assert way.trl_too_long
+        assert way.defaults["loss"]["kind"]
+
+
+def test_memory_is_mostly_what_it_should_be() -> None:
+    config = tiny.model().config
+    sft, dpo = method_called("sft"), method_called("dpo")
+    full = estimate(config, sft, settings_for(sft), 1, 64, "cpu")
+    count = sum(p.numel() for p in tiny.model().parameters())
+    assert full.terms["weights"] == 4 * count
+    assert full.terms["Adam"] == 8 * count
+    assert "reference" not in full.terms
+    assert estimate(config, dpo, settings_for(dpo), 2, 64, "cpu").terms["reference"] == 4 * count
+    small = estimate(config, sft, settings_for(sft, adapter="lora"), 1, 64, "cpu")
+    assert small.terms["Adam"] < full.terms["Adam"]
+    long = estimate(config, sft, settings_for(sft), 1, 4096, "cpu")
+    assert long.largest == "activations"
+
+
+def test_adapters_are_counted_as_peft_makes_them() -> None:
+    from curate.train.memory_estimate import adapter_parameters
+    from curate.train.weights import with_adapter
+
+    way = method_called("sft")
+    for kind in ("lora", "prompt"):
+        settings = settings_for(way, adapter=kind)
+        made = with_adapter(tiny.model(), settings.adapter, way)
+        trained = sum(p.numel() for p in made.parameters() if p.requires_grad)
+        assert adapter_parameters(tiny.model().config, settings) == trained, kind
+
+
+def test_pace_counts_from_where_a_training_was_taken_up() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0], 10)
+    now[0] = 20.0
+    progress = pace.at(20, 40, 1000, {})
+    assert progress.tokens_per_second == 50
+    assert progress.seconds_left == 40
+
+
+def test_a_model_that_answers_over_a_network_is_refused(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    for model, said in (("openai:gpt", "cannot be trained here"), ("/nowhere", "cannot be loaded")):
+        other = jobs.Job(job.method, job.settings, job.data, model, job.out)
+        with pytest.raises(UsageError, match=said):
+            prepare(other)
+
+
+def test_only_lora_is_merged_and_only_what_is_installed_reported_to(tmp_path: Path) -> None:
+    merged = dataclasses.replace(job_of(tmp_path), merge=True)
+    with pytest.raises(UsageError, match="this trains 'full': leave it out"):
+        prepare(merged)
+    told = job_of(tmp_path, report_to="no_such_tracker")
+    with pytest.raises(UsageError, match="pip install no_such_tracker"):
+        prepare(told)
+
+
+def test_reinforcement_needs_a_reward(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    way = method_called("rloo")
+    other = jobs.Job(way, settings_for(way), job.data, job.model, job.out)
+    with pytest.raises(UsageError, match="needs a reward: --reward"):
+        prepare(other)

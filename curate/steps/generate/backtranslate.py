@@ -17,9 +17,11 @@ class Backtranslate(Generate):
     """Make a conversation of a text: `model` writes the instruction that the text answers.
 
     The text is the row's response, or its instruction where the row is a bare prompt (a document
-    read as a prompt). It becomes the answer, unchanged. The paper's second half, self-curation, is
-    a judge after this step: `rubric`, with a threshold. A row whose instruction repeats more than
-    `most_copied` of the text's opening words in a row gives the answer away, and is dropped.
+    read as a prompt). It becomes the answer, unchanged. `prompt` is the name or path of what the
+    model is asked; `temperature` and `max_tokens` go before those of the model. The paper's second
+    half, self-curation, is a judge after this step: `rubric`, with a threshold. A row whose
+    instruction repeats more than `most_copied` of the text's opening words in a row gives the
+    answer away, and is dropped.
     """
 
     model: str | None = None

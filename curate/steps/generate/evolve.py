@@ -40,6 +40,7 @@ class Evolve(Generate):
     `to: sft` keeps the answer of the last round that stands, `prompt` only the instruction. With
     `every: true` each round that stands becomes a row. A row of which no round stands is dropped
     with the last rule that it broke. The ledger lists operations, eliminations and texts by round.
+    `temperature` and `max_tokens` go before those of the model.
     """
 
     model: str | None = None

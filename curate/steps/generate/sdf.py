@@ -20,11 +20,12 @@ from curate.steps.generate.respond import prompt_of
 class Sdf(Generate):
     """Answer a prompt `samples` times, let a judge rank the answers, and keep the best one.
 
-    `model` answers and `judge` ranks all answers in one reply, shown in an order drawn by the row's
-    seed. `to: ranked` keeps all answers as candidates, scored by how many they outrank; `sft` the
-    best alone, the first of those that share the first rank. The ledger holds the ranks and the
-    rationale. An empty answer, one that was cut off, and ranks that are not one for each answer
-    fail the row.
+    `model` gives `samples` answers at `temperature`, of at most `max_tokens` each. `judge` ranks
+    them all in one reply to `prompt`, shown in an order drawn by the row's seed, and is told up to
+    `repairs` times what is wrong with its reply. `to: ranked` keeps all answers as candidates,
+    scored by how many they outrank; `sft` the best alone, the first of those that share the first
+    rank. The ledger holds the ranks and the rationale. An empty answer, one that was cut off, and
+    ranks that are not one for each answer fail the row.
     """
 
     model: str | None = None

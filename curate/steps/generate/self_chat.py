@@ -41,7 +41,8 @@ class SelfChat(Generate):
     path of the prompt for whoever writes the human's side (`self_chat`, or `self_chat_user` with
     two models). A transcript without markers or cut off at `max_tokens` fails the row; one whose
     sides do not alternate, that begins with the assistant, ends with the human, has an empty turn,
-    a marker inside a turn or a text before the first one is dropped.
+    a marker inside a turn or a text before the first one is dropped. `temperature` and
+    `max_tokens` (of one reply) go before those of the model.
     """
 
     model: str | None = None
@@ -105,7 +106,7 @@ class SelfChat(Generate):
     def _in_turns(self, row: Row, topic: str) -> Asking:
         """Let one model play the human and the other answer; each sees itself as the assistant."""
         filled = prompts.load(self._prompt()).render(topic=topic, persona=self.persona)
-        seen = (Message("user", _BEGIN),)
+        seen: tuple[Message, ...] = (Message("user", _BEGIN),)
         chat: tuple[Message, ...] = ()
         for _ in range(self.exchanges):
             reply = yield self._ask(self.user_model, seen, filled.text)

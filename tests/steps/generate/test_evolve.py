@@ -50,7 +50,7 @@ def test_an_evolved_instruction_is_answered_and_its_lineage_told(row):
 
 
 def test_every_round_that_stands_can_become_a_row(row):
-    script = ("A?", ["different", "a."], "B?", ["equal", "b."], "C?", ["different", "c."])
+    script = ("A?", ["different", "Iron."], "B?", ["equal", "Tin."], "C?", ["different", "Zinc."])
     made, _ = driven(Evolve(model="m", rounds=3, every=True), row, *script)
     assert [one.record.fields["messages"][0].content for one in made] == ["A?", "C?"]
     assert [len(one.detail["lineage"]) for one in made] == [1, 3]

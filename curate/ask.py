@@ -199,8 +199,8 @@ _CUT = {
 }
 
 
-_LISTS = ("values", "logprobs", "cut", "floored")
-_RARE = ("cut", "mass", "floored")
+_LISTS = ("values", "logprobs", "cut", "read", "floored")
+_RARE = ("cut", "read", "mass", "floored")
 
 
 @dataclass(frozen=True)
@@ -210,9 +210,10 @@ class Reply:
     `text` for an `Ask`; `values` holds numbers for the other forms (a vector per text, token
     log-probabilities, one reward, the log-probability of each option). `input_tokens` and
     `output_tokens` are the server's own usage. `cut` numbers the texts of an `Embed` of which the
-    encoder read only the beginning. Of a `Choose`, `mass` is the probability that its options hold
-    together, and `floored` numbers those that lay outside the server's list of likely tokens: their
-    value is the least of that list, and the true one is lower.
+    encoder read only the beginning; `read` numbers those that it did not read in whole (cut, or
+    with unknown tokens), each with a hash of the tokens it read. Of a `Choose`, `mass` is the
+    probability that its options hold together; `floored` numbers those that lay outside the
+    server's list of likely tokens: their value is the least of that list, the true one is lower.
     """
 
     text: str = ""
@@ -222,6 +223,7 @@ class Reply:
     input_tokens: int = 0
     output_tokens: int = 0
     cut: tuple[int, ...] = ()
+    read: tuple[tuple[int, int], ...] = ()
     mass: float | None = None
     floored: tuple[int, ...] = ()
     key: str = field(default="", compare=False)

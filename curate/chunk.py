@@ -54,6 +54,9 @@ TAIL: dict[str, pa.DataType] = {"extra": pa.string(), "parents": pa.list_(ID), "
 # The column that says where a row comes from with which a `Whole` compares its own.
 ORIGIN = "origin"
 SCORE = "score:"
+# Of a column of embeddings, where some text was not read in whole: a hash of the tokens read, and
+# the text's number (0, 0: it was read in whole).
+READ = "read:"
 # What JSON text holds where there are media, and where there may be tool calls or media.
 _MEDIA_KEY = f'"(?:{"|".join(MEDIA)})"'
 _ATTACHED_KEY = f'{_MEDIA_KEY}|"(?:tool_calls|function_call|content)"'

@@ -290,8 +290,12 @@ class Filter(Step):
         """Return texts whose vectors the step wants once, before any row, by its `encoder`."""
         return ()
 
-    def with_vectors(self, vectors: np.ndarray) -> Self:
-        """Return the step with the vectors of `compared_texts`, a float32 row each."""
+    def with_vectors(self, vectors: np.ndarray, read: np.ndarray) -> Self:
+        """Return the step with the vectors of `compared_texts`, a float32 row each.
+
+        `read` (int64) is 0 for a text that the encoder read in whole, else a hash of the tokens
+        that it read; a text that it cannot read has zeros for a vector.
+        """
         return self
 
     def score_many(self, chunk: Chunk) -> Scores | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import xxhash
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import batch_to_device
 
@@ -21,12 +22,22 @@ from sentence_transformers.util import batch_to_device
 CPU_TOKENS, GPU_TOKENS = 2_048, 65_536
 
 
+# A text of which more than this share of the tokens is unknown has a vector of zeros: what its
+# vector would say is how many words it has, not what they mean.
+UNKNOWN_SHARE = 1 / 3
+
+
 class Encoding(NamedTuple):
-    """Vectors, the tokens that the model read, and the numbers of the texts that it cut."""
+    """Vectors, the tokens that the model read, and the numbers of the texts that it cut.
+
+    `read` gives the number of each text that the model did not read in whole (it was cut, or holds
+    unknown tokens) and a hash of the tokens it read: those of another text may be the same.
+    """
 
     vectors: np.ndarray
     tokens: int
     cut: tuple[int, ...]
+    read: tuple[tuple[int, int], ...] = ()
 
 
 class SentenceEncoder:
@@ -72,7 +83,12 @@ class SentenceEncoder:
         """
         if not texts:
             return Encoding(np.empty((0, 1), np.float32), 0, ())
-        lengths = self._lengths(texts)
+        tokens = self._tokens(texts)
+        if tokens is None:
+            # A table of word vectors: nothing is padded, so a guess does.
+            lengths = np.array([len(text.encode()) // 4 + 1 for text in texts], np.int64)
+        else:
+            lengths = np.fromiter(map(len, tokens), np.int64, len(texts))
         longest = self._model.max_seq_length or int(lengths.max(initial=1))
         read = np.minimum(lengths, longest)
         found: dict[int, np.ndarray] = {}
@@ -85,19 +101,40 @@ class SentenceEncoder:
         if self._normalises:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         cut = tuple(np.flatnonzero(lengths > longest).tolist())
-        return Encoding(vectors, int(read.sum()), cut)
+        partly = {} if tokens is None else self._partly_read(tokens, longest, vectors)
+        return Encoding(vectors, int(read.sum()), cut, tuple(partly.items()))
 
-    def _lengths(self, texts: Sequence[str]) -> np.ndarray:
-        """Return how many tokens each text has, cut nowhere."""
+    def _tokens(self, texts: Sequence[str]) -> Sequence[Sequence[int]] | None:
+        """Return the tokens of each text, cut nowhere; `None` from a table of word vectors."""
         tokenizer = self._model.tokenizer
         prompt = self._prompt or ""
         if not callable(tokenizer):
-            # A table of word vectors: nothing is padded, so a guess does.
-            return np.array([len(text.encode()) // 4 + 1 for text in texts], np.int64)
+            return None
         prompted = [prompt + text for text in texts]
         # Silent: that a text is longer than the model reads is what is wanted to know here.
+        found: Sequence[Sequence[int]]
         found = tokenizer(prompted, truncation=False, verbose=False)["input_ids"]
-        return np.fromiter(map(len, found), np.int64, len(texts))
+        return found
+
+    def _partly_read(
+        self, tokens: Sequence[Sequence[int]], longest: int, vectors: np.ndarray
+    ) -> dict[int, int]:
+        """Return a hash of what was read of each text that was not read in whole.
+
+        Vectors of texts with too many unknown tokens are set to zeros.
+        """
+        unknown = getattr(self._model.tokenizer, "unk_token_id", None)
+        special = self._model.tokenizer.num_special_tokens_to_add()
+        found = {}
+        for number, own in enumerate(tokens):
+            missed = 0 if unknown is None else own.count(unknown)
+            if missed > UNKNOWN_SHARE * (len(own) - special):
+                vectors[number] = 0
+            elif missed or len(own) > longest:
+                # Where a text is cut, the tokens that end it are not those of the whole text.
+                read = np.array(own[: longest - 1], np.int32)
+                found[number] = xxhash.xxh3_64_intdigest(read.tobytes()) >> 1 or 1
+        return found
 
     @torch.inference_mode()
     def _compute(self, texts: list[str], longest: int) -> np.ndarray:

@@ -217,7 +217,8 @@ def _with_vectors(step: Step, asker: _Sampler) -> Step:
     """Return a copy of a filter that compares with texts, with those vectors that there are."""
     if not isinstance(step, Filter) or not (texts := step.compared_texts()):
         return step
-    return step.with_vectors(asker.stored_vectors(getattr(step, "encoder", None), texts))
+    vectors = asker.stored_vectors(getattr(step, "encoder", None), texts)
+    return step.with_vectors(vectors, np.zeros(len(texts), np.int64))
 
 
 @dataclass

@@ -238,8 +238,8 @@ class _Run:
             if any(isinstance(s, Filter) and s.embeds() for s in self.recipe.steps):
                 steps, remarks = with_vectors(self.recipe.steps, self.accounts)
                 self.recipe = dataclasses.replace(self.recipe, steps=steps)
-                for title, remark in remarks.items():
-                    self.tallies.setdefault(title, StepTally()).remarks += (remark,)
+                for title, told in remarks.items():
+                    self.tallies.setdefault(title, StepTally()).remarks += told
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
             output = None

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curate.chunk import vectors
 from curate.kernels.arrays.groups import allowed_of
 from curate.kernels.vectors.unit_vectors import UnitVectors
 from curate.select import nearest_chosen
@@ -51,7 +50,7 @@ def verdicts_on(
     size = sketches.num_rows
     if count is None and share is None:
         return Verdicts(np.full(size, -1))
-    every = UnitVectors.of(vectors(sketches, "vector"))
+    every = UnitVectors.of_column(sketches, "vector")
     chosen = choose(every, allowed_of(size, count, share))
     nearest = nearest_chosen(every, chosen)
     code = np.where(every.lengths > 0, 0, 1)

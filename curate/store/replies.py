@@ -49,7 +49,7 @@ def find(
     for key, one in wanted.items():
         if isinstance(one.request, Embed):
             places = store.vectors.find(vector_keys(one.model, one.request.texts), connection)
-            reply = _reply(store, places, key) if (places != MISSING).all() else None
+            reply = _reply(store, places, key, connection) if (places != MISSING).all() else None
             if reply is not None and reply.attempt >= one.least:
                 found[key] = reply
     return found
@@ -64,19 +64,27 @@ def save(store: Store, connection: sqlite3.Connection, paid: Sequence[Paid]) -> 
             reply = one.reply
             cut = [number in reply.cut for number in range(len(one.request.texts))]
             encoded = EncodedVectors(
-                vector_keys(one.model, one.request.texts), reply.values, cut, one.attempt
+                vector_keys(one.model, one.request.texts),
+                reply.values,
+                cut,
+                one.attempt,
+                dict(reply.read),
             )
             places = store.vectors.save(connection, one.model, encoded)
-            found = _reply(store, places, one.key)
+            found = _reply(store, places, one.key, connection)
             counted = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
             stored[one.key] = found._replace(reply=Reply(**{**vars(found.reply), **counted}))
     return [stored[one.key] for one in paid]
 
 
-def _reply(store: Store, places: np.ndarray, key: str) -> StoredReply:
+def _reply(
+    store: Store, places: np.ndarray, key: str, connection: sqlite3.Connection | None = None
+) -> StoredReply:
     """Return what was stored as steps see it: lists of floats, or none where one is no vector."""
     attempts = -1 - places[places < 0]
     if len(attempts):
         return StoredReply(int(attempts.min()), Reply(finish_reason=NO_VECTOR, key=key))
     lines, cut = store.vectors.read(places).tolist(), np.flatnonzero(is_cut(places)).tolist()
-    return StoredReply(_FOR_GOOD, Reply(values=tuple(lines), cut=tuple(cut), key=key))
+    read = enumerate(store.vectors.tokens_read(places, connection).tolist())
+    partly = tuple((number, tokens) for number, tokens in read if tokens)
+    return StoredReply(_FOR_GOOD, Reply(values=tuple(lines), cut=tuple(cut), read=partly, key=key))

@@ -26,7 +26,7 @@ from curate.store.files import neighbour_files, sizes
 from curate.store.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.store.vectors import EncodedVectors, Vectors, vector_keys
 
-VERSION = 4
+VERSION = 5
 # The version whose vectors were replies like all others.
 _VECTORS_AS_JSON = 1
 BUSY_SECONDS = 60.0

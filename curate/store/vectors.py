@@ -17,8 +17,9 @@ import secrets
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,7 @@ CREATE TABLE IF NOT EXISTS segments (
     id INTEGER PRIMARY KEY, encoder TEXT NOT NULL, width INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS vectors (key BLOB NOT NULL UNIQUE, place INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS partly_read (place INTEGER PRIMARY KEY, tokens INTEGER NOT NULL);
 """
 
 
@@ -73,12 +75,16 @@ class EncoderRoom(NamedTuple):
 
 
 class EncodedVectors(NamedTuple):
-    """What an encoder made of texts: a vector for each, and whether it read the whole text."""
+    """What an encoder made of texts: a vector for each, and whether it read the whole text.
+
+    `read` holds, by the number of a text that was not read in whole, a hash of what was read.
+    """
 
     keys: Sequence[bytes]
     vectors: Sequence[Any]
     cut: Sequence[bool]
     attempt: int
+    read: Mapping[int, int] = MappingProxyType({})
 
 
 def vector_keys(encoder: str, texts: Sequence[str]) -> list[bytes]:
@@ -124,16 +130,18 @@ class Vectors:
         self, keys: Sequence[bytes], connection: sqlite3.Connection | None = None
     ) -> np.ndarray:
         """Return the place of each key, `MISSING` where there is none."""
-        execute = (
-            self._execute
-            if connection is None
-            else (lambda sql, parameters: connection.execute(sql, parameters).fetchall())
-        )
+        execute = self._reader(connection)
         found: dict[bytes, int] = {}
         for part in _parts(keys, _LOOKUP):
             marks = ",".join("?" * len(part))
             found.update(execute(f"SELECT key, place FROM vectors WHERE key IN ({marks})", part))
         return np.fromiter((found.get(key, MISSING) for key in keys), np.int64, len(keys))
+
+    def _reader(self, connection: sqlite3.Connection | None) -> Execute:
+        """Return what reads: inside a transaction, where one is given."""
+        if connection is None:
+            return self._execute
+        return lambda sql, parameters: connection.execute(sql, parameters).fetchall()
 
     def width(self, places: np.ndarray) -> int:
         """Return the dimension of the vectors at `places`; 1 where there are none."""
@@ -147,6 +155,23 @@ class Vectors:
             mine = np.flatnonzero(places >> _SEGMENT == number)
             lines = (places[mine] >> _LINE) & _LINES
             out[mine] = self._mapped(number, int(lines.max()) + 1)[lines]
+        return out
+
+    def tokens_read(
+        self, places: np.ndarray, connection: sqlite3.Connection | None = None
+    ) -> np.ndarray:
+        """Return a hash of what was read of each text that was not read in whole, else 0."""
+        execute = self._reader(connection)
+        sql, known = "SELECT place, tokens FROM partly_read", dict[int, int]()
+        if len(places) > _LOOKUP:
+            known.update(execute(sql, ()))
+        else:
+            marks = ",".join("?" * len(places))
+            known.update(execute(f"{sql} WHERE place IN ({marks})", places.tolist()))
+        out = np.zeros(len(places), np.int64)
+        if known:
+            hit = np.flatnonzero(np.isin(places, np.fromiter(known, np.int64, len(known))))
+            out[hit] = [known[place] for place in places[hit].tolist()]
         return out
 
     def blocks(self, places: np.ndarray) -> Iterator[np.ndarray]:
@@ -214,6 +239,8 @@ class Vectors:
             for line, i in enumerate(sound, first):
                 head = writer.segment.number << _SEGMENT | line << _LINE
                 named[encoded.keys[i]] = head | bool(encoded.cut[i])
+            partly = [(named[encoded.keys[i]], encoded.read[i]) for i in sound if i in encoded.read]
+            connection.executemany("INSERT OR REPLACE INTO partly_read VALUES (?, ?)", partly)
         for part in _parts(list(named.items()), _ROWS):
             rows = ",".join(["(?,?)"] * len(part))
             connection.execute(
@@ -285,6 +312,11 @@ class Vectors:
                 for n, (key, place) in enumerate(rows[line : line + len(block)])
             ]
             connection.executemany("UPDATE vectors SET place = ? WHERE key = ?", moved)
+            old = (place for _, place in rows[line : line + len(block)])
+            now = (place for place, _ in moved)
+            connection.executemany(
+                "UPDATE partly_read SET place = ? WHERE place = ?", zip(now, old, strict=True)
+            )
 
     def forget(self, connection: sqlite3.Connection, encoder: str) -> list[Path]:
         """Let go of all vectors of `encoder`; return the files to delete after the transaction."""
@@ -366,7 +398,8 @@ def _segments(connection: sqlite3.Connection) -> list[VectorSegment]:
 def _forget(connection: sqlite3.Connection, segment: VectorSegment) -> None:
     """Let the texts of a segment whose file is gone be encoded again."""
     number = (segment.number,)
-    connection.execute(f"DELETE FROM vectors WHERE place >> {_SEGMENT} = ?", number)
+    for table in ("vectors", "partly_read"):
+        connection.execute(f"DELETE FROM {table} WHERE place >> {_SEGMENT} = ?", number)
     connection.execute("DELETE FROM segments WHERE id = ?", number)
 
 

@@ -29,6 +29,7 @@ from tests.engine.contract_steps import (
     TwoReplies,
     numbered,
 )
+from tests.engine.trial_steps import BestOf, Samples, Shots
 
 RECIPES: dict[str, Callable[[], list[Any]]] = {
     "asking": lambda: [
@@ -38,6 +39,11 @@ RECIPES: dict[str, Callable[[], list[Any]]] = {
         TwoReplies(keep_parent=True),
         Many(),
         Couples(groups=50),
+    ],
+    "trial": lambda: [
+        Samples(samples=2, bad="second 1"),
+        BestOf(size=2),
+        Shots(group_size=3),
     ],
     "growing": lambda: [Novel(target=40, round_size=4, patience=9), Fragile()],
 }

@@ -24,6 +24,7 @@ ROWS = 150
 # How many calls of each phase an undisturbed run makes at least: instants are drawn below that.
 PHASES = {
     "asking": {"reading": 1, "store commit": 40, "writing": 10, "rename": 5, "replace": 3},
+    "trial": {"reading": 1, "store commit": 40, "writing": 6, "rename": 5, "replace": 3},
     "growing": {
         "reading": 1,
         "store commit": 10,
@@ -60,7 +61,7 @@ def sent(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("recipe", "kills"), [("asking", 50), ("growing", 20)])
+@pytest.mark.parametrize(("recipe", "kills"), [("asking", 50), ("trial", 15), ("growing", 20)])
 def test_a_killed_run_ends_in_the_same_bytes(
     recipe: str, kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -211,6 +212,25 @@ def test_a_store_of_the_version_before_gets_its_tables(tmp_path: Path) -> None:
         put(store, ["a"], [[1, 2]])
         assert get(store, ["a"]) == [[1, 2]]
         assert store.value("kind", "key") == "kept"
+
+
+def test_what_was_read_in_part_is_known_and_moves_with_its_vector(tmp_path: Path) -> None:
+    keys = vector_keys("e", ["a", "b", "c"])
+    for number, read in enumerate(({0: 7}, {}, {0: 9})):  # a segment for each
+        with Store.open(tmp_path) as store:
+            one = EncodedVectors([keys[number]], [[number, 1.0]], [False], 0, read)
+            store.commit_now(functools.partial(store.vectors.save, encoder="e", encoded=one))
+    with Store.open(tmp_path) as store:
+        before = store.vectors.find(keys)
+        assert store.vectors.tokens_read(before).tolist() == [7, 0, 9]
+        store.commit_now(store.vectors.compact)
+        after = store.vectors.find(keys)
+        assert (before != after).any()
+        assert store.vectors.tokens_read(after).tolist() == [7, 0, 9]
+        many = store.vectors.tokens_read(np.repeat(after, 400))
+        assert many.tolist() == [7] * 400 + [0] * 400 + [9] * 400
+        store.commit_now(lambda connection: store.vectors.forget(connection, "e"))
+        assert not store.vectors.tokens_read(after).any()
 
 
 def test_a_request_is_answered_when_each_of_its_texts_is_there(tmp_path: Path) -> None:

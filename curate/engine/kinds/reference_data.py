@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from curate.chunk import ORIGIN, one_array
 from curate.engine.encode_texts import encoder_identity
-from curate.engine.kinds.sketch import arrow_type, sketch
+from curate.engine.kinds.sketch import arrow_type, read_remarks, sketch
 from curate.engine.partition import Partition, describe_error
 from curate.engine.reading import Reading
 from curate.engine.state import PartitionState, Settings, load
@@ -82,12 +82,12 @@ def sketches_against(step: Whole, settings: Settings, driver: Driver | None) -> 
 
 def with_vectors(
     steps: Sequence[Step], accounts: Accounts
-) -> tuple[tuple[Step, ...], dict[str, str]]:
+) -> tuple[tuple[Step, ...], dict[str, tuple[str, ...]]]:
     """Return steps that have the vectors of the texts that they compare rows with.
 
-    There is a remark for each step that has texts of which the encoder read only the beginning.
+    There are remarks on texts that the encoder cut, and on those that it cannot read.
     """
-    from curate.store.vectors import is_cut
+    from curate.store.vectors import MISSING, is_cut
 
     found_steps, remarks = [], {}
     for step in steps:
@@ -102,12 +102,11 @@ def with_vectors(
                     f"(text {number + 1}: {describe_error(error)}); mend them, or the encoder, and "
                     "run the same command again"
                 )
-            if count := int(is_cut(found.places).sum()):
-                remarks[step.title] = (
-                    f"{count:,} of {len(texts):,} texts of against are longer than the encoder "
-                    "reads: their vectors are of the beginning only"
-                )
-            step = step.with_vectors(store.vectors.read(found.places))
+            vectors = store.vectors.read(found.places)
+            unread = int((~vectors.any(axis=1) & (found.places > MISSING)).sum())
+            cut = int(is_cut(found.places).sum())
+            remarks[step.title] = read_remarks(cut, unread, len(texts), "texts of against")
+            step = step.with_vectors(vectors, store.vectors.tokens_read(found.places))
         found_steps.append(step)
     return tuple(found_steps), remarks
 

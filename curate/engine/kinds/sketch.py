@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from curate.chunk import Chunk, one_array
+from curate.chunk import READ, Chunk, one_array
 from curate.engine.kinds.call import call_each, row_salts
 from curate.engine.partition import Partition, describe_error
 from curate.errors import UsageError
@@ -149,60 +149,83 @@ def with_matrices(
     given = None if others is None else others.schema.field(columns[0]).type
     if others is None or given is None or not pa.types.is_fixed_size_list(given):
         sketches = sketches if others is None else pa.concat_tables([sketches, others])
-        return _cut_short(step, sketches), _matrices(columns, sketches, vectors)
-    remarks, sketches = _cut_short(step, sketches), _matrices(columns, sketches, vectors, given)
+        return _matrices(columns, sketches, vectors)
+    remarks, sketches = _matrices(columns, sketches, vectors, given)
     width = sketches.schema.field(columns[0]).type.list_size
     if width != given.list_size:
         raise UsageError(
             f"step '{step.title}': the vectors of against have {given.list_size} numbers, those of "
             f"the step's encoder {width}; name the encoder that made the index"
         )
+    for name in sketches.column_names[others.num_columns :]:
+        # What a team's own index holds was read in whole, as far as anybody knows.
+        whole = pa.array(np.zeros(2 * others.num_rows, np.int64))
+        others = others.append_column(name, pa.FixedSizeListArray.from_arrays(whole, 2))
     return remarks, pa.concat_tables([sketches, others])
 
 
 def _matrices(
     columns: Sequence[str], sketches: pa.Table, vectors: Vectors, like: Any = None
-) -> pa.Table:
-    """Return sketches with vectors for places; where there is none at all, of the type `like`."""
+) -> tuple[tuple[str, ...], pa.Table]:
+    """Return remarks, and sketches with vectors for places.
+
+    Where there is no vector at all they are of the type `like`. A column says what was read of
+    texts that were not read in whole, if there are any.
+    """
+    cut = unread = 0
     for name in columns:
         places = one_array(sketches.column(name)).to_numpy()
-        matrix = _matrix(places, vectors)
+        matrix, filled = _matrix(places, vectors)
+        cut += int(is_cut(places).sum())
+        unread += int((places > MISSING).sum()) - filled
         if like is not None and not (places > MISSING).any():
             zeros = pa.array(np.zeros(len(places) * like.list_size, np.float32))
             matrix = pa.FixedSizeListArray.from_arrays(zeros, like.list_size)
         sketches = sketches.set_column(sketches.column_names.index(name), name, matrix)
-    return sketches
+        tokens = vectors.tokens_read(places)
+        if tokens.any():
+            read = np.stack([tokens, np.where(tokens == 0, 0, places)], 1)
+            column = pa.FixedSizeListArray.from_arrays(pa.array(read.ravel()), 2)
+            sketches = sketches.append_column(READ + name, column)
+    return read_remarks(cut, unread, len(columns) * sketches.num_rows), sketches
 
 
-def _cut_short(step: Whole, sketches: pa.Table) -> tuple[str, ...]:
-    """Return a remark about texts of which the encoder read only the beginning, if there are any.
+def read_remarks(cut: int, unread: int, total: int, texts: str = "texts") -> tuple[str, ...]:
+    """Return remarks on texts that the encoder cut, and on those that it cannot read."""
+    remarks = []
+    if cut:
+        remarks.append(
+            f"{cut:,} of {total:,} {texts} are longer than the encoder reads: their vectors are of "
+            "the beginning only"
+        )
+    if unread:
+        remarks.append(
+            f"{unread:,} of {total:,} {texts} are in a script that the encoder cannot read (more "
+            "than a third of their tokens are unknown to it) and took no part: take a multilingual "
+            "encoder, as in encoders: {e5: {model: 'hf:intfloat/multilingual-e5-small', prefix: "
+            "'query: '}}"
+        )
+    return tuple(remarks)
 
-    It looks at places, before they become vectors.
-    """
-    columns = [one_array(sketches.column(name)) for name in embedding_columns(step)]
-    count = sum(int(is_cut(column.to_numpy()).sum()) for column in columns)
-    if not count:
-        return ()
-    total = len(columns) * sketches.num_rows
-    said = f"{count:,} of {total:,} texts are longer than the encoder reads"
-    return (f"{said}: their vectors are of the beginning only",)
 
-
-def _matrix(places: np.ndarray, vectors: Vectors) -> pa.FixedSizeListArray:
-    width = vectors.width(places)
+def _matrix(places: np.ndarray, vectors: Vectors) -> tuple[pa.FixedSizeListArray, int]:
+    """Return vectors in one matrix, and how many of them are not zeros."""
+    width, filled = vectors.width(places), 0
     if len(places) * width * 4 <= IN_MEMORY_BYTES:
         matrix = np.empty((len(places), width), np.float32)
         start = 0
         for block in vectors.blocks(places):
             matrix[start : start + len(block)] = block
             start += len(block)
+            filled += int(block.any(axis=1).sum())
         flat = pa.array(matrix.ravel())
     else:
         # A file without a name: it goes when the last one who has it mapped goes, however.
         with tempfile.TemporaryFile(dir=vectors.folder) as file:
             for block in vectors.blocks(places):
                 block.tofile(file)
+                filled += int(block.any(axis=1).sum())
             file.flush()
             mapped = np.memmap(file, np.float32, mode="r")
         flat = pa.array(mapped)
-    return pa.FixedSizeListArray.from_arrays(flat, width)
+    return pa.FixedSizeListArray.from_arrays(flat, width), filled

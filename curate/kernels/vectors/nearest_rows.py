@@ -18,8 +18,10 @@ from curate.system.package_data import require_extra
 class NearestRows:
     """Vectors to look through; rows of zeros are near to nothing."""
 
-    def __init__(self, vectors: np.ndarray, choice: Choice = "auto") -> None:
-        """Measure the vectors.
+    def __init__(
+        self, vectors: np.ndarray, choice: Choice = "auto", read: np.ndarray | None = None
+    ) -> None:
+        """Measure the vectors, of texts of which `read` hashes what was read (0: all of it).
 
         Queries come one at a time, which FAISS serves best: `auto` is `float32` here.
 
@@ -27,6 +29,7 @@ class NearestRows:
             MissingExtra: FAISS, or torch for `bfloat16`, is not installed.
         """
         self.vectors = UnitVectors.of(vectors)
+        self._read = np.zeros(len(vectors), np.int64) if read is None else read
         self._rows = np.flatnonzero(self.vectors.lengths > 0)
         own, lengths = self.vectors.vectors[self._rows], self.vectors.lengths[self._rows]
         self._half = BFloat16Prefilter() if choice == "bfloat16" else None
@@ -40,16 +43,22 @@ class NearestRows:
         self._index = faiss.IndexFlatIP(own.shape[1])
         self._index.add(unit(own, lengths))
 
-    def nearest(self, vector: Sequence[float], count: int) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(
+        self, vector: Sequence[float], count: int, read: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return at most `count` rows, the nearest first, and their cosines.
 
-        A vector of zeros is near to none.
+        A vector of zeros is near to none. `read` hashes what was read of a text that was not read
+        in whole: rows of which the same was read are left out.
         """
         own = UnitVectors.of(np.array([vector], np.float32))
-        count = min(count, len(self._rows))
+        alike = self._read == (read or -1)
+        left_out = int(alike[self._rows].sum())
+        count = min(count + left_out, len(self._rows))
         if own.lengths[0] == 0 or not count:
             return np.zeros(0, np.int64), np.zeros(0)
         rows = self._rows[self._candidates(own, count)]
+        rows, count = rows[~alike[rows]], count - left_out
         cosines = cosines_between(self.vectors, rows, own, np.zeros(len(rows), np.int64))
         order = np.argsort(-cosines, kind="stable")[:count]
         return rows[order], cosines[order]

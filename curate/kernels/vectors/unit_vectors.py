@@ -16,6 +16,7 @@ import pyarrow as pa
 import xxhash
 from numba import njit
 
+from curate.chunk import READ, vectors
 from curate.kernels.arrays.duplicates import first_of_equals
 
 # The order of summation: a change of this number changes last digits, and so every stored score.
@@ -26,15 +27,20 @@ _ROWS = 4096  # vectors looked at together
 
 @dataclass(frozen=True)
 class UnitVectors:
-    """Vectors (float32, a row each), their `lengths`, and the `first` row that equals each."""
+    """Vectors (float32, a row each), their `lengths`, and the `first` row that equals each.
+
+    `read` is for texts that their encoder did not read in whole: a hash of what it read, and the
+    text's number (0, 0: it read all). Different texts of which it read the same have no cosine.
+    """
 
     vectors: np.ndarray
     lengths: np.ndarray
     first: np.ndarray
+    read: np.ndarray | None = None
 
     @classmethod
-    def of(cls, vectors: np.ndarray) -> UnitVectors:
-        """Measure `vectors`.
+    def of(cls, vectors: np.ndarray, read: np.ndarray | None = None) -> UnitVectors:
+        """Measure `vectors`, of texts of which `read` (int64, two a row) says what was read.
 
         Raises:
             ValueError: the array is not a matrix, or a vector holds a NaN or an infinity.
@@ -55,14 +61,23 @@ class UnitVectors:
                 f"vector {wrong[0]} holds a NaN or an infinity ({len(wrong)} such vectors); "
                 "leave those rows out or encode them again"
             )
-        return cls(vectors, lengths, _first_equals(vectors))
+        return cls(vectors, lengths, _first_equals(vectors, read), read)
+
+    @classmethod
+    def of_column(cls, sketches: pa.Table, name: str) -> UnitVectors:
+        """Measure a column of embeddings, with what was read of its texts."""
+        read = None
+        if READ + name in sketches.column_names:
+            read = vectors(sketches, READ + name)
+        return cls.of(vectors(sketches, name), read)
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def head(self, count: int) -> UnitVectors:
         """Return the first `count` rows by themselves."""
-        return UnitVectors(self.vectors[:count], self.lengths[:count], self.first[:count])
+        read = None if self.read is None else self.read[:count]
+        return UnitVectors(self.vectors[:count], self.lengths[:count], self.first[:count], read)
 
     def distinct(self) -> np.ndarray:
         """Return the first row of every distinct vector that has a direction."""
@@ -74,11 +89,17 @@ class UnitVectors:
         described = repr((_VERSION, LANES, self.vectors.shape, *found_by))
         content = xxhash.xxh3_128(described.encode())
         content.update(self.vectors.data if len(self) else b"")
+        if self.read is not None:
+            content.update(self.first.tobytes() + self.read[:, 0].tobytes())
         return content.hexdigest()
 
     def cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Return the cosine of every pair of rows; that of a row of zeros is NaN."""
-        return cosines_between(self, left, self, right)
+        """Return the cosine of every pair of rows; NaN for a row of zeros, and where none is."""
+        out = cosines_between(self, left, self, right)
+        if self.read is not None:
+            one, other = self.read[left], self.read[right]
+            out[(one[:, 0] == other[:, 0]) & (one[:, 0] != 0) & (one[:, 1] != other[:, 1])] = np.nan
+        return out
 
 
 def cosines_between(
@@ -102,11 +123,13 @@ def margin_of(width: int) -> float:
     return 2 * (width + 4) * 2.0**-24
 
 
-def _first_equals(vectors: np.ndarray) -> np.ndarray:
-    """Return for every row the first row with the same numbers."""
+def _first_equals(vectors: np.ndarray, read: np.ndarray | None) -> np.ndarray:
+    """Return for every row the first with the same numbers, and of the same text where it tells."""
     digests = bytearray()
     for start in range(0, len(vectors), _ROWS):
         rows = vectors[start : start + _ROWS] + np.float32(0)  # minus zero becomes zero
+        if read is not None:
+            rows = np.hstack([rows, read[start : start + _ROWS].view(np.float32)])
         digests += b"".join(map(xxhash.xxh3_128_digest, rows))
     column = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(16), len(vectors), [None, pa.py_buffer(bytes(digests))]

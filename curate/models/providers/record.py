@@ -26,7 +26,7 @@ from curate.models.providers.scripted import FAULTS, identity_line
 OPTIONS = ("of",)
 Place = tuple[str, int]
 # Fields of a reply that a line names only where they hold something.
-_LISTS = ("values", "cut", "logprobs", "floored")
+_LISTS = ("values", "cut", "read", "logprobs", "floored")
 
 
 class Recorder:

@@ -47,6 +47,7 @@ _LINE = (
     "reply",
     "values",
     "cut",
+    "read",
     "mass",
     "floored",
     "logprobs",
@@ -75,6 +76,7 @@ class ScriptedLine:
     replies: tuple[str, ...] | str | None = None
     values: tuple[Any, ...] | None = None
     cut: tuple[int, ...] = ()
+    read: tuple[tuple[int, int], ...] = ()
     mass: float | None = None
     floored: tuple[int, ...] = ()
     logprobs: tuple[Any, ...] = ()
@@ -117,6 +119,7 @@ class ScriptedLine:
             finish_reason=self.finish_reason,
             values=self.values or (),
             cut=self.cut,
+            read=self.read,
             mass=self.mass,
             floored=self.floored,
             logprobs=self.logprobs,
@@ -328,7 +331,7 @@ def _checked(data: Any, number: int) -> ScriptedLine:
     _typed(data, ("sample", "attempt", "times"), (int,), "a whole number or null")
     _typed(data, ("delay", "retry_after"), (int, float), "a number of seconds")
     _typed(data, ("mass",), (int, float), "a probability")
-    _typed(data, ("values", "cut", "floored", "logprobs"), (list,), "a list")
+    _typed(data, ("values", "cut", "read", "floored", "logprobs"), (list,), "a list")
     _typed(data, ("finish_reason", "message"), (str,), "a text")
     _typed(usage, tuple(usage), (int,), "a whole number")
     exact: list[tuple[str, str]] = [
@@ -350,6 +353,7 @@ def _checked(data: Any, number: int) -> ScriptedLine:
         replies=tuple(reply) if isinstance(reply, list) else reply,
         values=tuple(data["values"]) if data.get("values") is not None else None,
         cut=tuple(data.get("cut") or ()),
+        read=tuple((number, tokens) for number, tokens in data.get("read") or ()),
         mass=data.get("mass"),
         floored=tuple(data.get("floored") or ()),
         logprobs=tuple(data.get("logprobs") or ()),

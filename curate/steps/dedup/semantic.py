@@ -76,12 +76,11 @@ class Semantic(Deduplicate):
         """Return what `decide` does, with neighbours from the memo."""
         import numpy as np
 
-        from curate.chunk import vectors
         from curate.kernels.arrays.duplicates import with_leaks
         from curate.kernels.vectors.dedup import PairSearch, nearest_kept
         from curate.kernels.vectors.unit_vectors import UnitVectors
 
-        every = UnitVectors.of(vectors(sketches, "vector"))
+        every = UnitVectors.of_column(sketches, "vector")
         search = PairSearch(
             self.similarity, self.floor, memo, self.exact_up_to, prefilter=self.prefilter
         )

@@ -73,12 +73,11 @@ class Semdedup(Whole):
         """Cluster the rows, order each cluster, and drop by the paper's rule."""
         import numpy as np
 
-        from curate.chunk import vectors
         from curate.kernels.vectors.semdedup import removed_in_clusters
         from curate.kernels.vectors.spherical_kmeans import spherical_clusters
         from curate.kernels.vectors.unit_vectors import UnitVectors
 
-        own = UnitVectors.of(vectors(sketches, "vector"))
+        own = UnitVectors.of_column(sketches, "vector")
         count = self.clusters or max(1, round(len(own) / ROWS_PER_CLUSTER))
         found = spherical_clusters(own, count, self.seed)
         order = {

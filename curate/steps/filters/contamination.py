@@ -43,7 +43,7 @@ class Contamination(Filter):
     row's text `on` with the closest item, both as vectors of `encoder`, and drops from `similarity`
     on; `prefilter` finds the candidates that float64 decides on, and changes no score (`auto` is
     `float32`, by FAISS); `cut` in the detail says that of this row's text the encoder read only the
-    beginning.
+    beginning, `unread` that it cannot read it: then only an equal item hits.
     """
 
     against: tuple[str, ...] = ()
@@ -116,19 +116,27 @@ class Contamination(Filter):
 
         if not row.text(self.on).strip():
             return Scored(None)
-        reply = yield Embed(texts=(row.text(self.on),), model=self.encoder)
-        items = self._items
-        if items is None:  # nobody gave them: so it is where rows are only looked at
+        text = row.text(self.on)
+        reply = yield Embed(texts=(text,), model=self.encoder)
+        unread = not any(reply.values[0])
+        detail = {"unread": True} if unread else {"cut": True} if reply.cut else {}
+        # Of two texts that are not read, or of which the same is read, only equality is known.
+        equal = self._places.get(text) if unread or reply.read else None
+        if equal is not None:
+            name, place, _ = self.items()[equal]
+            return Scored(1.0, {"test_set": name, "item": place, "by": "cosine", **detail})
+        near = self._vectors
+        if near is None:  # nobody gave them: so it is where rows are only looked at
             replies = yield [Embed(texts=(t,), model=self.encoder) for t in self.compared_texts()]
-            items = NearestRows(
-                np.array([r.values[0] for r in replies], np.float32), self.prefilter
-            )
-        rows, cosines = items.nearest(reply.values[0], 1)
+            vectors = np.array([r.values[0] for r in replies], np.float32)
+            read = np.array([dict(r.read).get(0, 0) for r in replies], np.int64)
+            near = NearestRows(vectors, self.prefilter, read)
+        rows, cosines = near.nearest(reply.values[0], 1, dict(reply.read).get(0, 0))
         if not len(rows):
-            return Scored(None)
+            return Scored(None, detail or None)
         name, place, _ = self.items()[int(rows[0])]
-        cut = {"cut": True} if reply.cut else {}
-        return Scored(float(cosines[0]), {"test_set": name, "item": place, "by": "cosine", **cut})
+        found = {"test_set": name, "item": place, "by": "cosine", **detail}
+        return Scored(float(cosines[0]), found)
 
     def compared_texts(self) -> tuple[str, ...]:
         """Return the questions of all items, where their meaning is compared."""
@@ -136,18 +144,24 @@ class Contamination(Filter):
             return ()
         return tuple(item.text for item in self.items())
 
-    def with_vectors(self, vectors: np.ndarray) -> Contamination:
+    def with_vectors(self, vectors: np.ndarray, read: np.ndarray) -> Contamination:
         """Return the step with the vectors of the items."""
         from curate.kernels.vectors.nearest_rows import NearestRows
 
         own = dataclasses.replace(self)
-        own.__dict__["_items"] = NearestRows(vectors, self.prefilter)
+        own.__dict__["_vectors"] = NearestRows(vectors, self.prefilter, read)
         return own
 
     @functools.cached_property
-    def _items(self) -> NearestRows | None:
+    def _vectors(self) -> NearestRows | None:
         """The vectors of all items, where they were given."""
         return None
+
+    @functools.cached_property
+    def _places(self) -> Mapping[str, int]:
+        """The first place of each item's text."""
+        items = self.items()
+        return {items[place].text: place for place in reversed(range(len(items)))}
 
     def score_many(self, chunk: Chunk) -> Scores | None:
         """Score the rows for which a pass of hashes finds anything."""

@@ -41,12 +41,11 @@ class ReprFilter(Choice):
         import numpy as np
 
         from curate import select
-        from curate.chunk import vectors
         from curate.kernels.arrays.groups import allowed_of
         from curate.kernels.vectors.unit_vectors import UnitVectors
         from curate.select.verdicts import NO_TEXT, amount_of, scores_of
 
-        every = UnitVectors.of(vectors(sketches, "vector"))
+        every = UnitVectors.of_column(sketches, "vector")
         limited = self.count is not None or self.share is not None
         count = allowed_of(len(every), self.count, self.share) if limited else None
         score = scores_of(sketches, self.by, missing=float("nan"))

@@ -301,3 +301,27 @@ def test_the_ends_of_the_scale(vectors, partner):
     assert searching(own, order, 0.9).partner.tolist() == partner
     found = neighbours(own, 0.9)
     assert greedy_walk(own, found, order, 0.9).partner.tolist() == partner
+
+
+# -- texts that were not read in whole -------------------------------------------------------------
+
+
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 60))
+@settings(max_examples=25, deadline=None)
+def test_different_texts_of_which_the_same_was_read_are_never_pairs(seed, count):
+    random = np.random.default_rng(seed)
+    vectors, tokens = clustered(seed, count), random.integers(0, 3, count)
+    texts = np.where(tokens > 0, random.integers(0, 5, count), 0)
+    own = UnitVectors.of(vectors, np.stack([tokens, texts], 1).astype(np.int64))
+    plain = UnitVectors.of(vectors)
+    apart = (tokens[:, None] == tokens) & (tokens > 0) & (texts[:, None] != texts)
+    kept = []
+    partner, score = searching(own, np.arange(count), 0.9)
+    for row in np.flatnonzero(own.lengths > 0):
+        cosines = {k: plain.cosines(np.array([row]), np.array([k]))[0] for k in kept}
+        close = [(-c, k) for k, c in cosines.items() if c >= 0.9 and not apart[row, k]]
+        assert partner[row] == (min(close)[1] if close else -1)
+        assert not close or score[row] == -min(close)[0]
+        if not close:
+            kept.append(row)
+    assert own.digest(1) != plain.digest(1)

@@ -12,7 +12,20 @@ import pyarrow as pa
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import UnusableReply
 from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest, occurrence_id
-from curate.step import EMBEDDING, Asking, Drop, Filter, Gather, Generate, Grow, Scored, Step, Whole
+from curate.step import (
+    EMBEDDING,
+    Asking,
+    Drop,
+    Failed,
+    Filter,
+    Gather,
+    Generate,
+    Grow,
+    Made,
+    Scored,
+    Step,
+    Whole,
+)
 
 # The dimension of made-up vectors.
 WIDTH = 8
@@ -88,7 +101,7 @@ class Driver:
                 answer = replies if many else replies[0]
         except StopIteration as end:
             return end.value
-        except UnusableReply as error:
+        except (UnusableReply, ValueError) as error:
             return Scored(None, {"failed": str(error)})  # a failed row is an outcome, too
 
     def _reply(self, request: Request) -> Reply:
@@ -121,9 +134,10 @@ def _vector(text: str) -> list[float]:
 
 def made_by(answer: Any, row: Row | None) -> list[Any]:
     """Return what `make` answered as `make_many` would: nothing for a row that passes."""
-    if answer is None:
+    if answer is None or isinstance(answer, Scored):
         return []
-    made = [answer] if isinstance(answer, Row | Record | Drop) else list(answer)
+    one = isinstance(answer, Row | Record | Drop | Made | Failed)
+    made = [answer] if one else list(answer)
     return [] if made == [row] else made
 
 

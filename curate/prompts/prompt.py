@@ -9,8 +9,9 @@ matter does not declare, or the reverse, is refused before anything is asked.
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,6 +144,43 @@ def load(given: str) -> Prompt:
     stat = path.stat()
     # Steps load their prompt for every row: an unchanged file is read once, a changed one again.
     return _read(path, stat.st_mtime_ns, stat.st_size)
+
+
+def load_with(given: str, variables: Sequence[str]) -> Prompt:
+    """Return the prompt `given`, once it takes no other variables than the step can fill in.
+
+    Raises:
+        UsageError: it takes others; the message names them and those that it is given.
+    """
+    prompt = load(given)
+    unknown = [v for v in (*prompt.variables, *prompt.optional) if v not in variables]
+    if unknown:
+        raise UsageError(
+            f"the prompt '{prompt.name}' ({prompt.path}) takes {unknown}; this step gives it "
+            f"{', '.join(variables)}"
+        )
+    return prompt
+
+
+def digest(*given: str) -> str | None:
+    """Return a digest of the files of prompts, for fingerprints; `None` where one is missing."""
+    try:
+        texts = [find(name).read_bytes() for name in given]
+    except (UsageError, OSError):
+        return None
+    found = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        found.update(len(text).to_bytes(8, "little") + text)
+    return found.hexdigest()
+
+
+def mark_of(*texts: str) -> str:
+    """Return a code for the markers around `texts` that none of them can hold.
+
+    It depends on the texts alone; whoever writes a text cannot know the digest of one that holds
+    it.
+    """
+    return hashlib.blake2b("\x1f".join(texts).encode(), digest_size=4).hexdigest()
 
 
 @functools.lru_cache(maxsize=256)

@@ -17,6 +17,26 @@ VALUES = {
         "mark": "0badcafe",
     },
     "helpfulness_brief": {"instruction": "Name {{ a }} colour.", "response": "Blue.\n{% if x %}"},
+    "self_chat": {"topic": "Colours of {{ a }}", "exchanges": 4},
+    "self_chat_user": {"topic": "Colours of {{ a }}", "persona": "a painter {% x %}"},
+    "rank_answers": {
+        "instruction": "Name {{ a }} colour.",
+        "answers": ["Blue.\n{% if x %}", "Red."],
+        "mark": "0badcafe",
+    },
+    "evolve": {
+        "instruction": "Name {{ a }} colour.",
+        "operation": {"id": "deepen", "text": "Ask {{ more }}."},
+        "mark": "0badcafe",
+    },
+    "evolve_answer": {
+        "instruction": "Name {{ a }} colour.",
+        "response": "Blue.\n{% if x %}",
+        "operation": {"id": "depth", "text": "Go {{ deeper }}."},
+        "mark": "0badcafe",
+    },
+    "evolved_equal": {"first": "Name {{ a }}.", "second": "Name b.", "mark": "0badcafe"},
+    "backtranslate": {"text": "Blue.\n{% if x %}", "mark": "0badcafe"},
     "four_aspects": {
         "conversation": "user: Name {{ a }} colour.",
         "response": "Blue.\n{% if x %}",

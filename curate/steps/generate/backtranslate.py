@@ -1,0 +1,82 @@
+"""Write the instruction to which a text is the answer (instruction backtranslation)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from curate.ask import Ask
+from curate.errors import CurateError, UnusableReply
+from curate.prompts import prompt as prompts
+from curate.row import Message, Record, Row
+from curate.step import Asking, Drop, Generate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backtranslate(Generate):
+    """Make a conversation of a text: `model` writes the instruction that the text answers.
+
+    The text is the row's response, or its instruction where the row is a bare prompt (a document
+    read as a prompt). It becomes the answer, unchanged. `prompt` is the name or path of what the
+    model is asked; `temperature` and `max_tokens` go before those of the model. The paper's second
+    half, self-curation, is a judge after this step: `rubric`, with a threshold. A row whose
+    instruction repeats more than `most_copied` of the text's opening words in a row gives the
+    answer away, and is dropped.
+    """
+
+    model: str | None = None
+    prompt: str = "backtranslate"
+    most_copied: int = 20
+    temperature: float | None = None
+    max_tokens: int | None = 512
+
+    source: ClassVar[str] = "Li et al. 2023 (Humpback), arXiv 2308.06259, section 2.2"
+    kinds: ClassVar[tuple[str, ...]] = ("prompt", "sft", "unpaired")
+
+    def check(self) -> None:
+        """Reject a step that asks nobody or for nothing."""
+        if not self.model:
+            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        for name in ("most_copied", "max_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be 1 or more")
+
+    def prepare(self) -> None:
+        """Read the prompt, and reject one that takes other variables."""
+        try:
+            prompts.load_with(self.prompt, ("text", "mark"))
+        except CurateError as error:
+            raise ValueError(str(error)) from None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Add the prompt's text: a changed file is another step under the same name."""
+        return {**super().fingerprint(), "prompt_text": prompts.digest(self.prompt)}
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """All rows become conversations."""
+        return frozenset({"sft"}) | (kinds if self.keep_parent else frozenset())
+
+    def make(self, row: Row) -> Asking:
+        """Ask for the instruction."""
+        text = row.response or row.instruction
+        if not text.strip():
+            raise ValueError("the row has no text to write an instruction for")
+        filled = prompts.load(self.prompt).render(text=text, mark=prompts.mark_of(text))
+        reply = yield Ask(
+            model=self.model,
+            messages=(Message("user", filled.text),),
+            system=filled.system,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+        )
+        instruction = reply.whole().strip()
+        if not instruction:
+            raise UnusableReply("the instruction is empty", key=reply.key)
+        opening = text.lower().split()[: self.most_copied + 1]
+        if len(opening) > self.most_copied and " ".join(opening) in " ".join(
+            instruction.lower().split()
+        ):
+            return Drop("the instruction repeats the text")
+        turns = (Message("user", instruction), Message("assistant", text))
+        return Record("sft", {"messages": turns}, row.extra)

@@ -1,0 +1,192 @@
+"""Rewrite instructions (WizardLM) or answers (DEITA) step by step into harder or better ones."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from curate.ask import Ask, Reply
+from curate.errors import CurateError, UnusableReply
+from curate.prompts import prompt as prompts
+from curate.prompts.replies import read_label
+from curate.row import Message, Record, Row
+from curate.step import Asking, Drop, Generate, Made
+
+# Elimination rules of WizardLM, section 3.2, by the names that ledgers show.
+EQUAL = "no information gain"
+SORRY = "the model cannot answer it"
+EMPTY_ANSWER = "its answer holds no words"
+COPIED = "copies the evolving prompt"
+# "sorry" in a short answer, as the paper has it: fewer than 80 words.
+SORRY_WORDS = 80
+_COPIES = re.compile(
+    r"\b(?:given|rewritten|original|new|evolved) (?:prompt|instruction)\b|#+ ?\w+ prompt", re.I
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evolve(Generate):
+    """Evolve a row's instruction, or its answer, through one or several rounds.
+
+    Each of `rounds` applies one operation, drawn by the row's seed from `operations` (ids of the
+    prompt file's items; all by default). Instructions become harder or change within their domain
+    (WizardLM); with `on: response` answers become better (DEITA). An evolved instruction is
+    answered by `model` in the same round and eliminated where it gains nothing over the one before
+    (asked of `judge`, or of `model`), where the answer is a short apology or holds no words, or
+    where it copies the evolving prompt; the round before then stands and goes into the next one.
+    `to: sft` keeps the answer of the last round that stands, `prompt` only the instruction. With
+    `every: true` each round that stands becomes a row. A row of which no round stands is dropped
+    with the last rule that it broke. The ledger lists operations, eliminations and texts by round.
+    `temperature` and `max_tokens` go before those of the model.
+    """
+
+    model: str | None = None
+    judge: str | None = None
+    on: Literal["instruction", "response"] = "instruction"
+    prompt: str | None = None
+    operations: tuple[str, ...] = ()
+    rounds: int = 1
+    every: bool = False
+    to: Literal["sft", "prompt"] = "sft"
+    temperature: float | None = None
+    max_tokens: int | None = 2048
+
+    source: ClassVar[str] = (
+        "Xu et al. 2023 (WizardLM), arXiv 2304.12244, 3.2; Liu et al. 2023 (DEITA), 2312.15685, 3.2"
+    )
+    kinds: ClassVar[tuple[str, ...]] = ("prompt", "sft")
+    scores_made: ClassVar[bool] = True
+
+    def check(self) -> None:
+        """Reject a step that asks nobody, or asks for what it cannot make."""
+        if not self.model:
+            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        if self.rounds < 1:
+            raise ValueError(f"rounds is {self.rounds}; it must be 1 or more")
+        if self.on == "response" and self.to == "prompt":
+            raise ValueError("to: prompt leaves out the answer, which on: response evolves")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
+
+    def prepare(self) -> None:
+        """Read the prompt, and reject operations that it does not have."""
+        given = ("instruction", "operation", "mark", *(("response",) * (self.on == "response")))
+        try:
+            found = prompts.load_with(self._prompt(), given)
+        except CurateError as error:
+            raise ValueError(str(error)) from None
+        known = [item.id for item in found.items]
+        if not known:
+            raise ValueError(f"the prompt '{found.name}' has no items; each is an operation")
+        if unknown := [name for name in self.operations if name not in known]:
+            raise ValueError(f"operations names {unknown}; {found.name} has {', '.join(known)}")
+
+    def reads_models(self) -> tuple[str, ...]:
+        """Return the names of the models that rewrite, answer and compare."""
+        return tuple(dict.fromkeys(name for name in (self.model, self.judge) if name))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Add the prompts' texts: a changed file is another step under the same name."""
+        names = (self._prompt(), "evolved_equal")
+        return {**super().fingerprint(), "prompt_text": prompts.digest(*names)}
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """All rows become conversations, or all become prompts."""
+        return frozenset({self.to}) | (kinds if self.keep_parent else frozenset())
+
+    def make(self, row: Row) -> Asking:
+        """Evolve the row for the rounds asked for."""
+        if not row.instruction.strip():
+            raise ValueError("the row has no instruction to evolve")
+        if self.on == "response" and not row.response.strip():
+            raise ValueError("the row has no answer to evolve")
+        prompt = prompts.load(self._prompt())
+        items = [i for i in prompt.items if not self.operations or i.id in self.operations]
+        random = row.random(self.title)
+        instruction, response = row.instruction, row.response
+        lineage: list[dict[str, Any]] = []
+        made: list[Made] = []
+        for number in range(1, self.rounds + 1):
+            item = random.choice(items)
+            filled = prompt.render(
+                instruction=instruction,
+                operation=item,
+                mark=prompts.mark_of(row.whole),
+                **({"response": response} if self.on == "response" else {}),
+            )
+            reply = yield self._ask(filled.text, filled.system)
+            text = reply.whole().strip()
+            if not text:
+                raise UnusableReply("the evolved text is empty", key=reply.key)
+            if self.on == "response":
+                reason, new = (COPIED if text == response else None), (instruction, text)
+            else:
+                reason, answer = yield from self._judged(row, instruction, text)
+                new = (text, answer)
+            lineage.append({"round": number, "operation": item.id, "text": text})
+            if reason is not None:
+                lineage[-1]["eliminated"] = reason
+                continue
+            instruction, response = new
+            made.append(self._row(row, instruction, response, lineage))
+        if not made:
+            return Drop(str(lineage[-1]["eliminated"]), detail={"lineage": lineage})
+        return made if self.every else [made[-1]._replace(detail={"lineage": lineage})]
+
+    def _judged(self, row: Row, before: str, after: str) -> Asking:
+        """Return the rule that an evolved instruction breaks, if any, and its answer."""
+        if _COPIES.search(after) and not _COPIES.search(before):
+            return COPIED, ""
+        equal = prompts.load("evolved_equal").render(
+            first=before, second=after, mark=prompts.mark_of(row.whole)
+        )
+        verdict, answer = yield [
+            Ask(
+                model=self.judge or self.model,
+                messages=(Message("user", equal.text),),
+                temperature=0.0,
+                max_tokens=16,
+                share=True,
+            ),
+            self._ask(after, None),
+        ]
+        if read_label(verdict, ("equal", "different")) == "equal":
+            return EQUAL, ""
+        return broken_by_answer(answer), answer.whole().strip()
+
+    def _ask(self, text: str, system: str | None) -> Ask:
+        return Ask(
+            model=self.model,
+            messages=(Message("user", text),),
+            system=system,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+        )
+
+    def _row(
+        self, row: Row, instruction: str, response: str, lineage: Sequence[dict[str, Any]]
+    ) -> Made:
+        turns = (Message("user", instruction), Message("assistant", response))
+        fields = {"prompt": turns[:1]} if self.to == "prompt" else {"messages": turns}
+        record = Record(self.to, fields, row.extra)
+        stand = sum("eliminated" not in entry for entry in lineage)
+        return Made(record, score=float(stand), detail={"lineage": list(lineage)})
+
+    def _prompt(self) -> str:
+        return self.prompt or ("evolve" if self.on == "instruction" else "evolve_answer")
+
+
+def broken_by_answer(reply: Reply) -> str | None:
+    """Return the elimination rule that the answer to an evolved instruction breaks, or `None`."""
+    from curate.kernels.text.topic_terms import english_stop_words
+
+    words = [word.strip(string.punctuation).lower() for word in reply.whole().split()]
+    words = [word for word in words if word]
+    if "sorry" in words and len(words) < SORRY_WORDS:
+        return SORRY
+    if english_stop_words().issuperset(words):
+        return EMPTY_ANSWER
+    return None

@@ -1,0 +1,138 @@
+"""Keep the best of several answers, ranked by one listwise request (Baize's self-distillation)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from curate.ask import Ask, Reply
+from curate.errors import CurateError, UnusableReply
+from curate.prompts import prompt as prompts
+from curate.prompts.prompt import Prompt
+from curate.prompts.replies.objects import ask_until, object_in
+from curate.row import Candidate, Message, Record, Row
+from curate.step import Asking, Generate, Made
+from curate.steps.generate.respond import prompt_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sdf(Generate):
+    """Answer a prompt `samples` times, let a judge rank the answers, and keep the best one.
+
+    `model` gives `samples` answers at `temperature`, of at most `max_tokens` each. `judge` ranks
+    them all in one reply to `prompt`, shown in an order drawn by the row's seed, and is told up to
+    `repairs` times what is wrong with its reply. `to: ranked` keeps all answers as candidates,
+    scored by how many they outrank; `sft` the best alone, the first of those that share the first
+    rank. The ledger holds the ranks and the rationale. An empty answer, one that was cut off, and
+    ranks that are not one for each answer fail the row.
+    """
+
+    model: str | None = None
+    judge: str | None = None
+    samples: int = 4
+    to: Literal["sft", "ranked"] = "sft"
+    prompt: str = "rank_answers"
+    repairs: int = 1
+    temperature: float | None = 1.0
+    max_tokens: int | None = 1024
+
+    source: ClassVar[str] = "Xu et al. 2023 (Baize), arXiv 2304.01196, section 3.3 (SDF)"
+    scores_made: ClassVar[bool] = True
+
+    def check(self) -> None:
+        """Reject a step that asks nobody, or has nothing to choose from."""
+        if not self.model or not self.judge:
+            raise ValueError("model and judge must each name one of the recipe's models")
+        if self.samples < 2:
+            raise ValueError(f"samples is {self.samples}; to choose from, it must be 2 or more")
+        if self.temperature == 0:
+            raise ValueError("at temperature 0 all samples are one answer; raise it")
+        if self.repairs < 0:
+            raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
+
+    def prepare(self) -> None:
+        """Read the prompt, and reject one that takes other variables."""
+        try:
+            prompts.load_with(self.prompt, ("instruction", "answers", "mark"))
+        except CurateError as error:
+            raise ValueError(str(error)) from None
+
+    def reads_models(self) -> tuple[str, ...]:
+        """Return the names of the models that answer and rank."""
+        return tuple(dict.fromkeys(name for name in (self.model, self.judge) if name))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Add the prompt's text: a changed file is another step under the same name."""
+        return {**super().fingerprint(), "prompt_text": prompts.digest(self.prompt)}
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """All rows become conversations, or all become ranked answers."""
+        return frozenset({self.to}) | (kinds if self.keep_parent else frozenset())
+
+    def make(self, row: Row) -> Asking:
+        """Ask for the answers, then for their ranks."""
+        prompt = prompt_of(row)
+        replies: Sequence[Reply] = yield [
+            Ask(
+                model=self.model,
+                sample=sample,
+                messages=prompt,
+                temperature=self.temperature,
+                max_tokens=self.max_tokens,
+            )
+            for sample in range(self.samples)
+        ]
+        answers = [reply.whole().strip() for reply in replies]
+        for answer, reply in zip(answers, replies, strict=True):
+            if not answer:
+                raise UnusableReply("an answer is empty", key=reply.key)
+        order = list(range(self.samples))
+        row.random(self.title).shuffle(order)
+        shown = "\n\n".join(f"{t.role}: {t.content}" for t in prompt)
+        form = prompts.load(self.prompt)
+        filled = form.render(
+            instruction=prompt[0].content if len(prompt) == 1 else shown,
+            answers=[answers[index] for index in order],
+            mark=prompts.mark_of(shown, *answers),
+        )
+        found, _ = yield from ask_until(
+            Ask(
+                model=self.judge,
+                messages=(Message("user", filled.text),),
+                system=filled.system,
+                temperature=0.0,
+                max_tokens=self.max_tokens,
+                share=True,
+            ),
+            lambda text: _ranks_in(text, form, self.samples),
+            repairs=self.repairs,
+        )
+        ranks = [0] * self.samples
+        for index, rank in zip(order, found["ranks"], strict=True):
+            ranks[index] = rank
+        detail = {"ranks": ranks, "shown": order, "rationale": found.get("rationale")}
+        outranked = [float(sum(other > rank for other in ranks)) for rank in ranks]
+        if self.to == "ranked":
+            candidates = tuple(
+                Candidate((Message("assistant", answer),), score, self.model)
+                for answer, score in zip(answers, outranked, strict=True)
+            )
+            record = Record("ranked", {"prompt": prompt, "candidates": candidates}, row.extra)
+            return Made(record, detail=detail)
+        best = ranks.index(min(ranks))
+        turns = (*prompt, Message("assistant", answers[best]))
+        return Made(Record("sft", {"messages": turns}, row.extra), outranked[best], detail)
+
+
+def _ranks_in(text: str, form: Prompt, count: int) -> Any:
+    """Return the object of a ranking reply, with one rank from 1 to `count` for each answer."""
+    found = object_in(text, form.schema or {})
+    ranks = found.get("ranks")
+    if len(ranks) != count or not all(1 <= rank <= count for rank in ranks):
+        raise ValueError(f"ranks is {ranks!r}; it must be {count} whole numbers from 1 to {count}")
+    if 1 not in ranks:
+        raise ValueError(f"ranks is {ranks!r}; the best answers have rank 1")
+    return found

@@ -1,0 +1,190 @@
+"""Write dialogues: one reply with both sides of a chat (Baize), or two models that take turns."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from curate.ask import Ask, Reply
+from curate.errors import CurateError, UnusableReply
+from curate.prompts import prompt as prompts
+from curate.row import Message, Record, Row
+from curate.step import Asking, Drop, Generate
+
+# A marker opens a turn where it begins a line; anywhere else outside code it is a slip.
+_MARKER = re.compile(r"\[(Human|AI)\]")
+_ROLES = {"Human": "user", "AI": "assistant"}
+_FENCE = re.compile(r"^\s*(```|~~~)", re.MULTILINE)
+END = "[END]"
+# What a model that plays the human is shown before the first message: chats begin with a user turn.
+_BEGIN = "(The conversation begins. Write your first message.)"
+
+
+class Turn(NamedTuple):
+    """One side's turn of a transcript, and whether a marker stands inside its text."""
+
+    role: str
+    text: str
+    marker_inside: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfChat(Generate):
+    """Write a chat on a row's topic: both sides in one reply, or two models taking turns.
+
+    The topic is the row's instruction; it steers the chat and is no part of it. Without
+    `user_model` the `model` writes the whole transcript in one reply, with strict markers for the
+    two sides. With `user_model` that model plays the human, as the `persona` if one is given, and
+    `model` answers, until the human ends the chat or `exchanges` are made. `prompt` is the name or
+    path of the prompt for whoever writes the human's side (`self_chat`, or `self_chat_user` with
+    two models). A transcript without markers or cut off at `max_tokens` fails the row; one whose
+    sides do not alternate, that begins with the assistant, ends with the human, has an empty turn,
+    a marker inside a turn or a text before the first one is dropped. `temperature` and
+    `max_tokens` (of one reply) go before those of the model.
+    """
+
+    model: str | None = None
+    user_model: str | None = None
+    prompt: str | None = None
+    persona: str | None = None
+    exchanges: int = 4
+    temperature: float | None = None
+    max_tokens: int | None = 2048
+
+    source: ClassVar[str] = "Xu et al. 2023 (Baize), arXiv 2304.01196, section 2"
+    kinds: ClassVar[tuple[str, ...]] = ("prompt", "sft")
+
+    def check(self) -> None:
+        """Reject a step that asks nobody, or whose persona nobody plays."""
+        if not self.model:
+            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        if self.exchanges < 1:
+            raise ValueError(f"exchanges is {self.exchanges}; it must be 1 or more")
+        if self.persona is not None and self.user_model is None:
+            raise ValueError("persona is played by user_model; name that model, too")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
+
+    def prepare(self) -> None:
+        """Read the prompt, and reject one that takes other variables."""
+        given = ("topic", "persona") if self.user_model else ("topic", "exchanges")
+        try:
+            prompts.load_with(self._prompt(), given)
+        except CurateError as error:
+            raise ValueError(str(error)) from None
+
+    def reads_models(self) -> tuple[str, ...]:
+        """Return the names of the models that write."""
+        return tuple(name for name in (self.model, self.user_model) if name)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Add the prompt's text: a changed file is another step under the same name."""
+        return {**super().fingerprint(), "prompt_text": prompts.digest(self._prompt())}
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """Chats are conversations."""
+        return frozenset({"sft"}) | (kinds if self.keep_parent else frozenset())
+
+    def make(self, row: Row) -> Asking:
+        """Ask for a chat on the row's topic."""
+        topic = row.instruction.strip()
+        if not topic:
+            raise ValueError("the row has no instruction to take as a topic")
+        if self.user_model is not None:
+            return (yield from self._in_turns(row, topic))
+        filled = prompts.load(self._prompt()).render(topic=topic, exchanges=self.exchanges)
+        reply = yield self._ask(self.model, (Message("user", filled.text),), filled.system)
+        turns = transcript(reply)
+        reason = broken_rule(turns)
+        if reason is not None:
+            return Drop(reason)
+        messages = tuple(Message(turn.role, turn.text) for turn in turns)
+        return Record("sft", {"messages": messages}, row.extra)
+
+    def _in_turns(self, row: Row, topic: str) -> Asking:
+        """Let one model play the human and the other answer; each sees itself as the assistant."""
+        filled = prompts.load(self._prompt()).render(topic=topic, persona=self.persona)
+        seen: tuple[Message, ...] = (Message("user", _BEGIN),)
+        chat: tuple[Message, ...] = ()
+        for _ in range(self.exchanges):
+            reply = yield self._ask(self.user_model, seen, filled.text)
+            said = reply.whole().strip()
+            if said == END:
+                break
+            if not said or END in said or _MARKER.search(said):
+                return Drop("the human's message is empty or holds a marker")
+            chat += (Message("user", said),)
+            reply = yield self._ask(self.model, chat, None)
+            answer = reply.whole().strip()
+            if not answer:
+                raise UnusableReply("the answer is empty", key=reply.key)
+            chat += (Message("assistant", answer),)
+            seen += (Message("assistant", said), Message("user", answer))
+        if not chat:
+            return Drop("the human ended the chat before it began")
+        return Record("sft", {"messages": chat}, row.extra)
+
+    def _ask(self, model: str | None, messages: tuple[Message, ...], system: str | None) -> Ask:
+        return Ask(
+            model=model,
+            messages=messages,
+            system=system,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+        )
+
+    def _prompt(self) -> str:
+        return self.prompt or ("self_chat_user" if self.user_model else "self_chat")
+
+
+def transcript(reply: Reply) -> list[Turn]:
+    """Return the turns of a transcript; a marker inside a fenced block of code is part of it.
+
+    A text before the first marker becomes a turn of the role "", which no rule allows.
+
+    Raises:
+        UnusableReply: the reply was cut off, or holds no marker.
+    """
+    text = reply.whole().strip()
+    fences = [match.start() for match in _FENCE.finditer(text)]
+    if len(fences) % 2:
+        # A fence that is never closed would hide every marker behind it.
+        fences.append(len(text))
+    spans = list(zip(fences[::2], fences[1::2], strict=True))
+    markers = [
+        match
+        for match in _MARKER.finditer(text)
+        if not any(begin <= match.start() < end for begin, end in spans)
+    ]
+    opening = [m for m in markers if not text[: m.start()].rpartition("\n")[2].strip()]
+    if not opening:
+        raise UnusableReply(
+            "the reply is no transcript: no line begins with [Human] or [AI]", key=reply.key
+        )
+    inside = {m.start() for m in markers} - {m.start() for m in opening}
+    turns = [Turn("", head, False)] if (head := text[: opening[0].start()].strip()) else []
+    ends = [m.start() for m in opening[1:]] + [len(text)]
+    for match, end in zip(opening, ends, strict=True):
+        slip = any(match.end() <= place < end for place in inside)
+        turns.append(Turn(_ROLES[match[1]], text[match.end() : end].lstrip(" :").strip(), slip))
+    return turns
+
+
+def broken_rule(turns: list[Turn]) -> str | None:
+    """Return the rule that a transcript breaks, or `None`."""
+    roles = [turn.role for turn in turns]
+    if roles[0] == "":
+        return "text before the first turn"
+    if any(turn.marker_inside for turn in turns):
+        return "a marker inside a turn"
+    if roles[0] != "user":
+        return "begins with the assistant"
+    if any(one == other for one, other in itertools.pairwise(roles)):
+        return "roles do not alternate"
+    if any(not turn.text for turn in turns):
+        return "an empty turn"
+    if roles[-1] != "assistant":
+        return "ends with the human"
+    return None

@@ -26,7 +26,7 @@ from tests.models.chaos_child import Respond
 # In the order in which a job passes them: what is called, and whether it ends here before it runs
 # or after, where the arguments or the result are such.
 STATES: dict[str, tuple[Any, str, str, Callable[[Any], bool]]] = {
-    "written down": (batch.BatchQueue, "_opened", "before", lambda call: True),
+    "written down": (batch.BatchQueue, "_follow", "before", lambda call: True),
     "file written": (submit.BatchSubmitter, "_write", "after", lambda call: True),
     "uploaded": (OpenAIBatch, "upload", "after", lambda call: True),
     "upload noted": (BatchJobs, "note", "after", lambda call: "file" in call),

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import unicodedata
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from curate.chunk import Chunk, table_of
 from curate.kernels.sets import jaccard
+from curate.kernels.text.words import compared_words
 from curate.row import Message, Row
 from curate.steps.dedup.near import Near
 
@@ -212,7 +212,7 @@ def real_texts(count=5000):
 
 
 def shingles(text):
-    words = re.findall(r"\w+", text.lower())
+    words = compared_words(text)  # tests/kernels/text/test_words.py holds them to a definition
     if not words:
         return frozenset()
     return frozenset(tuple(words[k : k + 3]) for k in range(max(1, len(words) - 2)))

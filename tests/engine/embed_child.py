@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from curate import Pipeline
 from curate.encoders.sentence import Encoding, SentenceEncoder
-from tests.engine.kinds.test_embed import SEEN, SameVector, rows
+from tests.engine.kinds.test_sketch import SEEN, SameVector, rows
 
 ENCODER = "hf:sentence-transformers/all-MiniLM-L6-v2"
 

@@ -80,7 +80,7 @@ def test_it_finds_the_ready_recipe_and_its_data(installed: Path, tmp_path: Path)
 def test_a_missing_extra_is_the_wheels(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"instruction": "Say yes.", "output": "Yes."}\n' * 2)
     curate = installed / "bin" / "curate"
-    for step, extra in {"language": "language", "semantic:similarity=0.9": "local"}.items():
+    for step, extra in {"language": "language", "semantic:similarity=0.9": "vectors"}.items():
         done = outcome([curate, "filter", "rows.jsonl", step, "-o", "kept.jsonl"], tmp_path)
         assert done.returncode == 2
         assert f"pip install 'curate-align[{extra}]'" in done.stderr

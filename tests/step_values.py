@@ -56,6 +56,9 @@ def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
     hints = types_of(cls)
     fields = [item.name for item in dataclasses.fields(cls) if item.name not in ("label", "only")]
     values = {name: draw(values_of(hints[name])) for name in fields}
+    if isinstance(values.get("by"), str):
+        # It names the label of a step, which is made of letters, digits, - and _.
+        values["by"] = draw(st.from_regex("[a-z][a-z0-9_-]{0,8}", fullmatch=True))
     wanted = draw(st.sets(st.sampled_from(fields))) if fields else set()
     files = {**values, **{n: with_file(v) for n, v in values.items()}}
     # Where the fields wanted contradict each other, the fewest fields that do not.

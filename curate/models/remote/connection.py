@@ -23,8 +23,9 @@ from curate.models.remote.faults import StatusError, TooLong
 CONNECT_SECONDS = 10.0
 # A line of a stream may hold the log-probabilities of many tokens.
 LONGEST_LINE_BYTES = 4 << 20
-# How long a connection rests before it is used again.
-REST_SECONDS = 0.005
+# How long a connection rests before it is used again: longer until so many were found clean that
+# the server is known not to send its answers twice.
+FIRST_REST_SECONDS, REST_SECONDS, PROVEN_CLEAN = 0.1, 0.005, 64
 # Of an error some text is shown.
 MOST_ERROR_BYTES = 64 << 10
 
@@ -105,9 +106,12 @@ def _connector() -> Any:
     import aiohttp
 
     class CleanConnector(aiohttp.TCPConnector):
+        found_clean = 0
+
         async def _get(self, key: Any, traces: Any) -> Any:
             resting = self._conns.get(key)
-            if resting and time.monotonic() - resting[0][1] < REST_SECONDS:
+            rest = REST_SECONDS if self.found_clean >= PROVEN_CLEAN else FIRST_REST_SECONDS
+            if resting and time.monotonic() - resting[0][1] < rest:
                 return None  # Another one is opened: what was left behind must have time to come.
             while (found := await super()._get(key, traces)) is not None:
                 protocol = found.protocol
@@ -119,6 +123,7 @@ def _connector() -> Any:
                         left = copy.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
                     except BlockingIOError:  # Nothing has come, as it should be.
                         if not protocol.should_close:
+                            self.found_clean += 1
                             return found
                         left = b"?"
                 found.close()

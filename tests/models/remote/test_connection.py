@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from curate.models.remote.connection import Connection, bounded, proxy_of
+from curate.models.remote.connection import FIRST_REST_SECONDS, Connection, bounded, proxy_of
 from tests.models.chaos import Server, chat
 
 
@@ -39,7 +39,7 @@ def test_a_connection_is_used_again() -> None:
 
         for _ in range(5):
             await asyncio.gather(*(post(number) for number in range(4)))
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(FIRST_REST_SECONDS + 0.03)
         await connection.close()
 
     with Server(lambda request: chat("ok")) as server:

@@ -116,7 +116,8 @@ class Pipeline(Recipe):
 
         if isinstance(inputs, str | os.PathLike):
             # A path belongs to the recipe: `run.yaml` says what was read, and can be run again.
-            return dataclasses.replace(self, inputs=os.fspath(inputs))._run(None, options)
+            named = dataclasses.replace(self, inputs=os.fspath(inputs))
+            return named._run(None, options, outputs=outputs)
         recipe = self if options.max_cost is None else self._bounded()
         finished = execute(recipe, inputs, options)
         if self.outputs and outputs and not options.dry_run:

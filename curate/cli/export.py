@@ -8,8 +8,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from curate.cli.completion import formats_that_begin, runs_that_begin, shapes_that_begin
-from curate.cli.flags import Columns, Debug, wanted_shape
+from curate.cli.completion import formats_that_begin, runs_that_begin
+from curate.cli.flags import Columns, Debug, Shape, Split, wanted_shape
 from curate.errors import UsageError
 
 MOST_SHOWN = 5
@@ -40,12 +40,7 @@ def command(
             autocompletion=formats_that_begin,
         ),
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split", metavar="train|test", help="Of a RUN: rows that the step `split` marked so."
-        ),
-    ] = None,
+    split: Split = None,
     shard_rows: Annotated[
         int | None,
         typer.Option(
@@ -55,15 +50,7 @@ def command(
             help="Rows in a shard, of a folder (default: 100,000).",
         ),
     ] = None,
-    shape: Annotated[
-        str | None,
-        typer.Option(
-            "--shape",
-            metavar="SHAPE",
-            help="Read a FILE in this shape.",
-            autocompletion=shapes_that_begin,
-        ),
-    ] = None,
+    shape: Shape = None,
     columns: Columns = None,
     marks: Annotated[
         bool,

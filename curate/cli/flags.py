@@ -44,6 +44,21 @@ Columns = Annotated[
 ]
 
 
+Shape = Annotated[
+    str | None,
+    Option(
+        "--shape",
+        metavar="SHAPE",
+        help="Read files in this shape.",
+        autocompletion=shapes_that_begin,
+    ),
+]
+Split = Annotated[
+    str | None,
+    Option("--split", metavar="train|test", help="Of a RUN: rows that the step `split` marked so."),
+]
+
+
 def wanted_shape(shape: str | None, columns: str | None) -> str | None:
     """Return the shape that `--shape` names, or that `--columns` makes."""
     from curate.errors import UsageError
@@ -159,15 +174,7 @@ class Flags:
             autocompletion=formats_that_begin,
         ),
     ] = None
-    shape: Annotated[
-        str | None,
-        Option(
-            "--shape",
-            metavar="SHAPE",
-            help="Read inputs in this shape.",
-            autocompletion=shapes_that_begin,
-        ),
-    ] = None
+    shape: Shape = None
     columns: Columns = None
     save_as: Annotated[
         Path | None,

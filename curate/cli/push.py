@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from curate.cli.completion import formats_that_begin, runs_that_begin
-from curate.cli.flags import Debug
+from curate.cli.flags import Debug, Split
 
 
 def command(
@@ -24,12 +24,7 @@ def command(
         bool,
         typer.Option("--public/--private", help="Whether everybody may see it."),
     ] = False,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split", metavar="train|test", help="Of a RUN: only rows that `split` marked so."
-        ),
-    ] = None,
+    split: Split = None,
     kind: Annotated[
         str | None,
         typer.Option(

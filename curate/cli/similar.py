@@ -9,8 +9,8 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from curate.cli.completion import runs_that_begin, shapes_that_begin
-from curate.cli.flags import Debug
+from curate.cli.completion import runs_that_begin
+from curate.cli.flags import Debug, Shape
 from curate.errors import UsageError
 
 # From so few digits on, what is given is looked for among the ids.
@@ -52,15 +52,7 @@ def command(
         Path | None,
         typer.Option("--store", metavar="DIR", help="Default: the run's own, else .curate."),
     ] = None,
-    shape: Annotated[
-        str | None,
-        typer.Option(
-            "--shape",
-            metavar="SHAPE",
-            help="Read a FILE in this shape.",
-            autocompletion=shapes_that_begin,
-        ),
-    ] = None,
+    shape: Shape = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:

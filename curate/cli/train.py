@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate.cli.completion import runs_that_begin, shapes_that_begin
-from curate.cli.flags import Debug
+from curate.cli.completion import runs_that_begin
+from curate.cli.flags import Debug, Shape
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,15 +70,7 @@ def command(
     max_steps: Annotated[
         int | None, typer.Option("--max-steps", min=1, metavar="N", help="End after N steps.")
     ] = None,
-    shape: Annotated[
-        str | None,
-        typer.Option(
-            "--shape",
-            metavar="SHAPE",
-            help="Read a file in this shape.",
-            autocompletion=shapes_that_begin,
-        ),
-    ] = None,
+    shape: Shape = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace another training in the folder.")
     ] = False,

@@ -10,7 +10,7 @@ are exact. This module holds the plain-Python path and the choice between it and
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +18,10 @@ import pyarrow as pa
 from curate.kernels.sets.rouge import (
     Acceptance,
     Similar,
-    Tokens,
     common_length,
     f_measure,
     least_common,
     most_similar,
-    tokens_of,
 )
 
 # Up to so many pairs of texts need no compiled code.
@@ -103,12 +101,3 @@ def _scores(
         if limit is None or shared >= least_common(len(text), len(theirs), limit):
             out[other] = f_measure(common_length(text, theirs), len(text), len(theirs))
     return out
-
-
-def pairs_of(texts: Sequence[str], tokens: Tokens = "words") -> Iterator[tuple[int, int, float]]:
-    """Yield every pair of texts with its F."""
-    own = [tokens_of(text, tokens) for text in texts]
-    for first, one in enumerate(own):
-        for second in range(first + 1, len(own)):
-            other = own[second]
-            yield first, second, f_measure(common_length(one, other), len(one), len(other))

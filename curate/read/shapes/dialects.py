@@ -50,11 +50,13 @@ def _is_labelled(data: Mapping[str, Any]) -> bool:
 _DIALECTS = {
     "question_answer": _Dialect(
         "A question and its answer, as GSM8K and many test sets write them.",
-        *({"instruction": "question", "response": "answer"}, ("rationale", "chosen", "rejected")),
+        {"instruction": "question", "response": "answer"},
+        ("rationale", "chosen", "rejected"),
     ),
     "prompt_response": _Dialect(
         "A prompt and its response, as HelpSteer writes them; its ratings are extra columns.",
-        *({"prompt": "prompt", "response": "response"}, ("chosen", "rejected")),
+        {"prompt": "prompt", "response": "response"},
+        ("chosen", "rejected"),
     ),
     "query_response": _Dialect(
         "A query and its response, as MetaMathQA writes them.",
@@ -70,7 +72,8 @@ _DIALECTS = {
     ),
     "input_output": _Dialect(
         "An input and an output, without an instruction.",
-        *({"instruction": "input", "response": "output"}, ("instruction", "chosen", "rejected")),
+        {"instruction": "input", "response": "output"},
+        ("instruction", "chosen", "rejected"),
     ),
     "firefly": _Dialect(
         "Firefly: `input` and `target`, with the `kind` of task.",
@@ -82,7 +85,8 @@ _DIALECTS = {
     ),
     "question_preference": _Dialect(
         "A question with a chosen and a rejected answer, as Orca's DPO pairs.",
-        *({"instruction": "question", "chosen": "chosen", "rejected": "rejected"}, ("prompt",)),
+        {"instruction": "question", "chosen": "chosen", "rejected": "rejected"},
+        ("prompt",),
     ),
     "alpaca_preference": _Dialect(
         "Alpaca's task with a chosen and a rejected answer (LLaMA-Factory).",
@@ -101,11 +105,14 @@ _DIALECTS = {
     ),
     "lima": _Dialect(
         "LIMA: `conversations` of plain texts, the user's first (Zhou et al. 2023).",
-        *({"messages": "conversations"}, (), _texts("conversations")),
+        {"messages": "conversations"},
+        (),
+        _texts("conversations"),
     ),
     "human_assistant": _Dialect(
         "Conversations of `human` and `assistant` pairs, as MOSS and Firefly write them.",
-        *({"messages": "conversation"}, ()),
+        {"messages": "conversation"},
+        (),
         lambda data: (
             _is_list(data, "conversation", dict)
             and all(set(turn) == {"human", "assistant"} for turn in listed(data["conversation"]))
@@ -113,15 +120,20 @@ _DIALECTS = {
     ),
     "kto": _Dialect(
         "Messages and whether their last answer is wanted (LLaMA-Factory's KTO).",
-        *({"messages": "messages", "label": "label"}, ("prompt", "completion"), _is_labelled),
+        {"messages": "messages", "label": "label"},
+        ("prompt", "completion"),
+        _is_labelled,
     ),
     "turns": _Dialect(
         "Questions of several turns, as MT-bench and Arena-Hard ask them: a prompt of all of them.",
-        *({"prompt": "turns"}, ("prompt", "answers"), _is_turns),
+        {"prompt": "turns"},
+        ("prompt", "answers"),
+        _is_turns,
     ),
     "question_set": _Dialect(
         "Questions in a column `text`, as Vicuna's benchmark asks them.",
-        *({"prompt": "text"}, ("prompt", "instruction", "question", "messages", "conversations")),
+        {"prompt": "text"},
+        ("prompt", "instruction", "question", "messages", "conversations"),
         _is_question,
     ),
 }

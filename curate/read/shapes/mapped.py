@@ -172,8 +172,13 @@ class _Mapped:
         needed = [k for k in self.columns if k not in ("system", "input", "tools", *_NUMBERS)]
         system = (self._column("system"),) if "system" in self.columns else None
         form = Shape(
-            *(name, self.kind, doc, (tuple(n for k in needed for n in self._names(k)),)),
-            *(detect or self._fits, self.to_record, self.from_row),
+            name=name,
+            kind=self.kind,
+            doc=doc,
+            signatures=(tuple(n for k in needed for n in self._names(k)),),
+            detect=detect or self._fits,
+            to_record=self.to_record,
+            from_row=self.from_row,
         )
         if system is not None:
             form = form._replace(system=system)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from curate.ask import Ask, Reply
-from curate.errors import CurateError, UsageError
+from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.prompt import Prompt
 from curate.prompts.replies import SCORE_NAMES
@@ -106,11 +105,7 @@ class Rubric(Filter):
 
     def fingerprint(self) -> dict[str, Any]:
         """Add the prompt's text: a changed file is another rubric under the same name."""
-        try:
-            text = prompts.find(self.prompt).read_bytes()
-        except (UsageError, OSError):
-            return super().fingerprint()
-        return {**super().fingerprint(), "prompt_text": hashlib.blake2b(text).hexdigest()[:32]}
+        return {**super().fingerprint(), "prompt_text": prompts.digest(self.prompt)}
 
     def score(self, row: Row) -> Asking:
         """Show the model the row, and read its marks."""
@@ -174,9 +169,7 @@ def _values(prompt: Prompt, row: Row, reference: str | None) -> dict[str, str]:
         texts["reference"] = known
     elif "reference" in prompt.variables:
         raise ValueError(f"the row has no reference answer in its column '{reference}'")
-    # Whoever writes a row cannot know the digest of a text that holds it.
-    digest = hashlib.blake2b("\x1f".join(texts.values()).encode(), digest_size=4)
-    texts["mark"] = digest.hexdigest()
+    texts["mark"] = prompts.mark_of(*texts.values())
     wanted = (*prompt.variables, *prompt.optional)
     return {name: text for name, text in texts.items() if name in wanted}
 

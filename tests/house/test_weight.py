@@ -17,6 +17,7 @@ STARTS = {
     "help": "run(['--help'])",
     "help of a command": "run(['run', '--help'])",
     "version": "run(['--version'])",
+    "list of steps": "run(['steps'])",
 }
 PRELUDE = """
 import json, sys
@@ -40,7 +41,7 @@ def loaded(code: str) -> set[str]:
 
 
 # What typer itself loads to check the values of a command's options.
-OF_TYPER = {"help of a command": {"pydantic"}}
+OF_TYPER = {"help of a command": {"pydantic"}, "list of steps": {"pydantic"}}
 
 
 @pytest.mark.parametrize("start", STARTS, ids=lambda s: s.replace("`", ""))

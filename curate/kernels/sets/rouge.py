@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from curate.kernels.sets.shingles import word_hash
-from curate.kernels.text.words import compared_words
+from curate.kernels.text.words import Tokens, compared_words
 
-Tokens = Literal["words", "rouge_score"]
 _ROUGE = re.compile("[a-z0-9]+")
 
 

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from curate.kernels.sets.rouge import Tokens
 from curate.kernels.sets.shingles import (
     FINAL_1,
     FINAL_2,
@@ -26,7 +25,7 @@ from curate.kernels.sets.shingles import (
     salted,
 )
 from curate.kernels.text.counts_compiled import code_point, text_bytes, width_of
-from curate.kernels.text.words import ALONE, RUN, comparable
+from curate.kernels.text.words import ALONE, RUN, Tokens, comparable
 
 _POINTS = 0x110000
 # Numba mixes signed and unsigned integers into floats, so every constant is a uint64.

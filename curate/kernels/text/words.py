@@ -13,6 +13,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Literal
+
+# Words by which texts are compared for novelty: those below, or those of the package `rouge_score`.
+Tokens = Literal["words", "rouge_score"]
 
 # Hiragana and Katakana; Han: extension A, the unified block, compatibility, supplementary planes.
 LONE_RANGES = (

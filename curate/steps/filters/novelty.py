@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.sets.rouge import Tokens
+from curate.kernels.text.words import Tokens
 from curate.row import On, Row
 from curate.step import Verdicts, Whole, rule
 

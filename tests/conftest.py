@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -15,6 +16,11 @@ else:
     # Time decides no test: the machine may be slow, and an example may wait for compiled code.
     settings.register_profile("curate", deadline=None)
     settings.load_profile("curate")
+
+# A background job, `nohup` and some CI ignore SIGINT, and children inherit that: those of the tests
+# of interrupts would never be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

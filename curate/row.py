@@ -207,12 +207,14 @@ class Row(NamedTuple):
     @property
     def instruction(self) -> str:
         """The text of the first user message, or an empty one."""
-        return next((turn.text for turn in self.turns("instruction")), "")
+        turn = self._turn("instruction")
+        return "" if turn is None else turn.text
 
     @property
     def response(self) -> str:
         """The text of the last assistant message (of completion or chosen answer), or none."""
-        return next((turn.text for turn in self.turns("response")), "")
+        turn = self._turn("response")
+        return "" if turn is None else turn.text
 
     @property
     def whole(self) -> str:
@@ -241,13 +243,22 @@ class Row(NamedTuple):
                 else:
                     turns += self.fields[name]
             return tuple(turns)
-        if on == "response" and self.kind not in RESPONSE_FIELD:
-            return ()
-        name = RESPONSE_FIELD[self.kind] if on == "response" else "prompt"
-        name = "messages" if self.kind == "sft" else name
-        role = "assistant" if on == "response" else "user"
-        said = [turn for turn in self.fields[name] if turn.role == role]
-        return tuple(said[-1:] if on == "response" else said[:1])
+        turn = self._turn(on)
+        return () if turn is None else (turn,)
+
+    def _turn(self, on: On) -> Message | None:
+        """Return the first user message, or the last assistant message for the response."""
+        if on == "instruction":
+            turns, role = self.fields["messages" if self.kind == "sft" else "prompt"], "user"
+        elif self.kind in RESPONSE_FIELD:
+            turns, role = reversed(self.fields[RESPONSE_FIELD[self.kind]]), "assistant"
+        else:
+            return None
+        for turn in turns:
+            if turn.role == role:
+                found: Message = turn
+                return found
+        return None
 
     def text(self, on: On) -> str:
         """Return the text that `on` names: instruction, response or whole."""

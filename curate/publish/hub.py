@@ -137,7 +137,8 @@ class Repository:
             if there is None:
                 same = False
             elif there.lfs is not None:
-                same = hashlib.sha256(file.read_bytes()).hexdigest() == there.lfs.sha256
+                with file.open("rb") as large:
+                    same = hashlib.file_digest(large, "sha256").hexdigest() == there.lfs.sha256
             else:
                 data = file.read_bytes()
                 blob = b"blob %d\0" % len(data) + data

@@ -63,6 +63,9 @@ class Contamination(Filter):
         """Reject a step without test sets, and numbers out of range."""
         if not self.against:
             raise ValueError("against lists no test set; give files, as in [gsm8k=test.jsonl]")
+        if self.mode == "ngrams" and (self.on != "instruction" or self.encoder):
+            name = "encoder" if self.encoder else "on"
+            raise ValueError(f"{name} is for mode: semantic; n-grams are looked for in every turn")
         if self.n < 1:
             raise ValueError(f"n is a number of words, at least 1, not {self.n}")
         if self.similarity is not None and not 0 < self.similarity <= 1:

@@ -261,6 +261,8 @@ def test_rules():
     [
         ({}, "against lists no test set"),
         ({"against": ("x",), "n": 0}, "at least 1, not 0"),
+        ({"against": ("x",), "on": "response"}, "on is for mode: semantic"),
+        ({"against": ("x",), "encoder": "local"}, "encoder is for mode: semantic"),
     ],
 )
 def test_wrong_fields_are_refused(fields, message):

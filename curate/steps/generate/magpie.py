@@ -34,7 +34,7 @@ STOPS_OF_BASE = ("\n# Query", "\n# Answer")
 
 
 @dataclass
-class Chat:
+class Dialogue:
     """One conversation as far as it is written: `whole` turns of it are finished exchanges."""
 
     sample: int
@@ -134,7 +134,7 @@ class Magpie(Generate):
     def make(self, row: Row) -> Asking:
         """Write the conversations of one row, side by side."""
         begun, system = self._begun(row)
-        chats = [Chat(sample, begun) for sample in range(self.samples)]
+        chats = [Dialogue(sample, begun) for sample in range(self.samples)]
         if begun and begun[-1].role == "user":
             yield from self._written(chats, row, "assistant", None)
         for number in range(self.turns):
@@ -164,7 +164,7 @@ class Magpie(Generate):
         return turns, None if own else self.system
 
     def _written(
-        self, chats: Sequence[Chat], row: Row, side: Literal["user", "assistant"], system: Any
+        self, chats: Sequence[Dialogue], row: Row, side: Literal["user", "assistant"], system: Any
     ) -> Asking:
         """Ask for the next turn of all conversations that go on, and add it or end them."""
         going = [chat for chat in chats if chat.end is None]
@@ -201,7 +201,7 @@ class Magpie(Generate):
                 continue
             chat.turns = turns
 
-    def _scored(self, row: Row, chats: Sequence[Chat]) -> Asking:
+    def _scored(self, row: Row, chats: Sequence[Dialogue]) -> Asking:
         """Add the reward of each conversation, and that of the base model's answer."""
         if not chats:
             return
@@ -224,7 +224,7 @@ class Magpie(Generate):
             )
             for chat in chats
         ]
-        compared: list[tuple[Chat, Message]] = []
+        compared: list[tuple[Dialogue, Message]] = []
         for chat, reply in zip(chats, replies, strict=True):
             try:
                 answer = reply.whole().strip()
@@ -246,7 +246,7 @@ class Magpie(Generate):
                 "reward_difference": chat.rewards["reward"] - theirs,
             }
 
-    def _products(self, row: Row, chat: Chat) -> list[Product]:
+    def _products(self, row: Row, chat: Dialogue) -> list[Product]:
         """Return what a conversation came to: its finished exchanges, and what ended it."""
         made: list[Product] = []
         if chat.exchanges:

@@ -190,7 +190,7 @@ def _dry_run(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
     }
     if not asking:
         return summary
-    reading, sample = Reading(opened, options.limit), RowSample()
+    reading, sample = Reading(opened, options.limit), RowSample(recipe)
     with ThreadPoolExecutor(options.workers or os.cpu_count()) as pool:
         for state in reading.states(pool, 2):
             sample.add(state)
@@ -306,7 +306,7 @@ class _Run:
                 self.progress.rows = self.reading.count
                 yield state
             return
-        sample, at_once = RowSample(), asks_while_reading(self.recipe)
+        sample, at_once = RowSample(self.recipe), asks_while_reading(self.recipe)
         for state in self.reading.states(local.threads, local.workers + 1):
             if self.expected is None:
                 sample.add(state)

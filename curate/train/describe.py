@@ -42,11 +42,8 @@ def write_curves(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
     writer.writeheader()
     writer.writerows(history)
     write_atomically(folder / "curves.csv", text.getvalue())
-    if find_spec("matplotlib") is not None:
-        _draw(history, folder / "curves.png")
-
-
-def _draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    if find_spec("matplotlib") is None:
+        return
     import matplotlib.figure
 
     shown = [n for n in _TOLD if any(n in line or f"eval_{n}" in line for line in history)]
@@ -61,7 +58,7 @@ def _draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
         axis.set_title(name)
         axis.set_xlabel("step")
         axis.legend()
-    figure.savefig(path, dpi=120)
+    figure.savefig(folder / "curves.png", dpi=120)
 
 
 def _sample(job: Job, prepared: Prepared) -> dict[str, str] | None:

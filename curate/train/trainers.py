@@ -370,7 +370,15 @@ def _values_of(
     """Return what one method's configuration has and the others do not."""
     loss, generation = settings.loss, settings.generation
     if method.name == "dpo":
-        return _pair_values(loss)
+        kinds = [loss["kind"]] if isinstance(loss["kind"], str) else list(loss["kind"])
+        return {
+            "max_length": None,
+            "beta": loss["beta"],
+            # Our own losses take TRL's place, which would refuse their names.
+            "loss_type": ["sigmoid"] if kinds in (["cdpo"], ["ipo_sum"]) else kinds,
+            "loss_weights": list(loss["weights"]) if loss.get("weights") else None,
+            "label_smoothing": 0.0 if kinds == ["cdpo"] else loss["noise"],
+        }
     if method.name == "kto":
         wanted, unwanted = class_weights(examples, loss)
         # A last batch of one answer has no neighbour to be crossed with.
@@ -396,22 +404,6 @@ def _values_of(
             "max_length": settings.max_length,
         }
     return {"max_length": None}
-
-
-def _pair_values(loss: Mapping[str, Any]) -> dict[str, Any]:
-    kind = loss["kind"]
-    own = kind if isinstance(kind, str) else None
-    if own in ("cdpo", "ipo_sum"):
-        # Ours takes its place; TRL would refuse the name.
-        kind = "sigmoid"
-    kinds = [kind] if isinstance(kind, str) else list(kind)
-    return {
-        "max_length": None,
-        "beta": loss["beta"],
-        "loss_type": kinds,
-        "loss_weights": list(loss["weights"]) if loss.get("weights") else None,
-        "label_smoothing": 0.0 if own == "cdpo" else loss["noise"],
-    }
 
 
 def class_weights(examples: Sequence[Example], loss: Mapping[str, Any]) -> tuple[float, float]:

@@ -37,7 +37,15 @@ class Seen:
 
 def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[Defect]:
     """Yield what is wrong with a row, alone and beside those before it."""
-    yield from _repeats(row, seen)
+    own = digest(canonical_bytes(row.kind, row.fields))
+    if own in seen.rows:
+        yield Defect("duplicates")
+    seen.rows.add(own)
+    prompt = digest(prompt_key(row).encode())
+    if seen.held_out and prompt in seen.prompts:
+        yield Defect("overlap")
+    elif not seen.held_out:
+        seen.prompts.add(prompt)
     turns = [
         turn
         for value in row.fields.values()
@@ -58,18 +66,6 @@ def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[De
     tools = extras(row).get("tools")
     if tools and "null" in (tools if isinstance(tools, str) else json.dumps(tools)):
         yield Defect("tool_nulls")
-
-
-def _repeats(row: Row, seen: Seen) -> Iterator[Defect]:
-    own = digest(canonical_bytes(row.kind, row.fields))
-    if own in seen.rows:
-        yield Defect("duplicates")
-    seen.rows.add(own)
-    prompt = digest(prompt_key(row).encode())
-    if seen.held_out and prompt in seen.prompts:
-        yield Defect("overlap")
-    elif not seen.held_out:
-        seen.prompts.add(prompt)
 
 
 def _lost_parts(row: Row, chat: Chat) -> str:

@@ -46,26 +46,22 @@ class Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer` with unpacked bytes, none at the end; raise where the file breaks off."""
-        data = self._unpacked(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def _unpacked(self, size: int) -> bytes:
         while True:
             if self._member is None:
                 # Zeros between members are padding.
                 self._packed = self._packed.lstrip(b"\0") or self._file.read(_PIECE).lstrip(b"\0")
                 if not self._packed:
-                    return b""
+                    return 0
                 self._member = _decompressor(self._packing)
             packed, self._packed = self._packed, b""
-            data: bytes = self._member.decompress(packed, size)
+            data: bytes = self._member.decompress(packed, len(buffer))
             if self._member.eof:
                 self._packed, self._member = self._member.unused_data, None
             else:
                 self._packed = getattr(self._member, "unconsumed_tail", b"")
             if data:
-                return data
+                buffer[: len(data)] = data
+                return len(data)
             if self._member is not None and not self._packed:
                 self._packed = self._file.read(_PIECE)
                 if not self._packed:

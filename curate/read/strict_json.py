@@ -34,7 +34,8 @@ def read_line(line: bytes, number: int) -> Read:
     except (ValueError, RecursionError) as error:
         return Read(None, describe(error, line), line[:RAW_BYTES], number)
     if not isinstance(record, dict):
-        wrong = f"a line must be a JSON object, not {_name(record)}"
+        names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+        wrong = f"a line must be a JSON object, not {names.get(type(record), 'a number')}"
         return Read(record, wrong, line[:RAW_BYTES], number)
     return Read(record, None, line[:RAW_BYTES], number)
 
@@ -120,8 +121,3 @@ def _finite(text: str) -> float:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
 )
-
-
-def _name(value: Any) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")

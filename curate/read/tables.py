@@ -213,17 +213,13 @@ def records_of(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def _row(table: pa.Table) -> dict[str, Any]:
-    try:
-        return dict(table.to_pylist()[0])
-    except UnicodeDecodeError:
-        return {name: _cell(table.column(name)) for name in table.column_names}
-
-
-def _cell(column: pa.ChunkedArray) -> Any:
-    try:
-        return column.to_pylist()[0]
-    except UnicodeDecodeError as error:
-        return bytes(error.object).decode("utf-8", "surrogateescape")
+    row = {}
+    for name in table.column_names:
+        try:
+            row[name] = table.column(name).to_pylist()[0]
+        except UnicodeDecodeError as error:
+            row[name] = bytes(error.object).decode("utf-8", "surrogateescape")
+    return row
 
 
 def _json_decoder(type_: pa.DataType) -> Callable[[Any], Any] | None:

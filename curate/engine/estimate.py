@@ -185,7 +185,14 @@ def _through(
 
     Returns the step that it cannot pass, and what that asks if it grows a pool.
     """
-    for segment in cut_at_wholes([_with_vectors(step, asker) for step in recipe.steps]):
+    steps: list[Step] = []
+    for step in recipe.steps:
+        if isinstance(step, Filter) and (texts := step.compared_texts()):
+            # It compares with those texts whose vectors there are.
+            vectors = asker.stored_vectors(getattr(step, "encoder", None), texts)
+            step = step.with_vectors(vectors, np.zeros(len(texts), np.int64))
+        steps.append(step)
+    for segment in cut_at_wholes(steps):
         driver: Any = asker
         state = run_segment(Segment(segment.steps, None), state, settings, driver=driver)
         cut = segment.cut
@@ -215,14 +222,6 @@ def _grown(step: Grow, state: PartitionState, settings: Settings, asker: _Sample
         return Estimate()
     own.run(tasks)
     return Estimate().plus(own.total(), rounds)
-
-
-def _with_vectors(step: Step, asker: _Sampler) -> Step:
-    """Return a copy of a filter that compares with texts, with those vectors that there are."""
-    if not isinstance(step, Filter) or not (texts := step.compared_texts()):
-        return step
-    vectors = asker.stored_vectors(getattr(step, "encoder", None), texts)
-    return step.with_vectors(vectors, np.zeros(len(texts), np.int64))
 
 
 @dataclass

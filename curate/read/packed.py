@@ -6,9 +6,11 @@ The libraries' own readers throw away what they had unpacked before a break, and
 from __future__ import annotations
 
 import bz2
+import functools
 import io
 import lzma
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -28,6 +30,14 @@ def open_packed(path: Path, packing: str) -> BinaryIO:
 
         return cast(BinaryIO, pa.input_stream(str(path), compression="zstd"))
     return cast(BinaryIO, Unpacked(path, packing))
+
+
+# What unpacks one member of a file.
+_DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    ".gz": functools.partial(zlib.decompressobj, zlib.MAX_WBITS | 16),
+    ".xz": lzma.LZMADecompressor,
+    ".bz2": bz2.BZ2Decompressor,
+}
 
 
 class Unpacked(io.RawIOBase):
@@ -52,7 +62,7 @@ class Unpacked(io.RawIOBase):
                 self._packed = self._packed.lstrip(b"\0") or self._file.read(_PIECE).lstrip(b"\0")
                 if not self._packed:
                     return 0
-                self._member = _decompressor(self._packing)
+                self._member = _DECOMPRESSORS[self._packing]()
             packed, self._packed = self._packed, b""
             data: bytes = self._member.decompress(packed, len(buffer))
             if self._member.eof:
@@ -71,9 +81,3 @@ class Unpacked(io.RawIOBase):
         """Close the file."""
         self._file.close()
         super().close()
-
-
-def _decompressor(packing: str) -> Any:
-    if packing == ".gz":
-        return zlib.decompressobj(zlib.MAX_WBITS | 16)
-    return lzma.LZMADecompressor() if packing == ".xz" else bz2.BZ2Decompressor()

@@ -94,20 +94,13 @@ def _record(header: Sequence[str], row: list[str], delimiter: str, line: int) ->
         # A prompt's text may begin with a bracket, too.
         listed = cell.startswith("[{") if name in _LISTS_OR_TEXTS else name in _LISTS
         if listed or name.startswith(_REWARDS):
-            record[name] = _list(cell)
+            if cell.lstrip().startswith("["):
+                # What is no list stays a text.
+                with contextlib.suppress(ValueError, RecursionError):
+                    record[name] = parse(cell)
         elif name in _NUMBERS:
             record[name] = _number(cell)
     return Read(record, None, raw, line, len(text))
-
-
-def _list(value: str) -> Any:
-    """Return the list that a cell holds, or its text."""
-    if value.lstrip().startswith("["):
-        try:
-            return parse(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
 
 
 def _number(value: str) -> Any:

@@ -32,7 +32,15 @@ def read_part(part: Part) -> PartRows:
         # Their lines are already those of the file.
         return records_at_once(part, part.data) or _rows(part, part.data, 0)
     if part.form == "blank":
-        return _blank(part, part.data)
+        # Rows without content, for steps that make something of nothing.
+        count: int = part.data
+        columns = {
+            "kind": pa.repeat(pa.scalar("prompt", pa.string()), count),
+            "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
+            "prompt": field_array("prompt", [()] * count),
+            "extra": pa.nulls(count, pa.string()),
+        }
+        return PartRows(pa.table(columns), np.arange(count), count, 0, [])
     if part.form == "long":
         return _rows(part, [part.data], 1)
     if part.form == "batch":
@@ -52,19 +60,6 @@ def read_part(part: Part) -> PartRows:
     rest = data[len(whole) :]
     end = Read(None, part.broken, rest[:RAW_BYTES], lines if rest else lines + 1)
     return _rows(part, itertools.chain(read_lines(whole), [end]), lines)
-
-
-def _blank(part: Part, count: int) -> PartRows:
-    """Return rows without content, for steps that make something of nothing."""
-    table = pa.table(
-        {
-            "kind": pa.repeat(pa.scalar("prompt", pa.string()), count),
-            "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
-            "prompt": field_array("prompt", [()] * count),
-            "extra": pa.nulls(count, pa.string()),
-        }
-    )
-    return PartRows(table, np.arange(count), count, 0, [])
 
 
 def raw_lines(part: Part, ordinals: np.ndarray) -> pa.LargeBinaryArray:

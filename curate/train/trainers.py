@@ -100,7 +100,7 @@ class SupervisedTrainer(_Tokenized, SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return TRL's loss, or the weighted one, plus the KL."""
+        """Return TRL's loss, or the weighted one, plus the mean KL over supervised positions."""
         weights = inputs.pop("weight", None)
         if weights is None:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -110,21 +110,16 @@ class SupervisedTrainer(_Tokenized, SFTTrainer):
             loss = losses.weighted_nll(outputs.log_probs, weights, tokens)
             note(self, {}, int(inputs["attention_mask"].sum()))
         if self._kl:
-            loss = loss + self._kl * self._divergence(model, inputs, num_items_in_batch)
+            given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+            mask = (inputs["labels"][:, 1:] != IGNORED).float()
+            policy = model(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
+            with torch.no_grad(), _without_adapter(model, self._reference) as reference:
+                before = reference(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
+            kl = (losses.token_kl(policy.float(), before.float()) * mask).sum()
+            count = mask.sum() if num_items_in_batch is None else num_items_in_batch
+            note(self, {"kl": (kl / mask.sum()).item()})
+            loss = loss + self._kl * (kl / count)
         return loss
-
-    def _divergence(self, model: Any, inputs: Mapping[str, Any], tokens: Any) -> Tensor:
-        """Return the mean KL(model || reference) over the supervised positions."""
-        given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-        mask = (inputs["labels"][:, 1:] != IGNORED).float()
-        policy = model(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
-        with torch.no_grad(), _without_adapter(model, self._reference) as reference:
-            before = reference(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
-        kl: Tensor = (losses.token_kl(policy.float(), before.float()) * mask).sum()
-        count = mask.sum() if tokens is None else tokens
-        note(self, {"kl": (kl / mask.sum()).item()})
-        found: Tensor = kl / count
-        return found
 
 
 def note(trainer: Any, metrics: Mapping[str, float], tokens: int | None = None) -> None:

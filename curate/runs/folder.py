@@ -83,15 +83,6 @@ class RunFolder:
         write_atomically(path, text)
         shutil.rmtree(self.fresh, ignore_errors=True)
 
-    def wrote(self, output: Path) -> bool:
-        """Tell whether the file `output` is as the run in this folder left it."""
-        note = self.state / "output.json"
-        return note.exists() and json.loads(note.read_bytes()) == _stamp(output)
-
-    def note_output(self, output: Path) -> None:
-        """Remember the file `output`, which this run has just written."""
-        write_atomically(self.state / "output.json", json.dumps(_stamp(output)))
-
     def publish(self, texts: dict[str, str], report: str) -> None:
         """Move the fresh results in; the report, last, makes the folder complete."""
         (self.path / "report.json").unlink(missing_ok=True)
@@ -105,11 +96,6 @@ class RunFolder:
         sync(self.path)
         write_atomically(self.path / "report.json", report)
         shutil.rmtree(self.fresh, ignore_errors=True)
-
-
-def _stamp(output: Path) -> list[Any]:
-    found = output.stat()
-    return [str(output.absolute()), found.st_size, found.st_mtime_ns]
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -56,19 +56,11 @@ QUICK = {
 @pytest.mark.parametrize("packing", QUICK)
 @pytest.mark.parametrize("ending", [".jsonl", ".json", ".csv"])
 def test_a_file_that_breaks_off_counts_one_failure(ending, packing, tmp_path):
-<<<<<<< HEAD
     many = [alpaca(output=f"{n} {n * 7919 % 1009}.") for n in range(30_000)]
     text = {
         ".jsonl": lines_of(*many),
         ".json": json.dumps(many).encode(),
         ".csv": b"instruction,output\n" + b"".join(b"Say.,%d.\n" % n for n in range(30_000)),
-=======
-    many = [alpaca(output=f"{n} {n * 7919 % 1009}.") for n in range(20_000)]
-    text = {
-        ".jsonl": lines_of(*many),
-        ".json": json.dumps(many).encode(),
-        ".csv": b"instruction,output\n" + b"".join(b"Say.,%d.\n" % n for n in range(110_000)),
->>>>>>> main
     }[ending]
     path = tmp_path / f"rows{ending}{packing}"
     packed = QUICK[packing](text)

@@ -151,21 +151,23 @@ class Collection:
 
 def names() -> dict[str, Path]:
     """Return the collections that come with the package, by name."""
-    folder = data.folder("prompts") / "collections"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
+
+
+def _folder() -> Path:
+    return data.folder("prompts") / "collections"
 
 
 def find(given: str) -> Path:
     """Return the file that `given` means: a path ending in `.yaml`, or a collection's name."""
-    path, known = Path(given), names()
-    if path.suffix in SUFFIXES:
-        if path.is_file():
-            return path
-    elif given in known:
-        return known[given]
+    path = Path(given)
+    if path.suffix not in SUFFIXES and path.name == given:
+        path = _folder() / f"{given}.yaml"
+    if path.suffix in SUFFIXES and path.is_file():
+        return path
     raise UsageError(
         f"there is no collection '{given}'; give the path of a file that ends in .yaml, or one of: "
-        f"{', '.join(known) or 'none are installed'}"
+        f"{', '.join(names()) or 'none are installed'}"
     )
 
 

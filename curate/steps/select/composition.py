@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.arrays.groups import check_groups, group_of, groups_of
+from curate.kernels.arrays.groups import check_groups, group_of, groups_of, shown_group
 from curate.row import Row
 from curate.step import Verdicts, Whole, rule
 
@@ -67,16 +66,11 @@ class Composition(Whole):
         found = sketches.group_by(names).aggregate([([], "count_all")]).to_pylist()
         counts: Counter[str] = Counter()
         for group in found:
-            counts[" / ".join(_shown(group[name]) for name in names)] += group["count_all"]
+            counts[" / ".join(shown_group(group[name]) or "none" for name in names)] += group[
+                "count_all"
+            ]
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         figures |= {label: float(count) for label, count in ranked[: self.most]}
         if rest := ranked[self.most :]:
             figures["others"] = float(sum(count for _, count in rest))
         return Verdicts(np.full(len(positions), -1), figures=figures)
-
-
-def _shown(value: str) -> str:
-    """Return a group's name as a reader writes it: texts without their quotes."""
-    if value.startswith('"'):
-        return str(json.loads(value))
-    return value or "none"

@@ -14,8 +14,8 @@ from __future__ import annotations
 import functools
 import json
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from statistics import multimode
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta, nodes, pass_context
@@ -210,7 +210,7 @@ def _environment(of_columns: bool = False) -> _Environment:
     }
     if of_columns:
         environment.globals.update(zip=zip, range=_range)
-        own |= {"choice": _choice, "random": _choice, "most_frequent": _most_frequent}
+        own |= {"choice": _choice, "random": _choice, "most_frequent": multimode}
         own |= {"highlight": str, "place": _place, "abs": abs}
     environment.filters = {**{name: FILTERS[name] for name in _FILTERS}, **own}
     return environment
@@ -227,12 +227,6 @@ def _range(*bounds: int) -> range:
 def _choice(context: Context, items: Sequence[Any]) -> Any:
     """Draw one of `items`, as PromptSource's helper does, from the row's own seed."""
     return context.parent[_RANDOM].choice(items)
-
-
-def _most_frequent(items: Iterable[Any]) -> list[Any]:
-    """Return the items that occur most often, in the order of their first occurrence."""
-    counts = Counter(items)
-    return [item for item, count in counts.items() if count == max(counts.values())]
 
 
 def _place(index: Any) -> Any:

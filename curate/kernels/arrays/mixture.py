@@ -52,7 +52,9 @@ def mixture_counts(
     Raises:
         ValueError: a group has no weight, or a task has too few rows for its share.
     """
-    rates = [_rate(task.limited, temperature) for task in tasks]
+    rates = [Fraction(task.limited) for task in tasks]
+    if temperature != 1:
+        rates = [Fraction(task.limited ** (1.0 / temperature)) for task in tasks]
     totals: dict[str, Fraction] = {}
     for task, rate in zip(tasks, rates, strict=True):
         totals[task.group] = totals.get(task.group, Fraction(0)) + rate
@@ -91,10 +93,6 @@ def mixture_counts(
                 f"(now {repeat:g})"
             )
     return out
-
-
-def _rate(limited: int, temperature: float) -> Fraction:
-    return Fraction(limited) if temperature == 1 else Fraction(limited ** (1.0 / temperature))
 
 
 def _divided(count: int, shares: Sequence[Fraction]) -> list[int]:

@@ -53,10 +53,6 @@ def table_columns(row: Row) -> dict[str, Any] | None:
     return {name: value for name, value in found.items() if name not in MARKS}
 
 
-def _never(_: Mapping[str, Any]) -> bool:
-    return False
-
-
 def table_record(data: Mapping[str, Any]) -> Record:
     """Return a prompt that shows the columns, which are all extra."""
     if not data:
@@ -98,7 +94,7 @@ SHAPES = (
         "prompt",
         "A table of any columns, for `template` to make tasks of; only where `shape` says so.",
         (),
-        _never,
+        lambda _: False,
         table_record,
         _from_table,
         system=(),

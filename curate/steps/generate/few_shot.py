@@ -70,7 +70,13 @@ class FewShot(Gather):
             if row.id not in drawn:
                 made.append(row)
                 continue
-            examples = self._examples(row, able)
+            others = [other for other in able if not shares_text(row, other)]
+            row.random(self.title).shuffle(others)
+            # Each question once: a copy teaches nothing more.
+            different: dict[str, Row] = {}
+            for other in others:
+                different.setdefault(plain_text(other.instruction), other)
+            examples = list(different.values())[: self.shots]
             shown += len(examples)
             if not examples:
                 made.append(Drop(NO_EXAMPLE, row=row.id))
@@ -82,15 +88,6 @@ class FewShot(Gather):
     def figures(self, groups: Sequence[dict[str, float]]) -> dict[str, float]:  # type: ignore[override]
         """Return how many rows stayed zero-shot, became few-shot, and show how many examples."""
         return {name: sum(group[name] for group in groups) for name in groups[0]}
-
-    def _examples(self, row: Row, able: Sequence[Row]) -> list[Row]:
-        others = [other for other in able if not shares_text(row, other)]
-        row.random(self.title).shuffle(others)
-        # Each question once: a copy teaches nothing more.
-        chosen: dict[str, Row] = {}
-        for other in others:
-            chosen.setdefault(plain_text(other.instruction), other)
-        return list(chosen.values())[: self.shots]
 
     def _composite(self, row: Row, examples: Sequence[Row]) -> Made | Failed:
         from curate.read.shapes.record_fields import extra_columns

@@ -192,7 +192,10 @@ def decided(step: Whole, rows: list[Row]) -> Verdicts:
     """Return the verdicts on `rows`, once they are seen to be sound and the same twice."""
     import numpy as np
 
-    sketches = embedded(step, _sketches(step, outcome(step, rows, Driver())))
+    # A row whose replies cannot be used fails, and takes no part.
+    sketched = [one for one in outcome(step, rows, Driver()) if isinstance(one, dict)]
+    rows = rows[: len(sketched)]
+    sketches = embedded(step, _sketches(step, sketched))
     positions = np.arange(len(rows), dtype=np.int64)
     one, two = step.decide(positions, sketches), step.decide(positions, sketches)
     for field in ("code", "score", "partner", "details", "notes"):

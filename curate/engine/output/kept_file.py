@@ -35,8 +35,10 @@ class KeptFile:
         self.path, self.shape, self._reading, self._fresh = path, shape, reading, fresh
         files = reading.inputs.files
         shapes = {file.shape for file in files}
-        # A line that held several rows is no row's own.
-        plain = all(f.form == ".jsonl" and not shape_called(f.shape).instances for f in files)
+        plain = all(f.form == ".jsonl" for f in files)
+        for form in map(shape_called, shapes):
+            # A line that held several rows, or a part of one, is no row's own.
+            plain = plain and not form.instances and not form.grouped
         # The shape of the input, where there is one and the kept rows still have its kind.
         self._own = shape or (shapes.pop() if len(shapes) == 1 else None)
         self.verbatim = shape is None and plain and len({f.shape for f in files}) == 1

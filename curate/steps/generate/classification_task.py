@@ -18,9 +18,9 @@ _OPTIONS = ("Yes", "No")
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationTask(Filter):
-    """Score how likely a row's task is one of classification: which label, of a few known ones?
+    """Score how likely a row's task is to choose one of a few known labels.
 
-    `model` chooses between Yes and No after `examples` worked ones (all 31 of the prompt by
+    `model` chooses between Yes and No after `examples` worked ones (all 31 of `prompt` by
     default, 12 of them Yes). The score is the probability of Yes, or 1 and 0 where a model gives no
     probabilities; `instances` reads it. `complete` sends the prompt as raw text, as the paper does;
     chat models get it as their only turn. An answer that is neither fails the row. Rows below

@@ -76,13 +76,14 @@ class SelfInstruct(Grow):
     similar and the mean over all. Words are those of `novelty`, or by `tokens` the package's.
     `preset` is `paper` (a completion model goes on with a numbered list), `alpaca` (it writes tasks
     with input and output, which become conversations), or `modern` (a chat model replies with an
-    object); the fields after it go before what the preset sets. `complete` sends the prompt as raw
-    text to be completed, `structured` lets a server hold the reply to the prompt's schema, and a
-    reply that is no such object is asked for again up to `repairs` times. `tasks: classification`
-    shows seeds marked `is_classification` alone, and asks for such tasks. The rows that flow in
-    become *used*, or pass with `keep_pool`. `round_size` requests make a round, are under way
-    together, and see the pool as it stood before; a pool has grown at `target` accepted tasks or
-    after `budget` requests, and is exhausted after `patience` rounds without one.
+    object); `prompt`, `temperature`, `top_p`, `presence_penalty`, `max_tokens` and those above go
+    before what the preset sets. `complete` sends the prompt as raw text to be completed,
+    `structured` lets a server hold the reply to the prompt's schema, and a reply that is no such
+    object is asked for again up to `repairs` times. `tasks: classification` shows seeds marked
+    `is_classification` alone, and asks for such tasks. The rows that flow in become *used*, or pass
+    with `keep_pool`. `round_size` requests make a round, are under way together, and see the pool
+    as it stood before; a pool has grown at `target` accepted tasks or after `budget` requests, and
+    is exhausted after `patience` rounds without one.
     """
 
     model: str | None = None

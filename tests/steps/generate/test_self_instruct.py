@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,14 @@ import pytest
 from curate import Pipeline
 from curate.ask import Reply
 from curate.errors import UnusableReply
-from curate.row import Message, Record, Row
+from curate.row import Message, Record
 from curate.step import Drop, Failed, Made, Scored
 from curate.steps.generate._tasks import shipped_seeds, task_of
 from curate.steps.generate.classification_task import ClassificationTask
 from curate.steps.generate.instances import Instances
 from curate.steps.generate.self_instruct import SelfInstruct
 from tests.engine.conftest import assert_conserved, fingerprint
-from tests.models.chaos import Answer, Received, Server, as_json, chat
+from tests.models.chaos import Answer, Received, Server, chat
 
 PAPER = SelfInstruct(model="m", preset="paper")
 MODERN = SelfInstruct(model="m", preset="modern", repairs=0)

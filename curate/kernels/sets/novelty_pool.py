@@ -52,16 +52,16 @@ class NoveltyPool:
         none.
         """
         words = token_hashes(text, self._tokens)
-        scores = self._compiled(words) if len(self) >= self._large else self._plain(words.tolist())
+        if len(self) >= self._large:
+            scores = self._compiled(words)
+        else:
+            own = words.tolist()
+            common = [common_length(own, other) for other in self._words]
+            sizes = [len(other) for other in self._words]
+            scores = np.array(
+                [f_measure(c, len(own), size) for c, size in zip(common, sizes, strict=True)]
+            )
         return most_similar(scores, np.arange(len(self)), neighbours)
-
-    def _plain(self, words: list[int]) -> np.ndarray:
-        return np.array(
-            [
-                f_measure(common_length(words, other), len(words), len(other))
-                for other in self._words
-            ]
-        )
 
     def _compiled(self, words: np.ndarray) -> np.ndarray:
         from curate.kernels.sets.novelty_compiled import every_score

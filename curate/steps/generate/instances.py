@@ -11,8 +11,8 @@ from curate.ask import Ask, Reply
 from curate.errors import CurateError, UnusableReply
 from curate.kernels.text.task_rules import holds_control_characters
 from curate.prompts import prompt as prompts
-from curate.prompts.replies.instances import Instance, input_first, output_first
 from curate.prompts.replies.objects import ask_until, object_in
+from curate.prompts.replies.task_instances import Instance, input_first, output_first
 from curate.row import Message, Row
 from curate.step import Asking, Drop, Generate, Product
 from curate.steps.generate._tasks import Task, conversation, task_of
@@ -105,7 +105,14 @@ class Instances(Generate):
             found, reply = yield from self._object(row, task, classifies)
         else:
             reply = yield self._completion(task, classifies)
-            found = _instances_in(reply, classifies)
+            cut = reply.finish_reason == "length"
+            if not cut:
+                reply.whole()
+            try:
+                found = output_first(reply.text) if classifies else input_first(reply.text, cut)
+            except ValueError as error:
+                said = f"the reply holds no instances: {error}"
+                raise UnusableReply(said, key=reply.key) from error
         return self._products(row, Task(task, is_classification=classifies), found, reply)
 
     def _object(self, row: Row, task: str, classifies: bool) -> Asking:
@@ -196,14 +203,3 @@ def broken_by_instance(instance: Instance) -> str | None:
     if holds_control_characters(instance.input + instance.output):
         return "control characters"
     return None
-
-
-def _instances_in(reply: Reply, classifies: bool) -> list[Instance]:
-    """Return the instances of a completed text; one that was cut off has lost only its last."""
-    cut = reply.finish_reason == "length"
-    if not cut:
-        reply.whole()
-    try:
-        return output_first(reply.text) if classifies else input_first(reply.text, cut)
-    except ValueError as error:
-        raise UnusableReply(f"the reply holds no instances: {error}", key=reply.key) from error

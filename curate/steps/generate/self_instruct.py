@@ -171,7 +171,10 @@ class SelfInstruct(Grow):
         last = first + self._set("batch") - 1
         prompt = prompts.load(self._set("prompt"))
         filled = prompt.render(
-            tasks=[_shown(task_of(row)) for row in sample],
+            tasks=[
+                {**task._asdict(), "task": _clean(task.task).rstrip(":")}
+                for task in map(task_of, sample)
+            ],
             classification=self.tasks == "classification",
             first=first,
             last=last,
@@ -188,7 +191,13 @@ class SelfInstruct(Grow):
             found = [TaskText(str(text)) for text in said["tasks"]]
         elif self.preset == "alpaca":
             reply = yield ask
-            found = _blocks_in(reply, first)
+            if reply.finish_reason != "length":
+                reply.whole()
+            try:
+                found = blocks(reply.text, first)
+            except ValueError as error:
+                said = f"the reply is no list of tasks: {error}"
+                raise UnusableReply(said, key=reply.key) from error
         else:
             reply = yield ask
             found = [TaskText(text) for text in read(reply, lambda text: numbered(text, first))]
@@ -198,9 +207,9 @@ class SelfInstruct(Grow):
         if len(parents) < len(sample):
             shown = {"shown": [row.id for row in sample if row.source == SHIPPED]}
         products = [self._product(one, reply, parents, shown) for one in found]
-        if reply.finish_reason == "length" and products:
-            # The last one of Alpaca's blocks has no end.
-            products[-1] = _refused(products[-1], CUT)
+        if reply.finish_reason == "length" and isinstance(end := products[-1], Made):
+            # Alpaca's other blocks have an end.
+            products[-1] = Drop(CUT, record=end.record)
         return products
 
     def _product(
@@ -301,25 +310,7 @@ class _Tasks(Pool):
         return self.seeds[place] if place < seeds else self.grown[place - seeds]
 
 
-def _shown(task: Task) -> dict[str, str]:
-    return {"task": _clean(task.task).rstrip(":"), "input": task.input, "output": task.output}
-
-
 def _clean(text: str) -> str:
     """Return a task in one line, its first letter a capital; the others stay as they are."""
     line = re.sub(r"\s+", " ", text).strip()
     return line[:1].upper() + line[1:]
-
-
-def _blocks_in(reply: Reply, first: int) -> list[TaskText | str]:
-    """Return the tasks of a reply in Alpaca's form; one that was cut off has lost only its last."""
-    if reply.finish_reason != "length":
-        reply.whole()
-    try:
-        return blocks(reply.text, first)
-    except ValueError as error:
-        raise UnusableReply(f"the reply is no list of tasks: {error}", key=reply.key) from error
-
-
-def _refused(product: Product, reason: str) -> Product:
-    return Drop(reason, record=product.record) if isinstance(product, Made) else product

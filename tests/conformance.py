@@ -114,7 +114,7 @@ class Driver:
         if isinstance(request, Reward):
             return Reply(values=(random.gauss(0, 1),))
         if isinstance(request, Choose):
-            return Reply(values=tuple(-random.random() for _ in request.options), mass=1.0)
+            return Reply(values=tuple(-random.random() for _ in request.options))
         assert isinstance(request, Ask)
         return Reply(text=f"{random.randint(1, 5)}\nA made-up reply.")
 

@@ -53,26 +53,22 @@ class NoveltyPool:
         """
         words = token_hashes(text, self._tokens)
         if len(self) >= self._large:
-            scores = self._compiled(words)
+            from curate.kernels.sets.novelty_compiled import every_score
+
+            own = self._numbers.add(words).astype(np.uint32)
+            flat = np.concatenate([self._flat.values, own])
+            starts = np.append(self._starts.values, len(flat))
+            scores = np.empty(len(self))
+            masks = np.zeros(self._numbers.count, np.uint64)
+            carry = np.zeros(int(np.diff(starts).max(initial=0)), np.uint8)
+            pool = np.arange(len(self), dtype=np.int64)
+            every_score(flat, flat.view(np.int32), starts, len(self), pool, masks, carry, scores)
         else:
-            own = words.tolist()
-            common = [common_length(own, other) for other in self._words]
-            sizes = [len(other) for other in self._words]
+            listed = words.tolist()
             scores = np.array(
-                [f_measure(c, len(own), size) for c, size in zip(common, sizes, strict=True)]
+                [
+                    f_measure(common_length(listed, other), len(listed), len(other))
+                    for other in self._words
+                ]
             )
         return most_similar(scores, np.arange(len(self)), neighbours)
-
-    def _compiled(self, words: np.ndarray) -> np.ndarray:
-        from curate.kernels.sets.novelty_compiled import every_score
-
-        own = self._numbers.add(words).astype(np.uint32)
-        end = len(self._flat)
-        flat = np.concatenate([self._flat.values, own])
-        starts = np.append(self._starts.values, end + len(own))
-        scores = np.empty(len(self))
-        masks = np.zeros(self._numbers.count, np.uint64)
-        carry = np.zeros(int(np.diff(starts).max(initial=0)), np.uint8)
-        pool = np.arange(len(self), dtype=np.int64)
-        every_score(flat, flat.view(np.int32), starts, len(self), pool, masks, carry, scores)
-        return scores

@@ -19,7 +19,7 @@ TASK, INPUT, CLASSIFICATION = "task", "task_input", "is_classification"
 SHIPPED = "shipped seeds"
 
 
-class Task(NamedTuple):
+class SeedTask(NamedTuple):
     """A task with its input and output, each empty where there is none."""
 
     task: str
@@ -28,17 +28,17 @@ class Task(NamedTuple):
     is_classification: bool = False
 
 
-def task_of(row: Row) -> Task:
+def task_of(row: Row) -> SeedTask:
     """Return a row's task; without columns that tell them apart the whole instruction is it."""
     columns: Mapping[str, Any] = json.loads(row.extra) if row.extra else {}
     marked = columns.get(CLASSIFICATION) is True
     response = row.response if row.kind == "sft" else ""
     if isinstance(columns.get(TASK), str):
-        return Task(columns[TASK], str(columns.get(INPUT) or ""), response, marked)
-    return Task(row.instruction, "", response, marked)
+        return SeedTask(columns[TASK], str(columns.get(INPUT) or ""), response, marked)
+    return SeedTask(row.instruction, "", response, marked)
 
 
-def conversation(task: Task, extra: str | None = None) -> Record:
+def conversation(task: SeedTask, extra: str | None = None) -> Record:
     """Return a task, its input and its output as a conversation; `extra` columns travel along."""
     columns = json.loads(extra) if extra else {}
     columns |= {TASK: task.task, INPUT: task.input}
@@ -57,11 +57,11 @@ def seed_file() -> Path:
 def shipped_seeds() -> tuple[Row, ...]:
     """Return the shipped seeds as rows, which are called as their authors called them."""
     with gzip.open(seed_file(), "rt", encoding="utf-8") as file:
-        records = [json.loads(line) for line in file]
+        given = [json.loads(line) for line in file]
+    seeds = [SeedTask(g[TASK], g[INPUT], g["output"], g[CLASSIFICATION]) for g in given]
     return tuple(
-        Row(one["id"], (0, 0, number), *made[:2], source=SHIPPED, extra=made.extra)
-        for number, one in enumerate(records)
-        for made in [conversation(Task(one[TASK], one[INPUT], one["output"], one[CLASSIFICATION]))]
+        Row(one["id"], (0, 0, number), made.kind, made.fields, SHIPPED, made.extra)
+        for number, (one, made) in enumerate(zip(given, map(conversation, seeds), strict=True))
     )
 
 

@@ -15,7 +15,7 @@ from curate.prompts.replies.objects import ask_until, object_in
 from curate.prompts.replies.task_instances import Instance, input_first, output_first
 from curate.row import Message, Row
 from curate.step import Asking, Drop, Generate, Product
-from curate.steps.generate._tasks import Task, conversation, task_of
+from curate.steps.generate._tasks import SeedTask, conversation, task_of
 
 CONFLICT = "two outputs for one input"
 CUT = "cut off at max_tokens"
@@ -104,7 +104,19 @@ class Instances(Generate):
         if self.preset == "modern":
             found, reply = yield from self._object(row, task, classifies)
         else:
-            reply = yield self._completion(task, classifies)
+            # The paper's request, with its limits (generate_instances.py of its repository).
+            filled = prompts.load(self._prompt(classifies)).render(task=task)
+            raw = self.complete is not False
+            reply = yield Ask(
+                model=self.model,
+                messages=() if raw else (Message("user", filled.text),),
+                prompt=filled.text if raw else None,
+                system=None if raw else filled.system,
+                temperature=self.temperature,
+                presence_penalty=1.5 if self.presence_penalty is None else self.presence_penalty,
+                max_tokens=self.max_tokens or (300 if classifies else 350),
+                stop=(f"Example {self.most + 1}", "Task:"),
+            )
             cut = reply.finish_reason == "length"
             if not cut:
                 reply.whole()
@@ -113,7 +125,7 @@ class Instances(Generate):
             except ValueError as error:
                 said = f"the reply holds no instances: {error}"
                 raise UnusableReply(said, key=reply.key) from error
-        return self._products(row, Task(task, is_classification=classifies), found, reply)
+        return self._products(row, SeedTask(task, is_classification=classifies), found, reply)
 
     def _object(self, row: Row, task: str, classifies: bool) -> Asking:
         """Ask a chat model for an object, and return its instances and the reply."""
@@ -139,23 +151,8 @@ class Instances(Generate):
             Instance(one["input"].strip(), one["output"].strip()) for one in said["instances"]
         ], reply
 
-    def _completion(self, task: str, classifies: bool) -> Ask:
-        """Return the paper's request, with its limits (prompt_gpt3.py of its repository)."""
-        filled = prompts.load(self._prompt(classifies)).render(task=task)
-        raw = self.complete is not False
-        return Ask(
-            model=self.model,
-            messages=() if raw else (Message("user", filled.text),),
-            prompt=filled.text if raw else None,
-            system=None if raw else filled.system,
-            temperature=self.temperature,
-            presence_penalty=1.5 if self.presence_penalty is None else self.presence_penalty,
-            max_tokens=self.max_tokens or (300 if classifies else 350),
-            stop=(f"Example {self.most + 1}", "Task:"),
-        )
-
     def _products(
-        self, row: Row, task: Task, found: Sequence[Instance], reply: Reply
+        self, row: Row, task: SeedTask, found: Sequence[Instance], reply: Reply
     ) -> list[Product]:
         """Return the conversations of instances, and why others are none."""
         records = [

@@ -21,7 +21,7 @@ from curate.row import Message, Record, Row
 from curate.step import Asking, Drop, Failed, Grow, Made, Pool, Product, Scored, rule
 from curate.steps.generate._tasks import (
     SHIPPED,
-    Task,
+    SeedTask,
     conversation,
     seed_digest,
     seed_file,
@@ -224,7 +224,7 @@ class SelfInstruct(Grow):
             text, self.min_words, self.max_words, banned, _PRESETS[self.preset].english
         )
         if self.preset == "alpaca":
-            record = conversation(Task(text, found.input, found.output))
+            record = conversation(SeedTask(text, found.input, found.output))
             reason = reason or (None if found.output else "no output")
         else:
             record = Record("prompt", {"prompt": (Message("user", text),)})

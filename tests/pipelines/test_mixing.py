@@ -47,8 +47,11 @@ def test_flans_mixture_has_its_shares(tmp_path: Path) -> None:
     composites = [row for row in rows if "shots" in json.loads(row.extra or "{}")]
     assert len(composites) == figures["few_shot"]["few-shot"]
     assert abs(len(composites) - len(rows) / 2) <= 8
+    questions = {row.id: row.instruction for row in result.used}
     for row in composites:
+        examples = row.instruction.removesuffix(questions[row.parents[0]].rstrip())
+        assert examples != row.instruction
         if len(row.response.split()) > 5:
-            assert row.response not in row.instruction
+            assert row.response not in examples
     made = sum(step["made"] for step in result.summary["steps"])
     assert result.summary["made"] == made

@@ -103,9 +103,10 @@ class Rows:
 
         Rows that have no such record (made of others, of another kind now, read from a list of
         turns) are records of their kind: its fields, then extra columns. With `form="kind"` all
-        are. An Alpaca record without `input` has an empty one. Failed ones say at which step and why; an unreadable line is its file, line and raw
-        text. With `marks` each has a column `curate` with its id, source, parents, scores and
-        notes; a dropped one has its step, reason, score and partner there, too.
+        are. An Alpaca record without `input` has an empty one. Failed ones say at which step and
+        why; an unreadable line is its file, line and raw text. With `marks` each has a column
+        `curate` with its id, source, parents, scores and notes; a dropped one has its step, reason,
+        score and partner there, too.
         """
         from curate.chunk import rows_of
 

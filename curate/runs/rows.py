@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 COLUMN = "curate"
 # The columns that say why a row was dropped, and how one failed.
 ENDING = ("step", "reason", "score", "partner")
+# What the step `split` calls the two sides that it makes.
+SIDES = ("train", "test")
 FAILURE = ("step", "error", "file", "line", "raw")
 
 
@@ -30,6 +32,12 @@ class Rows:
 
     def __init__(self, folder: Path, side: str | None = None) -> None:
         self.folder, self._side = folder, side
+
+    def by_kind(self, side: str | None = None) -> dict[str, Rows]:
+        """Return the rows of each kind that there is, on one side of a split or on all."""
+        kinds = sorted({path.parent.name for path in self.files()})
+        found = {kind: Rows(self.folder / kind, side or self._side) for kind in kinds}
+        return {kind: rows for kind, rows in found.items() if len(rows)}
 
     def split(self, side: str) -> Rows:
         """Return those rows that the step `split` put on this side: `train` or `test`.
@@ -52,7 +60,7 @@ class Rows:
         if self._side is None:
             return sum(pq.ParquetFile(path).metadata.num_rows for path in self.files())
         notes = (pq.read_table(path, columns=["notes"]) for path in self.files())
-        return sum(sum(_on_side(table, self._side)) for table in notes)
+        return sum(sum(on_side(table, self._side)) for table in notes)
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows, kind by kind."""
@@ -75,7 +83,7 @@ class Rows:
         import pyarrow.parquet as pq
 
         table = pq.ParquetFile(path).read()
-        return table if self._side is None else table.filter(_on_side(table, self._side))
+        return table if self._side is None else table.filter(on_side(table, self._side))
 
     def _all_published(self, *, why: bool) -> Iterator[tuple[str, pa.Table]]:
         """Yield each file's kind and rows; dropped ones with the columns that say why."""
@@ -188,7 +196,7 @@ class Rows:
         return f"<{len(self):,} rows in {self.folder}>"
 
 
-def _on_side(table: pa.Table, side: str) -> list[bool]:
+def on_side(table: pa.Table, side: str) -> list[bool]:
     """Tell of every row whether its notes say that it is on this side of a split."""
     # Equal notes are read once: a file holds few different ones.
     column = table.column("notes").to_pylist()

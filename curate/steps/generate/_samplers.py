@@ -30,7 +30,7 @@ MOST_CELLS = 200
 Options = Mapping[Any, float]
 
 
-class Sampler(NamedTuple):
+class AttributeSampler(NamedTuple):
     """One attribute: its options with their weights, those by the value of `given`, or a range.
 
     `texts` are what the options stand for, by their ids; `column` is the row's own that is taken.
@@ -70,13 +70,13 @@ class Sampler(NamedTuple):
         return found
 
 
-def samplers_of(cells: Mapping[str, Any], *, read: bool = True) -> dict[str, Sampler]:
+def samplers_of(cells: Mapping[str, Any], *, read: bool = True) -> dict[str, AttributeSampler]:
     """Return the samplers that a recipe's `cells` write; unless files are `read`, without theirs.
 
     Raises:
         ValueError: one is not written as samplers are; the message names it and what is allowed.
     """
-    found: dict[str, Sampler] = {}
+    found: dict[str, AttributeSampler] = {}
     for name, given in cells.items():
         if not name.isidentifier() or name in TAKEN:
             raise ValueError(f"'{name}' is no name for an attribute: letters, digits and _ make "
@@ -96,7 +96,9 @@ def files_of(cells: Mapping[str, Any]) -> list[Path]:
     return [*paths, *map(prompts.find, named)]
 
 
-def _sampler(name: str, given: Any, before: Mapping[str, Sampler], read: bool) -> Sampler:
+def _sampler(
+    name: str, given: Any, before: Mapping[str, AttributeSampler], read: bool
+) -> AttributeSampler:
     kinds = [kind for kind in _KINDS if isinstance(given, Mapping) and kind in given]
     kinds = ["file"] if "file" in kinds else kinds
     if len(kinds) != 1:
@@ -114,31 +116,31 @@ def _sampler(name: str, given: Any, before: Mapping[str, Sampler], read: bool) -
     if parent is not None and distinct:
         raise ValueError("distinct and given do not go together")
     if kind == "range":
-        return Sampler(name, range=_range_in(value))
+        return AttributeSampler(name, range=_range_in(value))
     if not isinstance(value, str) and kind in ("column", "file"):
         raise ValueError(f"{kind} must be a text, found {value!r:.60}")
     if kind == "column":
-        return Sampler(name, column=value)
+        return AttributeSampler(name, column=value)
     if kind == "texts":
         if isinstance(value, str) and not read:
-            return Sampler(name)
+            return AttributeSampler(name)
         texts = _texts(value)
         weights = given.get("weights") or {}
         if not isinstance(weights, Mapping) or set(weights) - set(texts):
             raise ValueError(f"weights must be a mapping of {list(texts)}, found {weights!r:.60}")
         options = options_of({id_: weights.get(id_, 1) for id_ in texts})
-        return Sampler(name, options=options, texts=texts, distinct=distinct)
+        return AttributeSampler(name, options=options, texts=texts, distinct=distinct)
     if kind == "file" and not read:
-        return Sampler(name, given=parent)
+        return AttributeSampler(name, given=parent)
     tables = _tables_of(given, name)
     if parent is None:
-        return Sampler(name, options=tables[None], distinct=distinct)
+        return AttributeSampler(name, options=tables[None], distinct=distinct)
     above = before[parent]
     listed = [above.options] if above.options is not None else (above.tables or {}).values()
     possible = [value for table in listed for value, weight in table.items() if weight]
     if lacking := [one for one in possible if one not in tables]:
         raise ValueError(f"has nothing for {parent} = {lacking[0]!r}; it has {list(tables)}")
-    return Sampler(name, given=parent, tables=tables)
+    return AttributeSampler(name, given=parent, tables=tables)
 
 
 def _range_in(value: Any) -> tuple[float, float]:

@@ -38,8 +38,8 @@ class Attributes(Whole):
     row gets what. `rows` are planned for each seed (with `distinct: true` of different values), and
     `seeds` rows in source order are one seed together. The plan is a note of each row, which
     `compose` and `vary` carry out; no row is dropped. The figures are the planned counts by value,
-    of a given attribute `topic/subtopic=law/rent`; `coverage` counts what was made. A note takes
-    some 100 bytes an attribute and row in memory.
+    of a given attribute `topic/subtopic=law/rent`; `cell_coverage` counts what was made. A note
+    takes some 100 bytes an attribute and row in memory.
     """
 
     cells: Mapping[str, Any] = field(default_factory=dict)

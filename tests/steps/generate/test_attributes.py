@@ -13,7 +13,7 @@ from curate import Pipeline
 from curate.errors import RecipeError
 from curate.steps.generate.attributes import Attributes
 from curate.steps.generate.compose import Compose
-from curate.steps.select.coverage import Coverage
+from curate.steps.select.cell_coverage import CellCoverage
 
 CELLS = {
     "topic": {"categories": {"law": 3, "cooking": 1}},
@@ -147,7 +147,7 @@ def test_the_report_shows_planned_beside_made(tmp_path: Path):
         Attributes(cells=cells),
         Compose(template="Cook a {{ level }} {{ dish }}."),
         lambda row: "soup" not in row.instruction or "easy" in row.instruction,
-        Coverage(columns=("dish", "level", "dish/level")),
+        CellCoverage(columns=("dish", "level", "dish/level")),
     ]
     pipeline = Pipeline(steps, inputs={"blank": {"count": 40}})
     done = pipeline.run(run=tmp_path / "run", store=tmp_path / "store")
@@ -157,9 +157,15 @@ def test_the_report_shows_planned_beside_made(tmp_path: Path):
     }  # fmt: skip
     hard = sum(row.instruction == "Cook a hard bread." for row in done.kept)
     soup = sum(row.instruction == "Cook a easy soup." for row in done.kept)
-    assert figures["coverage"]["dish=soup"] == soup == figures["coverage"]["dish/level=soup/easy"]
-    assert figures["coverage"]["level=hard"] == hard
+    assert (
+        figures["cell_coverage"]["dish=soup"]
+        == soup
+        == figures["cell_coverage"]["dish/level=soup/easy"]
+    )
+    assert figures["cell_coverage"]["level=hard"] == hard
     shown = done.report()
-    assert any(line.split() == ["figures", "attributes", "coverage"] for line in shown.splitlines())
+    assert any(
+        line.split() == ["figures", "attributes", "cell_coverage"] for line in shown.splitlines()
+    )
     line = next(line for line in shown.splitlines() if line.startswith("  dish=soup"))
     assert line.split() == ["dish=soup", "20", str(soup)]

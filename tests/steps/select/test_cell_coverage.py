@@ -5,7 +5,7 @@ import json
 import pytest
 
 from curate.row import Message
-from curate.steps.select.coverage import MOST_CELLS, Coverage
+from curate.steps.select.cell_coverage import MOST_CELLS, CellCoverage
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def rows(make_row):
 
 def test_values_and_pairs_are_counted(rows, decide):
     columns = [{"topic": "law", "level": 1}, {"topic": "law", "level": 2}, {"level": 1}]
-    found = decide(Coverage(columns=("topic", "topic/level")), rows(columns))
+    found = decide(CellCoverage(columns=("topic", "topic/level")), rows(columns))
     assert found.figures == {
         "rows": 3,
         "topic=law": 2,
@@ -35,6 +35,6 @@ def test_values_and_pairs_are_counted(rows, decide):
 
 def test_a_column_of_many_values_has_their_number(rows, decide):
     columns = [{"n": n} for n in range(MOST_CELLS + 1)]
-    assert decide(Coverage(columns=("n",)), rows(columns)).figures["n values"] == MOST_CELLS + 1
+    assert decide(CellCoverage(columns=("n",)), rows(columns)).figures["n values"] == MOST_CELLS + 1
     with pytest.raises(ValueError, match="columns must name"):
-        Coverage().check()
+        CellCoverage().check()

@@ -19,7 +19,7 @@ MOST_CELLS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coverage(Whole):
+class CellCoverage(Whole):
     """Count how many rows have each value of columns, for the report; no row is dropped.
 
     `columns` names extra columns, or several joined by a slash: `topic/subtopic` counts pairs. The

@@ -37,24 +37,19 @@ def reads_of(path: Path, form: str) -> Generator[Read, None, None]:
             for start in range(0, batch.num_rows, _FEW):
                 yield from map(Read, records_of(batch.slice(start, _FEW)))
     else:
-        yield from _lines(path, packing)
-
-
-def _lines(path: Path, packing: str) -> Iterator[Read]:
-    """Yield every record of JSON lines, with its place in the file."""
-    before = 0
-    for cut, data in _pieces(path, packing):
-        if cut.head is not None:
-            yield overlong(cut)._replace(line=before + 1)
-            before += 1
-            continue
-        # Of a line at which the file breaks off, nothing but that is worth saying.
-        whole = data[: data.rfind(b"\n") + 1] if cut.broken else data
-        for read in read_lines(whole.removeprefix(BOM) if before == 0 else whole):
-            yield read._replace(line=before + (read.line or 0))
-        before += line_count(whole)
-        if cut.broken:
-            yield Read(None, cut.broken, b"", before + 1)
+        before = 0
+        for cut, data in _pieces(path, packing):
+            if cut.head is not None:
+                yield overlong(cut)._replace(line=before + 1)
+                before += 1
+                continue
+            # Of a line at which the file breaks off, nothing but that is worth saying.
+            whole = data[: data.rfind(b"\n") + 1] if cut.broken else data
+            for read in read_lines(whole.removeprefix(BOM) if before == 0 else whole):
+                yield read._replace(line=before + (read.line or 0))
+            before += line_count(whole)
+            if cut.broken:
+                yield Read(None, cut.broken, b"", before + 1)
 
 
 def _pieces(path: Path, packing: str) -> Iterator[tuple[Cut, bytes]]:

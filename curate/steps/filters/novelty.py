@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.chunk import Chunk
-    from curate.kernels.sets.rouge import Acceptance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,25 +73,13 @@ class Novelty(Whole):
         """Walk the rows; accept what is novel."""
         import numpy as np
 
+        from curate.chunk import ORIGIN
         from curate.kernels.sets.novelty import novel
 
         count = len(positions)
         found = novel(sketches.column("words"), count, self.max, self.neighbours)
         elsewhere = found.partner >= count
-        return Verdicts(
-            code=np.where(found.rejected, elsewhere.astype(np.int64), -1),
-            reasons=("similar to an accepted row", f"similar to a row of {self.against}"),
-            score=found.score,
-            partner=np.where(found.rejected & ~elsewhere, found.partner, -1),
-            details=self._details(found, sketches, count),
-        )
-
-    def _details(
-        self, found: Acceptance, sketches: pa.Table, count: int
-    ) -> list[dict[str, Any] | None] | None:
-        """Name the row of `against` that a row is too similar to, and the most similar of all."""
-        from curate.chunk import ORIGIN
-
+        # Which row of `against` a row is too similar to, and the most similar of all.
         details: list[dict[str, Any]] = [{} for _ in range(count)]
         origins = sketches.column(ORIGIN) if sketches.num_rows > count else None
         for place, other in enumerate(found.partner.tolist()):
@@ -105,4 +92,10 @@ class Novelty(Whole):
             for place, one in enumerate(found.similar):
                 listed = [[names[o], f] for o, f in zip(one.places, one.scores, strict=True)]
                 details[place] |= {"most_similar": listed, "mean": one.mean}
-        return [detail or None for detail in details]
+        return Verdicts(
+            code=np.where(found.rejected, elsewhere.astype(np.int64), -1),
+            reasons=("similar to an accepted row", f"similar to a row of {self.against}"),
+            score=found.score,
+            partner=np.where(found.rejected & ~elsewhere, found.partner, -1),
+            details=[detail or None for detail in details],
+        )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curate import Pipeline
 from curate.errors import RecipeError
+from curate.steps.generate._samplers import samplers_of
 from curate.steps.generate.attributes import Attributes
 from curate.steps.generate.compose import Compose
 from curate.steps.select.cell_coverage import CellCoverage
@@ -111,6 +115,27 @@ def test_values_come_from_a_file_and_from_the_rows_columns(tmp_path: Path):
     texts = Counter(row.instruction for row in done.kept)
     assert texts == {"Lyon in France": 1, "Paris in France": 3, "Lima in Peru": 4}
     assert done.summary["failed"] == 1
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abcd"),
+        st.dictionaries(st.sampled_from("wxyz"), st.integers(0, 3), min_size=1).filter(
+            lambda options: any(options.values())
+        ),
+        min_size=1,
+    ),
+    st.integers(1, 60),
+    st.integers(0, 99),
+)
+def test_no_cell_is_impossible(tables: Any, count: int, seed: int):
+    cells = {"one": {"categories": list(tables)}, "two": {"given": "one", "categories": tables}}
+    slots: list[dict[str, Any]] = [{} for _ in range(count)]
+    dice = random.Random(seed)
+    for name, sampler in samplers_of(cells).items():
+        for slot, value in zip(slots, sampler.draw(slots, 1, dice), strict=True):
+            slot[name] = value
+    assert all(tables[slot["one"]][slot["two"]] > 0 for slot in slots)
 
 
 @pytest.mark.parametrize(

@@ -419,7 +419,8 @@ def test_rows_of_the_hub_have_the_licence_of_their_card(hub: Hub, tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert "1 kept" in done.stdout and "2 dropped" in done.stdout
     assert "licence forbids commercial use" in done.stdout
-    assert [json.loads(line)["output"] for line in (tmp_path / "mine.jsonl").open()] == ["y"]
+    (line,) = (tmp_path / "mine.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(line)["output"] == "y"
     pushed = curate("push", "runs/mine", "ann/mine")
     assert "licences: Non-commercial: hub://org/set" in pushed.stderr
     card = hub.repositories["ann/mine"].files["README.md"].decode()

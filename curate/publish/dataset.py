@@ -17,7 +17,7 @@ from curate.publish.croissant import croissant
 from curate.publish.hub import MARK, MARKED, Repository
 from curate.publish.layout import write_parts
 from curate.publish.licences import sources_of, warnings_of
-from curate.read.licences import card_licences, told_licences
+from curate.read.known_licences import card_licences, told_licences
 from curate.runs.rows import Rows
 
 CARD = "README.md"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from curate.read.finished_runs import run_of
-from curate.read.licences import inputs_of_run
+from curate.read.known_licences import inputs_of_run
 from curate.read.remote import hub_name, is_hub
 from curate.rows.license_terms import UNKNOWN, shipped_licences, table
 from curate.runs.report import public_name

@@ -8,7 +8,7 @@ import pytest
 
 from curate.pipeline import Pipeline, Result
 from curate.publish.licences import LicensedSource, licence_of, sources_of, warnings_of
-from curate.read.licences import licences_of, told_licences
+from curate.read.known_licences import licences_of, told_licences
 from curate.rows.license_terms import UNKNOWN, table
 from curate.steps import License
 from tests.house.places import ROOT

@@ -40,7 +40,7 @@ class License(Filter):
 
     def with_sources(self, sources: Mapping[str, Sequence[str]]) -> Self:
         """Return the step with the licences of inputs filled in where they are known."""
-        from curate.read.licences import licences_of
+        from curate.read.known_licences import licences_of
 
         known: dict[str, str] = {}
         for name, files in sources.items():

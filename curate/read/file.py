@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
 
+from curate.read.documents import read_documents
 from curate.read.lines import Cut, cut_file, cut_stream
 from curate.read.packed import open_packed
 from curate.read.part import PART_BYTES, PART_ROWS, Part, Read
@@ -23,7 +24,8 @@ class File(NamedTuple):
     """One file of an input, as its user called it (`name`) and where it lies (`path`).
 
     Rows in memory have no path: `records` is a list of dicts and `Read`s, or a `datasets.Dataset`,
-    or, where `form` is "blank", the number of empty prompts that stand for a file.
+    or, where `form` is "blank", the number of empty prompts that stand for a file. Where it is
+    "documents", `records` are the documents that make up the input: each is one row.
     """
 
     input_index: int
@@ -87,7 +89,9 @@ def _batched(file: File) -> Iterator[list[Read]]:
     batch: list[Read] = []
     size = 0
     reads: Iterable[Any] = file.records
-    if file.records is None:
+    if file.form == "documents":
+        reads = read_documents(file.records)
+    elif file.records is None:
         reads = reads_of(file.path, file.form)
     for read in (r if isinstance(r, Read) else Read(r) for r in reads):
         batch.append(read)
@@ -110,6 +114,10 @@ def digest_of(file: File) -> str:
 def _pieces(file: File) -> Iterator[bytes]:
     if file.form == "blank":
         yield b"%d empty prompts" % file.records
+    elif file.form == "documents":
+        for document in file.records:
+            yield document.name.encode("utf-8", "surrogateescape") + b"\0"
+            yield from _bytes_of(document.path)
     elif file.form == "dataset":
         for batch in _batches(file):
             yield dumps(batch.to_pylist()).encode("utf-8", "surrogatepass")
@@ -117,6 +125,10 @@ def _pieces(file: File) -> Iterator[bytes]:
         for record in file.records:
             yield dumps(record).encode("utf-8", "surrogatepass")
     else:
-        with open(file.path, "rb", buffering=0) as handle:
-            while block := handle.read(8 << 20):
-                yield block
+        yield from _bytes_of(file.path)
+
+
+def _bytes_of(path: Path) -> Iterator[bytes]:
+    with open(path, "rb", buffering=0) as handle:
+        while block := handle.read(8 << 20):
+            yield block

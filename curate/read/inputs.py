@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, UsageError
+from curate.read.documents import DOCUMENT, check_documents, documents_in, is_document
 from curate.read.file import File, digest_of, parts_of
 from curate.read.part import PART_ROWS, Part, Read
 from curate.read.paths import form_of
@@ -121,10 +122,25 @@ def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]
         dataset = load_hub(address)
         return [_open_memory(index, source, dataset, wanted, name=address)]
     with _named_errors(address):
+        if wanted == DOCUMENT and Path(address).is_dir():
+            files = [(str(path), path) for path in documents_in(Path(address))]
+        else:
+            files = files_of(address)
+        if any(is_document(path) for _, path in files) or not files:
+            return [_open_documents(index, source, address, files)]
         return [
             _open_file(index, number, name, path, source, wanted)
-            for number, (name, path) in enumerate(files_of(address))
+            for number, (name, path) in enumerate(files)
         ]
+
+
+def _open_documents(
+    index: int, source: str, address: str, files: Sequence[tuple[str, Path]]
+) -> File:
+    """Open documents as one input: one that cannot be read is a failed row, not an error."""
+    documents = check_documents(address, files)
+    size = sum(document.path.stat().st_size for document in documents)
+    return File(index, 0, address, source, DOCUMENT, "documents", size, records=documents)
 
 
 def _open_memory(

@@ -131,7 +131,7 @@ def _rows(part: Part, records: Iterable[Read], lines: int) -> PartRows:
             except (ValueError, TypeError, RecursionError) as wrong:
                 error = describe(wrong)
                 raw = raw or dumps(read.record).encode("utf-8", "replace")[:RAW_BYTES]
-        unreadable.append(Unreadable(ordinal, read.line, error, raw))
+        unreadable.append(Unreadable(ordinal, read.line, error, raw, read.file))
     table = _table(part, form.kind, good)
     return PartRows(table, np.array(ordinals, np.int64), ordinal + 1, lines, unreadable)
 

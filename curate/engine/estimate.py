@@ -1,11 +1,13 @@
 """What a run will ask and what that costs, from a sample of its rows and what the store has.
 
-Sampled rows of the first part go through the steps; what a step would ask is measured, looked up in
-the store, and not sent. Where a reply is missing a filter lets its row pass, and a step that makes
-rows is given a text of the expected length, so that the steps behind it have something to ask
-about. Of the steps that need all rows those that take out an amount do so in proportion; the others
-are passed over. A step that grows a pool asks its next round so many times. After it, and after one
-that makes rows of groups, nothing can be known, and the estimate says that it ends there.
+Sampled rows go through the steps; what a step would ask is measured, looked up in the store and not
+sent. Where a reply is missing a filter lets its row pass, and a step that makes rows is given a
+text of the expected length, so that later steps have something to ask about. Whether a step asks
+again (a tie, a revision) depends on replies: where the store has those of enough rows, their share
+counts for the others, and else a choice is taken to fall either way. Of the steps that need all
+rows those that take out an amount do so in proportion; the others are passed over. Groups are made
+of the sample's rows and counted for all. A step that grows a pool asks its next round so many
+times; nothing is known of the rows that it makes, and the estimate says that it ends there.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import inspect
+import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,24 +26,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from curate.ask import Ask, Choose, Likelihood, Reply, Request, Reward
+from curate.ask import Reply
 from curate.chunk import one_array, rows_of
+from curate.engine.follow import Noted, follow
+from curate.engine.kinds.gather import gather, gather_as_they_come
 from curate.engine.kinds.grow import rounds_to_come
 from curate.engine.kinds.reference_data import sketches_against
 from curate.engine.kinds.whole import decide
 from curate.engine.partition import picked
 from curate.engine.segment import Segment, asks, cut_at_wholes, run_segment
 from curate.engine.state import PartitionState, Settings, load
-from curate.errors import RecipeError
 from curate.models.model import ModelInfo, info_of
 from curate.requests.encode import Found
 from curate.requests.rate_limit import BYTES_PER_TOKEN
 from curate.requests.resolve import Resolver
 from curate.requests.session import Outcome, RowTask
-from curate.step import Filter, Gather, Grow, Step, Whole
-from curate.store.budget import PICO, cost, output_bound, prompt_bytes
+from curate.step import Filter, Gather, Generate, Grow, Step, Whole
+from curate.store.budget import PICO, cost
 from curate.store.faiss_index import is_index
-from curate.store.replies import find
 from curate.store.store import Store
 from curate.store.vectors import MISSING
 
@@ -49,12 +51,13 @@ if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
 
 SAMPLE_ROWS = 256
-# A job that has asked so often for nothing the store has is not followed any further.
-MOST_WAVES = 16
-# What a reply without max_tokens is taken for.
-USUAL_TOKENS = 256
-# From so many stored replies on, their mean length stands for the others.
+# Of groups that are sampled as a whole, the most rows.
+MOST_ROWS = 4096
+# From so many stored replies on, their mean length stands for the others; so do, from so many rows
+# on whose replies are all stored, the requests that those rows made.
 ENOUGH_REPLIES = 8
+# The numbers of a row's `seq` that say which row of the source it was or is made of.
+_SOURCE = 3
 
 
 @dataclass
@@ -67,7 +70,7 @@ class Estimate:
 
     rows: int = 0
     requests: float = 0.0
-    stored: int = 0
+    stored: float = 0.0
     input_tokens: float = 0.0
     output_tokens: float = 0.0
     cost: float | None = 0.0
@@ -81,7 +84,7 @@ class Estimate:
         return dataclasses.replace(
             self,
             requests=self.requests + times * other.requests,
-            stored=self.stored + round(times * other.stored),
+            stored=self.stored + times * other.stored,
             input_tokens=self.input_tokens + times * other.input_tokens,
             output_tokens=self.output_tokens + times * other.output_tokens,
             cost=(self.cost or 0.0) + times * (other.cost or 0.0) if known else None,
@@ -108,29 +111,66 @@ class Estimate:
 
 
 class RowSample:
-    """The rows with the lowest ids of all parts that were shown to it, in source order.
+    """Some rows of all parts that were shown to it, in source order: those with the lowest marks.
 
-    An id is a hash: so they are as good as drawn by lot, from all files, and the same every time.
+    A mark is a hash, so the rows are as good as drawn by lot, from all files, and the same every
+    time: a row's id, or where the recipe's rows come in groups the hash of its group's key. Then
+    groups are sampled as a whole.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         self.rows: pa.Table | None = None
+        self._grouping, self._run_seed = rows_in_groups(recipe), recipe.seed
+        self._marks = np.zeros(0, np.uint64)
 
     def add(self, state: PartitionState) -> None:
         """Look at the rows of one more part."""
         table = load(state.rows)
+        marks = np.concatenate([self._marks, self._marked(table)])
         if self.rows is not None:
             table = pa.concat_tables([self.rows, table], promote_options="default")
+        if len(marks) > SAMPLE_ROWS:
+            bound = np.partition(marks, SAMPLE_ROWS - 1)[SAMPLE_ROWS - 1]
+            lowest = np.flatnonzero(marks <= bound)[:MOST_ROWS]
+            table, marks = table.take(pa.array(lowest)), marks[lowest]
+        self.rows, self._marks = table, marks
+
+    def _marked(self, table: pa.Table) -> np.ndarray:
         ids = one_array(table.column("id"))
-        first = np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset :: 2][: len(ids)]
-        lowest = np.argsort(first, kind="stable")[:SAMPLE_ROWS]
-        self.rows = table.take(np.sort(lowest))
+        marks = np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset :: 2][: len(ids)]
+        marks = marks.astype(np.uint64)
+        if self._grouping is not None:
+            seen = np.flatnonzero(picked(table, self._grouping.only))
+            rows = rows_of(table.take(pa.array(seen)), self._run_seed)
+            for place, row in zip(seen.tolist(), rows, strict=True):
+                # A row whose key fails ends there, in no group.
+                with contextlib.suppress(Exception):
+                    key = self._grouping.key(row).encode()
+                    digest = hashlib.blake2b(key, digest_size=8).digest()
+                    marks[place] = int.from_bytes(digest, "big")
+        return marks
+
+
+def rows_in_groups(recipe: Recipe) -> Gather | None:
+    """Return the step that groups rows as they were read, so that a sample must hold whole groups.
+
+    Rows that a step made of the same row are sampled together in any case.
+    """
+    for step in recipe.steps:
+        if isinstance(step, Gather) and step.group_size is None:
+            return step
+        if isinstance(step, Gather | Generate | Grow):
+            return None
+    return None
 
 
 def asks_while_reading(recipe: Recipe) -> bool:
     """Tell whether anything is asked before all rows are read, so that an estimate cannot wait."""
     first = cut_at_wholes(recipe.steps)[0]
-    return any(asks(step) for step in (*first.steps, first.cut) if step is not None)
+    early: list[Step] = [*first.steps]
+    if isinstance(first.cut, Whole) or (isinstance(first.cut, Gather) and first.cut.group_size):
+        early.append(first.cut)
+    return any(asks(step) for step in early)
 
 
 def estimate(
@@ -147,10 +187,10 @@ def estimate(
     once, count = once or asked_once(recipe, store_folder), rows.num_rows
     state = PartitionState(0, rows)
     settings = Settings(run_seed=recipe.seed, large=False, chunk_rows=SAMPLE_ROWS)
-    with _sampler(recipe, store_folder) as asker:
+    with _counter(recipe, store_folder) as counter:
         part = count / max(1, count, all_rows)
-        ends_at, grown = _through(recipe, state, settings, asker, part)
-    found = asker.total()
+        ends_at, grown = _through(recipe, state, settings, counter, part)
+    found = counter.total()
     found.rows, found.ends_at, found.once = count, ends_at, once.plus(grown)
     return found
 
@@ -158,42 +198,52 @@ def estimate(
 def asked_once(recipe: Recipe, store_folder: Path) -> Estimate:
     """Return what steps ask for whatever the rows: for the texts that they compare rows with."""
     settings = Settings(run_seed=recipe.seed, large=False, chunk_rows=SAMPLE_ROWS)
-    with _sampler(recipe, store_folder) as asker:
-        driver: Any = asker
+    with _counter(recipe, store_folder) as counter:
+        driver: Any = counter
         for step in recipe.steps:
             if isinstance(step, Filter) and (texts := step.compared_texts()):
-                asker.embed(getattr(step, "encoder", None), texts)
+                counter.embed(getattr(step, "encoder", None), texts)
             elif isinstance(step, Whole) and asks(step):
                 path = step.compares_with()
                 if path is not None and not is_index(path):
                     sketches_against(step, settings, driver)
-    return asker.total()
+    return counter.total()
 
 
 @contextlib.contextmanager
-def _sampler(recipe: Recipe, store_folder: Path) -> Iterator[_Sampler]:
+def _counter(recipe: Recipe, store_folder: Path) -> Iterator[RequestCounter]:
     with contextlib.ExitStack() as stack:
         # No store is made for an estimate.
         there = (store_folder / "store.db").exists()
-        yield _Sampler(recipe, stack.enter_context(Store.open(store_folder)) if there else None)
+        yield RequestCounter(
+            recipe, stack.enter_context(Store.open(store_folder)) if there else None
+        )
 
 
 def _through(
-    recipe: Recipe, state: PartitionState, settings: Settings, asker: _Sampler, part: float
+    recipe: Recipe, state: PartitionState, settings: Settings, counter: RequestCounter, part: float
 ) -> tuple[str | None, Estimate]:
     """Take the sample, a `part` of all rows, through the steps.
 
     Returns the step that it cannot pass, and what that asks if it grows a pool.
     """
-    for segment in cut_at_wholes([_with_vectors(step, asker) for step in recipe.steps]):
-        driver: Any = asker
-        state = run_segment(Segment(segment.steps, None), state, settings, driver=driver)
+    in_groups = rows_in_groups(recipe)
+    for segment in cut_at_wholes([_with_vectors(step, counter) for step in recipe.steps]):
+        driver: Any = counter
         cut = segment.cut
+        grouping = cut if isinstance(cut, Gather) else None
+        state = run_segment(Segment(segment.steps, grouping), state, settings, driver=driver)
         if isinstance(cut, Grow):
-            return cut.title, _grown(cut, state, settings, asker)
+            return cut.title, _grown(cut, state, settings, counter)
         if isinstance(cut, Gather):
-            return cut.title, Estimate()
-        if cut is not None and asks(cut):
+            if in_groups is None or cut.title != in_groups.title:
+                more = groups_of_all(cut, state, part)
+                counter.weight, part = counter.weight * more, part / more
+            if cut.group_size is None:
+                gather(cut, [state], driver, settings.run_seed)
+            else:
+                [state] = gather_as_they_come(cut, [state], driver, settings.run_seed)
+        elif cut is not None and asks(cut):
             # Its sketches ask; without their replies the rows would fail, so they go on as before.
             run_segment(Segment((), cut), PartitionState(0, state.rows), settings, driver=driver)
         elif cut is not None and (own := cut.sampled(part)) is not None:
@@ -202,12 +252,44 @@ def _through(
     return None, Estimate()
 
 
-def _grown(step: Grow, state: PartitionState, settings: Settings, asker: _Sampler) -> Estimate:
+def groups_of_all(step: Gather, state: PartitionState, part: float) -> float:
+    """Return for how many groups one of the sample stands, if a row stands for one row.
+
+    Rows that were made of one row of the source are sampled together. If no group holds rows of
+    several ones, groups count as rows do. Else the groups that the sample missed are estimated from
+    those that it met once and twice (Chao, "Nonparametric estimation of the number of classes in a
+    population", 1984, bias-corrected); with a `group_size`, a key has as many groups as its rows
+    fill.
+    """
+    assert state.sketches is not None
+    keys = one_array(load(state.sketches).column("key")).to_pylist()
+    table = load(state.rows)
+    origins: dict[str, set[tuple[int, ...]]] = defaultdict(set)
+    sizes: dict[str, int] = defaultdict(int)
+    seqs = table.column("seq").filter(pa.array(picked(table, step.only))).to_pylist()
+    for key, seq in zip(keys, seqs, strict=True):
+        origins[key].add(tuple(seq[:_SOURCE]))
+        sizes[key] += 1
+    met = [len(own) for own in origins.values()]
+    if part >= 1 or max(met, default=0) < 2:
+        return 1.0
+    if step.group_size is not None:
+        made = sum(math.ceil(size / step.group_size) for size in sizes.values())
+        filled = sum(math.ceil(size / part / step.group_size) for size in sizes.values())
+        return filled * part / made
+    once, twice = met.count(1), met.count(2)
+    every = min(len(met) + once * (once - 1) / (2 * (twice + 1)), len(met) / part)
+    return every * part / len(met)
+
+
+def _grown(
+    step: Grow, state: PartitionState, settings: Settings, counter: RequestCounter
+) -> Estimate:
     """Return what a pool asks until it has grown: a round's requests, so many times."""
     table = load(state.rows)
     seen = table.filter(pa.array(picked(table, step.only)))
     rows = list(rows_of(seen, settings.run_seed))
-    own = asker.fresh()
+    own = counter.fresh()
     try:
         tasks, rounds = rounds_to_come(step, rows, own.infos, settings.run_seed, own.store)
     except Exception:
@@ -217,27 +299,29 @@ def _grown(step: Grow, state: PartitionState, settings: Settings, asker: _Sample
     return Estimate().plus(own.total(), rounds)
 
 
-def _with_vectors(step: Step, asker: _Sampler) -> Step:
+def _with_vectors(step: Step, counter: RequestCounter) -> Step:
     """Return a copy of a filter that compares with texts, with those vectors that there are."""
     if not isinstance(step, Filter) or not (texts := step.compared_texts()):
         return step
-    vectors = asker.stored_vectors(getattr(step, "encoder", None), texts)
+    vectors = counter.stored_vectors(getattr(step, "encoder", None), texts)
     return step.with_vectors(vectors, np.zeros(len(texts), np.int64))
 
 
 @dataclass
 class _Asked:
-    """The requests to one model: prompt bytes and longest replies of those that are missing."""
+    """The requests to one model: their number, prompt bytes and longest replies, where missing."""
 
-    prompts: list[int] = field(default_factory=list)
-    longest: list[int] = field(default_factory=list)
+    count: float = 0.0
+    prompts: float = 0.0
+    longest: float = 0.0
+    stored: float = 0.0
     replies: list[Reply] = field(default_factory=list)
     # Texts to embed, of how many characters; they are prompts of their own.
-    texts: int = 0
-    characters: int = 0
+    texts: float = 0.0
+    characters: float = 0.0
 
 
-class _Sampler:
+class RequestCounter:
     """Answer jobs as a driver does, from the store alone, and note what they ask."""
 
     def __init__(self, recipe: Recipe, store: Store | None) -> None:
@@ -246,6 +330,8 @@ class _Sampler:
         self._store, self._resolver = store, Resolver(infos)
         self._asked: dict[str, _Asked] = defaultdict(_Asked)
         self._seen: set[str] = set()
+        # For how many requests one of the sample stands, if a row stands for one row.
+        self.weight = 1.0
 
     @property
     def infos(self) -> Mapping[str, ModelInfo]:
@@ -257,33 +343,64 @@ class _Sampler:
         """The store, if there is one yet."""
         return self._store
 
-    def fresh(self) -> _Sampler:
+    def fresh(self) -> RequestCounter:
         """Return a sampler of the same models and store that has noted nothing."""
         other = copy.copy(self)
-        other._asked, other._seen = defaultdict(_Asked), set()
+        other._asked, other._seen, other.weight = defaultdict(_Asked), set(), 1.0
         return other
 
     def run(self, jobs: Sequence[RowTask]) -> list[Outcome]:
         """Return an outcome for each job; one that cannot be known is `None` and no failure."""
-        return [self._follow(job) for job in jobs]
+        followed = [follow(job, self._resolver, self._store) for job in jobs]
+        whole = [one for one in followed if one.answered]
+        whole = whole if len(whole) >= ENOUGH_REPLIES else []
+        for one in followed:
+            for wave in one.waves[: one.certain if whole else None]:
+                for noted in wave:
+                    self._note(noted)
+        # Later waves of jobs that lack replies are as those of the jobs that lack none.
+        ends = [one.certain for one in followed if not one.answered]
+        for one in whole:
+            for place, wave in enumerate(one.waves):
+                share = sum(end <= place for end in ends) / len(whole)
+                for noted in wave:
+                    self._count(noted, share * self.weight)
+        return [one.outcome for one in followed]
+
+    def _note(self, noted: Noted) -> None:
+        """Count a request, once for all that share its reply."""
+        if noted.key in self._seen:
+            return
+        self._seen.add(noted.key)
+        if noted.reply is None:
+            self._count(noted, self.weight)
+        else:
+            self._asked[noted.model].stored += self.weight
+            self._asked[noted.model].replies.append(noted.reply)
+
+    def _count(self, noted: Noted, weight: float) -> None:
+        """Count a request as one that is still to be sent, `weight` times."""
+        asked = self._asked[noted.model]
+        asked.count += weight
+        asked.prompts += weight * noted.prompt
+        asked.longest += weight * noted.longest
 
     def total(self) -> Estimate:
         """Return everything asked so far."""
         found = Estimate()
         for name, asked in self._asked.items():
-            count, info = len(asked.prompts), self._resolver.infos[name]
+            count, info = asked.count, self._resolver.infos[name]
             if info.discount is not None:
                 found.batch[name] = {
                     "discount": info.discount.share,
                     "source": info.discount.source,
                 }
-            prompts = sum(asked.prompts) / BYTES_PER_TOKEN
-            outputs = float(sum(asked.longest))
+            prompts, outputs = asked.prompts / BYTES_PER_TOKEN, asked.longest
             if len(asked.replies) >= ENOUGH_REPLIES:
                 outputs = count * sum(r.output_tokens for r in asked.replies) / len(asked.replies)
             batches = max(asked.texts / info.embed_texts, asked.characters / info.embed_characters)
             found.requests += count - asked.texts + batches
-            found.stored += len(asked.replies)
+            found.stored += asked.stored
             found.input_tokens += prompts
             found.output_tokens += outputs
             if count and (info.price is None or found.cost is None):
@@ -309,76 +426,11 @@ class _Sampler:
         for number in np.flatnonzero(places == MISSING).tolist():
             if (key := keys[number].hex()) not in self._seen:
                 self._seen.add(key)
-                asked.texts += 1
-                asked.characters += len(texts[number])
-                asked.prompts.append(len(sent.texts[number].encode()))
-                asked.longest.append(0)
+                asked.texts += self.weight
+                asked.characters += self.weight * len(texts[number])
+                bytes_sent = len(sent.texts[number].encode())
+                self._count(Noted(sent.model, key, bytes_sent, 0, None), self.weight)
         return Found(np.zeros(len(keys), np.int64), {})
-
-    def _follow(self, job: RowTask) -> Outcome:
-        """Take one job from wave to wave, as far as replies or stand-ins for them are known.
-
-        A step that judges by a stand-in has judged nothing: its outcome is not known.
-        """
-        assumed = False
-        try:
-            value = job.start()
-            if not inspect.isgenerator(value):
-                return Outcome(value)
-            payload: Any = None
-            yielded: Any
-            for _ in range(MOST_WAVES):
-                yielded = value.send(payload)
-                wave = [yielded] if isinstance(yielded, Request) else list(yielded)
-                found = [self._reply(request, job) for request in wave]
-                replies = [reply for reply, _ in found]
-                if None in replies:
-                    break
-                assumed = assumed or not all(stored for _, stored in found)
-                payload = replies[0] if isinstance(yielded, Request) else replies
-            value.close()
-        except StopIteration as stop:
-            return Outcome() if assumed and job.shares else Outcome(stop.value)
-        except RecipeError:
-            raise
-        except Exception:
-            # What stands for a reply need not be something that the step can read.
-            return Outcome()
-        return Outcome()
-
-    def _reply(self, request: Request, job: RowTask) -> tuple[Reply | None, bool]:
-        """Note a request; return its stored reply, or a stand-in, and whether it is the former.
-
-        Each stand-in for a text is another text, as replies would be: what is asked about two of
-        them later is two requests. Those of judges have none: they would have to be readable.
-        """
-        asked = self._resolver.resolve(request, job)
-        key, noted, sent = asked.key, self._asked[asked.model], asked.request
-        stored = {} if self._store is None else find(self._store, {key: asked.wanted()})
-        longest = output_bound(sent)
-        longest = USUAL_TOKENS if longest is None else longest
-        if key not in self._seen:
-            self._seen.add(key)
-            if key in stored:
-                noted.replies.append(stored[key].reply)
-            else:
-                noted.prompts.append(prompt_bytes(sent))
-                noted.longest.append(longest)
-        if key in stored:
-            return stored[key].reply, True
-        if isinstance(sent, Choose):
-            even = -math.log(len(sent.options))
-            return Reply(values=(even,) * len(sent.options), mass=1.0), False
-        if isinstance(sent, Likelihood):
-            return Reply(values=(-1.0,) * (1 + len(sent.answer) // BYTES_PER_TOKEN)), False
-        if isinstance(sent, Reward):
-            return Reply(values=(0.0,)), False
-        shares = job.shares if request.share is None else request.share
-        if shares or not isinstance(sent, Ask) or sent.schema is not None:
-            return None, False
-        # Words, of which the first is the request's own.
-        words = (f"{key[:8]} " + "word " * max(1, longest))[: max(8, longest * BYTES_PER_TOKEN)]
-        return Reply(text=words.strip()), False
 
 
 def compared(expected: dict[str, Any], sent: int, cost_usd: float) -> dict[str, Any]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from curate.requests.driver import Driver
 
 
-_TREES = "oasst"
+_TREES = ("oasst", "oasst_messages")
 
 
 class Segment(NamedTuple):
@@ -45,10 +45,10 @@ def with_expand(recipe: Recipe, opened: Inputs) -> tuple[Recipe, set[str]]:
 
     The kinds returned with it are those of the rows that reach the first step which the user wrote.
     """
-    trees = any(file.shape == _TREES for file in opened.files)
+    trees = any(file.shape in _TREES for file in opened.files)
     if not trees or any(isinstance(step, Expand) for step in recipe.steps):
         return recipe, opened.kinds()
-    others = {shape(file.shape).kind for file in opened.files if file.shape != _TREES}
+    others = {shape(file.shape).kind for file in opened.files if file.shape not in _TREES}
     made = Expand().kinds_made(frozenset(["prompt"]))
     return dataclasses.replace(recipe, steps=(Expand(), *recipe.steps)), others | made
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.errors import UsageError
 from curate.runs.rows import Rows
-from curate.write import NATURAL, as_shape, cut, kind_of, misfit
+from curate.write import NATURAL, cut, kind_of, misfit, records_as
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +64,8 @@ def write_parts(kept: Rows, folder: Path, split: str | None, shape: str | None) 
         for side, some in _sides(rows, split):
             records = (
                 {name: _as_column(name, value) for name, value in record.items()}
-                for record in (as_shape(row, shape or NATURAL[kind]) for row in some)
+                for row in some
+                for record in records_as(row, shape or NATURAL[kind])
             )
             target.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as aside:

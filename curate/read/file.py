@@ -13,8 +13,9 @@ from curate.read.lines import Cut, cut_file, cut_stream
 from curate.read.packed import open_packed
 from curate.read.part import PART_BYTES, PART_ROWS, Part, Read
 from curate.read.records import overlong, reads_of
+from curate.read.shapes import shape
 from curate.read.shapes.record_fields import dumps
-from curate.read.tables import read_table
+from curate.read.tables import read_table, records_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +44,12 @@ def parts_of(file: File) -> Iterator[Part]:
     """Yield the parts of a file, in order."""
     base = Part(file.input_index, file.file_index, file.name, file.source, file.shape, "range")
     base = base._replace(path=str(file.path))
-    if file.form == ".jsonl":
+    if shape(file.shape).grouped:
+        from curate.read.message_rows import trees_of
+
+        for records in _batched(trees_of(_reads(file))):
+            yield base._replace(form="records", data=records)
+    elif file.form == ".jsonl":
         yield from _line_parts(base, cut_file(file.path))
     elif file.form.startswith(".jsonl."):
         with open_packed(file.path, file.form.removeprefix(".jsonl")) as stream:
@@ -55,7 +61,7 @@ def parts_of(file: File) -> Iterator[Part]:
         for batch in _batches(file):
             yield base._replace(form="batch", data=batch)
     else:
-        for records in _batched(file):
+        for records in _batched(_reads(file)):
             yield base._replace(form="records", data=records)
 
 
@@ -84,16 +90,24 @@ def _batches(file: File) -> Iterator[pa.Table]:
         yield dataset[start : start + rows]
 
 
-def _batched(file: File) -> Iterator[list[Read]]:
+def _reads(file: File) -> Iterator[Read]:
+    """Yield every record of a file, or of rows in memory."""
+    if file.form == "dataset":
+        for batch in _batches(file):
+            yield from map(Read, records_of(batch))
+    elif file.form == "documents":
+        yield from read_documents(file.records)
+    elif file.records is None:
+        yield from reads_of(file.path, file.form)
+    else:
+        yield from (r if isinstance(r, Read) else Read(r) for r in file.records)
+
+
+def _batched(reads: Iterable[Read]) -> Iterator[list[Read]]:
     """Yield records in lists of 16,384, or of 64 MB."""
     batch: list[Read] = []
     size = 0
-    reads: Iterable[Any] = file.records
-    if file.form == "documents":
-        reads = read_documents(file.records)
-    elif file.records is None:
-        reads = reads_of(file.path, file.form)
-    for read in (r if isinstance(r, Read) else Read(r) for r in reads):
+    for read in reads:
         batch.append(read)
         size += read.size
         if len(batch) == PART_ROWS or size >= PART_BYTES:

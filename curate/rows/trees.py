@@ -15,9 +15,11 @@ from curate.row import Candidate, Message, Record, Row
 
 TREE = "prompt"
 TREE_ID = "message_tree_id"
+MESSAGE_ID = "message_id"
+PARENT_ID = "parent_id"
 ROLES = {"prompter": "user", "assistant": "assistant"}
 # What a made row keeps of the message it ends with.
-_NAMED = ("message_id", "lang")
+_NAMED = (MESSAGE_ID, "lang")
 
 Node = Mapping[str, Any]
 

@@ -8,6 +8,7 @@ from curate.write.writer import (
     format_names,
     kind_of,
     misfit,
+    records_as,
     write_rows,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     "is_folder",
     "kind_of",
     "misfit",
+    "records_as",
     "write_rows",
     "write_shards",
 ]

@@ -24,6 +24,7 @@ from curate.read.shapes.mapped import PREFIX
 from curate.read.shapes.record_fields import dumps
 from curate.row import Row
 from curate.runs.rows import provenance_of, with_provenance
+from curate.runs.written import put
 from curate.write.formats import Format, formats
 
 if TYPE_CHECKING:
@@ -43,11 +44,17 @@ Records = Iterator[dict[str, Any]]
 
 
 def write_rows(
-    tables: Iterable[pa.Table], path: str | Path, shape: str | None = None, *, marks: bool = False
+    tables: Iterable[pa.Table],
+    path: str | Path,
+    shape: str | None = None,
+    *,
+    marks: bool = False,
+    run: Path | None = None,
 ) -> int:
     """Write the rows of `tables` (columns as in `curate.chunk`) to `path`; return how many.
 
-    With `marks` each has a column `curate` with its id, source, parents, scores and notes.
+    With `marks` each has a column `curate` with its id, source, parents, scores and notes. The run
+    in the folder `run` notes the file as its own.
 
     Raises:
         UsageError: the ending names no known format, or a row does not fit the shape.
@@ -64,7 +71,7 @@ def write_rows(
             os.fsync(handle)
         finally:
             os.close(handle)
-        os.replace(partial, path)
+        put(partial, path, run)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -96,21 +103,36 @@ def _records(tables: Iterable[pa.Table], shape: str | None, *, marks: bool) -> R
     forms: dict[str, type] = {}
     for table in tables:
         for row in rows_of(table):
-            record = as_shape(row, shape or NATURAL[row.kind])
-            for name in _SIDES.intersection(record):
-                if forms.setdefault(name, type(record[name])) is not type(record[name]):
-                    text = isinstance(record[name], str)
-                    here, before = ("a text", "messages") if text else ("messages", "texts")
-                    raise UsageError(
-                        f"row {row.id}: its {name} would be {here}, and those of the rows before "
-                        f"it are {before}; a file has one form: choose a shape that is always "
-                        "messages (messages, trl_sft, trl_dpo, trl_kto ...), or drop such rows "
-                        "first"
-                    )
-            yield with_provenance(record, provenance_of(row)) if marks else record
+            for record in records_as(row, shape or NATURAL[row.kind]):
+                _check_forms(row, record, forms)
+                yield with_provenance(record, provenance_of(row)) if marks else record
 
 
-def as_shape(row: Row, name: str) -> dict[str, Any]:
+def _check_forms(row: Row, record: Mapping[str, Any], forms: dict[str, type]) -> None:
+    """Raise `UsageError` where a side of `record` has another form than those before (`forms`)."""
+    for name in _SIDES.intersection(record):
+        if forms.setdefault(name, type(record[name])) is not type(record[name]):
+            text = isinstance(record[name], str)
+            here, before = ("a text", "messages") if text else ("messages", "texts")
+            raise UsageError(
+                f"row {row.id}: its {name} would be {here}, and those of the rows before "
+                f"it are {before}; a file has one form: choose a shape that is always "
+                "messages (messages, trl_sft, trl_dpo, trl_kto ...), or drop such rows "
+                "first"
+            )
+
+
+def records_as(row: Row, name: str) -> list[dict[str, Any]]:
+    """Return the records that one row is in the shape or format `name`: mostly one.
+
+    Raises:
+        UsageError: the row does not fit the shape.
+    """
+    found = as_shape(row, name)
+    return list(found) if _format(NATURAL.get(name, name)).several else [found]
+
+
+def as_shape(row: Row, name: str) -> Any:
     """Return one row in the shape or format `name`, or raise `UsageError` naming the misfit.
 
     A record kind stands for its natural shape.
@@ -164,7 +186,7 @@ def _format(name: str) -> Format:
         hint = f"; did you mean '{near[0]}'?" if near else "."
         raise UsageError(f"unknown shape '{name}'{hint} Known: {', '.join(known)}")
     form = shape_called(name)
-    return Format(form.kind, form.write)
+    return Format(form.kind, form.write, form.grouped)
 
 
 _ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".parquet", ".csv", ".tsv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from curate import Pipeline
 from curate.ask import Ask, Choose, Reward
 from curate.engine.estimate import SAMPLE_ROWS
 from curate.row import Message, Record, Row
-from curate.step import Asking, Filter, Generate
+from curate.step import Asking, Filter, Gather, Generate
 from curate.steps.dedup.semantic import Semantic
 from curate.steps.filters.contamination import Contamination
 from curate.steps.filters.length import Length
@@ -21,7 +22,8 @@ from curate.steps.select.sample import Sample
 from curate.steps.select.top import Top
 
 from .conftest import run
-from .contract_steps import Couples, Judge, Modulo, TwoReplies, write_script
+from .contract_steps import Couples, Judge, Modulo, TwoReplies, number_in, write_script
+from .trial_steps import answer
 
 PRICE = {"input": 1.0, "output": 10.0}
 USAGE = {"input_tokens": 7, "output_tokens": 4}
@@ -111,9 +113,10 @@ def test_of_a_sample_that_was_half_asked_the_other_half_is_expected(
 def test_steps_behind_the_first_that_asks_are_counted(
     tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    steps = [Judge(), TwoReplies(), Couples(groups=5)]
+    steps = [Judge(), TwoReplies(), Couples(groups=50), Judge(label="last")]
     expected = planned(steps, distinct(100), tmp_path, models=models)
-    assert (expected["requests"], expected["ends_at"]) == (100 + 200, "couples")
+    # Fifty couples, of which one half is answered alike.
+    assert (expected["requests"], expected["ends_at"]) == (100 + 200 + 1, None)
     beyond = planned([Modulo(divisor=3), Judge()], distinct(100), tmp_path, models=models)
     assert (beyond["requests"], beyond["ends_at"]) == (100, None)
 
@@ -261,9 +264,75 @@ def test_stand_ins_differ_and_second_waves_count(tmp_path: Path) -> None:
 
 
 def test_choices_are_followed_to_the_last_wave_and_decide_nothing(tmp_path: Path) -> None:
-    even = [{"when": {}, "values": [-0.2, -2.0]}]
-    models = {"judge": f"scripted:{write_script(tmp_path / 'j.jsonl', even)}"}
-    steps = [BothOrders(), Judge()]
-    expected = planned(steps, distinct(100), tmp_path, models=models)
-    # Three choices a row, and the judge behind them: nobody knows yet which rows will be worse.
-    assert expected["requests"] == 400
+    """A third of the rows are asked once more; what is stored of some says so for the others."""
+    entries = [{"when": {"contains": f"question {n} BA"}, "values": [-3.0, -0.05]}
+               for n in range(400) if n % 3]  # fmt: skip
+    entries += [{"when": {}, "reply": "7", "values": [-0.05, -3.0]}]
+    models = {"judge": f"scripted:{write_script(tmp_path / 'j.jsonl', entries)}"}
+    rows, steps = distinct(400), [BothOrders(), Judge(at_least=None)]
+    expected = planned(steps, rows, tmp_path, models=models)
+    # Two choices a row, a third one where the dice say so, and the judge after them: nobody knows
+    # yet which rows will be worse.
+    assert expected["requests"] == pytest.approx(400 * (2 + 1 / 2 + 1), rel=0.05)
+    run(steps, rows[:150], tmp_path, models=models)
+    rest = planned(steps, rows, tmp_path, models=models, run=tmp_path / "all")
+    sent = run(steps, rows, tmp_path, models=models, run=tmp_path / "all").summary["this_time"]
+    assert rest["requests"] == pytest.approx(sent["sent"], rel=0.05)
+
+
+# -- groups ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged(Gather):
+    """Ask for one answer that takes up those of a group."""
+
+    groups: int = 600
+    size: int | None = None
+
+    def expects(self, row: Row) -> int | None:
+        return self.size
+
+    def key(self, row: Row) -> str:
+        return str(number_in(row.instruction) % self.groups)
+
+    def make(self, rows: Sequence[Row]) -> Asking:
+        texts = "\n".join(row.response or row.instruction for row in rows)
+        reply = yield Ask.text(texts, model="writer", max_tokens=8)
+        return answer(rows[0].instruction, reply.text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twice(Generate):
+    """Make two rows of one."""
+
+    def make(self, row: Row) -> list[Record]:
+        return [answer(row.instruction, f"{row.response} {n}") for n in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "asked"),
+    [
+        # Rows that were read in groups, which lie all over the file: a sample holds whole groups.
+        ([Merged(size=5)], 600),
+        # The judge before does not change that, and the one after sees one row of a group.
+        ([Judge(), Merged(size=5), Judge(label="after")], 3000 + 600 + 600),
+        # Few groups of many rows each, of which a sample sees all; one more step for each.
+        ([Twice(), Merged(groups=20), Judge()], 20 + 20),
+        # A group for each row.
+        ([Twice(), Merged(groups=3000), Judge()], 3000 + 3000),
+        # Groups that a sample meets once, twice or not at all: their number is an estimate, too.
+        ([Twice(), Merged(groups=300)], pytest.approx(300, rel=0.15)),
+        ([Merged(groups=40, group_size=4), Judge()], 40 * 19 + 40 * 19),
+        # What is taken out is taken of groups.
+        ([Merged(size=5), Sample(count=100), Judge()], 600 + 100),
+    ],
+)
+def test_groups_are_followed_and_counted_for_all_rows(
+    steps: list[Any], asked: Any, tmp_path: Path, models: dict[str, Any]
+) -> None:
+    expected = planned(steps, distinct(3000), tmp_path, models=models)
+    assert expected["requests"] == (
+        pytest.approx(asked, rel=0.05) if isinstance(asked, int) else asked
+    )
+    assert expected["ends_at"] is None

@@ -146,8 +146,15 @@ def check_schema(schema: Any) -> None:
 
     Passing over an unknown keyword would accept replies that the schema's author meant to refuse.
     """
+    _checked(json.dumps(schema))
+
+
+# A step checks the schema of its prompt for every row, which costs more than a short reply does.
+@functools.lru_cache(maxsize=64)
+def _checked(text: str) -> None:
     from jsonschema import Draft202012Validator, SchemaError
 
+    schema = json.loads(text)
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:

@@ -1,7 +1,7 @@
 """OpenAssistant trees: a prompt, the replies to it, the replies to those (Köpf et al. 2023).
 
 A tree reads as one `prompt` row that carries the tree in `extra`; the step `expand` makes
-conversations or rankings of it.
+conversations or rankings of it. The messages of trees may also stand alone, a record each.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ from typing import Any
 from curate.read.shapes.record_fields import extra_columns, extra_of, kind_of, only_turn, text_of
 from curate.read.shapes.shape import Shape
 from curate.row import Message, Record, Row
-from curate.rows.trees import ROLES, TREE, TREE_ID, is_tree, replies_to
+from curate.rows.trees import (
+    MESSAGE_ID,
+    PARENT_ID,
+    ROLES,
+    TREE,
+    TREE_ID,
+    is_tree,
+    replies_to,
+)
 
 LOST = "the tree's other branches, their ranks and ids, of which such a row is one path or choice"
 
@@ -62,6 +70,27 @@ def from_row(row: Row) -> dict[str, Any]:
     return extra
 
 
+def is_message(data: Mapping[str, Any]) -> bool:
+    """Tell whether a record is one message of a tree."""
+    texts = (MESSAGE_ID, TREE_ID, "text")
+    return data.get("role") in ROLES and all(isinstance(data.get(name), str) for name in texts)
+
+
+def messages_from_row(row: Row) -> list[dict[str, Any]]:
+    """Return the messages of a row's tree, each before those that answer it."""
+    extra = from_row(row)
+    others = sorted(extra.keys() - {TREE, TREE_ID})
+    if others:
+        raise ValueError(f"its columns {', '.join(others)} are those of a tree, not of a message")
+    out, waiting = [], [extra[TREE]]
+    while waiting:
+        node = waiting.pop()
+        own = {name: value for name, value in node.items() if name != "replies"}
+        out.append({**own, TREE_ID: extra[TREE_ID]})
+        waiting += reversed(replies_to(node))
+    return out
+
+
 SHAPES = (
     Shape(
         "oasst",
@@ -73,5 +102,17 @@ SHAPES = (
         from_row,
         system=(),
         lost=LOST,
+    ),
+    Shape(
+        "oasst_messages",
+        "prompt",
+        "OpenAssistant's messages, a record each; those of a tree become one row.",
+        ((TREE_ID, MESSAGE_ID, PARENT_ID, "role", "text"),),
+        is_message,
+        to_record,
+        messages_from_row,
+        system=(),
+        lost=LOST,
+        grouped=True,
     ),
 )

@@ -24,7 +24,8 @@ class Shape(NamedTuple):
     `to_record` converts one record; where there is one of the columns `closer`, or of `system` (a
     system prompt beside the turns), only `to_record` will do. `lost` names what rows made of its
     own do not hold, so that they have not this shape. `instances` returns the records that one
-    entry of a file holds, where that may be several.
+    entry of a file holds, where that may be several. Where the shape is `grouped`, a row is made of
+    several entries, and `from_row` returns the list of them.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Shape(NamedTuple):
     system: tuple[str, ...] = SYSTEM
     lost: str | None = None
     instances: Callable[[Any], Sequence[Mapping[str, Any]]] | None = None
+    grouped: bool = False
 
     def read(self, data: Mapping[str, Any]) -> Record:
         """Return a record; a column with a system prompt becomes the first turn.

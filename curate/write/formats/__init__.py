@@ -20,10 +20,14 @@ from curate.row import Message, Row
 
 
 class Format(NamedTuple):
-    """The kind of rows that a format holds, and how a row is written in it."""
+    """The kind of rows that a format holds, and how a row is written in it.
+
+    Where a row is `several` records, `from_row` returns the list of them.
+    """
 
     kind: str
-    from_row: Callable[[Row], dict[str, Any]]
+    from_row: Callable[[Row], Any]
+    several: bool = False
 
 
 # How a dialect calls its speakers, how it wrote a call, and what MOSS has around a text.

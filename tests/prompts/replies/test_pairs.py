@@ -20,7 +20,8 @@ def test_an_object_holds_pairs_with_quotes() -> None:
     "text",
     [
         "Question: What?\nAnswer: That.\nQuestion: Why?\nAnswer: So,\nand so.",
-        "**Question 1:** What?\n**Answer 1:** That.\n\n**Question 2:** Why?\n**Answer 2:** So,\nand so.",
+        "**Question 1:** What?\n**Answer 1:** That.\n\n"
+        "**Question 2:** Why?\n**Answer 2:** So,\nand so.",
         "- Q: What?\n- A: That.\n- Q: Why?\n- A: So,\nand so.",
     ],
 )

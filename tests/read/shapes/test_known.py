@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate.read.shapes import shape as shape_called
 from curate.row import Candidate, Message
-from curate.write import as_shape
+from curate.rows.trees import conversations, rankings
+from curate.write import as_shape, records_as
 from tests.read.reading import lines_of, read_all
 
 
@@ -350,3 +353,37 @@ def test_lines_that_are_arrays_are_conversations(turns, tmp_path):
     assert [row.messages for row in found.rows] == [said("q", "a")] * 2
     assert len(found.failed) == 1
     assert as_shape(found.rows[0], "turn_list") == turns
+
+
+def message(own, parent, role, text, tree="t", **more):
+    columns = {"message_id": own, "parent_id": parent, "role": role, "text": text}
+    return {**columns, "message_tree_id": tree, "rank": None, **more}
+
+
+@pytest.mark.parametrize("file", ["rows.jsonl", "rows.json", "rows.parquet"])
+def test_messages_of_trees_are_one_row_a_tree(file, tmp_path):
+    rows = [
+        message("t", None, "prompter", "q"),
+        message("a", "t", "assistant", "good", rank=0),
+        message("b", "a", "prompter", "and?"),
+        message("c", "t", "assistant", "bad", rank=1),
+        message("u", None, "prompter", "r", tree="u", rank=None),
+    ]
+    # Messages of two trees in turns, answers before their questions.
+    order = [4, 3, 0, 2, 1]
+    path = tmp_path / file
+    if file == "rows.parquet":
+        pq.write_table(pa.Table.from_pylist([rows[n] for n in order]), path)
+    else:
+        found = [rows[n] for n in order]
+        path.write_bytes(lines_of(*found) if file == "rows.jsonl" else json.dumps(found).encode())
+    found = read_all(str(path))
+    assert (found.records, found.failed) == (2, [])
+    assert [row.prompt for row in found.rows] == [(user("r"),), (user("q"),)]
+    made = [record.fields for record in conversations(json.loads(found.rows[1].extra))]
+    assert made == [sft("q", "bad"), sft("q", "good")]
+    ranked = [record.fields for record in rankings(json.loads(found.rows[1].extra))]
+    candidates = (Candidate((bot("bad"),), -1.0), Candidate((bot("good"),), 0.0))
+    assert ranked == [{"prompt": (user("q"),), "candidates": candidates}]
+    back = [record for row in found.rows for record in records_as(row, "oasst_messages")]
+    assert back == [rows[n] for n in (4, 0, 3, 1, 2)]

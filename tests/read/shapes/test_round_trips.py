@@ -347,7 +347,8 @@ SHAPES = {
 
 
 def test_every_shape_of_the_tree_is_tested():
-    assert set(SHAPES) == set(names())
+    # Rows of several records have a law of their own (tests/read/test_message_rows.py).
+    assert set(SHAPES) == {name for name in names() if not shape_called(name).grouped}
 
 
 @pytest.mark.parametrize("name", SHAPES)

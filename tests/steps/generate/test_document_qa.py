@@ -195,7 +195,7 @@ def test_offsets_restore_the_passages_of_200_rows_from_the_files(tmp_path: Path)
     documents.mkdir()
     for number in range(20):
         paragraphs = [
-            f"Paragraph {number}.{part} speaks of thing {part}, \u00e9t\u00e9 and \u8a9e, in a few words."
+            f"Paragraph {number}.{part} speaks of thing {part}, \u00e9t\u00e9 and \u8a9e, in words."
             for part in range(11)
         ]
         text = f"# Document {number}\r\n\r\n" + "\r\n\r\n\r\n".join(paragraphs)

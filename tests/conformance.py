@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import UnusableReply
 from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest, occurrence_id
 from curate.step import (
@@ -113,6 +113,8 @@ class Driver:
             return Reply(values=tuple(-random.random() for _ in request.answer.split()))
         if isinstance(request, Reward):
             return Reply(values=(random.gauss(0, 1),))
+        if isinstance(request, Choose):
+            return Reply(values=tuple(-random.random() for _ in request.options), mass=0.9)
         assert isinstance(request, Ask)
         return Reply(text=f"{random.randint(1, 5)}\nA made-up reply.")
 
@@ -170,6 +172,8 @@ def same(one: Any, other: Any) -> bool:
         return one == other or (math.isnan(one) and math.isnan(other))
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, Exception) and isinstance(other, Exception):
+        return type(one) is type(other) and str(one) == str(other)
     one, other = (v.tolist() if hasattr(v, "tolist") else v for v in (one, other))
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))

@@ -22,7 +22,7 @@ from curate.engine.kinds.sketch import arrow_type
 from curate.errors import UnusableReply
 from curate.recipe import catalog
 from curate.row import KINDS, Record, Row
-from curate.step import Decider, Drop, Filter, Generate, Made, Step, Verdicts, Whole
+from curate.step import Decider, Drop, Failed, Filter, Generate, Made, Step, Verdicts, Whole
 from tests.conformance import (
     Driver,
     embedded,
@@ -184,7 +184,8 @@ def _reasons(step: Step, rows: list[Row]) -> list[str]:
         return [verdicts.reasons[code] for code in verdicts.code if code >= 0]
     made = found.values() if isinstance(found, dict) else found
     flat = [one for many in made for one in (many if isinstance(many, list) else [many])]
-    assert all(isinstance(one, Record | Made | Drop) for one in flat), "a row it made is a Record"
+    products = Record | Made | Drop | Failed
+    assert all(isinstance(one, products) for one in flat), "a row it made is a Record"
     return [one.reason for one in flat if isinstance(one, Drop)]
 
 

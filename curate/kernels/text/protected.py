@@ -1,4 +1,4 @@
-r"""What a translation must leave as it is: code, addresses, placeholders and numbers.
+r"""What a translation must leave as it is: code, addresses, variables and numbers.
 
 Spans are found in this order, and none inside another: a number in a URL is part of the URL. They
 are compared as multisets, because a sentence's parts may change places in another language.
@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from typing import NamedTuple
 
-KINDS = ("code", "URLs", "placeholders", "numbers")
+KINDS = ("code", "URLs", "variables", "numbers")
 
 _CODE = re.compile(
     r"^[ \t]{0,3}(?P<fence>```+|~~~+)[^\n]*\n.*?(?:^[ \t]{0,3}(?P=fence)[`~]*[ \t]*$|\Z)"
@@ -25,7 +25,7 @@ _URLS = re.compile(
     r"|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
     re.IGNORECASE,
 )
-_PLACEHOLDERS = re.compile(
+_VARIABLES = re.compile(
     r"\{\{[^{}\n]*\}\}|\{%[^{}\n]*%\}|\$\{[^{}\n]*\}"
     # Of braces and tags only what is short and looks like a name: texts have both in other roles.
     r"|\{[\w.:!-]{0,40}\}"
@@ -42,7 +42,7 @@ class Protected(NamedTuple):
 
     code: tuple[str, ...]
     urls: tuple[str, ...]
-    placeholders: tuple[str, ...]
+    variables: tuple[str, ...]
     numbers: tuple[frozenset[str], ...]
     prose: str
 
@@ -51,9 +51,9 @@ def protected(text: str) -> Protected:
     """Return the protected spans of `text`; a number is the set of values it may have."""
     code, text = _taken(_CODE, text)
     urls, text = _taken(_URLS, text)
-    placeholders, text = _taken(_PLACEHOLDERS, text)
+    variables, text = _taken(_VARIABLES, text)
     numbers = tuple(_values(match[0]) for match in _NUMBERS.finditer(text))
-    return Protected(code, urls, placeholders, numbers, _NUMBERS.sub(" ", text))
+    return Protected(code, urls, variables, numbers, _NUMBERS.sub(" ", text))
 
 
 def _taken(pattern: re.Pattern[str], text: str) -> tuple[tuple[str, ...], str]:
@@ -76,7 +76,7 @@ def differences(source: str, target: str) -> dict[str, list[str]]:
     for kind, ours, theirs in (
         ("code", one.code, other.code),
         ("URLs", one.urls, other.urls),
-        ("placeholders", one.placeholders, other.placeholders),
+        ("variables", one.variables, other.variables),
     ):
         lost, new = Counter(ours) - Counter(theirs), Counter(theirs) - Counter(ours)
         if lost or new:

@@ -50,9 +50,10 @@ class DocumentQa(Generate):
 
     `prompt` is the name or path of what the model is asked; one with a schema is answered with an
     object, one without in lines that begin with "Question:" and "Answer:". `complete` sends it as
-    raw text, to be completed up to a blank line: small models go on where they would not obey. A
-    reply that cannot be read is told up to `repairs` times what is wrong with it; then its passage
-    fails, and the others stay.
+    raw text, to be completed up to a blank line: small models go on where they would not obey.
+    `structured` lets the server hold the reply to the schema, where it can. A reply that cannot be
+    read is told up to `repairs` times what is wrong with it; then its passage fails, and the others
+    stay. `temperature` and `max_tokens` go before those of the model.
     """
 
     model: str | None = None

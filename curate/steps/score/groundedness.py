@@ -52,7 +52,7 @@ class Groundedness(Whole):
     in their last three letters at most are one). Below `min` the row is dropped, and with
     `numbers` one with a number that neither passage nor question has. A word is no proof: what
     turns a sentence into its opposite, or a list of the passage's words into nonsense, is found by
-    a judge alone. Name one as `model`, and it is asked for each answer whether every statement
+    a judge alone. Name one as `model`, and `prompt` asks it for each answer whether every statement
     follows; the score is then the probability that it says yes (1 or 0 where it gives no
     log-probabilities), compared with `judged`. The report has the share of answers that are not
     supported. An answer without a content word (Yes.) is left to the judge. Words and numbers that

@@ -19,7 +19,7 @@ def test_each_kind_is_found_and_none_inside_another() -> None:
     found = protected(TEXT)
     assert found.code == ("`pip install x`", "```python\nx = 1  # 7 lines\n```")
     assert found.urls == ("https://a.b/c?d=1", "me@x.org")
-    assert found.placeholders == ("{name}", "<b>", "[NAME]", "</b>", "%s", "{{ item.id }}")
+    assert found.variables == ("{name}", "<b>", "[NAME]", "</b>", "%s", "{{ item.id }}")
     assert [set(values) for values in found.numbers] == [{"1234.5"}, {"3.14"}]
     assert not any(piece in found.prose for piece in ("pip", "http", "name", "1"))
 
@@ -31,9 +31,9 @@ def test_each_kind_is_found_and_none_inside_another() -> None:
         ("code", "x = 1  # 7 lines", "x = 1  # 7 Zeilen"),
         ("URLs", "?d=1", "?d=2"),
         ("URLs", "me@x.org", "ich@x.org"),
-        ("placeholders", "{name}", "{nom}"),
-        ("placeholders", "%s", ""),
-        ("placeholders", "</b>", ""),
+        ("variables", "{name}", "{nom}"),
+        ("variables", "%s", ""),
+        ("variables", "</b>", ""),
         ("numbers", "3.14", "31.4"),
         ("numbers", "1,234.5", "1,234"),
     ],

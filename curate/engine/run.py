@@ -404,4 +404,5 @@ class _Run:
             **self.accounts.summary(),
             **compared_with_actual,
             "unreadable": self.reading.unreadable,
+            **({"assumed": assumed} if (assumed := self.reading.assumed) else {}),
         }

@@ -24,7 +24,7 @@ _FORMATS = {".txt": "text", ".md": "markdown", ".markdown": "markdown", ".pdf": 
 _TITLE = re.compile(r"^#[ \t]+(.+?)[ \t]*#*[ \t]*\r?$", re.MULTILINE)
 
 
-class Document(NamedTuple):
+class DocumentFile(NamedTuple):
     """A document's file: what its user calls it, and where it lies."""
 
     name: str
@@ -51,7 +51,7 @@ def documents_in(folder: Path) -> list[Path]:
     return sorted(found, key=os.fsencode)
 
 
-def check_documents(where: str, files: Sequence[tuple[str, Path]]) -> list[Document]:
+def check_documents(where: str, files: Sequence[tuple[str, Path]]) -> list[DocumentFile]:
     """Return the documents that an input names, once all its files are some and can be read.
 
     Raises:
@@ -67,10 +67,10 @@ def check_documents(where: str, files: Sequence[tuple[str, Path]]) -> list[Docum
         )
     if any(path.suffix.lower() == ".pdf" for _, path in files):
         require_extra("pdf", f"{where}: reading PDF", "pypdf")
-    return [Document(name, path) for name, path in files]
+    return [DocumentFile(name, path) for name, path in files]
 
 
-def read_documents(documents: Iterable[Document]) -> Iterator[Read]:
+def read_documents(documents: Iterable[DocumentFile]) -> Iterator[Read]:
     """Yield each document as a record of its text, name, format and title, or why it is none."""
     for name, path in documents:
         with open(path, "rb") as file:

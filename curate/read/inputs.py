@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,20 +129,15 @@ def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]
         else:
             files = files_of(address)
         if any(is_document(path) for _, path in files) or not files:
-            return [_open_documents(index, source, address, files)]
+            # One that cannot be read is a failed row, not an error: they are one input.
+            documents = check_documents(address, files)
+            size = sum(document.path.stat().st_size for document in documents)
+            form = "documents"
+            return [File(index, 0, address, source, DOCUMENT, form, size, records=documents)]
         return [
             _open_file(index, number, name, path, source, wanted)
             for number, (name, path) in enumerate(files)
         ]
-
-
-def _open_documents(
-    index: int, source: str, address: str, files: Sequence[tuple[str, Path]]
-) -> File:
-    """Open documents as one input: one that cannot be read is a failed row, not an error."""
-    documents = check_documents(address, files)
-    size = sum(document.path.stat().st_size for document in documents)
-    return File(index, 0, address, source, DOCUMENT, "documents", size, records=documents)
 
 
 def _open_memory(

@@ -16,7 +16,7 @@ _HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]")
 _SENTENCE = re.compile(r"[.!?]['\")\]]*\s+|[。！？]+[」』”]*\s*|\n")
 
 
-class Span(NamedTuple):
+class TextRange(NamedTuple):
     """A range of a text: `text[start:end]`."""
 
     start: int
@@ -27,38 +27,38 @@ class Span(NamedTuple):
         return text[self.start : self.end]
 
 
-def passages(text: str, most: int) -> list[Span]:
+def passages(text: str, most: int) -> list[TextRange]:
     """Return the passages of `text`, in order, of at most `most` characters each.
 
     The last one may be a quarter longer, so that no few words stand alone. What lies between two
     passages is white space.
     """
-    found: list[Span] = []
-    open_: list[Span] = []
+    found: list[TextRange] = []
+    open_: list[TextRange] = []
     for block in (piece for whole in _blocks(text) for piece in _cut(text, whole, most)):
         if open_ and block.end - open_[0].start > most:
             # Headings at the end belong to what follows them.
             kept = len(open_)
             while kept > 1 and _HEADING.match(text, open_[kept - 1].start):
                 kept -= 1
-            found.append(Span(open_[0].start, open_[kept - 1].end))
+            found.append(TextRange(open_[0].start, open_[kept - 1].end))
             open_ = open_[kept:]
             if open_ and block.end - open_[0].start > most:
-                found.append(Span(open_[0].start, open_[-1].end))
+                found.append(TextRange(open_[0].start, open_[-1].end))
                 open_ = []
         open_.append(block)
     if open_:
-        last = Span(open_[0].start, open_[-1].end)
+        last = TextRange(open_[0].start, open_[-1].end)
         short = last.end - last.start < most // 4
         if found and short and last.end - found[-1].start <= most + most // 4:
-            last = Span(found.pop().start, last.end)
+            last = TextRange(found.pop().start, last.end)
         found.append(last)
     return found
 
 
-def _blocks(text: str) -> list[Span]:
+def _blocks(text: str) -> list[TextRange]:
     """Return the paragraphs: what blank lines part, outside fenced code."""
-    found: list[Span] = []
+    found: list[TextRange] = []
     start = end = -1
     fence = ""
     for line in _LINE.finditer(text):
@@ -69,12 +69,12 @@ def _blocks(text: str) -> list[Span]:
             start = line.start() if start < 0 else start
             end = line.start() + len(line[0].rstrip())
         elif start >= 0 and not fence:
-            found.append(Span(start, end))
+            found.append(TextRange(start, end))
             start = -1
-    return [*found, Span(start, end)] if start >= 0 else found
+    return [*found, TextRange(start, end)] if start >= 0 else found
 
 
-def _cut(text: str, block: Span, most: int) -> list[Span]:
+def _cut(text: str, block: TextRange, most: int) -> list[TextRange]:
     """Return a paragraph in pieces of at most `most` characters."""
     found = []
     start = block.start
@@ -84,10 +84,10 @@ def _cut(text: str, block: Span, most: int) -> list[Span]:
         piece = text[start:end]
         if piece.strip():
             found.append(
-                Span(start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip()))
+                TextRange(start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip()))
             )
         start = end
     rest = block.of(text)[start - block.start :]
     if rest.strip():
-        found.append(Span(block.end - len(rest.lstrip()), block.end))
+        found.append(TextRange(block.end - len(rest.lstrip()), block.end))
     return found

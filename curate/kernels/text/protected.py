@@ -135,12 +135,7 @@ def _values(number: str) -> frozenset[str]:
             readings.add(digits)
     # A version or a date: its pieces count, whatever parts them.
     readings = readings or {".".join(pieces)}
-    return frozenset(_canonical(value) for value in readings)
-
-
-def _canonical(value: str) -> str:
-    """Return a number without zeros that say nothing; 007 and dates stay as they are."""
-    head, mark, tail = value.partition(".")
-    if mark and "." not in tail:
-        tail = tail.rstrip("0")
-    return f"{head}.{tail}" if tail else head
+    # Zeros behind a decimal mark say nothing; 007 and dates stay as they are.
+    return frozenset(
+        value.rstrip("0").rstrip(".") if value.count(".") == 1 else value for value in readings
+    )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from curate.prompts.replies.objects import object_in
 from curate.prompts.replies.plain_lines import shown
-from curate.prompts.replies.written import check_written
+from curate.prompts.replies.usable_text import check_written
 
 _MARKER = re.compile(
     r"(?im)^[ \t]*(?:[-*#]+[ \t]+)?\**(?P<side>question|answer|q|a)[ \t]*(?P<number>\d+)?\**"
@@ -24,8 +24,10 @@ class Pair(NamedTuple):
     quote: str | None = None
 
 
-def pairs_in(text: str, schema: Mapping[str, Any] | None) -> list[Pair]:
+def pairs_in(text: str, schema: Mapping[str, Any] | None, head: str = "") -> list[Pair]:
     """Return the pairs of a reply: of the list `pairs` in its object, or without a schema in lines.
+
+    `head` is how the first line begins, where the reply goes on from there.
 
     Raises:
         ValueError: there are none, they are not numbered one after the other, or a side is missing,
@@ -34,7 +36,7 @@ def pairs_in(text: str, schema: Mapping[str, Any] | None) -> list[Pair]:
     if schema is not None:
         found = [Pair(**pair) for pair in object_in(text, schema)["pairs"]]
     else:
-        found = _in_lines(text)
+        found = _in_lines(head + text)
     return [
         Pair(
             check_written(pair.question, "a question"),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from curate.ask import Ask
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
-from curate.prompts.replies.written import written
+from curate.prompts.replies.usable_text import written
 from curate.row import Message, Record, Row
 from curate.step import Asking, Drop, Generate
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 
 from curate.ask import Ask, Reply
 from curate.errors import CurateError, UnusableReply
-from curate.kernels.text.passages import Span, passages
+from curate.kernels.text.passages import TextRange, passages
 from curate.prompts import prompt as prompts
 from curate.prompts.prompt import Prompt
 from curate.prompts.replies.objects import ask_again
@@ -112,13 +113,16 @@ class DocumentQa(Generate):
         extra: dict[str, Any] = json.loads(row.extra or "{}")
         prompt = prompts.load(self.prompt)
         asks = {span: self._ask(prompt, span.of(text), extra) for span in spans}
-        found: dict[Span, list[Pair] | Failed] = {}
+        found: dict[TextRange, list[Pair] | Failed] = {}
         for left in range(self.repairs, -1, -1):
             replies: list[Reply] = yield list(asks.values())
             again = {}
             for (span, ask), reply in zip(asks.items(), replies, strict=True):
                 try:
-                    found[span] = self._pairs(prompt, ask, reply)
+                    # What was to be completed begins with the prompt's last line.
+                    head = (ask.prompt or "").rpartition("\n")[2]
+                    parse = functools.partial(pairs_in, schema=prompt.schema, head=head)
+                    found[span] = read(reply, parse)
                 except UnusableReply as error:
                     found[span] = Failed(error, reply=reply)
                     repaired = ask_again(ask, reply, error)
@@ -149,13 +153,8 @@ class DocumentQa(Generate):
             schema=prompt.schema if self.structured else None,
         )
 
-    def _pairs(self, prompt: Prompt, ask: Ask, reply: Reply) -> list[Pair]:
-        # What was to be completed begins with the prompt's last line.
-        head = (ask.prompt or "").rpartition("\n")[2]
-        return read(reply, lambda text: pairs_in(head + text, prompt.schema))
-
     def _products(
-        self, text: str, found: dict[Span, list[Pair] | Failed], extra: dict[str, Any]
+        self, text: str, found: dict[TextRange, list[Pair] | Failed], extra: dict[str, Any]
     ) -> Iterable[Product]:
         """Yield a row, a drop or a failure for each pair, in the order of passages."""
         asked: set[str] = set()
@@ -202,7 +201,7 @@ class DocumentQa(Generate):
         return None
 
 
-def find_quote(quote: str, passage: str) -> Span | None:
+def find_quote(quote: str, passage: str) -> TextRange | None:
     """Return where `quote` stands in `passage`, whatever white space and quotation marks it has."""
     words = [re.escape(word) for word in quote.strip().strip("\"'“”‘’.… ").split()]
     if not words:
@@ -211,4 +210,4 @@ def find_quote(quote: str, passage: str) -> Span | None:
     for marks in ("'‘’", '"“”„'):
         pattern = re.sub(f"[{marks}]", f"[{marks}]", pattern)
     match = re.search(pattern, passage, re.IGNORECASE)
-    return Span(match.start(), match.end()) if match else None
+    return TextRange(match.start(), match.end()) if match else None

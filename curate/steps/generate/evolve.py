@@ -13,7 +13,7 @@ from curate.ask import Ask, Reply
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.replies import read_label
-from curate.prompts.replies.written import written
+from curate.prompts.replies.usable_text import written
 from curate.row import Message, Record, Row
 from curate.step import Asking, Drop, Generate, Made
 

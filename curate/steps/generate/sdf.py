@@ -13,7 +13,7 @@ from curate.prompts import prompt as prompts
 from curate.prompts.prompt import Prompt
 from curate.prompts.replies.objects import ask_until, object_in
 from curate.prompts.replies.plain_lines import shown
-from curate.prompts.replies.written import written
+from curate.prompts.replies.usable_text import written
 from curate.row import Candidate, Message, Record, Row
 from curate.step import Asking, Generate, Made
 from curate.steps.generate.respond import prompt_of

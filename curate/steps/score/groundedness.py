@@ -124,7 +124,10 @@ class Groundedness(Whole):
                 system=filled.system,
                 options=("A", "B"),
             )
-            judged = _chance(reply)
+            judged = float(reply.chosen(("A", "B")) == 0)
+            if reply.values:
+                yes, no = map(float, reply.values)
+                judged = 1 / (1 + math.exp(no - yes))
             detail |= {"judged": round(judged, 4), "precision": found.precision}
             detail |= {} if reply.mass is None else {"mass": round(reply.mass, 4)}
         return {
@@ -196,11 +199,3 @@ def support(answer: str, source: str) -> Support:
 def _beginnings(word: str) -> list[str]:
     """Return a word without up to three letters of its end, where enough is left to tell it by."""
     return [word[:end] for end in range(max(_STEM, len(word) - _ENDING), len(word) + 1)]
-
-
-def _chance(reply: Reply) -> float:
-    """Return the probability of the first option among the two, or its verdict as 1 or 0."""
-    if not reply.values:
-        return float(reply.chosen(("A", "B")) == 0)
-    yes, no = map(float, reply.values)
-    return 1 / (1 + math.exp(no - yes))

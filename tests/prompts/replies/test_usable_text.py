@@ -4,7 +4,7 @@ import pytest
 
 from curate.ask import Reply
 from curate.errors import UnusableReply
-from curate.prompts.replies.written import is_loop, written
+from curate.prompts.replies.usable_text import is_loop, written
 
 SONG = "Row, row, row your boat gently down the stream. " * 4
 TABLE = "| a | b |\n|---|---|\n" + "".join(f"| {n} | {n * n} |\n" for n in range(40))

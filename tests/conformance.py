@@ -114,7 +114,7 @@ class Driver:
         if isinstance(request, Reward):
             return Reply(values=(random.gauss(0, 1),))
         if isinstance(request, Choose):
-            return Reply(values=tuple(-random.random() for _ in request.options), mass=0.9)
+            return Reply(values=tuple(-random.random() for _ in request.options))
         assert isinstance(request, Ask)
         return Reply(text=f"{random.randint(1, 5)}\nA made-up reply.")
 
@@ -155,8 +155,12 @@ def outcome(step: Step, rows: Sequence[Row], driver: Driver) -> Any:
             groups.setdefault(step.key(row), []).append(row)
         return {key: made_by(driver.drive(step.make(g)), None) for key, g in groups.items()}
     if isinstance(step, Grow):
-        shown = step.pool(rows).sample(Random(1))
-        return list(driver.drive(step.propose(shown, Random(2))))
+        try:
+            shown = step.pool(rows).sample(Random(1))
+        except ValueError as error:
+            return [Failed(str(error))]  # it cannot begin with such rows
+        found = driver.drive(step.propose(shown, Random(2)))
+        return [] if isinstance(found, Scored) else list(found)
     assert isinstance(step, Whole)
     return [driver.drive(step.sketch(row)) for row in rows]
 

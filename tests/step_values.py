@@ -3,12 +3,13 @@
 import dataclasses
 import types
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from hypothesis import strategies as st
 
+from curate.prompts import collection as collections
 from curate.recipe import catalog
 from curate.recipe.fields import checked, types_of
 from curate.step import Step
@@ -59,11 +60,14 @@ def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
     if isinstance(values.get("by"), str):
         # It names the label of a step, which is made of letters, digits, - and _.
         values["by"] = draw(st.from_regex("[a-z][a-z0-9_-]{0,8}", fullmatch=True))
+    if isinstance(values.get("collection"), str):
+        values["collection"] = draw(st.sampled_from(list(collections.names())))
     wanted = draw(st.sets(st.sampled_from(fields))) if fields else set()
     files = {**values, **{n: with_file(v) for n, v in values.items()}}
     # Where the fields wanted contradict each other, the fewest fields that do not.
     fewest = (chosen for n in range(len(fields) + 1) for chosen in combinations(fields, n))
-    for chosen in (wanted, *fewest):
+    # One after the other: 25 fields have 33 million combinations.
+    for chosen in chain([wanted], fewest):
         for pool in (values, files):
             try:
                 step = checked(cls(**{name: pool[name] for name in chosen}))

@@ -6,6 +6,7 @@ folders inside the package. The price of two places is this module: nobody else 
 
 from __future__ import annotations
 
+import functools
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,7 @@ _DATA = (
 Folder = Literal["prompts", "pipelines"]
 
 
+@functools.cache  # steps ask for every row
 def folder(name: Folder) -> Path:
     """Return the folder `name` of the installed package, or of the checkout it runs from."""
     installed = PACKAGE / "_data" / name

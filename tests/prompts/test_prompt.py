@@ -35,6 +35,18 @@ VALUES = {
         "operation": {"id": "depth", "text": "Go {{ deeper }}."},
         "mark": "0badcafe",
     },
+    "magpie_follow_up": {},
+    "magpie_topic": {"seed": "Colours of {{ a }}"},
+    "magpie_base": {"instruction": "Name {{ a }} colour.\n{% if x %}"},
+    "tag_difficulty": {"instruction": "Name {{ a }} colour.\n{% if x %}", "mark": "0badcafe"},
+    "tag_quality": {"instruction": "Name {{ a }} colour.\n{% if x %}", "mark": "0badcafe"},
+    "tag_category": {"instruction": "Name {{ a }} colour.\n{% if x %}", "mark": "0badcafe"},
+    "tag_safety": {
+        "instruction": "Name {{ a }} colour.",
+        "response": "Blue.\n{% if x %}",
+        "mark": "0badcafe",
+    },
+    "tag_use_case": {"instruction": "Name {{ a }} colour.\n{% if x %}", "mark": "0badcafe"},
     "evolved_equal": {"first": "Name {{ a }}.", "second": "Name b.", "mark": "0badcafe"},
     "backtranslate": {"text": "Blue.\n{% if x %}", "mark": "0badcafe"},
     "document_qa": {
@@ -85,6 +97,28 @@ VALUES = {
         "response": "Blue.\n{% if x %}",
         "mark": "0badcafe",
     },
+}
+_LIST = {
+    "tasks": [{"task": "Name {{ a }}.", "input": "", "output": "Blue.\n{% if x %}"}],
+    "classification": False,
+    "first": 2,
+    "last": 4,
+}
+VALUES |= {
+    "self_instruct": {**_LIST, "classification": True},
+    "self_instruct_alpaca": _LIST,
+    "self_instruct_modern": _LIST,
+    "classification_task": {"task": "Name {{ a }}."},
+    "instances_input_first": {"task": "Name {{ a }}."},
+    "instances_output_first": {"task": "Name {{ a }}."},
+    "instances": {
+        "task": "Name {{ a }}.",
+        "classification": False,
+        "count": 5,
+        "mark": "0badcafe",
+    },
+    "reword": {"instruction": "Name {{ a }}.", "manner": "in {{ b }} words", "mark": "0badcafe"},
+    "persona": {"instruction": "Name {{ a }}.", "mark": "0badcafe"},
 }
 HEAD = "---\nname: mine\nversion: 1\nsource: me\nvariables: [a]\n"
 

@@ -18,7 +18,13 @@ from curate.ask import Ask, Choose, Likelihood, Reply, Reward
 from curate.errors import PermanentFault, StoppedShort
 from curate.models.choice import choice_reply
 from curate.models.inprocess.sampling import Draft, Drafting, Ended
-from curate.models.inprocess.tokens import Variants, answer_tokens, prompt_tokens, token_named
+from curate.models.inprocess.tokens import (
+    Variants,
+    answer_tokens,
+    prompt_tokens,
+    token_named,
+    with_turn_ends,
+)
 from curate.models.inprocess.worker import Backend, Waiting
 from curate.models.turns import check_rendered, template_turns
 
@@ -53,7 +59,9 @@ def load_transformer(where: str, options: Mapping[str, Any]) -> Backend:
 
 def prepare_torch(options: Mapping[str, Any]) -> None:
     """Set how many threads compute, and keep transformers silent."""
-    torch.set_num_threads(int(options.get("threads", default_threads())))
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    torch.set_num_threads(int(options.get("threads", cores)))
     quiet()
 
 
@@ -62,12 +70,6 @@ def quiet() -> None:
     logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-
-
-def default_threads() -> int:
-    """Return the cores that this process may use."""
-    usable = getattr(os, "sched_getaffinity", None)
-    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def device_of(options: Mapping[str, Any]) -> str:
@@ -114,6 +116,8 @@ class Writer:
         A schema is left to whoever asked, who checks the reply in any case.
         """
         request = waiting.request
+        if isinstance(request, Ask):
+            request = waiting.request = with_turn_ends(self.tokenizer, request)
         if isinstance(request, Ask | Choose):
             tokens = prompt_tokens(self.tokenizer, request)
             more = (request.max_tokens or 0) if isinstance(request, Ask) else 1

@@ -26,7 +26,7 @@ def english(number: int) -> tuple[str, str]:
 
 def german(number: int) -> tuple[str, str]:
     return (
-        f"Wie installiere ich Paket {number} mit `pip install pkg{number}` auf einem neuen Rechner? "
+        f"Wie installiere ich Paket {number} mit `pip install pkg{number}` auf einem neuen Gerät? "
         f"Die Anleitung unter https://example.org/guide?page={number} begrüßt mich als {{user}}.",
         f"Öffnen Sie ein Terminal und führen Sie diese Zeile aus, was etwa {number}.250,5 Sekunden "
         f"dauert:\n\n```sh\npip install pkg{number}\n```\n\nSchreiben Sie dann %s in die Datei und "

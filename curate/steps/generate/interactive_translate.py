@@ -34,7 +34,7 @@ class InteractiveTranslate(Generate):
     """
 
     model: str | None = None
-    languages: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("zh",)
     on: On = "instruction"
     rounds: int = 2
     source_language: str | None = "en"

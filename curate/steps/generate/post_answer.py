@@ -39,7 +39,7 @@ class PostAnswer(Generate):
 
     model: str | None = None
     translator: str | None = None
-    languages: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("zh",)
     source_language: str | None = "en"
     prompt: str = "translate"
     complete: bool = False

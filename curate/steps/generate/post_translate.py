@@ -27,8 +27,8 @@ from curate.steps.generate._translation import (
 class PostTranslate(Generate):
     """Translate every turn of a row into each of the given languages.
 
-    `languages` are codes of the prompt's list (`[de, fr]`, as `prompts/translate.md` has them);
-    each makes a row. `prompt` is the name or path of what `model` is asked, once for every turn
+    `languages` are codes of the prompt's list (`[de, fr]`, as `prompts/translate.md` has them; by
+    default Chinese, as in the papers); each makes a row. `prompt` is the name or path of what `model` is asked, once for every turn
     that holds text. A translation fails if its code, URLs and addresses, variables (`{name}`, %s,
     tags) or numbers are not those of its source; numbers may be written as the language writes
     them. It fails as well where a side (the user's turns, or the answers) is in its language with
@@ -41,7 +41,7 @@ class PostTranslate(Generate):
     """
 
     model: str | None = None
-    languages: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("zh",)
     source_language: str | None = "en"
     prompt: str = "translate"
     complete: bool = False

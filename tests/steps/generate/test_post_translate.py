@@ -172,7 +172,7 @@ def test_what_is_more_than_text_fails(make_row) -> None:
     ("fields", "message"),
     [
         ({}, "model must name"),
-        ({"model": "m"}, "languages is empty"),
+        ({"model": "m", "languages": ()}, "languages is empty"),
         ({"model": "m", "languages": ("de", "de")}, "names one twice"),
         ({"model": "m", "languages": ("de",), "min": 2}, "probability"),
     ],

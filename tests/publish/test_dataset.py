@@ -131,7 +131,7 @@ def test_what_comes_down_equals_what_went_up(hub: Hub, run: Path, tmp_path: Path
     found = loaded(hub, tmp_path, code)
     kept = Result.open(run).kept
     for side in ("train", "test"):
-        went = [without_nulls(record) for record in kept.split(side).to_list()]
+        went = [without_nulls(record) for record in kept.split(side).to_list(form="kind")]
         assert [decoded(record) for record in found[side]] == went
     assert len(found["train"]) + len(found["test"]) == 40
 
@@ -332,7 +332,7 @@ def test_the_recipe_makes_the_rows_again(hub: Hub, run: Path, tmp_path: Path) ->
     pipeline = Pipeline.from_yaml(recipe)
     file = tmp_path / "secret folder" / "rows.jsonl"
     again = pipeline.run(file, run=tmp_path / "again", store=tmp_path / "store")
-    assert again.kept.to_list() == Result.open(run).kept.to_list()
+    assert again.kept.to_list(form="kind") == Result.open(run).kept.to_list(form="kind")
 
 
 def test_the_commands(hub: Hub, run: Path, tmp_path: Path) -> None:

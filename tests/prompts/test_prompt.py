@@ -75,6 +75,17 @@ VALUES = {
             "fourth": "C with d.",
         },
     },
+    "evolve_answer_brief": {
+        "instruction": "Name {{ a }} colour.",
+        "response": "Blue.",
+        "operation": {
+            "text": "with {{ more }}",
+            "first": "A.",
+            "second": "A with b.",
+            "third": "C.",
+            "fourth": "C with d.",
+        },
+    },
     "translate": {
         "text": "Name {{ a }}.\n{% if x %}",
         "language": {"id": "de", "name": "German"},

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from curate.errors import InputError, UsageError
+from curate.read.documents import is_document
 from curate.read.lines import BOM
 from curate.read.packed import MAGIC
 from curate.read.paths import ENDINGS, ending_of, expand
@@ -99,7 +100,9 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
         system, path = fsspec.core.url_to_fs(where)
         found = sorted(system.glob(path)) if any(c in path for c in "*?[") else [path]
         if len(found) == 1 and system.isdir(found[0]):
-            found = sorted(p for p in system.ls(found[0], detail=False) if ending_of(Path(p)))
+            listed = sorted(system.ls(found[0], detail=False))
+            data = [p for p in listed if ending_of(Path(p))]
+            found = data or [p for p in listed if is_document(Path(p))]
         copies = []
         for number, remote in enumerate(found):
             copy = _folder() / f"{len(list(_folder().iterdir()))}-{number}-{Path(remote).name}"

@@ -1,6 +1,7 @@
 """A model's chat template, for servers that take raw text: from a file, or from its tokenizer.
 
-What is made here holds no begin-of-text token: servers add it when they tokenise.
+What is made here holds no begin-of-text token where servers add it when they tokenise. Not all do:
+a tokenizer that adds none itself leaves it to the template, as those of ChatML do.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ class ChatTemplate:
     def __init__(self, tokenizer: Any) -> None:
         """Take what renders: a tokenizer, or a `JinjaTemplate`."""
         self._tokenizer = tokenizer
+        bos: str = tokenizer.bos_token or ""
+        added = bos and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+        # What is before every text at the server, and what has to be sent so that something is.
+        self._given, self.begin = (bos, "") if added else ("", bos)
 
     def text(self, messages: Sequence[Message], turn: Literal["assistant", "user"]) -> str:
-        """Return a chat up to and including the header of `turn`, without begin-of-text."""
-        text = chat_text(self._tokenizer, messages, turn)
-        return text.removeprefix(self._tokenizer.bos_token or "")
+        """Return a chat up to and including the header of `turn`, as the server is to read it."""
+        return chat_text(self._tokenizer, messages, turn).removeprefix(self._given)
 
 
 class JinjaTemplate:

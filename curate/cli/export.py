@@ -60,11 +60,19 @@ def command(
             "notes.",
         ),
     ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Replace a file that no run wrote, or a folder with what runs wrote into it.",
+        ),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
     from curate.cli.failures import say
     from curate.pipeline import Pipeline, Result
+    from curate.runs.written import check_replaceable
     from curate.write import cut, write_rows, write_shards
 
     if kind == "faiss":
@@ -72,17 +80,29 @@ def command(
             raise UsageError(
                 "--as faiss writes vectors and ids; leave out --split, --marks and --shard-rows"
             )
-        _export_vectors(source, Path(output), shape)
+        _export_vectors(source, Path(output), shape, replace=replace)
         return
     path, name, size = _target(output, split, shard_rows, source)
+    own = any((Path(source) / name).exists() for name in ("report.json", ".state"))
+    if own or size is not None:
+        check_replaceable(path, Path(source), replace=replace)
     # A run that has not finished is a run, too: it says so.
-    if any((Path(source) / name).exists() for name in ("report.json", ".state")):
+    if own:
         kept = Result.open(Path(source)).kept
         rows = kept if split is None else kept.split(split)
         if size is None:
-            count = write_rows(rows.tables(), path, kind, marks=marks)
+            count = write_rows(rows.tables(), path, kind, marks=marks, run=Path(source))
         else:
-            count = write_shards(rows.tables(), path, kind, rows=size, split=name, marks=marks)
+            count = write_shards(
+                rows.tables(),
+                path,
+                kind,
+                rows=size,
+                split=name,
+                marks=marks,
+                run=Path(source),
+                replace=replace,
+            )
         typer.echo(f"{count:,} rows written to {path}")
     elif split is not None:
         raise UsageError(f"--split takes a run in which rows were split; {source} is none")
@@ -97,9 +117,10 @@ def command(
                 output=whole,
                 output_shape=kind,
                 shape=wanted_shape(shape, columns),
+                replace=replace,
             )
             if size is not None:
-                cut(whole, path, rows=size, split=name)
+                cut(whole, path, rows=size, split=name, replace=replace)
         typer.echo(f"{result.summary['kept']:,} rows written to {path}")
         for entry in result.summary["unreadable"][:MOST_SHOWN]:
             say(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}")
@@ -128,7 +149,7 @@ def _target(output: str, split: str | None, shard_rows: int | None, source: str)
         )
 
     if is_folder(output):
-        check_folder(output)
+        check_folder(output, replace=True)
         return _Target(Path(output), split or "train", shard_rows or SHARD_ROWS)
     if shard_rows is not None:
         raise UsageError(
@@ -138,17 +159,23 @@ def _target(output: str, split: str | None, shard_rows: int | None, source: str)
     return _Target(Path(output), split or "train", None)
 
 
-def _export_vectors(source: str, folder: Path, shape: str | None) -> None:
+def _export_vectors(source: str, folder: Path, shape: str | None, *, replace: bool) -> None:
     """Write the vectors of rows as a FAISS index, with their ids and the encoder's identity."""
     from curate.cli.similar import index_source
+    from curate.runs.written import check_replaceable, put
     from curate.store.faiss_index import VectorIndex, write_index
 
     if folder.suffix or folder.is_file():
         raise UsageError(f"--as faiss writes a folder; name one, as in -o {folder.stem}/")
+    check_replaceable(folder, Path(source), replace=replace)
     found = index_source(source, shape=shape)
     filled = found.vectors.any(axis=1).nonzero()[0].tolist()
     ids = [found.ids[row] for row in filled]
-    write_index(folder, VectorIndex(found.vectors[filled], ids, found.about))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
+        fresh = Path(aside) / "index"
+        write_index(fresh, VectorIndex(found.vectors[filled], ids, found.about))
+        put(fresh, folder, Path(source) if (Path(source) / ".state").is_dir() else None)
     left = len(found.ids) - len(ids)
     told = f"; {left:,} rows without a text are not in it" if left else ""
     typer.echo(f"{len(ids):,} vectors written to {folder}{told}")

@@ -51,7 +51,7 @@ def write_kept(pipeline: Pipeline, flags: Flags, output: Path) -> None:
     import tempfile
 
     from curate.cli.running import finish, start
-    from curate.runs.folder import RunFolder
+    from curate.runs.written import wrote
 
     if str(output) in STDOUT:
         # The kept rows go to stdout as JSON lines, and what the run did to stderr.
@@ -67,11 +67,8 @@ def write_kept(pipeline: Pipeline, flags: Flags, output: Path) -> None:
         finish(result, flags, to_stderr=not flags.dry_run)
         return
     run = flags.run or Path("runs") / stem(output)
-    folder = RunFolder(run)
-    replaced = output.is_file() and not folder.wrote(output)
+    replaced = output.is_file() and not wrote(run, output)
     result = start(pipeline, flags, run=run, output=output)
-    if not flags.dry_run:
-        folder.note_output(output)
     finish(result, flags, output, " (replaced the file that was there)" if replaced else "")
 
 

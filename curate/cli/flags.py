@@ -132,7 +132,12 @@ class Flags:
         None
     )
     replace: Annotated[
-        bool, Option("--replace", help="Replace another run in the folder; keep its spending.")
+        bool,
+        Option(
+            "--replace",
+            help="Replace another run in the folder (its spending counts on), and files at outputs "
+            "that no run wrote.",
+        ),
     ] = False
     retry_failed: Annotated[
         bool, Option("--retry-failed", help="Ask again where a stored reply was unusable.")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.chunk import ID, SEQ
 from curate.engine.ledger import FAILED, record_outcomes
@@ -130,6 +131,14 @@ class Occurrences:
         return out
 
 
+def _has_numbers_for_labels(table: pa.Table) -> bool:
+    """Tell whether labels of rows were numbers, which might as well be classes of something."""
+    if "label" not in table.column_names:
+        return False
+    marked = pc.match_substring(table.column("extra"), '"label_as":"number"')
+    return bool(pc.any(marked).as_py())
+
+
 class _Parsed(NamedTuple):
     part: Part
     rows: PartRows
@@ -144,6 +153,8 @@ class Reading:
         self.inputs, self.limit = inputs, limit
         self.count = 0
         self.unreadable: list[dict[str, Any]] = []
+        # What was taken for granted of a file, in a sentence.
+        self.assumed: dict[str, str] = {}
         self.parts: list[Part] = []
         self._bases: list[int] = []
         self._occurrences = Occurrences()
@@ -198,6 +209,8 @@ class Reading:
         wanted = rows.ordinals < room
         unreadable = [u for u in rows.unreadable if u.ordinal < room]
         table, digests = rows.table, parsed.digests
+        if part.file not in self.assumed and _has_numbers_for_labels(table):
+            self.assumed[part.file] = "labels 1 and 0 say that an answer is wanted or not"
         if not wanted.all():
             table = table.filter(pa.array(wanted))
             digests = [d for d, take in zip(digests, wanted.tolist(), strict=True) if take]

@@ -33,7 +33,7 @@ from curate.engine.kinds.whole import decide, decide_as_they_come
 from curate.engine.ledger import StepTally
 from curate.engine.local import Local
 from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
-from curate.engine.output.exports import check_outputs
+from curate.engine.output.exports import check_free, check_outputs
 from curate.engine.output.kept_file import KeptFile
 from curate.engine.output.publish import Publisher
 from curate.engine.output.run_card import card, data_digests, describe_run
@@ -96,6 +96,8 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
         text = json.dumps(purpose, sort_keys=True, default=str)
         name = "run-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
     folder = RunFolder(options.run or Path("runs") / name)
+    if options.output or recipe.outputs:
+        check_free(recipe, options, folder.path)
     try:
         if options.dry_run:
             return Finished(folder.path, _dry_run(recipe, opened, options))
@@ -241,7 +243,7 @@ class _Run:
             output = None
             if self.options.output is not None:
                 shape = self.options.output_shape
-                output = KeptFile(self.options.output, shape, self.reading, self.folder.fresh)
+                output = KeptFile(self.options.output, shape, self.reading, self.folder)
                 stack.callback(output.discard)
             for state in self._through(local, publisher):
                 if output is not None:
@@ -402,4 +404,5 @@ class _Run:
             **self.accounts.summary(),
             **compared_with_actual,
             "unreadable": self.reading.unreadable,
+            **({"assumed": assumed} if (assumed := self.reading.assumed) else {}),
         }

@@ -126,15 +126,14 @@ def names() -> dict[str, Path]:
 
 def find(given: str) -> Path:
     """Return the file that `given` means: a path ending in `.md`, or the name of a prompt."""
-    path, known = Path(given), names()
-    if path.suffix == ".md":
-        if path.is_file():
-            return path
-    elif given in known:
-        return known[given]
+    path = Path(given)
+    if path.suffix != ".md" and path.name == given:
+        path = data.folder("prompts") / f"{given}.md"
+    if path.suffix == ".md" and path.is_file():
+        return path
     raise UsageError(
         f"there is no prompt '{given}'; give the path of a file that ends in .md, or one of: "
-        f"{', '.join(known) or 'none are installed'}"
+        f"{', '.join(names()) or 'none are installed'}"
     )
 
 

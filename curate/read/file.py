@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
 
+from curate.read.class_names import with_class_names
 from curate.read.lines import Cut, cut_file, cut_stream
 from curate.read.packed import open_packed
 from curate.read.part import PART_BYTES, PART_ROWS, Part, Read
 from curate.read.records import overlong, reads_of
 from curate.read.shapes import shape
-from curate.read.shapes.record_fields import dumps
+from curate.read.shapes.record_fields import shown
 from curate.read.tables import read_table, records_of
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _batches(file: File) -> Iterator[pa.Table]:
     dataset = file.records.with_format("arrow")
     rows = max(1, min(PART_ROWS, PART_BYTES * len(dataset) // max(1, file.size)))
     for start in range(0, len(dataset), rows):
-        yield dataset[start : start + rows]
+        yield with_class_names(dataset[start : start + rows], file.name)
 
 
 def _reads(file: File) -> Iterator[Read]:
@@ -126,10 +127,10 @@ def _pieces(file: File) -> Iterator[bytes]:
         yield b"%d empty prompts" % file.records
     elif file.form == "dataset":
         for batch in _batches(file):
-            yield dumps(batch.to_pylist()).encode("utf-8", "surrogatepass")
+            yield shown(batch.to_pylist()).encode("utf-8", "surrogatepass")
     elif file.records is not None:
         for record in file.records:
-            yield dumps(record).encode("utf-8", "surrogatepass")
+            yield shown(record).encode("utf-8", "surrogatepass")
     else:
         with open(file.path, "rb", buffering=0) as handle:
             while block := handle.read(8 << 20):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, UsageError
+from curate.read.class_names import with_class_names
 from curate.read.file import File, digest_of, parts_of
 from curate.read.part import PART_ROWS, Part, Read
 from curate.read.paths import form_of
@@ -21,6 +22,7 @@ from curate.read.shapes.record_fields import plain
 from curate.read.shapes.shape import ARRAY
 from curate.read.sniff import SNIFFED, first_records, guess
 from curate.read.strict_json import check_depth, describe
+from curate.read.tables import records_of
 
 _ALLOWED = "give a path, a list of dicts, a pandas DataFrame or a datasets.Dataset"
 
@@ -132,9 +134,11 @@ def _open_memory(
 ) -> File:
     """Open a list of records, a pandas DataFrame, or a `datasets.Dataset`."""
     records: Any
+    first: Any
     if hasattr(given, "with_format") and hasattr(given, "data"):
         records, form, size = given, "dataset", int(given.data.nbytes)
-        first = given.with_format("arrow")[:SNIFFED].to_pylist()
+        table = given.with_format("arrow")[:SNIFFED]
+        first = records_of(with_class_names(table, f"input '{source}'"))
     else:
         if hasattr(given, "to_dict") and hasattr(given, "columns") and hasattr(given, "iloc"):
             given = given.to_dict(orient="records")
@@ -210,7 +214,8 @@ def open_records(where: str) -> Iterator[tuple[str, Iterator[Read]]]:
     """
     if is_hub(where):
         batches = load_hub(where, "test").with_format("arrow").iter(PART_ROWS)
-        yield where, (Read(record) for batch in batches for record in batch.to_pylist())
+        tables = (with_class_names(batch, where) for batch in batches)
+        yield where, (Read(record) for table in tables for record in records_of(table))
         return
     with _named_errors(where):
         for name, path in files_of(where):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import InputError
+from curate.read.class_names import with_class_names
 from curate.read.packed import BROKEN, open_packed
 from curate.read.part import LINE_BYTES, PART_BYTES, PART_ROWS, RAW_BYTES, Read
 from curate.read.strict_json import parse
@@ -142,7 +143,8 @@ def read_table(path: Path, form: str) -> Iterator[pa.Table]:
 
     kind = "Parquet" if form == ".parquet" else "Arrow"
     try:
-        yield from _parquet(path) if form == ".parquet" else _arrow(path)
+        tables = _parquet(path) if form == ".parquet" else _arrow(path)
+        yield from (with_class_names(table, str(path)) for table in tables)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable {kind} file: {error}") from error
 

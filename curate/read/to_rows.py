@@ -16,7 +16,7 @@ from curate.read.columns import lines_at_once, records_at_once, table_at_once
 from curate.read.lines import BOM
 from curate.read.part import RAW_BYTES, Part, PartRows, Read, Unreadable
 from curate.read.shapes import shape as shape_called
-from curate.read.shapes.record_fields import dumps
+from curate.read.shapes.record_fields import shown
 from curate.read.shapes.shape import ARRAY, Shape
 from curate.read.strict_json import check_text, describe, line_count, read_lines
 from curate.read.tables import records_of
@@ -130,7 +130,7 @@ def _rows(part: Part, records: Iterable[Read], lines: int) -> PartRows:
                 continue
             except (ValueError, TypeError, RecursionError) as wrong:
                 error = describe(wrong)
-                raw = raw or dumps(read.record).encode("utf-8", "replace")[:RAW_BYTES]
+                raw = raw or shown(read.record).encode("utf-8", "replace")[:RAW_BYTES]
         unreadable.append(Unreadable(ordinal, read.line, error, raw))
     table = _table(part, form.kind, good)
     return PartRows(table, np.array(ordinals, np.int64), ordinal + 1, lines, unreadable)

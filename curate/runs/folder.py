@@ -86,15 +86,6 @@ class RunFolder:
         found = (p for name in SECTIONS for p in sorted((self.path / name).rglob("*")))
         return next((p for p in found if p.is_file() and p.suffix != ".parquet"), None)
 
-    def wrote(self, output: Path) -> bool:
-        """Tell whether the file `output` is as the run in this folder left it."""
-        note = self.state / "output.json"
-        return note.exists() and json.loads(note.read_bytes()) == _stamp(output)
-
-    def note_output(self, output: Path) -> None:
-        """Remember the file `output`, which this run has just written."""
-        write_atomically(self.state / "output.json", json.dumps(_stamp(output)))
-
     def publish(self, texts: dict[str, str], report: str) -> None:
         """Move the fresh results in; the report, last, makes the folder complete."""
         (self.path / "report.json").unlink(missing_ok=True)
@@ -108,11 +99,6 @@ class RunFolder:
         sync(self.path)
         write_atomically(self.path / "report.json", report)
         shutil.rmtree(self.fresh, ignore_errors=True)
-
-
-def _stamp(output: Path) -> list[Any]:
-    found = output.stat()
-    return [str(output.absolute()), found.st_size, found.st_mtime_ns]
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -99,6 +99,8 @@ def render(
         lines += ["", f"unreadable lines: {len(unreadable):,}", *map(printable, shown)]
     if len(unreadable) > _MOST_SHOWN:
         lines.append(f"  ... and {len(unreadable) - _MOST_SHOWN:,} more (in failed/)")
+    for file, assumed in summary.get("assumed", {}).items():
+        lines += ["", printable(f"assumed: {assumed} ({file})")]
     if any(summary["requests"].values()):
         requests, tokens = summary["requests"], summary["tokens"]
         lines += [

@@ -29,6 +29,9 @@ from curate.train.preflight import Checked, check, finding_record, with_memory
 from curate.train.settings import TrainingSettings, require_packages
 from curate.train.weights import load_config, load_model, load_tokenizer, merge, where_is
 
+# The names of what a finished training has written; nothing else is deleted by another one.
+_FILES = ".files.json"
+
 
 def prepare(job: Job) -> Prepared:
     """Read a job's data and check it, without loading any weight.
@@ -129,8 +132,22 @@ def train(job: Job, prepared: Prepared, listener: Listener | None = None) -> dic
             "figures": prepared.checked.figures,
         }
         write_description(job, prepared, report)
+    files = sorted(str(path.relative_to(job.out)) for path in job.out.rglob("*") if path.is_file())
+    write_atomically(job.out / _FILES, json.dumps(files))
     write_atomically(job.out / "report.json", json.dumps(report, indent=1))
     return report
+
+
+def _foreign(folder: Path) -> Path | None:
+    """Return a file in a training's folder that no training has written, if there is one."""
+    own, note = {"training.json", "check.json", "report.json", _FILES}, folder / _FILES
+    if note.is_file():
+        own.update(json.loads(note.read_bytes()))
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and str(name) not in own and name.parts[0] != "checkpoints":
+            return path
+    return None
 
 
 def claim(job: Job, prepared: Prepared) -> dict[str, Any] | None:
@@ -142,6 +159,11 @@ def claim(job: Job, prepared: Prepared) -> dict[str, Any] | None:
     path = job.out / "training.json"
     own = json.dumps(purpose(job, prepared), indent=1)
     if job.replace and path.is_file():
+        if foreign := _foreign(job.out):
+            raise UsageError(
+                f"{foreign} was written by no training and would be deleted; move it elsewhere, or "
+                "choose another folder"
+            )
         shutil.rmtree(job.out)
     if not path.is_file():
         if job.out.exists() and any(job.out.iterdir()):

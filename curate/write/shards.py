@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.errors import UsageError
+from curate.runs.written import put
 from curate.write.writer import write_rows
 
 if TYPE_CHECKING:
@@ -39,22 +40,26 @@ def write_shards(
     rows: int = SHARD_ROWS,
     split: str = "train",
     marks: bool = False,
+    run: Path | None = None,
+    replace: bool = False,
 ) -> int:
     """Write the rows of `tables` as shards into a new or empty `folder`; return how many rows.
+
+    The run in the folder `run` notes them as its own. With `replace`, what is in the folder goes.
 
     Raises:
         UsageError: the folder holds something, or a row does not fit the shape.
     """
-    folder = check_folder(folder)
+    folder = check_folder(folder, replace=replace)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
         whole = Path(aside) / "whole.parquet"
         count = write_rows(tables, whole, shape, marks=marks)
-        cut(whole, folder, rows=rows, split=split)
+        cut(whole, folder, rows=rows, split=split, run=run, replace=replace)
     return count
 
 
-def check_folder(folder: str | Path) -> Path:
+def check_folder(folder: str | Path, *, replace: bool = False) -> Path:
     """Return the resolved folder, or raise `UsageError` when shards could not be put there."""
     path = Path(folder).resolve()
     if path.exists() and not path.is_dir():
@@ -62,7 +67,7 @@ def check_folder(folder: str | Path) -> Path:
             f"{folder} is a file, and shards go into a folder; choose another path, or one that "
             "ends in .jsonl or .parquet for one file"
         )
-    if path.is_dir() and any(path.iterdir()):
+    if not replace and path.is_dir() and any(path.iterdir()):
         raise UsageError(
             f"the folder {folder} is not empty, and its files would be read as part of the data; "
             "choose a new folder (one for each split), or empty it first"
@@ -70,11 +75,19 @@ def check_folder(folder: str | Path) -> Path:
     return path
 
 
-def cut(whole: Path, folder: Path, *, rows: int = SHARD_ROWS, split: str = "train") -> None:
+def cut(
+    whole: Path,
+    folder: Path,
+    *,
+    rows: int = SHARD_ROWS,
+    split: str = "train",
+    run: Path | None = None,
+    replace: bool = False,
+) -> None:
     """Cut one Parquet file into shards of `rows` rows; the folder appears with all of them."""
     import pyarrow.parquet as pq
 
-    folder = check_folder(folder)
+    folder = check_folder(folder, replace=replace)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside,
@@ -89,7 +102,7 @@ def cut(whole: Path, folder: Path, *, rows: int = SHARD_ROWS, split: str = "trai
             _write(fresh / name, file.schema_arrow, (batch for _, batch in pieces))
         if not total:
             _write(fresh / f"{split}-00000-of-00001.parquet", file.schema_arrow, [])
-        os.replace(fresh, folder)
+        put(fresh, folder, run)
 
 
 def _pieces(file: pq.ParquetFile, rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:

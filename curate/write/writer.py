@@ -24,6 +24,7 @@ from curate.read.shapes.mapped import PREFIX
 from curate.read.shapes.record_fields import dumps
 from curate.row import Row
 from curate.runs.rows import provenance_of, with_provenance
+from curate.runs.written import put
 from curate.write.formats import Format, formats
 
 if TYPE_CHECKING:
@@ -43,11 +44,17 @@ Records = Iterator[dict[str, Any]]
 
 
 def write_rows(
-    tables: Iterable[pa.Table], path: str | Path, shape: str | None = None, *, marks: bool = False
+    tables: Iterable[pa.Table],
+    path: str | Path,
+    shape: str | None = None,
+    *,
+    marks: bool = False,
+    run: Path | None = None,
 ) -> int:
     """Write the rows of `tables` (columns as in `curate.chunk`) to `path`; return how many.
 
-    With `marks` each has a column `curate` with its id, source, parents, scores and notes.
+    With `marks` each has a column `curate` with its id, source, parents, scores and notes. The run
+    in the folder `run` notes the file as its own.
 
     Raises:
         UsageError: the ending names no known format, or a row does not fit the shape.
@@ -64,7 +71,7 @@ def write_rows(
             os.fsync(handle)
         finally:
             os.close(handle)
-        os.replace(partial, path)
+        put(partial, path, run)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

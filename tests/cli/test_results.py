@@ -291,6 +291,29 @@ def test_export_names_shards_after_their_split(ok: Callable[..., str], home: Pat
     ]
 
 
+def test_export_replaces_what_runs_wrote_and_nothing_else(
+    run: Result, ok: Callable[..., str], curate: Callable[..., Any], home: Path
+) -> None:
+    ok("export", "r", "-o", "a.jsonl")
+    ok("export", "r", "-o", "a.jsonl", "--as", "alpaca")
+    (home / "a.jsonl").write_text("corrected by hand")
+    for source in ("r", "rows.jsonl"):
+        refused = curate("export", source, "-o", "a.jsonl")
+        assert refused.exit_code == 2
+        assert "a.jsonl is there, and no run wrote it as it is; --replace" in refused.stderr
+    assert (home / "a.jsonl").read_text() == "corrected by hand"
+    for source in ("rows.jsonl", "r"):
+        ok("export", source, "-o", "a.jsonl", "--replace")
+    ok("export", "r", "-o", "shards/")
+    assert "--replace replaces it" in curate("export", "r", "-o", "shards/").stderr
+    ok("export", "r", "-o", "shards/", "--replace", "--shard-rows", "2")
+    assert len(list((home / "shards").iterdir())) == 2
+    (home / "shards" / "thesis.txt").write_text("years of work")
+    refused = curate("export", "r", "-o", "shards/", "--replace")
+    assert refused.exit_code == 2 and "no run wrote thesis.txt in it" in refused.stderr
+    assert (home / "shards" / "thesis.txt").exists()
+
+
 def test_export_refuses_shards_where_they_cannot_go(
     run: Result, curate: Callable[..., Any], home: Path
 ) -> None:

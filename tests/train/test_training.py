@@ -84,6 +84,11 @@ def test_another_training_is_refused_and_replaced_when_asked(tmp_path: Path) -> 
     with pytest.raises(UsageError, match=r"holds another training \(other settings\)"):
         train(other, prepare(other))
     replaced = dataclasses.replace(other, replace=True)
+    thesis = job.out / "thesis.txt"
+    thesis.write_text("years of work")
+    with pytest.raises(UsageError, match=r"thesis\.txt was written by no training"):
+        train(replaced, prepare(replaced))
+    thesis.rename(tmp_path / "thesis.txt")
     assert train(replaced, prepare(replaced))["settings"]["learning_rate"] == 2e-2
 
 

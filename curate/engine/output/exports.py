@@ -15,6 +15,7 @@ from curate.engine.options import RunOptions
 from curate.errors import UsageError
 from curate.read import Inputs
 from curate.runs.rows import Rows
+from curate.runs.written import check_replaceable
 from curate.write import check_target, kind_of, misfit, write_rows
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def write_outputs(folder: Path, outputs: Mapping[str, Any], shape: str | None) -
     """
     for kind, path, own in _targets(outputs):
         rows = Rows(folder / "kept" / kind)
-        write_rows(rows.tables(), path, own or shape)
+        write_rows(rows.tables(), path, own or shape, run=folder)
 
 
 def _targets(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Path, str | None]]:
@@ -55,6 +56,22 @@ def check_outputs(recipe: Recipe, opened: Inputs, options: RunOptions) -> None:
     for kind, path, shape in _targets(recipe.outputs or {}):
         try:
             _check(path, shape or wanted, {kind}, opened)
+        except UsageError as error:
+            raise recipe.error(("outputs", kind), f"outputs.{kind}: {error}") from None
+
+
+def check_free(recipe: Recipe, options: RunOptions, folder: Path) -> None:
+    """Raise for an output in whose place is a file that no run wrote; `folder` is the run's own.
+
+    Raises:
+        RecipeError: one of the recipe's `outputs` is there.
+        UsageError: the file that the options ask for is there.
+    """
+    if options.output is not None:
+        check_replaceable(options.output, folder, replace=options.replace)
+    for kind, path, _ in _targets(recipe.outputs or {}):
+        try:
+            check_replaceable(path, folder, replace=options.replace)
         except UsageError as error:
             raise recipe.error(("outputs", kind), f"outputs.{kind}: {error}") from None
 

@@ -21,7 +21,9 @@ from curate.engine.state import PartitionState, load
 from curate.read import raw_lines
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import dumps
+from curate.runs.folder import RunFolder
 from curate.runs.rows import Rows
+from curate.runs.written import put
 from curate.system.posix import sync
 from curate.write import NATURAL, as_shape, kind_of, write_rows
 
@@ -31,8 +33,8 @@ _MOST_WAITING = 2
 class KeptFile:
     """The output file of a run; it appears when the run is done."""
 
-    def __init__(self, path: Path, shape: str | None, reading: Reading, fresh: Path) -> None:
-        self.path, self.shape, self._reading, self._fresh = path, shape, reading, fresh
+    def __init__(self, path: Path, shape: str | None, reading: Reading, folder: RunFolder) -> None:
+        self.path, self.shape, self._reading, self._folder = path, shape, reading, folder
         files = reading.inputs.files
         shapes = {file.shape for file in files}
         plain = all(f.form == ".jsonl" for f in files)
@@ -88,12 +90,12 @@ class KeptFile:
     def finish(self) -> None:
         """Make the file appear."""
         if self._file is None:
-            tables = Rows(self._fresh / "kept").tables()
+            kept = self._folder.fresh / "kept"
             for_kind = self._own
             if for_kind is not None and self.shape is None:
-                kinds = {path.name for path in (self._fresh / "kept").iterdir()}
+                kinds = {path.name for path in kept.iterdir()}
                 for_kind = for_kind if kinds <= {kind_of(for_kind)} else None
-            write_rows(tables, self.path, for_kind)
+            write_rows(Rows(kept).tables(), self.path, for_kind, run=self._folder.path)
             return
         while self._writing:
             self._writing.popleft().result()
@@ -101,7 +103,7 @@ class KeptFile:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        os.replace(self._partial, self.path)
+        put(self._partial, self.path, self._folder.path)
         sync(self.path.parent)
 
     def discard(self) -> None:

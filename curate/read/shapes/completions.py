@@ -7,7 +7,6 @@ from typing import Any
 
 from curate.read.shapes.record_fields import (
     extra_of,
-    kind_of,
     mark,
     sides_from,
     sides_of,
@@ -22,9 +21,27 @@ _ROLES = {**_ASKED, "completion": "assistant"}
 _OTHERS = ("completion", "chosen", "rejected", "candidates", "response", "responses", "messages")
 
 
+# What labels of KTO are called where they have names; others may be classes of anything.
+NAMES: Mapping[str, bool] = {"true": True, "desirable": True, "chosen": True} | {
+    "false": False,
+    "undesirable": False,
+    "rejected": False,
+}
+
+
+def truth_of(label: Any) -> bool | None:
+    """Return whether a label says that a completion is wanted, or `None` where it says nothing.
+
+    1 and 0 are taken for true and false, as `datasets` and tables write them.
+    """
+    if isinstance(label, str):
+        return NAMES.get(label.strip().lower())
+    return bool(label) if isinstance(label, int) and label in (0, 1) else None
+
+
 def is_label(value: Any) -> bool:
-    """Tell whether a value says if a completion is wanted; Python takes True for 1."""
-    return isinstance(value, int) and value in (0, 1)
+    """Tell whether a value says if a completion is wanted."""
+    return truth_of(value) is not None
 
 
 def _is_prompt(data: Mapping[str, Any]) -> bool:
@@ -70,19 +87,26 @@ def _is_labelled(data: Mapping[str, Any]) -> bool:
 
 def _labelled(data: Mapping[str, Any]) -> Record:
     label = data.get("label")
-    if not is_label(label):
-        raise ValueError(f"column 'label' must be true or false, found {kind_of(label)}")
+    wanted = truth_of(label)
+    if wanted is None:
+        raise ValueError(
+            f"column 'label' must be true or false (or 1 and 0, or one of {', '.join(NAMES)}), "
+            f"found {label!r:.40}"
+        )
     sides, marks = sides_of(data, _ROLES)
     if not isinstance(label, bool):
-        marks = {**marks, "label_as": "number"}
+        marks = {**marks, "label_as": label if isinstance(label, str) else "number"}
     extra = extra_of(data, (*_ROLES, "label"), **marks)
-    return Record("unpaired", {**sides, "label": bool(label)}, extra)
+    return Record("unpaired", {**sides, "label": wanted}, extra)
 
 
 def _from_labelled(row: Row) -> dict[str, Any]:
     """Return prompt, completion and label; both sides as texts, or both as messages."""
-    label = row.fields["label"]
-    label = int(label) if label is not None and mark(row, "label_as") == "number" else label
+    label, was = row.fields["label"], mark(row, "label_as")
+    if was == "number" and label is not None:
+        label = int(label)
+    elif isinstance(was, str) and truth_of(was) is label:
+        label = was
     return with_extra({**sides_from(row, _ROLES), "label": label}, row)
 
 
@@ -109,7 +133,7 @@ SHAPES = (
         "unpaired",
         "unpaired",
         "A prompt, a completion and whether it is wanted: TRL's unpaired preference (KTO). A label "
-        "of 1 or 0 is taken for true or false.",
+        "of 1 or 0, or called desirable or undesirable, is taken for true or false.",
         ((*_ROLES, "label"),),
         _is_labelled,
         _labelled,

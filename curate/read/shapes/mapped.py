@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
 from curate.read.shapes import alpaca
+from curate.read.shapes.completions import NAMES, truth_of
 from curate.read.shapes.record_fields import (
     dumps,
     extra_columns,
@@ -48,10 +49,8 @@ _KINDS = (
     "(with scores, models) · unpaired: label with messages, or with prompt and response; system "
     "and tools go with all of them"
 )
-# Texts that say whether an answer is wanted.
-_WANTED = {"true": True, "yes": True, "good": True, "chosen": True, "desirable": True}
-_UNWANTED = {"false": False, "no": False, "bad": False, "rejected": False, "undesirable": False}
-_LABELS: Mapping[str, bool] = _WANTED | _UNWANTED
+# Texts that say whether an answer is wanted, where the user says that a column does.
+_LABELS: Mapping[str, bool] = {**NAMES, "yes": True, "good": True, "no": False, "bad": False}
 _ANSWERS = ("messages", "text", "response", "answer", "content", "output", "completion")
 _SCORES, _MODELS = ("score", "reward", "rating", "rank"), ("model", "generator", "model_name")
 Columns = Mapping[str, str | Sequence[str]]
@@ -474,9 +473,7 @@ _USUAL = {"messages": "messages"}
 
 def _truth(label: Any) -> bool | None:
     """Return whether a label says that an answer is wanted, or `None` where it says nothing."""
-    if isinstance(label, str):
-        return _LABELS.get(label.strip().lower())
-    return bool(label) if isinstance(label, int) and label in (0, 1) else None
+    return _LABELS.get(label.strip().lower()) if isinstance(label, str) else truth_of(label)
 
 
 def _of(entry: Mapping[str, Any], names: Sequence[str]) -> Any:

@@ -27,7 +27,20 @@ def extra_of(data: Mapping[str, Any], taken: Sequence[str], **marks: Any) -> str
     for name in MARKS:
         if name in names:
             raise ValueError(f"column '{name}' has a name that readers use themselves; rename it")
-    return dumps({name: data[name] for name in names} | marks)
+    try:
+        return dumps({name: data[name] for name in names} | marks)
+    except ValueError as error:
+        raise ValueError(f"{_guilty(data, names)}{error}") from error
+
+
+def _guilty(data: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return which of some columns cannot be written as JSON, as the beginning of a message."""
+    for name in names:
+        try:
+            dumps(data[name])
+        except ValueError:
+            return f"column '{name}': "
+    return ""
 
 
 def dumps(value: Any) -> str:
@@ -40,6 +53,14 @@ def dumps(value: Any) -> str:
         return _ENCODER.encode(value)
     except ValueError:
         return _ENCODER.encode(plain(value))
+
+
+def shown(value: Any) -> str:
+    """Return a value as JSON text even where it holds an infinite number: to hash or to show it."""
+    try:
+        return dumps(value)
+    except ValueError:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: Any) -> Any:
@@ -86,7 +107,8 @@ def text_of(data: Mapping[str, Any], name: str) -> str:
 def number_of(data: Mapping[str, Any], name: str) -> float | None:
     """Return the number in column `name`, `None` where it is absent or null."""
     value = data.get(name)
-    if value is None:
+    # A table's missing number.
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"column '{name}' must be a number, found {kind_of(value)}")
@@ -94,6 +116,8 @@ def number_of(data: Mapping[str, Any], name: str) -> float | None:
         number = float(value)
     except OverflowError:
         raise ValueError(f"column '{name}' holds a number out of range") from None
+    if math.isinf(number):
+        raise ValueError(f"column '{name}': infinity is no JSON number; write null or a number")
     if number != value:
         raise ValueError(f"column '{name}' holds {value}, which no float64 holds exactly")
     return number

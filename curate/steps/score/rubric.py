@@ -176,6 +176,8 @@ def _values(prompt: Prompt, row: Row, reference: str | None) -> dict[str, str]:
 
 def _shown(turn: Message) -> str:
     """Return a turn's text and its tool calls, as `name(arguments)` on a line for each."""
+    if turn.parts is None:
+        return turn.content
     if turn.media:
         raise ValueError(
             f"this model cannot read {turn.media[0]:.60}: a rubric shows texts and tool calls; "

@@ -205,7 +205,8 @@ def _whole(chunk: Chunk, kind: str) -> pa.StringArray:
         column = chunk.column(name)
         if name == "candidates":
             return pa.array([row.whole for row in chunk.rows()], pa.string())
-        pieces.append(_joined(column))
+        texts = same_lists(column, turn_texts(column.flatten()))
+        pieces.append(pc.fill_null(pc.binary_join(texts, "\n"), ""))
     if len(pieces) == 1:
         return pieces[0]
     empty = [
@@ -216,12 +217,6 @@ def _whole(chunk: Chunk, kind: str) -> pa.StringArray:
     # An empty turn list joins nothing, not an empty line.
     return pc.if_else(
         pa.array(empty[0]), pieces[1], pc.if_else(pa.array(empty[1]), pieces[0], both)
-    )
-
-
-def _joined(messages: pa.ListArray) -> pa.StringArray:
-    return pc.fill_null(
-        pc.binary_join(same_lists(messages, turn_texts(messages.flatten())), "\n"), ""
     )
 
 
@@ -256,8 +251,9 @@ def rows_of(table: pa.Table, run_seed: int = 0) -> Iterable[Row]:
     columns = {n: _values(one_array(table.column(n)), FIELD_TYPES[n]) for n in names}
     labels = [n for n in table.column_names if n.startswith(SCORE)]
     scores = {n[len(SCORE) :]: table.column(n).to_pylist() for n in labels}
-    heads = {
-        n: _plain(table, n) for n in ("id", "seq", "source", "kind", "extra", "parents", "notes")
+    heads: dict[str, list[Any]] = {
+        n: table.column(n).to_pylist() if n in table.column_names else [None] * table.num_rows
+        for n in ("id", "seq", "source", "kind", "extra", "parents", "notes")
     }
     for i in range(table.num_rows):
         kind = heads["kind"][i]
@@ -273,10 +269,6 @@ def rows_of(table: pa.Table, run_seed: int = 0) -> Iterable[Row]:
             heads["notes"][i],
             run_seed,
         )
-
-
-def _plain(table: pa.Table, name: str) -> list[Any]:
-    return table.column(name).to_pylist() if name in table.column_names else [None] * table.num_rows
 
 
 def _values(column: pa.Array, type_: str) -> list[Any]:
@@ -365,21 +357,17 @@ def _offsets(values: Sequence[Any]) -> pa.Array:
     return pa.array(ends, pa.int32(), mask=mask) if mask.any() else pa.array(ends, pa.int32())
 
 
-def seq_order(column: pa.ListArray) -> np.ndarray:
-    """Return the indexes that sort `seq` values; equal ones keep their order."""
-    if not len(column):
-        return np.zeros(0, np.int64)
-    lengths = np.asarray(pc.list_value_length(column)).astype(np.int64)
-    width = int(lengths.max())
-    matrix = np.full((len(column), width), -1, np.int64)
-    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    matrix[np.repeat(np.arange(len(column)), lengths), within] = np.asarray(column.flatten())
-    return np.lexsort(matrix.T[::-1])
-
-
 def sort_by_seq(table: pa.Table) -> pa.Table:
     """Return the rows in order; a table already in order is returned as it is."""
-    order = seq_order(one_array(table.column("seq")))
+    if not table.num_rows:
+        return table
+    column = one_array(table.column("seq"))
+    lengths = np.asarray(pc.list_value_length(column)).astype(np.int64)
+    # Shorter ones are filled up with what comes before every number.
+    matrix = np.full((len(column), int(lengths.max())), -1, np.int64)
+    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    matrix[np.repeat(np.arange(len(column)), lengths), within] = np.asarray(column.flatten())
+    order = np.lexsort(matrix.T[::-1])
     if (order[1:] > order[:-1]).all():
         return table
     return table.take(pa.array(order))

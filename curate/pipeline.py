@@ -310,6 +310,9 @@ class Result:
         Each keyword is a step's label; its value is a mapping of rules, or one value where the step
         has one rule only (or one that is set). Stored replies answer what was asked before.
         """
+        from curate.engine.options import RunOptions
+        from curate.runs.folder import RunFolder
+
         pipeline = self.pipeline.resolved()
         if self._inputs is None and pipeline.inputs is None:
             raise UsageError(
@@ -323,20 +326,13 @@ class Result:
             _with_rules(step, rules[step.title]) if step.title in rules else step
             for step in pipeline.steps
         )
-        changed = dataclasses.replace(pipeline, steps=steps)
-        return changed._run(self._inputs, self._sibling(rules), outputs=False)
-
-    def _sibling(self, rules: Mapping[str, Any]) -> RunOptions:
-        """Return the options of this run for a folder beside it, which shares its spending."""
-        from curate.engine.options import RunOptions
-        from curate.runs.folder import RunFolder
-
+        # In a folder beside this run's, which shares its spending.
         text = json.dumps(rules, sort_keys=True, default=str)
         name = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         folder = RunFolder(self.folder.with_name(f"{self.folder.name}-{name}"))
         folder.share_spending(RunFolder(self.folder))
         given = self.recipe.get("options", {})
-        return RunOptions(
+        options = RunOptions(
             run=folder.path,
             limit=given.get("limit"),
             max_cost=given.get("max_cost"),
@@ -344,6 +340,8 @@ class Result:
             store=Path(given["store"]) if given.get("store") else None,
             shape=given.get("shape"),
         )
+        changed = dataclasses.replace(pipeline, steps=steps)
+        return changed._run(self._inputs, options, outputs=False)
 
     def __repr__(self) -> str:
         """Return the folder and the counts."""

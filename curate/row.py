@@ -75,7 +75,11 @@ class Message(NamedTuple):
         """What the turn carries that is neither text nor a tool call, each as compact JSON."""
         rest = self._rest()
         came = rest.get("content")
-        found = [p for p in came if not _is_text(p)] if isinstance(came, list) else []
+        found = [
+            part
+            for part in (came if isinstance(came, list) else ())
+            if not (isinstance(part, dict) and isinstance(part.get("text"), str))
+        ]
         found += [{key: rest[key]} for key in sorted(rest) if key in MEDIA and rest[key]]
         return tuple(map(_compact, found))
 
@@ -119,10 +123,6 @@ def _call(call: Any) -> tuple[str, str]:
         except ValueError:
             return str(inner.get("name") or ""), arguments
     return str(inner.get("name") or ""), _compact(arguments)
-
-
-def _is_text(part: Any) -> bool:
-    return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
 class Candidate(NamedTuple):
@@ -284,7 +284,16 @@ def check_record(record: Record) -> None:
             allowed = ", ".join(KINDS[record.kind])
             raise ValueError(f"a {record.kind} record has no field '{name}'; it has {allowed}")
     for name in KINDS[record.kind]:
-        _check_value(name, record.fields.get(name))
+        value, type_ = record.fields.get(name), FIELD_TYPES[name]
+        if type_ == "messages":
+            _check_messages(name, value)
+        elif type_ == "candidates":
+            _check_candidates(name, value)
+        elif type_ == "number":
+            check_number(f"field '{name}'", value)
+        elif not isinstance(value, bool | None):
+            found = type(value).__name__
+            raise TypeError(f"field '{name}' must be true, false or None, not {found}")
     _check_object("extra", record.extra)
     for parent in record.parents or ():
         check_id("a parent", parent)
@@ -294,18 +303,6 @@ def check_id(what: str, value: Any) -> None:
     """Raise `ValueError` when `value` is no row id."""
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise ValueError(f"{what} must be a row's id, found {value!r}")
-
-
-def _check_value(name: str, value: Any) -> None:
-    type_ = FIELD_TYPES[name]
-    if type_ == "messages":
-        _check_messages(name, value)
-    elif type_ == "candidates":
-        _check_candidates(name, value)
-    elif type_ == "number":
-        check_number(f"field '{name}'", value)
-    elif not isinstance(value, bool | None):
-        raise TypeError(f"field '{name}' must be true, false or None, not {type(value).__name__}")
 
 
 def check_number(what: str, value: Any) -> None:

@@ -198,7 +198,10 @@ class Step:
         out = {}
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
-            if item.name != "label" and value != _default(item):
+            default = item.default
+            if item.default_factory is not dataclasses.MISSING:
+                default = item.default_factory()
+            if item.name != "label" and value != default:
                 out[item.name] = list(value) if isinstance(value, tuple) else value
         return out
 
@@ -265,12 +268,6 @@ class Step:
     def embeds(self) -> bool:
         """Return whether the step asks its `encoder`; then one left at `None` is filled in."""
         return False
-
-
-def _default(item: dataclasses.Field[Any]) -> Any:
-    if item.default_factory is not dataclasses.MISSING:
-        return item.default_factory()
-    return item.default
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,13 @@ def steps_that_begin(incomplete: str) -> list[str]:
     return [name for name in operators() if name.startswith(incomplete)]
 
 
+def methods_that_begin(incomplete: str) -> list[str]:
+    """Return the methods of training whose names begin with what was typed."""
+    from curate.train.settings import methods
+
+    return [name for name in methods() if name.startswith(incomplete)]
+
+
 def runs_that_begin(incomplete: str) -> list[str]:
     """Return the run folders below `runs/` whose paths begin with what was typed."""
     found = (str(path.parent) for path in sorted(Path("runs").glob("*/report.json")))

@@ -9,19 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate.cli.completion import runs_that_begin
+from curate.cli.completion import methods_that_begin, runs_that_begin
 from curate.cli.flags import Debug, Shape
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
     from curate.train.pace import Listener, TrainingProgress
-
-
-def methods_that_begin(incomplete: str) -> list[str]:
-    """Return the methods whose names begin with what was typed."""
-    from curate.train.settings import methods
-
-    return [name for name in methods() if name.startswith(incomplete)]
 
 
 def command(

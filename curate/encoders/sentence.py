@@ -83,12 +83,16 @@ class SentenceEncoder:
         """
         if not texts:
             return Encoding(np.empty((0, 1), np.float32), 0, ())
-        tokens = self._tokens(texts)
-        if tokens is None:
+        tokenizer, tokens = self._model.tokenizer, None
+        if callable(tokenizer):
+            prompted = [(self._prompt or "") + text for text in texts]
+            # Cut nowhere, and silent: that a text is longer than the model reads is what is wanted
+            # to know here.
+            tokens = tokenizer(prompted, truncation=False, verbose=False)["input_ids"]
+            lengths = np.fromiter(map(len, tokens), np.int64, len(texts))
+        else:
             # A table of word vectors: nothing is padded, so a guess does.
             lengths = np.array([len(text.encode()) // 4 + 1 for text in texts], np.int64)
-        else:
-            lengths = np.fromiter(map(len, tokens), np.int64, len(texts))
         longest = self._model.max_seq_length or int(lengths.max(initial=1))
         read = np.minimum(lengths, longest)
         found: dict[int, np.ndarray] = {}
@@ -103,18 +107,6 @@ class SentenceEncoder:
         cut = tuple(np.flatnonzero(lengths > longest).tolist())
         partly = {} if tokens is None else self._partly_read(tokens, longest, vectors)
         return Encoding(vectors, int(read.sum()), cut, tuple(partly.items()))
-
-    def _tokens(self, texts: Sequence[str]) -> Sequence[Sequence[int]] | None:
-        """Return the tokens of each text, cut nowhere; `None` from a table of word vectors."""
-        tokenizer = self._model.tokenizer
-        prompt = self._prompt or ""
-        if not callable(tokenizer):
-            return None
-        prompted = [prompt + text for text in texts]
-        # Silent: that a text is longer than the model reads is what is wanted to know here.
-        found: Sequence[Sequence[int]]
-        found = tokenizer(prompted, truncation=False, verbose=False)["input_ids"]
-        return found
 
     def _partly_read(
         self, tokens: Sequence[Sequence[int]], longest: int, vectors: np.ndarray

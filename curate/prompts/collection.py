@@ -9,6 +9,7 @@ template, and `|||` in it stays what it is. Bach et al. 2022 (PromptSource), arX
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,6 +177,15 @@ def load(given: str) -> Collection:
     path = find(given)
     stat = path.stat()
     return _read(path, stat.st_mtime_ns, stat.st_size)
+
+
+def digest(given: str) -> str | None:
+    """Return a digest of a collection's file, for fingerprints; `None` where it is missing."""
+    try:
+        text = find(given).read_bytes()
+    except (UsageError, OSError):
+        return None
+    return hashlib.blake2b(text).hexdigest()[:32]
 
 
 @functools.lru_cache(maxsize=512)

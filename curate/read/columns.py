@@ -56,7 +56,8 @@ def table_at_once(part: Part, table: pa.Table) -> PartRows | None:
     if not fits or not _plainly_extra(form, others):
         return None
     try:
-        return _part_rows(part, form, pa.table(given), _extra(table, others))
+        extra = _objects((name, _json_texts(one_array(table.column(name)))) for name in others)
+        return _part_rows(part, form, pa.table(given), extra)
     except ValueError:
         # An infinite number, which fails its own row only.
         return None
@@ -105,7 +106,13 @@ def _part_rows(part: Part, form: Shape, table: pa.Table, extra: pa.Array | None)
         **{name: fields.column(name) for name in fields.column_names},
     }
     if extra is not None:
-        columns["extra"] = _with_marks(extra, one_array(columns["extra"]))
+        # The members that the shape marks go behind the row's own.
+        marks = one_array(columns["extra"])
+        columns["extra"] = extra
+        if marks.null_count < len(marks):
+            opened = pc.utf8_slice_codeunits(extra, 0, -1)
+            both = pc.binary_join_element_wise(opened, pc.utf8_slice_codeunits(marks, 1), ",")
+            columns["extra"] = pc.coalesce(both, extra)
     lines = count if part.form in ("range", "lines") else 0
     return PartRows(pa.table(columns), np.arange(count, dtype=np.int64), count, lines, [])
 
@@ -117,15 +124,6 @@ def _is_broken(table: pa.Table) -> bool:
     except (pa.ArrowInvalid, UnicodeDecodeError):
         return True
     return False
-
-
-def _with_marks(extra: pa.Array, marks: pa.Array) -> pa.Array:
-    """Return objects as JSON text with the members of `marks` behind their own."""
-    if marks.null_count == len(marks):
-        return extra
-    opened = pc.utf8_slice_codeunits(extra, 0, -1)
-    both = pc.binary_join_element_wise(opened, pc.utf8_slice_codeunits(marks, 1), ",")
-    return pc.coalesce(both, extra)
 
 
 # -- JSON lines -----------------------------------------------------------------------------------
@@ -201,11 +199,6 @@ def _text_column(column: pa.Array) -> pa.Array | None:
     type_ = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     is_text = pa.types.is_string(type_) or pa.types.is_large_string(type_)
     return column.cast(pa.string()) if is_text or pa.types.is_null(type_) else None
-
-
-def _extra(table: pa.Table, names: Iterable[str]) -> pa.Array | None:
-    """Return some columns as the text of one JSON object a row, or `None` without columns."""
-    return _objects((name, _json_texts(one_array(table.column(name)))) for name in names)
 
 
 def _objects(members: Iterable[tuple[str, pa.Array]]) -> pa.Array | None:

@@ -148,20 +148,16 @@ def _structure(view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     quotes = marks == _QUOTE
     escaped = np.flatnonzero(quotes & (view[at - 1] == _SLASH) & (at > 0))
     if len(escaped):
-        quotes[escaped[_odd_slashes(view, at[escaped])]] = False
+        # A quote behind an odd number of backslashes ends nothing.
+        slashes = np.flatnonzero(view == _SLASH)
+        fresh = np.ones(len(slashes), bool)
+        fresh[1:] = np.diff(slashes) != 1
+        begins = np.maximum.accumulate(np.where(fresh, slashes, 0))
+        before = at[escaped] - begins[np.searchsorted(slashes, at[escaped]) - 1]
+        quotes[escaped[before % 2 == 1]] = False
     inside = np.cumsum(quotes) & 1
     real = quotes | ((inside == 0) & (marks != _QUOTE))
     return at[real], marks[real]
-
-
-def _odd_slashes(view: np.ndarray, quotes: np.ndarray) -> np.ndarray:
-    """Tell of quotes behind a backslash whether an odd number of them stands there."""
-    slashes = np.flatnonzero(view == _SLASH)
-    fresh = np.ones(len(slashes), bool)
-    fresh[1:] = np.diff(slashes) != 1
-    begins = np.maximum.accumulate(np.where(fresh, slashes, 0))
-    before = quotes - begins[np.searchsorted(slashes, quotes) - 1]
-    return np.asarray(before % 2 == 1)
 
 
 def _names(view: np.ndarray, keys: np.ndarray, colons: np.ndarray) -> list[str] | None:

@@ -6,9 +6,11 @@ The libraries' own readers throw away what they had unpacked before a break, and
 from __future__ import annotations
 
 import bz2
+import functools
 import io
 import lzma
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -30,6 +32,14 @@ def open_packed(path: Path, packing: str) -> BinaryIO:
     return cast(BinaryIO, Unpacked(path, packing))
 
 
+# What unpacks one member of a file.
+_DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    ".gz": functools.partial(zlib.decompressobj, zlib.MAX_WBITS | 16),
+    ".xz": lzma.LZMADecompressor,
+    ".bz2": bz2.BZ2Decompressor,
+}
+
+
 class Unpacked(io.RawIOBase):
     """A packed file of any number of members, unpacked a bounded piece at a time."""
 
@@ -46,26 +56,22 @@ class Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer` with unpacked bytes, none at the end; raise where the file breaks off."""
-        data = self._unpacked(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def _unpacked(self, size: int) -> bytes:
         while True:
             if self._member is None:
                 # Zeros between members are padding.
                 self._packed = self._packed.lstrip(b"\0") or self._file.read(_PIECE).lstrip(b"\0")
                 if not self._packed:
-                    return b""
-                self._member = _decompressor(self._packing)
+                    return 0
+                self._member = _DECOMPRESSORS[self._packing]()
             packed, self._packed = self._packed, b""
-            data: bytes = self._member.decompress(packed, size)
+            data: bytes = self._member.decompress(packed, len(buffer))
             if self._member.eof:
                 self._packed, self._member = self._member.unused_data, None
             else:
                 self._packed = getattr(self._member, "unconsumed_tail", b"")
             if data:
-                return data
+                buffer[: len(data)] = data
+                return len(data)
             if self._member is not None and not self._packed:
                 self._packed = self._file.read(_PIECE)
                 if not self._packed:
@@ -75,9 +81,3 @@ class Unpacked(io.RawIOBase):
         """Close the file."""
         self._file.close()
         super().close()
-
-
-def _decompressor(packing: str) -> Any:
-    if packing == ".gz":
-        return zlib.decompressobj(zlib.MAX_WBITS | 16)
-    return lzma.LZMADecompressor() if packing == ".xz" else bz2.BZ2Decompressor()

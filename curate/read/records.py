@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from curate.read.documents import read_document
+from curate.read.finished_runs import ROWS, items_of
 from curate.read.lines import BOM, Cut, cut_file, cut_stream
 from curate.read.packed import MAGIC, open_packed
 from curate.read.part import Read
@@ -29,29 +30,26 @@ def reads_of(path: Path, form: str) -> Generator[Read, None, None]:
         yield from read_csv(path, "," if form == ".csv" else "\t", packing)
     elif form == "flan":
         yield from read_flan(path, packing)
+    elif form == ROWS:
+        yield from items_of(path, read_table(path, ".parquet"))
     elif form in (".parquet", ".arrow"):
         for batch in read_table(path, form):
             for start in range(0, batch.num_rows, _FEW):
                 yield from map(Read, records_of(batch.slice(start, _FEW)))
     else:
-        yield from _lines(path, packing)
-
-
-def _lines(path: Path, packing: str) -> Iterator[Read]:
-    """Yield every record of JSON lines, with its place in the file."""
-    before = 0
-    for cut, data in _pieces(path, packing):
-        if cut.head is not None:
-            yield overlong(cut)._replace(line=before + 1)
-            before += 1
-            continue
-        # Of a line at which the file breaks off, nothing but that is worth saying.
-        whole = data[: data.rfind(b"\n") + 1] if cut.broken else data
-        for read in read_lines(whole.removeprefix(BOM) if before == 0 else whole):
-            yield read._replace(line=before + (read.line or 0))
-        before += line_count(whole)
-        if cut.broken:
-            yield Read(None, cut.broken, b"", before + 1)
+        before = 0
+        for cut, data in _pieces(path, packing):
+            if cut.head is not None:
+                yield overlong(cut)._replace(line=before + 1)
+                before += 1
+                continue
+            # Of a line at which the file breaks off, nothing but that is worth saying.
+            whole = data[: data.rfind(b"\n") + 1] if cut.broken else data
+            for read in read_lines(whole.removeprefix(BOM) if before == 0 else whole):
+                yield read._replace(line=before + (read.line or 0))
+            before += line_count(whole)
+            if cut.broken:
+                yield Read(None, cut.broken, b"", before + 1)
 
 
 def _pieces(path: Path, packing: str) -> Iterator[tuple[Cut, bytes]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,16 +170,14 @@ def _read(form: Shape, records: Records) -> list[Any]:
     return out
 
 
-def _plain_name(name: str) -> str:
-    return re.sub(r"[\s_-]+", "_", name.strip().lower())
-
-
 def _other_case(records: Records) -> str | None:
     """Return the shape of records whose columns are known ones in another spelling."""
     from curate.read.shapes.dialects import OWN
     from curate.read.shapes.mapped import columns_shape
 
-    there = {_plain_name(name): name for name in reversed(_columns(records))}
+    there = {
+        re.sub(r"[\s_-]+", "_", name.strip().lower()): name for name in reversed(_columns(records))
+    }
     for known in OWN:
         columns = {k: there[c] for k, c in known.items() if c in there}
         spelt = any(known[key] != column for key, column in columns.items())
@@ -203,7 +201,9 @@ def _proposal(records: Records) -> str:
         if all(isinstance(value, str) for value in values)
     }
     turns = [n for n, v in columns.items() if any(isinstance(x, list) and x for x in v)]
-    asked = _named(texts, _ASKED)
+    # The column whose name ends with the first of the words that occurs.
+    last = {_last_word(name): name for name in reversed(texts)}
+    asked = next((last[word] for word in _ASKED if word in last), None)
     answers = [name for name in columns if _last_word(name) in _ANSWERS and name != asked]
     pair = {key: n for n in answers for key in ("chosen", "rejected") if key in n.lower()}
     if len(pair) == 2:
@@ -230,12 +230,6 @@ def _in_yaml(column: str) -> str:
     if "+" in column:
         return f"[{', '.join(map(_in_yaml, column.split('+')))}]"
     return column if re.fullmatch(r"[A-Za-z_][\w ]*", column) else json.dumps(column)
-
-
-def _named(columns: Iterable[str], words: Sequence[str]) -> str | None:
-    """Return the column whose name ends with the first of `words` that occurs."""
-    last = {_last_word(name): name for name in reversed(list(columns))}
-    return next((last[word] for word in words if word in last), None)
 
 
 def _last_word(name: str) -> str:

@@ -16,27 +16,25 @@ MAX_DEPTH = 200
 def read_lines(data: bytes) -> Iterator[Read]:
     """Yield every non-blank line of `data` as a record or an error."""
     for number, line in enumerate(data.split(b"\n"), 1):
-        if line and not line.isspace():
-            yield read_line(line, number)
+        if not line or line.isspace():
+            continue
+        record, error = None, None
+        if len(line) > LINE_BYTES:
+            error = too_long()
+        else:
+            try:
+                record = parse(line.decode())
+            except (ValueError, RecursionError) as wrong:
+                error = describe(wrong, line)
+        if error is None and not isinstance(record, dict):
+            names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+            error = f"a line must be a JSON object, not {names.get(type(record), 'a number')}"
+        yield Read(record, error, line[:RAW_BYTES], number)
 
 
 def line_count(data: bytes) -> int:
     """Return the number of lines; a last one may lack its newline."""
     return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
-
-
-def read_line(line: bytes, number: int) -> Read:
-    """Return one line as a record, or the reason why it is none."""
-    if len(line) > LINE_BYTES:
-        return Read(None, too_long(), line[:RAW_BYTES], number)
-    try:
-        record = parse(line.decode())
-    except (ValueError, RecursionError) as error:
-        return Read(None, describe(error, line), line[:RAW_BYTES], number)
-    if not isinstance(record, dict):
-        wrong = f"a line must be a JSON object, not {_name(record)}"
-        return Read(record, wrong, line[:RAW_BYTES], number)
-    return Read(record, None, line[:RAW_BYTES], number)
 
 
 def parse(text: str) -> Any:
@@ -120,8 +118,3 @@ def _finite(text: str) -> float:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
 )
-
-
-def _name(value: Any) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")

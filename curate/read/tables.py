@@ -95,20 +95,13 @@ def _record(header: Sequence[str], row: list[str], delimiter: str, line: int) ->
         # A prompt's text may begin with a bracket, too.
         listed = cell.startswith("[{") if name in _LISTS_OR_TEXTS else name in _LISTS
         if listed or name.startswith(_REWARDS):
-            record[name] = _list(cell)
+            if cell.lstrip().startswith("["):
+                # What is no list stays a text.
+                with contextlib.suppress(ValueError, RecursionError):
+                    record[name] = parse(cell)
         elif name in _NUMBERS:
             record[name] = _number(cell)
     return Read(record, None, raw, line, len(text))
-
-
-def _list(value: str) -> Any:
-    """Return the list that a cell holds, or its text."""
-    if value.lstrip().startswith("["):
-        try:
-            return parse(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
 
 
 def _number(value: str) -> Any:
@@ -215,17 +208,13 @@ def records_of(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def _row(table: pa.Table) -> dict[str, Any]:
-    try:
-        return dict(table.to_pylist()[0])
-    except UnicodeDecodeError:
-        return {name: _cell(table.column(name)) for name in table.column_names}
-
-
-def _cell(column: pa.ChunkedArray) -> Any:
-    try:
-        return column.to_pylist()[0]
-    except UnicodeDecodeError as error:
-        return bytes(error.object).decode("utf-8", "surrogateescape")
+    row = {}
+    for name in table.column_names:
+        try:
+            row[name] = table.column(name).to_pylist()[0]
+        except UnicodeDecodeError as error:
+            row[name] = bytes(error.object).decode("utf-8", "surrogateescape")
+    return row
 
 
 def _json_decoder(type_: pa.DataType) -> Callable[[Any], Any] | None:

@@ -5,14 +5,16 @@ Both ways give the same bytes, so the choice never shows.
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from curate.chunk import field_array
 from curate.read.columns import lines_at_once, records_at_once, table_at_once
+from curate.read.finished_runs import published_rows
 from curate.read.lines import BOM
 from curate.read.part import RAW_BYTES, Part, PartRows, Read, Unreadable
 from curate.read.shapes import shape as shape_called
@@ -31,9 +33,19 @@ def read_part(part: Part) -> PartRows:
         # Their lines are already those of the file.
         return records_at_once(part, part.data) or _rows(part, part.data, 0)
     if part.form == "blank":
-        return _blank(part, part.data)
+        # Rows without content, for steps that make something of nothing.
+        count: int = part.data
+        columns = {
+            "kind": pa.repeat(pa.scalar("prompt", pa.string()), count),
+            "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
+            "prompt": field_array("prompt", [()] * count),
+            "extra": pa.nulls(count, pa.string()),
+        }
+        return PartRows(pa.table(columns), np.arange(count), count, 0, [])
     if part.form == "long":
         return _rows(part, [part.data], 1)
+    if part.form == "rows":
+        return published_rows(part)
     if part.form == "batch":
         fast = table_at_once(part, part.data)
         return fast or _rows(part, map(Read, records_of(part.data)), 0)
@@ -44,29 +56,13 @@ def read_part(part: Part) -> PartRows:
     if fast is not None:
         return fast
     lines = line_count(data)
-    records = _broken_off(part, data, lines) if part.broken else read_lines(data)
-    return _rows(part, records, lines)
-
-
-def _blank(part: Part, count: int) -> PartRows:
-    """Return rows without content, for steps that make something of nothing."""
-    table = pa.table(
-        {
-            "kind": pa.repeat(pa.scalar("prompt", pa.string()), count),
-            "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
-            "prompt": field_array("prompt", [()] * count),
-            "extra": pa.nulls(count, pa.string()),
-        }
-    )
-    return PartRows(table, np.arange(count), count, 0, [])
-
-
-def _broken_off(part: Part, data: bytes, lines: int) -> Iterator[Read]:
-    """Yield the whole lines of the last part of a broken file, then where it breaks off."""
+    if not part.broken:
+        return _rows(part, read_lines(data), lines)
+    # The whole lines of the last part of a broken file, then where it breaks off.
     whole = data[: data.rfind(b"\n") + 1]
-    yield from read_lines(whole)
     rest = data[len(whole) :]
-    yield Read(None, part.broken, rest[:RAW_BYTES], lines if rest else lines + 1)
+    end = Read(None, part.broken, rest[:RAW_BYTES], lines if rest else lines + 1)
+    return _rows(part, itertools.chain(read_lines(whole), [end]), lines)
 
 
 def raw_lines(part: Part, ordinals: np.ndarray) -> pa.LargeBinaryArray:
@@ -78,21 +74,17 @@ def raw_lines(part: Part, ordinals: np.ndarray) -> pa.LargeBinaryArray:
     if not data.endswith(b"\n"):
         data += b"\n"
     start = len(BOM) if part.first and data.startswith(BOM) else 0
-    ends, filled = _filled_lines(data, start)
-    offsets = pa.py_buffer(np.append(start, ends))
-    buffers = [None, offsets, pa.py_buffer(data)]
-    lines = pa.Array.from_buffers(pa.large_binary(), len(ends), buffers)
-    return lines.take(pa.array(filled[ordinals]))
-
-
-def _filled_lines(data: bytes, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each line ends (behind its newline), and which of them are not blank."""
+    # Where each line ends (behind its newline), and which of them are not blank.
     view = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(view == _NEWLINE) + 1
     begins = np.append(start, ends[:-1])
     odd = np.flatnonzero(view[begins] != _OPEN).tolist()
     blank = [i for i in odd if not data[begins[i] : ends[i]].strip()]
-    return ends, np.delete(np.arange(len(ends)), blank)
+    filled = np.delete(np.arange(len(ends)), blank)
+    offsets = pa.py_buffer(np.append(start, ends))
+    buffers = [None, offsets, pa.py_buffer(data)]
+    lines = pa.Array.from_buffers(pa.large_binary(), len(ends), buffers)
+    return lines.take(pa.array(filled[ordinals]))
 
 
 def _bytes(part: Part) -> bytes:
@@ -132,8 +124,14 @@ def _rows(part: Part, records: Iterable[Read], lines: int) -> PartRows:
                 error = describe(wrong)
                 raw = raw or shown(read.record).encode("utf-8", "replace")[:RAW_BYTES]
         unreadable.append(Unreadable(ordinal, read.line, error, raw))
-    table = _table(part, form.kind, good)
-    return PartRows(table, np.array(ordinals, np.int64), ordinal + 1, lines, unreadable)
+    columns = {
+        "source": pa.repeat(pa.scalar(part.source, pa.string()), len(good)),
+        "kind": pa.repeat(pa.scalar(form.kind, pa.string()), len(good)),
+    }
+    for name in KINDS[form.kind]:
+        columns[name] = field_array(name, [record.fields.get(name) for record in good])
+    columns["extra"] = pa.array([record.extra for record in good], pa.string())
+    return PartRows(pa.table(columns), np.array(ordinals, np.int64), ordinal + 1, lines, unreadable)
 
 
 def _entries(form: Shape, reads: Iterable[Read]) -> Iterator[Read]:
@@ -146,15 +144,3 @@ def _entries(form: Shape, reads: Iterable[Read]) -> Iterator[Read]:
                 yield read._replace(record=record)
         else:
             yield read
-
-
-def _table(part: Part, kind: str, records: Sequence[Record]) -> pa.Table:
-    count = len(records)
-    columns = {
-        "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
-        "kind": pa.repeat(pa.scalar(kind, pa.string()), count),
-    }
-    for name in KINDS[kind]:
-        columns[name] = field_array(name, [record.fields.get(name) for record in records])
-    columns["extra"] = pa.array([record.extra for record in records], pa.string())
-    return pa.table(columns)

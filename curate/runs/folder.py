@@ -73,18 +73,15 @@ class RunFolder:
                 f"{self.path} is not empty and holds no run, and --replace replaces runs only; "
                 "choose another folder"
             )
-        if foreign := self._foreign():
+        found = (p for name in SECTIONS for p in sorted((self.path / name).rglob("*")))
+        foreign = next((p for p in found if p.is_file() and p.suffix != ".parquet"), None)
+        if foreign is not None:
             raise UsageError(
                 f"{foreign} was written by no run and would be deleted; move it elsewhere, or "
                 "choose another folder"
             )
         write_atomically(path, text)
         shutil.rmtree(self.fresh, ignore_errors=True)
-
-    def _foreign(self) -> Path | None:
-        """Return a file among the results that no run has written, if there is one."""
-        found = (p for name in SECTIONS for p in sorted((self.path / name).rglob("*")))
-        return next((p for p in found if p.is_file() and p.suffix != ".parquet"), None)
 
     def publish(self, texts: dict[str, str], report: str) -> None:
         """Move the fresh results in; the report, last, makes the folder complete."""

@@ -82,18 +82,15 @@ class DerivedArrays:
                 return [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             found = find()
-        if found is not None:
-            self._save(path, found)
-        return found
-
-    def _save(self, path: Path, arrays: Sequence[np.ndarray]) -> None:
-        """Write arrays; the file appears whole or not at all."""
+        if found is None:
+            return None
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as out:
-                np.savez(out, *arrays)
+                np.savez(out, *found)
             Path(draft).replace(path)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
             raise
+        return found

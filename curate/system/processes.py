@@ -7,6 +7,7 @@ the main module; the price is that steps and functions defined in it run on thre
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import multiprocessing
@@ -44,8 +45,13 @@ class _Traveller(pickle.Pickler):
     """Refuse what a worker could not import."""
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type | types.FunctionType) and not _is_importable(obj.__module__):
-            raise pickle.PicklingError(f"{obj.__qualname__} is defined in {obj.__module__}")
+        if isinstance(obj, type | types.FunctionType):
+            module, importable = obj.__module__, False
+            if module != "__main__" and module in sys.modules:
+                with contextlib.suppress(ImportError, ValueError):
+                    importable = importlib.util.find_spec(module) is not None
+            if not importable:
+                raise pickle.PicklingError(f"{obj.__qualname__} is defined in {module}")
         return NotImplemented
 
 
@@ -56,12 +62,3 @@ def can_travel(value: Any) -> bool:
     except (pickle.PicklingError, AttributeError, TypeError):
         return False
     return True
-
-
-def _is_importable(module: str) -> bool:
-    if module == "__main__" or module not in sys.modules:
-        return False
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False

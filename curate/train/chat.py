@@ -9,6 +9,7 @@ newline after it. The price is a few renderings per answer, some 0.1 ms each.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -189,19 +190,13 @@ def turns_for(messages: Sequence[Message]) -> list[dict[str, Any]]:
         turn = {**without_nulls(turn), "content": message.content}
         for call in turn.get("tool_calls") or ():
             function = call.get("function", call) if isinstance(call, dict) else {}
-            if isinstance(function.get("arguments"), str):
-                function["arguments"] = _object(function["arguments"])
+            if isinstance(text := function.get("arguments"), str):
+                # A text that holds no object stays a text.
+                with contextlib.suppress(ValueError):
+                    found = json.loads(text)
+                    function["arguments"] = found if isinstance(found, dict) else text
         turns.append(turn)
     return turns
-
-
-def _object(text: str) -> Any:
-    """Return the object that a JSON text holds, or the text where it holds none."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return text
-    return found if isinstance(found, dict) else text
 
 
 def without_nulls(value: Any) -> Any:

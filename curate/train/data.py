@@ -8,6 +8,7 @@ step `split` put aside are held out. All rows are held in memory, as their token
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,53 +89,38 @@ def _wrong_kind(method: Method, kinds: Mapping[str, int], where: str) -> str:
 def _of_run(run: Path) -> TrainingData:
     from curate.runs.rows import Rows
 
-    rows = list(Rows(run / "kept"))
     recipe = run / "run.yaml"
     source = Source(str(run), run, str(recipe) if recipe.is_file() else None)
-    sides = [_side(row) for row in rows]
-    return TrainingData(
-        source,
-        [row for row, side in zip(rows, sides, strict=True) if side != "test"],
-        [row for row, side in zip(rows, sides, strict=True) if side == "test"],
-        [],
-        {},
-    )
-
-
-def _side(row: Row) -> str | None:
-    """Return the side on which the step `split` put a row: `train`, `test` or none."""
-    notes = json.loads(row.notes) if row.notes else {}
-    return next((n["split"] for n in notes.values() if isinstance(n, dict) and "split" in n), None)
+    sides: tuple[list[Row], list[Row]] = ([], [])
+    for row in Rows(run / "kept"):
+        # The step `split` notes the side on which it put a row: `train` or `test`.
+        notes = (json.loads(row.notes) if row.notes else {}).values()
+        found = (note["split"] for note in notes if isinstance(note, dict) and "split" in note)
+        sides[next(found, None) == "test"].append(row)
+    return TrainingData(source, *sides, [], {})
 
 
 def _of_files(where: str, shape: str | None) -> TrainingData:
-    from curate.read import open_inputs
-
-    inputs = open_inputs(where, shape=shape)
-    rows: list[Row] = []
-    unread: list[Unread] = []
-    for part in inputs.parts():
-        _read_part(part, rows, unread)
-    return TrainingData(Source(where), rows, [], unread, {})
-
-
-def _read_part(part: Any, rows: list[Row], unread: list[Unread]) -> None:
-    """Add the rows of one part of a file, named by their place among the file's records."""
+    """Read files of any shape; their rows are named by their place among a file's records."""
     import pyarrow as pa
 
     from curate.chunk import rows_of
+    from curate.read import open_inputs
     from curate.read.to_rows import read_part
 
-    found = read_part(part)
-    count = len(found.table)
-    table = found.table.append_column("id", pa.array([b""] * count, pa.binary()))
-    table = table.append_column("seq", pa.array([[0]] * count, pa.list_(pa.int64())))
-    before = sum(1 for row in rows if row.source == part.file)
-    before += sum(1 for one in unread if one.file == part.file)
-    for ordinal, row in zip(found.ordinals.tolist(), rows_of(table), strict=True):
-        number = before + ordinal + 1
-        rows.append(row._replace(id=f"{part.file}:{number}", source=part.file))
-    unread += [Unread(part.file, before + one.ordinal + 1, one.error) for one in found.unreadable]
+    rows: list[Row] = []
+    unread: list[Unread] = []
+    before = Counter[str]()
+    for part in open_inputs(where, shape=shape).parts():
+        found, first = read_part(part), before[part.file] + 1
+        count = len(found.table)
+        table = found.table.append_column("id", pa.array([b""] * count, pa.binary()))
+        table = table.append_column("seq", pa.array([[0]] * count, pa.list_(pa.int64())))
+        for ordinal, row in zip(found.ordinals.tolist(), rows_of(table), strict=True):
+            rows.append(row._replace(id=f"{part.file}:{first + ordinal}", source=part.file))
+        unread += [Unread(part.file, first + one.ordinal, one.error) for one in found.unreadable]
+        before[part.file] += count + len(found.unreadable)
+    return TrainingData(Source(where), rows, [], unread, {})
 
 
 def hold_out(data: TrainingData, share: float | str, method: Method, seed: int) -> TrainingData:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from curate.kernels.text.phrase_lists import listed_search
 from curate.read.shapes.record_fields import mark
@@ -38,8 +37,27 @@ class Seen:
 
 def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[Defect]:
     """Yield what is wrong with a row, alone and beside those before it."""
-    yield from _repeats(row, seen)
-    yield from _texts(row, chat)
+    own = digest(canonical_bytes(row.kind, row.fields))
+    if own in seen.rows:
+        yield Defect("duplicates")
+    seen.rows.add(own)
+    prompt = digest(prompt_key(row).encode())
+    if seen.held_out and prompt in seen.prompts:
+        yield Defect("overlap")
+    elif not seen.held_out:
+        seen.prompts.add(prompt)
+    turns = [
+        turn
+        for value in row.fields.values()
+        for item in (value if isinstance(value, tuple | list) else ())
+        for turn in ([item] if isinstance(item, Message) else item.messages)
+    ]
+    for token in chat.control_tokens:
+        if any(token in turn.content for turn in turns):
+            yield Defect("control_tokens", f"it holds {token}")
+            break
+    if any(turn.parts for turn in turns) and (lost := _lost_parts(row, chat)):
+        yield Defect("parts_dropped", lost)
     last = row.messages[-1].role if row.kind == "sft" and row.messages else "assistant"
     if last != "assistant" and not method.online:
         yield Defect("ends_with_user", f"its last turn is the {last}'s")
@@ -50,42 +68,17 @@ def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[De
         yield Defect("tool_nulls")
 
 
-def _repeats(row: Row, seen: Seen) -> Iterator[Defect]:
-    own = digest(canonical_bytes(row.kind, row.fields))
-    if own in seen.rows:
-        yield Defect("duplicates")
-    seen.rows.add(own)
-    prompt = digest(prompt_key(row).encode())
-    if seen.held_out and prompt in seen.prompts:
-        yield Defect("overlap")
-    elif not seen.held_out:
-        seen.prompts.add(prompt)
-
-
-def _texts(row: Row, chat: Chat) -> Iterator[Defect]:
-    turns = list(_messages(row))
-    texts = [turn.content for turn in turns]
-    found = next((t for t in chat.control_tokens if any(t in text for text in texts)), None)
-    if found is not None:
-        yield Defect("control_tokens", f"it holds {found}")
-    if any(turn.parts for turn in turns) and (lost := _lost_parts(row, chat)):
-        yield Defect("parts_dropped", lost)
-
-
-def _messages(row: Row) -> Iterator[Message]:
-    """Yield every turn of a row."""
-    for value in row.fields.values():
-        for item in value if isinstance(value, tuple | list) else ():
-            yield from [item] if isinstance(item, Message) else item.messages
-
-
 def _lost_parts(row: Row, chat: Chat) -> str:
     """Return the name of a part that the template leaves out, empty where it shows them all."""
     options = rendering_options(extras(row))
     for turns in _conversations(row):
         media = next((turn for turn in turns if '"content":[' in (turn.parts or "")), None)
-        if media is not None and (kind := _media(media)):
-            return f"{kind} in a turn of the {media.role}"
+        if media is not None:
+            parts = json.loads(media.parts or "{}").get("content") or ()
+            kinds = [p.get("type", "?") for p in parts if isinstance(p, dict)]
+            kind = next((str(kind) for kind in kinds if kind != "text"), "")
+            if kind:
+                return f"{kind} in a turn of the {media.role}"
         plain = turns_for(turns)
         for index, turn in enumerate(plain):
             for key in sorted(set(turn) - {"role", "content"}):
@@ -108,13 +101,6 @@ def _conversations(row: Row) -> list[tuple[Message, ...]]:
         return [row.prompt + row.completion]
     answers = answers_of(row) if row.kind in ("preference", "ranked") else [()]
     return [row.prompt + answer for answer in answers]
-
-
-def _media(turn: Message) -> str:
-    """Return what kind of part a turn has beside text, if any."""
-    parts: Any = json.loads(turn.parts or "{}").get("content")
-    kinds = [p.get("type", "?") for p in parts if isinstance(p, dict)] if parts else []
-    return next((str(kind) for kind in kinds if kind != "text"), "")
 
 
 def _pair(row: Row, seen: Seen) -> Iterator[Defect]:

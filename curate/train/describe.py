@@ -28,40 +28,17 @@ _TOLD = ("loss", "accuracy", "rewards/accuracies", "rewards/margins", "reward", 
 def write_description(job: Job, prepared: Prepared, report: dict[str, Any]) -> None:
     """Write curves and card, and add a sample of the trained model to `report`."""
     history = report.pop("history")
-    write_curves(history, job.out)
-    if job.method.name != "reward":
-        report["sample"] = _sample(job, prepared)
-    write_atomically(job.out / "README.md", card(job, prepared, report, history))
-
-
-def write_curves(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Write a training's history as `curves.csv`, and as `curves.png` where matplotlib is here."""
     names = sorted({name for line in history for name in line} - {"step"})
     text = io.StringIO()
     writer = csv.DictWriter(text, ["step", *names])
     writer.writeheader()
     writer.writerows(history)
-    write_atomically(folder / "curves.csv", text.getvalue())
+    write_atomically(job.out / "curves.csv", text.getvalue())
     if find_spec("matplotlib") is not None:
-        _draw(history, folder / "curves.png")
-
-
-def _draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    import matplotlib.figure
-
-    shown = [n for n in _TOLD if any(n in line or f"eval_{n}" in line for line in history)]
-    figure = matplotlib.figure.Figure(figsize=(6, 2.5 * max(1, len(shown))), layout="constrained")
-    for axis, name in zip(
-        figure.subplots(max(1, len(shown)), 1, squeeze=False)[:, 0], shown, strict=False
-    ):
-        for label in (name, f"eval_{name}"):
-            points = [(line["step"], line[label]) for line in history if label in line]
-            if points:
-                axis.plot(*zip(*points, strict=True), label=label)
-        axis.set_title(name)
-        axis.set_xlabel("step")
-        axis.legend()
-    figure.savefig(path, dpi=120)
+        _draw(history, job.out / "curves.png")
+    if job.method.name != "reward":
+        report["sample"] = _sample(job, prepared)
+    write_atomically(job.out / "README.md", card(job, prepared, report, history))
 
 
 def _sample(job: Job, prepared: Prepared) -> dict[str, str] | None:
@@ -78,6 +55,25 @@ def _sample(job: Job, prepared: Prepared) -> dict[str, str] | None:
     text = prepared.chat.render(turns, ask=True)
     said = sample(model.to(prepared.device), tokenizer, text, max_tokens=_SAMPLE_TOKENS)
     return {"prompt": str(turns[-1]["content"]), "answer": said}
+
+
+def _draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw what a history says of how training went, an axis for each measure."""
+    import matplotlib.figure
+
+    shown = [n for n in _TOLD if any(n in line or f"eval_{n}" in line for line in history)]
+    figure = matplotlib.figure.Figure(figsize=(6, 2.5 * max(1, len(shown))), layout="constrained")
+    for axis, name in zip(
+        figure.subplots(max(1, len(shown)), 1, squeeze=False)[:, 0], shown, strict=False
+    ):
+        for label in (name, f"eval_{name}"):
+            points = [(line["step"], line[label]) for line in history if label in line]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=label)
+        axis.set_title(name)
+        axis.set_xlabel("step")
+        axis.legend()
+    figure.savefig(path, dpi=120)
 
 
 def card(

@@ -57,7 +57,13 @@ def conversations(
         return [(ask, row.completion)]
     answers = answers_of(row)
     if method.name == "coh":
-        return [_hindsight(row, answers[0], answers[-1])] if len(answers) > 1 else []
+        if len(answers) < 2:
+            return []
+        # The best and the worst in one conversation, in an order of the row's own.
+        sides = [(WANTED, answers[0]), (UNWANTED, answers[-1])]
+        row.random("coh").shuffle(sides)
+        (first, one), (second, two) = sides
+        return [(_asking_for(row.prompt, first), (*one, Message("user", second), *two))]
     return [(row.prompt, answer) for answer in answers]
 
 
@@ -69,12 +75,6 @@ def answers_of(row: Row) -> list[tuple[Message, ...]]:
     return [c.messages for c in sorted(scored, key=lambda c: -(c.score or 0.0))]
 
 
-def _scores_of(row: Row) -> tuple[float, ...]:
-    if row.kind == "ranked":
-        return tuple(sorted((c.score for c in row.candidates if c.score is not None), reverse=True))
-    return (1.0, 0.0) if row.kind == "preference" else ()
-
-
 def _asking_for(prompt: Sequence[Message], words: str) -> tuple[Message, ...]:
     """Return a prompt whose last turn of the user ends in `words`."""
     turns = list(prompt)
@@ -84,16 +84,6 @@ def _asking_for(prompt: Sequence[Message], words: str) -> tuple[Message, ...]:
             turns[index] = turns[index]._replace(content=content)
             return tuple(turns)
     return (*turns, Message("user", words))
-
-
-def _hindsight(
-    row: Row, best: tuple[Message, ...], worst: tuple[Message, ...]
-) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    """Return both answers in one conversation, in an order of the row's own, behind their words."""
-    sides = [(WANTED, best), (UNWANTED, worst)]
-    row.random("coh").shuffle(sides)
-    (first, one), (second, two) = sides
-    return _asking_for(row.prompt, first), (*one, Message("user", second), *two)
 
 
 def example_of(
@@ -111,7 +101,11 @@ def example_of(
         ]
     except (TemplateRefused, json.JSONDecodeError) as refused:
         return None, [Defect("template_refuses", str(refused))]
-    answers, scores = tuple(encoded), _scores_of(row)
+    answers = tuple(encoded)
+    scores: tuple[float, ...] = (1.0, 0.0) if row.kind == "preference" else ()
+    if row.kind == "ranked":
+        given = (c.score for c in row.candidates if c.score is not None)
+        scores = tuple(sorted(given, reverse=True))
     if not answers or (scores and len(set(scores)) < 2):
         return None, [Defect("too_few_answers")]
     if any(not tokens.supervised for tokens in answers):

@@ -40,16 +40,6 @@ class Memory(NamedTuple):
         return self.available is None or self.total < 0.9 * self.available
 
 
-def parameters_of(config: Any) -> int:
-    """Return the number of parameters of a causal language model with this configuration."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    build: Any = AutoModelForCausalLM.from_config
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(config).parameters())
-
-
 def estimate(
     config: Any, method: Method, settings: TrainingSettings, answers: int, longest: int, device: str
 ) -> Memory:
@@ -57,7 +47,12 @@ def estimate(
 
     `answers` are those of one row, and `longest` their longest length in tokens.
     """
-    count = parameters_of(config)
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    build: Any = AutoModelForCausalLM.from_config
+    with torch.device("meta"):
+        count = sum(parameter.numel() for parameter in build(config).parameters())
     text = config.get_text_config()
     hidden, layers = text.hidden_size, text.num_hidden_layers
     adapter = settings.adapter

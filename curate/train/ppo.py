@@ -123,7 +123,9 @@ class Sampler:
         width = given["input_ids"].shape[1]
         ids = self._sampled(policy, given)
         answers = ids[:, width:]
-        mask = until_end(answers, tokenizer.eos_token_id)
+        # Each answer's tokens up to its end of turn, which counts.
+        ends = answers == tokenizer.eos_token_id
+        mask = ends.long().cumsum(1) - ends.long() == 0
         attention = torch.cat([given["attention_mask"], mask.long()], 1)
         length = answers.shape[1]
         with torch.no_grad():
@@ -171,12 +173,6 @@ class Sampler:
             completions=[[{"role": "assistant", "content": text}] for text in texts],
         )
         return torch.tensor(found, dtype=torch.float32, device=answers.device)
-
-
-def until_end(answers: Tensor, end: int) -> Tensor:
-    """Return the mask of each answer's tokens up to its end of turn, which counts."""
-    ended = (answers == end).long().cumsum(1)
-    return (ended == 0) | ((answers == end) & (ended == 1))
 
 
 def passes(

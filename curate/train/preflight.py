@@ -99,7 +99,13 @@ def check(data: TrainingData, chat: Chat, method: Method, settings: TrainingSett
     if chat.template is None:
         findings.add("template_missing")
         return Checked(findings.all(), [], [], {})
-    _check_template(chat, findings)
+    try:
+        if not chat.end_of_turn:
+            findings.add("end_of_turn")
+    except TemplateRefused as refused:
+        findings.add("template_refuses", detail=str(refused))
+    if "{% generation" not in chat.template and "{%- generation" not in chat.template:
+        findings.add("own_mask")
     seen = Seen()
     sides: list[list[Example]] = []
     for rows in (data.rows, data.held_out):
@@ -120,16 +126,6 @@ def check(data: TrainingData, chat: Chat, method: Method, settings: TrainingSett
         # Read in order, batches of a file sorted by label would hold one class.
         sides[0] = interleaved(sides[0], settings.seed)
     return Checked(findings.all(), sides[0], sides[1], figures)
-
-
-def _check_template(chat: Chat, findings: Findings) -> None:
-    try:
-        if not chat.end_of_turn:
-            findings.add("end_of_turn")
-    except TemplateRefused as refused:
-        findings.add("template_refuses", detail=str(refused))
-    if "{% generation" not in chat.template and "{%- generation" not in chat.template:
-        findings.add("own_mask")
 
 
 def figures_of(examples: Iterable[Example]) -> dict[str, float]:

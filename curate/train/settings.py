@@ -136,8 +136,14 @@ def settings_for(
     given = {**given, **{k: v for k, v in changes.items() if v is not None}}
     values = {**method.defaults, **given}
     values["loss"] = {**method.defaults["loss"], **(given.get("loss") or {})}
+    groups: dict[str, Any] = {}
     try:
-        settings = _settings(values)
+        for name in [name for name in values if name in _GROUPS]:
+            # `adapter: lora` is short for `adapter: {kind: lora}`.
+            value = values.pop(name)
+            value = {"kind": value} if isinstance(value, str) else value or {}
+            groups[name] = _GROUPS[name](**_fitted(_GROUPS[name], value, name))
+        settings = TrainingSettings(**_fitted(TrainingSettings, values), **groups)
         check_settings(method, settings)
     except FieldProblem as problem:
         raise document.error((problem.field,), str(problem)) from None
@@ -145,18 +151,6 @@ def settings_for(
         return settings
     rate = settings.learning_rate * RATE_OF[settings.adapter.kind]
     return dataclasses.replace(settings, learning_rate=rate)
-
-
-def _settings(values: Mapping[str, Any]) -> TrainingSettings:
-    made = {}
-    for name, value in values.items():
-        if name in _GROUPS:
-            # `adapter: lora` is short for `adapter: {kind: lora}`.
-            value = {"kind": value} if isinstance(value, str) else value or {}
-            made[name] = _GROUPS[name](**_fitted(_GROUPS[name], value, name))
-    return TrainingSettings(
-        **_fitted(TrainingSettings, {k: v for k, v in values.items() if k not in made}), **made
-    )
 
 
 def _fitted(cls: type[Any], values: Mapping[str, Any], group: str = "") -> dict[str, Any]:

@@ -100,7 +100,7 @@ class SupervisedTrainer(_Tokenized, SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return TRL's loss, or the weighted one, plus the KL."""
+        """Return TRL's loss, or the weighted one, plus the mean KL over supervised positions."""
         weights = inputs.pop("weight", None)
         if weights is None:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -110,21 +110,16 @@ class SupervisedTrainer(_Tokenized, SFTTrainer):
             loss = losses.weighted_nll(outputs.log_probs, weights, tokens)
             note(self, {}, int(inputs["attention_mask"].sum()))
         if self._kl:
-            loss = loss + self._kl * self._divergence(model, inputs, num_items_in_batch)
+            given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+            mask = (inputs["labels"][:, 1:] != IGNORED).float()
+            policy = model(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
+            with torch.no_grad(), _without_adapter(model, self._reference) as reference:
+                before = reference(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
+            kl = (losses.token_kl(policy.float(), before.float()) * mask).sum()
+            count = mask.sum() if num_items_in_batch is None else num_items_in_batch
+            note(self, {"kl": (kl / mask.sum()).item()})
+            loss = loss + self._kl * (kl / count)
         return loss
-
-    def _divergence(self, model: Any, inputs: Mapping[str, Any], tokens: Any) -> Tensor:
-        """Return the mean KL(model || reference) over the supervised positions."""
-        given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-        mask = (inputs["labels"][:, 1:] != IGNORED).float()
-        policy = model(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
-        with torch.no_grad(), _without_adapter(model, self._reference) as reference:
-            before = reference(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
-        kl: Tensor = (losses.token_kl(policy.float(), before.float()) * mask).sum()
-        count = mask.sum() if tokens is None else tokens
-        note(self, {"kl": (kl / mask.sum()).item()})
-        found: Tensor = kl / count
-        return found
 
 
 def note(trainer: Any, metrics: Mapping[str, float], tokens: int | None = None) -> None:
@@ -370,7 +365,15 @@ def _values_of(
     """Return what one method's configuration has and the others do not."""
     loss, generation = settings.loss, settings.generation
     if method.name == "dpo":
-        return _pair_values(loss)
+        kinds = [loss["kind"]] if isinstance(loss["kind"], str) else list(loss["kind"])
+        return {
+            "max_length": None,
+            "beta": loss["beta"],
+            # Our own losses take TRL's place, which would refuse their names.
+            "loss_type": ["sigmoid"] if kinds in (["cdpo"], ["ipo_sum"]) else kinds,
+            "loss_weights": list(loss["weights"]) if loss.get("weights") else None,
+            "label_smoothing": 0.0 if kinds == ["cdpo"] else loss["noise"],
+        }
     if method.name == "kto":
         wanted, unwanted = class_weights(examples, loss)
         # A last batch of one answer has no neighbour to be crossed with.
@@ -396,22 +399,6 @@ def _values_of(
             "max_length": settings.max_length,
         }
     return {"max_length": None}
-
-
-def _pair_values(loss: Mapping[str, Any]) -> dict[str, Any]:
-    kind = loss["kind"]
-    own = kind if isinstance(kind, str) else None
-    if own in ("cdpo", "ipo_sum"):
-        # Ours takes its place; TRL would refuse the name.
-        kind = "sigmoid"
-    kinds = [kind] if isinstance(kind, str) else list(kind)
-    return {
-        "max_length": None,
-        "beta": loss["beta"],
-        "loss_type": kinds,
-        "loss_weights": list(loss["weights"]) if loss.get("weights") else None,
-        "label_smoothing": 0.0 if own == "cdpo" else loss["noise"],
-    }
 
 
 def class_weights(examples: Sequence[Example], loss: Mapping[str, Any]) -> tuple[float, float]:

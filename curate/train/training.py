@@ -26,7 +26,7 @@ from curate.train.job import Job, Prepared
 from curate.train.memory_estimate import estimate
 from curate.train.pace import Listener
 from curate.train.preflight import Checked, check, finding_record, with_memory
-from curate.train.settings import TrainingSettings, require_packages
+from curate.train.settings import require_packages
 from curate.train.weights import load_config, load_model, load_tokenizer, merge, where_is
 
 # The names of what a finished training has written; nothing else is deleted by another one.
@@ -60,8 +60,14 @@ def prepare(job: Job) -> Prepared:
     data = read_data(job.data, job.method, job.shape)
     data = hold_out(data, job.settings.held_out, job.method, job.settings.seed)
     where = where_is(job.model)
-    chat = Chat(load_tokenizer(where), _template(job.settings))
+    template = None
     if job.settings.template is not None:
+        path = Path(job.settings.template)
+        if not path.is_file():
+            raise UsageError(f"template: there is no file {path}; it holds a chat template (Jinja)")
+        template = path.read_text(encoding="utf-8")
+    chat = Chat(load_tokenizer(where), template)
+    if template is not None:
         # It is saved with the model, which then answers as it was trained.
         chat.tokenizer.chat_template = chat.template
     checked = check(data, chat, job.method, job.settings)
@@ -87,15 +93,6 @@ def _set_environment() -> None:
 
     quiet()
     datasets.disable_progress_bars()
-
-
-def _template(settings: TrainingSettings) -> str | None:
-    if settings.template is None:
-        return None
-    path = Path(settings.template)
-    if not path.is_file():
-        raise UsageError(f"template: there is no file {path}; it holds a chat template (Jinja)")
-    return path.read_text(encoding="utf-8")
 
 
 def train(job: Job, prepared: Prepared, listener: Listener | None = None) -> dict[str, Any]:
@@ -233,7 +230,14 @@ def _train_with_trl(job: Job, prepared: Prepared, listener: Listener | None) -> 
     first = trainer.evaluate() if checked.held_out else {}
     resumed = last_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    last = _last_evaluation(trainer) if checked.held_out else {}
+    last = {}
+    if checked.held_out:
+        state = trainer.state
+        done = [line for line in state.log_history if "eval_loss" in line]
+        if done and done[-1]["step"] == state.global_step and state.best_model_checkpoint is None:
+            last = {k: v for k, v in done[-1].items() if k.startswith("eval_")}
+        else:
+            last = trainer.evaluate()
     trainer.save_model(str(job.out))
     # Pickled, and nothing that the model needs.
     (job.out / "training_args.bin").unlink(missing_ok=True)
@@ -244,13 +248,3 @@ def _train_with_trl(job: Job, prepared: Prepared, listener: Listener | None) -> 
         "before": {k.removeprefix("eval_"): v for k, v in first.items()},
         "after": {k.removeprefix("eval_"): v for k, v in last.items()},
     }
-
-
-def _last_evaluation(trainer: Any) -> dict[str, float]:
-    """Return the held-out metrics of the trained model, evaluated again only where needed."""
-    for line in reversed(trainer.state.log_history):
-        best = trainer.state.best_model_checkpoint
-        if "eval_loss" in line and line["step"] == trainer.state.global_step and best is None:
-            return {k: v for k, v in line.items() if k.startswith("eval_")}
-    found: dict[str, float] = trainer.evaluate()
-    return found

@@ -72,8 +72,14 @@ def load_model(where: str, method: Method, settings: TrainingSettings, device: s
     import torch
     import transformers
 
+    # Weights that are trained stay in float32, or small updates would be lost; frozen ones take
+    # half the room on a GPU.
+    frozen = settings.adapter.kind != "full" and device != "cpu"
+    dtype = torch.bfloat16 if frozen else torch.float32
+    if settings.dtype != "auto":
+        dtype = getattr(torch, settings.dtype)
     auto = "AutoModelForCausalLM"
-    given: dict[str, Any] = {"use_safetensors": True, "dtype": dtype_for(settings, device)}
+    given: dict[str, Any] = {"use_safetensors": True, "dtype": dtype}
     if method.name == "reward":
         auto, given["num_labels"] = "AutoModelForSequenceClassification", 1
     if settings.adapter.kind == "qlora":
@@ -90,20 +96,6 @@ def load_model(where: str, method: Method, settings: TrainingSettings, device: s
     with _named(where):
         model: Any = getattr(transformers, auto).from_pretrained(where, **given, **_GIVEN)
     return model
-
-
-def dtype_for(settings: TrainingSettings, device: str) -> Any:
-    """Return the precision in which weights are held.
-
-    Those that are trained stay in float32, or small updates would be lost; frozen ones take half
-    the room on a GPU.
-    """
-    import torch
-
-    if settings.dtype != "auto":
-        return getattr(torch, settings.dtype)
-    frozen = settings.adapter.kind != "full" and device != "cpu"
-    return torch.bfloat16 if frozen else torch.float32
 
 
 def peft_config(adapter: Adapter, method: Method) -> Any:

@@ -85,8 +85,15 @@ def _score_rows(
             try:
                 score, detail = value if isinstance(value, Scored) else (value, None)
                 check_detail(detail)
+                if not isinstance(score, int | float | np.number | np.bool_ | None):
+                    found = type(score).__name__
+                    raise TypeError(f"a score must be a number or None, not {found}")
                 if score is not None:
-                    values[index] = _number(score)
+                    if math.isnan(score):
+                        raise ValueError(
+                            "a score must be a number, and NaN is none; return None for no score"
+                        )
+                    values[index] = float(score)
             except (TypeError, ValueError, OverflowError) as wrong:
                 error, detail = describe_error(wrong), None
         if error is not None:
@@ -95,14 +102,6 @@ def _score_rows(
         if detail is not None:
             details[index] = dumps(detail) or ""
     return values, details, errors
-
-
-def _number(score: Any) -> float:
-    if not isinstance(score, int | float | np.number | np.bool_):
-        raise TypeError(f"a score must be a number or None, not {type(score).__name__}")
-    if math.isnan(score):
-        raise ValueError("a score must be a number, and NaN is none; return None for no score")
-    return float(score)
 
 
 def _decide(

@@ -93,7 +93,19 @@ class _Gathering:
         """Call the step on groups, given as positions, and record what comes of them."""
         if not groups:
             return
-        step, batch = self.step, self._members(groups)
+        # The rows of several groups are looked up part by part.
+        positions = np.sort(np.concatenate(groups))
+        parts = np.searchsorted(self.starts, positions, side="right") - 1
+        found: dict[int, _Member] = {}
+        for number in np.unique(parts).tolist():
+            part, mine = self.parts[number], positions[parts == number]
+            part.left -= len(mine)
+            local = mine - part.start
+            rows = rows_of(part.table.take(pa.array(local)), self.run_seed)
+            places = part.places[local].tolist()
+            for position, place, row in zip(mine.tolist(), places, rows, strict=True):
+                found[position] = _Member(number, place, row)
+        step, batch = self.step, [[found[position] for position in g.tolist()] for g in groups]
         errors = {index: error for index, g in enumerate(batch) if (error := self._incomplete(g))}
         whole = [index for index in range(len(batch)) if index not in errors]
         items = [[member.row for member in batch[index]] for index in whole]
@@ -111,21 +123,6 @@ class _Gathering:
             self._end(batch[index], made, error, results.asked.get(number, ()))
         for index, error in errors.items():
             self._end(batch[index], [], error, ())
-
-    def _members(self, groups: Sequence[np.ndarray]) -> list[list[_Member]]:
-        """Look the rows of several groups up, part by part."""
-        positions = np.sort(np.concatenate(groups))
-        numbers = np.searchsorted(self.starts, positions, side="right") - 1
-        found: dict[int, _Member] = {}
-        for number in np.unique(numbers).tolist():
-            part, mine = self.parts[number], positions[numbers == number]
-            part.left -= len(mine)
-            local = mine - part.start
-            rows = rows_of(part.table.take(pa.array(local)), self.run_seed)
-            places = part.places[local].tolist()
-            for position, place, row in zip(mine.tolist(), places, rows, strict=True):
-                found[position] = _Member(number, place, row)
-        return [[found[position] for position in group.tolist()] for group in groups]
 
     def _incomplete(self, group: Sequence[_Member]) -> str | None:
         """Return why a group fails before it is looked at: it has not the rows it must have."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate.engine.kinds.call import Results, call_each, evidence, row_salts
 from curate.engine.kinds.made import Making, children, made_items, refusal, unusable_replies
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
 from curate.engine.partition import Partition, describe_error
 from curate.row import Row
-from curate.step import Generate
+from curate.step import Generate, Product
 
 if TYPE_CHECKING:
     from curate.requests.driver import Driver
@@ -35,39 +35,27 @@ def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> No
         error, asked = results.errors.get(index), results.asked.get(index, ())
         # Most rows simply pass: the step gave back the very row, or a whole chunk's without change.
         passes = not value if chunks is not None else value is seen.rows[index]
-        if error is not None or asked or not passes:
-            _settle(making, step, int(where[index]), seen.rows[index], value, error, asked)
+        if error is None and not asked and passes:
+            continue
+        row, place, items = seen.rows[index], int(where[index]), list[Product]()
+        if error is None:
+            try:
+                items = made_items(value, step, [row])
+            except (TypeError, ValueError) as wrong:
+                error = describe_error(wrong)
+        drop = refusal(items)
+        if error is not None:
+            making.end(place, row, FAILED, error, detail=evidence(None, asked))
+        elif drop is not None:
+            detail = evidence(drop.detail, asked)
+            making.end(place, row, DROPPED, drop.reason, drop.score, detail, drop.partner)
+        elif step.keep_parent or any(isinstance(i, Row) and i.id == row.id for i in items):
+            making.end(place, row, PASSED, detail=evidence(None, asked))
+        elif items:
+            making.end(place, row, USED, detail=evidence(None, asked))
+        else:
+            making.end(place, row, DROPPED, MADE_NOTHING, detail=evidence(None, asked))
+        for number, item in enumerate(children(items)):
+            making.make(item, [row], (number,))
     making.decision().apply(part)
     part.tally(step.title).worked(began)
-
-
-def _settle(
-    making: Making,
-    step: Generate,
-    index: int,
-    row: Row,
-    value: Any,
-    error: str | None,
-    asked: tuple[str, ...],
-) -> None:
-    """Turn what `make` returned for one row into its outcome and its children."""
-    items = []
-    if error is None:
-        try:
-            items = made_items(value, step, [row])
-        except (TypeError, ValueError) as wrong:
-            error = describe_error(wrong)
-    drop = refusal(items)
-    if error is not None:
-        making.end(index, row, FAILED, error, detail=evidence(None, asked))
-    elif drop is not None:
-        detail = evidence(drop.detail, asked)
-        making.end(index, row, DROPPED, drop.reason, drop.score, detail, drop.partner)
-    elif step.keep_parent or any(isinstance(i, Row) and i.id == row.id for i in items):
-        making.end(index, row, PASSED, detail=evidence(None, asked))
-    elif items:
-        making.end(index, row, USED, detail=evidence(None, asked))
-    else:
-        making.end(index, row, DROPPED, MADE_NOTHING, detail=evidence(None, asked))
-    for number, item in enumerate(children(items)):
-        making.make(item, [row], (number,))

@@ -76,7 +76,16 @@ class _Growth:
         self.step, self.run_seed, self.source = step, run_seed, source
         self.pool: Pool = step.pool(rows)
         self.making = Making(step.title, 0)
-        self.chance, self.key = _keys(step, rows, models, run_seed)
+        # Chance depends on the step's fingerprint, its rules save those that only end it, what it
+        # reads from files, the seed, and the starting pool. The key under which rounds are stored
+        # holds all that decides a reply, and so the models, with their sampling defaults, as well.
+        fingerprint = {k: v for k, v in step.fingerprint().items() if k not in _ONLY_ENDING}
+        rules = {name: getattr(step, name) for name in step.rules() if name not in _ONLY_ENDING}
+        ids = [row.id for row in rows]
+        self.chance = _hash([step.title, fingerprint, rules, step.data_digest(), run_seed, ids])
+        asked = [models[n] for n in step.reads_models() or sorted(models) if n in models]
+        identities = [[m.identity, m.embed_identity, dict(m.defaults)] for m in asked]
+        self.key = _hash([self.chance, identities])
 
     @property
     def accepted(self) -> int:
@@ -128,24 +137,6 @@ class _Growth:
             parents=parents,
             run_seed=self.run_seed,
         )
-
-
-def _keys(
-    step: Grow, rows: Sequence[Row], models: Mapping[str, ModelInfo], run_seed: int
-) -> tuple[str, str]:
-    """Return what chance is drawn from, and the key that a step's rounds are stored under.
-
-    Chance depends on the step's fingerprint, its rules save those that only end it, what it reads
-    from files, the seed, and the starting pool. The key holds all that decides a reply, and so the
-    models, with their sampling defaults, as well.
-    """
-    fingerprint = {k: v for k, v in step.fingerprint().items() if k not in _ONLY_ENDING}
-    rules = {name: getattr(step, name) for name in step.rules() if name not in _ONLY_ENDING}
-    pool = [row.id for row in rows]
-    chance = _hash([step.title, fingerprint, rules, step.data_digest(), run_seed, pool])
-    asked = [models[n] for n in step.reads_models() or sorted(models) if n in models]
-    identities = [[m.identity, m.embed_identity, dict(m.defaults)] for m in asked]
-    return chance, _hash([chance, identities])
 
 
 def _hash(value: Any) -> str:

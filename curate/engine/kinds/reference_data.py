@@ -20,7 +20,7 @@ from curate.engine.encode_texts import encoder_identity
 from curate.engine.kinds.sketch import arrow_type, read_remarks, sketch
 from curate.engine.partition import Partition, describe_error
 from curate.engine.reading import Reading
-from curate.engine.state import PartitionState, Settings, load
+from curate.engine.state import Settings, load
 from curate.errors import StoppedShort, UsageError
 from curate.read import Inputs, open_inputs
 from curate.step import EMBEDDING, Filter, Step, Whole
@@ -73,10 +73,15 @@ def sketches_against(step: Whole, settings: Settings, driver: Driver | None) -> 
     if opened is None:
         return None
     names = [file.name for file in opened.files]
-    tables = [
-        sketched.append_column(ORIGIN, _origins(seqs, names))
-        for sketched, seqs in _sketched(step, opened, settings, driver)
-    ]
+    tables = []
+    for sketched, seqs in _sketched(step, opened, settings, driver):
+        # `file:record` for every row, counted from 1.
+        numbers = seqs.flatten()
+        files = numbers.take(pa.array(range(1, len(numbers), 3), pa.int64()))
+        records = numbers.take(pa.array(range(2, len(numbers), 3), pa.int64()))
+        counted = pc.cast(pc.add(records, 1), pa.string())
+        origins = pc.binary_join_element_wise(pa.array(names).take(files), counted, ":")
+        tables.append(sketched.append_column(ORIGIN, origins))
     return pa.concat_tables(tables)
 
 
@@ -135,46 +140,30 @@ def _indexed(step: Whole, path: str, driver: Driver) -> pa.Table:
 def _sketched(
     step: Whole, opened: Inputs, settings: Settings, driver: Driver | None
 ) -> Iterator[tuple[pa.Table, pa.ListArray]]:
+    """Yield the sketches of each part of the rows of `against`, and where they come from."""
     reading = Reading(opened, None)
     with ThreadPoolExecutor(2) as pool:
         for state in reading.states(pool, 2):
-            _check_read(step, reading)
-            yield _sketch(step, state, settings, driver)
-
-
-def _sketch(
-    step: Whole, state: PartitionState, settings: Settings, driver: Driver | None
-) -> tuple[pa.Table, pa.ListArray]:
-    part = Partition(
-        load(state.rows),
-        run_seed=settings.run_seed,
-        large=settings.large,
-        chunk_rows=settings.chunk_rows,
-    )
-    seqs = one_array(part.table.column("seq"))
-    found = sketch(part, step, driver)
-    if found.num_rows != len(seqs):
-        reasons = part.ledger[step.title][0].column("reason")
-        raise StoppedShort(
-            f"step '{step.title}': {len(seqs) - found.num_rows} rows of against cannot be compared "
-            f"({reasons[0].as_py()}); mend them, or the encoder, and run the same command again"
-        )
-    return found, seqs
-
-
-def _check_read(step: Whole, reading: Reading) -> None:
-    if reading.unreadable:
-        first = reading.unreadable[0]
-        raise StoppedShort(
-            f"step '{step.title}': {first['file']}:{first['line']} of against cannot be read "
-            f"({first['error']}); mend or delete the line and run the same command again"
-        )
-
-
-def _origins(seqs: pa.ListArray, names: list[str]) -> pa.Array:
-    """Return `file:record` for every row, counted from 1."""
-    flat = seqs.flatten()
-    files = flat.take(pa.array(range(1, len(flat), 3), pa.int64()))
-    records = flat.take(pa.array(range(2, len(flat), 3), pa.int64()))
-    numbers = pc.cast(pc.add(records, 1), pa.string())
-    return pc.binary_join_element_wise(pa.array(names).take(files), numbers, ":")
+            if reading.unreadable:
+                first = reading.unreadable[0]
+                raise StoppedShort(
+                    f"step '{step.title}': {first['file']}:{first['line']} of against cannot be "
+                    f"read ({first['error']}); mend or delete the line and run the same command "
+                    "again"
+                )
+            part = Partition(
+                load(state.rows),
+                run_seed=settings.run_seed,
+                large=settings.large,
+                chunk_rows=settings.chunk_rows,
+            )
+            seqs = one_array(part.table.column("seq"))
+            found = sketch(part, step, driver)
+            if found.num_rows != len(seqs):
+                reason = part.ledger[step.title][0].column("reason")[0].as_py()
+                raise StoppedShort(
+                    f"step '{step.title}': {len(seqs) - found.num_rows} rows of against cannot be "
+                    f"compared ({reason}); mend them, or the encoder, and run the same command "
+                    "again"
+                )
+            yield found, seqs

@@ -113,26 +113,18 @@ def embed(step: Whole, table: pa.Table, driver: Driver) -> tuple[pa.Table, dict[
     for name in embedding_columns(step):
         column = one_array(one_array(table.column(name)).dictionary_encode())
         texts = column.dictionary.to_pylist()
-        places, failed = _places(step, texts, driver)
+        # A text of white space has no vector and is not asked for.
+        wanted = [number for number, text in enumerate(texts) if text.strip()]
+        found = driver.embed(getattr(step, "encoder", None), [texts[n] for n in wanted])
+        places = np.full(len(texts), MISSING, np.int64)
+        places[wanted] = found.places
+        failed = {wanted[n]: describe_error(error) for n, error in found.errors.items()}
         codes = np.asarray(column.indices.fill_null(len(texts)))
         for row in np.flatnonzero(np.isin(codes, list(failed))).tolist():
             errors.setdefault(row, failed[codes[row]])
         index = table.column_names.index(name)
         table = table.set_column(index, name, pa.array(np.append(places, MISSING)[codes]))
     return table, errors
-
-
-def _places(step: Whole, texts: Sequence[str], driver: Driver) -> tuple[np.ndarray, dict[int, str]]:
-    """Return the place of each text's vector, and errors by the number of the text.
-
-    A text of white space has no vector and is not asked for.
-    """
-    wanted = [number for number, text in enumerate(texts) if text.strip()]
-    found = driver.embed(getattr(step, "encoder", None), [texts[n] for n in wanted])
-    places = np.full(len(texts), MISSING, np.int64)
-    places[wanted] = found.places
-    failed = {wanted[n]: describe_error(error) for n, error in found.errors.items()}
-    return places, failed
 
 
 def with_matrices(

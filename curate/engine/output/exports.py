@@ -47,7 +47,11 @@ def check_outputs(recipe: Recipe, opened: Inputs, options: RunOptions) -> None:
     """
     wanted = options.output_shape
     if options.output is not None:
-        _check(options.output, wanted, _kinds_kept(recipe, opened), opened)
+        # The kinds of the rows that may be kept, where every step says what it makes.
+        kinds: frozenset[str] | None = frozenset(opened.kinds())
+        for step in recipe.steps:
+            kinds = step.kinds_after(kinds)
+        _check(options.output, wanted, None if kinds is None else set(kinds), opened)
     elif wanted is not None and not recipe.outputs:
         raise UsageError(
             f"no output is written in the shape '{wanted}': name one in the recipe's `outputs`, or "
@@ -83,11 +87,3 @@ def _check(path: Path, shape: str | None, kinds: set[str] | None, opened: Inputs
     read = [file.path for file in opened.files if file.path.is_file()]
     if path.exists() and any(path.samefile(file) for file in read):
         raise UsageError(f"{path} is read by this run, and would be replaced; choose another file")
-
-
-def _kinds_kept(recipe: Recipe, opened: Inputs) -> set[str] | None:
-    """Return the kinds of the rows that may be kept, where every step says what it makes."""
-    kinds: frozenset[str] | None = frozenset(opened.kinds())
-    for step in recipe.steps:
-        kinds = step.kinds_after(kinds)
-    return None if kinds is None else set(kinds)

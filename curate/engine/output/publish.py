@@ -29,6 +29,14 @@ FILE_ROWS = 16_384
 _FEW_VALUES = ("step", "outcome", "reason", "source", "file")
 # Hashes do not compress: trying costs time and gains nothing.
 _HASHES = ("id", "row", "partner", "parents.list.element")
+# What the failed file says beside the rows' own columns.
+_FAILURE_TYPES = {
+    "step": pa.string(),
+    "error": pa.string(),
+    "file": pa.string(),
+    "line": pa.int64(),
+    "raw": pa.binary(),
+}
 _ENDINGS = {PASSED: "kept", USED: "used", DROPPED: "dropped"}
 # Files being encoded at once, over all folders: each holds its rows until then.
 _MOST_WAITING = 4
@@ -188,7 +196,13 @@ class Publisher:
         name = _ENDINGS.get(outcome, "failed")
         self.counts[name] = self.counts.get(name, 0) + table.num_rows
         if outcome == FAILED:
-            self._cutter("failed").add(failed_columns(table, self._labels))
+            # Rows of any kind, and unreadable lines.
+            failed = row_columns(table, list(FIELDS), self._labels)
+            for own, type_ in _FAILURE_TYPES.items():
+                there = own in table.column_names
+                values = table.column(own) if there else pa.nulls(failed.num_rows, type_)
+                failed = failed.append_column(own, values)
+            self._cutter("failed").add(failed)
             return
         column = one_array(table.column("kind"))
         kinds = pc.unique(column).to_pylist()
@@ -234,21 +248,3 @@ def row_columns(table: pa.Table, fields: Sequence[str], labels: Sequence[str]) -
     )
     columns["notes"] = column("notes", pa.string())
     return pa.table(columns)
-
-
-def failed_columns(table: pa.Table, labels: Sequence[str]) -> pa.Table:
-    """Return the columns of the failed file: rows of any kind, and unreadable lines."""
-    out = row_columns(table, list(FIELDS), labels)
-    types = {
-        "step": pa.string(),
-        "error": pa.string(),
-        "file": pa.string(),
-        "line": pa.int64(),
-        "raw": pa.binary(),
-    }
-    for name, type_ in types.items():
-        missing = name not in table.column_names
-        out = out.append_column(
-            name, pa.nulls(out.num_rows, type_) if missing else table.column(name)
-        )
-    return out

@@ -66,6 +66,12 @@ def _stamp(seconds: float) -> str:
 
 def card(recipe: Recipe, opened: Inputs, summary: Mapping[str, Any]) -> str:
     """Return the dataset card: what went in, what each step did and why, how to do it again."""
+    # What each step does, and whose method it is.
+    cells = [
+        [f"`{step.title}`", summary_of(type(step)), type(step).source] for step in recipe.steps
+    ]
+    rows = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells]
+    steps = "\n".join(["| step | what it does | method |", "|---|---|---|", *rows])
     files = opened.fingerprint()
     sources = "\n".join(
         f"- `{printable(public_name(entry['file']))}` ({entry['shape']}, {entry['size']:,} bytes, "
@@ -84,17 +90,8 @@ def card(recipe: Recipe, opened: Inputs, summary: Mapping[str, Any]) -> str:
         f"---\n{head}---\n\n# {title}\n\n"
         "Made by [curate](https://pypi.org/project/curate-align/): every row of `kept/`, `used/`, "
         "`dropped/` and `failed/` is explained in `ledger/`.\n\n"
-        f"## Sources\n\n{sources or 'Rows in memory.'}\n\n## Steps\n\n{_steps(recipe)}\n\n"
+        f"## Sources\n\n{sources or 'Rows in memory.'}\n\n## Steps\n\n{steps}\n\n"
         f"## Funnel\n\n```text\n{render(summary)}\n```\n\n"
         f"## Recipe\n\n```yaml\n{text}\n```\n\n"
         "Versions, seed and fingerprints are in `run.yaml`.\n"
     )
-
-
-def _steps(recipe: Recipe) -> str:
-    """Return a table of the steps: what each does, and whose method it is."""
-    cells = [
-        [f"`{step.title}`", summary_of(type(step)), type(step).source] for step in recipe.steps
-    ]
-    rows = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells]
-    return "\n".join(["| step | what it does | method |", "|---|---|---|", *rows])

@@ -92,16 +92,7 @@ def first_of_equals(hashes: pa.ChunkedArray, order: np.ndarray) -> np.ndarray:
         return out
     words = np.frombuffer(column.buffers()[1], np.uint64).reshape(-1, 2)
     words = words[column.offset : column.offset + len(column)][order]
-    at, heads = _repeats(words)
-    out[order[at]] = np.where(at == heads, -1, order[heads])
-    return out
-
-
-def _repeats(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of words (n x 2) whose first half occurs twice, and each one's first equal.
-
-    Few words share a half with another, so only those are sorted by everything.
-    """
+    # Few words share a half with another, so only those are sorted by everything.
     first = words[:, 0].copy()
     ranks = np.argsort(first)  # not stable, but by far the fastest
     ordered = first[ranks]
@@ -112,7 +103,9 @@ def _repeats(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     at = at[np.lexsort((words[at, 1], words[at, 0]))]  # stable: equals stay in walking order
     starts = np.ones(len(at), bool)
     starts[1:] = (words[at[1:]] != words[at[:-1]]).any(axis=1)
-    return at, at[np.flatnonzero(starts)][np.cumsum(starts) - 1]
+    heads = at[np.flatnonzero(starts)][np.cumsum(starts) - 1]
+    out[order[at]] = np.where(at == heads, -1, order[heads])
+    return out
 
 
 class EqualsSoFar:

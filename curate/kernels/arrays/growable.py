@@ -57,27 +57,21 @@ class KeyTable:
             few = [self._few.setdefault(key, len(self._few)) for key in keys.tolist()]
             self.count = len(self._few)
             return np.array(few, np.int64)
-        from curate.kernels.arrays.key_slots import fill
+        from curate.kernels.arrays.key_slots import fill, refill
 
-        self._make_room(self.count + len(keys))
+        need = self.count + len(keys)
+        if need > _MAX_LOAD * len(self._keys):
+            old_keys, old_numbers = self._keys, self._numbers
+            size = _FIRST_SIZE
+            while need > _MAX_LOAD * size:
+                size *= 2
+            self._keys, self._numbers = np.zeros(size, np.uint64), np.zeros(size, np.uint32)
+            if len(old_keys):
+                refill(self._keys, self._numbers, old_keys, old_numbers)
+            else:
+                known = np.fromiter(self._few, np.uint64, len(self._few))
+                fill(self._keys, self._numbers, known, 0, np.empty(len(known), np.int64))
+                self._few = {}
         numbers = np.empty(len(keys), np.int64)
         self.count = fill(self._keys, self._numbers, keys, self.count, numbers)
         return numbers
-
-    def _make_room(self, need: int) -> None:
-        """See that the table has room for `need` keys, and holds those known so far."""
-        from curate.kernels.arrays.key_slots import fill, refill
-
-        if need <= _MAX_LOAD * len(self._keys):
-            return
-        old_keys, old_numbers = self._keys, self._numbers
-        size = _FIRST_SIZE
-        while need > _MAX_LOAD * size:
-            size *= 2
-        self._keys, self._numbers = np.zeros(size, np.uint64), np.zeros(size, np.uint32)
-        if len(old_keys):
-            refill(self._keys, self._numbers, old_keys, old_numbers)
-        else:
-            known = np.fromiter(self._few, np.uint64, len(self._few))
-            fill(self._keys, self._numbers, known, 0, np.empty(len(known), np.int64))
-            self._few = {}

@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+# Tasks that figures list one by one; beyond that only their groups.
+MOST_LISTED = 200
+
 
 class MixedTask(NamedTuple):
     """One task of a mixture: its name, the group that weights name, its rows, its cap."""
@@ -93,6 +96,26 @@ def mixture_counts(
                 f"(now {repeat:g})"
             )
     return out
+
+
+def mixture_figures(
+    tasks: Sequence[MixedTask], counts: Sequence[int], *, grouped: bool
+) -> dict[str, float]:
+    """Return rows before and after, and shares: of each group, and of tasks if they are few."""
+    total = sum(counts)
+    found = {"rows": float(total), "tasks": float(len(tasks))}
+    listed: dict[str, tuple[int, int]] = {}
+    for task, count in zip(tasks, counts, strict=True):
+        names = [task.group]
+        names += [f"{task.group} / {task.name}"] if grouped and len(tasks) <= MOST_LISTED else []
+        for name in names:
+            size, taken = listed.get(name, (0, 0))
+            listed[name] = (size + task.size, taken + count)
+    for name, (size, taken) in listed.items():
+        found[f"{name}: rows before"] = float(size)
+        found[f"{name}: rows"] = float(taken)
+        found[f"{name}: share"] = taken / total if total else 0.0
+    return found
 
 
 def _divided(count: int, shares: Sequence[Fraction]) -> list[int]:

@@ -19,33 +19,23 @@ def complexity_first(tags: Sequence[Iterable[Hashable]], count: int) -> list[int
     carriers: Counter[Hashable] = Counter(tag for own in sets for tag in own)
     chosen: list[int] = []
     while waiting and len(chosen) < count:
-        waiting = _walk(waiting, sets, carriers, chosen, count)
+        covered: set[Hashable] = set()
+        open_tags = len(carriers)
+        left: list[int] = []
+        for place, row in enumerate(waiting):
+            if not open_tags or len(chosen) == count:
+                left += waiting[place:]
+                break
+            new = sets[row] - covered
+            if not new:
+                left.append(row)
+                continue
+            chosen.append(row)
+            covered |= new
+            open_tags -= len(new)
+            for tag in sets[row]:
+                carriers[tag] -= 1
+                if not carriers[tag]:
+                    del carriers[tag]
+        waiting = left
     return chosen
-
-
-def _walk(
-    waiting: list[int],
-    sets: Sequence[frozenset[Hashable]],
-    carriers: Counter[Hashable],
-    chosen: list[int],
-    count: int,
-) -> list[int]:
-    """Make one pass, and return the rows that it left in their order."""
-    covered: set[Hashable] = set()
-    open_tags = len(carriers)
-    left: list[int] = []
-    for place, row in enumerate(waiting):
-        if not open_tags or len(chosen) == count:
-            return left + waiting[place:]
-        new = sets[row] - covered
-        if not new:
-            left.append(row)
-            continue
-        chosen.append(row)
-        covered |= new
-        open_tags -= len(new)
-        for tag in sets[row]:
-            carriers[tag] -= 1
-            if not carriers[tag]:
-                del carriers[tag]
-    return left

@@ -80,7 +80,15 @@ def nearest_kept_small(
     sets: pa.ChunkedArray, order: np.ndarray, threshold: Fraction
 ) -> NearestKept:
     """Do the work of `nearest_kept` without compiled code."""
-    members = _rarest_first(sets)
+    # Every set as the sorted ranks of its members, where the rarest member ranks first.
+    sizes = [len(value) for part in sets.chunks for value in part]
+    flat = [part.flatten().to_numpy() for part in sets.chunks]
+    values = np.concatenate([*flat, np.zeros(0, np.uint64)])
+    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks_of = np.empty(len(counts), np.int64)
+    ranks_of[np.argsort(counts, kind="stable")] = np.arange(len(counts))
+    parts = np.split(ranks_of[where], np.cumsum(sizes, dtype=np.int64)[:-1])
+    members = [np.sort(ranks) for ranks in parts[: len(sizes)]]
     partner = np.full(len(members), -1, np.int64)
     similarity = np.full(len(members), np.nan)
     kept: dict[int, frozenset[int]] = {}
@@ -100,18 +108,6 @@ def nearest_kept_small(
         for rank in prefix:
             meeting[rank].append(row)
     return NearestKept(partner, similarity)
-
-
-def _rarest_first(sets: pa.ChunkedArray) -> list[np.ndarray]:
-    """Return every set as the sorted ranks of its members, where the rarest member ranks first."""
-    sizes = [len(value) for part in sets.chunks for value in part]
-    flat = [part.flatten().to_numpy() for part in sets.chunks]
-    values = np.concatenate([*flat, np.zeros(0, np.uint64)])
-    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = np.empty(len(counts), np.int64)
-    ranks[np.argsort(counts, kind="stable")] = np.arange(len(counts))
-    own = np.split(ranks[where], np.cumsum(sizes, dtype=np.int64)[:-1])
-    return [np.sort(members) for members in own[: len(sizes)]]
 
 
 def _most_similar(

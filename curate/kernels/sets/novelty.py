@@ -39,17 +39,14 @@ def novel(
     on a tie; places count from the first text. With `neighbours`, the so many most similar of the
     pool are listed for each, with the mean over all of the pool.
     """
-    sizes = np.concatenate([np.zeros(0, np.int64), *map(_sizes, words.chunks)])
+    lengths = (np.asarray(part.value_lengths()).astype(np.int64) for part in words.chunks)
+    sizes = np.concatenate([np.zeros(0, np.int64), *lengths])
     flat = np.concatenate([np.zeros(0, np.uint64), *(p.flatten().to_numpy() for p in words.chunks)])
     if count * len(sizes) < SMALL:
         return _novel_small(np.split(flat, np.cumsum(sizes)[:-1]), count, limit, neighbours)
     from curate.kernels.sets.novelty_compiled import novel_large
 
     return novel_large(flat, sizes, count, limit, neighbours)
-
-
-def _sizes(part: pa.ListArray) -> np.ndarray:
-    return np.asarray(part.value_lengths()).astype(np.int64)
 
 
 def _novel_small(

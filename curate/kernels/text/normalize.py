@@ -108,7 +108,13 @@ def text_digests(
     texts: pa.StringArray, attached: Mapping[int, str] | None = None
 ) -> pa.FixedSizeBinaryArray:
     """Return `text_digest` of every text of a column without nulls, `attached` by place."""
-    out = _plain_digests(texts)
+    _, ends, data = texts.buffers()
+    out = pa.nulls(len(texts), pa.binary(16))
+    if len(texts) and data is not None:
+        offsets = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+        joined = b"".join(digests_between(offsets.tolist(), memoryview(data)))
+        hashes = pa.Array.from_buffers(pa.binary(16), len(texts), [None, pa.py_buffer(joined)])
+        out = pc.if_else(pa.array(np.diff(offsets) > 0), hashes, pa.scalar(None, pa.binary(16)))
     if not attached:
         return out
     where = sorted(attached)
@@ -117,13 +123,3 @@ def text_digests(
     mask[where] = True
     mixed = pa.array([text_digest(text, more or "") for text, more in pairs], pa.binary(16))
     return pc.replace_with_mask(out, pa.array(mask), mixed)
-
-
-def _plain_digests(texts: pa.StringArray) -> pa.FixedSizeBinaryArray:
-    _, ends, data = texts.buffers()
-    if not len(texts) or data is None:
-        return pa.nulls(len(texts), pa.binary(16))
-    offsets = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    joined = b"".join(digests_between(offsets.tolist(), memoryview(data)))
-    hashes = pa.Array.from_buffers(pa.binary(16), len(texts), [None, pa.py_buffer(joined)])
-    return pc.if_else(pa.array(np.diff(offsets) > 0), hashes, pa.scalar(None, pa.binary(16)))

@@ -77,12 +77,6 @@ def _of_kind(chunk: Chunk, kind: str, score: Callable[[Row], float]) -> np.ndarr
     return out
 
 
-def _starts(messages: pa.ListArray) -> np.ndarray:
-    starts = np.zeros(len(messages) + 1, np.int64)
-    np.cumsum(np.asarray(pc.fill_null(pc.list_value_length(messages), 0)), out=starts[1:])
-    return starts
-
-
 def _turns(messages: pa.ListArray) -> Turns:
     flat = messages.flatten()
     found = pc.fill_null(pc.index_in(flat.field("role"), value_set=_ROLE_NAMES), len(_ROLE_NAMES))
@@ -92,7 +86,9 @@ def _turns(messages: pa.ListArray) -> Turns:
         silent = np.flatnonzero(blank & np.asarray(parts.is_valid()))
         beside = parts.take(pa.array(silent)).to_pylist()
         blank[silent] = [not Message("", "", one).attached for one in beside]
-    return Turns(_starts(messages), _ROLE_CODES[np.asarray(found)], blank)
+    starts = np.zeros(len(messages) + 1, np.int64)
+    np.cumsum(np.asarray(pc.fill_null(pc.list_value_length(messages), 0)), out=starts[1:])
+    return Turns(starts, _ROLE_CODES[np.asarray(found)], blank)
 
 
 def _no_turns(count: int) -> Turns:

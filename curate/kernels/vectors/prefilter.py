@@ -250,7 +250,14 @@ class BFloat16Prefilter:
 
     def reaching(self, left: Any, right: Any, at_least: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the pairs that reach `at_least`."""
-        return _pairs(self.products(left, right), self.reached(np.float32(at_least)))
+        products, least = self.products(left, right), self.reached(np.float32(at_least))
+        room = 4096
+        while True:
+            rows, columns = np.empty(room, np.int32), np.empty(room, np.int32)
+            count = _scan(products, least, rows, columns)
+            if count <= room:
+                return rows[:count], columns[:count]
+            room = count
 
     @contextmanager
     def workers(self) -> Iterator[ThreadPoolExecutor]:
@@ -372,17 +379,6 @@ def in_waves(
 def cores() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _pairs(product: np.ndarray, least: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows and columns of all entries that are at least `least`."""
-    room = 4096
-    while True:
-        rows, columns = np.empty(room, np.int32), np.empty(room, np.int32)
-        count = _scan(product, least, rows, columns)
-        if count <= room:
-            return rows[:count], columns[:count]
-        room = count
 
 
 @njit(nogil=True, cache=True)

@@ -51,7 +51,11 @@ def spherical_clusters(every: UnitVectors, count: int, seed: int, rounds: int = 
         centres = _settled(every, rows, centres, rounds)
         cluster[rows] = closest_centres(every, rows, centres, 1)[:, 0]
         cosine[rows] = cosines_between(every, rows, centres, cluster[rows])
-    return _renumbered(Clusters(cluster, cosine, centres.vectors))
+    names, first = np.unique(cluster[cluster >= 0], return_index=True)
+    order = names[np.argsort(first, kind="stable")]
+    number = np.full(len(centres.vectors) + 1, -1, np.int64)
+    number[order] = np.arange(len(order))
+    return Clusters(number[cluster], cosine, centres.vectors[order])
 
 
 def spherical_means(own: UnitVectors, rows: np.ndarray, count: int, *, rounds: int) -> UnitVectors:
@@ -140,15 +144,6 @@ def _seeds(every: UnitVectors, rows: np.ndarray, count: int, seed: int) -> np.nd
         place = np.searchsorted(chances, random.random() * chances[-1], side="right")
         cover.add(int(rows[min(int(place), len(rows) - 1)]))
     return np.array(cover.chosen, np.int64)
-
-
-def _renumbered(found: Clusters) -> Clusters:
-    real = found.cluster[found.cluster >= 0]
-    names, first = np.unique(real, return_index=True)
-    order = names[np.argsort(first, kind="stable")]
-    number = np.full(len(found.centres) + 1, -1, np.int64)
-    number[order] = np.arange(len(order))
-    return Clusters(number[found.cluster], found.cosine, found.centres[order])
 
 
 @njit(nogil=True, cache=True)

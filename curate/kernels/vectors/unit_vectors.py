@@ -61,7 +61,20 @@ class UnitVectors:
                 f"vector {wrong[0]} holds a NaN or an infinity ({len(wrong)} such vectors); "
                 "leave those rows out or encode them again"
             )
-        return cls(vectors, lengths, _first_equals(vectors, read), read)
+        # For every row the first with the same numbers, and of the same text where that is told.
+        digests = bytearray()
+        for start in range(0, len(vectors), _ROWS):
+            rows = vectors[start : start + _ROWS] + np.float32(0)  # minus zero becomes zero
+            if read is not None:
+                rows = np.hstack([rows, read[start : start + _ROWS].view(np.float32)])
+            digests += b"".join(map(xxhash.xxh3_128_digest, rows))
+        column = pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(16), len(vectors), [None, pa.py_buffer(bytes(digests))]
+        )
+        own = np.arange(len(vectors), dtype=np.int64)
+        first = first_of_equals(pa.chunked_array([column]), own)
+        first[first < 0] = own[first < 0]
+        return cls(vectors, lengths, first, read)
 
     @classmethod
     def of_column(cls, sketches: pa.Table, name: str) -> UnitVectors:
@@ -121,23 +134,6 @@ def unit(vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 def margin_of(width: int) -> float:
     """Return a bound of the error of a float32 product of unit vectors, summed in any order."""
     return 2 * (width + 4) * 2.0**-24
-
-
-def _first_equals(vectors: np.ndarray, read: np.ndarray | None) -> np.ndarray:
-    """Return for every row the first with the same numbers, and of the same text where it tells."""
-    digests = bytearray()
-    for start in range(0, len(vectors), _ROWS):
-        rows = vectors[start : start + _ROWS] + np.float32(0)  # minus zero becomes zero
-        if read is not None:
-            rows = np.hstack([rows, read[start : start + _ROWS].view(np.float32)])
-        digests += b"".join(map(xxhash.xxh3_128_digest, rows))
-    column = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(16), len(vectors), [None, pa.py_buffer(bytes(digests))]
-    )
-    own = np.arange(len(vectors), dtype=np.int64)
-    first = first_of_equals(pa.chunked_array([column]), own)
-    first[first < 0] = own[first < 0]
-    return first
 
 
 @njit(nogil=True, cache=True, fastmath=True)

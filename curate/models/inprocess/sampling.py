@@ -76,7 +76,16 @@ class Draft:
         top, chances = self.request.logprobs, None
         if top is not None or self.temperature != 0:
             chances = logits.float().log_softmax(-1)
-        penalized = self._penalized(logits)
+        # Tokens that were written before are less likely, where that is asked for.
+        present = self.request.presence_penalty or 0.0
+        frequent = self.request.frequency_penalty or 0.0
+        penalized = logits
+        if self.ids and (present or frequent):
+            counts = Counter(self.ids)
+            tokens = torch.tensor(list(counts), device=logits.device)
+            times = torch.tensor(list(counts.values()), device=logits.device, dtype=torch.float32)
+            penalized = logits.float().clone()
+            penalized[tokens] -= present + frequent * times
         if self.temperature == 0:
             token = int(penalized.argmax())
         elif chances is not None and penalized is logits:
@@ -100,19 +109,6 @@ class Draft:
         if self.logprobs and self.ids:
             self.logprobs.pop()
         return token
-
-    def _penalized(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the logits, lower for tokens that were written before where that is asked for."""
-        present = self.request.presence_penalty or 0.0
-        frequent = self.request.frequency_penalty or 0.0
-        if not self.ids or not (present or frequent):
-            return logits
-        counts = Counter(self.ids)
-        tokens = torch.tensor(list(counts), device=logits.device)
-        times = torch.tensor(list(counts.values()), device=logits.device, dtype=torch.float32)
-        changed = logits.float().clone()
-        changed[tokens] -= present + frequent * times
-        return changed
 
     def _drawn(self, chances: torch.Tensor) -> int:
         weights = (chances.double() / self.temperature).softmax(-1)

@@ -34,18 +34,16 @@ def _closed(schema: Any) -> Any:
         if "$defs" in schema:
             raise _Open  # The whole of a schema may be no reference.
         return {"$ref": schema["$ref"]}  # Nor may a title or a default stand beside one.
-    made = {name: _part(name, value) for name, value in schema.items() if name != "default"}
+    made: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name in _BY_NAME and isinstance(value, Mapping):
+            made[name] = {own: _closed(one) for own, one in value.items()}
+        elif name in _LISTS and isinstance(value, list | tuple):
+            made[name] = [_closed(one) for one in value]
+        elif name != "default":
+            made[name] = _closed(value) if name == "items" else value
     if made.get("type") == "object" or "properties" in made:
         if "properties" not in made or schema.get("additionalProperties", False) is not False:
             raise _Open
         made |= {"required": list(made["properties"]), "additionalProperties": False}
     return made
-
-
-def _part(name: str, value: Any) -> Any:
-    """Return the value of a keyword with the schemas in it closed."""
-    if name in _BY_NAME and isinstance(value, Mapping):
-        return {own: _closed(one) for own, one in value.items()}
-    if name in _LISTS and isinstance(value, list | tuple):
-        return [_closed(one) for one in value]
-    return _closed(value) if name == "items" else value

@@ -59,7 +59,9 @@ def load_transformer(where: str, options: Mapping[str, Any]) -> Backend:
 
 def prepare_torch(options: Mapping[str, Any]) -> None:
     """Set how many threads compute, and keep transformers silent."""
-    torch.set_num_threads(int(options.get("threads", default_threads())))
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    torch.set_num_threads(int(options.get("threads", cores)))
     quiet()
 
 
@@ -68,12 +70,6 @@ def quiet() -> None:
     logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-
-
-def default_threads() -> int:
-    """Return the cores that this process may use."""
-    usable = getattr(os, "sched_getaffinity", None)
-    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def device_of(options: Mapping[str, Any]) -> str:

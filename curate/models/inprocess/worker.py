@@ -120,9 +120,18 @@ class Worker:
         pending: list[Waiting] = []
         while not self._closed.is_set():
             pending = [*pending, *self._arrived(wait=not pending)]
-            batch, pending = next_batch(pending, self._batch_size)
-            if batch:
-                self._run(batch)
+            pending = [one for one in pending if not one.given_up]
+            if not pending:
+                continue
+            # The one that has waited longest decides the form, and those of its form that are
+            # nearest to it in size go with it.
+            first = pending[0]
+            alike = [one for one in pending if type(one.request) is type(first.request)]
+            alike.sort(key=lambda one: abs(one.size - first.size))
+            batch = alike[: self._batch_size]
+            taken = set(map(id, batch))
+            pending = [one for one in pending if id(one) not in taken]
+            self._run(batch)
 
     def _arrived(self, wait: bool) -> list[Waiting]:
         """Return what has come, measured; `wait` for something to come."""
@@ -179,23 +188,6 @@ class Worker:
                 self._broken = error if known else failure
                 raise self._broken from None
         return self._backend
-
-
-def next_batch(pending: list[Waiting], most: int) -> tuple[list[Waiting], list[Waiting]]:
-    """Return the requests to compute now, and the rest.
-
-    The one that has waited longest decides the form, and those of its form that are nearest to it
-    in size go with it.
-    """
-    pending = [one for one in pending if not one.given_up]
-    if not pending:
-        return [], []
-    first = pending[0]
-    alike = [one for one in pending if type(one.request) is type(first.request)]
-    alike.sort(key=lambda one: abs(one.size - first.size))
-    batch = alike[:most]
-    taken = set(map(id, batch))
-    return batch, [one for one in pending if id(one) not in taken]
 
 
 def is_memory(error: Exception) -> bool:

@@ -250,7 +250,14 @@ def open_spec(spec: ModelSpec, folder: Path) -> OpenAI:
     if not spec.name:
         raise RecipeError("'openai:' names no model; write openai:MODEL")
     _check_options(spec.options)
-    _check_environment(spec)
+    # Which server is meant is not guessed: the key of one must not be sent to the other.
+    named = os.environ.get("OPENAI_BASE_URL", "").strip()
+    if named and not spec.base_url and urlsplit(named).hostname != HOME_HOST:
+        raise RecipeError(
+            f"openai:{spec.name} has no 'base_url', and OPENAI_BASE_URL names another server than "
+            "OpenAI's; a recipe names its server itself, because replies depend on it: write "
+            f"'base_url: URL' with that address, or with {HOME}"
+        )
     variable = spec.api_key_env or ("OPENAI_API_KEY" if _is_home(spec) else None)
     key = os.environ.get(variable, "").strip() if variable else None
     if variable and not key:
@@ -287,18 +294,6 @@ def _is_home(spec: ModelSpec) -> bool:
     return not spec.base_url or urlsplit(spec.base_url).hostname == HOME_HOST
 
 
-def _check_environment(spec: ModelSpec) -> None:
-    """Refuse to guess which server is meant: the key of one must not be sent to the other."""
-    named = os.environ.get("OPENAI_BASE_URL", "").strip()
-    if spec.base_url or not named or urlsplit(named).hostname == HOME_HOST:
-        return
-    raise RecipeError(
-        f"openai:{spec.name} has no 'base_url', and OPENAI_BASE_URL names another server than "
-        f"OpenAI's; a recipe names its server itself, because replies depend on it: write "
-        f"'base_url: URL' with that address, or with {HOME}"
-    )
-
-
 def _check_options(options: Mapping[str, Any]) -> None:
     idle = options.get("idle_timeout", IDLE_SECONDS)
     if isinstance(idle, bool) or not isinstance(idle, int | float) or not 0 < idle < 1e6:
@@ -310,10 +305,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
         raise RecipeError(
             f"'length_field' is {field!r}; allowed: max_tokens, max_completion_tokens"
         )
-    _check_batch(options.get("batch"))
-
-
-def _check_batch(batch: Any) -> None:
+    batch = options.get("batch")
     if batch is None or isinstance(batch, bool):
         return
     given = batch.get("discount") if isinstance(batch, Mapping) and len(batch) == 1 else None

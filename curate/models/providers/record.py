@@ -37,7 +37,16 @@ class Recorder:
         self.info, self._inner = info, inner
         self._unanswered: dict[Place, TemporaryFault] = {}
         head = identity_line(info.identity, info.defaults)
-        found = _read(path, head)
+        content = path.read_bytes() if path.exists() else b""
+        # A line that a kill cut off is left out, and so is a fault that may have cleared by now.
+        lines = content[: content.rfind(b"\n") + 1].splitlines()
+        if lines and lines[0] + b"\n" != _encoded(head):
+            raise RecipeError(
+                f"'{path.name}' is no recording of this model with this sampling; name another "
+                "file, or remove it"
+            )
+        settled: list[dict[str, Any]] = [json.loads(line) for line in lines[1:]]
+        found = [line for line in settled if line.get("fault") in (None, "permanent")]
         self._known = {(line["when"]["key"], line["attempt"]): line for line in found}
         made = path.with_name(path.name + ".tmp")
         made.write_bytes(b"".join(map(_encoded, [head, *found])))
@@ -129,24 +138,6 @@ def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
         defaults={**inner.defaults, **spec.defaults},
         **{name: value for name, value in own.items() if value},
     )
-
-
-def _read(path: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what an earlier recording of the same model settled.
-
-    A line that a kill cut off is left out, and so is a fault that may have cleared by now.
-    """
-    content = path.read_bytes() if path.exists() else b""
-    lines = content[: content.rfind(b"\n") + 1].splitlines()
-    if not lines:
-        return []
-    if lines[0] + b"\n" != _encoded(head):
-        raise RecipeError(
-            f"'{path.name}' is no recording of this model with this sampling; name another file, "
-            "or remove it"
-        )
-    found = (json.loads(line) for line in lines[1:])
-    return [line for line in found if line.get("fault") in (None, "permanent")]
 
 
 def _of_fault(place: Place, cause: str, message: str) -> dict[str, Any]:

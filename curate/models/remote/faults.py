@@ -68,24 +68,18 @@ class StatusError(Exception):
             code = body.get("code")
             text = f"{detail} [{code}]" if code else str(detail)
             self.code = f"{code or ''} {body.get('type') or ''}"
-            self.fields = _fields_named(body, str(code or ""))
+            # Fields are named in `param`, or in the `loc` of each detail.
+            if isinstance(body.get("param"), str):
+                self.fields[re.split(r"[.\[]", body["param"])[0]] = str(code or "")
+            details = body.get("detail")
+            for one in details if isinstance(details, list) else ():
+                loc = one.get("loc") if isinstance(one, Mapping) else None
+                names = [name for name in loc or () if isinstance(name, str) and name != "body"]
+                if names:
+                    self.fields[names[0]] = str(one.get("type") or "")
         else:
             text = re.sub(r"<[^>]*>", " ", text)
         self.said = " ".join(text[:_READ].split()) or "no reason given"
-
-
-def _fields_named(body: Mapping[str, Any], code: str) -> dict[str, str]:
-    """Return the fields that an error names in `param`, or in the `loc` of each of its details."""
-    found: dict[str, str] = {}
-    if isinstance(body.get("param"), str):
-        found[re.split(r"[.\[]", body["param"])[0]] = code
-    details = body.get("detail")
-    for one in details if isinstance(details, list) else ():
-        loc = one.get("loc") if isinstance(one, Mapping) else None
-        names = [name for name in loc or () if isinstance(name, str) and name != "body"]
-        if names:
-            found[names[0]] = str(one.get("type") or "")
-    return found
 
 
 class TooLong(Exception):

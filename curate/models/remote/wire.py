@@ -95,24 +95,18 @@ def body_of(
     if isinstance(request, Choose):
         short = CHOICE_TOKENS if LOGPROBS in without else 1
         return {**body, "temperature": 0.0, length_field: short}
-    body |= _sampling(request, without)
-    if request.max_tokens is not None:
-        body[length_field] = request.max_tokens
-    return body
-
-
-def _sampling(request: Ask, without: Collection[str]) -> dict[str, Any]:
-    """Return how the reply is to be drawn, where it ends, and the schema it is held to."""
-    found = {n: getattr(request, n) for n in _SAMPLING if getattr(request, n) is not None}
+    body |= {n: getattr(request, n) for n in _SAMPLING if getattr(request, n) is not None}
     if request.sample_seed is not None:
-        found["seed"] = request.sample_seed
+        body["seed"] = request.sample_seed
     if request.stop or request.stop_tokens:
-        found["stop"] = [*request.stop, *request.stop_tokens]
+        body["stop"] = [*request.stop, *request.stop_tokens]
     if request.schema is not None and SCHEMA not in without:
         schema, strict = strict_form(request.schema)
         form = {"name": "reply", "schema": schema, "strict": strict}
-        found["response_format"] = {"type": "json_schema", "json_schema": form}
-    return found
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
+    if request.max_tokens is not None:
+        body[length_field] = request.max_tokens
+    return body
 
 
 def _before(request: Ask | Choose | Likelihood, template: ChatTemplate | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -21,10 +22,6 @@ class _Dialect(NamedTuple):
     columns: Mapping[str, str]
     without: tuple[str, ...] = ()
     check: Callable[[Mapping[str, Any]], bool] | None = None
-
-
-def _texts(column: str) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda data: _is_list(data, column, str)
 
 
 def _is_list(data: Mapping[str, Any], column: str, type_: type) -> bool:
@@ -107,7 +104,7 @@ _DIALECTS = {
         "LIMA: `conversations` of plain texts, the user's first (Zhou et al. 2023).",
         {"messages": "conversations"},
         (),
-        _texts("conversations"),
+        functools.partial(_is_list, column="conversations", type_=str),
     ),
     "human_assistant": _Dialect(
         "Conversations of `human` and `assistant` pairs, as MOSS and Firefly write them.",

@@ -95,7 +95,12 @@ def from_row(row: Row) -> dict[str, Any]:
         _check(turns)
         out[name] = _text(turns, forms.get(name, {}))
     if opened := forms.get("open"):
-        out = _without_prompt(row, out, forms.get("chosen", {}), opened)
+        # A prompt that breaks off where the assistant answers, and what follows it on either side.
+        asked = _text((*row.prompt, Message("assistant", "")), forms.get("chosen", {}))
+        head = _OPEN.sub("", asked) + opened
+        if not all(text.startswith(head) for text in out.values()):
+            raise ValueError("its prompt must break off where the assistant answers, on both sides")
+        out = {"prompt": head, **{name: text[len(head) :] for name, text in out.items()}}
     lost = [name for name in ("margin", "p_chosen") if row.fields.get(name) is not None]
     if lost:
         raise ValueError(f"the shape has no column for '{lost[0]}'")
@@ -128,14 +133,6 @@ def opened_text(turns: Sequence[Message]) -> str:
     """Return turns as a transcript that breaks off where the assistant answers."""
     _check(turns)
     return _text((*turns, Message("assistant", "")), {})
-
-
-def _without_prompt(row: Row, sides: dict[str, str], form: Form, opened: str) -> dict[str, str]:
-    """Return transcripts as a prompt that breaks off, and what follows it on either side."""
-    head = _OPEN.sub("", _text((*row.prompt, Message("assistant", "")), form)) + opened
-    if not all(text.startswith(head) for text in sides.values()):
-        raise ValueError("its prompt must break off where the assistant answers, on both sides")
-    return {"prompt": head, **{name: text[len(head) :] for name, text in sides.items()}}
 
 
 SHAPES = (Shape("hh", "preference", __doc__ or "", (_SIDES,), detect, to_record, from_row),)

@@ -266,36 +266,11 @@ class _Mapped:
         return {"prompt": asked, **pair, **numbers}
 
     def read_ranked(self, reading: _Reading) -> dict[str, Any]:
-        """Return the fields of a prompt with candidates."""
-        return {"prompt": self._before(reading), "candidates": self._candidates(reading)}
+        """Return the fields of a prompt with candidates.
 
-    def read_unpaired(self, reading: _Reading) -> dict[str, Any]:
-        """Return the fields of a labelled answer: the last one of messages, or one of its own."""
+        The row's extra columns keep what else is said of each, scores and models too.
+        """
         asked = self._before(reading)
-        answer = self._side(self.answered, reading) if self.answered else ()
-        if not answer:
-            last = max((i for i, t in enumerate(asked) if t.role != "assistant"), default=-1) + 1
-            asked, answer = asked[:last], asked[last:]
-            if not asked or not answer:
-                raise ValueError("a labelled conversation must end with the assistant's answer")
-        label = self._label(reading.data, reading.taken)
-        if not isinstance(label, bool):
-            reading.marks["label_as"] = label
-        return {"prompt": asked, "completion": answer, "label": _truth(label)}
-
-    def _label(self, data: Mapping[str, Any], taken: set[str]) -> Any:
-        name = self._column("label")
-        label = data.get(name)
-        if _truth(label) is None:
-            raise ValueError(
-                f"column '{name}' must be true or false (or 1 and 0, or one of "
-                f"{', '.join(_LABELS)}), found {label!r:.40}"
-            )
-        taken.add(name)
-        return label
-
-    def _candidates(self, reading: _Reading) -> tuple[Candidate, ...]:
-        """Return the answers; `extra` keeps what else is said of them, scores and models too."""
         names, data = self._names("candidates"), reading.data
         if isinstance(self.columns["candidates"], str):
             given = listed(data.get(names[0]))
@@ -326,7 +301,29 @@ class _Mapped:
         if {form for _, form in sides} != {"text"}:
             reading.forms["candidates"] = sides[0][1]
         judged_ = zip(sides, *self._judgements(data, own), strict=True)
-        return tuple(Candidate(turns, s, m) for (turns, _), s, m in judged_)
+        candidates = tuple(Candidate(turns, score, model) for (turns, _), score, model in judged_)
+        return {"prompt": asked, "candidates": candidates}
+
+    def read_unpaired(self, reading: _Reading) -> dict[str, Any]:
+        """Return the fields of a labelled answer: the last one of messages, or one of its own."""
+        asked = self._before(reading)
+        answer = self._side(self.answered, reading) if self.answered else ()
+        if not answer:
+            last = max((i for i, t in enumerate(asked) if t.role != "assistant"), default=-1) + 1
+            asked, answer = asked[:last], asked[last:]
+            if not asked or not answer:
+                raise ValueError("a labelled conversation must end with the assistant's answer")
+        name = self._column("label")
+        label = reading.data.get(name)
+        if _truth(label) is None:
+            raise ValueError(
+                f"column '{name}' must be true or false (or 1 and 0, or one of "
+                f"{', '.join(_LABELS)}), found {label!r:.40}"
+            )
+        reading.taken.add(name)
+        if not isinstance(label, bool):
+            reading.marks["label_as"] = label
+        return {"prompt": asked, "completion": answer, "label": _truth(label)}
 
     def _judgements(
         self, data: Mapping[str, Any], own: Sequence[Mapping[str, Any]]
@@ -370,43 +367,32 @@ class _Mapped:
                 text, given = alpaca.parted(row, only_turn(asked, "user"))
                 asked, out[self._column("input")] = (Message("user", text),), given
             parts[self.asked] = asked
-        out |= self._written(parts, _forms(row))
+        forms = _forms(row)
+        for key, turns_ in parts.items():
+            role = "user" if key == self.asked else "assistant"
+            form = forms.get(key, _USUAL.get(key, "text"))
+            out[self._column(key)] = side_to(turns_, form, role)
         extra = extra_columns(row)
         out |= self._values(row, extra)
         return with_extra(out, row._replace(extra=dumps(extra) if extra else None))
-
-    def _written(
-        self, parts: Mapping[str, Sequence[Message]], forms: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return turns in their columns, each part in its form."""
-        out = {}
-        for key, turns in parts.items():
-            role = "user" if key == self.asked else "assistant"
-            form = forms.get(key, _USUAL.get(key, "text"))
-            out[self._column(key)] = side_to(turns, form, role)
-        return out
 
     def _values(self, row: Row, extra: dict[str, Any]) -> dict[str, Any]:
         """Return what a record has beside its turns; `extra` loses what goes with them."""
         out: dict[str, Any] = {}
         if "tools" in self.columns and "tools" in extra:
             out[self._column("tools")] = extra.pop("tools")
-        if self.kind == "preference":
-            self._put_numbers(row, out)
+        for key in _NUMBERS if self.kind == "preference" else ():
+            value = row.fields.get(key)
+            if key in self.columns:
+                out[self._column(key)] = value
+            elif value is not None:
+                raise ValueError(f"the mapping names no column for '{key}'")
         if self.kind == "ranked":
             out |= self._written_candidates(row, extra)
         if self.kind == "unpaired":
             was, label = mark(row, "label_as"), row.fields["label"]
             out[self._column("label")] = was if was is not None and _truth(was) == label else label
         return out
-
-    def _put_numbers(self, row: Row, out: dict[str, Any]) -> None:
-        for key in _NUMBERS:
-            value = row.fields.get(key)
-            if key in self.columns:
-                out[self._column(key)] = value
-            elif value is not None:
-                raise ValueError(f"the mapping names no column for '{key}'")
 
     def _written_candidates(self, row: Row, extra: dict[str, Any]) -> dict[str, Any]:
         """Return the answers in their columns; `extra` loses what goes with them."""

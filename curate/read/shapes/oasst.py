@@ -6,7 +6,7 @@ conversations or rankings of it. The messages of trees may also stand alone, a r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from curate.read.shapes.record_fields import extra_columns, extra_of, kind_of, only_turn, text_of
@@ -35,30 +35,22 @@ def to_record(data: Mapping[str, Any]) -> Record:
     tree = data.get(TREE)
     if not isinstance(tree, Mapping):
         raise ValueError(f"column '{TREE}' must be a message, found {kind_of(tree)}")
-    for node in _nodes(tree):
-        _check(node)
-    prompt = (Message("user", text_of(tree, "text")),)
-    return Record("prompt", {"prompt": prompt}, extra_of(data, ()))
-
-
-def _nodes(tree: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    waiting = [tree]
+    waiting: list[Any] = [tree]
     while waiting:
         node = waiting.pop()
-        yield node
-        waiting.extend(replies_to(node))
-
-
-def _check(node: Any) -> None:
-    if not isinstance(node, Mapping):
-        raise ValueError(f"a reply must be a message, found {kind_of(node)}")
-    if node.get("role") not in ROLES:
-        raise ValueError(
-            f"a message's role must be prompter or assistant: {node.get('role')!r:.40}"
-        )
-    text_of(node, "text")
-    if not isinstance(replies_to(node), list):
-        raise ValueError(f"column 'replies' must be a list, found {kind_of(node['replies'])}")
+        if not isinstance(node, Mapping):
+            raise ValueError(f"a reply must be a message, found {kind_of(node)}")
+        if node.get("role") not in ROLES:
+            raise ValueError(
+                f"a message's role must be prompter or assistant: {node.get('role')!r:.40}"
+            )
+        text_of(node, "text")
+        replies = replies_to(node)
+        if not isinstance(replies, list):
+            raise ValueError(f"column 'replies' must be a list, found {kind_of(node['replies'])}")
+        waiting.extend(replies)
+    prompt = (Message("user", text_of(tree, "text")),)
+    return Record("prompt", {"prompt": prompt}, extra_of(data, ()))
 
 
 def from_row(row: Row) -> dict[str, Any]:

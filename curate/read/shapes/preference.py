@@ -51,7 +51,9 @@ def to_record(data: Mapping[str, Any]) -> Record:
     elif all(isinstance(data.get(name), str) for name in _SIDES):
         sides, marks = _cut_apart(*(data[name] for name in _SIDES)), {"implicit_prompt": "text"}
     else:
-        sides = _parted(data)
+        whole = {name: messages_of(data.get(name), name) for name in _SIDES}
+        count = shared_turns(*whole.values())
+        sides = {"prompt": whole["chosen"][:count], **{n: s[count:] for n, s in whole.items()}}
         marks = {"implicit_prompt": "repeated" if "prompt" in data else True}
     numbers = {name: number_of(data, name) for name in _NUMBERS}
     return Record("preference", {**sides, **numbers}, extra_of(data, (*_ROLES, *_NUMBERS), **marks))
@@ -68,14 +70,6 @@ def _cut_apart(chosen: str, rejected: str) -> dict[str, tuple[Message, ...]]:
     at = at if asked else 0
     sides = (Message("assistant", text[at:]) for text in (chosen, rejected))
     return {"prompt": asked, **{n: (m,) for n, m in zip(_SIDES, sides, strict=True)}}
-
-
-def _parted(data: Mapping[str, Any]) -> dict[str, tuple[Message, ...]]:
-    """Return prompt and answers of two conversations that begin alike."""
-    sides = {name: messages_of(data.get(name), name) for name in _SIDES}
-    count = shared_turns(*sides.values())
-    prompt = sides["chosen"][:count]
-    return {"prompt": prompt, **{name: side[count:] for name, side in sides.items()}}
 
 
 def _is_binarized(data: Mapping[str, Any]) -> bool:

@@ -37,31 +37,32 @@ def to_record(data: Mapping[str, Any]) -> Record:
     given = data.get("candidates")
     if not isinstance(given, list) or not given:
         raise ValueError(f"column 'candidates' must be a list of answers, found {kind_of(given)}")
-    candidates = tuple(_candidate(entry, index) for index, entry in enumerate(given))
+    candidates = []
+    for index, entry in enumerate(given):
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"candidates[{index}] must be an object, found {kind_of(entry)}")
+        model = entry.get("model")
+        if model is not None and not isinstance(model, str):
+            raise ValueError(f"candidates[{index}].model must be a text, found {kind_of(model)}")
+        turns, score = side_of(entry, "messages", "assistant"), number_of(entry, "score")
+        rest = {key: value for key, value in entry.items() if key not in _KEYS}
+        candidates.append(Candidate(turns, score, model, dumps(rest) if rest else None))
     sides, marks = sides_of(data, _ROLES)
-    fields = {**sides, _LIST: candidates}
+    fields = {**sides, _LIST: tuple(candidates)}
     return Record("ranked", fields, extra_of(data, ("prompt", _LIST), **marks))
-
-
-def _candidate(entry: Any, index: int) -> Candidate:
-    if not isinstance(entry, Mapping):
-        raise ValueError(f"candidates[{index}] must be an object, found {kind_of(entry)}")
-    model = entry.get("model")
-    if model is not None and not isinstance(model, str):
-        raise ValueError(f"candidates[{index}].model must be a text, found {kind_of(model)}")
-    rest = {key: value for key, value in entry.items() if key not in _KEYS}
-    return Candidate(
-        side_of(entry, "messages", "assistant"),
-        number_of(entry, "score"),
-        model,
-        dumps(rest) if rest else None,
-    )
 
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return prompt and candidates with the extra columns."""
     out = with_extra(sides_from(row, _ROLES), row)
-    beside = _beside(out.pop(_LIST, None), len(row.candidates))
+    # What an earlier version kept of each candidate in the row's `extra`.
+    count, beside = len(row.candidates), out.pop(_LIST, None)
+    if beside is None:
+        beside = [{} for _ in range(count)]
+    if not isinstance(beside, list) or not all(isinstance(entry, dict) for entry in beside):
+        raise ValueError(f"its extra column '{_LIST}' would be lost: the shape has one as well")
+    if len(beside) != count:
+        raise ValueError(f"{len(beside)} candidates were read, and {count} are left")
     candidates = [
         {"messages": turns_of(c.messages), "score": c.score, "model": c.model, **more, **own(c)}
         for c, more in zip(row.candidates, beside, strict=True)
@@ -73,17 +74,6 @@ def own(candidate: Candidate) -> dict[str, Any]:
     """Return what a candidate says of itself besides its messages, score and model."""
     found: dict[str, Any] = json.loads(candidate.extra) if candidate.extra else {}
     return {key: value for key, value in found.items() if key not in _KEYS}
-
-
-def _beside(kept: Any, count: int) -> list[dict[str, Any]]:
-    """Return what the row's `extra` keeps of each candidate, where an earlier version read it."""
-    if kept is None:
-        return [{} for _ in range(count)]
-    if not isinstance(kept, list) or not all(isinstance(entry, dict) for entry in kept):
-        raise ValueError(f"its extra column '{_LIST}' would be lost: the shape has one as well")
-    if len(kept) != count:
-        raise ValueError(f"{len(kept)} candidates were read, and {count} are left")
-    return kept
 
 
 SHAPES = (

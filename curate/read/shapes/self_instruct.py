@@ -38,7 +38,11 @@ def to_record(data: Mapping[str, Any]) -> Record:
         raise ValueError(f"column '{_LIST}' must be a list, found {kind_of(found)}")
     if len(found) != 1 or not isinstance(found[0], Mapping | str):
         raise ValueError(f"column '{_LIST}' must hold objects or texts, found {kind_of(found)}")
-    instance = _parts(found[0]) if isinstance(found[0], str) else found[0]
+    instance = found[0]
+    if isinstance(instance, str):
+        # A text names its input and output, or is the output.
+        named = _NAMED.fullmatch(instance)
+        instance = named.groupdict() if named else {"output": instance}
     clash = {"input", "output", _LIST} & {*data} - {_LIST} or {*instance} - {"input", "output"}
     if clash:
         raise ValueError(f"cannot tell what '{min(clash)}' means beside the instance's own")
@@ -48,12 +52,6 @@ def to_record(data: Mapping[str, Any]) -> Record:
         form = "text" if "input" not in instance else "input and output"
         return record._replace(extra=with_mark(record.extra, "instance_as", form))
     return record
-
-
-def _parts(text: str) -> dict[str, str]:
-    """Return the input and output that an instance's text names, or all of it as the output."""
-    named = _NAMED.fullmatch(text)
-    return named.groupdict() if named else {"output": text}
 
 
 def from_row(row: Row) -> dict[str, Any]:

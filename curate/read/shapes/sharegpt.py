@@ -129,7 +129,15 @@ def turns_from(turns: Any, column: str) -> tuple[tuple[Message, ...], tuple[str,
             open_calls.extend(ids)
             if message.content != _call_text(calls):
                 rest["value"] = message.content
-            rest |= {"content": None, "tool_calls": _with_ids(calls, ids)}
+            tool_calls = [
+                {
+                    "id": id_,
+                    "type": "function",
+                    "function": {"name": call["name"], "arguments": dumps(call["arguments"])},
+                }
+                for call, id_ in zip(calls, ids, strict=True)
+            ]
+            rest |= {"content": None, "tool_calls": tool_calls}
             message = message._replace(content="")
         elif message.role == "tool" and open_calls and "tool_call_id" not in rest:
             results = _results(message.content, len(open_calls))
@@ -208,18 +216,6 @@ def joined_results(messages: Sequence[Message]) -> list[Message]:
 def _call_text(calls: Sequence[Mapping[str, Any]]) -> str:
     """Return calls as the text of a turn: one object, or a list of several."""
     return json.dumps(calls[0] if len(calls) == 1 else list(calls), ensure_ascii=False)
-
-
-def _with_ids(calls: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Return calls in OpenAI's form."""
-    return [
-        {
-            "id": id_,
-            "type": "function",
-            "function": {"name": call["name"], "arguments": dumps(call["arguments"])},
-        }
-        for call, id_ in zip(calls, ids, strict=True)
-    ]
 
 
 def written_name(role: str, keys: Sequence[str]) -> str:

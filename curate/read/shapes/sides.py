@@ -35,18 +35,15 @@ def side_from(value: Any, name: str, role: str, *, alternating: bool = False) ->
     if isinstance(first, Mapping) and "from" in first and "role" not in first:
         return turns_from(value, name)[0], "turns"
     if all(isinstance(turn, Mapping) and set(turn) == {"human", "assistant"} for turn in value):
-        pairs = [messages_of(_exchange(turn), f"{name}[{i}]") for i, turn in enumerate(value)]
-        return tuple(turn for pair in pairs for turn in pair), "pairs"
+        pairs: list[Message] = []
+        for index, pair in enumerate(value):
+            asked = {"role": "user", "content": pair["human"]}
+            answer = {"role": "assistant", "content": pair["assistant"]}
+            pairs += messages_of([asked, answer], f"{name}[{index}]")
+        return tuple(pairs), "pairs"
     if all(isinstance(turn, Mapping) and set(turn) == {"content"} for turn in value):
         return messages_of([{"role": role, **turn} for turn in value], name), "contents"
     return messages_of(value, name), "messages"
-
-
-def _exchange(pair: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"role": "user", "content": pair["human"]},
-        {"role": "assistant", "content": pair["assistant"]},
-    ]
 
 
 def side_to(turns: Sequence[Message], form: str, role: str) -> Any:

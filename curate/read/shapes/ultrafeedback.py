@@ -35,18 +35,17 @@ def to_record(data: Mapping[str, Any]) -> Record:
     if not isinstance(given, list) or not given:
         raise ValueError(f"column '{_LIST}' must be a list of answers, found {kind_of(given)}")
     prompt = (Message("user", text_of(data, "instruction")),)
-    fields = {"prompt": prompt, "candidates": tuple(map(_candidate, given))}
+    candidates = []
+    for entry in given:
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"a completion must be an object, found {kind_of(entry)}")
+        score = next((s for name in _SCORES if (s := number_of(entry, name)) is not None), None)
+        model = entry.get("model")
+        answer = (Message("assistant", text_of(entry, "response")),)
+        candidates.append(Candidate(answer, score, model if isinstance(model, str) else None))
+    fields = {"prompt": prompt, "candidates": tuple(candidates)}
     rest = [{k: v for k, v in entry.items() if k != "response"} for entry in given]
     return Record("ranked", fields, extra_of({**data, _LIST: rest}, ("instruction",)))
-
-
-def _candidate(entry: Any) -> Candidate:
-    if not isinstance(entry, Mapping):
-        raise ValueError(f"a completion must be an object, found {kind_of(entry)}")
-    score = next((s for name in _SCORES if (s := number_of(entry, name)) is not None), None)
-    model = entry.get("model")
-    answer = (Message("assistant", text_of(entry, "response")),)
-    return Candidate(answer, score, model if isinstance(model, str) else None)
 
 
 def from_row(row: Row) -> dict[str, Any]:

@@ -47,12 +47,24 @@ class BatchSubmitter:
 
         `fresh` says that this process wrote the job down, so that nothing of it can be there yet.
         """
-        job = self._jobs.read(name)
+        job, failed = self._jobs.read(name), 0
         if job is not None and job.remote is None:
             async with self._alone():
                 job = self._jobs.read(name)
-                if job is not None and job.remote is None:
-                    return await self._made(job, fresh)
+                while job is not None and job.remote is None:
+                    try:
+                        return await self._try(job, sure=fresh and not failed)
+                    except TemporaryFault as fault:
+                        failed += 1
+                        if failed >= MOST_TRIES:
+                            raise StoppedShort(
+                                f"the batch job {name} could not be submitted: {fault}. Nothing of "
+                                "it is lost: run the same command again when the server is back"
+                            ) from None
+                        pause = FIRST_PAUSE_SECONDS * 2 ** (failed - 1)
+                        pause = max(pause, fault.retry_after or 0)
+                        await asyncio.sleep(min(pause, LONGEST_PAUSE_SECONDS))
+                    job = self._jobs.read(name) or job
         return None if job is None or job.remote is None else Remote(job.remote, "submitted")
 
     @asynccontextmanager
@@ -65,22 +77,6 @@ class BatchSubmitter:
             yield
         finally:
             lock.release()
-
-    async def _made(self, job: BatchJob, fresh: bool) -> Remote:
-        failed = 0
-        while True:
-            try:
-                return await self._try(job, sure=fresh and not failed)
-            except TemporaryFault as fault:
-                failed += 1
-                if failed >= MOST_TRIES:
-                    raise StoppedShort(
-                        f"the batch job {job.name} could not be submitted: {fault}. Nothing of it "
-                        "is lost: run the same command again when the server is back"
-                    ) from None
-                pause = min(FIRST_PAUSE_SECONDS * 2 ** (failed - 1), LONGEST_PAUSE_SECONDS)
-                await asyncio.sleep(max(pause, min(fault.retry_after or 0, LONGEST_PAUSE_SECONDS)))
-            job = self._jobs.read(job.name) or job
 
     async def _try(self, job: BatchJob, sure: bool) -> Remote:
         """Take a job from where it stands to the provider; `sure` where no trace of it is there."""

@@ -34,7 +34,8 @@ class Contamination(Filter):
     """Drop rows that share word n-grams, or their meaning, with the items of test sets.
 
     `against` lists test sets: whatever an input may be (`path`, or `name=path`), of any shape;
-    `field` names the column of their questions where it is not one of the usual. The score is the
+    `field` names the column of their questions where it is not one of the usual; a finished run is
+    one, with what its kept rows ask. The score is the
     share of the item's words that the row's turns cover with n-grams of `n` words, for the item
     covered most; a hit names it. By default any hit drops (`max: 0`); `n: 8, max: 0.5` drops what
     covers over half. Words are those of `near`: each Chinese, Japanese, Korean,
@@ -172,11 +173,20 @@ class Contamination(Filter):
             return None
         import numpy as np
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         from curate.chunk import rows_of
+        from curate.kernels.sets.ngrams_compiled import suspects
 
         index = self.index()
-        hits = np.flatnonzero(_rows_with_suspects(chunk, index))
+        # Ranked rows are few and nested: they are all compared.
+        suspect = np.asarray(pc.equal(chunk.column("kind"), "ranked")).copy()
+        for name, type_ in FIELD_TYPES.items():
+            if type_ == "messages" and name in chunk.table.column_names:
+                column = chunk.column(name)
+                turns = suspects(column.flatten().field("content"), index)
+                suspect[np.asarray(pc.list_parent_indices(column))[turns]] = True
+        hits = np.flatnonzero(suspect)
         values = np.zeros(len(chunk))
         details: list[Mapping[str, Any] | None] = [None] * len(chunk)
         rows = rows_of(chunk.table.take(pa.array(hits, pa.int64())))
@@ -195,20 +205,3 @@ class Contamination(Filter):
         if self.max == 0:
             return f"shares {self.n}-grams with a test set"
         return f"{self.n}-grams cover more than {self.max:g} of a test item"
-
-
-def _rows_with_suspects(chunk: Chunk, index: TestIndex) -> np.ndarray:
-    """Return a mask of the rows with a turn that may hold a test item."""
-    import numpy as np
-    import pyarrow.compute as pc
-
-    from curate.kernels.sets.ngrams_compiled import suspects
-
-    # Ranked rows are few and nested: they are all compared.
-    out = np.asarray(pc.equal(chunk.column("kind"), "ranked")).copy()
-    for name, type_ in FIELD_TYPES.items():
-        if type_ == "messages" and name in chunk.table.column_names:
-            column = chunk.column(name)
-            found = suspects(column.flatten().field("content"), index)
-            out[np.asarray(pc.list_parent_indices(column))[found]] = True
-    return out

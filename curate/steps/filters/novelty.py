@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.chunk import Chunk
-    from curate.kernels.sets.rouge import Acceptance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +22,14 @@ class Novelty(Whole):
 
     Rows are walked in source order. The score is the F of ROUGE-L (of the longest common
     subsequence of words, as the package `rouge_score` computes it) with the most similar row
-    accepted before, or with a row of `against` (a dataset, such as the seeds; its rows are not
-    compared with each other). A row is dropped if and only if that is above `max` (Self-Instruct's
-    0.7: a row at exactly 0.7 is kept); the verdict names the most similar one, the first on a tie.
-    Words are those of `near`, so that Chinese or Thai texts are compared, too; `tokens:
-    rouge_score` takes that package's, which reads a-z and 0-9 alone. `neighbours` lists the so many
-    most similar in the detail, with the mean over all, for every row: it compares every pair (some
-    20 million short ones a second), which the decision alone does not. Cost otherwise: 16 bytes a
-    word in memory while the step decides.
+    accepted before, or with a row of `against` (a dataset, such as the seeds, or a finished run:
+    its kept rows; they are not compared with each other). A row is dropped if and only if that is
+    above `max` (Self-Instruct's 0.7: a row at exactly 0.7 is kept); the verdict names the most
+    similar one, the first on a tie. Words are those of `near`, so that Chinese or Thai texts are
+    compared, too; `tokens: rouge_score` takes that package's, which reads a-z and 0-9 alone.
+    `neighbours` lists the so many most similar in the detail, with the mean over all, for every
+    row: it compares every pair (some 20 million short ones a second), which the decision alone does
+    not. Cost otherwise: 16 bytes a word in memory while the step decides.
     """
 
     on: On = "instruction"
@@ -74,25 +73,13 @@ class Novelty(Whole):
         """Walk the rows; accept what is novel."""
         import numpy as np
 
+        from curate.chunk import ORIGIN
         from curate.kernels.sets.novelty import novel
 
         count = len(positions)
         found = novel(sketches.column("words"), count, self.max, self.neighbours)
         elsewhere = found.partner >= count
-        return Verdicts(
-            code=np.where(found.rejected, elsewhere.astype(np.int64), -1),
-            reasons=("similar to an accepted row", f"similar to a row of {self.against}"),
-            score=found.score,
-            partner=np.where(found.rejected & ~elsewhere, found.partner, -1),
-            details=self._details(found, sketches, count),
-        )
-
-    def _details(
-        self, found: Acceptance, sketches: pa.Table, count: int
-    ) -> list[dict[str, Any] | None] | None:
-        """Name the row of `against` that a row is too similar to, and the most similar of all."""
-        from curate.chunk import ORIGIN
-
+        # Which row of `against` a row is too similar to, and the most similar of all.
         details: list[dict[str, Any]] = [{} for _ in range(count)]
         origins = sketches.column(ORIGIN) if sketches.num_rows > count else None
         for place, other in enumerate(found.partner.tolist()):
@@ -105,4 +92,10 @@ class Novelty(Whole):
             for place, one in enumerate(found.similar):
                 listed = [[names[o], f] for o, f in zip(one.places, one.scores, strict=True)]
                 details[place] |= {"most_similar": listed, "mean": one.mean}
-        return [detail or None for detail in details]
+        return Verdicts(
+            code=np.where(found.rejected, elsewhere.astype(np.int64), -1),
+            reasons=("similar to an accepted row", f"similar to a row of {self.against}"),
+            score=found.score,
+            partner=np.where(found.rejected & ~elsewhere, found.partner, -1),
+            details=[detail or None for detail in details],
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -85,7 +85,7 @@ class FewShot(Gather):
         figures = {"zero-shot": float(len(rows) - len(drawn)), "few-shot": float(len(drawn))}
         return [*made, Figures({**figures, "examples": float(shown)})]
 
-    def figures(self, groups: Sequence[dict[str, float]]) -> dict[str, float]:  # type: ignore[override]
+    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
         """Return how many rows stayed zero-shot, became few-shot, and show how many examples."""
         return {name: sum(group[name] for group in groups) for name in groups[0]}
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -52,11 +51,7 @@ class Invert(Gather):
 
     def fingerprint(self) -> dict[str, Any]:
         """Add a digest of the templates: a changed file is another step under the same name."""
-        try:
-            text = collections.find(self.collection).read_bytes()
-        except (CurateError, OSError):
-            return super().fingerprint()
-        return {**super().fingerprint(), "collection_text": hashlib.blake2b(text).hexdigest()[:32]}
+        return {**super().fingerprint(), "collection_text": collections.digest(self.collection)}
 
     def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
         """Inverted rows are conversations, as those that they are made of."""
@@ -73,7 +68,7 @@ class Invert(Gather):
         counts = {"rows": float(len(rows)), "inverted": float(len(drawn))}
         return [*rows, *map(self._inverted, drawn), Figures(counts)]
 
-    def figures(self, groups: Sequence[dict[str, float]]) -> dict[str, float]:  # type: ignore[override]
+    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
         """Return the numbers of rows, of inverted ones, and their share."""
         total = {name: sum(group[name] for group in groups) for name in groups[0]}
         return {**total, "rate": total["inverted"] / total["rows"]}

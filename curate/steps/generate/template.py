@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -65,11 +64,10 @@ class Template(Generate):
 
     def fingerprint(self) -> dict[str, Any]:
         """Add a digest of the templates: a changed file is another step under the same name."""
-        try:
-            text = collections.find(self.collection or "").read_bytes()
-        except (CurateError, OSError):
-            return super().fingerprint()
-        return {**super().fingerprint(), "collection_text": hashlib.blake2b(text).hexdigest()[:32]}
+        return {
+            **super().fingerprint(),
+            "collection_text": collections.digest(self.collection or ""),
+        }
 
     def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
         """All rows become conversations, or all become prompts."""

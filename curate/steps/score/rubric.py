@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from curate.ask import Ask, Reply
+from curate.ask import Ask
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.prompt import Prompt
 from curate.prompts.replies import SCORE_NAMES
 from curate.prompts.replies.expected import TOP, expected_score
 from curate.prompts.replies.objects import ask_until
-from curate.prompts.replies.rubric import Scale, marks_in, scales_of
+from curate.prompts.replies.rubric import marks_in, scales_of
 from curate.row import RESPONSE_FIELD, Message, Row
 from curate.step import Asking, Filter, Scored, rule
 
@@ -129,25 +128,16 @@ class Rubric(Filter):
         marks = {name: float(found[name]) for name in scales}
         detail = dict(found)
         if self.expectation:
-            marks = self._expected(reply, marks, scales, detail)
+            # What was written stays in `detail`.
+            names = SCORE_NAMES if len(scales) == 1 else ()
+            expected = {
+                name: expected_score(reply, name, value, scales[name].low, scales[name].high, names)
+                for name, value in marks.items()
+            }
+            detail["expected"] = {name: one.to_json() for name, one in expected.items()}
+            marks = {name: one.value for name, one in expected.items()}
         mean = sum(marks.values()) / len(marks)
         return Scored(mean if self.dimension is None else marks[self.dimension], detail)
-
-    def _expected(
-        self,
-        reply: Reply,
-        marks: Mapping[str, float],
-        scales: Mapping[str, Scale],
-        detail: dict[str, Any],
-    ) -> dict[str, float]:
-        """Return the expectation of each mark; what was written stays in `detail`."""
-        names = SCORE_NAMES if len(scales) == 1 else ()
-        found = {
-            name: expected_score(reply, name, value, scales[name].low, scales[name].high, names)
-            for name, value in marks.items()
-        }
-        detail["expected"] = {name: one.to_json() for name, one in found.items()}
-        return {name: one.value for name, one in found.items()}
 
     def keep(self, score: float | None) -> str | None:
         """Compare with `at_least`."""

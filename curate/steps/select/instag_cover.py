@@ -45,7 +45,17 @@ class InstagCover(Whole):
         """Read the tags from the notes, else from the extra columns."""
         notes = json.loads(row.notes) if row.notes else {}
         extra = json.loads(row.extra) if row.extra else {}
-        return {"tags": _tags_in(notes.get(self.tags, extra.get(self.tags)), self.tags)}
+        value = notes.get(self.tags, extra.get(self.tags))
+        if isinstance(value, dict):
+            value = value.get("tags")
+        if value is None:
+            return {"tags": None}
+        if isinstance(value, list):
+            tags = [one.get("tag") if isinstance(one, dict) else one for one in value]
+            if all(isinstance(tag, str) for tag in tags):
+                return {"tags": tags}
+        found = json.dumps(value)[:80]
+        raise ValueError(f"'{self.tags}' must hold a list of tags, and holds {found}")
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Take rows pass by pass."""
@@ -68,17 +78,3 @@ class InstagCover(Whole):
             code[select.instag_cover(tags, count)] = -1
         reason = f"not among the {amount_of(self.count, self.share)} chosen"
         return Verdicts(code, (reason, "no tags"), score=many)
-
-
-def _tags_in(value: Any, name: str) -> list[str] | None:
-    """Return the tags in a value of an extra column or a note."""
-    if isinstance(value, dict):
-        value = value.get("tags")
-    if value is None:
-        return None
-    if isinstance(value, list):
-        tags = [one.get("tag") if isinstance(one, dict) else one for one in value]
-        texts = [tag for tag in tags if isinstance(tag, str)]
-        if len(texts) == len(tags):
-            return texts
-    raise ValueError(f"'{name}' must hold a list of tags, and holds {json.dumps(value)[:80]}")

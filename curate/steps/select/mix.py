@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from curate.chunk import Chunk
     from curate.kernels.arrays.mixture import MixedTask
 
-# Tasks that the report lists one by one; beyond that only their groups.
-MOST_LISTED = 200
-
 
 @dataclass(frozen=True, kw_only=True)
 class Mix(Whole):
@@ -96,7 +93,7 @@ class Mix(Whole):
         """Take the lowest draws of each task, or take all and repeat the lowest draws."""
         import numpy as np
 
-        from curate.kernels.arrays.mixture import mixture_counts
+        from curate.kernels.arrays.mixture import mixture_counts, mixture_figures
 
         if not len(positions):
             return Verdicts(np.full(0, -1))
@@ -120,7 +117,7 @@ class Mix(Whole):
             ("beyond its task's share",),
             score=draw,
             repeats=np.maximum(times, 1) if times.max(initial=0) > 1 else None,
-            figures=_figures(tasks, counts, grouped=self.within is not None),
+            figures=mixture_figures(tasks, counts, grouped=self.within is not None),
         )
 
     def _tasks(self, sketches: pa.Table) -> tuple[np.ndarray, list[MixedTask]]:
@@ -151,24 +148,6 @@ class Mix(Whole):
             if name not in there:
                 raise ValueError(f"no row is of '{name}'; caps and weights may name {[*there]}")
         return codes, tasks
-
-
-def _figures(tasks: list[MixedTask], counts: list[int], *, grouped: bool) -> dict[str, float]:
-    """Return rows before and after, and shares: of each group, and of tasks if they are few."""
-    total = sum(counts)
-    found = {"rows": float(total), "tasks": float(len(tasks))}
-    listed: dict[str, tuple[int, int]] = {}
-    for task, count in zip(tasks, counts, strict=True):
-        names = [task.group]
-        names += [f"{task.group} / {task.name}"] if grouped and len(tasks) <= MOST_LISTED else []
-        for name in names:
-            size, taken = listed.get(name, (0, 0))
-            listed[name] = (size + task.size, taken + count)
-    for name, (size, taken) in listed.items():
-        found[f"{name}: rows before"] = float(size)
-        found[f"{name}: rows"] = float(taken)
-        found[f"{name}: share"] = taken / total if total else 0.0
-    return found
 
 
 @functools.cache

@@ -96,7 +96,16 @@ class Split(Whole):
         count = self.count
         if count is None:
             count = allowed_of(len(positions), None, self.share or 0.0)
-        test = _chosen(roots, draws, count)
+        # Whole groups that fit in, in the order of their roots' draws.
+        groups, sizes = np.unique(roots, return_counts=True)
+        test = np.zeros(len(roots), np.bool_)
+        order = np.lexsort((groups, draws[groups])) if len(groups) else groups
+        for group, size in zip(groups[order].tolist(), sizes[order].tolist(), strict=True):
+            if size <= count:
+                test[group], count = True, count - size
+            if not count:
+                break
+        test = test[roots]
         # The same two for all rows: a million of their own would take 200 MB.
         train, held_out = {"split": "train"}, {"split": "test"}
         notes = [held_out if one else train for one in test.tolist()]
@@ -111,19 +120,3 @@ def _prompt_key(text: str) -> int:
 
     tokens = normal_words(text) or tuple(composed(text).split())
     return seed_of(*tokens) if tokens else 0
-
-
-def _chosen(roots: np.ndarray, draws: np.ndarray, count: int) -> np.ndarray:
-    """Return the rows of the groups that fit in `count`, in the order of their roots' draws."""
-    import numpy as np
-
-    groups, sizes = np.unique(roots, return_counts=True)
-    test = np.zeros(len(roots), np.bool_)
-    order = np.lexsort((groups, draws[groups])) if len(groups) else groups
-    for group, size in zip(groups[order].tolist(), sizes[order].tolist(), strict=True):
-        if size <= count:
-            test[group], count = True, count - size
-        if not count:
-            break
-    chosen: np.ndarray = test[roots] if len(roots) else test
-    return chosen

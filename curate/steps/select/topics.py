@@ -69,29 +69,23 @@ class Topics(Whole):
         of, cosine = select.clusters(vectors(sketches, "vector"), self.clusters, seed=self.seed)
         texts = (text.as_py() or "" for text in sketches.column("text"))
         names = {t: ", ".join(w) for t, w in topic_terms(texts, of.tolist(), self.terms).items()}
+        # A line for each of the largest topics: its rows, and how close they lie together.
+        counts = {topic: int((of == topic).sum()) for topic in names}
+        order = sorted(names, key=lambda topic: (-counts[topic], topic))
+        lines = [
+            f"topic {topic} ({names[topic]}): {counts[topic]:,} rows, "
+            f"{counts[topic] / len(of):.1%}, "
+            f"mean cosine with its centre {np.mean(cosine[of == topic]):.2f}"
+            for topic in order[:_SHOWN]
+        ]
+        if rest := order[_SHOWN:]:
+            rows = sum(counts[topic] for topic in rest)
+            lines.append(f"{len(rest)} smaller topics: {rows:,} rows, {rows / len(of):.1%}")
         # One object for all rows of a topic.
         notes = {topic: {"topic": topic, "name": name} for topic, name in names.items()}
         return Verdicts(
             np.full(len(of), -1),
             score=np.where(of >= 0, of, np.nan),
             notes=[notes.get(topic) for topic in of.tolist()],
-            remarks=_coverage(of, cosine, names),
+            remarks=tuple(lines),
         )
-
-
-def _coverage(of: np.ndarray, cosine: np.ndarray, names: dict[int, str]) -> tuple[str, ...]:
-    """Return a line for each of the largest topics: its rows, and how close they lie together."""
-    import numpy as np
-
-    counts = {topic: int((of == topic).sum()) for topic in names}
-    order = sorted(names, key=lambda topic: (-counts[topic], topic))
-    lines = [
-        f"topic {topic} ({names[topic]}): {counts[topic]:,} rows, {counts[topic] / len(of):.1%}, "
-        f"mean cosine with its centre {np.mean(cosine[of == topic]):.2f}"
-        for topic in order[:_SHOWN]
-    ]
-    rest = order[_SHOWN:]
-    if rest:
-        rows = sum(counts[topic] for topic in rest)
-        lines.append(f"{len(rest)} smaller topics: {rows:,} rows, {rows / len(of):.1%}")
-    return tuple(lines)

@@ -88,7 +88,14 @@ def _remarks(counts: Mapping[Pair, int], rows: int) -> Iterator[str]:
     if not found:
         return
     entropy = -sum(n / found * math.log(n / found) for n in counts.values())
-    shown = dict(_most_common(counts))
+    objects: dict[str, list[tuple[str, int]]] = {}
+    for (verb, noun), count in counts.items():
+        objects.setdefault(verb, []).append((noun, count))
+    # The most common first, ties by alphabet.
+    verbs = sorted(objects, key=lambda verb: (-sum(n for _, n in objects[verb]), verb))
+    shown = {
+        verb: sorted(objects[verb], key=lambda one: (-one[1], one[0])) for verb in verbs[:_VERBS]
+    }
     share = sum(n for nouns in shown.values() for _, n in nouns[:_NOUNS]) / rows
     yield f"different pairs of them: {len(counts):,}"
     yield f"effective number of pairs: {math.exp(entropy):.1f}"
@@ -97,13 +104,3 @@ def _remarks(counts: Mapping[Pair, int], rows: int) -> Iterator[str]:
     for verb, nouns in shown.items():
         said = ", ".join(f"{noun} {n:,}" for noun, n in nouns[:_NOUNS])
         yield f"{verb}: {sum(n for _, n in nouns):,} rows ({said})"
-
-
-def _most_common(counts: Mapping[Pair, int]) -> Iterator[tuple[str, list[tuple[str, int]]]]:
-    """Yield the most common verbs, each with its objects by their counts; ties by alphabet."""
-    objects: dict[str, list[tuple[str, int]]] = {}
-    for (verb, noun), count in counts.items():
-        objects.setdefault(verb, []).append((noun, count))
-    verbs = sorted(objects, key=lambda verb: (-sum(n for _, n in objects[verb]), verb))
-    for verb in verbs[:_VERBS]:
-        yield verb, sorted(objects[verb], key=lambda one: (-one[1], one[0]))

@@ -94,8 +94,7 @@ def command(
         return
     if max_cost is not None or max_requests is not None:
         raise UsageError(
-            "--max-cost and --max-requests bound what --as faiss encodes; other forms ask nothing: "
-            "leave them out"
+            "--max-cost and --max-requests bound what --as faiss encodes; leave them out"
         )
     path, name, size = _target(output, split, shard_rows, source)
     own = any((Path(source) / name).exists() for name in ("report.json", ".state"))

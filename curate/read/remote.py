@@ -125,15 +125,22 @@ def is_hub(where: str) -> bool:
     return where.startswith("hub://")
 
 
-def load_hub(where: str, usual: str = "train") -> Any:
-    """Load `hub://org/name[:config][@split]`; without a split, the only one or the usual one."""
+def hub_name(where: str) -> str:
+    """Return the dataset's name in `hub://org/name[:config][@split]`."""
     match = _HUB.fullmatch(where)
     if match is None:
         raise UsageError(f"{where}: a dataset on the Hub is hub://org/name[:config][@split]")
+    return match["name"]
+
+
+def load_hub(where: str, usual: str = "train") -> Any:
+    """Load `hub://org/name[:config][@split]`; without a split, the only one or the usual one."""
+    name, match = hub_name(where), _HUB.fullmatch(where)
+    assert match is not None, "it has a name"
     import datasets
 
     try:
-        found = datasets.load_dataset(match["name"], match["config"], split=match["split"])
+        found = datasets.load_dataset(name, match["config"], split=match["split"])
     except Exception as error:
         # The Hub's client raises errors of many packages.
         raise InputError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error

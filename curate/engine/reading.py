@@ -23,7 +23,7 @@ from curate.engine.ledger import FAILED, record_outcomes
 from curate.engine.local import ordered_map
 from curate.engine.partition import with_ending
 from curate.engine.state import LedgerSlice, PartitionState
-from curate.errors import InputError, RecipeError, UsageError
+from curate.errors import InputError, UsageError
 from curate.kernels.arrays.growable import GrowableArray, KeyTable
 from curate.read import Inputs, Part, PartRows, Unreadable, open_inputs, read_part
 from curate.row import digest, occurrence_id
@@ -67,20 +67,18 @@ def open_sources(recipe: Recipe, inputs: Any, wanted: str | None) -> Inputs:
         # Inputs that were given in place of the file's own have no line there.
         if not isinstance(data, Mapping) or freeze(data.get("inputs")) != recipe.inputs:
             raise
-        raise _with_line(recipe, str(error)) from None
-
-
-def _with_line(recipe: Recipe, message: str) -> RecipeError:
-    """Return the error about an input with its line, and what its path may have meant."""
-    given = recipe.inputs
-    if isinstance(given, str):
-        return recipe.error(("inputs",), message + _relative_hint(recipe, given, message))
-    for name, source in (given or {}).items():
-        where = source.get("path", "") if isinstance(source, Mapping) else source
-        if where and message.startswith(where):
-            advice = _relative_hint(recipe, where, message)
-            return recipe.error(("inputs", name), f"inputs.{name}: {message}{advice}")
-    return recipe.error(("inputs",), message)
+        # The error with its line, and what its path may have meant.
+        message, given = str(error), recipe.inputs
+        if isinstance(given, str):
+            advice = _relative_hint(recipe, given, message)
+            raise recipe.error(("inputs",), message + advice) from None
+        for name, source in (given or {}).items():
+            where = source.get("path", "") if isinstance(source, Mapping) else source
+            if where and message.startswith(where):
+                advice = _relative_hint(recipe, where, message)
+                said = f"inputs.{name}: {message}{advice}"
+                raise recipe.error(("inputs", name), said) from None
+        raise recipe.error(("inputs",), message) from None
 
 
 def _relative_hint(recipe: Recipe, where: str, message: str) -> str:

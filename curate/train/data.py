@@ -53,7 +53,17 @@ def read_data(where: str, method: Method, shape: str | None = None) -> TrainingD
         UsageError: nothing there can be read, or `method` does not learn from such rows.
     """
     if (Path(where) / "report.json").is_file():
-        data = _of_run(Path(where))
+        from curate.runs.rows import Rows
+
+        run, recipe = Path(where), Path(where) / "run.yaml"
+        source = Source(str(run), run, str(recipe) if recipe.is_file() else None)
+        sides: tuple[list[Row], list[Row]] = ([], [])
+        for row in Rows(run / "kept"):
+            # The step `split` notes the side on which it put a row: `train` or `test`.
+            notes = (json.loads(row.notes) if row.notes else {}).values()
+            found = (note["split"] for note in notes if isinstance(note, dict) and "split" in note)
+            sides[next(found, None) == "test"].append(row)
+        data = TrainingData(source, *sides, [], {})
     else:
         data = _of_files(where, shape)
     kinds: dict[str, int] = {}
@@ -84,20 +94,6 @@ def _wrong_kind(method: Method, kinds: Mapping[str, int], where: str) -> str:
         f"{found} rows; train those with {', '.join(others)}, or make other rows of them first "
         "(`curate export --as`, `curate generate`)"
     )
-
-
-def _of_run(run: Path) -> TrainingData:
-    from curate.runs.rows import Rows
-
-    recipe = run / "run.yaml"
-    source = Source(str(run), run, str(recipe) if recipe.is_file() else None)
-    sides: tuple[list[Row], list[Row]] = ([], [])
-    for row in Rows(run / "kept"):
-        # The step `split` notes the side on which it put a row: `train` or `test`.
-        notes = (json.loads(row.notes) if row.notes else {}).values()
-        found = (note["split"] for note in notes if isinstance(note, dict) and "split" in note)
-        sides[next(found, None) == "test"].append(row)
-    return TrainingData(source, *sides, [], {})
 
 
 def _of_files(where: str, shape: str | None) -> TrainingData:

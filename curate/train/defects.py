@@ -71,7 +71,14 @@ def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[De
 def _lost_parts(row: Row, chat: Chat) -> str:
     """Return the name of a part that the template leaves out, empty where it shows them all."""
     options = rendering_options(extras(row))
-    for turns in _conversations(row):
+    if row.kind == "sft":
+        conversations = [row.messages]
+    elif row.kind == "unpaired":
+        conversations = [row.prompt + row.completion]
+    else:
+        answers = answers_of(row) if row.kind in ("preference", "ranked") else [()]
+        conversations = [row.prompt + answer for answer in answers]
+    for turns in conversations:
         media = next((turn for turn in turns if '"content":[' in (turn.parts or "")), None)
         if media is not None:
             parts = json.loads(media.parts or "{}").get("content") or ()
@@ -92,15 +99,6 @@ def _lost_parts(row: Row, chat: Chat) -> str:
                 if same:
                     return f"'{key}' of a turn of the {turn['role']}"
     return ""
-
-
-def _conversations(row: Row) -> list[tuple[Message, ...]]:
-    if row.kind == "sft":
-        return [row.messages]
-    if row.kind == "unpaired":
-        return [row.prompt + row.completion]
-    answers = answers_of(row) if row.kind in ("preference", "ranked") else [()]
-    return [row.prompt + answer for answer in answers]
 
 
 def _pair(row: Row, seen: Seen) -> Iterator[Defect]:

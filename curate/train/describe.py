@@ -88,6 +88,17 @@ def card(
         "pipeline_tag": "text-classification" if job.method.name == "reward" else "text-generation",
         "tags": ["curate", job.method.name],
     }
+    rows = [("steps", "", f"{report['steps']:,}"), ("seconds", "", f"{report['seconds']:,}")]
+    for name in _TOLD:
+        if name in report["after"]:
+            before, after = report["before"].get(name), report["after"][name]
+            rows.append(
+                (f"held-out {name}", "" if before is None else f"{before:.4f}", f"{after:.4f}")
+            )
+        learnt = [line[name] for line in history if name in line]
+        if learnt:
+            rows.append((f"training {name}", f"{learnt[0]:.4f}", f"{learnt[-1]:.4f}"))
+    figures = "\n".join(f"| {name} | {before} | {after} |" for name, before, after in rows)
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {job.out.name}",
@@ -96,7 +107,7 @@ def card(
         f"{job.method.source}.",
         _data_text(job, prepared),
         "## Settings\n\n```yaml\n" + yaml.safe_dump(report["settings"], sort_keys=False) + "```",
-        _figures_text(report, history),
+        f"## Figures\n\n| | before | after |\n|---|--:|--:|\n{figures}\n\nCurves: `curves.csv`.",
     ]
     if report.get("sample"):
         asked, said = (printable(report["sample"][name]) for name in ("prompt", "answer"))
@@ -126,21 +137,6 @@ def _data_text(job: Job, prepared: Prepared) -> str:
     if prepared.checked.memory is not None:
         lines.append(f"- memory, estimated: {memory_text(prepared.checked.memory)}")
     return lines[0] + "\n\n" + "\n".join(lines[1:])
-
-
-def _figures_text(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
-    rows = [("steps", "", f"{report['steps']:,}"), ("seconds", "", f"{report['seconds']:,}")]
-    for name in _TOLD:
-        if name in report["after"]:
-            before, after = report["before"].get(name), report["after"][name]
-            rows.append(
-                (f"held-out {name}", "" if before is None else f"{before:.4f}", f"{after:.4f}")
-            )
-        learnt = [line[name] for line in history if name in line]
-        if learnt:
-            rows.append((f"training {name}", f"{learnt[0]:.4f}", f"{learnt[-1]:.4f}"))
-    table = "\n".join(f"| {name} | {before} | {after} |" for name, before, after in rows)
-    return f"## Figures\n\n| | before | after |\n|---|--:|--:|\n{table}\n\nCurves: `curves.csv`."
 
 
 def summary_text(report: Mapping[str, Any]) -> str:

@@ -118,15 +118,17 @@ class Verdicts:
 
     `code`: index into `reasons`, or -1 where the row is kept. `partner`: index into `positions` of
     the row *kept by this step* that explains the drop, or -1. `score`: float64, NaN for none.
-    `details` and `notes` hold JSON data per row; notes travel with the row. `remarks` are sentences
-    about the decision as a whole (a recall that was measured), and `figures` its numbers by name
-    (an agreement, an entropy), for the report.
+    `repeats` (whole numbers from 1): how many times a kept row is there from now on; copies are
+    rows made of it. `details` and `notes` hold JSON data per row; notes travel with the row.
+    `remarks` are sentences about the decision as a whole (a recall that was measured), and
+    `figures` its numbers by name (an agreement, an entropy), for the report.
     """
 
     code: np.ndarray
     reasons: tuple[str, ...] = ()
     score: np.ndarray | None = None
     partner: np.ndarray | None = None
+    repeats: np.ndarray | None = None
     details: Sequence[Mapping[str, Any] | None] | None = None
     notes: Sequence[Mapping[str, Any] | None] | None = None
     remarks: tuple[str, ...] = ()

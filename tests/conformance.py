@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import UnusableReply
 from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest, occurrence_id
 from curate.step import (
@@ -113,6 +113,8 @@ class Driver:
             return Reply(values=tuple(-random.random() for _ in request.answer.split()))
         if isinstance(request, Reward):
             return Reply(values=(random.gauss(0, 1),))
+        if isinstance(request, Choose):
+            return Reply(values=tuple(-random.random() for _ in request.options))
         assert isinstance(request, Ask)
         return Reply(text=f"{random.randint(1, 5)}\nA made-up reply.")
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from hypothesis import strategies as st
 
+from curate.prompts import collection as collections
 from curate.recipe import catalog
 from curate.recipe.fields import checked, types_of
 from curate.step import Step
@@ -59,6 +60,8 @@ def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
     if isinstance(values.get("by"), str):
         # It names the label of a step, which is made of letters, digits, - and _.
         values["by"] = draw(st.from_regex("[a-z][a-z0-9_-]{0,8}", fullmatch=True))
+    if isinstance(values.get("collection"), str):
+        values["collection"] = draw(st.sampled_from(list(collections.names())))
     wanted = draw(st.sets(st.sampled_from(fields))) if fields else set()
     files = {**values, **{n: with_file(v) for n, v in values.items()}}
     # Where the fields wanted contradict each other, the fewest fields that do not.

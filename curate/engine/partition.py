@@ -13,9 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.chunk import SCORE, Chunk, one_array
-from curate.engine.ledger import DROPPED, FAILED, PASSED, StepRecord, StepTally, record_outcomes
-from curate.row import Row, check_number
+from curate.chunk import ID, SCORE, SEQ, Chunk, one_array, sort_by_seq
+from curate.engine.ledger import (
+    DROPPED,
+    FAILED,
+    MADE,
+    PASSED,
+    StepRecord,
+    StepTally,
+    record_outcomes,
+)
+from curate.row import Row, check_number, made_id
 
 
 class Partition:
@@ -197,6 +205,29 @@ class Partition:
             # Row views are ours until a step sees them: a new score joins the same mapping.
             for row, value, missing in zip(self._rows, score.tolist(), mask.tolist(), strict=True):
                 row.scores[label] = None if missing else value  # type: ignore[index]
+
+    def repeat(self, label: str, copied: np.ndarray) -> None:
+        """Let copies of rows join, each after its row: `copied` names a row once for each copy."""
+        if not len(copied):
+            return
+        starts = np.flatnonzero(np.concatenate(([True], copied[1:] != copied[:-1])))
+        numbers = np.arange(len(copied)) - np.repeat(starts, np.diff([*starts, len(copied)]))
+        table = self.table.take(pa.array(copied))
+        originals = one_array(table.column("id"))
+        parents = pa.ListArray.from_arrays(np.arange(len(copied) + 1, dtype=np.int32), originals)
+        ids, seqs = [], []
+        rows = zip(originals.to_pylist(), table["seq"].to_pylist(), numbers.tolist(), strict=True)
+        for original, seq, number in rows:
+            ids.append(bytes.fromhex(made_id((original.hex(),), label, (number,))))
+            seqs.append([*seq, number])
+        own = {"id": pa.array(ids, ID), "seq": pa.array(seqs, SEQ), "parents": parents}
+        table = table.drop_columns([name for name in own if name in table.column_names])
+        for name, column in own.items():
+            table = table.append_column(name, column)
+        made = np.full(len(copied), MADE, np.int8)
+        self.record(record_outcomes(label, own["id"], made, entered=0, parents=parents))
+        both = pa.concat_tables([self.split(), table], promote_options="default")
+        self.reset(sort_by_seq(both))
 
     def fail(self, label: str, errors: Mapping[int, str]) -> None:
         """End the rows on which the step `label` failed, and go on without them."""

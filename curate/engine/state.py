@@ -84,6 +84,7 @@ class WholeDecision:
     partners: pa.Array | None
     details: dict[int, str]
     notes: list[Mapping[str, Any] | None] | None
+    repeats: np.ndarray | None = None
 
     def apply(self, part: Partition) -> None:
         """End the rows that were refused and write the ledger's lines."""
@@ -108,6 +109,9 @@ class WholeDecision:
             details=self.details,
             partners=self.partners,
         )
+        if self.repeats is not None:
+            more = np.where(self.codes < 0, self.repeats - 1, 0)
+            part.repeat(self.label, np.repeat(self.reached, more))
 
 
 @dataclass

@@ -69,7 +69,8 @@ class ModelInfo:
     one. `defaults` are the sampling values for fields left at `None`. `retry_delay` is the pause in
     seconds before a second try; it doubles with each further one. `embed_texts` is how many texts
     go into one `Embed`, of at most `embed_characters` together. A model with a `discount` is asked
-    in batch jobs, and is a `BatchModel`; its price has the discount taken off.
+    in batch jobs, and is a `BatchModel`; its price has the discount taken off. A `chat_only` one
+    writes whole answers and nothing else: no user's turn, and no answer that is already begun.
     """
 
     identity: str
@@ -84,6 +85,7 @@ class ModelInfo:
     embed_texts: int = 1
     embed_characters: int = sys.maxsize
     discount: Discount | None = None
+    chat_only: bool = False
 
     def identity_for(self, request: Request) -> str:
         """Return the identity under which the reply to `request` is stored."""

@@ -108,7 +108,7 @@ class Prompt:
     def _fill(self, template: str, values: Mapping[str, Any]) -> str:
         from jinja2 import TemplateError
 
-        from curate.prompts.template import compiled, rendered
+        from curate.prompts.sandbox import compiled, rendered
 
         try:
             return rendered(compiled(template), values)
@@ -191,7 +191,7 @@ def parse(text: str, path: Path) -> Prompt:
     """Return the prompt that `text` writes; `path` is named in errors."""
     from jinja2 import TemplateSyntaxError
 
-    from curate.prompts.template import TooMuch, compiled, variables_of
+    from curate.prompts.sandbox import TooMuch, compiled, variables_of
 
     lines = text.removeprefix("\ufeff").splitlines()
     if not lines or lines[0].rstrip() != FENCE:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from curate.ask import Embed, Request, request_key
+from curate.ask import Ask, Embed, Request, request_key
 from curate.errors import RecipeError
 from curate.models.model import ModelInfo, with_defaults
 from curate.requests.session import RowTask
@@ -67,6 +67,16 @@ class Resolver:
                 f"a step asks the model '{name}' ({info.identity}) for {FORMS[request.form]}; it "
                 f"gives {', '.join(FORMS[form] for form in info.forms)}: name another model"
             )
+        if info.chat_only and isinstance(request, Ask) and not request.prompt:
+            users = request.turn == "user"
+            if users or request.prefill:
+                what = "a user's turn" if users else "the rest of an answer that is begun"
+                raise RecipeError(
+                    f"a step asks the model '{name}' ({info.identity}) for {what}, and a chat "
+                    "endpoint writes whole answers only; give the model's mapping its 'tokenizer: "
+                    "NAME' or 'template: FILE' where its server has raw completions, or use local, "
+                    "hf: or vllm:"
+                )
         # A vector is that of its text, whoever asks.
         shares = isinstance(request, Embed) or (
             task.shares if request.share is None else request.share

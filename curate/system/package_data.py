@@ -6,6 +6,7 @@ folders inside the package. The price of two places is this module: nobody else 
 
 from __future__ import annotations
 
+import functools
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ _DATA = (*(text + packed for text in _TEXTS for packed in _PACKED), ".parquet", 
 Folder = Literal["prompts", "pipelines"]
 
 
+@functools.cache  # steps ask for every row
 def folder(name: Folder) -> Path:
     """Return the folder `name` of the installed package, or of the checkout it runs from."""
     installed = PACKAGE / "_data" / name

@@ -35,6 +35,18 @@ VALUES = {
         "operation": {"id": "depth", "text": "Go {{ deeper }}."},
         "mark": "0badcafe",
     },
+    "magpie_follow_up": {},
+    "magpie_topic": {"seed": "Colours of {{ a }}"},
+    "magpie_base": {"instruction": "Name {{ a }} colour.\n{% if x %}"},
+    "tag_difficulty": {"instruction": "Name {{ a }} colour.\n{% if x %}", "mark": "0badcafe"},
+    "tag_quality": {"instruction": "Name {{ a }} colour.\n{% if x %}", "mark": "0badcafe"},
+    "tag_category": {"instruction": "Name {{ a }} colour.\n{% if x %}", "mark": "0badcafe"},
+    "tag_safety": {
+        "instruction": "Name {{ a }} colour.",
+        "response": "Blue.\n{% if x %}",
+        "mark": "0badcafe",
+    },
+    "tag_use_case": {"instruction": "Name {{ a }} colour.\n{% if x %}", "mark": "0badcafe"},
     "evolved_equal": {"first": "Name {{ a }}.", "second": "Name b.", "mark": "0badcafe"},
     "backtranslate": {"text": "Blue.\n{% if x %}", "mark": "0badcafe"},
     "four_aspects": {

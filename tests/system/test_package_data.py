@@ -28,6 +28,7 @@ def test_an_installed_package_carries_its_files(
     inside.mkdir(parents=True)
     (inside / "mine.yaml").touch()
     monkeypatch.setattr(data, "PACKAGE", tmp_path)
+    monkeypatch.setattr(data, "folder", data.folder.__wrapped__)  # whose answers are kept
     assert data.folder("pipelines") == inside
     assert data.recipes() == {"mine": inside / "mine.yaml"}
 

@@ -156,12 +156,16 @@ def _check(verdicts: Verdicts, count: int, before: _Seen) -> None:
     check_figures(verdicts.figures)
     for detail in itertools.chain(verdicts.details or (), verdicts.notes or ()):
         check_detail(detail)
-    for name in ("code", "score", "partner", "details", "notes"):
+    for name in ("code", "score", "partner", "repeats", "details", "notes"):
         value = getattr(verdicts, name)
         if value is not None and len(value) != count:
             raise ValueError(f"{name} has {len(value)} entries for {count} rows")
     if count and (code.min() < -1 or code.max() >= len(verdicts.reasons)):
         raise ValueError(f"code must lie between -1 and {len(verdicts.reasons) - 1}")
+    if count and verdicts.repeats is not None:
+        repeats = np.asarray(verdicts.repeats)
+        if repeats.dtype.kind not in "iu" or repeats.min() < 1:
+            raise ValueError("repeats must hold whole numbers of at least 1")
     if verdicts.partner is not None:
         partner = np.asarray(verdicts.partner)
         earlier = partner[(partner >= 0) & (partner < len(before))]
@@ -201,6 +205,7 @@ def _slice(
         if score is None
         else np.asarray(score[start:end], np.float64),
         partners=None if partners is None else partners.slice(start, end - start),
+        repeats=None if verdicts.repeats is None else np.asarray(verdicts.repeats[start:end]),
         details=details,
         notes=None if verdicts.notes is None else list(verdicts.notes[start:end]),
     )

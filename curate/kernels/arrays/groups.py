@@ -81,6 +81,11 @@ def _group_name(value: Any) -> str:
     return "" if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
+def shown_group(name: str) -> str:
+    """Return a group's name as its user writes it: a text without JSON's quotes."""
+    return str(json.loads(name)) if name.startswith('"') else name
+
+
 def first_of_groups(
     groups: pa.ChunkedArray, order: np.ndarray, count: int | None, share: float | None
 ) -> np.ndarray:

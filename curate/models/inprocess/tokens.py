@@ -6,6 +6,8 @@ it, or a raw prompt that begins with its text, is not given a second.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,6 +19,8 @@ from curate.row import Message
 
 # Stands for a turn's content, so that its header can be cut off before it.
 _HERE = "\ufffc\u2063here\u2063\ufffc"
+# How chat templates mark turns: <|im_end|>, <end_of_turn>, [/INST].
+_MARKER = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")
 
 
 def prompt_tokens(tokenizer: Any, request: Ask | Choose) -> list[int]:
@@ -49,6 +53,43 @@ def chat_text(
             raise PermanentFault("the model's chat template has no header for a user's turn")
     check_rendered(turns, text)
     return str(text)
+
+
+def turn_ends(tokenizer: Any) -> tuple[str, ...]:
+    """Return the marks that the tokenizer's template sets behind a user's turn and before it.
+
+    A text that holds one of them is no longer the user's: the turn has ended, or another begun. A
+    template without marks ends the turn with the name of the next speaker, which then stands alone.
+    """
+    asked = [{"role": "user", "content": _HERE}]
+    text = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+    before, _, after = str(text).partition(_HERE)
+    marks = _MARKER.findall(after)
+    if not marks:
+        return (after.strip(),) if after.strip() else ()
+    # What is before the last end of a turn is a system prompt, and no header.
+    header = before.rpartition(marks[0])[2]
+    bos = tokenizer.bos_token
+    found = dict.fromkeys((*marks, *_MARKER.findall(header)))
+    return tuple(mark for mark in found if mark in after or mark != bos)
+
+
+def with_turn_ends(tokenizer: Any, request: Ask) -> Ask:
+    """Return a request for a user's turn that ends where its template ends such a turn.
+
+    A model that goes on would write both sides. Marks that are tokens of the model end the reply as
+    tokens, others as texts.
+    """
+    if request.turn != "user" or request.prompt is not None:
+        return request
+    ends, known = turn_ends(tokenizer), tokenizer.get_added_vocab()
+    tokens = [mark for mark in ends if mark in known]
+    texts = [mark for mark in ends if mark not in known]
+    return dataclasses.replace(
+        request,
+        stop=tuple(dict.fromkeys((*request.stop, *texts))),
+        stop_tokens=tuple(dict.fromkeys((*request.stop_tokens, *tokens))),
+    )
 
 
 def one_bos(tokenizer: Any, ids: list[int]) -> list[int]:

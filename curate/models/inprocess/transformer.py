@@ -18,7 +18,13 @@ from curate.ask import Ask, Choose, Likelihood, Reply, Reward
 from curate.errors import PermanentFault, StoppedShort
 from curate.models.choice import choice_reply
 from curate.models.inprocess.sampling import Draft, Drafting, Ended
-from curate.models.inprocess.tokens import Variants, answer_tokens, prompt_tokens, token_named
+from curate.models.inprocess.tokens import (
+    Variants,
+    answer_tokens,
+    prompt_tokens,
+    token_named,
+    with_turn_ends,
+)
 from curate.models.inprocess.worker import Backend, Waiting
 from curate.models.turns import check_rendered, template_turns
 
@@ -110,6 +116,8 @@ class Writer:
         A schema is left to whoever asked, who checks the reply in any case.
         """
         request = waiting.request
+        if isinstance(request, Ask):
+            request = waiting.request = with_turn_ends(self.tokenizer, request)
         if isinstance(request, Ask | Choose):
             tokens = prompt_tokens(self.tokenizer, request)
             more = (request.max_tokens or 0) if isinstance(request, Ask) else 1

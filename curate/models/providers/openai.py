@@ -285,6 +285,7 @@ def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
         tokens_per_minute=spec.tokens_per_minute,
         embed_texts=int(spec.options.get("batch_size", EMBED_TEXTS)),
         discount=discount,
+        chat_only=not {"template", "tokenizer"} & set(spec.options),
     )
 
 

@@ -20,7 +20,13 @@ from typing import Any
 from curate.ask import Ask, Choose, Likelihood, Reply, Request
 from curate.errors import MissingExtra, PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.choice import by_text, choice_reply
-from curate.models.inprocess.tokens import Variants, answer_tokens, prompt_tokens, token_named
+from curate.models.inprocess.tokens import (
+    Variants,
+    answer_tokens,
+    prompt_tokens,
+    token_named,
+    with_turn_ends,
+)
 from curate.models.inprocess.worker import Waiting, Worker
 from curate.models.model import ModelInfo, ModelSpec
 from curate.models.providers.hf import FREE, digest_of_weights, identity_with
@@ -128,6 +134,8 @@ class Engine:
     def measure(self, waiting: Waiting) -> None:
         """Tokenise the request; refuse what this engine cannot do."""
         request = waiting.request
+        if isinstance(request, Ask):
+            request = waiting.request = with_turn_ends(self.tokenizer, request)
         if isinstance(request, Ask | Choose):
             tokens = prompt_tokens(self.tokenizer, request)
             if isinstance(request, Choose):

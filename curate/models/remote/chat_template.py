@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from curate.ask import Ask
 from curate.errors import PermanentFault, RecipeError
-from curate.models.inprocess.tokens import chat_text
+from curate.models.inprocess.tokens import chat_text, with_turn_ends
 from curate.row import Message
 
 
@@ -22,11 +23,19 @@ class ChatTemplate:
     def __init__(self, tokenizer: Any) -> None:
         """Take what renders: a tokenizer, or a `JinjaTemplate`."""
         self._tokenizer = tokenizer
+        # Some models call the header of a turn so, and their servers add none of it to a text.
+        bos = tokenizer.bos_token or ""
+        adds = bos and list(tokenizer("")["input_ids"])[:1] == [tokenizer.bos_token_id]
+        self._bos = bos if adds else ""
 
     def text(self, messages: Sequence[Message], turn: Literal["assistant", "user"]) -> str:
         """Return a chat up to and including the header of `turn`, without begin-of-text."""
         text = chat_text(self._tokenizer, messages, turn)
-        return text.removeprefix(self._tokenizer.bos_token or "")
+        return text.removeprefix(self._bos)
+
+    def with_turn_ends(self, request: Ask) -> Ask:
+        """Return a request for a user's turn that ends where the template ends such a turn."""
+        return with_turn_ends(self._tokenizer, request)
 
 
 class JinjaTemplate:
@@ -50,6 +59,10 @@ class JinjaTemplate:
             self._compiled = made.from_string(template)
         except TemplateError as error:
             raise RecipeError(f"'template' is no Jinja template: {error}") from None
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return no tokens: a file knows none, so marks are searched as texts."""
+        return {}
 
     def apply_chat_template(
         self, turns: Sequence[Any], *, add_generation_prompt: bool = False, tokenize: bool = False

@@ -76,6 +76,8 @@ def body_of(
         return {"model": model, "prompt": _before(request, template) + request.answer, **echo}
     assert isinstance(request, Ask | Choose)
     chat = path_of(request, template) == CHAT
+    if isinstance(request, Ask) and template is not None:
+        request = template.with_turn_ends(request)
     body: dict[str, Any] = {"model": model}
     if not chat:
         body["prompt"], length_field = _before(request, template), "max_tokens"

@@ -1,0 +1,162 @@
+"""Put examples before a question: few-shot composites of rows of one task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from curate.row import Message, Record, Row
+from curate.step import Drop, Failed, Figures, Gather, Made, Product
+
+NO_EXAMPLE = "no other row to show as an example"
+# A longer answer is no label: no example may hold it.
+LABEL_WORDS = 5
+SHOTS = "shots"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShot(Gather):
+    """Show examples of the same task before a row's question, for a share of the rows.
+
+    Rows of one source, and of one value of each column in `per`, are taken `group_size` at a time.
+    Of each such block a `share` (rounded) becomes composites, drawn by the rows' own seeds; the
+    others stay as they are, zero-shot. A composite shows up to `shots` other rows of its block. It
+    never holds its own answer: no example has its question, was made of the same row, or holds its
+    answer, if that is longer than five words. A row without any example is dropped. `form: text`
+    puts the examples into the user's turn, a blank line between them, the texts `question` and
+    `answer` before each of the two; `turns` makes a conversation of them. Only rows of one question
+    and one answer take part (with a system prompt, which stays); others pass. A composite has a
+    column `shots`, and names the rows that it shows as parents.
+    """
+
+    shots: int = 4
+    share: float = 1.0
+    per: tuple[str, ...] = ()
+    form: Literal["text", "turns"] = "text"
+    question: str = ""
+    answer: str = ""
+    group_size: int | None = 64
+
+    source: ClassVar[str] = (
+        "Longpre et al. 2023 (FLAN 2022), arXiv 2301.13688: mixed zero-shot and few-shot prompts"
+    )
+    kinds: ClassVar[tuple[str, ...]] = ("sft",)
+
+    def check(self) -> None:
+        """Reject shares and sizes that are none."""
+        if self.shots < 1:
+            raise ValueError(f"shots is {self.shots}; it must be 1 or more")
+        check_share("share", self.share)
+        if self.group_size is not None and self.group_size < 2:
+            raise ValueError(f"group_size is {self.group_size}; an example needs another row")
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """Composites are conversations, as the rows that pass."""
+        return kinds
+
+    def key(self, row: Row) -> str:
+        """Return the row's task."""
+        return task_key(row, self.per)
+
+    def make(self, rows: Sequence[Row]) -> list[Product]:
+        """Make composites of a share of the block's rows."""
+        able = [row for row in rows if exchange_of(row) is not None]
+        drawn = {row.id for row in drawn_rows(able, self.share, self.title)}
+        made: list[Product] = []
+        shown = 0
+        for row in rows:
+            if row.id not in drawn:
+                made.append(row)
+                continue
+            others = [other for other in able if not shares_text(row, other)]
+            row.random(self.title).shuffle(others)
+            # Each question once: a copy teaches nothing more.
+            different: dict[str, Row] = {}
+            for other in others:
+                different.setdefault(plain_text(other.instruction), other)
+            examples = list(different.values())[: self.shots]
+            shown += len(examples)
+            if not examples:
+                made.append(Drop(NO_EXAMPLE, row=row.id))
+                continue
+            made.append(self._composite(row, examples))
+        figures = {"zero-shot": float(len(rows) - len(drawn)), "few-shot": float(len(drawn))}
+        return [*made, Figures({**figures, "examples": float(shown)})]
+
+    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Return how many rows stayed zero-shot, became few-shot, and show how many examples."""
+        return {name: sum(group[name] for group in groups) for name in groups[0]}
+
+    def _composite(self, row: Row, examples: Sequence[Row]) -> Made | Failed:
+        from curate.read.shapes.record_fields import extra_columns
+
+        before = [turn for turn in row.messages if turn.role == "system"]
+        if self.form == "turns":
+            turns = [turn for one in examples for turn in exchange_of(one) or ()]
+            turns = [*before, *turns, *(exchange_of(row) or ())]
+        else:
+            texts = [f"{self._asked(one)}{one.response}" for one in examples]
+            asked = "\n\n".join([*texts, self._asked(row).rstrip()])
+            turns = [*before, Message("user", asked), Message("assistant", row.response)]
+        columns = extra_columns(row)
+        parents = (row.id, *(one.id for one in examples))
+        extra = json.dumps({**columns, SHOTS: len(examples)}, ensure_ascii=False)
+        record = Record("sft", {"messages": tuple(turns)}, extra, parents)
+        if SHOTS in columns:
+            return Failed(f"the row has a column '{SHOTS}' already; rename it", record)
+        return Made(record, detail={SHOTS: len(examples)})
+
+    def _asked(self, row: Row) -> str:
+        return f"{self.question}{row.instruction}\n{self.answer}"
+
+
+def check_share(name: str, share: float) -> None:
+    """Raise `ValueError` unless `share` lies from 0 to 1."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"{name} is {share:g}; it must be a number from 0 to 1")
+
+
+def task_key(row: Row, per: Sequence[str]) -> str:
+    """Return a row's source and its values of the columns `per` as one text."""
+    from curate.kernels.arrays.groups import group_of
+
+    return "\x1f".join([row.source or "", *(group_of(row, name) for name in per)])
+
+
+def exchange_of(row: Row) -> tuple[Message, Message] | None:
+    """Return the only question and its answer, or `None`: more turns, media, an empty text."""
+    turns = [turn for turn in row.messages if turn.role != "system"]
+    if [turn.role for turn in turns] != ["user", "assistant"] or row.attached("whole"):
+        return None
+    question, answer = turns
+    return (question, answer) if question.content.strip() and answer.content.strip() else None
+
+
+def drawn_rows(rows: Sequence[Row], share: float, label: str) -> list[Row]:
+    """Return `share` of the rows (a half rounded up): those whose own seeds drew the lowest."""
+    import math
+    from fractions import Fraction
+
+    from curate.kernels.arrays.groups import draw_of
+
+    count = math.floor(Fraction(str(share)) * len(rows) + Fraction(1, 2))
+    ordered = sorted(rows, key=lambda row: draw_of(row.id, f"{label} drawn", row.run_seed))
+    return ordered[:count]
+
+
+def plain_text(text: str) -> str:
+    """Return a text in which case and space make no difference."""
+    return " ".join(text.casefold().split())
+
+
+def shares_text(row: Row, other: Row) -> bool:
+    """Tell whether showing `other` would give the answer of `row` away, or repeat its question."""
+    if {row.id, *row.parents} & {other.id, *other.parents}:
+        return True
+    question, answer = plain_text(row.instruction), plain_text(row.response)
+    asked, said = plain_text(other.instruction), plain_text(other.response)
+    if question in (asked, said) or answer == asked:
+        return True
+    return len(answer.split()) > LABEL_WORDS and (answer in asked or answer in said)

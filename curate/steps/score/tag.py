@@ -1,0 +1,267 @@
+"""Tag rows by taxonomies that a model fills in, and count the labels."""
+
+from __future__ import annotations
+
+import json
+import math
+import string
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from curate.ask import Ask, Choose, Reply
+from curate.errors import CurateError
+from curate.prompts import prompt as prompts
+from curate.prompts.prompt import Prompt
+from curate.prompts.replies.objects import ask_until, check_schema, object_in
+from curate.row import Message, Row
+from curate.step import Asking, Verdicts, Whole, rule
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+# What a taxonomy may show of a row; `mark` closes its markers so that no text of a row can.
+SHOWN = ("instruction", "response", "conversation", "mark", "field", "options")
+OURS = ("difficulty", "quality", "category", "safety", "use_case")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tag(Whole):
+    """Tag each row with labels of one or several taxonomies, and count them in the report.
+
+    `tags` are `difficulty`, `quality`, `category` (MAGPIE's), `safety` and `use_case` (that of
+    InstructGPT, with its three kinds of prompt), or paths of prompt files of your own, whose schema
+    lists the labels. Each is one request to `model`; its reply must be the object that the schema
+    describes (`structured` lets the server hold it to that, where it can), and is asked for again
+    up to `repairs` times before the row fails. With `choose`
+    every list of labels is a question with letters to choose from instead: small models that write
+    no JSON can do that, the ledger shows the probability of each label, and free texts are left
+    out. Labels travel in the row's notes; whole replies stand in the ledger, and are held together
+    until the step is done. The score is the place of a row's label in its list, from 1: of
+    `score_by`, or of the first list of the first taxonomy, so that `by:` can rank by quality and
+    `per:` balance categories. `keep_only` names labels as `FIELD=LABEL`: a row stays if each field
+    that is named has one of its labels. `temperature` and `max_tokens` go before those of the
+    model.
+    """
+
+    model: str | None = None
+    tags: tuple[str, ...] = ("difficulty", "quality", "category")
+    choose: bool = False
+    structured: bool = False
+    repairs: int = 1
+    temperature: float | None = 0.0
+    max_tokens: int | None = 512
+    score_by: str | None = rule(None)
+    keep_only: tuple[str, ...] = rule(())
+
+    source: ClassVar[str] = (
+        "Xu et al. 2024 (MAGPIE), arXiv 2406.08464; Ouyang et al. 2022 (InstructGPT), 2203.02155"
+    )
+
+    def check(self) -> None:
+        """Reject a step that asks nobody, or for nothing."""
+        if not self.model:
+            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        if not self.tags or len(set(self.tags)) < len(self.tags):
+            raise ValueError(f"tags is {list(self.tags)}; it must name taxonomies, each once")
+        if self.repairs < 0:
+            raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
+        for one in self.keep_only:
+            if not all(part.strip() for part in one.partition("=")):
+                raise ValueError(f"keep_only holds '{one}'; write FIELD=LABEL, as quality=good")
+
+    def prepare(self) -> None:
+        """Read the taxonomies, and reject labels and fields that they do not have."""
+        try:
+            known = self._labels()
+        except CurateError as error:
+            raise ValueError(str(error)) from None
+        if self.score_by is not None and self.score_by not in known:
+            raise ValueError(f"score_by is '{self.score_by}'; the tags have {', '.join(known)}")
+        for name, labels in self._wanted().items():
+            if name not in known:
+                raise ValueError(f"keep_only names '{name}'; the tags have {', '.join(known)}")
+            if unknown := [label for label in labels if label not in known[name]]:
+                raise ValueError(
+                    f"keep_only names {unknown} of {name}, which has {', '.join(known[name])}"
+                )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Add the texts of the taxonomies: a changed file is another one under the same name."""
+        return {**super().fingerprint(), "prompt_text": prompts.digest(*map(file_of, self.tags))}
+
+    def sketch_types(self) -> dict[str, str]:
+        """Keep what a row was tagged with, as JSON."""
+        return {"tags": "string"}
+
+    def sketch(self, row: Row) -> Asking:
+        """Ask for the tags of one row."""
+        values = _values(row)
+        found: dict[str, Any] = {}
+        for name in self.tags:
+            prompt = prompts.load(file_of(name))
+            if self.choose:
+                found |= yield from self._chosen(prompt, values)
+            else:
+                found |= yield from self._written(prompt, values)
+        return {"tags": json.dumps(found, ensure_ascii=False)}
+
+    def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
+        """Note the labels, count them, and drop rows whose labels are not wanted."""
+        import numpy as np
+
+        labels, wanted = self._labels(), self._wanted()
+        by = self.score_by or next(iter(labels))
+        found = [json.loads(text.as_py()) for text in sketches.column("tags")]
+        reasons = [f"{name} is not {' or '.join(wanted[name])}" for name in wanted]
+        code = [
+            next((n for n, name in enumerate(wanted) if tags[name] not in wanted[name]), -1)
+            for tags in found
+        ]
+        counts = {name: Counter(tags[name] for tags in found) for name in labels}
+        return Verdicts(
+            np.array(code, dtype=np.int64),
+            tuple(reasons),
+            score=np.array([labels[by].index(tags[by]) + 1.0 for tags in found]),
+            details=found,
+            notes=[{n: v for n, v in tags.items() if n in labels or _lists(v)} for tags in found],
+            remarks=tuple(_remark(name, counts[name], labels[name]) for name in labels),
+            figures={
+                f"{name}: {label}": float(counts[name][label])
+                for name in labels
+                for label in labels[name]
+            },
+        )
+
+    def _written(self, prompt: Prompt, values: Mapping[str, str]) -> Asking:
+        """Return the object that the model writes."""
+        filled = prompt.render(**_taken(prompt, values))
+        ask = Ask(
+            model=self.model,
+            messages=(Message("user", filled.text),),
+            system=filled.system,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            schema=prompt.schema if self.structured else None,
+        )
+        found, _ = yield from ask_until(
+            ask, lambda text: object_in(text, prompt.schema), repairs=self.repairs
+        )
+        return found
+
+    def _chosen(self, prompt: Prompt, values: Mapping[str, str]) -> Asking:
+        """Return the labels whose letters the model chooses, and the chances of each."""
+        lists = labels_of(prompt)
+        asks = []
+        for name, labels in lists.items():
+            letters = _LETTERS[: len(labels)]
+            options = [f"{letter}. {one}" for letter, one in zip(letters, labels, strict=True)]
+            filled = prompt.render(**_taken(prompt, {**values, "field": name, "options": options}))
+            asks.append(
+                Choose(
+                    model=self.model,
+                    messages=(Message("user", filled.text),),
+                    system=filled.system,
+                    options=tuple(letters),
+                )
+            )
+        replies: Sequence[Reply] = yield asks
+        found: dict[str, Any] = {}
+        for ask, reply, (name, labels) in zip(asks, replies, lists.items(), strict=True):
+            found[name] = labels[reply.chosen(ask.options)]
+            if reply.values:
+                chances = zip(labels, map(math.exp, reply.values), strict=True)
+                found[f"{name}_chances"] = {label: round(one, 6) for label, one in chances}
+        return found
+
+    def _labels(self) -> dict[str, tuple[str, ...]]:
+        """Return the lists of labels of all taxonomies, by the names of their fields."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name in self.tags:
+            prompt = prompts.load_with(file_of(name), SHOWN)
+            lists = labels_of(prompt)
+            if twice := set(lists) & set(found):
+                raise ValueError(f"two taxonomies have a field {sorted(twice)}: rename one")
+            if self.choose and "options" not in prompt.optional:
+                raise ValueError(
+                    f"choose needs a prompt that shows `options`; '{prompt.name}' does not: give "
+                    "it `optional: [options]`, as prompts/tag_quality.md has"
+                )
+            found |= lists
+        return found
+
+    def _wanted(self) -> dict[str, list[str]]:
+        """Return the labels that rows must have, by field."""
+        found: dict[str, list[str]] = {}
+        for one in self.keep_only:
+            name, _, label = one.partition("=")
+            found.setdefault(name.strip(), []).append(label.strip())
+        return found
+
+
+_LETTERS = string.ascii_uppercase
+
+
+def file_of(tag: str) -> str:
+    """Return the prompt of a taxonomy: one of ours by its short name, else a name or a path."""
+    return f"tag_{tag}" if tag in OURS else tag
+
+
+def labels_of(prompt: Prompt) -> dict[str, tuple[str, ...]]:
+    """Return the lists of labels that a prompt's schema asks for, by the names of their fields.
+
+    Raises:
+        ValueError: it has none, or says more than is checked.
+    """
+    schema = prompt.schema
+    if schema is None:
+        raise ValueError(f"the prompt '{prompt.name}' has no 'schema', so nothing lists its labels")
+    try:
+        check_schema(schema)
+    except ValueError as error:
+        raise ValueError(f"the prompt '{prompt.name}': {error}") from None
+    found = {
+        name: tuple(one["enum"])
+        for name, one in schema.get("properties", {}).items()
+        if one.get("enum") and name in schema.get("required", ())
+    }
+    if not found or not all(isinstance(v, str) for labels in found.values() for v in labels):
+        raise ValueError(
+            f"the prompt '{prompt.name}' must require a field with an `enum` of texts, its labels"
+        )
+    if longest := [name for name, labels in found.items() if len(labels) > len(_LETTERS)]:
+        raise ValueError(f"the prompt '{prompt.name}' has more than 26 labels for {longest}")
+    return found
+
+
+def _values(row: Row) -> dict[str, str]:
+    turns = row.messages if row.kind == "sft" else row.prompt
+    shown = {
+        "instruction": row.instruction,
+        "response": row.response,
+        "conversation": "\n\n".join(f"{turn.role}: {turn.text}" for turn in turns),
+    }
+    if not row.instruction.strip():
+        raise ValueError("the row has no instruction to tag")
+    return {**shown, "mark": prompts.mark_of(*shown.values())}
+
+
+def _taken(prompt: Prompt, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of `values` that a prompt takes."""
+    wanted = (*prompt.variables, *prompt.optional)
+    return {name: value for name, value in values.items() if name in wanted}
+
+
+def _lists(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _remark(name: str, counts: Counter[str], labels: Sequence[str]) -> str:
+    """Return a line on how often each label of a field was given."""
+    every = counts.total() or 1
+    told = (f"{label} {counts[label]:,} ({counts[label] / every:.0%})" for label in labels)
+    return f"{name}: {', '.join(told)}"

@@ -20,6 +20,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,19 +127,9 @@ class RowSample:
     def add(self, state: PartitionState) -> None:
         """Look at the rows of one more part."""
         table = load(state.rows)
-        marks = np.concatenate([self._marks, self._marked(table)])
-        if self.rows is not None:
-            table = pa.concat_tables([self.rows, table], promote_options="default")
-        if len(marks) > SAMPLE_ROWS:
-            bound = np.partition(marks, SAMPLE_ROWS - 1)[SAMPLE_ROWS - 1]
-            lowest = np.flatnonzero(marks <= bound)[:MOST_ROWS]
-            table, marks = table.take(pa.array(lowest)), marks[lowest]
-        self.rows, self._marks = table, marks
-
-    def _marked(self, table: pa.Table) -> np.ndarray:
         ids = one_array(table.column("id"))
-        marks = np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset :: 2][: len(ids)]
-        marks = marks.astype(np.uint64)
+        own = np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset :: 2][: len(ids)]
+        own = own.astype(np.uint64)
         if self._grouping is not None:
             seen = np.flatnonzero(picked(table, self._grouping.only))
             rows = rows_of(table.take(pa.array(seen)), self._run_seed)
@@ -147,8 +138,15 @@ class RowSample:
                 with contextlib.suppress(Exception):
                     key = self._grouping.key(row).encode()
                     digest = hashlib.blake2b(key, digest_size=8).digest()
-                    marks[place] = int.from_bytes(digest, "big")
-        return marks
+                    own[place] = int.from_bytes(digest, "big")
+        marks = np.concatenate([self._marks, own])
+        if self.rows is not None:
+            table = pa.concat_tables([self.rows, table], promote_options="default")
+        if len(marks) > SAMPLE_ROWS:
+            bound = np.partition(marks, SAMPLE_ROWS - 1)[SAMPLE_ROWS - 1]
+            lowest = np.flatnonzero(marks <= bound)[:MOST_ROWS]
+            table, marks = table.take(pa.array(lowest)), marks[lowest]
+        self.rows, self._marks = table, marks
 
 
 def rows_in_groups(recipe: Recipe) -> Gather | None:
@@ -354,9 +352,16 @@ class RequestCounter:
         whole = [one for one in followed if one.answered]
         whole = whole if len(whole) >= ENOUGH_REPLIES else []
         for one in followed:
-            for wave in one.waves[: one.certain if whole else None]:
-                for noted in wave:
-                    self._note(noted)
+            for noted in chain.from_iterable(one.waves[: one.certain if whole else None]):
+                # Counted once for all that share its reply.
+                if noted.key in self._seen:
+                    continue
+                self._seen.add(noted.key)
+                if noted.reply is None:
+                    self._count(noted, self.weight)
+                else:
+                    self._asked[noted.model].stored += self.weight
+                    self._asked[noted.model].replies.append(noted.reply)
         # Later waves of jobs that lack replies are as those of the jobs that lack none.
         ends = [one.certain for one in followed if not one.answered]
         for one in whole:
@@ -365,17 +370,6 @@ class RequestCounter:
                 for noted in wave:
                     self._count(noted, share * self.weight)
         return [one.outcome for one in followed]
-
-    def _note(self, noted: Noted) -> None:
-        """Count a request, once for all that share its reply."""
-        if noted.key in self._seen:
-            return
-        self._seen.add(noted.key)
-        if noted.reply is None:
-            self._count(noted, self.weight)
-        else:
-            self._asked[noted.model].stored += self.weight
-            self._asked[noted.model].replies.append(noted.reply)
 
     def _count(self, noted: Noted, weight: float) -> None:
         """Count a request as one that is still to be sent, `weight` times."""

@@ -80,39 +80,33 @@ def open_inputs(inputs: Any, *, shape: str | None = None) -> Inputs:
     named = dict(inputs) if several else {"input": inputs}
     files: list[File] = []
     for index, (name, given) in enumerate(named.items()):
-        own = _own_shape(given, name) if isinstance(given, Mapping) else None
-        if isinstance(given, Mapping) and "count" in given:
-            files.append(_open_blank(index, name, given))
+        if not isinstance(given, Mapping):
+            files.extend(_open(index, name, given, shape))
             continue
-        if isinstance(given, Mapping) and "path" not in given:
+        own = given.get("shape")
+        if given.get("columns") is not None:
+            if own is not None:
+                raise UsageError(
+                    f"input '{name}' has `columns` and `shape`; the columns are the shape"
+                )
+            own = columns_shape(given["columns"])
+        if "count" in given:
+            count = given["count"]
+            if len(given) > 1 or not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise UsageError(
+                    f"input '{name}' is {dict(given)}; {{count: N}}, with nothing else, makes N "
+                    "empty prompts (1 or more)"
+                )
+            title = f"{count} empty prompts"
+            files.append(File(index, 0, title, name, "prompt", "blank", count, records=count))
+            continue
+        if "path" not in given:
             raise UsageError(
                 f"input '{name}' has no path; write {name}: {{path: FILE}}, or {name}: "
                 "{count: N} for N empty prompts"
             )
-        where = given["path"] if isinstance(given, Mapping) else given
-        files.extend(_open(index, name, where, own or shape))
+        files.extend(_open(index, name, given["path"], own or shape))
     return Inputs(files, len(named))
-
-
-def _open_blank(index: int, source: str, given: Mapping[str, Any]) -> File:
-    """Return an input of empty prompts, as many as `count` says."""
-    count = given["count"]
-    if len(given) > 1 or not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UsageError(
-            f"input '{source}' is {dict(given)}; {{count: N}}, with nothing else, makes N empty "
-            "prompts (1 or more)"
-        )
-    name = f"{count} empty prompts"
-    return File(index, 0, name, source, "prompt", "blank", count, records=count)
-
-
-def _own_shape(given: Mapping[str, Any], name: str) -> str | None:
-    """Return the shape that a source names, or that its columns make."""
-    if given.get("columns") is None:
-        return given.get("shape")
-    if given.get("shape") is not None:
-        raise UsageError(f"input '{name}' has `columns` and `shape`; the columns are the shape")
-    return columns_shape(given["columns"])
 
 
 def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]:

@@ -27,6 +27,10 @@ _TOLD = ("loss", "accuracy", "rewards/accuracies", "rewards/margins", "reward", 
 
 def write_description(job: Job, prepared: Prepared, report: dict[str, Any]) -> None:
     """Write curves and card, and add a sample of the trained model to `report`."""
+    from curate.train.chat import turns_for
+    from curate.train.data import prompt_turns
+    from curate.train.weights import load_trained, sample
+
     history = report.pop("history")
     names = sorted({name for line in history for name in line} - {"step"})
     text = io.StringIO()
@@ -37,24 +41,14 @@ def write_description(job: Job, prepared: Prepared, report: dict[str, Any]) -> N
     if find_spec("matplotlib") is not None:
         _draw(history, job.out / "curves.png")
     if job.method.name != "reward":
-        report["sample"] = _sample(job, prepared)
+        # A prompt, one that was not learnt where there is such, and the model's answer.
+        rows, report["sample"] = prepared.data.held_out or prepared.data.rows, None
+        if turns := turns_for(prompt_turns(rows[0])) if rows else []:
+            model, tokenizer = load_trained(job.out)
+            asked = prepared.chat.render(turns, ask=True)
+            said = sample(model.to(prepared.device), tokenizer, asked, max_tokens=_SAMPLE_TOKENS)
+            report["sample"] = {"prompt": str(turns[-1]["content"]), "answer": said}
     write_atomically(job.out / "README.md", card(job, prepared, report, history))
-
-
-def _sample(job: Job, prepared: Prepared) -> dict[str, str] | None:
-    """Return a prompt, one that was not learnt where there is such, and the model's answer."""
-    from curate.train.chat import turns_for
-    from curate.train.data import prompt_turns
-    from curate.train.weights import load_trained, sample
-
-    rows = prepared.data.held_out or prepared.data.rows
-    turns = turns_for(prompt_turns(rows[0])) if rows else []
-    if not turns:
-        return None
-    model, tokenizer = load_trained(job.out)
-    text = prepared.chat.render(turns, ask=True)
-    said = sample(model.to(prepared.device), tokenizer, text, max_tokens=_SAMPLE_TOKENS)
-    return {"prompt": str(turns[-1]["content"]), "answer": said}
 
 
 def _draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:

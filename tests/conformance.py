@@ -155,8 +155,12 @@ def outcome(step: Step, rows: Sequence[Row], driver: Driver) -> Any:
             groups.setdefault(step.key(row), []).append(row)
         return {key: made_by(driver.drive(step.make(g)), None) for key, g in groups.items()}
     if isinstance(step, Grow):
-        shown = step.pool(rows).sample(Random(1))
-        return list(driver.drive(step.propose(shown, Random(2))))
+        try:
+            shown = step.pool(rows).sample(Random(1))
+        except ValueError as error:
+            return [Failed(str(error))]  # it cannot begin with such rows
+        found = driver.drive(step.propose(shown, Random(2)))
+        return [] if isinstance(found, Scored) else list(found)
     assert isinstance(step, Whole)
     return [driver.drive(step.sketch(row)) for row in rows]
 

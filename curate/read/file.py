@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import xxhash
 
 from curate.read.class_names import with_class_names
+from curate.read.finished_runs import ROWS
 from curate.read.lines import Cut, cut_file, cut_stream
 from curate.read.packed import open_packed
 from curate.read.part import PART_BYTES, PART_ROWS, Part, Read
@@ -56,6 +57,9 @@ def parts_of(file: File) -> Iterator[Part]:
     elif file.form == "blank":
         for start in range(0, file.records, PART_ROWS):
             yield base._replace(form="blank", data=min(PART_ROWS, file.records - start))
+    elif file.form == ROWS:
+        for batch in read_table(file.path, ".parquet"):
+            yield base._replace(form="rows", data=batch)
     elif file.form in (".parquet", ".arrow", "dataset"):
         for batch in _batches(file):
             yield base._replace(form="batch", data=batch)

@@ -12,6 +12,7 @@ from typing import Any
 from curate.errors import InputError, UsageError
 from curate.read.class_names import with_class_names
 from curate.read.file import File, digest_of, parts_of
+from curate.read.finished_runs import ROWS, is_run, shape_of
 from curate.read.part import PART_ROWS, Part, Read
 from curate.read.paths import form_of
 from curate.read.records import reads_of
@@ -183,9 +184,23 @@ def _open_file(
 ) -> File:
     with _called(name, path):
         form = form_of(path)
-        found = wanted or guess(first_records(path, form, name), name)
+        if form == ROWS:
+            found = _of_run(path, wanted)
+        else:
+            found = wanted or guess(first_records(path, form, name), name)
     shape(found)
     return File(index, number, name, source, found, form, path.stat().st_size, path)
+
+
+def _of_run(path: Path, wanted: str | None) -> str:
+    """Return the shape in which a run's rows leave: the `wanted` one, or that of their kind."""
+    own = shape_of(path)
+    if wanted is not None and shape(wanted).kind != shape(own).kind:
+        raise UsageError(
+            f"{path}: holds {shape(own).kind} rows of a run, and the shape '{wanted}' is one of "
+            f"{shape(wanted).kind} rows; leave the shape out, or name one of {shape(own).kind} rows"
+        )
+    return wanted or own
 
 
 @contextlib.contextmanager
@@ -200,7 +215,8 @@ def _called(name: str, path: Path) -> Iterator[None]:
 def open_records(where: str) -> Iterator[tuple[str, Iterator[Read]]]:
     """Yield each file that an input would name with its records as they stand, of whatever shape.
 
-    A dataset on the Hub is one file; of its splits, `test` is the usual one.
+    A run is one file, whose records have a question and an answer. A dataset on the Hub is one
+    file; of its splits, `test` is the usual one.
 
     Raises:
         InputError: a file is missing, empty or not what its name says.
@@ -212,5 +228,10 @@ def open_records(where: str) -> Iterator[tuple[str, Iterator[Read]]]:
         yield where, (Read(record) for table in tables for record in records_of(table))
         return
     with _named_errors(where):
-        for name, path in files_of(where):
-            yield name, reads_of(path, form_of(path))
+        files = [(name, path, form_of(path)) for name, path in files_of(where)]
+        if is_run(Path(where)):
+            # One test set, whatever files it lies in.
+            yield where, (read for _, path, form in files for read in reads_of(path, form))
+            return
+        for name, path, form in files:
+            yield name, reads_of(path, form)

@@ -23,9 +23,10 @@ class Part(NamedTuple):
     """Where a range of rows lies, or the rows themselves where a file cannot be cut.
 
     `form`: "range" (bytes `offset` to `offset + length` of a plain JSONL file), "lines" (`data` is
-    such bytes), "records" (`data` is a list of `Read`), "batch" (an Arrow table), "blank" (so many
-    empty prompts), or "long" (`data` is the `Read` of a line that is too long). `broken` says
-    why the file ends here, if it breaks off. `file` is its name in messages, `path` where it lies.
+    such bytes), "records" (`data` is a list of `Read`), "batch" (an Arrow table), "rows" (a table
+    of rows as a run publishes them), "blank" (so many empty prompts), or "long" (`data` is the
+    `Read` of a line that is too long). `broken` says why the file ends here, if it breaks off.
+    `file` is its name in messages, `path` where it lies.
     """
 
     input_index: int

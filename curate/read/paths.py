@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import InputError, UsageError
+from curate.read.finished_runs import ROWS, is_published, is_run, kept_files
 from curate.read.lines import BOM
 from curate.read.packed import BROKEN, MAGIC, open_packed
 from curate.read.tables import is_flan
@@ -62,7 +63,12 @@ def expand(where: str) -> list[Path]:
 
 
 def _in_folder(path: Path, where: str) -> list[Path]:
-    """Return the files of a folder: what `save_to_disk` listed there, or those of one split."""
+    """Return the files of a folder: what `save_to_disk` listed there, or those of one split.
+
+    Of a run they are those of its kept rows.
+    """
+    if is_run(path):
+        return kept_files(path, where)
     if (path / "dataset_dict.json").is_file():
         splits = _json(path / "dataset_dict.json").get("splits", [])
         return _in_folder(path / _split(splits, where, f"{where}/SPLIT"), where)
@@ -119,8 +125,8 @@ def _ending_of(path: Path) -> _Ending | None:
 def form_of(path: Path) -> str:
     """Return how a file is to be read, by its name and its first bytes.
 
-    It is a form with a packing behind: `.jsonl`, `.json`, `.csv`, `.tsv`, `flan`, `.parquet` or
-    `.arrow`, and `.gz` and the like, or nothing.
+    It is a form with a packing behind: `.jsonl`, `.json`, `.csv`, `.tsv`, `flan`, `.parquet`,
+    `.arrow` or `.rows` (rows that a run published), and `.gz` and the like, or nothing.
     """
     ending = _ending_of(path)
     if ending is None:
@@ -144,7 +150,7 @@ def form_of(path: Path) -> str:
         its = f"its content is {real}" if real else "but its content is not"
         raise InputError(f"{path}: its name says {ending.text}, {its}; rename the file")
     if ending.form in TABLES:
-        return ending.form
+        return ROWS if ending.form == ".parquet" and is_published(path) else ending.form
     return _form_of_text(path, ending) + ending.packing
 
 

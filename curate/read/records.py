@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from curate.read.documents import read_document
+from curate.read.finished_runs import ROWS, items_of
 from curate.read.lines import BOM, Cut, cut_file, cut_stream
 from curate.read.packed import MAGIC, open_packed
 from curate.read.part import Read
@@ -29,6 +30,8 @@ def reads_of(path: Path, form: str) -> Generator[Read, None, None]:
         yield from read_csv(path, "," if form == ".csv" else "\t", packing)
     elif form == "flan":
         yield from read_flan(path, packing)
+    elif form == ROWS:
+        yield from items_of(path, read_table(path, ".parquet"))
     elif form in (".parquet", ".arrow"):
         for batch in read_table(path, form):
             for start in range(0, batch.num_rows, _FEW):

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from curate.chunk import field_array
 from curate.read.columns import lines_at_once, records_at_once, table_at_once
+from curate.read.finished_runs import published_rows
 from curate.read.lines import BOM
 from curate.read.part import RAW_BYTES, Part, PartRows, Read, Unreadable
 from curate.read.shapes import shape as shape_called
@@ -43,6 +44,8 @@ def read_part(part: Part) -> PartRows:
         return PartRows(pa.table(columns), np.arange(count), count, 0, [])
     if part.form == "long":
         return _rows(part, [part.data], 1)
+    if part.form == "rows":
+        return published_rows(part)
     if part.form == "batch":
         fast = table_at_once(part, part.data)
         return fast or _rows(part, map(Read, records_of(part.data)), 0)

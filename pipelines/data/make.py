@@ -33,6 +33,22 @@ def tasks(sources: Path) -> Iterator[dict[str, Any]]:
             }
 
 
+def seed_tasks(sources: Path) -> Iterator[dict[str, Any]]:
+    """Yield the seeds of Self-Instruct; `task` and `task_input` are what joins in a user's turn."""
+    for task in _lines(sources / "self-instruct" / "seed_tasks.jsonl"):
+        (one,) = task["instances"]
+        yield {
+            "id": task["id"],
+            "instruction": task["instruction"],
+            "input": one["input"],
+            "output": one["output"],
+            "task": task["instruction"],
+            "task_input": one["input"],
+            "is_classification": task["is_classification"],
+            "origin": "self-instruct/seed_tasks",
+        }
+
+
 def gpteacher(sources: Path) -> Iterator[dict[str, Any]]:
     """Yield all role plays of GPTeacher and the first tool calls, answers named `response`."""
     folder = sources / "gpteacher"
@@ -106,6 +122,7 @@ def test_self_instruct(sources: Path) -> Iterator[dict[str, Any]]:
 
 FILES = {
     "tasks": tasks,
+    "seed_tasks": seed_tasks,
     "gpteacher": gpteacher,
     "chat": chat,
     "math": math,

@@ -34,6 +34,16 @@ def test_a_dead_link_is_found(tmp_path: Path) -> None:
     assert dead_links(page) == ["gone.md"]
 
 
+def merge_marks(text: str) -> list[str]:
+    """Return the lines that a merge left where two versions contradicted each other."""
+    return re.findall(r"(?m)^(?:<{7}|>{7}) .*$", text)
+
+
+def test_no_page_holds_two_versions_of_itself() -> None:
+    assert not [page for page in PAGES if merge_marks(page.read_text(encoding="utf-8"))]
+    assert merge_marks("a\n<<<<<<< HEAD\nb") == ["<<<<<<< HEAD"]
+
+
 def missing_modules(page: Path) -> list[str]:
     """Return the modules and functions that `page` names and that are not there."""
     missing = []

@@ -55,6 +55,28 @@ VALUES = {
         "mark": "0badcafe",
     },
 }
+_LIST = {
+    "tasks": [{"task": "Name {{ a }}.", "input": "", "output": "Blue.\n{% if x %}"}],
+    "classification": False,
+    "first": 2,
+    "last": 4,
+}
+VALUES |= {
+    "self_instruct": {**_LIST, "classification": True},
+    "self_instruct_alpaca": _LIST,
+    "self_instruct_modern": _LIST,
+    "classification_task": {"task": "Name {{ a }}."},
+    "instances_input_first": {"task": "Name {{ a }}."},
+    "instances_output_first": {"task": "Name {{ a }}."},
+    "instances": {
+        "task": "Name {{ a }}.",
+        "classification": False,
+        "count": 5,
+        "mark": "0badcafe",
+    },
+    "reword": {"instruction": "Name {{ a }}.", "manner": "in {{ b }} words", "mark": "0badcafe"},
+    "persona": {"instruction": "Name {{ a }}.", "mark": "0badcafe"},
+}
 HEAD = "---\nname: mine\nversion: 1\nsource: me\nvariables: [a]\n"
 
 

@@ -31,9 +31,9 @@ class Exact(Deduplicate):
     unless `lowest`. Ties go to the first one. Rows whose text is empty take no part: they have
     nothing in common. `ignore_case`, `ignore_space` and `ignore_punctuation` say what makes no
     difference between two texts; how accents are stored never does (NFC), and tool
-    calls and media always do. With `against`, a dataset
-    (a path, as of an input), rows that equal one of its rows are dropped first, and the verdict
-    names its record.
+    calls and media always do. With `against`, a dataset (a path, as of an input) or a finished run
+    (its kept rows), rows that equal one of its rows are dropped first, and the verdict names its
+    record.
     """
 
     ignore_case: bool = False

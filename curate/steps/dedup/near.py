@@ -32,8 +32,8 @@ class Near(Deduplicate):
     longest text first, or by the score of the step `by` (highest first unless `lowest`); ties keep
     source order. A row is dropped if and only if a row kept before it reaches `similarity`; the
     verdict names the most similar of them, the first one on a tie, and their exact similarity. With
-    `against`, a dataset (a path, as of an input), rows that reach `similarity` to one of its rows
-    are dropped first, and the verdict names its record.
+    `against`, a dataset (a path, as of an input) or a finished run (its kept rows), rows that reach
+    `similarity` to one of its rows are dropped first, and the verdict names its record.
     """
 
     shingle: int = 3

@@ -36,8 +36,9 @@ class Semantic(Deduplicate):
     `exact_up_to` distinct vectors an index finds nearly all pairs, and the report tells its recall,
     counted by an exact search on a sample. `prefilter` finds what float64 then decides, and changes
     no verdict: `float32` is FAISS; `auto` takes a GPU, or bfloat16 where the processor
-    has it, else FAISS. With `against`, a dataset (a path, as of an input), rows that are
-    `similarity` close to one of its rows are dropped first, and the verdict names its record.
+    has it, else FAISS. With `against`, a dataset (a path, as of an input) or a finished run (its
+    kept rows), rows that are `similarity` close to one of its rows are dropped first, and the
+    verdict names its record.
     """
 
     encoder: str | None = None

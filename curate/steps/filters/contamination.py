@@ -34,7 +34,8 @@ class Contamination(Filter):
     """Drop rows that share word n-grams, or their meaning, with the items of test sets.
 
     `against` lists test sets: whatever an input may be (`path`, or `name=path`), of any shape;
-    `field` names the column of their questions where it is not one of the usual. The score is the
+    `field` names the column of their questions where it is not one of the usual; a finished run is
+    one, with what its kept rows ask. The score is the
     share of the item's words that the row's turns cover with n-grams of `n` words, for the item
     covered most; a hit names it. By default any hit drops (`max: 0`); `n: 8, max: 0.5` drops what
     covers over half. Words are those of `near`: each Chinese, Japanese, Korean,

@@ -22,14 +22,14 @@ class Novelty(Whole):
 
     Rows are walked in source order. The score is the F of ROUGE-L (of the longest common
     subsequence of words, as the package `rouge_score` computes it) with the most similar row
-    accepted before, or with a row of `against` (a dataset, such as the seeds; its rows are not
-    compared with each other). A row is dropped if and only if that is above `max` (Self-Instruct's
-    0.7: a row at exactly 0.7 is kept); the verdict names the most similar one, the first on a tie.
-    Words are those of `near`, so that Chinese or Thai texts are compared, too; `tokens:
-    rouge_score` takes that package's, which reads a-z and 0-9 alone. `neighbours` lists the so many
-    most similar in the detail, with the mean over all, for every row: it compares every pair (some
-    20 million short ones a second), which the decision alone does not. Cost otherwise: 16 bytes a
-    word in memory while the step decides.
+    accepted before, or with a row of `against` (a dataset, such as the seeds, or a finished run:
+    its kept rows; they are not compared with each other). A row is dropped if and only if that is
+    above `max` (Self-Instruct's 0.7: a row at exactly 0.7 is kept); the verdict names the most
+    similar one, the first on a tie. Words are those of `near`, so that Chinese or Thai texts are
+    compared, too; `tokens: rouge_score` takes that package's, which reads a-z and 0-9 alone.
+    `neighbours` lists the so many most similar in the detail, with the mean over all, for every
+    row: it compares every pair (some 20 million short ones a second), which the decision alone does
+    not. Cost otherwise: 16 bytes a word in memory while the step decides.
     """
 
     on: On = "instruction"

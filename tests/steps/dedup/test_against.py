@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from curate.cli.main import app
 from curate.errors import InputError, StoppedShort, UsageError
 from curate.pipeline import Pipeline
+from curate.steps import Length
 from curate.steps.dedup.exact import Exact
 from curate.steps.dedup.near import Near
 from curate.steps.dedup.semantic import Semantic
@@ -57,9 +58,19 @@ STEPS = [
 ]
 
 
+@pytest.mark.parametrize("where", ["file", "run"])
 @pytest.mark.parametrize(("step", "text", "score"), STEPS, ids=["exact", "near", "semantic"])
-def test_a_row_of_another_dataset_is_dropped_with_file_and_record(step, text, score, run, tmp_path):
-    others = write(tmp_path / "test.jsonl", ["a cat is here", FOX, FOX + " again and again"])
+def test_a_row_of_another_dataset_is_dropped_with_file_and_record(
+    step, text, score, where, run, tmp_path
+):
+    others = place = write(
+        tmp_path / "test.jsonl", ["a cat is here", FOX, FOX + " again and again"]
+    )
+    if where == "run":
+        # Of a run only the kept rows count: the longest text is none of them.
+        others = str(tmp_path / "before")
+        Pipeline([Length(max=16)]).run(place, run=others, store=tmp_path / "store")
+        place = f"{others}/kept/sft/part-00000.parquet"
     step = type(step)(**{**step.fields(), "against": others})
     result = run(step, [text, "a cat was there", "a cat was there", text])
     reasons = result.summary["steps"][0]["reasons"]
@@ -67,7 +78,7 @@ def test_a_row_of_another_dataset_is_dropped_with_file_and_record(step, text, sc
     for row in result.dropped:
         (event,) = result.explain(row.id).events
         if event["reason"] == leak and row.instruction == text:
-            assert event["detail"] == {"against": f"{others}:2"}
+            assert event["detail"] == {"against": f"{place}:2"}
             assert event["score"] == pytest.approx(score, abs=1e-7)
             assert event["partner"] is None
     # Copies of a leaked row are leaks themselves, and not duplicates of a row that is not kept.

@@ -1,0 +1,104 @@
+"""The kept rows of a finished run as an input: what a dataset that grows is compared with.
+
+They are rows already, so they are read as they stand and keep their ids; what the run's steps said
+of them (scores, notes) stays behind. They leave in the natural shape of their kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.errors import InputError
+from curate.read.part import Part, PartRows, Read
+from curate.row import KINDS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KEPT = "kept"
+# The form of such a file.
+ROWS = ".rows"
+# Columns of every file of rows that a run publishes, and of no dataset.
+_PUBLISHED = {"id", "seq", "source", "extra", "parents", "notes"}
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is that of a run, finished or not."""
+    report = (folder / "report.json").is_file() and (folder / "run.yaml").is_file()
+    return report or (folder / ".state" / "purpose.json").is_file()
+
+
+def kept_files(folder: Path, where: str) -> list[Path]:
+    """Return the files of the kept rows of a run, kind by kind.
+
+    Raises:
+        InputError: the run has not finished, or kept nothing.
+    """
+    if not (folder / "report.json").is_file():
+        raise InputError(
+            f"{where}: the run has not finished, so it has no kept rows yet; run its command again"
+        )
+    found = sorted((folder / KEPT).glob("*/*.parquet"))
+    if not found:
+        raise InputError(f"{where}: the run kept no row; curate report {where} says why")
+    return found
+
+
+def is_published(path: Path) -> bool:
+    """Tell whether a Parquet file holds rows of a run."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return set(pq.read_schema(path).names) >= _PUBLISHED
+    except (pa.ArrowInvalid, OSError):
+        # Whoever reads it will say so.
+        return False
+
+
+def shape_of(path: Path) -> str:
+    """Return the shape in which rows of a run's file leave: the natural one of their kind.
+
+    Raises:
+        InputError: they are of several kinds, as failed ones are.
+    """
+    kind = path.parent.name
+    if kind not in KINDS:
+        raise InputError(
+            f"{path}: rows of a run lie in a folder of their kind ({', '.join(KINDS)}), these in "
+            f"'{kind}'; give the run's own folder to read its kept rows"
+        )
+    return "messages" if kind == "sft" else kind
+
+
+def published_rows(part: Part) -> PartRows:
+    """Return rows of a run as they stand."""
+    import numpy as np
+    import pyarrow as pa
+
+    from curate.chunk import FIELDS, one_array
+
+    table, kind = part.data, Path(part.path).parent.name
+    count = table.num_rows
+    columns = {
+        "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
+        "kind": pa.repeat(pa.scalar(kind, pa.string()), count),
+    }
+    for name in KINDS[kind]:
+        columns[name] = one_array(table.column(name)).cast(FIELDS[name])
+    columns["extra"] = one_array(table.column("extra")).cast(pa.string())
+    return PartRows(pa.table(columns), np.arange(count), count, 0, [])
+
+
+def items_of(path: Path, tables: Iterable[pa.Table]) -> Iterator[Read]:
+    """Yield rows of a run as items of a test set: what is asked, and what is answered."""
+    import pyarrow as pa
+
+    from curate.chunk import rows_of
+
+    for table in tables:
+        kinds = pa.repeat(pa.scalar(path.parent.name, pa.string()), table.num_rows)
+        for row in rows_of(table.append_column("kind", kinds)):
+            yield Read({"question": row.instruction, "answer": row.response})

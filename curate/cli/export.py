@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from curate.cli.completion import formats_that_begin, runs_that_begin
 from curate.cli.flags import Columns, Debug, Shape, Split, wanted_shape
 from curate.errors import UsageError
+
+if TYPE_CHECKING:
+    from curate.runs.rows import Rows
 
 MOST_SHOWN = 5
 
@@ -73,7 +76,7 @@ def command(
     from curate.cli.failures import say
     from curate.pipeline import Pipeline, Result
     from curate.runs.written import check_replaceable
-    from curate.write import cut, write_rows, write_shards
+    from curate.write import cut, path_of_part
 
     if kind == "faiss":
         if split is not None or marks or shard_rows is not None:
@@ -82,28 +85,16 @@ def command(
             )
         _export_vectors(source, Path(output), shape, replace=replace)
         return
-    path, name, size = _target(output, split, shard_rows, source)
+    target = _target(output, split, shard_rows, source)
+    path, name, size = target
     own = any((Path(source) / name).exists() for name in ("report.json", ".state"))
-    if own or size is not None:
+    if size is not None and not own:
         check_replaceable(path, Path(source), replace=replace)
     # A run that has not finished is a run, too: it says so.
     if own:
         kept = Result.open(Path(source)).kept
         rows = kept if split is None else kept.split(split)
-        if size is None:
-            count = write_rows(rows.tables(), path, kind, marks=marks, run=Path(source))
-        else:
-            count = write_shards(
-                rows.tables(),
-                path,
-                kind,
-                rows=size,
-                split=name,
-                marks=marks,
-                run=Path(source),
-                replace=replace,
-            )
-        typer.echo(f"{count:,} rows written to {path}")
+        _export_run(rows, target, kind, Path(source), marks=marks, replace=replace)
     elif split is not None:
         raise UsageError(f"--split takes a run in which rows were split; {source} is none")
     elif marks:
@@ -119,14 +110,63 @@ def command(
                 shape=wanted_shape(shape, columns),
                 replace=replace,
             )
-            if size is not None:
-                cut(whole, path, rows=size, split=name, replace=replace)
-        typer.echo(f"{result.summary['kept']:,} rows written to {path}")
+            found = result.kept.by_kind()
+            for one, rows in found.items():
+                several = one if len(found) > 1 else None
+                place = path_of_part(path, several) if size is None else path / (several or "")
+                if size is not None:
+                    part = path_of_part(whole, several)
+                    cut(part, place, rows=size, split=name, replace=replace)
+                typer.echo(f"{len(rows):,} rows written to {place}")
         for entry in result.summary["unreadable"][:MOST_SHOWN]:
             say(f"unreadable {entry['file']}:{entry['line']}: {entry['error']}")
         if result.exit_code:
             say(f"{result.summary['failed']:,} lines could not be read and are not in {path}")
             raise typer.Exit(result.exit_code)
+
+
+def _export_run(
+    rows: Rows, target: _Target, shape: str | None, run: Path, *, marks: bool, replace: bool
+) -> None:
+    """Write the kept rows of a run: one file or folder, or one for each kind.
+
+    A shape holds one kind; what is left out then is said with the command that writes it.
+    """
+    from curate.cli.failures import say
+    from curate.runs.written import check_replaceable
+    from curate.write import NATURAL, kind_of, path_of_part, write_rows, write_shards
+
+    path, name, size = target
+    found = rows.by_kind()
+    wanted = {kind: own for kind, own in found.items() if shape is None or kind == kind_of(shape)}
+    left = {kind: own for kind, own in found.items() if wanted and kind not in wanted}
+    places: dict[str | None, Path] = {None: path}
+    if len(wanted) > 1:
+        places = {k: path / k if size is not None else path_of_part(path, k) for k in wanted}
+    for place in places.values():
+        check_replaceable(place, run, replace=replace)
+    for kind, place in places.items():
+        # Rows of no wanted kind at all are refused by the writer, with the shapes that fit them.
+        own = wanted[kind] if kind else next(iter(wanted.values()), rows)
+        if size is None:
+            count = write_rows(own.tables(), place, shape, marks=marks, run=run)
+        else:
+            count = write_shards(
+                own.tables(),
+                place,
+                shape,
+                rows=size,
+                split=name,
+                marks=marks,
+                run=run,
+                replace=replace,
+            )
+        typer.echo(f"{count:,} rows written to {place}")
+    for kind, own in left.items():
+        say(
+            f"{len(own):,} {kind} rows are left out, as '{shape}' holds {kind_of(shape or kind)} "
+            f"rows; write them with: curate export {run} --as {NATURAL[kind]} -o FILE"
+        )
 
 
 class _Target(NamedTuple):

@@ -9,6 +9,7 @@ import typer
 
 from curate.cli.completion import steps_that_begin
 from curate.cli.flags import Flags, shared_flags
+from curate.errors import UsageError
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
@@ -54,6 +55,11 @@ def write_kept(pipeline: Pipeline, flags: Flags, output: Path) -> None:
     from curate.runs.written import wrote
 
     if str(output) in STDOUT:
+        if any(step.name == "split" for step in pipeline.steps):
+            raise UsageError(
+                "split writes two files, and stdout is one; name a file, as in -o rows.jsonl, or "
+                "leave split out"
+            )
         # The kept rows go to stdout as JSON lines, and what the run did to stderr.
         with tempfile.TemporaryDirectory(prefix="curate-filter-") as aside:
             rows = Path(aside) / "rows.jsonl"
@@ -67,9 +73,27 @@ def write_kept(pipeline: Pipeline, flags: Flags, output: Path) -> None:
         finish(result, flags, to_stderr=not flags.dry_run)
         return
     run = flags.run or Path("runs") / stem(output)
-    replaced = output.is_file() and not wrote(run, output)
+    before = [path for path in _written(output) if not wrote(run, path)]
     result = start(pipeline, flags, run=run, output=output)
-    finish(result, flags, output, " (replaced the file that was there)" if replaced else "")
+    if flags.dry_run:
+        finish(result, flags)
+        return
+    lines = [
+        f"{path}{' (replaced the file that was there)' if path in before else ''}"
+        for path in _written(output)
+        if wrote(run, path)
+    ]
+    finish(result, flags, lines)
+
+
+def _written(output: Path) -> list[Path]:
+    """Return the files that there are for an output: itself, or one for each side and kind."""
+    from curate.row import KINDS
+    from curate.runs.rows import SIDES
+    from curate.write import path_of_part
+
+    names = (path_of_part(output, side, kind) for side in (None, *SIDES) for kind in (None, *KINDS))
+    return [path for path in names if path.is_file()]
 
 
 def stem(path: Path) -> str:

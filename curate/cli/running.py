@@ -81,12 +81,11 @@ def save(pipeline: Pipeline, path: Path) -> None:
 def finish(
     result: Result,
     flags: Flags,
-    output: Path | None = None,
-    note: str = "",
+    written: Sequence[str] = (),
     *,
     to_stderr: bool = False,
 ) -> None:
-    """Print what the run did, and leave with its exit code; `note` is about `output`."""
+    """Print what the run did and which files it has `written`, and leave with its exit code."""
     if flags.dry_run:
         # A person reads the plan, a program parses it.
         people = sys.stdout.isatty()
@@ -97,8 +96,8 @@ def finish(
         )
         return
     lines = [headed(result.report()), f"\nrun        {result.folder}"]
-    if output is not None:
-        lines.append(f"kept rows  {output}{note}")
+    for number, path in enumerate(written):
+        lines.append(f"{'' if number else 'kept rows':<11}{path}")
     if result.summary["dropped"] or result.summary["failed"]:
         lines.append(f"reasons    curate explain {result.folder}")
     typer.echo("\n".join(lines), err=to_stderr)

@@ -33,7 +33,7 @@ from curate.engine.kinds.whole import decide, decide_as_they_come
 from curate.engine.ledger import StepTally
 from curate.engine.local import Local
 from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
-from curate.engine.output.exports import check_free, check_outputs
+from curate.engine.output.exports import check_free, check_outputs, sides_of
 from curate.engine.output.kept_file import KeptFile
 from curate.engine.output.publish import Publisher
 from curate.engine.output.run_card import card, data_digests, describe_run
@@ -50,6 +50,7 @@ from curate.runs.report import ENDINGS
 from curate.step import Filter, Gather, Grow, Step, Whole
 from curate.system.package_data import install_command
 from curate.system.posix import no_room, peak_memory_mb
+from curate.write import path_of_part
 
 # Below this size, compiled kernels cost more to load than they save.
 LARGE_BYTES = 8 << 20
@@ -90,7 +91,7 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
         name = "run-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
     folder = RunFolder(options.run or Path("runs") / name)
     if options.output or recipe.outputs:
-        check_free(recipe, options, folder.path)
+        check_free(recipe, opened, options, folder.path)
     try:
         if options.dry_run:
             return Finished(folder.path, _dry_run(recipe, opened, options))
@@ -237,13 +238,11 @@ class _Run:
                     self.tallies.setdefault(title, StepTally()).remarks += told
             publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
             stack.callback(publisher.close)
-            output = None
-            if self.options.output is not None:
-                shape = self.options.output_shape
-                output = KeptFile(self.options.output, shape, self.reading, self.folder)
+            outputs = self._outputs()
+            for output in outputs:
                 stack.callback(output.discard)
             for state in self._through(local, publisher):
-                if output is not None:
+                for output in outputs:
                     output.add(state)
                 publisher.add(state)
             publisher.finish()
@@ -252,13 +251,23 @@ class _Run:
                 "run.yaml": describe_run(self.recipe, self.opened, self.options, self.began),
                 "README.md": card(self.recipe, self.opened, summary),
             }
-            if output is not None:
+            for output in outputs:
                 output.finish()
             # The report comes last.
             self.folder.publish(texts, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
         share = summary["failed"] / max(1, summary["in"] + summary["made"])
         code = 4 if self.short else 1 if share > self.options.allow_failed else 0
         return Finished(self.folder.path, summary, code, self.short)
+
+    def _outputs(self) -> list[KeptFile]:
+        """Return the output file, or those of both sides where rows are split."""
+        path, shape = self.options.output, self.options.output_shape
+        if path is None:
+            return []
+        return [
+            KeptFile(path_of_part(path, side), shape, self.reading, self.folder, side)
+            for side in sides_of(self.recipe)
+        ]
 
     def _settings(self) -> Settings:
         return Settings(

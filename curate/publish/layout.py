@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.errors import UsageError
-from curate.runs.rows import Rows
+from curate.runs.rows import SIDES, Rows
 from curate.write import NATURAL, cut, kind_of, misfit, records_as
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SIDES = ("train", "test")
 # Fields whose value is a list of turns; of them only calls hold what differs in form.
 _TURNS = ("messages", "prompt", "completion", "chosen", "rejected")
 

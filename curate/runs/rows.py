@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from curate.errors import UsageError
 from curate.row import FIELD_TYPES, KINDS, Row
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from curate.read.shapes.shape import Shape
+
 # The column under which a record carries its provenance.
 COLUMN = "curate"
 # The columns that say why a row was dropped, and how one failed.
 ENDING = ("step", "reason", "score", "partner")
+# What the step `split` calls the two sides that it makes.
+SIDES = ("train", "test")
 FAILURE = ("step", "error", "file", "line", "raw")
 
 
@@ -27,6 +32,12 @@ class Rows:
 
     def __init__(self, folder: Path, side: str | None = None) -> None:
         self.folder, self._side = folder, side
+
+    def by_kind(self, side: str | None = None) -> dict[str, Rows]:
+        """Return the rows of each kind that there is, on one side of a split or on all."""
+        kinds = sorted({path.parent.name for path in self.files()})
+        found = {kind: Rows(self.folder / kind, side or self._side) for kind in kinds}
+        return {kind: rows for kind, rows in found.items() if len(rows)}
 
     def split(self, side: str) -> Rows:
         """Return those rows that the step `split` put on this side: `train` or `test`.
@@ -49,7 +60,7 @@ class Rows:
         if self._side is None:
             return sum(pq.ParquetFile(path).metadata.num_rows for path in self.files())
         notes = (pq.read_table(path, columns=["notes"]) for path in self.files())
-        return sum(sum(_on_side(table, self._side)) for table in notes)
+        return sum(sum(on_side(table, self._side)) for table in notes)
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows, kind by kind."""
@@ -72,7 +83,7 @@ class Rows:
         import pyarrow.parquet as pq
 
         table = pq.ParquetFile(path).read()
-        return table if self._side is None else table.filter(_on_side(table, self._side))
+        return table if self._side is None else table.filter(on_side(table, self._side))
 
     def _all_published(self, *, why: bool) -> Iterator[tuple[str, pa.Table]]:
         """Yield each file's kind and rows; dropped ones with the columns that say why."""
@@ -93,15 +104,21 @@ class Rows:
     def _are_dropped(self) -> bool:
         return self.folder.name == "dropped"
 
-    def to_list(self, *, marks: bool = False) -> list[dict[str, Any]]:
-        """Return the rows as records: their fields, and the extra columns that came with them.
+    def to_list(
+        self, *, marks: bool = False, form: Literal["source", "kind"] = "source"
+    ) -> list[dict[str, Any]]:
+        """Return the rows as the records that they came as, with what steps changed in them.
 
-        Failed ones say at which step and why; an unreadable line is its file, line and raw text.
-        With `marks` each has a column `curate` with its id, source, parents, scores and notes; a
-        dropped one has its step, reason, score and partner there, too.
+        Rows that have no such record (made of others, of another kind now, read from a list of
+        turns) are records of their kind: its fields, then extra columns. With `form="kind"` all
+        are. An Alpaca record without `input` has an empty one. Failed ones say at which step and
+        why; an unreadable line is its file, line and raw text. With `marks` each has a column
+        `curate` with its id, source, parents, scores and notes; a dropped one has its step, reason,
+        score and partner there, too.
         """
         from curate.chunk import rows_of
 
+        shapes = self._shapes() if form == "source" else {}
         records = []
         for kind, table in self._all_published(why=marks):
             # A failed row says how it failed; why a row was dropped is part of its provenance.
@@ -109,17 +126,33 @@ class Rows:
             names = [name for name in about if name in table.schema.names]
             rows = rows_of(working_columns(table, kind))
             for row, end in zip(rows, table.select(names).to_pylist(), strict=True):
-                record = as_record(row)
-                if self._are_dropped:
-                    records.append(
-                        with_provenance(record, {**provenance_of(row), **end}) if marks else record
-                    )
-                    continue
                 if end.get("raw") is not None:
                     end["raw"] = end["raw"].decode("utf-8", "replace")
-                record |= {name: value for name, value in end.items() if value is not None}
-                records.append(with_provenance(record, provenance_of(row)) if marks else record)
+                for record in _as_read(row, shapes.get(row.seq[:2])):
+                    if not self._are_dropped:
+                        record |= {name: value for name, value in end.items() if value is not None}
+                    said = provenance_of(row) | (end if self._are_dropped else {})
+                    records.append(with_provenance(record, said) if marks else record)
         return records
+
+    def _shapes(self) -> dict[tuple[int, ...], Shape]:
+        """Return the shape of every file that the run has read, by the places of input and file."""
+        from curate.read.shapes import shape
+
+        described = next((p for p in self.folder.parents if (p / "run.yaml").is_file()), None)
+        if described is None:
+            return {}
+        import yaml
+
+        text = (described / "run.yaml").read_text(encoding="utf-8")
+        files = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["inputs"]
+        found: dict[tuple[int, ...], Shape] = {}
+        numbers: dict[str, list[int]] = {}
+        for entry in files:
+            own = numbers.setdefault(entry["input"], [len(numbers), -1])
+            own[1] += 1
+            found[tuple(own)] = shape(entry["shape"])
+        return found
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the rows' files as one data frame, ids as hexadecimal text.
@@ -145,6 +178,7 @@ class Rows:
     def to_datasets(self) -> datasets.Dataset:
         """Return the records as a `datasets.Dataset` with the columns of all of them.
 
+        Where the run has read several shapes they are records of their kinds, else as they came.
         Objects whose keys differ (tools, arguments) and columns of mixed types are of `datasets`'
         JSON feature, and come back as they were.
         """
@@ -152,7 +186,8 @@ class Rows:
 
         from curate.rows.columnar import Form, forms_of, table_from
 
-        records, forms = self.to_list(), dict[str, Form]()
+        alike = len({shape.name for shape in self._shapes().values()}) == 1
+        records, forms = self.to_list(form="source" if alike else "kind"), dict[str, Form]()
         forms_of(records, forms)
         return datasets.Dataset(table_from(records, forms))
 
@@ -161,7 +196,7 @@ class Rows:
         return f"<{len(self):,} rows in {self.folder}>"
 
 
-def _on_side(table: pa.Table, side: str) -> list[bool]:
+def on_side(table: pa.Table, side: str) -> list[bool]:
     """Tell of every row whether its notes say that it is on this side of a split."""
     # Equal notes are read once: a file holds few different ones.
     column = table.column("notes").to_pylist()
@@ -202,6 +237,17 @@ def working_columns(table: pa.Table, kind: str) -> pa.Table:
                 if there:
                     kinds[index] = named
     return table.append_column("kind", pa.array(kinds, pa.string()))
+
+
+def _as_read(row: Row, shape: Shape | None) -> list[dict[str, Any]]:
+    """Return the records that a row was read from, as it is now; else one record of its kind."""
+    if shape is not None and row.kind == shape.kind:
+        with contextlib.suppress(ValueError):
+            written = shape.write(row)
+            found = written if shape.grouped else [written]
+            if all(isinstance(record, dict) for record in found):
+                return list(found)
+    return [as_record(row)]
 
 
 def as_record(row: Row) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from curate.write.writer import (
     format_names,
     kind_of,
     misfit,
+    path_of_part,
     records_as,
     write_rows,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "is_folder",
     "kind_of",
     "misfit",
+    "path_of_part",
     "records_as",
     "write_rows",
     "write_shards",

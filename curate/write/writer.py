@@ -199,6 +199,13 @@ def _ending(path: Path) -> str:
     raise UsageError(f"{path}: cannot tell its format; allowed endings: {', '.join(_ENDINGS)}")
 
 
+def path_of_part(path: Path, *parts: str | None) -> Path:
+    """Return the path of a part of what would be at `path`: `rows.train.jsonl` of `rows.jsonl`."""
+    ending = _ending(path)
+    names = [path.name.removesuffix(ending), *(part for part in parts if part is not None)]
+    return path.with_name(".".join(names) + ending)
+
+
 def _write(records: Iterable[Mapping[str, Any]], path: Path, ending: str) -> None:
     """Write the file at `path` as its final name's ending says."""
     if ending == ".parquet":

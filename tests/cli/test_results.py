@@ -291,6 +291,33 @@ def test_export_names_shards_after_their_split(ok: Callable[..., str], home: Pat
     ]
 
 
+def test_a_run_of_several_kinds_is_exported_by_kind(
+    ok: Callable[..., str], curate: Callable[..., Any], home: Path
+) -> None:
+    (home / "p.jsonl").write_text('{"prompt": "Why?"}\n' * 2)
+    (home / "two.yaml").write_text("inputs: {a: rows.jsonl, b: p.jsonl}\nsteps: []\n")
+    ok("run", "two.yaml", "-o", "runs/two")
+    said = ok("export", "runs/two", "-o", "all.jsonl")
+    assert said == "2 rows written to all.prompt.jsonl\n4 rows written to all.sft.jsonl\n"
+    assert set(lines_of(home / "all.prompt.jsonl")[0]) == {"prompt"}
+    ok("export", "runs/two", "-o", "shards/")
+    assert sorted(p.parent.name for p in home.glob("shards/*/*.parquet")) == ["prompt", "sft"]
+    done = curate("export", "runs/two", "--as", "trl_sft", "-o", "sft.jsonl")
+    assert (done.exit_code, done.stdout) == (0, "4 rows written to sft.jsonl\n")
+    assert "2 prompt rows are left out, as 'trl_sft' holds sft rows; write them with" in done.stderr
+    refused = curate("export", "runs/two", "--as", "trl_dpo", "-o", "dpo.jsonl")
+    assert refused.exit_code == 2 and "holds preference rows" in refused.stderr
+    assert not (home / "dpo.jsonl").exists()
+
+
+def test_a_split_needs_files(ok: Callable[..., str], curate: Callable[..., Any]) -> None:
+    split = "split:count=1,similarity=null"
+    said = ok("filter", "rows.jsonl", split, "-o", "o.jsonl")
+    assert "kept rows  o.train.jsonl\n           o.test.jsonl\n" in said
+    refused = curate("filter", "rows.jsonl", split, "-o", "-")
+    assert refused.exit_code == 2 and "split writes two files, and stdout is one" in refused.stderr
+
+
 def test_export_replaces_what_runs_wrote_and_nothing_else(
     run: Result, ok: Callable[..., str], curate: Callable[..., Any], home: Path
 ) -> None:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from curate.engine.options import RunOptions
 from curate.errors import UsageError
 from curate.read import Inputs
-from curate.runs.rows import Rows
+from curate.row import KINDS
+from curate.runs.rows import SIDES, Rows
 from curate.runs.written import check_replaceable
-from curate.write import check_target, kind_of, misfit, write_rows
+from curate.step import Filter, Whole
+from curate.write import check_target, kind_of, misfit, path_of_part, write_rows
 
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
@@ -47,11 +49,8 @@ def check_outputs(recipe: Recipe, opened: Inputs, options: RunOptions) -> None:
     """
     wanted = options.output_shape
     if options.output is not None:
-        # The kinds of the rows that may be kept, where every step says what it makes.
-        kinds: frozenset[str] | None = frozenset(opened.kinds())
-        for step in recipe.steps:
-            kinds = step.kinds_after(kinds)
-        _check(options.output, wanted, None if kinds is None else set(kinds), opened)
+        for path in output_paths(recipe, opened, options.output):
+            _check(path, wanted, kinds_kept(recipe, opened), opened)
     elif wanted is not None and not recipe.outputs:
         raise UsageError(
             f"no output is written in the shape '{wanted}': name one in the recipe's `outputs`, or "
@@ -64,7 +63,7 @@ def check_outputs(recipe: Recipe, opened: Inputs, options: RunOptions) -> None:
             raise recipe.error(("outputs", kind), f"outputs.{kind}: {error}") from None
 
 
-def check_free(recipe: Recipe, options: RunOptions, folder: Path) -> None:
+def check_free(recipe: Recipe, opened: Inputs, options: RunOptions, folder: Path) -> None:
     """Raise for an output in whose place is a file that no run wrote; `folder` is the run's own.
 
     Raises:
@@ -72,12 +71,47 @@ def check_free(recipe: Recipe, options: RunOptions, folder: Path) -> None:
         UsageError: the file that the options ask for is there.
     """
     if options.output is not None:
-        check_replaceable(options.output, folder, replace=options.replace)
+        for path in output_paths(recipe, opened, options.output):
+            check_replaceable(path, folder, replace=options.replace)
     for kind, path, _ in _targets(recipe.outputs or {}):
         try:
             check_replaceable(path, folder, replace=options.replace)
         except UsageError as error:
             raise recipe.error(("outputs", kind), f"outputs.{kind}: {error}") from None
+
+
+def output_paths(recipe: Recipe, opened: Inputs, path: Path) -> list[Path]:
+    """Return the files that may be written for the output `path`: one for each side and kind."""
+    kinds = kinds_kept(recipe, opened)
+    several: list[str | None] = [None]
+    if kinds is None or len(kinds) > 1:
+        several += sorted(KINDS if kinds is None else kinds)
+    return [path_of_part(path, side, kind) for side in sides_of(recipe) for kind in several]
+
+
+def sides_of(recipe: Recipe) -> tuple[str | None, ...]:
+    """Return the sides that the step `split` parts the kept rows into, else one without a name.
+
+    Raises:
+        RecipeError: rows would be on no side, and so in no file.
+    """
+    at = next((n for n, step in enumerate(recipe.steps) if step.name == "split"), None)
+    if at is None:
+        return (None,)
+    if recipe.steps[at].only:
+        raise recipe.error(
+            ("steps", at, "split"),
+            "an output has a file for each side, and with `only` other rows are on no side; leave "
+            "it out, or write the run without -o and export from it",
+        )
+    for index, step in enumerate(recipe.steps[at + 1 :], at + 1):
+        if not isinstance(step, Filter | Whole):
+            raise recipe.error(
+                ("steps", index, step.name),
+                f"the rows that '{step.title}' makes after 'split' would be on no side; put split "
+                "behind it",
+            )
+    return SIDES
 
 
 def _check(path: Path, shape: str | None, kinds: set[str] | None, opened: Inputs) -> None:
@@ -87,3 +121,11 @@ def _check(path: Path, shape: str | None, kinds: set[str] | None, opened: Inputs
     read = [file.path for file in opened.files if file.path.is_file()]
     if path.exists() and any(path.samefile(file) for file in read):
         raise UsageError(f"{path} is read by this run, and would be replaced; choose another file")
+
+
+def kinds_kept(recipe: Recipe, opened: Inputs) -> set[str] | None:
+    """Return the kinds of the rows that may be kept, where every step says what it makes."""
+    kinds: frozenset[str] | None = frozenset(opened.kinds())
+    for step in recipe.steps:
+        kinds = step.kinds_after(kinds)
+    return None if kinds is None else set(kinds)

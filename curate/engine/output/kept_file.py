@@ -22,19 +22,30 @@ from curate.read import raw_lines
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import dumps
 from curate.runs.folder import RunFolder
-from curate.runs.rows import Rows
+from curate.runs.rows import Rows, on_side
 from curate.runs.written import put
 from curate.system.posix import sync
-from curate.write import NATURAL, as_shape, kind_of, write_rows
+from curate.write import NATURAL, as_shape, kind_of, path_of_part, write_rows
 
 _MOST_WAITING = 2
 
 
 class KeptFile:
-    """The output file of a run; it appears when the run is done."""
+    """The output file of a run, or of one `side` of it; it appears when the run is done.
 
-    def __init__(self, path: Path, shape: str | None, reading: Reading, folder: RunFolder) -> None:
+    Where rows of several kinds are kept there is a file for each, as a file has rows of one kind.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: str | None,
+        reading: Reading,
+        folder: RunFolder,
+        side: str | None = None,
+    ) -> None:
         self.path, self.shape, self._reading, self._folder = path, shape, reading, folder
+        self._side = side
         files = reading.inputs.files
         shapes = {file.shape for file in files}
         plain = all(f.form == ".jsonl" for f in files)
@@ -57,6 +68,8 @@ class KeptFile:
         if self._file is None:
             return
         table = load(state.rows)
+        if self._side is not None:
+            table = table.filter(pa.array(on_side(table, self._side), pa.bool_()))
         if table.num_rows:
             self._writing.append(self._writer.submit(self._append, table, state.number))
         while len(self._writing) > _MOST_WAITING:
@@ -89,22 +102,25 @@ class KeptFile:
 
     def finish(self) -> None:
         """Make the file appear."""
-        if self._file is None:
-            kept = self._folder.fresh / "kept"
-            for_kind = self._own
-            if for_kind is not None and self.shape is None:
-                kinds = {path.name for path in kept.iterdir()}
-                for_kind = for_kind if kinds <= {kind_of(for_kind)} else None
-            write_rows(Rows(kept).tables(), self.path, for_kind, run=self._folder.path)
+        kinds = Rows(self._folder.fresh / "kept").by_kind(self._side)
+        if self._file is not None and len(kinds) < 2:
+            while self._writing:
+                self._writing.popleft().result()
+            self._writer.shutdown()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            put(self._partial, self.path, self._folder.path)
+            sync(self.path.parent)
             return
-        while self._writing:
-            self._writing.popleft().result()
-        self._writer.shutdown()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        put(self._partial, self.path, self._folder.path)
-        sync(self.path.parent)
+        self.discard()
+        if not kinds:
+            write_rows([], self.path, run=self._folder.path)
+        for kind, rows in kinds.items():
+            path = self.path if len(kinds) == 1 else path_of_part(self.path, kind)
+            # The shape of the input, where these rows still have its kind.
+            fits = self._own is not None and (self.shape is not None or kind == kind_of(self._own))
+            write_rows(rows.tables(), path, self._own if fits else None, run=self._folder.path)
 
     def discard(self) -> None:
         """Leave nothing behind of a run that stopped."""

@@ -2,9 +2,13 @@
 
 import json
 
+import pytest
+
 from curate import Pipeline
+from curate.errors import RecipeError, UsageError
 from curate.row import Message, Record, Row
 from curate.step import Generate, dataclass
+from curate.steps import Length, Pii, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +41,80 @@ def test_only_made_rows(tmp_path):
     path.write_text('{"instruction": "2", "output": "a"}\n{"instruction": "4", "output": "b"}\n')
     Pipeline([Echo(keep_parent=False)]).run(path, run=tmp_path / "run", output=out)
     assert [json.loads(line)["output"] for line in out.read_text().splitlines()] == ["a!", "b!"]
+
+
+ASKED = [
+    {"instruction": f"Name {n} of the {n} things.", "output": "So.", "n": n} for n in range(20)
+]
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "parquet", "jsonl.gz"])
+def test_split_writes_a_file_for_each_side(ending, tmp_path):
+    path, out = tmp_path / "in.jsonl", tmp_path / f"out.v1.{ending}"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ASKED))
+    steps = [Split(share=0.25, similarity=None), Length(min=1)]
+    result = Pipeline(steps).run(path, run=tmp_path / "run", output=out)
+    assert not out.exists()
+    for side in ("train", "test"):
+        back = Pipeline([]).run(
+            tmp_path / f"out.v1.{side}.{ending}", run=tmp_path / side, store=tmp_path / "s"
+        )
+        assert [row.fields for row in back.kept] == [r.fields for r in result.kept.split(side)]
+    if ending == "jsonl":
+        lines = [(tmp_path / f"out.v1.{side}.jsonl").read_text() for side in ("train", "test")]
+        # The very lines that came, in their order, each on one side.
+        assert sorted("".join(lines).splitlines()) == sorted(path.read_text().splitlines())
+        assert [row["n"] for row in map(json.loads, lines[0].splitlines())] == sorted(
+            row["n"] for row in map(json.loads, lines[0].splitlines())
+        )
+    again = Pipeline(steps).run(path, run=tmp_path / "run", output=out)
+    assert again.summary["kept"] == 20
+
+
+def test_rows_that_would_be_on_no_side_are_refused(tmp_path):
+    def check(*steps):
+        Pipeline(steps).run(ASKED, run=tmp_path / "run", output=tmp_path / "out.jsonl")
+
+    with pytest.raises(RecipeError, match=r"the rows that 'pii' makes after 'split' would be on"):
+        check(Split(), Pii())
+    with pytest.raises(RecipeError, match="with `only` other rows are on no side"):
+        check(Split(only=["other"]))
+    assert not (tmp_path / "run").exists()
+    check(Pii(), Split())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask(Generate):
+    """Make a prompt of every second row, which stays."""
+
+    keep_parent: bool = True
+
+    def make(self, row: Row) -> list[Record] | None:
+        if json.loads(row.extra)["n"] % 2:
+            return None
+        return [Record("prompt", {"prompt": row.messages[:1]}, row.extra)]
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_rows_of_several_kinds_go_to_a_file_for_each(split, tmp_path):
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ASKED))
+    steps = [Ask(), *([Split(share=0.5, similarity=None)] if split else [])]
+    result = Pipeline(steps).run(path, run=tmp_path / "run", output=out)
+    counts = {kind: len(rows) for kind, rows in result.kept.by_kind().items()}
+    assert set(counts) == {"prompt", "sft"}
+    assert not out.exists()
+    for kind, key in (("sft", "instruction"), ("prompt", "prompt")):
+        sides = (".train", ".test") if split else ("",)
+        found = [r for s in sides for r in lines_of(tmp_path / f"out{s}.{kind}.jsonl")]
+        assert len(found) == counts[kind]
+        # The conversations in the shape that they came in.
+        assert all(key in record for record in found)
+    if not split:
+        (tmp_path / "out.sft.jsonl").write_text("mine")
+        with pytest.raises(UsageError, match=r"out\.sft\.jsonl is there, and no run wrote it"):
+            Pipeline(steps).run(path, run=tmp_path / "run", output=out)

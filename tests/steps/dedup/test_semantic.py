@@ -161,7 +161,7 @@ def run(tmp_path):
 
 
 def kept_texts(result):
-    return [row["messages"][0]["content"] for row in result.kept.to_list()]
+    return [row["messages"][0]["content"] for row in result.kept.to_list(form="kind")]
 
 
 def test_a_changed_threshold_embeds_and_searches_nothing(run, monkeypatch):

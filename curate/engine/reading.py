@@ -129,14 +129,6 @@ class Occurrences:
         return out
 
 
-def _has_numbers_for_labels(table: pa.Table) -> bool:
-    """Tell whether labels of rows were numbers, which might as well be classes of something."""
-    if "label" not in table.column_names:
-        return False
-    marked = pc.match_substring(table.column("extra"), '"label_as":"number"')
-    return bool(pc.any(marked).as_py())
-
-
 class _Parsed(NamedTuple):
     part: Part
     rows: PartRows
@@ -207,8 +199,11 @@ class Reading:
         wanted = rows.ordinals < room
         unreadable = [u for u in rows.unreadable if u.ordinal < room]
         table, digests = rows.table, parsed.digests
-        if part.file not in self.assumed and _has_numbers_for_labels(table):
-            self.assumed[part.file] = "labels 1 and 0 say that an answer is wanted or not"
+        if part.file not in self.assumed and "label" in table.column_names:
+            # Numbers might as well be classes of something.
+            numbers = pc.match_substring(table.column("extra"), '"label_as":"number"')
+            if pc.any(numbers).as_py():
+                self.assumed[part.file] = "labels 1 and 0 say that an answer is wanted or not"
         if not wanted.all():
             table = table.filter(pa.array(wanted))
             digests = [d for d, take in zip(digests, wanted.tolist(), strict=True) if take]

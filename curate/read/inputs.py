@@ -185,22 +185,19 @@ def _open_file(
     with _called(name, path):
         form = form_of(path)
         if form == ROWS:
-            found = _of_run(path, wanted)
+            # The rows of a run leave in the `wanted` shape, or that of their kind.
+            own = shape_of(path)
+            if wanted is not None and shape(wanted).kind != shape(own).kind:
+                raise UsageError(
+                    f"{path}: holds {shape(own).kind} rows of a run, and the shape '{wanted}' is "
+                    f"one of {shape(wanted).kind} rows; leave the shape out, or name one of "
+                    f"{shape(own).kind} rows"
+                )
+            found = wanted or own
         else:
             found = wanted or guess(first_records(path, form, name), name)
     shape(found)
     return File(index, number, name, source, found, form, path.stat().st_size, path)
-
-
-def _of_run(path: Path, wanted: str | None) -> str:
-    """Return the shape in which a run's rows leave: the `wanted` one, or that of their kind."""
-    own = shape_of(path)
-    if wanted is not None and shape(wanted).kind != shape(own).kind:
-        raise UsageError(
-            f"{path}: holds {shape(own).kind} rows of a run, and the shape '{wanted}' is one of "
-            f"{shape(wanted).kind} rows; leave the shape out, or name one of {shape(own).kind} rows"
-        )
-    return wanted or own
 
 
 @contextlib.contextmanager

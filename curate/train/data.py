@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import UsageError
 from curate.read.shapes.record_fields import extra_columns
 from curate.row import Message, Row, seed_of
-from curate.train.settings import Method
+from curate.train.settings import Method, methods
 
 
 class Source(NamedTuple):
@@ -71,7 +71,15 @@ def read_data(where: str, method: Method, shape: str | None = None) -> TrainingD
         kinds[row.kind] = kinds.get(row.kind, 0) + 1
     taken = next((kind for kind in method.learns_from if kind in kinds), None)
     if taken is None:
-        raise UsageError(_wrong_kind(method, kinds, where))
+        if not kinds:
+            raise UsageError(f"{where} holds no row to learn from")
+        there = " and ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+        others = [m.name for m in methods().values() if set(m.learns_from[:2]) & set(kinds)]
+        raise UsageError(
+            f"{method.name} learns from {' or '.join(method.learns_from)} rows, and {where} holds "
+            f"{there} rows; train those with {', '.join(others)}, or make other rows of them first "
+            "(`curate export --as`, `curate generate`)"
+        )
     del kinds[taken]
     rows = [row for row in data.rows if row.kind == taken]
     held_out = [row for row in data.held_out if row.kind == taken]
@@ -79,21 +87,6 @@ def read_data(where: str, method: Method, shape: str | None = None) -> TrainingD
         rows = [one for row in rows for one in unpaired(row)]
         held_out = [one for row in held_out for one in unpaired(row)]
     return data._replace(rows=rows, held_out=held_out, other_kinds=kinds)
-
-
-def _wrong_kind(method: Method, kinds: Mapping[str, int], where: str) -> str:
-    """Say which methods learn from the rows that are there, and which rows this one needs."""
-    from curate.train.settings import methods
-
-    if not kinds:
-        return f"{where} holds no row to learn from"
-    found = " and ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-    others = [m.name for m in methods().values() if set(m.learns_from[:2]) & set(kinds)]
-    return (
-        f"{method.name} learns from {' or '.join(method.learns_from)} rows, and {where} holds "
-        f"{found} rows; train those with {', '.join(others)}, or make other rows of them first "
-        "(`curate export --as`, `curate generate`)"
-    )
 
 
 def _of_files(where: str, shape: str | None) -> TrainingData:

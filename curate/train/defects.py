@@ -108,8 +108,15 @@ def _pair(row: Row, seen: Seen) -> Iterator[Defect]:
         yield Defect("empty_side")
     elif row.chosen == row.rejected:
         yield Defect("equal_pair")
-    if mark(row, "implicit_prompt") == "text" and _parts_in_a_word(row):
-        yield Defect("implicit_prompt_split")
+    if mark(row, "implicit_prompt") == "text":
+        # Do two texts that begin alike differ first inside a word?
+        before = "".join(turn.content for turn in row.prompt)
+        texts = [before + answer[0].content for answer in (row.chosen, row.rejected)]
+        shorter = min(map(len, texts))
+        at = next((n for n in range(shorter) if texts[0][n] != texts[1][n]), shorter)
+        after = "".join(text[at : at + 1] for text in texts)
+        if at > 0 and texts[0][at - 1].isalnum() and any(c.isalnum() for c in after):
+            yield Defect("implicit_prompt_split")
     order = digest(repr((row.prompt, row.chosen, row.rejected)).encode())
     if digest(repr((row.prompt, row.rejected, row.chosen)).encode()) in seen.pairs:
         yield Defect("contradictory_pairs")
@@ -118,16 +125,6 @@ def _pair(row: Row, seen: Seen) -> Iterator[Defect]:
         " ".join(turn.content for turn in row.rejected)
     ):
         yield Defect("refusal_chosen")
-
-
-def _parts_in_a_word(row: Row) -> bool:
-    """Tell whether two texts that begin alike differ first inside a word."""
-    before = "".join(turn.content for turn in row.prompt)
-    texts = [before + answer[0].content for answer in (row.chosen, row.rejected)]
-    shorter = min(map(len, texts))
-    at = next((n for n in range(shorter) if texts[0][n] != texts[1][n]), shorter)
-    after = "".join(text[at : at + 1] for text in texts)
-    return at > 0 and texts[0][at - 1].isalnum() and any(c.isalnum() for c in after)
 
 
 def _said(answer: Sequence[Message]) -> bool:

@@ -100,7 +100,15 @@ class Tag(Whole):
 
     def sketch(self, row: Row) -> Asking:
         """Ask for the tags of one row."""
-        values = _values(row)
+        if not row.instruction.strip():
+            raise ValueError("the row has no instruction to tag")
+        turns = row.messages if row.kind == "sft" else row.prompt
+        values = {
+            "instruction": row.instruction,
+            "response": row.response,
+            "conversation": "\n\n".join(f"{turn.role}: {turn.text}" for turn in turns),
+        }
+        values["mark"] = prompts.mark_of(*values.values())
         found: dict[str, Any] = {}
         for name in self.tags:
             prompt = prompts.load(file_of(name))
@@ -244,18 +252,6 @@ def labels_of(prompt: Prompt) -> dict[str, tuple[str, ...]]:
     if longest := [name for name, labels in found.items() if len(labels) > len(_LETTERS)]:
         raise ValueError(f"the prompt '{prompt.name}' has more than 26 labels for {longest}")
     return found
-
-
-def _values(row: Row) -> dict[str, str]:
-    turns = row.messages if row.kind == "sft" else row.prompt
-    shown = {
-        "instruction": row.instruction,
-        "response": row.response,
-        "conversation": "\n\n".join(f"{turn.role}: {turn.text}" for turn in turns),
-    }
-    if not row.instruction.strip():
-        raise ValueError("the row has no instruction to tag")
-    return {**shown, "mark": prompts.mark_of(*shown.values())}
 
 
 def _taken(prompt: Prompt, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,10 +129,26 @@ def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]
             size = sum(document.path.stat().st_size for document in documents)
             form = "documents"
             return [File(index, 0, address, source, DOCUMENT, form, size, records=documents)]
-        return [
-            _open_file(index, number, name, path, source, wanted)
-            for number, (name, path) in enumerate(files)
-        ]
+        found = []
+        for number, (name, path) in enumerate(files):
+            with _called(name, path):
+                form = form_of(path)
+                if form == ROWS:
+                    # The rows of a run leave in the `wanted` shape, or that of their kind.
+                    own = shape_of(path)
+                    if wanted is not None and shape(wanted).kind != shape(own).kind:
+                        raise UsageError(
+                            f"{path}: holds {shape(own).kind} rows of a run, and the shape "
+                            f"'{wanted}' is one of {shape(wanted).kind} rows; leave the shape out, "
+                            f"or name one of {shape(own).kind} rows"
+                        )
+                    called = wanted or own
+                else:
+                    called = wanted or guess(first_records(path, form, name), name)
+            shape(called)
+            size = path.stat().st_size
+            found.append(File(index, number, name, source, called, form, size, path))
+        return found
 
 
 def _open_memory(
@@ -188,27 +204,6 @@ def _named_errors(address: str) -> Iterator[None]:
         raise InputError(
             f"{error.filename or address}: cannot be read: {error.strerror}"
         ) from error
-
-
-def _open_file(
-    index: int, number: int, name: str, path: Path, source: str, wanted: str | None
-) -> File:
-    with _called(name, path):
-        form = form_of(path)
-        if form == ROWS:
-            # The rows of a run leave in the `wanted` shape, or that of their kind.
-            own = shape_of(path)
-            if wanted is not None and shape(wanted).kind != shape(own).kind:
-                raise UsageError(
-                    f"{path}: holds {shape(own).kind} rows of a run, and the shape '{wanted}' is "
-                    f"one of {shape(wanted).kind} rows; leave the shape out, or name one of "
-                    f"{shape(own).kind} rows"
-                )
-            found = wanted or own
-        else:
-            found = wanted or guess(first_records(path, form, name), name)
-    shape(found)
-    return File(index, number, name, source, found, form, path.stat().st_size, path)
 
 
 @contextlib.contextmanager

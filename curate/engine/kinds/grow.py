@@ -219,8 +219,8 @@ def rounds_to_come(
 ) -> tuple[list[RowTask], float]:
     """Return the requests of the next round that is not closed, and about how many rounds come.
 
-    Closed rounds say how many rows a round brings; before the first one, a row for each request is
-    assumed. Rounds end with the budget, where that comes first.
+    Closed rounds say how many rows a round brings; before the first one, the step does. Rounds end
+    with the budget, where that comes first.
     """
     growth, number = _Growth(step, rows, models, run_seed, 0), 0
     while store is not None and not growth.enough(number):
@@ -231,7 +231,7 @@ def rounds_to_come(
         number += 1
     if growth.enough(number):
         return [], 0.0
-    brought = growth.accepted / number if number else step.round_size
+    brought = growth.accepted / number if number else step.round_size * step.brings()
     left = [step.patience]
     if brought and step.target is not None:
         left = [math.ceil((step.target - growth.accepted) / brought)]

@@ -165,6 +165,10 @@ class SelfInstruct(Grow):
         own = [row for row in rows if task_of(row).task.strip()]
         return _Tasks(self, own or shipped_seeds())
 
+    def brings(self) -> int:
+        """Return how many tasks a request asks for."""
+        return int(self._set("batch"))
+
     def propose(self, sample: Sequence[Row], random: random.Random) -> Asking:
         """Ask for tasks that go on with those shown; refuse what breaks a rule."""
         first = len(sample) + 1

@@ -386,6 +386,9 @@ def test_generate_grows_from_the_shipped_seeds(
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     command = ["generate", "self_instruct:batch=3", "-n", "12", "-o", "tasks.jsonl"]
     command += ["--model", "openai:writer", "--base-url", server.url]
+    shown = CliRunner().invoke(app, [*command, "--dry-run"], prog_name="curate")
+    # One round of five requests with three tasks each, and a repair for each at most.
+    assert json.loads(shown.stdout)["estimate"]["requests"] == 10
     done = CliRunner().invoke(app, command, prog_name="curate")
     assert done.exit_code == 0, done.output
     assert len(Path("tasks.jsonl").read_text().splitlines()) == 12

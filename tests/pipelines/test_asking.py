@@ -129,6 +129,32 @@ def test_respond_makes_a_ranked_row_of_two_answers(tmp_path: Path) -> None:
     check_that_only_cut_answers_failed(result)
 
 
+def test_magpie_makes_a_conversation_of_every_blank_row(tmp_path: Path) -> None:
+    replies = [
+        {"when": {"messages": []}, "reply": "What is rust?"},
+        {"when": {}, "reply": "Iron oxide."},
+    ]
+    result = run("magpie", tmp_path, models={"writer": script(tmp_path, replies)})
+    counts = check_that_no_row_is_lost(result)
+    assert (counts["in"], counts["made"], counts["requests"]["sent"]) == (40, 40, 80)
+    # A model that always writes the same is seen through.
+    assert counts["kept"] == 1
+    assert [turn.content for turn in next(iter(result.kept)).messages] == [
+        "What is rust?",
+        "Iron oxide.",
+    ]
+
+
+def test_tag_counts_labels_in_the_report(tmp_path: Path) -> None:
+    models = {"judge": script(tmp_path, [{"when": {}, "reply": "B"}])}
+    result = run("tag", tmp_path, models=models)
+    counts = check_that_no_row_is_lost(result)
+    assert counts["requests"]["sent"] == 5 * 30
+    figures = counts["figures"]["tag"]
+    assert figures["quality: poor"] == figures["use_case: open qa"] == counts["kept"] == 30
+    assert figures["prompt_kind: few-shot"] == 30
+
+
 def smaller(name: str, **fields: Any) -> tuple[Any, ...]:
     """Return the steps of a ready recipe with other values, given by the name of their step."""
     return tuple(

@@ -232,7 +232,7 @@ class OpenAI:
 
 def _features(body: Mapping[str, Any]) -> set[str]:
     """Return the features that a request asks for."""
-    return {what for what, names in FEATURES.items() if any(name in body for name in names)}
+    return {what for what, names in FEATURES.items() if not body.keys().isdisjoint(names)}
 
 
 def _most_bytes(request: Request) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -118,17 +119,21 @@ def _connector() -> Any:
                 if protocol is None or protocol.transport is None:
                     return found
                 number = protocol.transport.get_extra_info("socket").fileno()
-                with socket.socket(fileno=os.dup(number)) as copy:
-                    try:
-                        left = copy.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-                    except BlockingIOError:  # Nothing has come, as it should be.
-                        if not protocol.should_close:
-                            self.found_clean += 1
-                            return found
-                        left = b"?"
+                poll = select.poll()
+                poll.register(number, select.POLLIN)
+                came = bool(poll.poll(0))
+                if not came and not protocol.should_close:
+                    self.found_clean += 1
+                    return found
+                if came:
+                    with socket.socket(fileno=os.dup(number)) as copy:
+                        try:
+                            came = bool(copy.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+                        except OSError:
+                            came = False
                 found.close()
                 # Nothing to read is the end of the connection, and no answer.
-                self._force_close = self._force_close or bool(left)
+                self._force_close = self._force_close or came or protocol.should_close
             return None
 
     return CleanConnector(limit=0)

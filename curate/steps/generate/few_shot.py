@@ -26,9 +26,9 @@ class FewShot(Gather):
     never holds its own answer: no example has its question, was made of the same row, or holds its
     answer, if that is longer than five words. A row without any example is dropped. `form: text`
     puts the examples into the user's turn, a blank line between them, the texts `question` and
-    `answer` before each of the two; `turns` makes a conversation of them. Only rows of one question
-    and one answer take part (with a system prompt, which stays); others pass. A composite has a
-    column `shots`, and names the rows that it shows as parents.
+    `answer` before each of the two; `turns` makes a conversation of them. Only conversations
+    of one question and one answer take part (with a system prompt, which stays); other rows pass. A
+    composite has a column `shots`, and names the rows that it shows as parents.
     """
 
     shots: int = 4
@@ -42,7 +42,6 @@ class FewShot(Gather):
     source: ClassVar[str] = (
         "Longpre et al. 2023 (FLAN 2022), arXiv 2301.13688: mixed zero-shot and few-shot prompts"
     )
-    kinds: ClassVar[tuple[str, ...]] = ("sft",)
 
     def check(self) -> None:
         """Reject shares and sizes that are none."""
@@ -53,7 +52,7 @@ class FewShot(Gather):
             raise ValueError(f"group_size is {self.group_size}; an example needs another row")
 
     def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
-        """Composites are conversations, as the rows that pass."""
+        """Composites are conversations, as those that they are made of."""
         return kinds
 
     def key(self, row: Row) -> str:
@@ -65,7 +64,7 @@ class FewShot(Gather):
         able = [row for row in rows if exchange_of(row) is not None]
         drawn = {row.id for row in drawn_rows(able, self.share, self.title)}
         made: list[Product] = []
-        shown = 0
+        counts = {"zero-shot": float(len(rows) - len(drawn)), "few-shot": 0.0, "examples": 0.0}
         for row in rows:
             if row.id not in drawn:
                 made.append(row)
@@ -77,13 +76,13 @@ class FewShot(Gather):
             for other in others:
                 different.setdefault(plain_text(other.instruction), other)
             examples = list(different.values())[: self.shots]
-            shown += len(examples)
             if not examples:
                 made.append(Drop(NO_EXAMPLE, row=row.id))
                 continue
             made.append(self._composite(row, examples))
-        figures = {"zero-shot": float(len(rows) - len(drawn)), "few-shot": float(len(drawn))}
-        return [*made, Figures({**figures, "examples": float(shown)})]
+            counts["few-shot"] += 1
+            counts["examples"] += len(examples)
+        return [*made, Figures(counts)]
 
     def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
         """Return how many rows stayed zero-shot, became few-shot, and show how many examples."""
@@ -126,7 +125,9 @@ def task_key(row: Row, per: Sequence[str]) -> str:
 
 
 def exchange_of(row: Row) -> tuple[Message, Message] | None:
-    """Return the only question and its answer, or `None`: more turns, media, an empty text."""
+    """Return a conversation's only question and its answer; `None`: it has more, or blank texts."""
+    if row.kind != "sft":
+        return None
     turns = [turn for turn in row.messages if turn.role != "system"]
     if [turn.role for turn in turns] != ["user", "assistant"] or row.attached("whole"):
         return None

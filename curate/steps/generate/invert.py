@@ -25,8 +25,9 @@ class Invert(Gather):
     Of every `group_size` rows of one source (the last block may be smaller) a share `rate`
     (rounded) is drawn by the rows' own seeds; each drawn row stays, and a row beside it asks in the
     words of a template, drawn from `collection`, what the answer replies to. Templates see
-    `instruction`, `response` and the row's columns. Only rows of one question and one answer take
-    part; others pass. An inverted row has a column `inverted` with the template's name.
+    `instruction`, `response` and the row's columns. Only conversations of one question and
+    one answer take part; other rows pass. An inverted row has a column `inverted` with the
+    template's name.
     """
 
     rate: float = 0.3
@@ -34,7 +35,6 @@ class Invert(Gather):
     group_size: int | None = 100
 
     source: ClassVar[str] = "Longpre et al. 2023 (FLAN 2022), arXiv 2301.13688: input inversion"
-    kinds: ClassVar[tuple[str, ...]] = ("sft",)
 
     def check(self) -> None:
         """Reject a rate that is none."""

@@ -171,3 +171,65 @@ def test_a_missing_package_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 def test_it_needs_a_name(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="names no model"):
         open_model("vllm:", folder=tmp_path)
+
+
+class TestMagpie:
+    """A user's turn from nothing: in process, and by way of a server's raw completions."""
+
+    pytestmark = REAL
+
+    def test_the_same_token_ids_before_a_users_turn(self, inside: Any, server: str) -> None:
+        from curate.models.inprocess.tokens import prompt_tokens
+        from curate.models.remote.chat_template import template_of
+        from curate.row import Message
+
+        answers(inside, TURN)  # It loads the tokenizer.
+        tokenizer = inside._worker._backend.tokenizer
+        template = template_of({"tokenizer": str(MODEL)}, Path())
+        assert template is not None
+        talk = (Message("user", "What is rust?"), Message("assistant", "Iron oxide."))
+        for messages, system in (((), None), ((), "You know chess."), (talk, "Be brief.")):
+            ask = Ask(messages=messages, system=system, turn="user")
+            body = {"model": "m", "prompt": template.text(ask.chat, "user")}
+            request = urllib.request.Request(
+                f"{server}/tokenize",
+                json.dumps(body).encode(),
+                {"Content-Type": "application/json"},
+            )
+            theirs = json.load(urllib.request.urlopen(request))["tokens"]
+            assert prompt_tokens(tokenizer, ask) == theirs
+        print(f"\nbefore a user's turn with a history: {theirs}")
+
+    def test_the_same_completions_give_the_same_rows(self, server: str, tmp_path: Path) -> None:
+        """Greedily, so that both write the same; a tie in bfloat16 may still part two texts."""
+        from curate import Pipeline
+        from curate.steps.generate.magpie import Magpie
+
+        topics = [{"prompt": text} for text in ("chess", "bread", "birds", "the Moon")]
+        greedy = {"top_k": 1}
+        specs: dict[str, Any] = {
+            "inside": {"model": f"vllm:{MODEL}", **LIMITS, "dtype": "bfloat16",
+                       "enforce_eager": True, **greedy},
+            "outside": {"model": "openai:m", "base_url": f"{server}/v1",
+                        "tokenizer": str(MODEL), "price": {"input": 0, "output": 0}, **greedy},
+        }  # fmt: skip
+        step = Magpie(
+            model="m", prompt="magpie_topic", turns=2, max_tokens=256, answer_temperature=None
+        )
+        found = {}
+        for name, spec in specs.items():
+            result = Pipeline([step], models={"m": spec}).run(
+                topics, run=tmp_path / name, store=tmp_path / f"store {name}", allow_failed=1.0
+            )
+            counts = result.summary
+            assert counts["in"] + counts["made"] == sum(
+                counts[one] for one in ("kept", "used", "dropped", "failed")
+            )
+            found[name] = {row.id: row.messages for row in result.kept}
+            print(f"\n{name}: {counts['kept']} kept, {counts['failed']} failed, {counts['tokens']}")
+        shared = found["inside"].keys() & found["outside"].keys()
+        equal = [id_ for id_ in shared if found["inside"][id_] == found["outside"][id_]]
+        for id_ in sorted(shared):
+            print(id_, id_ in equal, found["inside"][id_][0].content[:90])
+        # Ids of made rows name their parent and place, whatever the texts are.
+        assert len(shared) >= 2 and 2 * len(equal) >= len(shared)

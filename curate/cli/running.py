@@ -135,6 +135,12 @@ def plan(summary: Mapping[str, Any]) -> str:
     parts += [table([], steps)]
     if "estimate" in summary:
         parts.append(expected(summary["estimate"]))
+        from curate.cli.progress import clock
+
+        parts += [
+            f"'{name}' would take about {clock(one['seconds'])} ({one['basis']})"
+            for name, one in summary["time"].items()
+        ]
         return "\n".join([*parts, "nothing was sent"])
     parts.append("nothing was read beyond the first records, and nothing was sent")
     return "\n".join(parts)

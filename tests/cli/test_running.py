@@ -150,8 +150,10 @@ def test_without_a_model_a_step_says_how_to_give_one(curate: Callable[..., Any])
 
 
 def test_the_embedded_model_is_asked_in_the_form_for_small_models(
-    typed: Callable[..., Any], home: Path
+    typed: Callable[..., Any], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The model is not loaded for this: how long it takes is another test's.
+    monkeypatch.setattr("curate.engine.dry_run._measured", lambda example, driver: 0.5)
     command = ["filter", "rows.jsonl", "-o", "o.jsonl", "--dry-run", "--save-as"]
     done = typed(*command, "a.yaml", "rubric:at_least=3", "--model", "local")
     assert done.exit_code == 0, done.output

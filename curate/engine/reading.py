@@ -161,6 +161,7 @@ class Reading:
         self._ordinal = self._line = 0
         self._file: tuple[int, int] | None = None
         self._readable: dict[str, int] = {}
+        self._first_errors: dict[str, str] = {}
 
     def states(self, pool: Executor, window: int) -> Iterator[PartitionState]:
         """Yield one state per part: its rows with ids, and its unreadable lines as failed rows."""
@@ -174,10 +175,8 @@ class Reading:
         for file, count in self._readable.items():
             if not count:
                 # It is not what the user thinks it is.
-                first = next((u for u in self.unreadable if u["file"] == file), None)
-                found = (
-                    f"; its first error, line {first['line']}: {first['error']}" if first else ""
-                )
+                first = self._first_errors.get(file)
+                found = f"; its first error, {first}" if first else ""
                 raise InputError(f"{file}: not one readable row{found}")
 
     @property
@@ -249,12 +248,13 @@ class Reading:
             for u in unreadable
         ]
         errors = [u.error for u in unreadable]
+        files = [u.file or part.file for u in unreadable]
         seqs = self._seqs(part, np.array([u.ordinal for u in unreadable], np.int64))
         table = pa.table(
             {
                 "source": pa.repeat(pa.scalar(part.source, pa.string()), len(unreadable)),
                 "kind": pa.repeat(pa.scalar("", pa.string()), len(unreadable)),
-                "file": pa.repeat(pa.scalar(part.file, pa.string()), len(unreadable)),
+                "file": pa.array(files, pa.string()),
                 "line": pa.array(numbers, pa.int64()),
                 "raw": pa.array([u.raw for u in unreadable], pa.binary()),
             }
@@ -270,8 +270,10 @@ class Reading:
             reasons=pa.array(errors, pa.string()),
         )
         state.ledger.append(LedgerSlice(record.lines, ((READ, 0, len(record.lines)),)))
-        for number, error in zip(numbers, errors, strict=True):
-            self.unreadable.append({"file": part.file, "line": number, "error": error})
+        for file, number, error in zip(files, numbers, errors, strict=True):
+            self.unreadable.append({"file": file, "line": number, "error": error})
+            where = f"line {number}" if file == part.file else file
+            self._first_errors.setdefault(part.file, f"{where}: {error}")
 
 
 def _parse(part: Part) -> _Parsed:

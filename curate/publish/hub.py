@@ -171,15 +171,6 @@ class Repository:
             f"{len(additions)} files were sent",
         )
 
-    def licences_of(self, dataset: str) -> tuple[str, ...]:
-        """Return the licences that the card of a dataset names, none where it cannot be read."""
-        try:
-            card = self._api.dataset_info(dataset).card_data
-        except Exception:  # the Hub's client raises errors of many packages
-            return ()
-        found = getattr(card, "license", None) or ()
-        return tuple([found] if isinstance(found, str) else found)
-
     def _ask(self, call: Callable[[], Any], what: str) -> Any:
         """Ask the Hub; what it refuses is a `UsageError`, what fails a `StoppedShort`."""
         from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
@@ -196,7 +187,8 @@ class Repository:
                     f"{self._endpoint} refused the token when {what}: {said}; make one that may "
                     f"write at {self._endpoint}/settings/tokens, then: hf auth login"
                 ) from error
-            if status and status < 500 and status != 429:
+            # Asked too often, or a commit of somebody else came between: the same again will do.
+            if status and status < 500 and status not in (409, 412, 429):
                 raise UsageError(f"{self._endpoint} refused when {what}: {said}") from error
             raise StoppedShort(f"{self._endpoint} failed when {what}: {said}") from error
         except (UsageError, StoppedShort):

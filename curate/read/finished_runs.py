@@ -46,6 +46,14 @@ def kept_files(folder: Path, where: str) -> list[Path]:
     return found
 
 
+def run_of(file: str) -> Path | None:
+    """Return the folder of the run to which a file of kept rows belongs, if it does."""
+    path = Path(file)
+    if len(path.parts) < 4 or path.parents[1].name != KEPT:
+        return None
+    return path.parents[2] if (path.parents[2] / "run.yaml").is_file() else None
+
+
 def is_published(path: Path) -> bool:
     """Tell whether a Parquet file holds rows of a run."""
     import pyarrow as pa

@@ -11,6 +11,7 @@ from typing import Any
 
 from curate.errors import InputError, UsageError
 from curate.read.class_names import with_class_names
+from curate.read.documents import DOCUMENT, check_documents, documents_in, is_document
 from curate.read.file import File, digest_of, parts_of
 from curate.read.finished_runs import ROWS, is_run, shape_of
 from curate.read.part import PART_ROWS, Part, Read
@@ -124,9 +125,19 @@ def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]
         dataset = load_hub(address)
         return [_open_memory(index, source, dataset, wanted, name=address)]
     with _named_errors(address):
+        if wanted == DOCUMENT and Path(address).is_dir():
+            files = [(str(path), path) for path in documents_in(Path(address))]
+        else:
+            files = files_of(address)
+        if any(is_document(path) for _, path in files) or not files:
+            # One that cannot be read is a failed row, not an error: they are one input.
+            documents = check_documents(address, files)
+            size = sum(document.path.stat().st_size for document in documents)
+            form = "documents"
+            return [File(index, 0, address, source, DOCUMENT, form, size, records=documents)]
         return [
             _open_file(index, number, name, path, source, wanted)
-            for number, (name, path) in enumerate(files_of(address))
+            for number, (name, path) in enumerate(files)
         ]
 
 

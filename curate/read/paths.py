@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import InputError, UsageError
+from curate.read.documents import documents_in, is_document
 from curate.read.finished_runs import ROWS, is_published, is_run, kept_files
 from curate.read.lines import BOM
 from curate.read.packed import BROKEN, MAGIC, open_packed
 from curate.read.tables import is_flan
-from curate.system.package_data import shipped
+from curate.system.package_data import DOCUMENTS, shipped
 
 TEXTS = {".jsonl": ".jsonl", ".ndjson": ".jsonl", ".json": ".json", ".csv": ".csv", ".tsv": ".tsv"}
 TABLES = (".parquet", ".arrow")
 ENDINGS = (*TEXTS, *TABLES)
-_ALLOWED = f"{', '.join(ENDINGS)}; the texts also packed, with {', '.join(MAGIC.values())} behind"
+_ALLOWED = (
+    f"{', '.join(ENDINGS)}; the texts also packed, with {', '.join(MAGIC.values())} behind; or is "
+    f"a document ({', '.join(DOCUMENTS)})"
+)
 _TABLE_MAGIC = {b"PAR1": ".parquet", b"ARROW1": ".arrow"}
 _POINTER = b"version https://git-lfs.github.com/spec/"
 # What lies beside the data in folders of `datasets` and of the Hub.
@@ -73,8 +77,11 @@ def _in_folder(path: Path, where: str) -> list[Path]:
     ]
     if not found and (path / "data").is_dir():
         return _in_folder(path / "data", where)
+    found = found or documents_in(path)
     if not found:
         raise InputError(f"{where}: no file here ends in one of {_ALLOWED}")
+    if is_document(found[0]):
+        return found
     shards = [_SHARD.fullmatch(p.name) for p in found]
     splits = list(dict.fromkeys(shard["split"] for shard in shards if shard))
     if all(shards) and len(splits) > 1:

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from curate.errors import InputError, UsageError
+from curate.read.documents import is_document
 from curate.read.lines import BOM
 from curate.read.packed import MAGIC
 from curate.read.paths import ENDINGS, ending_of, expand
@@ -99,7 +100,9 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
         system, path = fsspec.core.url_to_fs(where)
         found = sorted(system.glob(path)) if any(c in path for c in "*?[") else [path]
         if len(found) == 1 and system.isdir(found[0]):
-            found = sorted(p for p in system.ls(found[0], detail=False) if ending_of(Path(p)))
+            listed = sorted(system.ls(found[0], detail=False))
+            data = [p for p in listed if ending_of(Path(p))]
+            found = data or [p for p in listed if is_document(Path(p))]
         copies = []
         for number, remote in enumerate(found):
             copy = _folder() / f"{len(list(_folder().iterdir()))}-{number}-{Path(remote).name}"
@@ -122,15 +125,22 @@ def is_hub(where: str) -> bool:
     return where.startswith("hub://")
 
 
-def load_hub(where: str, usual: str = "train") -> Any:
-    """Load `hub://org/name[:config][@split]`; without a split, the only one or the usual one."""
+def hub_name(where: str) -> str:
+    """Return the dataset's name in `hub://org/name[:config][@split]`."""
     match = _HUB.fullmatch(where)
     if match is None:
         raise UsageError(f"{where}: a dataset on the Hub is hub://org/name[:config][@split]")
+    return match["name"]
+
+
+def load_hub(where: str, usual: str = "train") -> Any:
+    """Load `hub://org/name[:config][@split]`; without a split, the only one or the usual one."""
+    name, match = hub_name(where), _HUB.fullmatch(where)
+    assert match is not None, "it has a name"
     import datasets
 
     try:
-        found = datasets.load_dataset(match["name"], match["config"], split=match["split"])
+        found = datasets.load_dataset(name, match["config"], split=match["split"])
     except Exception as error:
         # The Hub's client raises errors of many packages.
         raise InputError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error

@@ -17,7 +17,7 @@ from curate.pipeline import Pipeline, Result
 from curate.publish import hub as hub_module
 from curate.publish import push
 from curate.read import open_inputs
-from curate.steps import Length, Split
+from curate.steps import Exact, Length, Near, Split
 from tests.publish.hub_server import TOKEN, Hub, hub_server
 
 # The Hub's client sends files in a form that its own HTTP library is about to give up.
@@ -145,6 +145,34 @@ def test_what_comes_down_is_read_as_the_same_rows(hub: Hub, run: Path, tmp_path:
     Pipeline([]).run(train, run=tmp_path / "again", store=tmp_path / "store")
     here = [row.messages for row in Result.open(run).kept.split("train")]
     assert [row.messages for row in Result.open(tmp_path / "again").kept] == here
+
+
+def test_tool_rows_of_a_benchmark_come_down_as_they_went_up(hub: Hub, tmp_path: Path) -> None:
+    from curate.write import as_shape
+    from tests.read.reading import read_all
+    from tests.write.test_tools import rounded, source, spoken
+
+    def as_turns(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return turns without the keys that a table gives to each, and `content` in all."""
+        return [{"content": None, **without_nulls(turn)} for turn in turns]
+
+    rows = source("bfcl")
+    steps = [Length(min=1, on="whole"), Exact(), Near()]
+    Pipeline(steps).run(rows, run=tmp_path / "run", store=tmp_path / "store")
+    pushed = push(tmp_path / "run", NAME)
+    assert pushed.rows == len(rows) == 800
+    code = f"found = datasets.load_dataset('{NAME}', split='train').to_list()"
+    for record, row in zip(loaded(hub, tmp_path, code), rows, strict=True):
+        assert spoken(as_turns(record["messages"])) == spoken(row["messages"])
+        assert json.loads(record["tools"]) == row["tools"]
+        assert record["id"] == row["id"]
+    (tmp_path / "down.parquet").write_bytes(
+        hub.repositories[NAME].files["data/default/train-00000-of-00001.parquet"]
+    )
+    for found, row in zip(read_all(str(tmp_path / "down.parquet")).rows, rows, strict=True):
+        record = as_shape(found, "openai_chat")
+        assert spoken(record["messages"]) == spoken(row["messages"])
+        assert rounded(record["tools"]) == rounded(row["tools"])
 
 
 def test_the_second_push_sends_no_file(hub: Hub, run: Path) -> None:
@@ -358,3 +386,47 @@ def test_the_commands(hub: Hub, run: Path, tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "curate push run lab/data" in refused.stderr
     assert not (tmp_path / "hf:").exists()
+
+
+def test_rows_of_the_hub_have_the_licence_of_their_card(hub: Hub, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tests.publish.hub_server import Repository
+
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
+    environment |= {"HF_HUB_DISABLE_XET": "1"}
+
+    def curate(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "curate.cli", *words]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    # The second row has terms of its own.
+    columns = {"instruction": ["a", "b", "c"], "output": ["x", "y", "z"]}
+    pq.write_table(
+        pa.table({**columns, "license": [None, "mit", None]}), tmp_path / "train.parquet"
+    )
+    hub.repositories["org/set"] = Repository(
+        private=False,
+        files={
+            "README.md": b"---\nlicense: cc-by-nc-4.0\n---\n",
+            "data/train-00000-of-00001.parquet": (tmp_path / "train.parquet").read_bytes(),
+        },
+    )
+    done = curate("filter", "hub://org/set", "license:use=commercial", "-o", "mine.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "1 kept" in done.stdout and "2 dropped" in done.stdout
+    assert "licence forbids commercial use" in done.stdout
+    (line,) = (tmp_path / "mine.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(line)["output"] == "y"
+    pushed = curate("push", "runs/mine", "ann/mine")
+    assert "licences: Non-commercial: hub://org/set" in pushed.stderr
+    card = hub.repositories["ann/mine"].files["README.md"].decode()
+    assert "license: cc-by-nc-4.0" in card
+    assert "https://huggingface.co/datasets/org/set" in card
+    # A card that names no licence leaves it unknown.
+    hub.repositories["org/set"].files["README.md"] = b"---\n---\n"
+    unknown = curate("filter", "hub://org/set", "license:use=research", "-o", "other.jsonl")
+    assert "licence not known" in unknown.stdout

@@ -115,7 +115,7 @@ def _before(request: Ask | Choose | Likelihood, template: ChatTemplate | None) -
     if request.prompt is not None:
         return request.prompt + prefill
     if isinstance(request, Likelihood) and not request.messages:
-        return ""
+        return template.begin if template is not None else ""
     if template is None:
         raise NotSent(
             "a server has no likelihood of an answer to a chat; give the model's mapping its "

@@ -247,6 +247,9 @@ SHAPES = {
         with_extra(instruction=texts, input=texts, response=texts, history=history),
     ),
     "dolly": with_extra(instruction=texts, context=texts, response=texts, category=texts),
+    "document": with_extra(
+        text=texts, format=st.sampled_from(["text", "markdown", "html", "pdf"]), file=texts
+    ),
     "flan": with_extra(question=texts, answer=texts, rationale=texts),
     "hh": st.one_of(with_extra(chosen=transcripts, rejected=transcripts), opened()),
     "messages": with_extra(messages=messages),

@@ -139,7 +139,7 @@ def plan(summary: Mapping[str, Any]) -> str:
 
         parts += [
             f"'{name}' would take about {clock(one['seconds'])} ({one['basis']})"
-            for name, one in summary["time"].items()
+            for name, one in summary.get("time", {}).items()
         ]
         return "\n".join([*parts, "nothing was sent"])
     parts.append("nothing was read beyond the first records, and nothing was sent")

@@ -15,7 +15,7 @@ import typer
 from typer import Option
 
 from curate.cli.completion import formats_that_begin, shapes_that_begin
-from curate.cli.failures import DEBUG, say
+from curate.cli.failures import DEBUG
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -226,8 +226,6 @@ class Flags:
             given = [getattr(step, name, None) for step in pipeline.steps for name in _ANSWERING]
             names = {n for one in given for n in ((one,) if isinstance(one, str) else one or ())}
             pipeline = pipeline.with_settings({f"models.{name}": self.model for name in names})
-            if self.model == "local":
-                pipeline = _in_brief_form(pipeline)
         try:
             prices = [float(part) for part in (self.price or "0,0").split(",")]
         except ValueError:
@@ -258,11 +256,12 @@ class Flags:
         return pipeline.with_settings(changed)
 
 
-def _in_brief_form(pipeline: Pipeline) -> Pipeline:
-    """Return `pipeline` with steps that have a form for small models in it, and say so.
+def in_brief_form(pipeline: Pipeline) -> tuple[Pipeline, list[str]]:
+    """Return `pipeline` with steps that have a form for small models in it, and what to say of it.
 
     A step whose prompt or form somebody chose stays as it is.
     """
+    told = []
     for step in pipeline.resolved().steps:
         brief = getattr(step, "for_small_models", {})
         usual = {item.name: item.default for item in dataclasses.fields(step)}
@@ -271,11 +270,11 @@ def _in_brief_form(pipeline: Pipeline) -> Pipeline:
             continue
         pipeline = pipeline.with_settings({f"steps.{step.title}.{k}": v for k, v in brief.items()})
         fields = ", ".join(f"{k}={str(v).lower()}" for k, v in brief.items())
-        say(
+        told.append(
             f"{step.title}: in the form for small models ({fields}); the full one is "
             f"{step.name}:model=judge --set models.judge=local"
         )
-    return pipeline
+    return pipeline, told
 
 
 def shared_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from curate.cli.failures import say
-from curate.cli.flags import Flags
+from curate.cli.flags import Flags, in_brief_form
 from curate.cli.text_layout import headed, table
 from curate.errors import FolderTaken, UsageError
 
@@ -26,16 +26,21 @@ def start(pipeline: Pipeline, flags: Flags, **options: Any) -> Result:
     from curate.cli.progress import listening
     from curate.models.model import check_specs
 
-    pipeline = flags.applied(pipeline)
+    pipeline, told = flags.applied(pipeline), list[str]()
+    if flags.model == "local":
+        pipeline, told = in_brief_form(pipeline)
     pipeline.check()
     check_specs(pipeline)
     if flags.save_as is not None:
         save(pipeline, flags.save_as)
     with listening() as listener:
         try:
-            return pipeline.run(**flags.options(progress=listener, **options))
+            result = pipeline.run(**flags.options(progress=listener, **options))
         except FolderTaken as taken:
             raise UsageError(next_commands(taken, options.get("output"), sys.argv[1:])) from taken
+    for line in told:
+        say(line)
+    return result
 
 
 def next_commands(taken: FolderTaken, output: Path | None, arguments: Sequence[str]) -> str:

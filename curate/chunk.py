@@ -21,6 +21,7 @@ from curate.row import (
     KINDS,
     MEDIA,
     RESPONSE_FIELD,
+    TOOLS,
     WHOLE_FIELDS,
     Candidate,
     Message,
@@ -59,6 +60,7 @@ SCORE = "score:"
 READ = "read:"
 # What JSON text holds where there are media, and where there may be tool calls or media.
 _MEDIA_KEY = f'"(?:{"|".join(MEDIA)})"'
+_WHOLE_KEY = f'"(?:{"|".join((*MEDIA, *TOOLS))})"'
 _ATTACHED_KEY = f'{_MEDIA_KEY}|"(?:tool_calls|function_call|content)"'
 
 
@@ -114,7 +116,7 @@ class Chunk:
         hits = np.zeros(len(self), np.bool_)
         extra = self.column("extra")
         if extra.null_count < len(extra):
-            found = pc.match_substring_regex(extra, _MEDIA_KEY)
+            found = pc.match_substring_regex(extra, _WHOLE_KEY if on == "whole" else _MEDIA_KEY)
             hits |= np.asarray(pc.fill_null(found, False))
         for name, type_ in FIELD_TYPES.items():
             if name not in self.table.column_names or type_ not in ("messages", "candidates"):

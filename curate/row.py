@@ -50,6 +50,8 @@ WHOLE_FIELDS = {
 }
 # Keys of a turn, and columns of a file, in which media travel.
 MEDIA = ("image", "images", "audio", "audios", "video", "videos")
+# Columns in which the tools stand that a model is offered.
+TOOLS = ("tools", "functions")
 _NOTHING = b"\xff" * 8
 _ID = re.compile("[0-9a-f]{32}")
 
@@ -123,6 +125,17 @@ def _call(call: Any) -> tuple[str, str]:
         except ValueError:
             return str(inner.get("name") or ""), arguments
     return str(inner.get("name") or ""), _compact(arguments)
+
+
+def _tools(value: Any) -> list[str]:
+    """Return the tools that a column lists, as compact JSON: bare, or as OpenAI wraps them."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return [value] if value.strip() else []
+    found = value if isinstance(value, list) else [value] if value else []
+    return [_compact(t.get("function", t) if isinstance(t, dict) else t) for t in found]
 
 
 class Candidate(NamedTuple):
@@ -224,13 +237,20 @@ class Row(NamedTuple):
     def attached(self, on: On) -> str:
         """Return the tool calls and media of the turns that `on` names, empty where none are.
 
-        Media may also stand in a column of their own (`images`), whatever `on` is.
+        Media may also stand in a column of their own (`images`), whatever `on` is. The tools that a
+        model is offered are part of what it is trained on: they belong to the whole row, in no
+        order and in whatever form they are written.
         """
         said = [turn.attached for turn in self.turns(on) if turn.parts is not None]
-        if self.extra and any(f'"{name}"' in self.extra for name in MEDIA):
+        beside = (*MEDIA, *(TOOLS if on == "whole" else ()))
+        if self.extra and any(f'"{name}"' in self.extra for name in beside):
             columns = json.loads(self.extra)
             media = {name: columns[name] for name in MEDIA if columns.get(name)}
             said.append(_compact(media) if media else "")
+            offered = {
+                tool for name in TOOLS if name in beside for tool in _tools(columns.get(name))
+            }
+            said.append(_compact({"tools": sorted(offered)}) if offered else "")
         return "\n".join(filter(None, said))
 
     def turns(self, on: On) -> tuple[Message, ...]:

@@ -34,8 +34,14 @@ def values_of(type_: Any) -> st.SearchStrategy[Any]:
         return st.one_of([values_of(m) for m in arguments if m is not type(None)])
     if origin is Literal:
         return st.sampled_from(arguments)
+    if origin is Any:
+        # What a recipe nests: a sampler, say.
+        return st.fixed_dictionaries(
+            {"categories": st.lists(SCALARS[str], min_size=1, unique=True)}
+        )
     if origin in (dict, Mapping):
-        return st.dictionaries(st.text("abc", min_size=1), values_of(arguments[1]), max_size=3)
+        values = values_of(arguments[1])
+        return st.dictionaries(st.text("abc", min_size=1), values, min_size=1, max_size=3)
     if origin in (list, tuple, Sequence):
         if len(arguments) > 1 and arguments[-1] is not Ellipsis:
             return st.tuples(*map(values_of, arguments))

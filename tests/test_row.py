@@ -156,6 +156,37 @@ def test_rows_that_differ_in_an_image_alone_are_different() -> None:
             assert both_decisions(step, group).code.tolist() == [-1, -1, 0]
 
 
+def offer(name: str, **more: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": {}, **more}}
+
+
+def test_whole_rows_that_offer_other_tools_are_different() -> None:
+    """What a model may call is what it is trained on; a question is the same question beside it."""
+    first = [offer("look"), offer("find")]
+    same = [
+        {"tools": first},
+        {"tools": first[::-1]},
+        {"tools": [one["function"] for one in first]},
+        {"tools": json.dumps(first)},
+        {"functions": [one["function"] for one in first]},
+    ]
+    others = [
+        {"tools": first[:1]},
+        {"tools": [offer("look"), offer("find", strict=True)]},
+        {"tools": []},
+        {"tools": None},
+        {"page": "tools"},
+        {},
+    ]
+    turns = {"messages": (Message("user", "Where is it? Look for it."), Message("assistant", "."))}
+    rows = [row_of("sft", turns, json.dumps(extra)) for extra in [*same, *others]]
+    for step in (Exact(), Near()):
+        # The last four offer none, so three of them are copies of the first of these.
+        assert both_decisions(step, rows).code.tolist() == [-1, 0, 0, 0, 0, -1, -1, -1, 0, 0, 0]
+    for step in (Exact(on="instruction"), Near(on="instruction"), Exact(on="response")):
+        assert both_decisions(step, rows).code.tolist() == [-1, *[0] * 10]
+
+
 def test_an_answer_that_is_a_tool_call_is_not_empty() -> None:
     rows = case("Y_callfinal.jsonl")
     assert rows[0].response == 'lamp_on({"x":1})'

@@ -196,7 +196,8 @@ class Repository:
                     f"{self._endpoint} refused the token when {what}: {said}; make one that may "
                     f"write at {self._endpoint}/settings/tokens, then: hf auth login"
                 ) from error
-            if status and status < 500 and status != 429:
+            # Asked too often, or a commit of somebody else came between: the same again will do.
+            if status and status < 500 and status not in (409, 412, 429):
                 raise UsageError(f"{self._endpoint} refused when {what}: {said}") from error
             raise StoppedShort(f"{self._endpoint} failed when {what}: {said}") from error
         except (UsageError, StoppedShort):

@@ -87,9 +87,7 @@ def render(
     if remarks:
         lines += ["", "steps remark"]
         lines += [f"  {printable(label)}: {printable(remark)}" for label, remark in remarks]
-    for label, figures in summary.get("figures", {}).items():
-        texts = [f"{printable(name)} {value:.6g}" for name, value in figures.items()]
-        lines += ["", f"{printable(label)}: {', '.join(texts)}"]
+    lines += _figures(summary.get("figures", {}))
     if failures:
         lines += ["", "failed because", *_counted(failures[:_MOST_SHOWN], summary["in"])]
     if len(failures) > _MOST_SHOWN:
@@ -161,6 +159,29 @@ def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:
     ]
     lines = ["", *_columns([["scores", "rows", *heads], *cells], left=(0,))] if many else []
     return lines + (["", "rows of each score", *counts] if few else [])
+
+
+def _figures(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return each step's figures in a line; steps with several in common share a table."""
+    names = [set(figures) for figures in found.values()]
+    lines: list[str] = []
+    shared = [
+        label
+        for number, label in enumerate(found)
+        if any(len(names[number] & own) > 1 for at, own in enumerate(names) if at != number)
+    ]
+    for label, figures in found.items():
+        if label not in shared:
+            texts = [f"{printable(name)} {value:.6g}" for name, value in figures.items()]
+            lines += ["", f"{printable(label)}: {', '.join(texts)}"]
+    if shared:
+        rows = dict.fromkeys(name for label in shared for name in found[label])
+        cells = [["figures", *shared]]
+        for name in rows:
+            values = [found[label].get(name) for label in shared]
+            cells.append([f"  {name}", *("-" if v is None else f"{v:.6g}" for v in values)])
+        lines += ["", *_columns(cells, left=(0,))]
+    return lines
 
 
 def _number(value: float) -> str:

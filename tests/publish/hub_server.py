@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,6 +48,8 @@ class Hub:
     bodies: list[bytes] = field(default_factory=list)
     # Commits that are refused with 503 from the given number on; `None` refuses none.
     refuse_commits_from: int | None = None
+    # Called with each request's number and line; one for which it returns true is lost on its way.
+    arrives: Callable[[int, str], bool] | None = None
     url: str = ""
     lock: Any = field(default_factory=Lock)
 
@@ -135,6 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
         with hub.lock:
             hub.requests.append(f"{self.command} {path}")
             body = self._read() if self.command in ("POST", "PUT") else b""
+            if hub.arrives is not None and hub.arrives(len(hub.requests), hub.requests[-1]):
+                self.close_connection = True
+                return
             if path == "/api/whoami-v2":
                 self._whoami()
             elif path == "/api/repos/create":

@@ -17,7 +17,7 @@ from curate.pipeline import Pipeline, Result
 from curate.publish import hub as hub_module
 from curate.publish import push
 from curate.read import open_inputs
-from curate.steps import Length, Split
+from curate.steps import Exact, Length, Near, Split
 from tests.publish.hub_server import TOKEN, Hub, hub_server
 
 # The Hub's client sends files in a form that its own HTTP library is about to give up.
@@ -145,6 +145,34 @@ def test_what_comes_down_is_read_as_the_same_rows(hub: Hub, run: Path, tmp_path:
     Pipeline([]).run(train, run=tmp_path / "again", store=tmp_path / "store")
     here = [row.messages for row in Result.open(run).kept.split("train")]
     assert [row.messages for row in Result.open(tmp_path / "again").kept] == here
+
+
+def test_tool_rows_of_a_benchmark_come_down_as_they_went_up(hub: Hub, tmp_path: Path) -> None:
+    from curate.write import as_shape
+    from tests.read.reading import read_all
+    from tests.write.test_tools import rounded, source, spoken
+
+    def as_turns(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return turns without the keys that a table gives to each, and `content` in all."""
+        return [{"content": None, **without_nulls(turn)} for turn in turns]
+
+    rows = source("bfcl")
+    steps = [Length(min=1, on="whole"), Exact(), Near()]
+    Pipeline(steps).run(rows, run=tmp_path / "run", store=tmp_path / "store")
+    pushed = push(tmp_path / "run", NAME)
+    assert pushed.rows == len(rows) == 800
+    code = f"found = datasets.load_dataset('{NAME}', split='train').to_list()"
+    for record, row in zip(loaded(hub, tmp_path, code), rows, strict=True):
+        assert spoken(as_turns(record["messages"])) == spoken(row["messages"])
+        assert json.loads(record["tools"]) == row["tools"]
+        assert record["id"] == row["id"]
+    (tmp_path / "down.parquet").write_bytes(
+        hub.repositories[NAME].files["data/default/train-00000-of-00001.parquet"]
+    )
+    for found, row in zip(read_all(str(tmp_path / "down.parquet")).rows, rows, strict=True):
+        record = as_shape(found, "openai_chat")
+        assert spoken(record["messages"]) == spoken(row["messages"])
+        assert rounded(record["tools"]) == rounded(row["tools"])
 
 
 def test_the_second_push_sends_no_file(hub: Hub, run: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from curate import Pipeline
-from curate.steps import Length
+from curate.steps import Exact, Length, Near, Refusal, Structure, Truncated
 from curate.write import as_shape, write_rows
 from tests.read.reading import read_all
 from tests.write.rows import identified
@@ -92,6 +92,16 @@ def test_every_output_gives_the_rows_back(kind, file, tmp_path):
     assert [one.fields for one in found.rows] == [one.fields for one in read_all(rows).rows]
     again = Pipeline([]).run(str(tmp_path / file), run=tmp_path / "again")
     assert again.kept.to_list() == run.kept.to_list() == rows
+
+
+@KINDS
+def test_filters_and_dedup_keep_and_change_nothing(kind, tmp_path):
+    """The same question beside other tools is another row: 85 of the 800 are such."""
+    rows = source(kind)
+    steps = [Length(min=1, on="whole"), Structure(), Truncated(), Refusal(), Exact(), Near()]
+    run = Pipeline(steps).run(rows, run=tmp_path / "run", store=tmp_path / "store")
+    assert run.summary["kept"] == len(rows)
+    assert run.kept.to_list() == rows
 
 
 @KINDS

@@ -14,11 +14,15 @@ texts are no subject of near-duplicate search.
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from curate.kernels.text.words import compared_words
 from curate.row import seed_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SEED = 0x9E3779B97F4A7C15
 WORD_FACTOR = 0xBF58476D1CE4E5B9
@@ -65,3 +69,19 @@ def salted(shingles: np.ndarray, attached: str) -> np.ndarray:
     """Return a set of hashes changed by a text, which itself is in it where the set is empty."""
     salt = np.uint64(seed_of(attached))
     return np.sort(shingles ^ salt) if len(shingles) else np.array([salt], np.uint64)
+
+
+def different_share(sets: pa.Array, rows: np.ndarray, count: int) -> float:
+    """Return how many of the first `count` hashes of `rows` are different, as a share of them.
+
+    `sets` are lists of uint64; of equally many hashes, shares can be compared. Without any, 0.
+    """
+    import pyarrow as pa
+
+    if not count:
+        return 0.0
+    taken, size, at = [], 0, 0
+    while size < count and at < len(rows):
+        taken.append(np.asarray(sets.take(pa.array(rows[at : at + 1024])).flatten()))
+        size, at = size + len(taken[-1]), at + 1024
+    return len(np.unique(np.concatenate(taken)[:count])) / count

@@ -30,17 +30,17 @@ class Exact(Deduplicate):
     text before normalising) or the one with the best score of step `by`, where the highest is best
     unless `lowest`. Ties go to the first one. Rows whose text is empty take no part: they have
     nothing in common. `ignore_case`, `ignore_space` and `ignore_punctuation` say what makes no
-    difference between two texts; how accents are stored never does (NFC), and tool
-    calls and media always do. With `against`, a dataset (a path, as of an input) or a finished run
-    (its kept rows), rows that equal one of its rows are dropped first, and the verdict names its
-    record.
+    difference between two texts; how accents are stored never does (NFC), and tool calls and media
+    always do, for the whole row also the tools that it offers. With `against`, a dataset (a path,
+    as of an input) or a finished run (its kept rows), rows that equal one of its rows are dropped
+    first, and the verdict names its record.
     """
 
     ignore_case: bool = False
     ignore_space: bool = False
     ignore_punctuation: bool = False
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     source: ClassVar[str] = "common practice"
     compared: ClassVar[tuple[str, str]] = ("hash", "binary16")
 

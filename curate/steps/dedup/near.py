@@ -28,18 +28,19 @@ class Near(Deduplicate):
     Similarity is Jaccard's over the sets of `shingle` consecutive words: runs of `\w`, composed
     (NFC) and lower-cased; each Han, Kana, Hangul, Thai, Lao, Khmer or Burmese character is a word.
     A text with fewer words counts as one shingle, and a text without any takes no part; rows whose
-    tool calls or media differ are never alike. Rows are walked by `keep`: in source order, the
-    longest text first, or by the score of the step `by` (highest first unless `lowest`); ties keep
-    source order. A row is dropped if and only if a row kept before it reaches `similarity`; the
-    verdict names the most similar of them, the first one on a tie, and their exact similarity. With
-    `against`, a dataset (a path, as of an input) or a finished run (its kept rows), rows that reach
-    `similarity` to one of its rows are dropped first, and the verdict names its record.
+    tool calls or media differ are never alike, nor are whole rows that offer other tools. Rows are
+    walked by `keep`: in source order, the longest text first, or by the score of the step `by`
+    (highest first unless `lowest`); ties keep source order. A row is dropped if and only if a row
+    kept before it reaches `similarity`; the verdict names the most similar of them, the first one
+    on a tie, and their exact similarity. With `against`, a dataset (a path, as of an input) or a
+    finished run (its kept rows), rows that reach `similarity` to one of its rows are dropped first,
+    and the verdict names its record.
     """
 
     shingle: int = 3
     similarity: float = rule(0.8)
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     # Broder, "On the resemblance and containment of documents", 1997.
     source: ClassVar[str] = "https://doi.org/10.1109/SEQUEN.1997.666900"
     compared: ClassVar[tuple[str, str]] = ("shingles", "list<uint64>")

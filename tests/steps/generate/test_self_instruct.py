@@ -15,9 +15,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from curate import Pipeline
 from curate.ask import Reply
+from curate.cli.main import app
 from curate.errors import UnusableReply
 from curate.row import Message, Record
 from curate.step import Drop, Failed, Made, Scored
@@ -371,3 +373,17 @@ def test_a_pool_survives_being_killed_at_seeded_instants(tmp_path: Path):
         # Nothing whose reply was committed is sent again: at most what was in flight at each kill.
         assert 2 * 140 <= len(server.received) <= 2 * 140 + 5 * 8
     assert fingerprint(tmp_path / "run") == fingerprint(tmp_path / "calm")
+
+
+def test_generate_grows_from_the_shipped_seeds(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    command = ["generate", "self_instruct:batch=3", "-n", "12", "-o", "tasks.jsonl"]
+    command += ["--model", "openai:writer", "--base-url", server.url]
+    done = CliRunner().invoke(app, command, prog_name="curate")
+    assert done.exit_code == 0, done.output
+    assert len(Path("tasks.jsonl").read_text().splitlines()) == 12
+    shown = server.received[0].text
+    assert sum(task_of(row).task[:40] in shown for row in shipped_seeds()) >= 6

@@ -1,0 +1,156 @@
+"""Write an instruction by a prompt of your own, filled with a row, its columns and its plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from curate.ask import Ask, Reply
+from curate.errors import CurateError, UnusableReply
+from curate.prompts import prompt as prompts
+from curate.row import Message, Record, Row
+from curate.step import Asking, Failed, Gather, Product
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compose(Gather):
+    """Fill a prompt for each planned row, and make what a model replies to it an instruction.
+
+    `prompt` names a prompt file, or `template` is one written into the recipe. Their variables are
+    the cells that the step `plan` (an `attributes`) planned, the row's other columns,
+    `instruction`, `response`, `mark` (a code for markers), and `seeds`, a list with `instruction`
+    and `response` of each row where several are one seed. Without a `model` the filled prompt is
+    the instruction itself. With `column` the reply becomes that column of the row instead, such as
+    a persona derived from a text (`prompt: persona`). Cells become columns of what is made, long
+    texts by their ids. A reply that is empty or was cut off at `max_tokens` fails its own row
+    alone. `temperature` and `max_tokens` go before those of the model.
+    """
+
+    model: str | None = None
+    prompt: str | None = None
+    template: str | None = None
+    plan: str = "attributes"
+    column: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = 1024
+
+    source: ClassVar[str] = "common; attributed prompts: Yu et al. 2023, arXiv 2306.15895"
+
+    def check(self) -> None:
+        """Reject a step with two prompts or none, or without a model for a column."""
+        if (self.prompt is None) == (self.template is None):
+            raise ValueError("give prompt (a prompt file) or template (a text), one of them")
+        if self.column is not None and not self.model:
+            raise ValueError("column takes a model's reply: model must name one")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
+
+    def prepare(self) -> None:
+        """Read the prompt."""
+        from jinja2 import TemplateSyntaxError
+
+        from curate.prompts.sandbox import compiled
+
+        try:
+            if self.prompt is not None:
+                prompts.load(self.prompt)
+            else:
+                compiled(self.template or "")
+        except CurateError as error:
+            raise ValueError(str(error)) from None
+        except TemplateSyntaxError as error:
+            raise ValueError(f"template is none: {error.message}, in line {error.lineno}") from None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Add the prompt's text: a changed file is another step under the same name."""
+        text = None if self.prompt is None else prompts.digest(self.prompt)
+        return {**super().fingerprint(), "prompt_text": text}
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """Instructions are prompts; a row with one more column is of its own kind."""
+        made = frozenset({"prompt"}) if self.column is None else kinds
+        return made | kinds if self.keep_parent else made
+
+    def key(self, row: Row) -> str:
+        """Rows of one seed are a group; a row without a plan is its own."""
+        planned = plan_of(row, self.plan)
+        return row.id if planned is None else str(planned["group"])
+
+    def make(self, rows: Sequence[Row]) -> Asking:
+        """Fill the prompt for every planned row, and ask for all of them at once."""
+        first = rows[0]
+        planned = plan_of(first, self.plan) or {"cells": [{}]}
+        columns = json.loads(first.extra) if first.extra else {}
+        own = {
+            "instruction": first.instruction,
+            "response": first.response,
+            "mark": prompts.mark_of(*(row.whole for row in rows)),
+            "seeds": [{"instruction": r.instruction, "response": r.response} for r in rows],
+        }
+        every = planned["cells"]
+        shown = [{**columns, **own, **cell} for cell in every]
+        for values, texts in zip(shown, planned.get("texts", ()), strict=False):
+            values |= texts
+        filled = [self._filled(values) for values in shown]
+        replies: list[Reply | None] = [None] * len(filled)
+        if self.model is not None:
+            replies = yield [
+                Ask(
+                    model=self.model,
+                    sample=sample,
+                    messages=(Message("user", text),),
+                    system=system,
+                    temperature=self.temperature,
+                    max_tokens=self.max_tokens,
+                )
+                for sample, (text, system) in enumerate(filled)
+            ]
+        products: list[Product] = []
+        for cell, (text, _), reply in zip(every, filled, replies, strict=True):
+            extra = columns | cell
+            try:
+                said = text.strip() if reply is None else reply.whole().strip()
+            except UnusableReply as error:
+                products.append(Failed(error, None, reply))
+                continue
+            if not said:
+                products.append(Failed("what is to be the instruction is empty", None, reply))
+            elif self.column is not None:
+                extra[self.column] = said
+                products.append(first.rewrite()._replace(extra=json.dumps(extra)))
+            else:
+                turns = {"prompt": (Message("user", said),)}
+                products.append(Record("prompt", turns, json.dumps(extra, ensure_ascii=False)))
+        return products
+
+    def _filled(self, values: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return the prompt and its system prompt for one row's values."""
+        from jinja2 import TemplateError
+
+        from curate.prompts.sandbox import compiled, rendered, variables_of
+
+        wanted: set[str] = set()
+        if self.prompt is not None:
+            found = prompts.load(self.prompt)
+            wanted = set(found.variables)
+        elif self.template is not None:
+            wanted = variables_of(self.template)
+        if missing := sorted(wanted - values.keys()):
+            raise ValueError(f"there is no {missing[0]!r} for the prompt; there are: "
+                             f"{', '.join(sorted(values))}")  # fmt: skip
+        if self.prompt is not None:
+            known = {n: values[n] for n in (*found.variables, *found.optional) if n in values}
+            return found.render(**known)
+        try:
+            return rendered(compiled(self.template or ""), values), None
+        except (TemplateError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+            raise ValueError(f"template cannot be filled in: {error}") from error
+
+
+def plan_of(row: Row, label: str) -> Mapping[str, Any] | None:
+    """Return what the step called `label` planned for a row, if it did."""
+    notes = json.loads(row.notes) if row.notes else {}
+    found = notes.get(label)
+    return found if isinstance(found, dict) and "cells" in found else None

@@ -486,6 +486,10 @@ class Grow(Step):
         """Return the pool at its start, made of the rows that flow in."""
         raise NotImplementedError
 
+    def brings(self) -> int:
+        """Return how many rows a request asks for: an estimate before the first round needs it."""
+        return 1
+
     def propose(self, sample: Sequence[Row], random: random.Random) -> Iterable[Product] | Asking:
         """Return the candidates of one request: records, `Made`, refused or `Failed` ones."""
         raise NotImplementedError

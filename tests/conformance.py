@@ -176,6 +176,8 @@ def same(one: Any, other: Any) -> bool:
         return one == other or (math.isnan(one) and math.isnan(other))
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, Exception) and isinstance(other, Exception):
+        return type(one) is type(other) and str(one) == str(other)
     one, other = (v.tolist() if hasattr(v, "tolist") else v for v in (one, other))
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))

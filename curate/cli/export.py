@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from curate.cli.completion import formats_that_begin, runs_that_begin
-from curate.cli.flags import Columns, Debug, Shape, Split, wanted_shape
+from curate.cli.flags import (
+    Columns,
+    Debug,
+    EncodingCost,
+    EncodingRequests,
+    Shape,
+    Split,
+    wanted_shape,
+)
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +78,8 @@ def command(
             help="Replace a file that no run wrote, or a folder with what runs wrote into it.",
         ),
     ] = False,
+    max_cost: EncodingCost = None,
+    max_requests: EncodingRequests = None,
     debug: Debug = False,
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
@@ -83,8 +93,10 @@ def command(
             raise UsageError(
                 "--as faiss writes vectors and ids; leave out --split, --marks and --shard-rows"
             )
-        _export_vectors(source, Path(output), shape, replace=replace)
+        _export_vectors(source, Path(output), shape, max_cost, max_requests, replace=replace)
         return
+    if max_cost is not None or max_requests is not None:
+        raise UsageError("--max-cost and --max-requests are for --as faiss; leave them out")
     target = _target(output, split, shard_rows, source)
     path, name, size = target
     own = any((Path(source) / name).exists() for name in ("report.json", ".state"))
@@ -199,7 +211,15 @@ def _target(output: str, split: str | None, shard_rows: int | None, source: str)
     return _Target(Path(output), split or "train", None)
 
 
-def _export_vectors(source: str, folder: Path, shape: str | None, *, replace: bool) -> None:
+def _export_vectors(
+    source: str,
+    folder: Path,
+    shape: str | None,
+    max_cost: float | None,
+    max_requests: int | None,
+    *,
+    replace: bool,
+) -> None:
     """Write the vectors of rows as a FAISS index, with their ids and the encoder's identity."""
     from curate.cli.similar import index_source
     from curate.runs.written import check_replaceable, put
@@ -208,7 +228,7 @@ def _export_vectors(source: str, folder: Path, shape: str | None, *, replace: bo
     if folder.suffix or folder.is_file():
         raise UsageError(f"--as faiss writes a folder; name one, as in -o {folder.stem}/")
     check_replaceable(folder, Path(source), replace=replace)
-    found = index_source(source, shape=shape)
+    found = index_source(source, shape=shape, max_cost=max_cost, max_requests=max_requests)
     filled = found.vectors.any(axis=1).nonzero()[0].tolist()
     ids = [found.ids[row] for row in filled]
     folder.parent.mkdir(parents=True, exist_ok=True)

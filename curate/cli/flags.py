@@ -58,6 +58,27 @@ Split = Annotated[
     Option("--split", metavar="train|test", help="Of a RUN: rows that the step `split` marked so."),
 ]
 
+# For what is encoded outside runs: what was spent for the same rows before counts.
+EncodingCost = Annotated[
+    float | None,
+    Option(
+        "--max-cost",
+        min=0,
+        metavar="USD",
+        callback=_finite,
+        help="Never spend more on vectors of this source.",
+    ),
+]
+EncodingRequests = Annotated[
+    int | None,
+    Option(
+        "--max-requests",
+        min=0,
+        metavar="N",
+        help="Never send more for vectors of this source.",
+    ),
+]
+
 
 def wanted_shape(shape: str | None, columns: str | None) -> str | None:
     """Return the shape that `--shape` names, or that `--columns` makes."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from curate.cli.completion import runs_that_begin
-from curate.cli.flags import Debug, Shape
+from curate.cli.flags import Debug, EncodingCost, EncodingRequests, Shape
 from curate.errors import UsageError
+
+if TYPE_CHECKING:
+    from curate.engine.encode_texts import Ceilings
 
 # From so few digits on, what is given is looked for among the ids.
 LEAST_DIGITS = 6
@@ -53,6 +56,8 @@ def command(
         typer.Option("--store", metavar="DIR", help="Default: the run's own, else .curate."),
     ] = None,
     shape: Shape = None,
+    max_cost: EncodingCost = None,
+    max_requests: EncodingRequests = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -64,7 +69,15 @@ def command(
     from curate.kernels.vectors.nearest_rows import NearestRows
     from curate.row import printable
 
-    indexed = index_source(source, on=on, encoder=encoder, store=store, shape=shape)
+    indexed = index_source(
+        source,
+        on=on,
+        encoder=encoder,
+        store=store,
+        shape=shape,
+        max_cost=max_cost,
+        max_requests=max_requests,
+    )
     vector, own = _vector(query, indexed)
     rows, cosines = NearestRows(indexed.vectors).nearest(vector, count + (own is not None))
     found = [(int(row), float(cos)) for row, cos in zip(rows, cosines, strict=True) if row != own]
@@ -94,6 +107,7 @@ class IndexedSource(NamedTuple):
     texts: list[str]
     about: dict[str, Any]
     store: Path
+    ceilings: Ceilings
 
 
 def index_source(
@@ -103,32 +117,50 @@ def index_source(
     encoder: str | None = None,
     store: Path | None = None,
     shape: str | None = None,
+    max_cost: float | None = None,
+    max_requests: int | None = None,
 ) -> IndexedSource:
     """Return the rows of a run, of data or of a FAISS index with their vectors.
 
     Raises:
+        CeilingReached: encoding the texts of this source could pass a ceiling.
         UsageError: there are no rows, or `on` names no text.
     """
-    from curate.engine.encode_texts import encode_texts
+    from curate.engine.encode_texts import Ceilings, encode_texts
     from curate.engine.options import DEFAULT_STORE
     from curate.pipeline import Pipeline, Result
     from curate.recipe.recipe import DEFAULT_ENCODER
     from curate.store.faiss_index import is_index, read_index
 
     default = next(iter(DEFAULT_ENCODER.values()))
+    path = Path(source)
+    tally = str(path.resolve()) if path.exists() else source
+    ceilings = Ceilings(tally, max_cost, max_requests)
     if is_index(source):
         index = read_index(source)
         spec = encoder or index.about.get("encoder", default)
         about = {**index.about, "encoder": spec}
-        return IndexedSource(index.vectors, list(index.ids), [], about, store or DEFAULT_STORE)
+        where = store or DEFAULT_STORE
+        return IndexedSource(index.vectors, list(index.ids), [], about, where, ceilings)
     if on not in (None, "instruction", "response", "whole"):
         raise UsageError(f"--on is '{on}'; allowed are instruction, response and whole")
     with tempfile.TemporaryDirectory(prefix="curate-similar-") as folder:
         if any((Path(source) / name).exists() for name in ("report.json", ".state")):
             result = Result.open(source)
-            own_on, own_encoder, own_store = _of_run(result)
-            on, store = on or own_on, store or own_store
-            encoder = encoder or own_encoder
+            # What is not said is that of the run's first step that embeds, and its store.
+            encoders = result.recipe["recipe"].get("encoders") or {}
+            noted = result.recipe["options"].get("store")
+            own = next(
+                (
+                    fields
+                    for step in result.recipe["recipe"]["steps"]
+                    for fields in (step.values() if isinstance(step, dict) else ())
+                    if isinstance(fields, dict) and fields.get("encoder") in encoders
+                ),
+                {},
+            )
+            on, encoder = on or own.get("on"), encoder or encoders.get(own.get("encoder"))
+            store = store or (Path(noted) if noted else None)
         else:
             result = Pipeline([], inputs=source).run(run=Path(folder) / "run", shape=shape)
         rows = [(row.id, row.text(on or "whole")) for row in result.kept]  # type: ignore[arg-type]
@@ -136,22 +168,9 @@ def index_source(
         raise UsageError(f"{source} has no rows to compare")
     ids, texts = (list(column) for column in zip(*rows, strict=True))
     where, spec = store or DEFAULT_STORE, encoder or default
-    vectors, identity = encode_texts(texts, spec, where)
+    vectors, identity = encode_texts(texts, spec, where, ceilings)
     about = {"encoder": spec, "identity": identity, "on": on or "whole"}
-    return IndexedSource(vectors, ids, texts, about, where)
-
-
-def _of_run(result: Any) -> tuple[str | None, Any, Path | None]:
-    """Return the text, the encoder and the store of the first step of a run that embeds."""
-    recipe = result.recipe["recipe"]
-    encoders = recipe.get("encoders") or {}
-    noted = result.recipe["options"].get("store")
-    store = Path(noted) if noted else None
-    for step in recipe["steps"]:
-        for fields in step.values() if isinstance(step, dict) else ():
-            if isinstance(fields, dict) and fields.get("encoder") in encoders:
-                return fields.get("on"), encoders[fields["encoder"]], store
-    return None, None, store
+    return IndexedSource(vectors, ids, texts, about, where, ceilings)
 
 
 def _vector(query: str, indexed: IndexedSource) -> tuple[Any, int | None]:
@@ -170,7 +189,9 @@ def _vector(query: str, indexed: IndexedSource) -> tuple[Any, int | None]:
         return indexed.vectors[hits[0]], hits[0]
     if not query.strip():
         raise UsageError("the text is empty; give one, or the first digits of a row's id")
-    vectors, identity = encode_texts([query], indexed.about["encoder"], indexed.store)
+    vectors, identity = encode_texts(
+        [query], indexed.about["encoder"], indexed.store, indexed.ceilings
+    )
     made_by = indexed.about.get("identity", identity)
     if made_by != identity or vectors.shape[1] != indexed.vectors.shape[1]:
         raise UsageError(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,16 @@ from curate.ask import Embed
 from curate.errors import StoppedShort
 from curate.models.model import ModelInfo, with_defaults
 
-# The tally of what is encoded outside runs.
-_OUTSIDE_RUNS = "encode"
+
+class Ceilings(NamedTuple):
+    """The most that may be spent and sent outside runs for the texts of one source, over all time.
+
+    `tally` names the source; what was spent for it before counts.
+    """
+
+    tally: str
+    max_cost: float | None = None
+    max_requests: int | None = None
 
 
 def encoder_identity(info: ModelInfo) -> str:
@@ -27,13 +35,16 @@ def encoder_identity(info: ModelInfo) -> str:
     return f"{identity} prefix={json.dumps(prefix)}" if prefix else identity
 
 
-def encode_texts(texts: Sequence[str], encoder: Any, store: Path) -> tuple[np.ndarray, str]:
+def encode_texts(
+    texts: Sequence[str], encoder: Any, store: Path, ceilings: Ceilings
+) -> tuple[np.ndarray, str]:
     """Return the vectors of texts, a row each, and the identity of the encoder.
 
     A text of white space has a row of zeros. `encoder` is as a recipe names one.
 
     Raises:
         StoppedShort: a text could not be encoded.
+        CeilingReached: the next request could pass a ceiling.
     """
     from curate.models.model import open_model
     from curate.requests.driver import Driver
@@ -46,7 +57,12 @@ def encode_texts(texts: Sequence[str], encoder: Any, store: Path) -> tuple[np.nd
         opened = stack.enter_context(Store.open(store))
         stack.enter_context(used(opened.folder))
         model = open_model(encoder, name="encoder")
-        spending = Budget(opened, _OUTSIDE_RUNS)
+        spending = Budget(
+            opened,
+            f"encode {ceilings.tally}",
+            max_cost=ceilings.max_cost,
+            max_requests=ceilings.max_requests,
+        )
         driver = stack.enter_context(Driver(opened, {"encoder": model}, spending=spending))
         wanted = [number for number, text in enumerate(texts) if text.strip()]
         found = driver.embed("encoder", [texts[number] for number in wanted])

@@ -20,6 +20,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,8 @@ class RowSample:
 
     A mark is a hash, so the rows are as good as drawn by lot, from all files, and the same every
     time: a row's id, or where the recipe's rows come in groups the hash of its group's key. Then
-    groups are sampled as a whole.
+    groups are sampled as a whole. Groups of so many rows as come next are those of a run only if
+    the sample is where the run begins: then it is the first rows.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -125,10 +127,14 @@ class RowSample:
 
     def add(self, state: PartitionState) -> None:
         """Look at the rows of one more part."""
-        table = load(state.rows)
-        marks = np.concatenate([self._marks, self._marked(table)])
+        new = load(state.rows)
+        table = new
         if self.rows is not None:
-            table = pa.concat_tables([self.rows, table], promote_options="default")
+            table = pa.concat_tables([self.rows, new], promote_options="default")
+        if self._grouping is not None and self._grouping.group_size is not None:
+            self.rows = table[: min(self._grouping.group_size * SAMPLE_ROWS, MOST_ROWS)]
+            return
+        marks = np.concatenate([self._marks, self._marked(new)])
         if len(marks) > SAMPLE_ROWS:
             bound = np.partition(marks, SAMPLE_ROWS - 1)[SAMPLE_ROWS - 1]
             lowest = np.flatnonzero(marks <= bound)[:MOST_ROWS]
@@ -152,14 +158,14 @@ class RowSample:
 
 
 def rows_in_groups(recipe: Recipe) -> Gather | None:
-    """Return the step that groups rows as they were read, so that a sample must hold whole groups.
+    """Return the step that groups rows as they were read, so that a sample must hold its groups.
 
     Rows that a step made of the same row are sampled together in any case.
     """
     for step in recipe.steps:
-        if isinstance(step, Gather) and step.group_size is None:
+        if isinstance(step, Gather):
             return step
-        if isinstance(step, Gather | Generate | Grow):
+        if isinstance(step, Generate | Grow):
             return None
     return None
 
@@ -243,12 +249,13 @@ def _through(
         if isinstance(cut, Grow):
             return cut.title, _grown(cut, state, settings, counter)
         if isinstance(cut, Gather):
-            if in_groups is None or cut.title != in_groups.title:
+            if in_groups is None or cut.title != in_groups.title or cut.group_size is not None:
                 more = groups_of_all(cut, state, part)
                 counter.weight, part = counter.weight * more, part / more
             if cut.group_size is None:
                 gather(cut, [state], driver, settings.run_seed)
             else:
+                state = full_groups(cut, state, part)
                 [state] = gather_as_they_come(cut, [state], driver, settings.run_seed)
         elif cut is not None and asks(cut):
             # Its sketches ask; without their replies the rows would fail, so they go on as before.
@@ -281,7 +288,8 @@ def groups_of_all(step: Gather, state: PartitionState, part: float) -> float:
     if part >= 1 or max(met, default=0) < 2:
         return 1.0
     if step.group_size is not None:
-        made = sum(math.ceil(size / step.group_size) for size in sizes.values())
+        made = sum(size // step.group_size for size in sizes.values())
+        made = made or len(sizes)
         filled = sum(math.ceil(size / part / step.group_size) for size in sizes.values())
         return filled * part / made
     once, twice = met.count(1), met.count(2)
@@ -304,6 +312,26 @@ def _grown(
         return Estimate()
     own.run(tasks)
     return Estimate().plus(own.total(), rounds)
+
+
+def full_groups(step: Gather, state: PartitionState, part: float) -> PartitionState:
+    """Return a part of all rows without the groups that its rows do not fill, if any are full."""
+    assert state.sketches is not None and step.group_size is not None
+    if part >= 1:
+        return state
+    table, sketches = load(state.rows), load(state.sketches)
+    keys = np.asarray(one_array(sketches.column("key")).dictionary_encode().indices)
+    sizes, places = np.bincount(keys), np.empty(len(keys), np.int64)
+    order = np.argsort(keys, kind="stable")
+    places[order] = np.arange(len(keys)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    full = places < (sizes - sizes % step.group_size)[keys]
+    if full.all() or not full.any():
+        return state
+    staying = ~picked(table, step.only)
+    staying[~staying] = full
+    return dataclasses.replace(
+        state, rows=table.filter(pa.array(staying)), sketches=sketches.filter(pa.array(full))
+    )
 
 
 @dataclass
@@ -354,9 +382,16 @@ class RequestCounter:
         whole = [one for one in followed if one.answered]
         whole = whole if len(whole) >= ENOUGH_REPLIES else []
         for one in followed:
-            for wave in one.waves[: one.certain if whole else None]:
-                for noted in wave:
-                    self._note(noted)
+            for noted in chain.from_iterable(one.waves[: one.certain if whole else None]):
+                # Counted once for all that share its reply.
+                if noted.key in self._seen:
+                    continue
+                self._seen.add(noted.key)
+                if noted.reply is None:
+                    self._count(noted, self.weight)
+                else:
+                    self._asked[noted.model].stored += self.weight
+                    self._asked[noted.model].replies.append(noted.reply)
         # Later waves of jobs that lack replies are as those of the jobs that lack none.
         ends = [one.certain for one in followed if not one.answered]
         for one in whole:
@@ -365,17 +400,6 @@ class RequestCounter:
                 for noted in wave:
                     self._count(noted, share * self.weight)
         return [one.outcome for one in followed]
-
-    def _note(self, noted: Noted) -> None:
-        """Count a request, once for all that share its reply."""
-        if noted.key in self._seen:
-            return
-        self._seen.add(noted.key)
-        if noted.reply is None:
-            self._count(noted, self.weight)
-        else:
-            self._asked[noted.model].stored += self.weight
-            self._asked[noted.model].replies.append(noted.reply)
 
     def _count(self, noted: Noted, weight: float) -> None:
         """Count a request as one that is still to be sent, `weight` times."""

@@ -80,11 +80,11 @@ def follow(job: RowTask, resolver: Resolver, store: Store | None) -> Followed:
         outcome, ended = Outcome(stop.value), True
     except RecipeError:
         raise
-    except Exception:
-        # What stands for a reply need not be something that the step can read.
-        ended = True
+    except Exception as error:
+        outcome, ended = Outcome(error=error), True
     answered = ended and bool(waves) and all(n.reply for way in waves for n in way)
-    if job.shares and waves and not answered:
+    if waves and not answered and (job.shares or outcome.error is not None):
+        # What stands for a reply need not be something that the step can read.
         outcome = Outcome()
     return Followed(outcome, waves, certain, answered)
 

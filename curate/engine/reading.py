@@ -23,7 +23,7 @@ from curate.engine.ledger import FAILED, record_outcomes
 from curate.engine.local import ordered_map
 from curate.engine.partition import with_ending
 from curate.engine.state import LedgerSlice, PartitionState
-from curate.errors import InputError, RecipeError, UsageError
+from curate.errors import InputError, UsageError
 from curate.kernels.arrays.growable import GrowableArray, KeyTable
 from curate.read import Inputs, Part, PartRows, Unreadable, open_inputs, read_part
 from curate.row import digest, occurrence_id
@@ -67,20 +67,18 @@ def open_sources(recipe: Recipe, inputs: Any, wanted: str | None) -> Inputs:
         # Inputs that were given in place of the file's own have no line there.
         if not isinstance(data, Mapping) or freeze(data.get("inputs")) != recipe.inputs:
             raise
-        raise _with_line(recipe, str(error)) from None
-
-
-def _with_line(recipe: Recipe, message: str) -> RecipeError:
-    """Return the error about an input with its line, and what its path may have meant."""
-    given = recipe.inputs
-    if isinstance(given, str):
-        return recipe.error(("inputs",), message + _relative_hint(recipe, given, message))
-    for name, source in (given or {}).items():
-        where = source.get("path", "") if isinstance(source, Mapping) else source
-        if where and message.startswith(where):
-            advice = _relative_hint(recipe, where, message)
-            return recipe.error(("inputs", name), f"inputs.{name}: {message}{advice}")
-    return recipe.error(("inputs",), message)
+        # The error with its line, and what its path may have meant.
+        message, given = str(error), recipe.inputs
+        if isinstance(given, str):
+            advice = _relative_hint(recipe, given, message)
+            raise recipe.error(("inputs",), message + advice) from None
+        for name, source in (given or {}).items():
+            where = source.get("path", "") if isinstance(source, Mapping) else source
+            if where and message.startswith(where):
+                advice = _relative_hint(recipe, where, message)
+                said = f"inputs.{name}: {message}{advice}"
+                raise recipe.error(("inputs", name), said) from None
+        raise recipe.error(("inputs",), message) from None
 
 
 def _relative_hint(recipe: Recipe, where: str, message: str) -> str:
@@ -131,14 +129,6 @@ class Occurrences:
         return out
 
 
-def _has_numbers_for_labels(table: pa.Table) -> bool:
-    """Tell whether labels of rows were numbers, which might as well be classes of something."""
-    if "label" not in table.column_names:
-        return False
-    marked = pc.match_substring(table.column("extra"), '"label_as":"number"')
-    return bool(pc.any(marked).as_py())
-
-
 class _Parsed(NamedTuple):
     part: Part
     rows: PartRows
@@ -161,6 +151,7 @@ class Reading:
         self._ordinal = self._line = 0
         self._file: tuple[int, int] | None = None
         self._readable: dict[str, int] = {}
+        self._first_errors: dict[str, str] = {}
 
     def states(self, pool: Executor, window: int) -> Iterator[PartitionState]:
         """Yield one state per part: its rows with ids, and its unreadable lines as failed rows."""
@@ -174,10 +165,8 @@ class Reading:
         for file, count in self._readable.items():
             if not count:
                 # It is not what the user thinks it is.
-                first = next((u for u in self.unreadable if u["file"] == file), None)
-                found = (
-                    f"; its first error, line {first['line']}: {first['error']}" if first else ""
-                )
+                first = self._first_errors.get(file)
+                found = f"; its first error, {first}" if first else ""
                 raise InputError(f"{file}: not one readable row{found}")
 
     @property
@@ -209,8 +198,11 @@ class Reading:
         wanted = rows.ordinals < room
         unreadable = [u for u in rows.unreadable if u.ordinal < room]
         table, digests = rows.table, parsed.digests
-        if part.file not in self.assumed and _has_numbers_for_labels(table):
-            self.assumed[part.file] = "labels 1 and 0 say that an answer is wanted or not"
+        if part.file not in self.assumed and "label" in table.column_names:
+            # Numbers might as well be classes of something.
+            numbers = pc.match_substring(table.column("extra"), '"label_as":"number"')
+            if pc.any(numbers).as_py():
+                self.assumed[part.file] = "labels 1 and 0 say that an answer is wanted or not"
         if not wanted.all():
             table = table.filter(pa.array(wanted))
             digests = [d for d, take in zip(digests, wanted.tolist(), strict=True) if take]
@@ -249,12 +241,13 @@ class Reading:
             for u in unreadable
         ]
         errors = [u.error for u in unreadable]
+        files = [u.file or part.file for u in unreadable]
         seqs = self._seqs(part, np.array([u.ordinal for u in unreadable], np.int64))
         table = pa.table(
             {
                 "source": pa.repeat(pa.scalar(part.source, pa.string()), len(unreadable)),
                 "kind": pa.repeat(pa.scalar("", pa.string()), len(unreadable)),
-                "file": pa.repeat(pa.scalar(part.file, pa.string()), len(unreadable)),
+                "file": pa.array(files, pa.string()),
                 "line": pa.array(numbers, pa.int64()),
                 "raw": pa.array([u.raw for u in unreadable], pa.binary()),
             }
@@ -270,8 +263,10 @@ class Reading:
             reasons=pa.array(errors, pa.string()),
         )
         state.ledger.append(LedgerSlice(record.lines, ((READ, 0, len(record.lines)),)))
-        for number, error in zip(numbers, errors, strict=True):
-            self.unreadable.append({"file": part.file, "line": number, "error": error})
+        for file, number, error in zip(files, numbers, errors, strict=True):
+            self.unreadable.append({"file": file, "line": number, "error": error})
+            where = f"line {number}" if file == part.file else file
+            self._first_errors.setdefault(part.file, f"{where}: {error}")
 
 
 def _parse(part: Part) -> _Parsed:

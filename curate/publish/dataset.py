@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from curate.errors import UsageError
+from curate.errors import InputError, UsageError
 from curate.publish.card import Facts, card
 from curate.publish.croissant import croissant
 from curate.publish.hub import MARK, MARKED, Repository
 from curate.publish.layout import write_parts
 from curate.publish.licences import sources_of, warnings_of
+from curate.read.known_licences import card_licences, told_licences
 from curate.runs.rows import Rows
 
 CARD = "README.md"
@@ -32,6 +33,14 @@ class Pushed(NamedTuple):
     rows: int
     sent: list[str]
     warnings: list[str]
+
+
+def _card_licences(dataset: str) -> tuple[str, ...]:
+    """Return the licences of a card, none where it cannot be read: the new card says so."""
+    try:
+        return card_licences(dataset)
+    except InputError:
+        return ()
 
 
 def push(
@@ -65,7 +74,8 @@ def push(
     repository = Repository(name, public=public)
     summary = json.loads((run / "report.json").read_text("utf-8"))
     described: Mapping[str, Any] = yaml.safe_load((run / "run.yaml").read_text("utf-8"))
-    sources = sources_of(described.get("inputs") or (), repository.licences_of)
+    told = told_licences(described.get("recipe") or {})
+    sources = sources_of(described.get("inputs") or (), _card_licences, told)
     called = (described.get("recipe") or {}).get("name")
     with tempfile.TemporaryDirectory(prefix="curate-push-") as aside:
         folder = Path(aside)

@@ -171,15 +171,6 @@ class Repository:
             f"{len(additions)} files were sent",
         )
 
-    def licences_of(self, dataset: str) -> tuple[str, ...]:
-        """Return the licences that the card of a dataset names, none where it cannot be read."""
-        try:
-            card = self._api.dataset_info(dataset).card_data
-        except Exception:  # the Hub's client raises errors of many packages
-            return ()
-        found = getattr(card, "license", None) or ()
-        return tuple([found] if isinstance(found, str) else found)
-
     def _ask(self, call: Callable[[], Any], what: str) -> Any:
         """Ask the Hub; what it refuses is a `UsageError`, what fails a `StoppedShort`."""
         from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError

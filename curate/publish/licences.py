@@ -10,6 +10,9 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from curate.read.finished_runs import run_of
+from curate.read.known_licences import inputs_of_run
+from curate.read.remote import hub_name, is_hub
 from curate.rows.license_terms import UNKNOWN, shipped_licences, table
 from curate.runs.report import public_name
 
@@ -25,21 +28,33 @@ class LicensedSource(NamedTuple):
 
 
 def sources_of(
-    inputs: Iterable[Mapping[str, Any]], card_of: Callable[[str], tuple[str, ...]]
+    inputs: Iterable[Mapping[str, Any]],
+    card_of: Callable[[str], tuple[str, ...]],
+    told: Mapping[str, tuple[str, ...]] | None = None,
 ) -> list[LicensedSource]:
     """Return the sources of a run, in order, each with the licences that are known of it.
+
+    The kept rows of another run stand for what that one was made from.
 
     Args:
         inputs: the entries of `inputs` in `run.yaml`.
         card_of: returns the licences that the card of a dataset on the Hub names.
+        told: licences that the run's own step `license` was told, by input.
     """
-    found: dict[str, LicensedSource] = {}
+    found: dict[tuple[str, str | None], LicensedSource] = {}
     for entry in inputs:
-        file = str(entry["file"])
+        file, said = str(entry["file"]), (told or {}).get(entry.get("input", ""))
+        if run_of(file) is not None:
+            named = {
+                one["input"]: one["licences"] for one in inputs_of_run(file) if "licences" in one
+            }
+            for source in sources_of(inputs_of_run(file), card_of, named):
+                found.setdefault((source.name, source.digest), source)
+            continue
         name, url = public_name(file), None
         licences: tuple[str, ...] = (UNKNOWN,)
-        if file.startswith("hub://"):
-            repository = file.removeprefix("hub://").split("@")[0].split(":")[0]
+        if is_hub(file):
+            repository = hub_name(file)
             licences = card_of(repository) or licences
             url = f"https://huggingface.co/datasets/{repository}"
         elif (known := shipped_licences(file)) is not None:
@@ -47,7 +62,9 @@ def sources_of(
         elif "://" in file:
             url = file
         digest, size = entry.get("digest"), entry.get("size")
-        found.setdefault(name, LicensedSource(name, licences, url, digest, size))
+        # Files of one name in two folders are two sources.
+        source = LicensedSource(name, said or licences, url, digest, size)
+        found.setdefault((name, digest), source)
     return list(found.values())
 
 

@@ -1,177 +1,116 @@
-"""JSON files that are one document: an array of records, or objects one after the other.
+"""Documents: files of prose, each of which is one row, with its whole text as a prompt.
 
-The file is read through a window, so its size does not matter. A record that strict JSON refuses
-fails alone where its end can still be found by counting brackets; otherwise the file breaks off.
+Text and Markdown are taken as they stand, so that places in the row's text are places in the file;
+HTML and PDF are turned into text. A file that holds no text, or cannot be read, is a failed row
+under its own name: one scan among a hundred documents stops nothing.
 """
 
 from __future__ import annotations
 
-import codecs
-import json
+import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from curate.read.packed import BROKEN, open_packed
+from curate.errors import InputError
 from curate.read.part import LINE_BYTES, RAW_BYTES, Read
-from curate.read.strict_json import describe, parse, too_long
+from curate.read.strict_json import describe, too_long
+from curate.system.package_data import DOCUMENTS, require_extra
 
-_BLOCK = 1 << 20
-_SPACE = re.compile(r"[ \t\r\n]*")
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-# Finds where a value ends and accepts whatever Python does; `parse` then judges the value.
-_LENIENT = json.JSONDecoder(strict=False)
-
-
-class _BrokenError(Exception):
-    """The document cannot be read beyond this point."""
+# The shape of documents, which makes a folder of them an input, whatever else lies there.
+DOCUMENT = "document"
+_FORMATS = {".txt": "text", ".md": "markdown", ".markdown": "markdown", ".pdf": "pdf"}
+_TITLE = re.compile(r"^#[ \t]+(.+?)[ \t]*#*[ \t]*\r?$", re.MULTILINE)
 
 
-class _Window:
-    """A window on the file's text that grows while a value is incomplete."""
+class DocumentFile(NamedTuple):
+    """A document's file: what its user calls it, and where it lies."""
 
-    def __init__(self, path: Path, packing: str) -> None:
-        self._file = open_packed(path, packing)
-        # Bytes that are no UTF-8 become surrogates, so that only their own record fails.
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
-        self.text, self.at, self._ended = "", 0, False
-        self._line, self._counted = 1, 0
-
-    def __enter__(self) -> _Window:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._file.close()
-
-    def more(self) -> bool:
-        """Read on; tell whether there was anything."""
-        if self._ended:
-            return False
-        try:
-            block = self._file.read(max(_BLOCK, len(self.text) - self.at))
-        except BROKEN as error:
-            why = " ".join(str(error).split())
-            raise _BrokenError(f"the file breaks off here: {why}") from None
-        self.line()
-        self.text = self.text[self.at :] + self._decode.decode(block, final=not block)
-        self.at, self._counted, self._ended = 0, 0, not block
-        return bool(block)
-
-    def peek(self) -> str:
-        """Skip white space and return the next character, or an empty text at the end."""
-        while True:
-            found = _SPACE.match(self.text, self.at)
-            self.at = found.end() if found else self.at
-            if self.at < len(self.text):
-                return self.text[self.at]
-            if not self.more():
-                return ""
-
-    def line(self) -> int:
-        """Return the line number of the next character."""
-        self._line += self.text.count("\n", self._counted, self.at)
-        self._counted = self.at
-        return self._line
-
-    def raw(self, end: int | None = None) -> bytes:
-        """Return the bytes from here on (to `end`), as many as are kept of an unreadable record."""
-        until = self.at + RAW_BYTES if end is None else min(end, self.at + RAW_BYTES)
-        return self.text[self.at : until].encode("utf-8", "surrogateescape")[:RAW_BYTES]
+    name: str
+    path: Path
 
 
-def read_document(path: Path, packing: str = "") -> Iterator[Read]:
-    """Yield the records of a JSON array, or objects one after the other.
+def is_document(path: Path) -> bool:
+    """Tell by its ending whether a file is a document."""
+    return path.suffix.lower() in DOCUMENTS
 
-    A record that begins on the line of the one before has no `line`: most often all are on one.
+
+def documents_in(folder: Path) -> list[Path]:
+    """Return the documents of a folder and of those in it, by the bytes of their names.
+
+    Files and folders whose names begin with a point are left alone.
     """
-    last = 0
-    for read in _records(path, packing):
-        yield read._replace(line=None) if read.line == last else read
-        last = read.line or last
+    found = [
+        path
+        for path in folder.rglob("*")
+        if is_document(path)
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return sorted(found, key=os.fsencode)
 
 
-def _records(path: Path, packing: str) -> Iterator[Read]:
-    with _Window(path, packing) as window:
+def check_documents(where: str, files: Sequence[tuple[str, Path]]) -> list[DocumentFile]:
+    """Return the documents that an input names, once all its files are some and can be read.
+
+    Raises:
+        InputError: there are none, or other files among them.
+        MissingExtra: there is a PDF, and its reader is not installed.
+    """
+    others = [name for name, path in files if not is_document(path)]
+    if others or not files:
+        found = f"holds {others[0]}, which is none" if others else "no document here"
+        raise InputError(
+            f"{where}: {found}; documents end in {', '.join(DOCUMENTS)}, and other files are an "
+            "input of their own"
+        )
+    if any(path.suffix.lower() == ".pdf" for _, path in files):
+        require_extra("pdf", f"{where}: reading PDF", "pypdf")
+    return [DocumentFile(name, path) for name, path in files]
+
+
+def read_documents(documents: Iterable[DocumentFile]) -> Iterator[Read]:
+    """Yield each document as a record of its text, name, format and title, or why it is none."""
+    for name, path in documents:
+        with open(path, "rb") as file:
+            data = file.read(LINE_BYTES + 1)
         try:
-            if window.peek() == "[":
-                window.at += 1
-                whole = yield from _elements(window)
-                if whole and window.peek():
-                    raise _BrokenError("more text behind the end of the JSON array")
-            else:
-                while window.peek():
-                    yield _value(window)
-        except _BrokenError as error:
-            yield Read(None, str(error), window.raw(), window.line())
+            if len(data) > LINE_BYTES:
+                raise ValueError(f"{too_long()}: split it")
+            if not data.strip():
+                raise ValueError("the file is empty")
+            record = {"text": "", "file": name, **_content(path.suffix.lower(), data)}
+            if not record["text"].strip():
+                raise ValueError("it holds no text")
+        except (ValueError, RecursionError) as error:
+            yield Read(None, describe(error), data[:RAW_BYTES], 1, file=name)
+            continue
+        yield Read(record, size=len(record["text"]), file=name)
 
 
-def _elements(window: _Window) -> Generator[Read, None, bool]:
-    """Yield the elements of an array; return whether it could be read to its end."""
-    if window.peek() == "]":
-        window.at += 1
-        return True
-    while True:
-        value = _value(window)
-        following = window.peek()
-        if following not in (",", "]") and value.error is not None:
-            # An element whose brackets do not match took others with it: one break, one failure.
-            yield value._replace(error=f"{value.error}; the array cannot be read beyond it")
-            return False
-        yield value
-        if following not in (",", "]"):
-            found = ascii(following) if following else "the end of the file"
-            raise _BrokenError(f"the array breaks off here: found {found} where , or ] must stand")
-        window.at += 1
-        if following == "]":
-            return True
+def _content(ending: str, data: bytes) -> dict[str, Any]:
+    """Return a document's text and what else is known of it.
 
+    Raises:
+        ValueError: the bytes are no such document.
+    """
+    if ending == ".pdf":
+        from curate.read.pdf_text import pdf_text
 
-def _value(window: _Window) -> Read:
-    """Return the next value, reading on until it is whole."""
-    window.peek()
-    line, end = window.line(), _end(window)
-    raw, text = window.raw(end), window.text[window.at : end]
-    window.at = end
+        return {"format": "pdf", **pdf_text(data)}
+    if ending in (".html", ".htm"):
+        from curate.read.html_text import decoded, html_text
+
+        title, text = html_text(decoded(data))
+        return {"text": text, "format": "html", **({"title": title} if title else {})}
     try:
-        record = parse(text)
-        text.encode()
-    except UnicodeEncodeError as error:
-        byte = ord(text[error.start]) & 0xFF
-        return Read(None, f"invalid UTF-8 (0x{byte:02x})", raw, line, size=len(text))
-    except (ValueError, RecursionError) as error:
-        return Read(None, describe(error), raw, line, size=len(text))
-    if not isinstance(record, dict):
-        return Read(record, "an element must be a JSON object", raw, line, size=len(text))
-    return Read(record, None, raw, line, size=len(text))
-
-
-def _end(window: _Window) -> int:
-    """Return where the value that begins here ends."""
-    while True:
-        end, problem = _try_end(window.text, window.at)
-        # A number at the window's edge may go on behind it; an object never does.
-        if end is not None and end < len(window.text):
-            return end
-        if len(window.text) - window.at > LINE_BYTES:
-            raise _BrokenError(f"a record is {too_long()}")
-        if not window.more():
-            if end is not None:
-                return len(window.text)
-            raise _BrokenError(f"the file breaks off here: {problem}")
-
-
-def _try_end(text: str, at: int) -> tuple[int | None, str]:
-    try:
-        return _LENIENT.raw_decode(text, at)[1], ""
-    except (ValueError, RecursionError) as error:
-        problem = error.msg if isinstance(error, json.JSONDecodeError) else describe(error)
-    if not text.startswith(("{", "["), at):
-        return None, problem
-    depth = 0
-    for match in _BRACKETS.finditer(text, at):
-        bracket = match.group()
-        depth += (bracket in "[{") - (bracket in "]}")
-        if depth == 0 and bracket in "]}":
-            return match.end(), problem
-    return None, problem
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"invalid UTF-8 at byte {error.start + 1} (0x{data[error.start]:02x}); convert it: "
+            "iconv -f ENCODING -t UTF-8"
+        ) from None
+    record = {"text": text, "format": _FORMATS[ending]}
+    heading = _TITLE.search(text) if ending != ".txt" else None
+    return record | ({"title": heading[1]} if heading else {})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import xxhash
 
 from curate.read.class_names import with_class_names
+from curate.read.documents import read_documents
 from curate.read.finished_runs import ROWS
 from curate.read.lines import Cut, cut_file, cut_stream
 from curate.read.packed import open_packed
@@ -26,7 +27,8 @@ class File(NamedTuple):
     """One file of an input, as its user called it (`name`) and where it lies (`path`).
 
     Rows in memory have no path: `records` is a list of dicts and `Read`s, or a `datasets.Dataset`,
-    or, where `form` is "blank", the number of empty prompts that stand for a file.
+    or, where `form` is "blank", the number of empty prompts that stand for a file. Where it is
+    "documents", `records` are the documents that make up the input: each is one row.
     """
 
     input_index: int
@@ -98,6 +100,8 @@ def _reads(file: File) -> Iterator[Read]:
     if file.form == "dataset":
         for batch in _batches(file):
             yield from map(Read, records_of(batch))
+    elif file.form == "documents":
+        yield from read_documents(file.records)
     elif file.records is None:
         yield from reads_of(file.path, file.form)
     else:
@@ -121,21 +125,26 @@ def _batched(reads: Iterable[Read]) -> Iterator[list[Read]]:
 def digest_of(file: File) -> str:
     """Return the hash of a file's bytes, or of the rows in memory."""
     state = xxhash.xxh3_128()
-    for piece in _pieces(file):
-        state.update(piece)
+    if file.form == "blank":
+        state.update(b"%d empty prompts" % file.records)
+    elif file.form == "documents":
+        for document in file.records:
+            state.update(document.name.encode("utf-8", "surrogateescape") + b"\0")
+            for block in _bytes_of(document.path):
+                state.update(block)
+    elif file.form == "dataset":
+        for batch in _batches(file):
+            state.update(shown(batch.to_pylist()).encode("utf-8", "surrogatepass"))
+    elif file.records is not None:
+        for record in file.records:
+            state.update(shown(record).encode("utf-8", "surrogatepass"))
+    else:
+        for block in _bytes_of(file.path):
+            state.update(block)
     return state.hexdigest()
 
 
-def _pieces(file: File) -> Iterator[bytes]:
-    if file.form == "blank":
-        yield b"%d empty prompts" % file.records
-    elif file.form == "dataset":
-        for batch in _batches(file):
-            yield shown(batch.to_pylist()).encode("utf-8", "surrogatepass")
-    elif file.records is not None:
-        for record in file.records:
-            yield shown(record).encode("utf-8", "surrogatepass")
-    else:
-        with open(file.path, "rb", buffering=0) as handle:
-            while block := handle.read(8 << 20):
-                yield block
+def _bytes_of(path: Path) -> Iterator[bytes]:
+    with open(path, "rb", buffering=0) as handle:
+        while block := handle.read(8 << 20):
+            yield block

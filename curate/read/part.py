@@ -47,7 +47,8 @@ class Read(NamedTuple):
     """One record as read: data, or error and raw bytes; `line` counts from 1 in the part.
 
     What is JSON but no object has both: it is no row, but may be an item of a test set. `size` is
-    about what it takes, where a part of such records must be kept within its bytes.
+    about what it takes, where a part of such records must be kept within its bytes. `file` names
+    the record's own file, where several files make one input.
     """
 
     record: Any
@@ -55,15 +56,20 @@ class Read(NamedTuple):
     raw: bytes = b""
     line: int | None = None
     size: int = 0
+    file: str | None = None
 
 
 class Unreadable(NamedTuple):
-    """A record that is no row. `ordinal` counts from 0 in its part, `line` from 1."""
+    """A record that is no row. `ordinal` counts from 0 in its part, `line` from 1.
+
+    `file` names its own file, where that is not the part's.
+    """
 
     ordinal: int
     line: int | None
     error: str
     raw: bytes
+    file: str | None = None
 
 
 class PartRows(NamedTuple):

@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import InputError, UsageError
+from curate.read.documents import documents_in, is_document
 from curate.read.finished_runs import ROWS, is_published, is_run, kept_files
 from curate.read.lines import BOM
 from curate.read.packed import BROKEN, MAGIC, open_packed
 from curate.read.tables import is_flan
-from curate.system.package_data import shipped
+from curate.system.package_data import DOCUMENTS, shipped
 
 TEXTS = {".jsonl": ".jsonl", ".ndjson": ".jsonl", ".json": ".json", ".csv": ".csv", ".tsv": ".tsv"}
 TABLES = (".parquet", ".arrow")
 ENDINGS = (*TEXTS, *TABLES)
-_ALLOWED = f"{', '.join(ENDINGS)}; the texts also packed, with {', '.join(MAGIC.values())} behind"
+_ALLOWED = (
+    f"{', '.join(ENDINGS)}; the texts also packed, with {', '.join(MAGIC.values())} behind; or is "
+    f"a document ({', '.join(DOCUMENTS)})"
+)
 _TABLE_MAGIC = {b"PAR1": ".parquet", b"ARROW1": ".arrow"}
 _POINTER = b"version https://git-lfs.github.com/spec/"
 # What lies beside the data in folders of `datasets` and of the Hub.
@@ -53,7 +57,13 @@ def expand(where: str) -> list[Path]:
         if matches:
             return [Path(match) for match in matches]
         raise InputError(f"{where}: no file matches")
-    raise InputError(f"{where}: no such file{_hint(path)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{where}: no such file; there is no folder {path.parent}")
+    names = {p.name.lower(): p.name for p in sorted(path.parent.iterdir())}
+    # Equal endings alone make names similar; the usual 0.6 would name any file.
+    near = difflib.get_close_matches(path.name.lower(), names, 1, 0.75)
+    meant = f"; did you mean {path.parent / names[near[0]]}?" if near else ""
+    raise InputError(f"{where}: no such file{meant}")
 
 
 def _in_folder(path: Path, where: str) -> list[Path]:
@@ -73,8 +83,11 @@ def _in_folder(path: Path, where: str) -> list[Path]:
     ]
     if not found and (path / "data").is_dir():
         return _in_folder(path / "data", where)
+    found = found or documents_in(path)
     if not found:
         raise InputError(f"{where}: no file here ends in one of {_ALLOWED}")
+    if is_document(found[0]):
+        return found
     shards = [_SHARD.fullmatch(p.name) for p in found]
     splits = list(dict.fromkeys(shard["split"] for shard in shards if shard))
     if all(shards) and len(splits) > 1:
@@ -98,16 +111,6 @@ def _split(splits: Any, where: str, pattern: str) -> str:
         return "train" if "train" in names else names[0]
     found = f"has the splits {', '.join(names)}" if names else "has no split"
     raise InputError(f"{where}: {found}; choose one: {pattern}")
-
-
-def _hint(path: Path) -> str:
-    """Return what may have been meant by a path at which there is nothing."""
-    if not path.parent.is_dir():
-        return f"; there is no folder {path.parent}"
-    names = {p.name.lower(): p.name for p in sorted(path.parent.iterdir())}
-    # Equal endings alone make names similar; the usual 0.6 would name any file.
-    near = difflib.get_close_matches(path.name.lower(), names, 1, 0.75)
-    return f"; did you mean {path.parent / names[near[0]]}?" if near else ""
 
 
 def ending_of(path: Path) -> str | None:

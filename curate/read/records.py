@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from curate.read.documents import read_document
 from curate.read.finished_runs import ROWS, items_of
+from curate.read.json_document import read_document
 from curate.read.lines import BOM, Cut, cut_file, cut_stream
 from curate.read.packed import MAGIC, open_packed
 from curate.read.part import Read

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from curate.errors import InputError, UsageError
+from curate.read.documents import is_document
 from curate.read.lines import BOM
 from curate.read.packed import MAGIC
 from curate.read.paths import ENDINGS, ending_of, expand
@@ -34,14 +35,20 @@ def is_remote(where: str) -> bool:
 
 
 def files_of(where: str) -> list[tuple[str, Path]]:
-    """Return the files that a path, pattern or address names: what they are called, and a path."""
-    return _fetch(where) if is_remote(where) else [(str(path), path) for path in expand(where)]
+    """Return the files that a path, pattern or address names: what they are called, and a path.
 
-
-def _fetch(where: str) -> list[tuple[str, Path]]:
-    """Copy standard input, or the files that a URL names; return their names and copies."""
+    Standard input, and what a URL names, is copied.
+    """
+    if not is_remote(where):
+        return [(str(path), path) for path in expand(where)]
     if where == "-":
-        return [("-", _from_stdin())]
+        # The copy is named after its content.
+        handle, name = tempfile.mkstemp(dir=_folder())
+        with open(handle, "wb") as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+        with open(name, "rb") as file:
+            head = file.read(_HEAD)
+        return [("-", Path(name).rename(f"{name}{_ending(head)}"))]
     if holds_credentials(where):
         # The address itself would end up in run.yaml and in messages.
         parts = urlsplit(where)
@@ -57,16 +64,6 @@ def _folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="curate-input-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
-
-
-def _from_stdin() -> Path:
-    """Copy standard input and name the copy after its content."""
-    handle, name = tempfile.mkstemp(dir=_folder())
-    with open(handle, "wb") as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-    with open(name, "rb") as file:
-        head = file.read(_HEAD)
-    return Path(name).rename(f"{name}{_ending(head)}")
 
 
 def _ending(head: bytes) -> str:
@@ -99,7 +96,9 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
         system, path = fsspec.core.url_to_fs(where)
         found = sorted(system.glob(path)) if any(c in path for c in "*?[") else [path]
         if len(found) == 1 and system.isdir(found[0]):
-            found = sorted(p for p in system.ls(found[0], detail=False) if ending_of(Path(p)))
+            listed = sorted(system.ls(found[0], detail=False))
+            data = [p for p in listed if ending_of(Path(p))]
+            found = data or [p for p in listed if is_document(Path(p))]
         copies = []
         for number, remote in enumerate(found):
             copy = _folder() / f"{len(list(_folder().iterdir()))}-{number}-{Path(remote).name}"
@@ -122,15 +121,22 @@ def is_hub(where: str) -> bool:
     return where.startswith("hub://")
 
 
-def load_hub(where: str, usual: str = "train") -> Any:
-    """Load `hub://org/name[:config][@split]`; without a split, the only one or the usual one."""
+def hub_name(where: str) -> str:
+    """Return the dataset's name in `hub://org/name[:config][@split]`."""
     match = _HUB.fullmatch(where)
     if match is None:
         raise UsageError(f"{where}: a dataset on the Hub is hub://org/name[:config][@split]")
+    return match["name"]
+
+
+def load_hub(where: str, usual: str = "train") -> Any:
+    """Load `hub://org/name[:config][@split]`; without a split, the only one or the usual one."""
+    name, match = hub_name(where), _HUB.fullmatch(where)
+    assert match is not None, "it has a name"
     import datasets
 
     try:
-        found = datasets.load_dataset(match["name"], match["config"], split=match["split"])
+        found = datasets.load_dataset(name, match["config"], split=match["split"])
     except Exception as error:
         # The Hub's client raises errors of many packages.
         raise InputError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error

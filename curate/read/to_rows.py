@@ -123,7 +123,7 @@ def _rows(part: Part, records: Iterable[Read], lines: int) -> PartRows:
             except (ValueError, TypeError, RecursionError) as wrong:
                 error = describe(wrong)
                 raw = raw or shown(read.record).encode("utf-8", "replace")[:RAW_BYTES]
-        unreadable.append(Unreadable(ordinal, read.line, error, raw))
+        unreadable.append(Unreadable(ordinal, read.line, error, raw, read.file))
     columns = {
         "source": pa.repeat(pa.scalar(part.source, pa.string()), len(good)),
         "kind": pa.repeat(pa.scalar(form.kind, pa.string()), len(good)),

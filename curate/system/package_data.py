@@ -18,7 +18,14 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # What a recipe is never called, though every JSON text is YAML.
 _TEXTS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 _PACKED = ("", ".gz", ".zst", ".xz", ".bz2")
-_DATA = (*(text + packed for text in _TEXTS for packed in _PACKED), ".parquet", ".arrow")
+# Files of prose, each of which is one row.
+DOCUMENTS = (".txt", ".md", ".markdown", ".html", ".htm", ".pdf")
+_DATA = (
+    *DOCUMENTS,
+    *(text + packed for text in _TEXTS for packed in _PACKED),
+    ".parquet",
+    ".arrow",
+)
 Folder = Literal["prompts", "pipelines"]
 
 

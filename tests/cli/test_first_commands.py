@@ -96,6 +96,17 @@ def test_preview_shows_rows_without_a_step(ok: Callable[..., str]) -> None:
     assert "Name a colour." in said and said.endswith("2 kept\n")
 
 
+def test_preview_renders_templates(home: Path, ok: Callable[..., str]) -> None:
+    rows = '{"prompt": "How many are two and two?", "completion": "2+2=4.\\n#### 4"}\n'
+    (home / "sums.jsonl").write_text(rows)
+    said = ok(
+        "preview", "sums.jsonl", "template:collection=gsm8k,templates=[answer only]",
+        "--shape", "table",
+    )  # fmt: skip
+    assert "Reply with the number alone." in said
+    assert "assistant: 4" in said and "template: gsm8k: answer only" in said
+
+
 def test_names_are_listed_and_suggested_once() -> None:
     assert dir(package) == ["Pipeline", "Result", "read", "select"]
     assert "VerbNouns" in dir(curate.steps)

@@ -82,6 +82,35 @@ def test_a_file_and_an_index_give_the_same(run, folder):
     assert near(by_index, EXPECTED)
 
 
+def test_what_is_encoded_outside_runs_has_ceilings(folder):
+    """A ceiling counts what was sent for the same source before, and a raised one goes on."""
+    spec = {"model": f"scripted:{folder / 'vectors.jsonl'}", "log": "sent.log"}
+    step = Semantic(on="instruction", similarity=0.999)
+    Pipeline([step], inputs="rows.jsonl", encoders={"e": spec}).run(run="runs/one", limit=1)
+
+    def invoke(*arguments):
+        return CliRunner().invoke(app, arguments, prog_name="curate")
+
+    def sent():
+        return len((folder / "sent.log").read_text().split())
+
+    # The run's text is stored; a text of its own is one request.
+    assert sent() == 1
+    stopped = invoke("similar", "runs/one", "a question", "--max-requests", "0")
+    assert stopped.exit_code == 3 and "--max-requests" in stopped.output, stopped.output
+    assert sent() == 1
+    assert invoke("similar", "runs/one", "a question", "--max-requests", "1").exit_code == 0
+    assert sent() == 2
+    # What was sent for this source before counts.
+    assert invoke("similar", "runs/one", "my question", "--max-requests", "1").exit_code == 3
+    assert invoke("similar", "runs/one", "my question", "--max-requests", "2").exit_code == 0
+    assert sent() == 3
+    unpriced = invoke("export", "runs/one", "--as", "faiss", "-o", "index", "--max-cost", "1")
+    assert unpriced.exit_code == 2 and "no known price" in unpriced.output, unpriced.output
+    other = invoke("export", "runs/one", "-o", "rows.jsonl", "--max-requests", "1")
+    assert other.exit_code == 2 and "--as faiss" in other.output, other.output
+
+
 def test_for_people_there_is_a_line_for_each_row(run):
     done = CliRunner().invoke(app, ["similar", "runs/one", "a question", "-k", "1"])
     assert done.stdout.split() == ["0.9976", next(iter(run.kept)).id[:8], "north", "is", "here"]

@@ -2,7 +2,8 @@
 
 PLAN is JSON: `{"recipe": ..., "rows": N, "phase": ..., "call": N, "after": bool}`; the process
 kills itself (SIGKILL, nothing is cleaned up) before or after the N-th call of the phase. Phase
-null runs to the end.
+null runs to the end. A recipe is one of those below, or `twin:NAME`, whose YAML and rows lie in
+the folder.
 """
 
 from __future__ import annotations
@@ -94,8 +95,11 @@ def main() -> int:
         name: {"model": f"scripted:{name}.jsonl", "identity": name, "log": str(folder / "sent.log")}
         for name in ("judge", "writer")
     }
-    pipeline = Pipeline(RECIPES[plan["recipe"]](), models=models)
-    rows = numbered(plan["rows"])
+    if plan["recipe"].startswith("twin:"):
+        pipeline, rows = Pipeline.from_yaml("recipe.yaml"), None
+    else:
+        pipeline = Pipeline(RECIPES[plan["recipe"]](), models=models)
+        rows = numbered(plan["rows"])
     try:
         result = pipeline.run(rows, run=folder / "run", store=folder / "store", concurrency=8)
     except CurateError as error:

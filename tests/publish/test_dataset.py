@@ -386,3 +386,47 @@ def test_the_commands(hub: Hub, run: Path, tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "curate push run lab/data" in refused.stderr
     assert not (tmp_path / "hf:").exists()
+
+
+def test_rows_of_the_hub_have_the_licence_of_their_card(hub: Hub, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tests.publish.hub_server import Repository
+
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
+    environment |= {"HF_HUB_DISABLE_XET": "1"}
+
+    def curate(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "curate.cli", *words]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    # The second row has terms of its own.
+    columns = {"instruction": ["a", "b", "c"], "output": ["x", "y", "z"]}
+    pq.write_table(
+        pa.table({**columns, "license": [None, "mit", None]}), tmp_path / "train.parquet"
+    )
+    hub.repositories["org/set"] = Repository(
+        private=False,
+        files={
+            "README.md": b"---\nlicense: cc-by-nc-4.0\n---\n",
+            "data/train-00000-of-00001.parquet": (tmp_path / "train.parquet").read_bytes(),
+        },
+    )
+    done = curate("filter", "hub://org/set", "license:use=commercial", "-o", "mine.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "1 kept" in done.stdout and "2 dropped" in done.stdout
+    assert "licence forbids commercial use" in done.stdout
+    (line,) = (tmp_path / "mine.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(line)["output"] == "y"
+    pushed = curate("push", "runs/mine", "ann/mine")
+    assert "licences: Non-commercial: hub://org/set" in pushed.stderr
+    card = hub.repositories["ann/mine"].files["README.md"].decode()
+    assert "license: cc-by-nc-4.0" in card
+    assert "https://huggingface.co/datasets/org/set" in card
+    # A card that names no licence leaves it unknown.
+    hub.repositories["org/set"].files["README.md"] = b"---\n---\n"
+    unknown = curate("filter", "hub://org/set", "license:use=research", "-o", "other.jsonl")
+    assert "licence not known" in unknown.stdout

@@ -2,11 +2,15 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from curate.pipeline import Pipeline, Result
 from curate.publish.licences import LicensedSource, licence_of, sources_of, warnings_of
+from curate.read.known_licences import licences_of, told_licences
 from curate.rows.license_terms import UNKNOWN, table
+from curate.steps import License
 from tests.house.places import ROOT
 
 SHIPPED = ROOT / "pipelines" / "data"
@@ -41,6 +45,46 @@ def test_sources_are_named_once_and_without_folders() -> None:
         ("hub://org/set:config@train", ("cc-by-nc-4.0",)),
         ("hub://org/nothing", (UNKNOWN,)),
     ]
+
+
+def test_files_of_one_name_are_two_sources_and_what_the_recipe_was_told_counts() -> None:
+    inputs = [
+        {"input": "a", "file": "/one/rows.jsonl", "digest": "d"},
+        {"input": "b", "file": "/two/rows.jsonl", "digest": "e"},
+        {"input": "c", "file": "/two/rows.jsonl", "digest": "e"},
+    ]
+    told = told_licences({"steps": ["length", {"license": {"licenses": {"b": "MIT, cc-by-4.0"}}}]})
+    found = sources_of(inputs, lambda name: (), told)
+    assert [(one.name, one.licences) for one in found] == [
+        ("rows.jsonl", (UNKNOWN,)),
+        ("rows.jsonl", ("mit", "cc-by-4.0")),
+    ]
+
+
+def test_kept_rows_of_a_run_carry_the_licences_of_what_it_read(tmp_path: Path) -> None:
+    """However often a dataset has grown, the terms of its first sources stay with it."""
+    math = str(SHIPPED / "math.jsonl.gz")
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text('{"instruction": "Sing.", "output": "La."}\n')
+
+    def run(name: str, inputs: dict[str, str], **licenses: str) -> Result:
+        pipeline = Pipeline([License(use="research", licenses=licenses)], inputs=inputs)
+        return pipeline.run(run=tmp_path / name, store=tmp_path / "store", limit=600)
+
+    run("first", {"math": math})
+    run("second", {"old": str(tmp_path / "first"), "new": str(mine)}, new="cc-by-nc-4.0")
+    third = run("third", {"old": str(tmp_path / "second")})
+    assert third.recipe["recipe"]["steps"][0]["license"]["licenses"] == {"old": "mit, cc-by-nc-4.0"}
+    assert third.summary["kept"] == 501
+    found = sources_of(third.recipe["inputs"], lambda name: ())
+    assert [(one.name, one.licences) for one in found] == [
+        ("math.jsonl.gz", ("mit",)),
+        ("mine.jsonl", ("cc-by-nc-4.0",)),
+    ]
+    assert [one[:18] for one in warnings_of(found)] == ["**Non-commercial**"]
+    # One source of which nothing is known makes the whole unknown.
+    run("fourth", {"old": str(tmp_path / "first"), "new": str(mine)})
+    assert licences_of(str(next((tmp_path / "fourth" / "kept").rglob("*.parquet")))) is None
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,8 @@ class _Growth:
         source: int,
     ) -> None:
         self.step, self.run_seed, self.source = step, run_seed, source
+        # A pool may show what is no row of the run (shipped seeds), and so no parent.
+        self.known = {row.id for row in rows}
         self.pool: Pool = step.pool(rows)
         self.making = Making(step.title, 0)
         # Chance depends on the step's fingerprint, its rules save those that only end it, what it
@@ -101,15 +103,17 @@ class _Growth:
         """Let the pool judge a closed round, in the order asked; return how many joined."""
         before = self.accepted
         for index, request in enumerate(requests):
+            shown = tuple(row_id for row_id in request.sample if row_id in self.known)
             if request.error is not None:
-                row = self._row((number, index, 0), Record("", {}, None, request.sample))
+                row = self._row((number, index, 0), Record("", {}, None, shown))
                 self.making.add(row, Failed(request.error, None, request.reply), request.asked)
             for place, item in enumerate(request.items):
                 record = record_of(item)
                 if record.parents is None:
-                    record = record._replace(parents=request.sample)
+                    record = record._replace(parents=shown)
                 row = self._row((number, index, place), record)
                 self.making.add(row, self._judged(item, record, row.id), request.asked)
+        self.known.update(row.id for row in self.making.rows[before:])
         return self.accepted - before
 
     def _judged(self, item: Child, record: Record, row_id: str) -> Child:
@@ -215,8 +219,8 @@ def rounds_to_come(
 ) -> tuple[list[RowTask], float]:
     """Return the requests of the next round that is not closed, and about how many rounds come.
 
-    Closed rounds say how many rows a round brings; before the first one, a row for each request is
-    assumed. Rounds end with the budget, where that comes first.
+    Closed rounds say how many rows a round brings; before the first one, the step does. Rounds end
+    with the budget, where that comes first.
     """
     growth, number = _Growth(step, rows, models, run_seed, 0), 0
     while store is not None and not growth.enough(number):
@@ -227,7 +231,7 @@ def rounds_to_come(
         number += 1
     if growth.enough(number):
         return [], 0.0
-    brought = growth.accepted / number if number else step.round_size
+    brought = growth.accepted / number if number else step.round_size * step.brings()
     left = [step.patience]
     if brought and step.target is not None:
         left = [math.ceil((step.target - growth.accepted) / brought)]

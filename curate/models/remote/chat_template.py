@@ -1,6 +1,7 @@
 """A model's chat template, for servers that take raw text: from a file, or from its tokenizer.
 
-What is made here holds no begin-of-text token: servers add it when they tokenise.
+What is made here holds no begin-of-text token where servers add it when they tokenise. Not all do:
+a tokenizer that adds none itself leaves it to the template, as those of ChatML do.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ class ChatTemplate:
         """Take what renders: a tokenizer, or a `JinjaTemplate`."""
         self._tokenizer = tokenizer
         # Some models call the header of a turn so, and their servers add none of it to a text.
-        bos = tokenizer.bos_token or ""
-        adds = bos and list(tokenizer("")["input_ids"])[:1] == [tokenizer.bos_token_id]
-        self._bos = bos if adds else ""
+        bos: str = tokenizer.bos_token or ""
+        added = bos and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+        # What is before every text at the server, and what has to be sent so that something is.
+        self._given, self.begin = (bos, "") if added else ("", bos)
 
     def text(self, messages: Sequence[Message], turn: Literal["assistant", "user"]) -> str:
-        """Return a chat up to and including the header of `turn`, without begin-of-text."""
-        text = chat_text(self._tokenizer, messages, turn)
-        return text.removeprefix(self._bos)
+        """Return a chat up to and including the header of `turn`, as the server is to read it."""
+        return chat_text(self._tokenizer, messages, turn).removeprefix(self._given)
 
     def with_turn_ends(self, request: Ask) -> Ask:
         """Return a request for a user's turn that ends where the template ends such a turn."""

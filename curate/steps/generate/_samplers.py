@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from curate.errors import CurateError
 from curate.kernels.arrays.quotas import spread, spread_distinct, strata
 from curate.prompts import prompt as prompts
-from curate.read.inputs import open_records
 
 _KINDS = ("categories", "texts", "range", "column", "file")
 _WITH = {
@@ -205,6 +204,8 @@ def _texts(given: Any) -> dict[str, str]:
 def _tables_in(
     path: Path, modified: int, column: str, weight: str | None, parent: str | None
 ) -> dict[Any, Options]:
+    from curate.read.inputs import open_records
+
     tables: dict[Any, dict[Any, float]] = {}
     try:
         for _, reads in open_records(str(path)):

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from curate.ask import Ask
-from curate.errors import CurateError, UnusableReply
+from curate.errors import CurateError
 from curate.prompts import prompt as prompts
+from curate.prompts.replies.usable_text import written
 from curate.row import Message, Record, Row
 from curate.step import Asking, Drop, Generate
 
@@ -21,11 +22,13 @@ class Backtranslate(Generate):
     model is asked; `temperature` and `max_tokens` go before those of the model. The paper's second
     half, self-curation, is a judge after this step: `rubric`, with a threshold. A row whose
     instruction repeats more than `most_copied` of the text's opening words in a row gives the
-    answer away, and is dropped.
+    answer away, and is dropped. `complete` sends the prompt as raw text, to be completed up to the
+    end of its line: small models go on where they would not obey.
     """
 
     model: str | None = None
     prompt: str = "backtranslate"
+    complete: bool = False
     most_copied: int = 20
     temperature: float | None = None
     max_tokens: int | None = 512
@@ -45,9 +48,11 @@ class Backtranslate(Generate):
     def prepare(self) -> None:
         """Read the prompt, and reject one that takes other variables."""
         try:
-            prompts.load_with(self.prompt, ("text", "mark"))
+            found = prompts.load_with(self.prompt, ("text", "mark"))
         except CurateError as error:
             raise ValueError(str(error)) from None
+        if self.complete and found.system is not None:
+            raise ValueError(f"complete sends no system prompt, but {self.prompt} has one")
 
     def fingerprint(self) -> dict[str, Any]:
         """Add the prompt's text: a changed file is another step under the same name."""
@@ -62,17 +67,19 @@ class Backtranslate(Generate):
         text = row.response or row.instruction
         if not text.strip():
             raise ValueError("the row has no text to write an instruction for")
-        filled = prompts.load(self.prompt).render(text=text, mark=prompts.mark_of(text))
+        prompt = prompts.load(self.prompt)
+        values = {"text": text, "mark": prompts.mark_of(text)}
+        filled = prompt.render(**{n: values[n] for n in (*prompt.variables, *prompt.optional)})
         reply = yield Ask(
             model=self.model,
-            messages=(Message("user", filled.text),),
+            messages=() if self.complete else (Message("user", filled.text),),
+            prompt=filled.text if self.complete else None,
+            stop=("\n",) if self.complete else (),
             system=filled.system,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )
-        instruction = reply.whole().strip()
-        if not instruction:
-            raise UnusableReply("the instruction is empty", key=reply.key)
+        instruction = written(reply, "the instruction")
         opening = text.lower().split()[: self.most_copied + 1]
         if len(opening) > self.most_copied and " ".join(opening) in " ".join(
             instruction.lower().split()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import string
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from curate.ask import Ask, Reply
-from curate.errors import CurateError, UnusableReply
+from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.replies import read_label
+from curate.prompts.replies.usable_text import written
 from curate.row import Message, Record, Row
 from curate.step import Asking, Drop, Generate, Made
 
@@ -40,7 +41,9 @@ class Evolve(Generate):
     `to: sft` keeps the answer of the last round that stands, `prompt` only the instruction. With
     `every: true` each round that stands becomes a row. A row of which no round stands is dropped
     with the last rule that it broke. The ledger lists operations, eliminations and texts by round.
-    `temperature` and `max_tokens` go before those of the model.
+    `complete` sends the prompt of the operation as raw text, to be completed up to the end of its
+    line: small models go on where they would not obey. `temperature` and `max_tokens` go before
+    those of the model.
     """
 
     model: str | None = None
@@ -50,6 +53,7 @@ class Evolve(Generate):
     operations: tuple[str, ...] = ()
     rounds: int = 1
     every: bool = False
+    complete: bool = False
     to: Literal["sft", "prompt"] = "sft"
     temperature: float | None = None
     max_tokens: int | None = 2048
@@ -78,6 +82,8 @@ class Evolve(Generate):
             found = prompts.load_with(self._prompt(), given)
         except CurateError as error:
             raise ValueError(str(error)) from None
+        if self.complete and found.system is not None:
+            raise ValueError(f"complete sends no system prompt, but {found.name} has one")
         known = [item.id for item in found.items]
         if not known:
             raise ValueError(f"the prompt '{found.name}' has no items; each is an operation")
@@ -111,16 +117,19 @@ class Evolve(Generate):
         made: list[Made] = []
         for number in range(1, self.rounds + 1):
             item = random.choice(items)
-            filled = prompt.render(
-                instruction=instruction,
-                operation=item,
-                mark=prompts.mark_of(row.whole),
-                **({"response": response} if self.on == "response" else {}),
-            )
-            reply = yield self._ask(filled.text, filled.system)
-            text = reply.whole().strip()
-            if not text:
-                raise UnusableReply("the evolved text is empty", key=reply.key)
+            values = {
+                "instruction": instruction,
+                "operation": item,
+                "mark": prompts.mark_of(row.whole),
+                "response": response,
+            }
+            given = {name: values[name] for name in (*prompt.variables, *prompt.optional)}
+            filled = prompt.render(**given)
+            ask = self._ask(filled.text, filled.system)
+            if self.complete:
+                ask = dataclasses.replace(ask, messages=(), prompt=filled.text, stop=("\n",))
+            reply = yield ask
+            text = written(reply, "the evolved text")
             if self.on == "response":
                 reason, new = (COPIED if text == response else None), (instruction, text)
             else:
@@ -131,7 +140,11 @@ class Evolve(Generate):
                 lineage[-1]["eliminated"] = reason
                 continue
             instruction, response = new
-            made.append(self._row(row, instruction, response, lineage))
+            turns = (Message("user", instruction), Message("assistant", response))
+            fields = {"prompt": turns[:1]} if self.to == "prompt" else {"messages": turns}
+            record = Record(self.to, fields, row.extra)
+            stand = sum("eliminated" not in entry for entry in lineage)
+            made.append(Made(record, score=float(stand), detail={"lineage": list(lineage)}))
         if not made:
             return Drop(str(lineage[-1]["eliminated"]), detail={"lineage": lineage})
         return made if self.every else [made[-1]._replace(detail={"lineage": lineage})]
@@ -155,7 +168,8 @@ class Evolve(Generate):
         ]
         if read_label(verdict, ("equal", "different")) == "equal":
             return EQUAL, ""
-        return broken_by_answer(answer), answer.whole().strip()
+        broken = broken_by_answer(answer)
+        return (broken, "") if broken else (None, written(answer, "its answer"))
 
     def _ask(self, text: str, system: str | None) -> Ask:
         return Ask(
@@ -165,15 +179,6 @@ class Evolve(Generate):
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )
-
-    def _row(
-        self, row: Row, instruction: str, response: str, lineage: Sequence[dict[str, Any]]
-    ) -> Made:
-        turns = (Message("user", instruction), Message("assistant", response))
-        fields = {"prompt": turns[:1]} if self.to == "prompt" else {"messages": turns}
-        record = Record(self.to, fields, row.extra)
-        stand = sum("eliminated" not in entry for entry in lineage)
-        return Made(record, score=float(stand), detail={"lineage": list(lineage)})
 
     def _prompt(self) -> str:
         return self.prompt or ("evolve" if self.on == "instruction" else "evolve_answer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from curate.row import Message, Record, Row
 from curate.step import Drop, Failed, Figures, Gather, Made, Product
@@ -63,19 +63,23 @@ class FewShot(Gather):
         """Make composites of a share of the block's rows."""
         able = [row for row in rows if exchange_of(row) is not None]
         drawn = {row.id for row in drawn_rows(able, self.share, self.title)}
+        compared = {row.id: Compared.of(row) for row in able}
         made: list[Product] = []
         counts = {"zero-shot": float(len(rows) - len(drawn)), "few-shot": 0.0, "examples": 0.0}
         for row in rows:
             if row.id not in drawn:
                 made.append(row)
                 continue
-            others = [other for other in able if not shares_text(row, other)]
+            others = list(able)
             row.random(self.title).shuffle(others)
             # Each question once: a copy teaches nothing more.
             different: dict[str, Row] = {}
             for other in others:
-                different.setdefault(plain_text(other.instruction), other)
-            examples = list(different.values())[: self.shots]
+                if len(different) == self.shots:
+                    break
+                if not compared[row.id].given_away_by(compared[other.id]):
+                    different.setdefault(compared[other.id].question, other)
+            examples = list(different.values())
             if not examples:
                 made.append(Drop(NO_EXAMPLE, row=row.id))
                 continue
@@ -152,12 +156,25 @@ def plain_text(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def shares_text(row: Row, other: Row) -> bool:
-    """Tell whether showing `other` would give the answer of `row` away, or repeat its question."""
-    if {row.id, *row.parents} & {other.id, *other.parents}:
-        return True
-    question, answer = plain_text(row.instruction), plain_text(row.response)
-    asked, said = plain_text(other.instruction), plain_text(other.response)
-    if question in (asked, said) or answer == asked:
-        return True
-    return len(answer.split()) > LABEL_WORDS and (answer in asked or answer in said)
+class Compared(NamedTuple):
+    """What decides whether two rows may stand in one composite: their origins, and plain texts."""
+
+    origins: frozenset[str]
+    question: str
+    answer: str
+    is_label: bool
+
+    @classmethod
+    def of(cls, row: Row) -> Compared:
+        """Return a row's part of the comparison."""
+        question, answer = plain_text(row.instruction), plain_text(row.response)
+        short = len(answer.split()) <= LABEL_WORDS
+        return cls(frozenset((row.id, *row.parents)), question, answer, short)
+
+    def given_away_by(self, other: Compared) -> bool:
+        """Tell whether showing `other` gives this row's answer away, or repeats its question."""
+        if not self.origins.isdisjoint(other.origins):
+            return True
+        if self.question in (other.question, other.answer) or self.answer == other.question:
+            return True
+        return not self.is_label and (self.answer in other.question or self.answer in other.answer)

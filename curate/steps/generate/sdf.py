@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from curate.ask import Ask, Reply
-from curate.errors import CurateError, UnusableReply
+from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.prompt import Prompt
 from curate.prompts.replies.objects import ask_until, object_in
+from curate.prompts.replies.plain_lines import shown
+from curate.prompts.replies.usable_text import written
 from curate.row import Candidate, Message, Record, Row
 from curate.step import Asking, Generate, Made
 from curate.steps.generate.respond import prompt_of
@@ -24,8 +27,10 @@ class Sdf(Generate):
     them all in one reply to `prompt`, shown in an order drawn by the row's seed, and is told up to
     `repairs` times what is wrong with its reply. `to: ranked` keeps all answers as candidates,
     scored by how many they outrank; `sft` the best alone, the first of those that share the first
-    rank. The ledger holds the ranks and the rationale. An empty answer, one that was cut off, and
-    ranks that are not one for each answer fail the row.
+    rank. A prompt without a schema is answered with the ranks alone ("2, 1, 3"), and `complete`
+    sends it as raw text, to be completed up to the end of its line: small models go on where they
+    would not obey. The ledger holds the ranks and the rationale. An answer that is empty, cut off
+    or a loop, and ranks that are not one for each answer fail the row.
     """
 
     model: str | None = None
@@ -33,6 +38,7 @@ class Sdf(Generate):
     samples: int = 4
     to: Literal["sft", "ranked"] = "sft"
     prompt: str = "rank_answers"
+    complete: bool = False
     repairs: int = 1
     temperature: float | None = 1.0
     max_tokens: int | None = 1024
@@ -56,9 +62,14 @@ class Sdf(Generate):
     def prepare(self) -> None:
         """Read the prompt, and reject one that takes other variables."""
         try:
-            prompts.load_with(self.prompt, ("instruction", "answers", "mark"))
+            found = prompts.load_with(self.prompt, ("instruction", "answers", "mark"))
         except CurateError as error:
             raise ValueError(str(error)) from None
+        if self.complete and (found.system is not None or found.schema is not None):
+            raise ValueError(
+                f"complete sends text and reads numbers, but the prompt '{found.name}' has a "
+                "system prompt or a schema; give another, as rank_answers_brief"
+            )
 
     def reads_models(self) -> tuple[str, ...]:
         """Return the names of the models that answer and rank."""
@@ -85,23 +96,23 @@ class Sdf(Generate):
             )
             for sample in range(self.samples)
         ]
-        answers = [reply.whole().strip() for reply in replies]
-        for answer, reply in zip(answers, replies, strict=True):
-            if not answer:
-                raise UnusableReply("an answer is empty", key=reply.key)
+        answers = [written(reply, "an answer") for reply in replies]
         order = list(range(self.samples))
         row.random(self.title).shuffle(order)
-        shown = "\n\n".join(f"{t.role}: {t.content}" for t in prompt)
+        asked = "\n\n".join(f"{t.role}: {t.content}" for t in prompt)
         form = prompts.load(self.prompt)
-        filled = form.render(
-            instruction=prompt[0].content if len(prompt) == 1 else shown,
-            answers=[answers[index] for index in order],
-            mark=prompts.mark_of(shown, *answers),
-        )
+        values = {
+            "instruction": prompt[0].content if len(prompt) == 1 else asked,
+            "answers": [answers[index] for index in order],
+            "mark": prompts.mark_of(asked, *answers),
+        }
+        filled = form.render(**{name: values[name] for name in (*form.variables, *form.optional)})
         found, _ = yield from ask_until(
             Ask(
                 model=self.judge,
-                messages=(Message("user", filled.text),),
+                messages=() if self.complete else (Message("user", filled.text),),
+                prompt=filled.text if self.complete else None,
+                stop=("\n",) if self.complete else (),
                 system=filled.system,
                 temperature=0.0,
                 max_tokens=self.max_tokens,
@@ -129,8 +140,14 @@ class Sdf(Generate):
 
 def _ranks_in(text: str, form: Prompt, count: int) -> Any:
     """Return the object of a ranking reply, with one rank from 1 to `count` for each answer."""
-    found = object_in(text, form.schema or {})
-    ranks = found.get("ranks")
+    if form.schema is None:
+        line = text.strip().rstrip(".")
+        if not re.fullmatch(r"\d{1,3}(?:\s*,\s*\d{1,3})*", line):
+            raise ValueError(f"it is no list of ranks: {shown(text)}")
+        found: dict[str, Any] = {"ranks": [int(rank) for rank in line.split(",")]}
+    else:
+        found = object_in(text, form.schema)
+    ranks = found.get("ranks", ())
     if len(ranks) != count or not all(1 <= rank <= count for rank in ranks):
         raise ValueError(f"ranks is {ranks!r}; it must be {count} whole numbers from 1 to {count}")
     if 1 not in ranks:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 from curate.ask import Ask, Reply
 from curate.errors import CurateError, UnusableReply
 from curate.prompts import prompt as prompts
+from curate.prompts.replies.usable_text import written
 from curate.row import Message, Record, Row
 from curate.step import Asking, Drop, Generate
 
@@ -41,14 +42,17 @@ class SelfChat(Generate):
     path of the prompt for whoever writes the human's side (`self_chat`, or `self_chat_user` with
     two models). A transcript without markers or cut off at `max_tokens` fails the row; one whose
     sides do not alternate, that begins with the assistant, ends with the human, has an empty turn,
-    a marker inside a turn or a text before the first one is dropped. `temperature` and
-    `max_tokens` (of one reply) go before those of the model.
+    a marker inside a turn or a text before the first one is dropped. `complete` sends the prompt of
+    one model as raw text, whose last line begins the transcript, to be completed up to a blank
+    line: small models go on where they would not obey. `temperature` and `max_tokens` (of one
+    reply) go before those of the model.
     """
 
     model: str | None = None
     user_model: str | None = None
     prompt: str | None = None
     persona: str | None = None
+    complete: bool = False
     exchanges: int = 4
     temperature: float | None = None
     max_tokens: int | None = 2048
@@ -64,6 +68,8 @@ class SelfChat(Generate):
             raise ValueError(f"exchanges is {self.exchanges}; it must be 1 or more")
         if self.persona is not None and self.user_model is None:
             raise ValueError("persona is played by user_model; name that model, too")
+        if self.complete and self.user_model is not None:
+            raise ValueError("complete is for a transcript in one reply; leave user_model out")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
 
@@ -71,9 +77,11 @@ class SelfChat(Generate):
         """Read the prompt, and reject one that takes other variables."""
         given = ("topic", "persona") if self.user_model else ("topic", "exchanges")
         try:
-            prompts.load_with(self._prompt(), given)
+            found = prompts.load_with(self._prompt(), given)
         except CurateError as error:
             raise ValueError(str(error)) from None
+        if self.complete and found.system is not None:
+            raise ValueError(f"complete sends no system prompt, but {found.name} has one")
 
     def reads_models(self) -> tuple[str, ...]:
         """Return the names of the models that write."""
@@ -94,9 +102,12 @@ class SelfChat(Generate):
             raise ValueError("the row has no instruction to take as a topic")
         if self.user_model is not None:
             return (yield from self._in_turns(row, topic))
-        filled = prompts.load(self._prompt()).render(topic=topic, exchanges=self.exchanges)
+        prompt = prompts.load(self._prompt())
+        values = {"topic": topic, "exchanges": self.exchanges}
+        filled = prompt.render(**{n: values[n] for n in (*prompt.variables, *prompt.optional)})
         reply = yield self._ask(self.model, (Message("user", filled.text),), filled.system)
-        turns = transcript(reply)
+        head = filled.text.rpartition("\n")[2] if self.complete else ""
+        turns = transcript(reply, head)
         reason = broken_rule(turns)
         if reason is not None:
             return Drop(reason)
@@ -110,16 +121,14 @@ class SelfChat(Generate):
         chat: tuple[Message, ...] = ()
         for _ in range(self.exchanges):
             reply = yield self._ask(self.user_model, seen, filled.text)
-            said = reply.whole().strip()
+            said = written(reply, "the human's message")
             if said == END:
                 break
-            if not said or END in said or _MARKER.search(said):
-                return Drop("the human's message is empty or holds a marker")
+            if END in said or _MARKER.search(said):
+                return Drop("a marker inside the human's message")
             chat += (Message("user", said),)
             reply = yield self._ask(self.model, chat, None)
-            answer = reply.whole().strip()
-            if not answer:
-                raise UnusableReply("the answer is empty", key=reply.key)
+            answer = written(reply, "the answer")
             chat += (Message("assistant", answer),)
             seen += (Message("assistant", said), Message("user", answer))
         if not chat:
@@ -129,7 +138,9 @@ class SelfChat(Generate):
     def _ask(self, model: str | None, messages: tuple[Message, ...], system: str | None) -> Ask:
         return Ask(
             model=model,
-            messages=messages,
+            messages=() if self.complete else messages,
+            prompt=messages[0].content if self.complete else None,
+            stop=("\n\n",) if self.complete else (),
             system=system,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
@@ -139,15 +150,16 @@ class SelfChat(Generate):
         return self.prompt or ("self_chat_user" if self.user_model else "self_chat")
 
 
-def transcript(reply: Reply) -> list[Turn]:
+def transcript(reply: Reply, head: str = "") -> list[Turn]:
     """Return the turns of a transcript; a marker inside a fenced block of code is part of it.
 
-    A text before the first marker becomes a turn of the role "", which no rule allows.
+    A text before the first marker becomes a turn of the role "", which no rule allows. `head` is
+    how the transcript begins, where the reply goes on from there.
 
     Raises:
-        UnusableReply: the reply was cut off, or holds no marker.
+        UnusableReply: the reply is no whole text, or holds no marker.
     """
-    text = reply.whole().strip()
+    text = f"{head} {written(reply, 'the transcript')}".strip()
     fences = [match.start() for match in _FENCE.finditer(text)]
     if len(fences) % 2:
         # A fence that is never closed would hide every marker behind it.

@@ -165,6 +165,10 @@ class SelfInstruct(Grow):
         own = [row for row in rows if task_of(row).task.strip()]
         return _Tasks(self, own or shipped_seeds())
 
+    def brings(self) -> int:
+        """Return how many tasks a request asks for."""
+        return int(self._set("batch"))
+
     def propose(self, sample: Sequence[Row], random: random.Random) -> Asking:
         """Ask for tasks that go on with those shown; refuse what breaks a rule."""
         first = len(sample) + 1
@@ -201,23 +205,19 @@ class SelfInstruct(Grow):
         else:
             reply = yield ask
             found = [TaskText(text) for text in read(reply, lambda text: numbered(text, first))]
-        # Shipped seeds are no rows of the run, and so no parents.
-        parents = tuple(row.id for row in sample if row.source != SHIPPED)
-        shown = None
-        if len(parents) < len(sample):
-            shown = {"shown": [row.id for row in sample if row.source == SHIPPED]}
-        products = [self._product(one, reply, parents, shown) for one in found]
+        # Shipped seeds are no rows of the run, and so no parents: the ledger names them.
+        shipped = [row.id for row in sample if row.source == SHIPPED]
+        shown = {"shown": shipped} if shipped else None
+        products = [self._product(one, reply, shown) for one in found]
         if reply.finish_reason == "length" and isinstance(end := products[-1], Made):
             # Alpaca's other blocks have an end.
             products[-1] = Drop(CUT, record=end.record)
         return products
 
-    def _product(
-        self, found: TaskText | str, reply: Reply, parents: tuple[str, ...], shown: Any
-    ) -> Product:
+    def _product(self, found: TaskText | str, reply: Reply, shown: Any) -> Product:
         """Return a proposed task, or why it is none."""
         if isinstance(found, str):
-            return Failed(found, Record("", {}, None, parents), reply)
+            return Failed(found, None, reply)
         text = _clean(found.task)
         banned = self._set("banned")
         reason = broken_by_task(
@@ -228,7 +228,6 @@ class SelfInstruct(Grow):
             reason = reason or (None if found.output else "no output")
         else:
             record = Record("prompt", {"prompt": (Message("user", text),)})
-        record = record._replace(parents=parents)
         return Made(record, detail=shown) if reason is None else Drop(reason, record=record)
 
     def _ask(self, text: str, system: str | None, end: int) -> Ask:

@@ -140,11 +140,19 @@ def test_a_raw_server_is_given_the_template_of_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_raw_server_is_given_the_template_of_a_tokenizer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("adds", [True, False])
+def test_a_raw_server_is_given_the_template_of_a_tokenizer(adds: bool, tmp_path: Path) -> None:
+    """Begin-of-text is sent where the server's tokenizer does not add it to every text."""
     folder = save_trained(tmp_path / "model", "bpe")
+    if not adds:
+        path = folder / "tokenizer.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "post_processor": None}))
+    asked = [Ask(messages=TURN, max_tokens=5), Likelihood(messages=(), answer="A")]
     with Server(lambda r: raw("A")) as server:
-        ask_many(server, [Ask(messages=TURN, max_tokens=5)], tokenizer=str(folder))
-        assert server.received[0].body["prompt"] == "<|user|>A or B?<|end|><|assistant|>"
+        ask_many(server, asked, tokenizer=str(folder))
+        sent = {request.body["prompt"] for request in server.received}
+    begin = "" if adds else "<s>"
+    assert sent == {f"{begin}<|user|>A or B?<|end|><|assistant|>", f"{begin}A"}
 
 
 def test_a_template_is_part_of_the_identity(tmp_path: Path) -> None:

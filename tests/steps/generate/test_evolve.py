@@ -82,7 +82,9 @@ def test_the_round_before_stands_where_one_is_eliminated(row):
 
 
 def test_a_long_answer_may_say_sorry(row):
-    answer = "I am sorry to say that it rusts. " + "Iron meets water and air. " * 20
+    answer = "I am sorry to say that it rusts. " + " ".join(
+        f"Iron meets drop {n}." for n in range(25)
+    )
     made, _ = driven(Evolve(model="m"), row, "Why does it rust?", ["different", answer])
     assert made[0].score == 1.0
 

@@ -108,7 +108,7 @@ def test_two_models_take_turns_until_the_human_ends(conversation):
 def test_a_human_who_writes_both_sides_is_dropped(conversation):
     step = SelfChat(model="ai", user_model="human")
     found, _ = driven(step, conversation("Rust"), "Why? [AI] Because.")
-    assert found == Drop("the human's message is empty or holds a marker")
+    assert found == Drop("a marker inside the human's message")
     found, _ = driven(step, conversation("Rust"), "[END]")
     assert found == Drop("the human ended the chat before it began")
 

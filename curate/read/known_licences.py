@@ -1,0 +1,81 @@
+"""The licences of what an input reads: known of example data, said by a card, noted by a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from curate.errors import InputError
+from curate.read.finished_runs import run_of
+from curate.read.remote import hub_name, is_hub
+from curate.rows.license_terms import UNKNOWN, shipped_licences
+
+
+def licences_of(file: str) -> tuple[str, ...] | None:
+    """Return the licences of a file or of a dataset on the Hub, `None` where they are not known.
+
+    Those of a run's kept rows are those of all that it read.
+
+    Raises:
+        InputError: the card of a dataset on the Hub cannot be read.
+    """
+    if is_hub(file):
+        return card_licences(hub_name(file)) or None
+    if run_of(file) is not None:
+        # What its run was told, else what is known of the file.
+        found = [
+            entry.get("licences") or licences_of(str(entry["file"])) or (UNKNOWN,)
+            for entry in inputs_of_run(file)
+        ]
+        every = dict.fromkeys(one for licences in found for one in licences)
+        return None if UNKNOWN in every or not every else tuple(every)
+    known = shipped_licences(file)
+    return None if known is None else known[0]
+
+
+def inputs_of_run(file: str) -> Iterator[dict[str, Any]]:
+    """Yield the inputs of the run to which a file of kept rows belongs, as its `run.yaml` has them.
+
+    An entry has `licences` where the step `license` knew them.
+    """
+    import yaml
+
+    run = run_of(file)
+    assert run is not None, "asked for files of runs alone"
+    described = yaml.safe_load((run / "run.yaml").read_text("utf-8"))
+    told = told_licences(described.get("recipe") or {})
+    for entry in described.get("inputs") or ():
+        known = {"licences": told[entry["input"]]} if entry["input"] in told else {}
+        yield {**entry, **known}
+
+
+def told_licences(recipe: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the licences that steps `license` of a recipe name, by input."""
+    found: dict[str, tuple[str, ...]] = {}
+    for step in recipe.get("steps") or ():
+        fields = step.get("license") if isinstance(step, Mapping) else None
+        named = fields.get("licenses") if isinstance(fields, Mapping) else None
+        for source, licences in (named or {}).items():
+            found[source] = tuple(one.strip().lower() for one in str(licences).split(","))
+    return found
+
+
+def card_licences(dataset: str) -> tuple[str, ...]:
+    """Return the licences that the card of a dataset on the Hub names, none where it names none.
+
+    Raises:
+        InputError: the card cannot be read.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        card = HfApi().dataset_info(dataset).card_data
+    except Exception as error:  # the Hub's client raises errors of many packages
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"hub://{dataset}: its card, which names its licence, cannot be read "
+            f"({type(error).__name__}: {said}); name the licence instead, as in "
+            "license: {licenses: {INPUT: cc-by-4.0}}"
+        ) from error
+    found = getattr(card, "license", None) or ()
+    return tuple(one.lower() for one in ([found] if isinstance(found, str) else found))

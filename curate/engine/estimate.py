@@ -20,6 +20,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -405,9 +406,16 @@ class RequestCounter:
         whole = [one for one in followed if one.answered]
         whole = whole if len(whole) >= ENOUGH_REPLIES else []
         for one in followed:
-            for wave in one.waves[: one.certain if whole else None]:
-                for noted in wave:
-                    self._note(noted)
+            for noted in chain.from_iterable(one.waves[: one.certain if whole else None]):
+                # Counted once for all that share its reply.
+                if noted.key in self._seen:
+                    continue
+                self._seen.add(noted.key)
+                if noted.reply is None:
+                    self._count(noted, self.weight)
+                else:
+                    self._asked[noted.model].stored += self.weight
+                    self._asked[noted.model].replies.append(noted.reply)
         # Later waves of jobs that lack replies are as those of the jobs that lack none.
         ends = [one.certain for one in followed if not one.answered]
         for one in whole:
@@ -416,17 +424,6 @@ class RequestCounter:
                 for noted in wave:
                     self._count(noted, share * self.weight)
         return [one.outcome for one in followed]
-
-    def _note(self, noted: Noted) -> None:
-        """Count a request, once for all that share its reply."""
-        if noted.key in self._seen:
-            return
-        self._seen.add(noted.key)
-        if noted.reply is None:
-            self._count(noted, self.weight)
-        else:
-            self._asked[noted.model].stored += self.weight
-            self._asked[noted.model].replies.append(noted.reply)
 
     def _count(self, noted: Noted, weight: float) -> None:
         """Count a request as one that is still to be sent, `weight` times."""

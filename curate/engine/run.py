@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -226,7 +226,18 @@ class _Run:
                     output.add(state)
                 publisher.add(state)
             publisher.finish()
-            return self._publish(publisher, outputs)
+            summary = self._summary(publisher)
+            texts = {
+                "run.yaml": describe_run(self.recipe, self.opened, self.options, self.began),
+                "README.md": card(self.recipe, self.opened, summary),
+            }
+            for output in outputs:
+                output.finish()
+            # The report comes last.
+            self.folder.publish(texts, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
+        share = summary["failed"] / max(1, summary["in"] + summary["made"])
+        code = 4 if self.short else 1 if share > self.options.allow_failed else 0
+        return Finished(self.folder.path, summary, code, self.short)
 
     def _outputs(self) -> list[KeptFile]:
         """Return the output file, or those of both sides where rows are split."""
@@ -343,20 +354,6 @@ class _Run:
             self.accounts.show(self.progress)
             self.progress.expected_rows = self.reading.expected_rows()
             self.options.progress(self.progress)
-
-    def _publish(self, publisher: Publisher, outputs: Sequence[KeptFile]) -> Finished:
-        """Move the results in, the report last."""
-        summary = self._summary(publisher)
-        texts = {
-            "run.yaml": describe_run(self.recipe, self.opened, self.options, self.began),
-            "README.md": card(self.recipe, self.opened, summary),
-        }
-        for output in outputs:
-            output.finish()
-        self.folder.publish(texts, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
-        share = summary["failed"] / max(1, summary["in"] + summary["made"])
-        code = 4 if self.short else 1 if share > self.options.allow_failed else 0
-        return Finished(self.folder.path, summary, code, self.short)
 
     def _summary(self, publisher: Publisher) -> dict[str, Any]:
         counts = {name: publisher.counts.get(name, 0) for name in ENDINGS}

@@ -1,7 +1,7 @@
 """The kept rows of a finished run as an input: what a dataset that grows is compared with.
 
 They are rows already, so they are read as they stand and keep their ids; what the run's steps said
-of them (scores, notes) stays behind. They leave in the natural shape of their kind.
+of them (scores, notes) stays behind.
 """
 
 from __future__ import annotations
@@ -67,18 +67,37 @@ def is_published(path: Path) -> bool:
 
 
 def shape_of(path: Path) -> str:
-    """Return the shape in which rows of a run's file leave: the natural one of their kind.
+    """Return the shape in which rows of a run's file leave.
+
+    It is that in which they came, where the run read one shape and made no row, else the natural
+    one of their kind.
 
     Raises:
         InputError: they are of several kinds, as failed ones are.
     """
-    kind = path.parent.name
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+    import yaml
+
+    from curate.read.shapes import shape
+
+    kind, run = path.parent.name, run_of(str(path.absolute()))
     if kind not in KINDS:
         raise InputError(
             f"{path}: rows of a run lie in a folder of their kind ({', '.join(KINDS)}), these in "
             f"'{kind}'; give the run's own folder to read its kept rows"
         )
-    return "messages" if kind == "sft" else kind
+    natural = "messages" if kind == "sft" else kind
+    if run is None:
+        return natural
+    described = yaml.safe_load((run / "run.yaml").read_text("utf-8"))
+    names = {entry["shape"] for entry in described.get("inputs") or ()}
+    form = shape(names.pop()) if len(names) == 1 else None
+    if form is None or form.kind != kind or form.grouped or form.instances:
+        return natural
+    places = pq.read_table(path, columns=["seq"]).column("seq")
+    # A row that was read has three numbers; what steps make adds its own.
+    return natural if pc.max(pc.list_value_length(places)).as_py() > 3 else form.name
 
 
 def published_rows(part: Part) -> PartRows:

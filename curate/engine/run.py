@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -94,7 +92,9 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
         check_free(recipe, opened, options, folder.path)
     try:
         if options.dry_run:
-            return Finished(folder.path, _dry_run(recipe, opened, options))
+            from curate.engine.dry_run import plan_run
+
+            return Finished(folder.path, plan_run(recipe, opened, options, folder, purpose))
         with folder.lock():
             folder.claim(purpose, replace=options.replace)
             return _Run(recipe, opened, options, folder).go()
@@ -175,26 +175,6 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
         "models": models,
         "seed": recipe.seed,
     }
-
-
-def _dry_run(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
-    """Return what would be done; where models are asked, all rows are read for an estimate."""
-    asking = any(asks(step) for step in recipe.steps)
-    summary = {
-        "dry_run": True,
-        "inputs": opened.fingerprint(),
-        "kinds": sorted(opened.kinds()),
-        "steps": [{"label": s.title, "name": s.name, "asks": asks(s)} for s in recipe.steps],
-    }
-    if not asking:
-        return summary
-    reading, sample = Reading(opened, options.limit), RowSample(recipe)
-    with ThreadPoolExecutor(options.workers or os.cpu_count()) as pool:
-        for state in reading.states(pool, 2):
-            sample.add(state)
-    store, count = options.store or DEFAULT_STORE, reading.readable
-    found = Estimate() if sample.rows is None else estimate(recipe, sample.rows, store, count)
-    return {**summary, "estimate": found.scaled(count)}
 
 
 class _Run:

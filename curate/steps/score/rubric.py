@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,6 +52,13 @@ class Rubric(Filter):
     max_tokens: int | None = None
     at_least: float | None = rule(None)
 
+    # What `--model local` sets where nothing else was chosen: small models go on with what they
+    # would not obey, and a short mark costs them a tenth of a reason.
+    for_small_models: ClassVar[Mapping[str, Any]] = {
+        "prompt": "helpfulness_brief",
+        "complete": True,
+        "max_tokens": 8,
+    }
     source: ClassVar[str] = (
         "Liu et al. 2023 (G-Eval), arXiv 2303.16634; Zheng et al. 2023, 2306.05685"
     )

@@ -172,13 +172,30 @@ def vectors(sketches: pa.Table, name: str) -> np.ndarray:
 
 
 def _text_of_kind(chunk: Chunk, kind: str, on: On) -> pa.StringArray:
-    if on == "whole":
-        return _whole(chunk, kind)
     if on == "response":
         if kind not in RESPONSE_FIELD:
             return pa.array([""] * len(chunk), pa.string())
         return _turn(chunk.column(RESPONSE_FIELD[kind]), "assistant", last=True)
-    return _turn(chunk.column("messages" if kind == "sft" else "prompt"), "user", last=False)
+    if on == "instruction":
+        return _turn(chunk.column("messages" if kind == "sft" else "prompt"), "user", last=False)
+    pieces = []
+    for name in WHOLE_FIELDS[kind]:
+        column = chunk.column(name)
+        if name == "candidates":
+            return pa.array([row.whole for row in chunk.rows()], pa.string())
+        texts = same_lists(column, turn_texts(column.flatten()))
+        pieces.append(pc.fill_null(pc.binary_join(texts, "\n"), ""))
+    if len(pieces) == 1:
+        return pieces[0]
+    empty = [
+        np.asarray(pc.fill_null(pc.list_value_length(chunk.column(n)), 0)) == 0
+        for n in WHOLE_FIELDS[kind]
+    ]
+    both = pc.binary_join_element_wise(*pieces, "\n")
+    # An empty turn list joins nothing, not an empty line.
+    return pc.if_else(
+        pa.array(empty[0]), pieces[1], pc.if_else(pa.array(empty[1]), pieces[0], both)
+    )
 
 
 def _turn(messages: pa.ListArray, role: str, *, last: bool) -> pa.StringArray:
@@ -199,27 +216,6 @@ def _turn(messages: pa.ListArray, role: str, *, last: bool) -> pa.StringArray:
     where[owner] = np.arange(len(owner))
     index = pa.array(where, mask=where < 0)
     return pc.fill_null(contents.take(index), "")
-
-
-def _whole(chunk: Chunk, kind: str) -> pa.StringArray:
-    pieces = []
-    for name in WHOLE_FIELDS[kind]:
-        column = chunk.column(name)
-        if name == "candidates":
-            return pa.array([row.whole for row in chunk.rows()], pa.string())
-        texts = same_lists(column, turn_texts(column.flatten()))
-        pieces.append(pc.fill_null(pc.binary_join(texts, "\n"), ""))
-    if len(pieces) == 1:
-        return pieces[0]
-    empty = [
-        np.asarray(pc.fill_null(pc.list_value_length(chunk.column(n)), 0)) == 0
-        for n in WHOLE_FIELDS[kind]
-    ]
-    both = pc.binary_join_element_wise(*pieces, "\n")
-    # An empty turn list joins nothing, not an empty line.
-    return pc.if_else(
-        pa.array(empty[0]), pieces[1], pc.if_else(pa.array(empty[1]), pieces[0], both)
-    )
 
 
 def turn_texts(turns: pa.StructArray) -> pa.StringArray:

@@ -308,7 +308,18 @@ def check_record(record: Record) -> None:
         if type_ == "messages":
             _check_messages(name, value)
         elif type_ == "candidates":
-            _check_candidates(name, value)
+            if not isinstance(value, list | tuple):
+                raise TypeError(f"field '{name}' must be a list of candidates")
+            for one in value:
+                if not isinstance(one, Candidate):
+                    found = type(one).__name__
+                    raise TypeError(f"field '{name}' must hold Candidate, not {found}")
+                _check_messages(name, one.messages)
+                check_number(f"field '{name}': a score", one.score)
+                if not isinstance(one.model, str | None):
+                    raise TypeError(f"field '{name}': a model must be a text or None")
+                (one.model or "").encode()
+                _check_object(f"field '{name}': an extra", one.extra)
         elif type_ == "number":
             check_number(f"field '{name}'", value)
         elif not isinstance(value, bool | None):
@@ -332,20 +343,6 @@ def check_number(what: str, value: Any) -> None:
     # A whole number beyond a double's range is no score either.
     if value is not None and not -sys.float_info.max <= value <= sys.float_info.max:
         raise ValueError(f"{what} must be a finite number")
-
-
-def _check_candidates(name: str, value: Any) -> None:
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"field '{name}' must be a list of candidates")
-    for candidate in value:
-        if not isinstance(candidate, Candidate):
-            raise TypeError(f"field '{name}' must hold Candidate, not {type(candidate).__name__}")
-        _check_messages(name, candidate.messages)
-        check_number(f"field '{name}': a score", candidate.score)
-        if not isinstance(candidate.model, str | None):
-            raise TypeError(f"field '{name}': a model must be a text or None")
-        (candidate.model or "").encode()
-        _check_object(f"field '{name}': an extra", candidate.extra)
 
 
 def _check_messages(name: str, value: Any) -> None:

@@ -44,7 +44,10 @@ def runnable(name: str) -> Any:
     cls = catalog.find(name)
     absent = [package for package in cls.packages if importlib.util.find_spec(package) is None]
     why = f"needs the extra '{cls.extra}'"
-    return pytest.param(name, marks=pytest.mark.skipif(bool(absent), reason=why))
+    marks = [pytest.mark.skipif(bool(absent), reason=why)]
+    # It parses every text anew, for each example.
+    marks += [pytest.mark.slow] if name == "verb_nouns" else []
+    return pytest.param(name, marks=marks)
 
 
 any_installed_operator = pytest.mark.parametrize("name", [runnable(n) for n in NAMES])

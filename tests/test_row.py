@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.chunk import Chunk, table_of
@@ -80,7 +80,10 @@ def row_of(kind: str, fields: dict[str, Any], extra: str | None = None) -> Row:
     return Row(digest(canonical_bytes(kind, fields)).hex(), (0, 0, 0), kind, fields, extra=extra)
 
 
-@given(st.lists(st.builds(lambda pair, extra: row_of(*pair, extra), FIELDS, EXTRA), max_size=5))
+ROWS = st.lists(st.builds(lambda pair, extra: row_of(*pair, extra), FIELDS, EXTRA), max_size=5)
+
+
+@given(ROWS)
 def test_rows_and_columns_hold_the_same(rows: list[Row]) -> None:
     for on in ONS:
         chunk = Chunk(table_of(rows))
@@ -89,13 +92,25 @@ def test_rows_and_columns_hold_the_same(rows: list[Row]) -> None:
         assert chunk.attached(on) == {place: text for place, text in expected.items() if text}
 
 
-@given(st.lists(st.builds(lambda pair, extra: row_of(*pair, extra), FIELDS, EXTRA), max_size=5))
-def test_both_forms_of_the_steps_agree(rows: list[Row]) -> None:
+def both_forms(rows: list[Row]) -> None:
     for on in ONS:
         both_decisions(Exact(on=on), rows)
         both_decisions(Near(on=on, shingle=1), rows)
         both_scores(Length(on=on), rows)
     both_scores(Structure(), rows)
+
+
+@settings(max_examples=30)
+@given(ROWS)
+def test_both_forms_of_the_steps_agree(rows: list[Row]) -> None:
+    both_forms(rows)
+
+
+@pytest.mark.slow
+@settings(max_examples=300)
+@given(ROWS)
+def test_both_forms_of_the_steps_agree_on_more_rows(rows: list[Row]) -> None:
+    both_forms(rows)
 
 
 def message(**parts: Any) -> Message:

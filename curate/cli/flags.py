@@ -256,6 +256,27 @@ class Flags:
         return pipeline.with_settings(changed)
 
 
+def in_brief_form(pipeline: Pipeline) -> tuple[Pipeline, list[str]]:
+    """Return `pipeline` with steps that have a form for small models in it, and what to say of it.
+
+    A step whose prompt or form somebody chose stays as it is.
+    """
+    told = []
+    for step in pipeline.resolved().steps:
+        brief = getattr(step, "for_small_models", {})
+        usual = {item.name: item.default for item in dataclasses.fields(step)}
+        own = [name for name, value in step.fields().items() if usual[name] != value]
+        if not brief or set(own) - {"label", "model", "only", *step.rules()}:
+            continue
+        pipeline = pipeline.with_settings({f"steps.{step.title}.{k}": v for k, v in brief.items()})
+        fields = ", ".join(f"{k}={str(v).lower()}" for k, v in brief.items())
+        told.append(
+            f"{step.title}: in the form for small models ({fields}); the full one is "
+            f"{step.name}:model=judge --set models.judge=local"
+        )
+    return pipeline, told
+
+
 def shared_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give `command(..., flags: Flags)` every shared flag as an option of its own."""
     hints = get_type_hints(command, include_extras=True)

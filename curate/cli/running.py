@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from curate.cli.failures import say
-from curate.cli.flags import Flags
+from curate.cli.flags import Flags, in_brief_form
 from curate.cli.text_layout import headed, table
 from curate.errors import FolderTaken, UsageError
 
@@ -26,16 +26,21 @@ def start(pipeline: Pipeline, flags: Flags, **options: Any) -> Result:
     from curate.cli.progress import listening
     from curate.models.model import check_specs
 
-    pipeline = flags.applied(pipeline)
+    pipeline, told = flags.applied(pipeline), list[str]()
+    if flags.model == "local":
+        pipeline, told = in_brief_form(pipeline)
     pipeline.check()
     check_specs(pipeline)
     if flags.save_as is not None:
         save(pipeline, flags.save_as)
     with listening() as listener:
         try:
-            return pipeline.run(**flags.options(progress=listener, **options))
+            result = pipeline.run(**flags.options(progress=listener, **options))
         except FolderTaken as taken:
             raise UsageError(next_commands(taken, options.get("output"), sys.argv[1:])) from taken
+    for line in told:
+        say(line)
+    return result
 
 
 def next_commands(taken: FolderTaken, output: Path | None, arguments: Sequence[str]) -> str:
@@ -135,6 +140,12 @@ def plan(summary: Mapping[str, Any]) -> str:
     parts += [table([], steps)]
     if "estimate" in summary:
         parts.append(expected(summary["estimate"]))
+        from curate.cli.progress import clock
+
+        parts += [
+            f"'{name}' would take about {clock(one['seconds'])} ({one['basis']})"
+            for name, one in summary.get("time", {}).items()
+        ]
         return "\n".join([*parts, "nothing was sent"])
     parts.append("nothing was read beyond the first records, and nothing was sent")
     return "\n".join(parts)

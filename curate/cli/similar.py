@@ -147,9 +147,20 @@ def index_source(
     with tempfile.TemporaryDirectory(prefix="curate-similar-") as folder:
         if any((Path(source) / name).exists() for name in ("report.json", ".state")):
             result = Result.open(source)
-            own_on, own_encoder, own_store = _of_run(result)
-            on, store = on or own_on, store or own_store
-            encoder = encoder or own_encoder
+            # What is not said is that of the run's first step that embeds, and its store.
+            encoders = result.recipe["recipe"].get("encoders") or {}
+            noted = result.recipe["options"].get("store")
+            own = next(
+                (
+                    fields
+                    for step in result.recipe["recipe"]["steps"]
+                    for fields in (step.values() if isinstance(step, dict) else ())
+                    if isinstance(fields, dict) and fields.get("encoder") in encoders
+                ),
+                {},
+            )
+            on, encoder = on or own.get("on"), encoder or encoders.get(own.get("encoder"))
+            store = store or (Path(noted) if noted else None)
         else:
             result = Pipeline([], inputs=source).run(run=Path(folder) / "run", shape=shape)
         rows = [(row.id, row.text(on or "whole")) for row in result.kept]  # type: ignore[arg-type]
@@ -160,19 +171,6 @@ def index_source(
     vectors, identity = encode_texts(texts, spec, where, ceilings)
     about = {"encoder": spec, "identity": identity, "on": on or "whole"}
     return IndexedSource(vectors, ids, texts, about, where, ceilings)
-
-
-def _of_run(result: Any) -> tuple[str | None, Any, Path | None]:
-    """Return the text, the encoder and the store of the first step of a run that embeds."""
-    recipe = result.recipe["recipe"]
-    encoders = recipe.get("encoders") or {}
-    noted = result.recipe["options"].get("store")
-    store = Path(noted) if noted else None
-    for step in recipe["steps"]:
-        for fields in step.values() if isinstance(step, dict) else ():
-            if isinstance(fields, dict) and fields.get("encoder") in encoders:
-                return fields.get("on"), encoders[fields["encoder"]], store
-    return None, None, store
 
 
 def _vector(query: str, indexed: IndexedSource) -> tuple[Any, int | None]:

@@ -105,28 +105,21 @@ class SentenceEncoder:
         if self._normalises:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         cut = tuple(np.flatnonzero(lengths > longest).tolist())
-        partly = {} if tokens is None else self._partly_read(tokens, longest, vectors)
+        partly: dict[int, int] = {}
+        if tokens is not None:
+            unknown = getattr(tokenizer, "unk_token_id", None)
+            special = tokenizer.num_special_tokens_to_add()
+            for number, own in enumerate(tokens):
+                missed = 0 if unknown is None else own.count(unknown)
+                if missed > UNKNOWN_SHARE * (len(own) - special):
+                    # Too little of it is read.
+                    vectors[number] = 0
+                elif missed or len(own) > longest:
+                    # A hash of what was read; where a text is cut, the tokens that end it are not
+                    # those of the whole text.
+                    seen = np.array(own[: longest - 1], np.int32)
+                    partly[number] = xxhash.xxh3_64_intdigest(seen.tobytes()) >> 1 or 1
         return Encoding(vectors, int(read.sum()), cut, tuple(partly.items()))
-
-    def _partly_read(
-        self, tokens: Sequence[Sequence[int]], longest: int, vectors: np.ndarray
-    ) -> dict[int, int]:
-        """Return a hash of what was read of each text that was not read in whole.
-
-        Vectors of texts with too many unknown tokens are set to zeros.
-        """
-        unknown = getattr(self._model.tokenizer, "unk_token_id", None)
-        special = self._model.tokenizer.num_special_tokens_to_add()
-        found = {}
-        for number, own in enumerate(tokens):
-            missed = 0 if unknown is None else own.count(unknown)
-            if missed > UNKNOWN_SHARE * (len(own) - special):
-                vectors[number] = 0
-            elif missed or len(own) > longest:
-                # Where a text is cut, the tokens that end it are not those of the whole text.
-                read = np.array(own[: longest - 1], np.int32)
-                found[number] = xxhash.xxh3_64_intdigest(read.tobytes()) >> 1 or 1
-        return found
 
     @torch.inference_mode()
     def _compute(self, texts: list[str], longest: int) -> np.ndarray:

@@ -20,13 +20,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from curate.ask import Reply
+from curate.ask import Reply, Request
 from curate.chunk import one_array, rows_of
 from curate.engine.follow import Noted, follow
 from curate.engine.kinds.gather import gather, gather_as_they_come
@@ -65,7 +66,8 @@ class Estimate:
     """What the sampled rows ask. `ends_at` is the step behind which nothing is known.
 
     `once` is what is asked whatever the number of rows. `batch` holds what batch jobs take off the
-    price of each model that is asked in them.
+    price of each model that is asked in them, `models` how many requests and tokens of replies fall
+    to each model, and `examples` a request to each.
     """
 
     rows: int = 0
@@ -77,6 +79,8 @@ class Estimate:
     ends_at: str | None = None
     batch: dict[str, dict[str, Any]] = field(default_factory=dict)
     once: Estimate | None = None
+    models: dict[str, tuple[float, float]] = field(default_factory=dict)
+    examples: dict[str, Request] = field(default_factory=dict)
 
     def plus(self, other: Estimate, times: float = 1.0) -> Estimate:
         """Return what this one and `other`, so many times, ask together."""
@@ -89,7 +93,14 @@ class Estimate:
             output_tokens=self.output_tokens + times * other.output_tokens,
             cost=(self.cost or 0.0) + times * (other.cost or 0.0) if known else None,
             batch={**self.batch, **other.batch},
+            models=_sum_of(self.models, other.models, times),
+            examples={**other.examples, **self.examples},
         )
+
+    def by_model(self, rows: int) -> dict[str, tuple[float, float]]:
+        """Return how many requests and tokens of replies each model has for so many rows."""
+        once = self.once.models if self.once else {}
+        return _sum_of(once, self.models, rows / self.rows if self.rows else 0.0)
 
     def scaled(self, rows: int) -> dict[str, Any]:
         """Return the figures for so many rows, as JSON data."""
@@ -108,6 +119,19 @@ class Estimate:
             "ends_at": self.ends_at,
             **({"batch": batch} if batch else {}),
         }
+
+
+def _sum_of(
+    first: Mapping[str, tuple[float, float]],
+    second: Mapping[str, tuple[float, float]],
+    times: float,
+) -> dict[str, tuple[float, float]]:
+    """Return the pairs of `first`, and those of `second` so many times, added by name."""
+    return {
+        name: (one[0] + times * two[0], one[1] + times * two[1])
+        for name in {**first, **second}
+        for one, two in [(first.get(name, (0.0, 0.0)), second.get(name, (0.0, 0.0)))]
+    }
 
 
 class RowSample:
@@ -342,6 +366,7 @@ class _Asked:
     longest: float = 0.0
     stored: float = 0.0
     replies: list[Reply] = field(default_factory=list)
+    example: Request | None = None
     # Texts to embed, of how many characters; they are prompts of their own.
     texts: float = 0.0
     characters: float = 0.0
@@ -381,9 +406,16 @@ class RequestCounter:
         whole = [one for one in followed if one.answered]
         whole = whole if len(whole) >= ENOUGH_REPLIES else []
         for one in followed:
-            for wave in one.waves[: one.certain if whole else None]:
-                for noted in wave:
-                    self._note(noted)
+            for noted in chain.from_iterable(one.waves[: one.certain if whole else None]):
+                # Counted once for all that share its reply.
+                if noted.key in self._seen:
+                    continue
+                self._seen.add(noted.key)
+                if noted.reply is None:
+                    self._count(noted, self.weight)
+                else:
+                    self._asked[noted.model].stored += self.weight
+                    self._asked[noted.model].replies.append(noted.reply)
         # Later waves of jobs that lack replies are as those of the jobs that lack none.
         ends = [one.certain for one in followed if not one.answered]
         for one in whole:
@@ -393,23 +425,13 @@ class RequestCounter:
                     self._count(noted, share * self.weight)
         return [one.outcome for one in followed]
 
-    def _note(self, noted: Noted) -> None:
-        """Count a request, once for all that share its reply."""
-        if noted.key in self._seen:
-            return
-        self._seen.add(noted.key)
-        if noted.reply is None:
-            self._count(noted, self.weight)
-        else:
-            self._asked[noted.model].stored += self.weight
-            self._asked[noted.model].replies.append(noted.reply)
-
     def _count(self, noted: Noted, weight: float) -> None:
         """Count a request as one that is still to be sent, `weight` times."""
         asked = self._asked[noted.model]
         asked.count += weight
         asked.prompts += weight * noted.prompt
         asked.longest += weight * noted.longest
+        asked.example = asked.example or noted.request
 
     def total(self) -> Estimate:
         """Return everything asked so far."""
@@ -426,6 +448,9 @@ class RequestCounter:
                 outputs = count * sum(r.output_tokens for r in asked.replies) / len(asked.replies)
             batches = max(asked.texts / info.embed_texts, asked.characters / info.embed_characters)
             found.requests += count - asked.texts + batches
+            found.models[name] = (count - asked.texts + batches, outputs)
+            if asked.example is not None:
+                found.examples[name] = asked.example
             found.stored += asked.stored
             found.input_tokens += prompts
             found.output_tokens += outputs

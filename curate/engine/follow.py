@@ -28,13 +28,14 @@ USUAL_TOKENS = 256
 
 
 class Noted(NamedTuple):
-    """A request that a job made: its model, key and sizes, and its reply if the store has it."""
+    """A request that a job made: its model, key and sizes, its reply if stored, and itself."""
 
     model: str
     key: str
     prompt: int
     longest: int
     reply: Reply | None
+    request: Request | None = None
 
 
 class Followed(NamedTuple):
@@ -99,7 +100,7 @@ def _reply(
     longest = output_bound(sent)
     longest = USUAL_TOKENS if longest is None else longest
     reply = stored[key].reply if key in stored else None
-    noted = Noted(asked.model, key, prompt_bytes(sent), longest, reply)
+    noted = Noted(asked.model, key, prompt_bytes(sent), longest, reply, sent)
     return noted, reply or stand_in(sent, key, longest, job)
 
 

@@ -23,7 +23,7 @@ from curate.engine.ledger import FAILED, record_outcomes
 from curate.engine.local import ordered_map
 from curate.engine.partition import with_ending
 from curate.engine.state import LedgerSlice, PartitionState
-from curate.errors import InputError, RecipeError, UsageError
+from curate.errors import InputError, UsageError
 from curate.kernels.arrays.growable import GrowableArray, KeyTable
 from curate.read import Inputs, Part, PartRows, Unreadable, open_inputs, read_part
 from curate.row import digest, occurrence_id
@@ -67,20 +67,18 @@ def open_sources(recipe: Recipe, inputs: Any, wanted: str | None) -> Inputs:
         # Inputs that were given in place of the file's own have no line there.
         if not isinstance(data, Mapping) or freeze(data.get("inputs")) != recipe.inputs:
             raise
-        raise _with_line(recipe, str(error)) from None
-
-
-def _with_line(recipe: Recipe, message: str) -> RecipeError:
-    """Return the error about an input with its line, and what its path may have meant."""
-    given = recipe.inputs
-    if isinstance(given, str):
-        return recipe.error(("inputs",), message + _relative_hint(recipe, given, message))
-    for name, source in (given or {}).items():
-        where = source.get("path", "") if isinstance(source, Mapping) else source
-        if where and message.startswith(where):
-            advice = _relative_hint(recipe, where, message)
-            return recipe.error(("inputs", name), f"inputs.{name}: {message}{advice}")
-    return recipe.error(("inputs",), message)
+        # The error with its line, and what its path may have meant.
+        message, given = str(error), recipe.inputs
+        if isinstance(given, str):
+            advice = _relative_hint(recipe, given, message)
+            raise recipe.error(("inputs",), message + advice) from None
+        for name, source in (given or {}).items():
+            where = source.get("path", "") if isinstance(source, Mapping) else source
+            if where and message.startswith(where):
+                advice = _relative_hint(recipe, where, message)
+                said = f"inputs.{name}: {message}{advice}"
+                raise recipe.error(("inputs", name), said) from None
+        raise recipe.error(("inputs",), message) from None
 
 
 def _relative_hint(recipe: Recipe, where: str, message: str) -> str:
@@ -129,14 +127,6 @@ class Occurrences:
         out[order] = counts[ordered] + np.arange(len(keys)) - np.repeat(starts, sizes)
         counts[ordered[starts]] += sizes.astype(np.uint32)
         return out
-
-
-def _has_numbers_for_labels(table: pa.Table) -> bool:
-    """Tell whether labels of rows were numbers, which might as well be classes of something."""
-    if "label" not in table.column_names:
-        return False
-    marked = pc.match_substring(table.column("extra"), '"label_as":"number"')
-    return bool(pc.any(marked).as_py())
 
 
 class _Parsed(NamedTuple):
@@ -208,8 +198,11 @@ class Reading:
         wanted = rows.ordinals < room
         unreadable = [u for u in rows.unreadable if u.ordinal < room]
         table, digests = rows.table, parsed.digests
-        if part.file not in self.assumed and _has_numbers_for_labels(table):
-            self.assumed[part.file] = "labels 1 and 0 say that an answer is wanted or not"
+        if part.file not in self.assumed and "label" in table.column_names:
+            # Numbers might as well be classes of something.
+            numbers = pc.match_substring(table.column("extra"), '"label_as":"number"')
+            if pc.any(numbers).as_py():
+                self.assumed[part.file] = "labels 1 and 0 say that an answer is wanted or not"
         if not wanted.all():
             table = table.filter(pa.array(wanted))
             digests = [d for d, take in zip(digests, wanted.tolist(), strict=True) if take]

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -94,7 +92,9 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
         check_free(recipe, opened, options, folder.path)
     try:
         if options.dry_run:
-            return Finished(folder.path, _dry_run(recipe, opened, options))
+            from curate.engine.dry_run import plan_run
+
+            return Finished(folder.path, plan_run(recipe, opened, options, folder, purpose))
         with folder.lock():
             folder.claim(purpose, replace=options.replace)
             return _Run(recipe, opened, options, folder).go()
@@ -177,26 +177,6 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
     }
 
 
-def _dry_run(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
-    """Return what would be done; where models are asked, all rows are read for an estimate."""
-    asking = any(asks(step) for step in recipe.steps)
-    summary = {
-        "dry_run": True,
-        "inputs": opened.fingerprint(),
-        "kinds": sorted(opened.kinds()),
-        "steps": [{"label": s.title, "name": s.name, "asks": asks(s)} for s in recipe.steps],
-    }
-    if not asking:
-        return summary
-    reading, sample = Reading(opened, options.limit), RowSample(recipe)
-    with ThreadPoolExecutor(options.workers or os.cpu_count()) as pool:
-        for state in reading.states(pool, 2):
-            sample.add(state)
-    store, count = options.store or DEFAULT_STORE, reading.readable
-    found = Estimate() if sample.rows is None else estimate(recipe, sample.rows, store, count)
-    return {**summary, "estimate": found.scaled(count)}
-
-
 class _Run:
     """One execution in a locked folder."""
 
@@ -246,7 +226,18 @@ class _Run:
                     output.add(state)
                 publisher.add(state)
             publisher.finish()
-            return self._publish(publisher, outputs)
+            summary = self._summary(publisher)
+            texts = {
+                "run.yaml": describe_run(self.recipe, self.opened, self.options, self.began),
+                "README.md": card(self.recipe, self.opened, summary),
+            }
+            for output in outputs:
+                output.finish()
+            # The report comes last.
+            self.folder.publish(texts, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
+        share = summary["failed"] / max(1, summary["in"] + summary["made"])
+        code = 4 if self.short else 1 if share > self.options.allow_failed else 0
+        return Finished(self.folder.path, summary, code, self.short)
 
     def _outputs(self) -> list[KeptFile]:
         """Return the output file, or those of both sides where rows are split."""
@@ -363,20 +354,6 @@ class _Run:
             self.accounts.show(self.progress)
             self.progress.expected_rows = self.reading.expected_rows()
             self.options.progress(self.progress)
-
-    def _publish(self, publisher: Publisher, outputs: Sequence[KeptFile]) -> Finished:
-        """Move the results in, the report last."""
-        summary = self._summary(publisher)
-        texts = {
-            "run.yaml": describe_run(self.recipe, self.opened, self.options, self.began),
-            "README.md": card(self.recipe, self.opened, summary),
-        }
-        for output in outputs:
-            output.finish()
-        self.folder.publish(texts, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
-        share = summary["failed"] / max(1, summary["in"] + summary["made"])
-        code = 4 if self.short else 1 if share > self.options.allow_failed else 0
-        return Finished(self.folder.path, summary, code, self.short)
 
     def _summary(self, publisher: Publisher) -> dict[str, Any]:
         counts = {name: publisher.counts.get(name, 0) for name in ENDINGS}

@@ -32,9 +32,18 @@ def openai_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
         if isinstance(turn["content"], list):
             turn["content"] = [_openai_part(part) for part in turn["content"]]
         if calls := turn.get("tool_calls"):
-            turn["tool_calls"] = [
-                _openai_call(call, f"call_{number}_{place}") for place, call in enumerate(calls)
-            ]
+            turn["tool_calls"] = []
+            for place, call in enumerate(calls):
+                given = call.get("function", call) if isinstance(call, Mapping) else None
+                if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
+                    found = str(call)[:80]
+                    raise NotSent(f"this model cannot read a tool call without a name: {found}")
+                arguments = given.get("arguments", {})
+                if not isinstance(arguments, str):
+                    arguments = json.dumps(arguments, ensure_ascii=False)
+                function = {"name": given["name"], "arguments": arguments}
+                own = str(call.get("id") or f"call_{number}_{place}")
+                turn["tool_calls"].append({"id": own, "type": "function", "function": function})
             pending = [call["id"] for call in turn["tool_calls"]]
         if turn["role"] == "tool" and "tool_call_id" not in turn:
             if not pending:
@@ -103,18 +112,6 @@ def _openai_part(part: Any) -> Any:
         if isinstance(where, str) and where.startswith(("http://", "https://", "data:")):
             return {"type": "image_url", "image_url": {"url": where}}
     raise _unreadable(part)
-
-
-def _openai_call(call: Any, name: str) -> dict[str, Any]:
-    """Return a tool call with an id, and with its arguments as JSON text."""
-    given = call.get("function", call) if isinstance(call, Mapping) else None
-    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
-        raise NotSent(f"this model cannot read a tool call without a name: {str(call)[:80]}")
-    arguments = given.get("arguments", {})
-    if not isinstance(arguments, str):
-        arguments = json.dumps(arguments, ensure_ascii=False)
-    function = {"name": given["name"], "arguments": arguments}
-    return {"id": str(call.get("id") or name), "type": "function", "function": function}
 
 
 def _unreadable(part: Any) -> NotSent:

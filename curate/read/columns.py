@@ -56,7 +56,15 @@ def table_at_once(part: Part, table: pa.Table) -> PartRows | None:
     if not fits or not _plainly_extra(form, others):
         return None
     try:
-        extra = _objects((name, _json_texts(one_array(table.column(name)))) for name in others)
+        texts = []
+        for name in others:
+            column = one_array(table.column(name))
+            if pa.types.is_integer(column.type):
+                texts.append((name, pc.fill_null(column.cast(pa.string()), "null")))
+            else:
+                values = [dumps(record[""]) for record in records_of(pa.table({"": column}))]
+                texts.append((name, pa.array(values, pa.string())))
+        extra = _objects(texts)
         return _part_rows(part, form, pa.table(given), extra)
     except ValueError:
         # An infinite number, which fails its own row only.
@@ -207,11 +215,3 @@ def _objects(members: Iterable[tuple[str, pa.Array]]) -> pa.Array | None:
     for name, texts in members:
         pieces += ["," if pieces else "{", dumps(name) + ":", texts]
     return pc.binary_join_element_wise(*pieces, "}", "") if pieces else None
-
-
-def _json_texts(column: pa.Array) -> pa.Array:
-    """Return every value of a column as JSON text."""
-    if pa.types.is_integer(column.type):
-        return pc.fill_null(column.cast(pa.string()), "null")
-    values = records_of(pa.table({"": column}))
-    return pa.array([dumps(value[""]) for value in values], pa.string())

@@ -125,26 +125,23 @@ def _batched(reads: Iterable[Read]) -> Iterator[list[Read]]:
 def digest_of(file: File) -> str:
     """Return the hash of a file's bytes, or of the rows in memory."""
     state = xxhash.xxh3_128()
-    for piece in _pieces(file):
-        state.update(piece)
-    return state.hexdigest()
-
-
-def _pieces(file: File) -> Iterator[bytes]:
     if file.form == "blank":
-        yield b"%d empty prompts" % file.records
+        state.update(b"%d empty prompts" % file.records)
     elif file.form == "documents":
         for document in file.records:
-            yield document.name.encode("utf-8", "surrogateescape") + b"\0"
-            yield from _bytes_of(document.path)
+            state.update(document.name.encode("utf-8", "surrogateescape") + b"\0")
+            for block in _bytes_of(document.path):
+                state.update(block)
     elif file.form == "dataset":
         for batch in _batches(file):
-            yield shown(batch.to_pylist()).encode("utf-8", "surrogatepass")
+            state.update(shown(batch.to_pylist()).encode("utf-8", "surrogatepass"))
     elif file.records is not None:
         for record in file.records:
-            yield shown(record).encode("utf-8", "surrogatepass")
+            state.update(shown(record).encode("utf-8", "surrogatepass"))
     else:
-        yield from _bytes_of(file.path)
+        for block in _bytes_of(file.path):
+            state.update(block)
+    return state.hexdigest()
 
 
 def _bytes_of(path: Path) -> Iterator[bytes]:

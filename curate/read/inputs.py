@@ -82,39 +82,33 @@ def open_inputs(inputs: Any, *, shape: str | None = None) -> Inputs:
     named = dict(inputs) if several else {"input": inputs}
     files: list[File] = []
     for index, (name, given) in enumerate(named.items()):
-        own = _own_shape(given, name) if isinstance(given, Mapping) else None
-        if isinstance(given, Mapping) and "count" in given:
-            files.append(_open_blank(index, name, given))
+        if not isinstance(given, Mapping):
+            files.extend(_open(index, name, given, shape))
             continue
-        if isinstance(given, Mapping) and "path" not in given:
+        own = given.get("shape")
+        if given.get("columns") is not None:
+            if own is not None:
+                raise UsageError(
+                    f"input '{name}' has `columns` and `shape`; the columns are the shape"
+                )
+            own = columns_shape(given["columns"])
+        if "count" in given:
+            count = given["count"]
+            if len(given) > 1 or not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise UsageError(
+                    f"input '{name}' is {dict(given)}; {{count: N}}, with nothing else, makes N "
+                    "empty prompts (1 or more)"
+                )
+            title = f"{count} empty prompts"
+            files.append(File(index, 0, title, name, "prompt", "blank", count, records=count))
+            continue
+        if "path" not in given:
             raise UsageError(
                 f"input '{name}' has no path; write {name}: {{path: FILE}}, or {name}: "
                 "{count: N} for N empty prompts"
             )
-        where = given["path"] if isinstance(given, Mapping) else given
-        files.extend(_open(index, name, where, own or shape))
+        files.extend(_open(index, name, given["path"], own or shape))
     return Inputs(files, len(named))
-
-
-def _open_blank(index: int, source: str, given: Mapping[str, Any]) -> File:
-    """Return an input of empty prompts, as many as `count` says."""
-    count = given["count"]
-    if len(given) > 1 or not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UsageError(
-            f"input '{source}' is {dict(given)}; {{count: N}}, with nothing else, makes N empty "
-            "prompts (1 or more)"
-        )
-    name = f"{count} empty prompts"
-    return File(index, 0, name, source, "prompt", "blank", count, records=count)
-
-
-def _own_shape(given: Mapping[str, Any], name: str) -> str | None:
-    """Return the shape that a source names, or that its columns make."""
-    if given.get("columns") is None:
-        return given.get("shape")
-    if given.get("shape") is not None:
-        raise UsageError(f"input '{name}' has `columns` and `shape`; the columns are the shape")
-    return columns_shape(given["columns"])
 
 
 def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]:
@@ -135,10 +129,26 @@ def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]
             size = sum(document.path.stat().st_size for document in documents)
             form = "documents"
             return [File(index, 0, address, source, DOCUMENT, form, size, records=documents)]
-        return [
-            _open_file(index, number, name, path, source, wanted)
-            for number, (name, path) in enumerate(files)
-        ]
+        found = []
+        for number, (name, path) in enumerate(files):
+            with _called(name, path):
+                form = form_of(path)
+                if form == ROWS:
+                    # The rows of a run leave in the `wanted` shape, or that of their kind.
+                    own = shape_of(path)
+                    if wanted is not None and shape(wanted).kind != shape(own).kind:
+                        raise UsageError(
+                            f"{path}: holds {shape(own).kind} rows of a run, and the shape "
+                            f"'{wanted}' is one of {shape(wanted).kind} rows; leave the shape out, "
+                            f"or name one of {shape(own).kind} rows"
+                        )
+                    called = wanted or own
+                else:
+                    called = wanted or guess(first_records(path, form, name), name)
+            shape(called)
+            size = path.stat().st_size
+            found.append(File(index, number, name, source, called, form, size, path))
+        return found
 
 
 def _open_memory(
@@ -194,30 +204,6 @@ def _named_errors(address: str) -> Iterator[None]:
         raise InputError(
             f"{error.filename or address}: cannot be read: {error.strerror}"
         ) from error
-
-
-def _open_file(
-    index: int, number: int, name: str, path: Path, source: str, wanted: str | None
-) -> File:
-    with _called(name, path):
-        form = form_of(path)
-        if form == ROWS:
-            found = _of_run(path, wanted)
-        else:
-            found = wanted or guess(first_records(path, form, name), name)
-    shape(found)
-    return File(index, number, name, source, found, form, path.stat().st_size, path)
-
-
-def _of_run(path: Path, wanted: str | None) -> str:
-    """Return the shape in which a run's rows leave: the `wanted` one, or that of their kind."""
-    own = shape_of(path)
-    if wanted is not None and shape(wanted).kind != shape(own).kind:
-        raise UsageError(
-            f"{path}: holds {shape(own).kind} rows of a run, and the shape '{wanted}' is one of "
-            f"{shape(wanted).kind} rows; leave the shape out, or name one of {shape(own).kind} rows"
-        )
-    return wanted or own
 
 
 @contextlib.contextmanager

@@ -22,17 +22,15 @@ def licences_of(file: str) -> tuple[str, ...] | None:
     if is_hub(file):
         return card_licences(hub_name(file)) or None
     if run_of(file) is not None:
-        found = [_of_entry(entry) for entry in inputs_of_run(file)]
+        # What its run was told, else what is known of the file.
+        found = [
+            entry.get("licences") or licences_of(str(entry["file"])) or (UNKNOWN,)
+            for entry in inputs_of_run(file)
+        ]
         every = dict.fromkeys(one for licences in found for one in licences)
         return None if UNKNOWN in every or not every else tuple(every)
     known = shipped_licences(file)
     return None if known is None else known[0]
-
-
-def _of_entry(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the licences of one entry of `inputs` in `run.yaml`, and what its run was told."""
-    told = entry.get("licences")
-    return told or licences_of(str(entry["file"])) or (UNKNOWN,)
 
 
 def inputs_of_run(file: str) -> Iterator[dict[str, Any]]:

@@ -153,37 +153,29 @@ def _tree(messages: list[_Message]) -> Iterator[Read]:
     root, *others = answers.get(None, [""])
     hung: set[str] = set()
     if root:
-        yield _read_of(root, good, answers, hung)
+        nodes = {own: {**m.record, "replies": []} for own, m in good.items()}
+        waiting = [root]
+        while waiting:
+            own = waiting.pop()
+            hung.add(own)
+            below = answers.get(own, [])
+            nodes[own]["replies"] += [nodes[answer] for answer in below]
+            waiting += below
+            del nodes[own][TREE_ID]
+        first = good[root]
+        record = {TREE_ID: first.record[TREE_ID], TREE: nodes[root]}
+        try:
+            check_depth(record)
+        except ValueError as error:
+            yield Read(None, f"the tree is {error}", first.raw, first.line)
+        else:
+            size = sum(good[own].size for own in hung)
+            yield Read(record, None, first.raw, first.line, size)
     for own, message in good.items():
         if own not in hung:
             failed.append(message._replace(error=_why_lost(own, good, others, root)))
     for message in sorted(failed, key=lambda m: m.line):
         yield Read(None, message.error, message.raw, message.line)
-
-
-def _read_of(
-    root: str,
-    good: Mapping[str, _Message],
-    answers: Mapping[str | None, list[str]],
-    hung: set[str],
-) -> Read:
-    """Return the tree below `root`, and note in `hung` what hangs in it."""
-    nodes = {own: {**m.record, "replies": []} for own, m in good.items()}
-    waiting = [root]
-    while waiting:
-        own = waiting.pop()
-        hung.add(own)
-        below = answers.get(own, [])
-        nodes[own]["replies"] += [nodes[answer] for answer in below]
-        waiting += below
-        del nodes[own][TREE_ID]
-    record = {TREE_ID: good[root].record[TREE_ID], TREE: nodes[root]}
-    line, size = good[root].line, sum(good[own].size for own in hung)
-    try:
-        check_depth(record)
-    except ValueError as error:
-        return Read(None, f"the tree is {error}", good[root].raw, line)
-    return Read(record, None, good[root].raw, line, size)
 
 
 def _why_lost(own: str, good: Mapping[str, _Message], others: list[str], root: str) -> str:

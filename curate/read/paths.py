@@ -57,7 +57,13 @@ def expand(where: str) -> list[Path]:
         if matches:
             return [Path(match) for match in matches]
         raise InputError(f"{where}: no file matches")
-    raise InputError(f"{where}: no such file{_hint(path)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{where}: no such file; there is no folder {path.parent}")
+    names = {p.name.lower(): p.name for p in sorted(path.parent.iterdir())}
+    # Equal endings alone make names similar; the usual 0.6 would name any file.
+    near = difflib.get_close_matches(path.name.lower(), names, 1, 0.75)
+    meant = f"; did you mean {path.parent / names[near[0]]}?" if near else ""
+    raise InputError(f"{where}: no such file{meant}")
 
 
 def _in_folder(path: Path, where: str) -> list[Path]:
@@ -105,16 +111,6 @@ def _split(splits: Any, where: str, pattern: str) -> str:
         return "train" if "train" in names else names[0]
     found = f"has the splits {', '.join(names)}" if names else "has no split"
     raise InputError(f"{where}: {found}; choose one: {pattern}")
-
-
-def _hint(path: Path) -> str:
-    """Return what may have been meant by a path at which there is nothing."""
-    if not path.parent.is_dir():
-        return f"; there is no folder {path.parent}"
-    names = {p.name.lower(): p.name for p in sorted(path.parent.iterdir())}
-    # Equal endings alone make names similar; the usual 0.6 would name any file.
-    near = difflib.get_close_matches(path.name.lower(), names, 1, 0.75)
-    return f"; did you mean {path.parent / names[near[0]]}?" if near else ""
 
 
 def ending_of(path: Path) -> str | None:

@@ -35,14 +35,20 @@ def is_remote(where: str) -> bool:
 
 
 def files_of(where: str) -> list[tuple[str, Path]]:
-    """Return the files that a path, pattern or address names: what they are called, and a path."""
-    return _fetch(where) if is_remote(where) else [(str(path), path) for path in expand(where)]
+    """Return the files that a path, pattern or address names: what they are called, and a path.
 
-
-def _fetch(where: str) -> list[tuple[str, Path]]:
-    """Copy standard input, or the files that a URL names; return their names and copies."""
+    Standard input, and what a URL names, is copied.
+    """
+    if not is_remote(where):
+        return [(str(path), path) for path in expand(where)]
     if where == "-":
-        return [("-", _from_stdin())]
+        # The copy is named after its content.
+        handle, name = tempfile.mkstemp(dir=_folder())
+        with open(handle, "wb") as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+        with open(name, "rb") as file:
+            head = file.read(_HEAD)
+        return [("-", Path(name).rename(f"{name}{_ending(head)}"))]
     if holds_credentials(where):
         # The address itself would end up in run.yaml and in messages.
         parts = urlsplit(where)
@@ -58,16 +64,6 @@ def _folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="curate-input-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
-
-
-def _from_stdin() -> Path:
-    """Copy standard input and name the copy after its content."""
-    handle, name = tempfile.mkstemp(dir=_folder())
-    with open(handle, "wb") as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-    with open(name, "rb") as file:
-        head = file.read(_HEAD)
-    return Path(name).rename(f"{name}{_ending(head)}")
 
 
 def _ending(head: bytes) -> str:

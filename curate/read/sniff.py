@@ -106,7 +106,17 @@ def _check_claim(form: Shape, records: Records, file: str) -> None:
     needed = {name for columns in form.signatures for name in columns}
     suspects = [name for name in suspects if name not in needed]
     if form.kind == "prompt" and not suspects:
-        suspects = _differing(form, records)
+        # Columns with texts or lists that differ between records of equal prompt.
+        first: dict[Any, Mapping[str, Any]] = {}
+        differing: dict[str, None] = {}
+        for record, read in zip(records, _read(form, records), strict=False):
+            other = first.setdefault(read.fields["prompt"], record)
+            for name, value in record.items():
+                texts = isinstance(value, str) and len(value.split()) > 1
+                lists = isinstance(value, list) and value and isinstance(value[0], str | Mapping)
+                if (texts or lists) and other.get(name) != value:
+                    differing[name] = None
+        suspects = list(differing)
     if not suspects:
         return
     unread = {key for r in _read(form, records) for key in json.loads(r.extra or "{}")}
@@ -145,20 +155,6 @@ def _can_answer(name: str, form: Shape, records: Records) -> bool:
     # An answer is read already: another one would have to stand beside it.
     numbered = bool(_NUMBERED.fullmatch(name)) and bool(texts)
     return named and ((pair and bool(texts or several)) or numbered or any(v[1:] for v in several))
-
-
-def _differing(form: Shape, records: Records) -> list[str]:
-    """Return columns with texts or lists that differ between records of equal prompt."""
-    first: dict[Any, Mapping[str, Any]] = {}
-    found: dict[str, None] = {}
-    for record, read in zip(records, _read(form, records), strict=False):
-        other = first.setdefault(read.fields["prompt"], record)
-        for name, value in record.items():
-            texts = isinstance(value, str) and len(value.split()) > 1
-            lists = isinstance(value, list) and value and isinstance(value[0], str | Mapping)
-            if (texts or lists) and other.get(name) != value:
-                found[name] = None
-    return list(found)
 
 
 def _read(form: Shape, records: Records) -> list[Any]:

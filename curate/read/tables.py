@@ -100,19 +100,14 @@ def _record(header: Sequence[str], row: list[str], delimiter: str, line: int) ->
                 with contextlib.suppress(ValueError, RecursionError):
                     record[name] = parse(cell)
         elif name in _NUMBERS:
-            record[name] = _number(cell)
+            # A number or a flag; nothing of an empty cell, and what is neither stays a text.
+            if cell in _FLAGS or not cell:
+                record[name] = _FLAGS.get(cell)
+                continue
+            with contextlib.suppress(ValueError, RecursionError):
+                number = parse(cell)
+                record[name] = number if isinstance(number, int | float) else cell
     return Read(record, None, raw, line, len(text))
-
-
-def _number(value: str) -> Any:
-    """Return the number or flag that a cell holds, nothing of an empty one, else its text."""
-    if value in _FLAGS or not value:
-        return _FLAGS.get(value)
-    try:
-        number = parse(value)
-    except (ValueError, RecursionError):
-        return value
-    return number if isinstance(number, int | float) else value
 
 
 def is_flan(head: str) -> bool:

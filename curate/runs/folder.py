@@ -57,8 +57,12 @@ class RunFolder:
         """Note where the run's replies and its spending are, for those who look at it meanwhile."""
         write_atomically(self.state / "store", str(store.absolute()))
 
-    def claim(self, purpose: dict[str, Any], *, replace: bool) -> None:
-        """Note what the folder is for, or refuse when it already serves something else."""
+    def check(self, purpose: dict[str, Any], *, replace: bool) -> str:
+        """Return what the folder is for as text, or refuse when it already serves something else.
+
+        Raises:
+            UsageError: another run is in the folder, or something that no run wrote.
+        """
         path = self.state / "purpose.json"
         text = json.dumps(purpose, ensure_ascii=True, sort_keys=True, indent=1, default=str)
         if path.exists() and not replace:
@@ -68,7 +72,8 @@ class RunFolder:
                 old["prompts"] = purpose["prompts"]
             if old != json.loads(text):
                 raise FolderTaken(self.path, difference(old, json.loads(text)))
-        elif not path.exists() and any(entry.name != ".state" for entry in self.path.iterdir()):
+        there = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        if not path.exists() and there - {".state"}:
             raise UsageError(
                 f"{self.path} is not empty and holds no run, and --replace replaces runs only; "
                 "choose another folder"
@@ -80,7 +85,12 @@ class RunFolder:
                 f"{foreign} was written by no run and would be deleted; move it elsewhere, or "
                 "choose another folder"
             )
-        write_atomically(path, text)
+        return text
+
+    def claim(self, purpose: dict[str, Any], *, replace: bool) -> None:
+        """Note what the folder is for, or refuse when it already serves something else."""
+        text = self.check(purpose, replace=replace)
+        write_atomically(self.state / "purpose.json", text)
         shutil.rmtree(self.fresh, ignore_errors=True)
 
     def publish(self, texts: dict[str, str], report: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from curate.errors import UsageError
@@ -57,7 +56,11 @@ def check_replaceable(path: Path, run: Path, *, replace: bool) -> None:
     if not path.exists() or (path.is_file() and replace):
         return
     now = _stamp(path)
-    noted = (_noted(one).get(str(path.absolute()), []) for one in _runs_near(run))
+    # Runs beside this one, and those where runs usually are.
+    near = [run]
+    for folder in dict.fromkeys((run.parent, RUNS)):
+        near += (note.parent.parent for note in sorted(folder.glob(f"*/{_NOTE}")))
+    noted = (_noted(one).get(str(path.absolute()), []) for one in near)
     own = [stamp for stamps in noted for stamp in stamps]
     if path.is_file():
         if now not in own:
@@ -77,13 +80,6 @@ def check_replaceable(path: Path, run: Path, *, replace: bool) -> None:
             f"the folder {path} holds what a run wrote; --replace replaces it, or choose a new "
             "folder (one for each split)"
         )
-
-
-def _runs_near(run: Path) -> Iterable[Path]:
-    """Yield the run itself, those beside it, and those where runs usually are."""
-    yield run
-    for folder in dict.fromkeys((run.parent, RUNS)):
-        yield from (note.parent.parent for note in sorted(folder.glob(f"*/{_NOTE}")))
 
 
 def _noted(run: Path) -> dict[str, list[Stamp]]:

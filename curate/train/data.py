@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import UsageError
 from curate.read.shapes.record_fields import extra_columns
 from curate.row import Message, Row, seed_of
-from curate.train.settings import Method
+from curate.train.settings import Method, methods
 
 
 class Source(NamedTuple):
@@ -53,7 +53,17 @@ def read_data(where: str, method: Method, shape: str | None = None) -> TrainingD
         UsageError: nothing there can be read, or `method` does not learn from such rows.
     """
     if (Path(where) / "report.json").is_file():
-        data = _of_run(Path(where))
+        from curate.runs.rows import Rows
+
+        run, recipe = Path(where), Path(where) / "run.yaml"
+        source = Source(str(run), run, str(recipe) if recipe.is_file() else None)
+        sides: tuple[list[Row], list[Row]] = ([], [])
+        for row in Rows(run / "kept"):
+            # The step `split` notes the side on which it put a row: `train` or `test`.
+            notes = (json.loads(row.notes) if row.notes else {}).values()
+            found = (note["split"] for note in notes if isinstance(note, dict) and "split" in note)
+            sides[next(found, None) == "test"].append(row)
+        data = TrainingData(source, *sides, [], {})
     else:
         data = _of_files(where, shape)
     kinds: dict[str, int] = {}
@@ -61,7 +71,15 @@ def read_data(where: str, method: Method, shape: str | None = None) -> TrainingD
         kinds[row.kind] = kinds.get(row.kind, 0) + 1
     taken = next((kind for kind in method.learns_from if kind in kinds), None)
     if taken is None:
-        raise UsageError(_wrong_kind(method, kinds, where))
+        if not kinds:
+            raise UsageError(f"{where} holds no row to learn from")
+        there = " and ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+        others = [m.name for m in methods().values() if set(m.learns_from[:2]) & set(kinds)]
+        raise UsageError(
+            f"{method.name} learns from {' or '.join(method.learns_from)} rows, and {where} holds "
+            f"{there} rows; train those with {', '.join(others)}, or make other rows of them first "
+            "(`curate export --as`, `curate generate`)"
+        )
     del kinds[taken]
     rows = [row for row in data.rows if row.kind == taken]
     held_out = [row for row in data.held_out if row.kind == taken]
@@ -69,35 +87,6 @@ def read_data(where: str, method: Method, shape: str | None = None) -> TrainingD
         rows = [one for row in rows for one in unpaired(row)]
         held_out = [one for row in held_out for one in unpaired(row)]
     return data._replace(rows=rows, held_out=held_out, other_kinds=kinds)
-
-
-def _wrong_kind(method: Method, kinds: Mapping[str, int], where: str) -> str:
-    """Say which methods learn from the rows that are there, and which rows this one needs."""
-    from curate.train.settings import methods
-
-    if not kinds:
-        return f"{where} holds no row to learn from"
-    found = " and ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-    others = [m.name for m in methods().values() if set(m.learns_from[:2]) & set(kinds)]
-    return (
-        f"{method.name} learns from {' or '.join(method.learns_from)} rows, and {where} holds "
-        f"{found} rows; train those with {', '.join(others)}, or make other rows of them first "
-        "(`curate export --as`, `curate generate`)"
-    )
-
-
-def _of_run(run: Path) -> TrainingData:
-    from curate.runs.rows import Rows
-
-    recipe = run / "run.yaml"
-    source = Source(str(run), run, str(recipe) if recipe.is_file() else None)
-    sides: tuple[list[Row], list[Row]] = ([], [])
-    for row in Rows(run / "kept"):
-        # The step `split` notes the side on which it put a row: `train` or `test`.
-        notes = (json.loads(row.notes) if row.notes else {}).values()
-        found = (note["split"] for note in notes if isinstance(note, dict) and "split" in note)
-        sides[next(found, None) == "test"].append(row)
-    return TrainingData(source, *sides, [], {})
 
 
 def _of_files(where: str, shape: str | None) -> TrainingData:

@@ -71,7 +71,14 @@ def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[De
 def _lost_parts(row: Row, chat: Chat) -> str:
     """Return the name of a part that the template leaves out, empty where it shows them all."""
     options = rendering_options(extras(row))
-    for turns in _conversations(row):
+    if row.kind == "sft":
+        conversations = [row.messages]
+    elif row.kind == "unpaired":
+        conversations = [row.prompt + row.completion]
+    else:
+        answers = answers_of(row) if row.kind in ("preference", "ranked") else [()]
+        conversations = [row.prompt + answer for answer in answers]
+    for turns in conversations:
         media = next((turn for turn in turns if '"content":[' in (turn.parts or "")), None)
         if media is not None:
             parts = json.loads(media.parts or "{}").get("content") or ()
@@ -94,15 +101,6 @@ def _lost_parts(row: Row, chat: Chat) -> str:
     return ""
 
 
-def _conversations(row: Row) -> list[tuple[Message, ...]]:
-    if row.kind == "sft":
-        return [row.messages]
-    if row.kind == "unpaired":
-        return [row.prompt + row.completion]
-    answers = answers_of(row) if row.kind in ("preference", "ranked") else [()]
-    return [row.prompt + answer for answer in answers]
-
-
 def _pair(row: Row, seen: Seen) -> Iterator[Defect]:
     if not row.prompt:
         yield Defect("prompts_differ")
@@ -110,8 +108,15 @@ def _pair(row: Row, seen: Seen) -> Iterator[Defect]:
         yield Defect("empty_side")
     elif row.chosen == row.rejected:
         yield Defect("equal_pair")
-    if mark(row, "implicit_prompt") == "text" and _parts_in_a_word(row):
-        yield Defect("implicit_prompt_split")
+    if mark(row, "implicit_prompt") == "text":
+        # Do two texts that begin alike differ first inside a word?
+        before = "".join(turn.content for turn in row.prompt)
+        texts = [before + answer[0].content for answer in (row.chosen, row.rejected)]
+        shorter = min(map(len, texts))
+        at = next((n for n in range(shorter) if texts[0][n] != texts[1][n]), shorter)
+        after = "".join(text[at : at + 1] for text in texts)
+        if at > 0 and texts[0][at - 1].isalnum() and any(c.isalnum() for c in after):
+            yield Defect("implicit_prompt_split")
     order = digest(repr((row.prompt, row.chosen, row.rejected)).encode())
     if digest(repr((row.prompt, row.rejected, row.chosen)).encode()) in seen.pairs:
         yield Defect("contradictory_pairs")
@@ -120,16 +125,6 @@ def _pair(row: Row, seen: Seen) -> Iterator[Defect]:
         " ".join(turn.content for turn in row.rejected)
     ):
         yield Defect("refusal_chosen")
-
-
-def _parts_in_a_word(row: Row) -> bool:
-    """Tell whether two texts that begin alike differ first inside a word."""
-    before = "".join(turn.content for turn in row.prompt)
-    texts = [before + answer[0].content for answer in (row.chosen, row.rejected)]
-    shorter = min(map(len, texts))
-    at = next((n for n in range(shorter) if texts[0][n] != texts[1][n]), shorter)
-    after = "".join(text[at : at + 1] for text in texts)
-    return at > 0 and texts[0][at - 1].isalnum() and any(c.isalnum() for c in after)
 
 
 def _said(answer: Sequence[Message]) -> bool:

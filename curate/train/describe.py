@@ -27,6 +27,10 @@ _TOLD = ("loss", "accuracy", "rewards/accuracies", "rewards/margins", "reward", 
 
 def write_description(job: Job, prepared: Prepared, report: dict[str, Any]) -> None:
     """Write curves and card, and add a sample of the trained model to `report`."""
+    from curate.train.chat import turns_for
+    from curate.train.data import prompt_turns
+    from curate.train.weights import load_trained, sample
+
     history = report.pop("history")
     names = sorted({name for line in history for name in line} - {"step"})
     text = io.StringIO()
@@ -37,24 +41,14 @@ def write_description(job: Job, prepared: Prepared, report: dict[str, Any]) -> N
     if find_spec("matplotlib") is not None:
         _draw(history, job.out / "curves.png")
     if job.method.name != "reward":
-        report["sample"] = _sample(job, prepared)
+        # A prompt, one that was not learnt where there is such, and the model's answer.
+        rows, report["sample"] = prepared.data.held_out or prepared.data.rows, None
+        if turns := turns_for(prompt_turns(rows[0])) if rows else []:
+            model, tokenizer = load_trained(job.out)
+            asked = prepared.chat.render(turns, ask=True)
+            said = sample(model.to(prepared.device), tokenizer, asked, max_tokens=_SAMPLE_TOKENS)
+            report["sample"] = {"prompt": str(turns[-1]["content"]), "answer": said}
     write_atomically(job.out / "README.md", card(job, prepared, report, history))
-
-
-def _sample(job: Job, prepared: Prepared) -> dict[str, str] | None:
-    """Return a prompt, one that was not learnt where there is such, and the model's answer."""
-    from curate.train.chat import turns_for
-    from curate.train.data import prompt_turns
-    from curate.train.weights import load_trained, sample
-
-    rows = prepared.data.held_out or prepared.data.rows
-    turns = turns_for(prompt_turns(rows[0])) if rows else []
-    if not turns:
-        return None
-    model, tokenizer = load_trained(job.out)
-    text = prepared.chat.render(turns, ask=True)
-    said = sample(model.to(prepared.device), tokenizer, text, max_tokens=_SAMPLE_TOKENS)
-    return {"prompt": str(turns[-1]["content"]), "answer": said}
 
 
 def _draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -88,6 +82,17 @@ def card(
         "pipeline_tag": "text-classification" if job.method.name == "reward" else "text-generation",
         "tags": ["curate", job.method.name],
     }
+    rows = [("steps", "", f"{report['steps']:,}"), ("seconds", "", f"{report['seconds']:,}")]
+    for name in _TOLD:
+        if name in report["after"]:
+            before, after = report["before"].get(name), report["after"][name]
+            rows.append(
+                (f"held-out {name}", "" if before is None else f"{before:.4f}", f"{after:.4f}")
+            )
+        learnt = [line[name] for line in history if name in line]
+        if learnt:
+            rows.append((f"training {name}", f"{learnt[0]:.4f}", f"{learnt[-1]:.4f}"))
+    figures = "\n".join(f"| {name} | {before} | {after} |" for name, before, after in rows)
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {job.out.name}",
@@ -96,7 +101,7 @@ def card(
         f"{job.method.source}.",
         _data_text(job, prepared),
         "## Settings\n\n```yaml\n" + yaml.safe_dump(report["settings"], sort_keys=False) + "```",
-        _figures_text(report, history),
+        f"## Figures\n\n| | before | after |\n|---|--:|--:|\n{figures}\n\nCurves: `curves.csv`.",
     ]
     if report.get("sample"):
         asked, said = (printable(report["sample"][name]) for name in ("prompt", "answer"))
@@ -126,21 +131,6 @@ def _data_text(job: Job, prepared: Prepared) -> str:
     if prepared.checked.memory is not None:
         lines.append(f"- memory, estimated: {memory_text(prepared.checked.memory)}")
     return lines[0] + "\n\n" + "\n".join(lines[1:])
-
-
-def _figures_text(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
-    rows = [("steps", "", f"{report['steps']:,}"), ("seconds", "", f"{report['seconds']:,}")]
-    for name in _TOLD:
-        if name in report["after"]:
-            before, after = report["before"].get(name), report["after"][name]
-            rows.append(
-                (f"held-out {name}", "" if before is None else f"{before:.4f}", f"{after:.4f}")
-            )
-        learnt = [line[name] for line in history if name in line]
-        if learnt:
-            rows.append((f"training {name}", f"{learnt[0]:.4f}", f"{learnt[-1]:.4f}"))
-    table = "\n".join(f"| {name} | {before} | {after} |" for name, before, after in rows)
-    return f"## Figures\n\n| | before | after |\n|---|--:|--:|\n{table}\n\nCurves: `curves.csv`."
 
 
 def summary_text(report: Mapping[str, Any]) -> str:

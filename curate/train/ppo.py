@@ -131,7 +131,15 @@ class Sampler:
         with torch.no_grad():
             old, values = policy(ids, attention, length)
         kl = (old - policy.reference(ids, attention, length)) * mask
-        scores = self._scores(examples, answers, mask)
+        completions = [
+            tokenizer.decode(row[keep], skip_special_tokens=True)
+            for row, keep in zip(answers, mask, strict=True)
+        ]
+        found_scores = self._reward(
+            prompts=[list(e.turns) for e in examples],
+            completions=[[{"role": "assistant", "content": text}] for text in completions],
+        )
+        scores = torch.tensor(found_scores, dtype=torch.float32, device=self._device)
         rewards = -float(loss["kl"]) * kl
         last = mask.long().sum(1) - 1
         rewards[torch.arange(len(last)), last] += scores
@@ -162,17 +170,6 @@ class Sampler:
             eos_token_id=tokenizer.eos_token_id,
         )
         return found
-
-    def _scores(self, examples: Sequence[Example], answers: Tensor, mask: Tensor) -> Tensor:
-        texts = [
-            self._chat.tokenizer.decode(row[keep], skip_special_tokens=True)
-            for row, keep in zip(answers, mask, strict=True)
-        ]
-        found = self._reward(
-            prompts=[list(e.turns) for e in examples],
-            completions=[[{"role": "assistant", "content": text}] for text in texts],
-        )
-        return torch.tensor(found, dtype=torch.float32, device=answers.device)
 
 
 def passes(

@@ -11,6 +11,7 @@ import pytest
 
 from curate import Pipeline
 from curate.cli.running import plan
+from curate.steps import Rubric
 
 from .conftest import lines_of
 
@@ -146,3 +147,30 @@ def test_one_model_answers_every_step_also_those_that_name_none(
 def test_without_a_model_a_step_says_how_to_give_one(curate: Callable[..., Any]) -> None:
     refused = curate("filter", "rows.jsonl", "rubric", "-o", "o.jsonl")
     assert refused.exit_code == 2 and "(or give --model MODEL)" in refused.stderr
+
+
+def test_the_embedded_model_is_asked_in_the_form_for_small_models(
+    typed: Callable[..., Any], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The model is not loaded for this: how long it takes is another test's.
+    monkeypatch.setattr("curate.engine.dry_run._measured", lambda example, driver: 0.5)
+    command = ["filter", "rows.jsonl", "-o", "o.jsonl", "--dry-run", "--save-as"]
+    done = typed(*command, "a.yaml", "rubric:at_least=3", "--model", "local")
+    assert done.exit_code == 0, done.output
+    assert "rubric: in the form for small models (prompt=helpfulness_brief, comp" in done.stderr
+    [step] = Pipeline.from_yaml(home / "a.yaml").steps
+    brief = {"prompt": "helpfulness_brief", "complete": True, "max_tokens": 8}
+    assert step == Rubric(model="model", at_least=3, **brief)
+    # What somebody chose stays, and so does the form for a server.
+    for number, (text, model) in enumerate(
+        [
+            ("rubric:prompt=four_aspects", "local"),
+            ("rubric:structured=true", "local"),
+            ("rubric", "openai:m"),
+        ]
+    ):
+        address = ["--base-url", "http://127.0.0.1:9/v1"] if model != "local" else []
+        done = typed(*command, f"{number}.yaml", text, "--model", model, *address)
+        assert done.exit_code == 0 and "small models" not in done.stderr, done.output
+        [step] = Pipeline.from_yaml(home / f"{number}.yaml").steps
+        assert not step.complete and step.max_tokens is None

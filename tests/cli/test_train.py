@@ -38,6 +38,7 @@ def run(*words: str | Path) -> Any:
     return CliRunner().invoke(app, ["train", *map(str, words)])
 
 
+@pytest.mark.slow
 def test_a_file_is_trained_on_and_checked_first(tmp_path: Path) -> None:
     model = tiny.folder(tmp_path / "model")
     data = talks(tmp_path / "talks.jsonl")

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -46,9 +47,13 @@ ROWS = st.lists(
 PIPELINES = st.lists(st.sampled_from(sorted(STEPS)), max_size=5, unique=True)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=ROWS, names=PIPELINES, seed=st.integers(0, 3), chunk=st.sampled_from([1, 3, 64]))
-def test_rows_are_conserved(
+anything = given(
+    rows=ROWS, names=PIPELINES, seed=st.integers(0, 3), chunk=st.sampled_from([1, 3, 64])
+)
+shared = [HealthCheck.function_scoped_fixture]
+
+
+def assert_no_row_is_lost(
     models: dict[str, Any], rows: list[dict[str, str]], names: list[str], seed: int, chunk: int
 ) -> None:
     steps = [STEPS[name]() for name in names]
@@ -56,6 +61,19 @@ def test_rows_are_conserved(
         result = run(steps, rows, Path(folder), models=models, seed=seed, chunk_rows=chunk)
         assert result.summary["in"] == len(rows)
         assert_conserved(result)
+
+
+@settings(max_examples=25, suppress_health_check=shared)
+@anything
+def test_rows_are_conserved(models: dict[str, Any], **given: Any) -> None:
+    assert_no_row_is_lost(models, **given)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, suppress_health_check=shared)
+@anything
+def test_rows_of_many_pipelines_are_conserved(models: dict[str, Any], **given: Any) -> None:
+    assert_no_row_is_lost(models, **given)
 
 
 def test_unreadable_rows_are_counted_in_and_failed(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from .contract_steps import (
 )
 
 RECIPES: dict[str, Any] = {
-    "asking": lambda: [Fragile(), Judge(at_least=2.0), Modulo(divisor=150), TwoReplies()],
+    "asking": lambda: [Fragile(), Judge(at_least=2.0), Modulo(divisor=60), TwoReplies()],
     "gathering": lambda: [
         Many(keep_parent=True),
         Couples(groups=50),
@@ -45,7 +45,7 @@ VARIANTS: list[dict[str, Any]] = [
 def test_splitting_and_arrival_change_no_byte(
     name: str, models: dict[str, Any], tmp_path: Path
 ) -> None:
-    rows = numbered(300)
+    rows = numbered(120)
     first = run(RECIPES[name](), rows, tmp_path / "first", models=models)
     assert_conserved(first)
     want = fingerprint(first.folder)

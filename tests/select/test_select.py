@@ -12,12 +12,18 @@ from curate.kernels.vectors.knn import neighbour_lists
 from curate.kernels.vectors.prefilter import BFloat16Prefilter, Float32Products, prepared
 from curate.kernels.vectors.unit_vectors import UnitVectors
 
-CASES = 500
+CASES = range(500)
+# The naive definitions take their time: the unit suite looks at the first cases only.
+in_two_parts = pytest.mark.parametrize(
+    "numbers",
+    [CASES[:120], pytest.param(CASES[120:], marks=pytest.mark.slow)],
+    ids=["first", "others"],
+)
 
 
-def cases(seed, many=CASES):
+def cases(seed, numbers=CASES):
     """Yield vectors (ties, equal lines, zeros, lengths apart) and counts from 0 to beyond all."""
-    for number in range(many):
+    for number in numbers:
         rng = np.random.default_rng((seed, number))
         rows, width = int(rng.integers(0, 15)), int(rng.integers(1, 6))
         if number % 2:
@@ -98,8 +104,9 @@ def similarities(vectors):
 # -- lazy equals naive ----------------------------------------------------------------------------
 
 
-def test_k_center_is_the_naive_one():
-    for _, vectors, count in cases(1):
+@in_two_parts
+def test_k_center_is_the_naive_one(numbers):
+    for _, vectors, count in cases(1, numbers):
         found = select.k_center(vectors, count).tolist()
         rows = able(vectors)
         if rows and count:
@@ -110,8 +117,9 @@ def test_k_center_is_the_naive_one():
         assert found == naive_k_center(vectors, count, found[0] if found else -1)
 
 
-def test_facility_location_is_the_naive_one():
-    for number, (_, vectors, count) in enumerate(cases(2)):
+@in_two_parts
+def test_facility_location_is_the_naive_one(numbers):
+    for number, (_, vectors, count) in zip(numbers, cases(2, numbers), strict=True):
         wanted = naive_facility(similarities(vectors), able(vectors), count)
         budget = (0, 1 << 20)[number % 2]
         assert select.facility_location(vectors, count, budget=budget).tolist() == wanted
@@ -126,8 +134,9 @@ def test_facility_location_over_neighbours_is_the_naive_one():
         assert found.tolist() == wanted
 
 
-def test_qdit_is_the_naive_one():
-    for number, (rng, vectors, count) in enumerate(cases(4)):
+@in_two_parts
+def test_qdit_is_the_naive_one(numbers):
+    for number, (rng, vectors, count) in zip(numbers, cases(4, numbers), strict=True):
         quality = (
             rng.integers(0, 4, len(vectors)) / 2 if number % 2 else rng.normal(size=len(vectors))
         )
@@ -139,8 +148,9 @@ def test_qdit_is_the_naive_one():
         assert select.qdit(vectors, quality, count, alpha=alpha).tolist() == wanted
 
 
-def test_dpp_adds_the_row_with_the_largest_determinant():
-    for number, (rng, vectors, count) in enumerate(cases(5)):
+@in_two_parts
+def test_dpp_adds_the_row_with_the_largest_determinant(numbers):
+    for number, (rng, vectors, count) in zip(numbers, cases(5, numbers), strict=True):
         quality = rng.uniform(0.5, 2, len(vectors)) if number % 3 else np.ones(len(vectors))
         found = select.dpp(vectors, count, quality=quality).tolist()
         kernel = np.nan_to_num(cosines(vectors)) * np.outer(quality, quality)
@@ -163,8 +173,9 @@ def test_dpp_adds_the_row_with_the_largest_determinant():
         assert len(found) == min(count, rank)
 
 
-def test_repr_filter_is_the_naive_one():
-    for number, (rng, vectors, count) in enumerate(cases(6)):
+@in_two_parts
+def test_repr_filter_is_the_naive_one(numbers):
+    for number, (rng, vectors, count) in zip(numbers, cases(6, numbers), strict=True):
         score = rng.integers(0, 4, len(vectors)).astype(float)
         threshold = (0.5, 0.9, 0.75)[number % 3]
         limit = None if number % 4 == 0 else count
@@ -202,7 +213,7 @@ def naive_instag(tags, count):
 
 
 def test_instag_cover_is_the_naive_one():
-    for number in range(CASES):
+    for number in CASES:
         rng = np.random.default_rng((7, number))
         rows = int(rng.integers(0, 16))
         tags = [["abcdef"[t] for t in rng.integers(6, size=rng.integers(4))] for _ in range(rows)]
@@ -309,8 +320,9 @@ def test_what_a_prefilter_measures_bounds_its_errors():
     assert prefilter.measured_margin(ready, own, lines) <= prefilter.margin(384)
 
 
-def test_nearest_chosen_names_the_closest_choice_before_a_row():
-    for _, vectors, count in cases(11):
+@in_two_parts
+def test_nearest_chosen_names_the_closest_choice_before_a_row(numbers):
+    for _, vectors, count in cases(11, numbers):
         chosen = able(vectors)[::-1][:count]
         cosine, found = cosines(vectors), select.nearest_chosen(vectors, chosen)
         for row in able(vectors):

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-# Tasks that figures list one by one; beyond that only their groups.
-MOST_LISTED = 200
+# Groups, or tasks, that figures list one by one: a report is read.
+MOST_LISTED = 30
 
 
 class MixedTask(NamedTuple):
@@ -101,17 +101,27 @@ def mixture_counts(
 def mixture_figures(
     tasks: Sequence[MixedTask], counts: Sequence[int], *, grouped: bool
 ) -> dict[str, float]:
-    """Return rows before and after, and shares: of each group, and of tasks if they are few."""
+    """Return rows before and after, and shares: of each group, and of tasks if they are few.
+
+    Of more than `MOST_LISTED` groups the largest are listed, the rest together as `others`.
+    """
     total = sum(counts)
     found = {"rows": float(total), "tasks": float(len(tasks))}
-    listed: dict[str, tuple[int, int]] = {}
+    groups: dict[str, tuple[int, int]] = {}
     for task, count in zip(tasks, counts, strict=True):
-        names = [task.group]
-        names += [f"{task.group} / {task.name}"] if grouped and len(tasks) <= MOST_LISTED else []
-        for name in names:
-            size, taken = listed.get(name, (0, 0))
-            listed[name] = (size + task.size, taken + count)
-    for name, (size, taken) in listed.items():
+        size, taken = groups.get(task.group, (0, 0))
+        groups[task.group] = (size + task.size, taken + count)
+    listed = sorted(groups, key=lambda name: -groups[name][1])[:MOST_LISTED]
+    figures = {name: groups[name] for name in groups if name in listed}
+    if len(groups) > len(listed):
+        rest = [groups[name] for name in groups if name not in listed]
+        figures["others"] = (sum(size for size, _ in rest), sum(taken for _, taken in rest))
+    if grouped and len(tasks) <= MOST_LISTED:
+        figures |= {
+            f"{task.group} / {task.name}": (task.size, count)
+            for task, count in zip(tasks, counts, strict=True)
+        }
+    for name, (size, taken) in figures.items():
         found[f"{name}: rows before"] = float(size)
         found[f"{name}: rows"] = float(taken)
         found[f"{name}: share"] = taken / total if total else 0.0

@@ -62,7 +62,17 @@ def _novel_small(
     for place in (*range(count, len(own)), *range(count)):
         text = own[place]
         if place < count:
-            found = _scores(text, own, pool, holders, None if neighbours else limit)
+            common: Counter[int] = Counter()
+            for word, often in Counter(text).items():
+                for other, its in holders.get(word, ()):
+                    common[other] += min(often, its)
+            # F with the texts of the pool that can be above the limit, by their place in it.
+            found: dict[int, float] = {}
+            for other, shared in common.items():
+                theirs = own[pool[other]]
+                sizes = len(text), len(theirs)
+                if neighbours or limit is None or shared >= least_common(*sizes, limit):
+                    found[other] = f_measure(common_length(text, theirs), *sizes)
             best = max(found, key=lambda other: (found[other], -other), default=-1)
             above = best >= 0 and limit is not None and found[best] > limit
             if similar is not None:
@@ -78,23 +88,3 @@ def _novel_small(
             holders[word].append((len(pool), often))
         pool.append(place)
     return Acceptance(rejected, partner, score, similar)
-
-
-def _scores(
-    text: list[int],
-    own: Sequence[list[int]],
-    pool: Sequence[int],
-    holders: defaultdict[int, list[tuple[int, int]]],
-    limit: float | None,
-) -> dict[int, float]:
-    """Return F with the texts of the pool that can be above `limit`, by their place in the pool."""
-    common: Counter[int] = Counter()
-    for word, often in Counter(text).items():
-        for other, its in holders.get(word, ()):
-            common[other] += min(often, its)
-    out = {}
-    for other, shared in common.items():
-        theirs = own[pool[other]]
-        if limit is None or shared >= least_common(len(text), len(theirs), limit):
-            out[other] = f_measure(common_length(text, theirs), len(text), len(theirs))
-    return out

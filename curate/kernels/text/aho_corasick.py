@@ -60,7 +60,19 @@ def automaton(phrases: tuple[str, ...], *, ignore_case: bool) -> Automaton:
                 ends.append(False)
             state = known
         ends[state] = True
-    _link(table, ends)
+    # Where a state goes when its phrase breaks off: what its longest suffix would do.
+    fallback = [0] * len(table)
+    waiting = deque(state for state in table[0] if state)
+    while waiting:
+        state = waiting.popleft()
+        ends[state] = ends[state] or ends[fallback[state]]
+        for number, following in enumerate(table[state]):
+            instead = table[fallback[state]][number]
+            if following:
+                fallback[following] = instead
+                waiting.append(following)
+            else:
+                table[state][number] = instead
     special = np.zeros(0x3001, np.uint8)
     special[list(_SPACES)] = _BLANK
     if ignore_case:
@@ -89,22 +101,6 @@ def _collapsed(table: np.ndarray, ends: np.ndarray, blank: int) -> np.ndarray:
     ended = np.flatnonzero(ends)
     following[np.isin(following, np.concatenate([ended, ended + count]))] = 2 * count
     return np.ascontiguousarray(following * width, np.int32).ravel()
-
-
-def _link(table: list[list[int]], ends: list[bool]) -> None:
-    """Fill in where a state goes when its phrase breaks off: what its longest suffix would do."""
-    fallback = [0] * len(table)
-    waiting = deque(state for state in table[0] if state)
-    while waiting:
-        state = waiting.popleft()
-        ends[state] = ends[state] or ends[fallback[state]]
-        for number, following in enumerate(table[state]):
-            instead = table[fallback[state]][number]
-            if following:
-                fallback[following] = instead
-                waiting.append(following)
-            else:
-                table[state][number] = instead
 
 
 def texts_holding(

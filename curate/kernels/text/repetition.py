@@ -43,7 +43,15 @@ def repeated_shares(text: str, min_words: int) -> dict[str, float]:
         return shares
     if len(tokens) >= min_words:
         lines = [found for line in text.split("\n") if (found := words(line))]
-        for name, blocks in (("lines", lines), ("paragraphs", _paragraphs(text))):
+        # A line without words ends a paragraph.
+        paragraphs: list[list[str]] = [[]]
+        for line in text.split("\n"):
+            if found := words(line):
+                paragraphs[-1].extend(found)
+            elif paragraphs[-1]:
+                paragraphs.append([])
+        paragraphs = [block for block in paragraphs if block]
+        for name, blocks in (("lines", lines), ("paragraphs", paragraphs)):
             seen: set[Hashable] = set()
             again = []
             for block in map(tuple, blocks):
@@ -66,18 +74,6 @@ def repeated_shares(text: str, min_words: int) -> dict[str, float]:
 def score_of(shares: dict[str, float]) -> float:
     """Return the largest share in units of its limit, rounded up to thousandths."""
     return max(math.ceil(share / LIMITS[name] * 1000) / 1000 for name, share in shares.items())
-
-
-def _paragraphs(text: str) -> list[list[str]]:
-    """Return the words of each paragraph; a line without words ends one."""
-    out: list[list[str]] = [[]]
-    for line in text.split("\n"):
-        found = words(line)
-        if found:
-            out[-1].extend(found)
-        elif out[-1]:
-            out.append([])
-    return [block for block in out if block]
 
 
 def _covered(tokens: Sequence[str], n: int) -> int:

@@ -78,12 +78,22 @@ def nearest_kept(every: UnitVectors, order: np.ndarray, search: PairSearch) -> K
     Rows of `every` behind the first `len(order)` belong to another dataset: a row that is close
     to one of those is dropped first.
     """
-    own, leaked = every, None
-    if len(every) > len(order):
-        own, leaked = every.head(len(order)), _leaked(every, len(order), search)
+    own, leaked, count = every, None, len(order)
+    similarity, floor = search.similarity, search.floor
+    if len(every) > count:
+        # The closest row of the other dataset for each row that is close to one.
+        own = every.head(count)
+        if similarity < floor:
+            leaked = search.closest_other(every, count, similarity)
+        else:
+            key = every.digest("others", count, floor)
+            others = search.memo(key, lambda: search.closest_other(every, count, floor))
+            assert others is not None, "a search always finds an answer"
+            partner, score = others
+            close = score >= similarity
+            leaked = NearestKept(np.where(close, partner, -1), np.where(close, score, np.nan))
     order = not_leaked(order, leaked)
     budget = max(BUDGET, own.vectors.nbytes // 8) if search.budget is None else search.budget
-    similarity, floor = search.similarity, search.floor
     if similarity < floor:
         why = f"similarity {similarity:g} is below floor {floor:g}: the vectors were searched again"
     else:
@@ -99,18 +109,6 @@ def nearest_kept(every: UnitVectors, order: np.ndarray, search: PairSearch) -> K
     if isinstance(source, IVFIndex):
         remarks = (why, _index_remark(source.recall(), len(source.rows), similarity))
     return Kept(greedy_walk(own, source, order, similarity, budget), leaked, remarks)
-
-
-def _leaked(every: UnitVectors, count: int, search: PairSearch) -> NearestKept:
-    """Return the closest row of the other dataset for each row that is close to one."""
-    if search.similarity < search.floor:
-        return search.closest_other(every, count, search.similarity)
-    key = every.digest("others", count, search.floor)
-    found = search.memo(key, lambda: search.closest_other(every, count, search.floor))
-    assert found is not None, "a search always finds an answer"
-    partner, score = found
-    close = score >= search.similarity
-    return NearestKept(np.where(close, partner, -1), np.where(close, score, np.nan))
 
 
 def _neighbours(

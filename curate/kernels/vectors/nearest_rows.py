@@ -57,23 +57,21 @@ class NearestRows:
         count = min(count + left_out, len(self._rows))
         if own.lengths[0] == 0 or not count:
             return np.zeros(0, np.int64), np.zeros(0)
-        rows = self._rows[self._candidates(own, count)]
-        rows, count = rows[~alike[rows]], count - left_out
-        cosines = cosines_between(self.vectors, rows, own, np.zeros(len(rows), np.int64))
-        order = np.argsort(-cosines, kind="stable")[:count]
-        return rows[order], cosines[order]
-
-    def _candidates(self, own: UnitVectors, count: int) -> np.ndarray:
-        """Return the places, ascending, of all rows that may be among the nearest."""
+        # All that may be among the nearest, by fast products; these are off by a margin at most.
         if self._half is not None:
             query = self._half.prepare(own.vectors, own.lengths)
             fast = self._half.floats(self._half.products(query, self._ready))[0]
             window = np.float32(2 * self._half.margin(own.vectors.shape[1]))
-            return np.flatnonzero(fast >= np.partition(fast, -count)[-count] - window)
-        query = unit(own.vectors, own.lengths)
-        last = self._index.search(query, count)[0][0, -1]
-        window = np.float32(2 * margin_of(own.vectors.shape[1]))
-        # FAISS finds what is above a number.
-        below = float(np.nextafter(last - window, np.float32(-9)))
-        found: np.ndarray = np.sort(self._index.range_search(query, below)[2])
-        return found
+            near = np.flatnonzero(fast >= np.partition(fast, -count)[-count] - window)
+        else:
+            query = unit(own.vectors, own.lengths)
+            last = self._index.search(query, count)[0][0, -1]
+            window = np.float32(2 * margin_of(own.vectors.shape[1]))
+            # FAISS finds what is above a number.
+            below = float(np.nextafter(last - window, np.float32(-9)))
+            near = np.sort(self._index.range_search(query, below)[2])
+        rows = self._rows[near]
+        rows, count = rows[~alike[rows]], count - left_out
+        cosines = cosines_between(self.vectors, rows, own, np.zeros(len(rows), np.int64))
+        order = np.argsort(-cosines, kind="stable")[:count]
+        return rows[order], cosines[order]

@@ -104,8 +104,10 @@ class OpenAI:
         other = LENGTH in without
         length_field = next(n for n in FEATURES[LENGTH] if (n == self._length_field) != other)
         body = body_of(request, self.name, length_field, template=self._template, without=without)
-        if STREAM not in without and self._streams(request):
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        if isinstance(request, Ask) and STREAM not in without:
+            long = request.max_tokens is None or request.max_tokens > WHOLE_TOKENS
+            if self._stream or (self._stream is None and long):
+                body |= {"stream": True, "stream_options": {"include_usage": True}}
         for feature in (_features(body) & set(self._lacks)) - {LENGTH}:
             raise NotSent(self._lacking(feature))
         if (pause := self._held_until - time.monotonic()) > 0:
@@ -139,13 +141,6 @@ class OpenAI:
         await self.batch.close()
 
     # -- the wire ---------------------------------------------------------------------------------
-
-    def _streams(self, request: Request) -> bool:
-        if not isinstance(request, Ask):
-            return False
-        if self._stream is not None:
-            return self._stream
-        return request.max_tokens is None or request.max_tokens > WHOLE_TOKENS
 
     async def _fetched(self, path: str, body: Mapping[str, Any], most: int) -> Any:
         """Return the JSON of an answer of at most `most` bytes, put together if it is streamed."""
@@ -249,7 +244,24 @@ def open_spec(spec: ModelSpec, folder: Path) -> OpenAI:
     """Return the model that `spec` describes; `folder` is not needed."""
     if not spec.name:
         raise RecipeError("'openai:' names no model; write openai:MODEL")
-    _check_options(spec.options)
+    idle = spec.options.get("idle_timeout", IDLE_SECONDS)
+    if isinstance(idle, bool) or not isinstance(idle, int | float) or not 0 < idle < 1e6:
+        raise RecipeError(f"'idle_timeout' is {idle!r}; it must be a number of seconds above 0")
+    stream, field = spec.options.get("stream"), spec.options.get("length_field", "max_tokens")
+    if stream is not None and not isinstance(stream, bool):
+        raise RecipeError(f"'stream' is {stream!r}; it must be true or false")
+    if field not in ("max_tokens", "max_completion_tokens"):
+        raise RecipeError(
+            f"'length_field' is {field!r}; allowed: max_tokens, max_completion_tokens"
+        )
+    batch = spec.options.get("batch")
+    if not isinstance(batch, bool | None):
+        share = batch.get("discount") if isinstance(batch, Mapping) and len(batch) == 1 else None
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+            raise RecipeError(
+                f"'batch' is {batch!r}; it must be true, false, or {{discount: SHARE}}, the part "
+                "of the price that is taken off (0.5 for half)"
+            )
     # Which server is meant is not guessed: the key of one must not be sent to the other.
     named = os.environ.get("OPENAI_BASE_URL", "").strip()
     if named and not spec.base_url and urlsplit(named).hostname != HOME_HOST:
@@ -292,25 +304,3 @@ def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
 def _is_home(spec: ModelSpec) -> bool:
     """Tell whether a model is asked at OpenAI itself."""
     return not spec.base_url or urlsplit(spec.base_url).hostname == HOME_HOST
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    idle = options.get("idle_timeout", IDLE_SECONDS)
-    if isinstance(idle, bool) or not isinstance(idle, int | float) or not 0 < idle < 1e6:
-        raise RecipeError(f"'idle_timeout' is {idle!r}; it must be a number of seconds above 0")
-    stream, field = options.get("stream"), options.get("length_field", "max_tokens")
-    if stream is not None and not isinstance(stream, bool):
-        raise RecipeError(f"'stream' is {stream!r}; it must be true or false")
-    if field not in ("max_tokens", "max_completion_tokens"):
-        raise RecipeError(
-            f"'length_field' is {field!r}; allowed: max_tokens, max_completion_tokens"
-        )
-    batch = options.get("batch")
-    if batch is None or isinstance(batch, bool):
-        return
-    given = batch.get("discount") if isinstance(batch, Mapping) and len(batch) == 1 else None
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < 1:
-        raise RecipeError(
-            f"'batch' is {batch!r}; it must be true, false, or {{discount: SHARE}}, the part of "
-            "the price that is taken off (0.5 for half)"
-        )

@@ -267,7 +267,16 @@ def _likelihood(
             "the server does not return log-probabilities of the prompt (echo with logprobs); use "
             "vllm: or hf:, or a server that echoes"
         )
-    if _shifted(choice, whole):
+    # Does each token come with the chances of the one behind it (llama-cpp-python)? Then the token
+    # that was written, the likeliest, is no token of its own: it is the likeliest at the last place
+    # of the prompt. An end of the text is written as nothing.
+    tokens, tops = found["tokens"], found.get("top_logprobs") or ()
+    shifted = False
+    if tops and tops[-1] and len("".join(tokens)) <= len(whole):
+        likeliest, written = max(tops[-1], key=tops[-1].__getitem__), str(choice["text"])
+        last = written[len(whole) :]
+        shifted = likeliest == last if last else likeliest != tokens[-1]
+    if shifted:
         raise PermanentFault(
             "the server's log-probabilities of the prompt are shifted by one token (they are those "
             "of what comes next), so they say nothing of the answer; use vllm: or hf:, or another "
@@ -282,21 +291,6 @@ def _likelihood(
         if offset + len(token) > begin and offset < len(whole) and value is not None
     )
     return Reply(values=values, **_usage(data))
-
-
-def _shifted(choice: Mapping[str, Any], whole: str) -> bool:
-    """Tell whether each token came with the chances of the one behind it (llama-cpp-python does).
-
-    The token that was written, the likeliest, is then no token of its own: it is the likeliest at
-    the last place of the prompt.
-    """
-    found, written = choice["logprobs"], str(choice["text"])[len(whole) :]
-    tokens, tops = found["tokens"], found.get("top_logprobs") or ()
-    if not tops or not tops[-1] or len("".join(tokens)) > len(whole):
-        return False
-    likeliest = max(tops[-1], key=tops[-1].__getitem__)
-    # An end of the text is written as nothing.
-    return bool(likeliest == written if written else likeliest != tokens[-1])
 
 
 class Assembly:

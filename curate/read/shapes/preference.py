@@ -49,7 +49,17 @@ def to_record(data: Mapping[str, Any]) -> Record:
     if "prompt" in data and not _is_binarized(data):
         sides, marks = sides_of(data, _ROLES)
     elif all(isinstance(data.get(name), str) for name in _SIDES):
-        sides, marks = _cut_apart(*(data[name] for name in _SIDES)), {"implicit_prompt": "text"}
+        chosen, rejected = (data[name] for name in _SIDES)
+        pairs = enumerate(zip(chosen, rejected, strict=False))
+        alike = next((i for i, (a, b) in pairs if a != b), min(len(chosen), len(rejected)))
+        # Where one text is the beginning of the other, its last word is still the answer.
+        alike = min(alike, len(chosen.rstrip()) - 1, len(rejected.rstrip()) - 1)
+        # The answers begin with the space before a word.
+        at = max((m.start() for m in re.finditer(r"\s+\S", chosen[: alike + 1])), default=0)
+        at = at if chosen[:at].strip() else 0
+        sides = {"prompt": (Message("user", chosen[:at]),) if at else ()}
+        sides |= {name: (Message("assistant", data[name][at:]),) for name in _SIDES}
+        marks = {"implicit_prompt": "text"}
     else:
         whole = {name: messages_of(data.get(name), name) for name in _SIDES}
         count = shared_turns(*whole.values())
@@ -57,19 +67,6 @@ def to_record(data: Mapping[str, Any]) -> Record:
         marks = {"implicit_prompt": "repeated" if "prompt" in data else True}
     numbers = {name: number_of(data, name) for name in _NUMBERS}
     return Record("preference", {**sides, **numbers}, extra_of(data, (*_ROLES, *_NUMBERS), **marks))
-
-
-def _cut_apart(chosen: str, rejected: str) -> dict[str, tuple[Message, ...]]:
-    """Return prompt and answers of two texts; the answers begin with the space before a word."""
-    pairs = enumerate(zip(chosen, rejected, strict=False))
-    alike = next((i for i, (a, b) in pairs if a != b), min(len(chosen), len(rejected)))
-    # Where one text is the beginning of the other, its last word is still the answer.
-    alike = min(alike, len(chosen.rstrip()) - 1, len(rejected.rstrip()) - 1)
-    at = max((m.start() for m in re.finditer(r"\s+\S", chosen[: alike + 1])), default=0)
-    asked = (Message("user", chosen[:at]),) if chosen[:at].strip() else ()
-    at = at if asked else 0
-    sides = (Message("assistant", text[at:]) for text in (chosen, rejected))
-    return {"prompt": asked, **{n: (m,) for n, m in zip(_SIDES, sides, strict=True)}}
 
 
 def _is_binarized(data: Mapping[str, Any]) -> bool:

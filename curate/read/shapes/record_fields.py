@@ -140,24 +140,27 @@ def messages_of(value: Any, name: str) -> tuple[Message, ...]:
     value = listed(value)
     if not isinstance(value, list) or not value:
         raise ValueError(f"column '{name}' must be a list of messages, found {kind_of(value)}")
-    return tuple(_message(turn, f"{name}[{index}]") for index, turn in enumerate(value))
-
-
-def _message(turn: Any, where: str) -> Message:
-    if not isinstance(turn, Mapping):
-        raise ValueError(f"{where} must be a message (role and content), found {kind_of(turn)}")
-    role, content = turn.get("role"), turn.get("content")
-    if not isinstance(role, str):
-        raise ValueError(f"{where}.role must be a text, found {kind_of(role)}")
-    rest = {key: value for key, value in turn.items() if key not in ("role", "content")}
-    rest = {key: value for key, value in rest.items() if value is not None}
-    if isinstance(content, str):
-        return Message(role, content, dumps(rest) if rest else None)
-    if content is None and rest:
-        return Message(role, "", dumps({"content": None, **rest}))
-    if isinstance(content, list):
-        return Message(role, _text_in(content), dumps({"content": content, **rest}))
-    raise ValueError(f"{where}.content must be a text or a list of parts, found {kind_of(content)}")
+    messages = []
+    for index, turn in enumerate(value):
+        where = f"{name}[{index}]"
+        if not isinstance(turn, Mapping):
+            raise ValueError(f"{where} must be a message (role and content), found {kind_of(turn)}")
+        role, content = turn.get("role"), turn.get("content")
+        if not isinstance(role, str):
+            raise ValueError(f"{where}.role must be a text, found {kind_of(role)}")
+        rest = {key: value for key, value in turn.items() if key not in ("role", "content")}
+        rest = {key: value for key, value in rest.items() if value is not None}
+        if isinstance(content, str):
+            message = Message(role, content, dumps(rest) if rest else None)
+        elif content is None and rest:
+            message = Message(role, "", dumps({"content": None, **rest}))
+        elif isinstance(content, list):
+            message = Message(role, _text_in(content), dumps({"content": content, **rest}))
+        else:
+            found = kind_of(content)
+            raise ValueError(f"{where}.content must be a text or a list of parts, found {found}")
+        messages.append(message)
+    return tuple(messages)
 
 
 def _text_in(parts: Sequence[Any]) -> str:

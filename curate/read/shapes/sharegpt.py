@@ -140,10 +140,12 @@ def turns_from(turns: Any, column: str) -> tuple[tuple[Message, ...], tuple[str,
             rest |= {"content": None, "tool_calls": tool_calls}
             message = message._replace(content="")
         elif message.role == "tool" and open_calls and "tool_call_id" not in rest:
-            results = _results(message.content, len(open_calls))
+            # One turn may hold the results of several calls, as a JSON list of texts.
+            several = listed(message.content) if len(open_calls) > 1 else None
+            results = several if isinstance(several, list) else []
+            whole = len(results) == len(open_calls) and all(isinstance(r, str) for r in results)
             rest["tool_call_id"] = open_calls.popleft()
-            if results:
-                # One turn holds the results of several calls.
+            if whole:
                 rest |= {"value": message.content, "joined": len(results)}
                 messages.append(Message("tool", results[0], dumps(rest)))
                 for text in results[1:]:
@@ -189,14 +191,6 @@ def _calls(text: str) -> list[dict[str, Any]]:
         isinstance(c["name"], str) and isinstance(c["arguments"], dict) for c in calls
     )
     return [{"name": c["name"], "arguments": c["arguments"]} for c in calls] if named else []
-
-
-def _results(text: str, count: int) -> list[str]:
-    """Return the results of `count` calls, if a turn's text holds several as a JSON list."""
-    found = listed(text) if count > 1 else None
-    if not isinstance(found, list) or len(found) != count:
-        return []
-    return found if all(isinstance(one, str) for one in found) else []
 
 
 def joined_results(messages: Sequence[Message]) -> list[Message]:

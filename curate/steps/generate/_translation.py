@@ -2,8 +2,8 @@
 
 A translation is checked by what needs no second model: code, addresses, variables and numbers are
 those of its source, and its prose is in the language asked for. Prose of a few words has no
-language that could be told, so it is judged by sides: all of a conversation's user turns, and all
-of its answers.
+language that could be told, so where all turns of a side (the user's, or the answers) are short,
+they are judged together.
 """
 
 from __future__ import annotations
@@ -127,12 +127,15 @@ def sides_of(turns: Sequence[Message]) -> dict[str, list[str]]:
 def check_sides(
     turns: Sequence[Message], code: str, least: float | None, key: str = ""
 ) -> dict[str, float | None]:
-    """Return how likely each side of a conversation is in a language.
+    """Return how likely each side of a conversation is in a language: its unlikeliest turn is.
 
     Raises:
         UnusableReply: one of them is less likely so than `least`.
     """
-    found = {role: chance_of(texts, code) for role, texts in sides_of(turns).items()}
+    found: dict[str, float | None] = {}
+    for role, texts in sides_of(turns).items():
+        told = [chance for text in texts if (chance := chance_of([text], code)) is not None]
+        found[role] = min(told) if told else chance_of(texts, code)
     wrong = [role for role, p in found.items() if p is not None and least is not None and p < least]
     if wrong:
         said = ", ".join(f"{role} {found[role]:g}" for role in wrong)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import string
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -141,7 +140,11 @@ class Evolve(Generate):
                 lineage[-1]["eliminated"] = reason
                 continue
             instruction, response = new
-            made.append(self._row(row, instruction, response, lineage))
+            turns = (Message("user", instruction), Message("assistant", response))
+            fields = {"prompt": turns[:1]} if self.to == "prompt" else {"messages": turns}
+            record = Record(self.to, fields, row.extra)
+            stand = sum("eliminated" not in entry for entry in lineage)
+            made.append(Made(record, score=float(stand), detail={"lineage": list(lineage)}))
         if not made:
             return Drop(str(lineage[-1]["eliminated"]), detail={"lineage": lineage})
         return made if self.every else [made[-1]._replace(detail={"lineage": lineage})]
@@ -176,15 +179,6 @@ class Evolve(Generate):
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )
-
-    def _row(
-        self, row: Row, instruction: str, response: str, lineage: Sequence[dict[str, Any]]
-    ) -> Made:
-        turns = (Message("user", instruction), Message("assistant", response))
-        fields = {"prompt": turns[:1]} if self.to == "prompt" else {"messages": turns}
-        record = Record(self.to, fields, row.extra)
-        stand = sum("eliminated" not in entry for entry in lineage)
-        return Made(record, score=float(stand), detail={"lineage": list(lineage)})
 
     def _prompt(self) -> str:
         return self.prompt or ("evolve" if self.on == "instruction" else "evolve_answer")

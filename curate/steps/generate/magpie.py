@@ -148,7 +148,16 @@ class Magpie(Generate):
                     chat.exchanges, chat.whole = number + 1, len(chat.turns)
         if self.scorer is not None:
             yield from self._scored(row, [chat for chat in chats if chat.exchanges])
-        return [product for chat in chats for product in self._products(row, chat)]
+        # Of each conversation its finished exchanges, and what ended it.
+        products: list[Product] = []
+        for chat in chats:
+            if chat.exchanges:
+                record = self._record(row, chat.turns[: chat.whole])
+                detail = {"sample": chat.sample, "exchanges": chat.exchanges, **chat.rewards}
+                products.append(Made(record, chat.rewards.get("reward"), detail))
+            if chat.end is not None:
+                products.append(chat.end)
+        return products
 
     def _begun(self, row: Row) -> tuple[tuple[Message, ...], str | None]:
         """Return the turns that a row's conversations begin with, and their system prompt."""
@@ -245,15 +254,6 @@ class Magpie(Generate):
                 "base_reward": theirs,
                 "reward_difference": chat.rewards["reward"] - theirs,
             }
-
-    def _products(self, row: Row, chat: Dialogue) -> list[Product]:
-        """Return what a conversation came to: its finished exchanges, and what ended it."""
-        made: list[Product] = []
-        if chat.exchanges:
-            record = self._record(row, chat.turns[: chat.whole])
-            detail = {"sample": chat.sample, "exchanges": chat.exchanges, **chat.rewards}
-            made.append(Made(record, chat.rewards.get("reward"), detail))
-        return made if chat.end is None else [*made, chat.end]
 
     def _record(self, row: Row, turns: tuple[Message, ...]) -> Record:
         return Record(self.to, {"messages" if self.to == "sft" else "prompt": turns}, row.extra)

@@ -31,13 +31,13 @@ class PostTranslate(Generate):
     default Chinese, as in the papers); each makes a row. `prompt` is the name or path of what
     `model` is asked, once for every turn that holds text. A translation fails if its code, URLs and
     addresses, variables (`{name}`, %s, tags) or numbers are not those of its source; numbers may be
-    written as the language writes them. It fails as well where a side (the user's turns, or the
-    answers) is in its language with a probability below `min`, by fastText's model; a side of few
-    letters is not judged. The other languages of the row are not touched by that. A row that is not
-    in `source_language` is dropped (`null`: any). `complete` sends the prompt as raw text, to be
-    completed up to the end of its line: small models go on where they would not obey. `temperature`
-    and `max_tokens` go before those of the model. A row's column `translation` says from which
-    language it was made into which.
+    written as the language writes them. It fails as well where a turn is in its language with a
+    probability below `min`, by fastText's model; turns of few letters are judged together, by sides
+    (the user's, the answers), and a side of few letters is not. The other languages of the row are
+    not touched by that. A row that is not in `source_language` is dropped (`null`: any). `complete`
+    sends the prompt as raw text, to be completed up to the end of its line: small models go on
+    where they would not obey. `temperature` and `max_tokens` go before those of the model. A row's
+    column `translation` says from which language it was made into which.
     """
 
     model: str | None = None

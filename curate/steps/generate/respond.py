@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from curate.ask import Ask, Reply
 from curate.errors import UnusableReply
-from curate.row import Candidate, Message, Record, Row
+from curate.row import MEDIA, Candidate, Message, Record, Row
 from curate.step import Asking, Generate
 
 Turns = tuple[Message, ...]
@@ -18,13 +19,14 @@ class Respond(Generate):
     """Answer a row's prompt, several times or with several models where that is asked for.
 
     `models` are names in the recipe's `models`, one or several (`model` is one, as other steps call
-    it); each gives `samples` answers. `to`
-    says what becomes of them: `sft`, one conversation for each answer, or `ranked`, one row with
-    all answers as candidates, still without scores. By default one answer makes `sft` and several
-    make `ranked`. The prompt of a conversation is everything before its last answer, which is
-    replaced. `system` is sent where a row has no system turn of its own; it does not become part of
-    the row. `temperature`, `top_p` and `max_tokens` go before those of the model. An answer that is
-    empty, or was cut off at `max_tokens`, fails the row.
+    it); each gives `samples` answers. `to` says what becomes of them: `sft`, one conversation for
+    each answer, or `ranked`, one row with all answers as candidates, still without scores. By
+    default one answer makes `sft` and several make `ranked`. The prompt of a conversation is
+    everything before its last answer, which is replaced. `system` is sent where a row has no system
+    turn of its own; it does not become part of the row. Tool calls and media are sent as parts of
+    their turns; a row that the model cannot read fails. `temperature`, `top_p` and `max_tokens` go
+    before those of the model. An answer that is empty, or was cut off at `max_tokens`, fails the
+    row.
     """
 
     models: tuple[str, ...] = ()
@@ -105,14 +107,22 @@ class Respond(Generate):
 def prompt_of(row: Row) -> Turns:
     """Return the turns to answer: the prompt, or a conversation before its last answer.
 
+    Tool calls and media of its turns travel along; a model that cannot read them refuses.
+
     Raises:
-        ValueError: there is nothing to answer, or it holds more than text.
+        ValueError: there is nothing to answer, or media stand in a column, outside of all turns.
     """
     turns = row.messages if row.kind == "sft" else row.prompt
     if row.kind == "sft" and turns and turns[-1].role == "assistant":
         turns = turns[:-1]
     if not turns or turns[-1].role == "assistant":
         raise ValueError("the row has no prompt to answer: its last turn must not be an answer")
-    if any(turn.attached for turn in turns):
-        raise ValueError("the prompt has tool calls or media, and only texts can be sent")
+    if row.extra and any(f'"{name}"' in row.extra for name in MEDIA):
+        extra = json.loads(row.extra)
+        column = next((name for name in MEDIA if extra.get(name)), None)
+        if column is not None:
+            raise ValueError(
+                f"this model cannot read media that stand in the column '{column}'; write them "
+                "into the turns, as parts of their content"
+            )
     return tuple(turns)

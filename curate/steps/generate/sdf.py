@@ -86,6 +86,11 @@ class Sdf(Generate):
     def make(self, row: Row) -> Asking:
         """Ask for the answers, then for their ranks."""
         prompt = prompt_of(row)
+        if any(turn.attached for turn in prompt):
+            raise ValueError(
+                "the ranking shows texts, and this prompt has tool calls or media; leave such rows "
+                "out, or let respond answer them"
+            )
         replies: Sequence[Reply] = yield [
             Ask(
                 model=self.model,

@@ -1,1 +1,1 @@
-"""Steps that score rows by asking a model."""
+"""Steps that score rows by asking a model: for marks, labels, likelihoods or rewards."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from curate.ask import Ask
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
-from curate.prompts.prompt import Prompt
 from curate.prompts.replies import SCORE_NAMES
 from curate.prompts.replies.expected import TOP, expected_score
 from curate.prompts.replies.objects import ask_until
@@ -52,6 +52,13 @@ class Rubric(Filter):
     max_tokens: int | None = None
     at_least: float | None = rule(None)
 
+    # What `--model local` sets where nothing else was chosen: small models go on with what they
+    # would not obey, and a short mark costs them a tenth of a reason.
+    for_small_models: ClassVar[Mapping[str, Any]] = {
+        "prompt": "helpfulness_brief",
+        "complete": True,
+        "max_tokens": 8,
+    }
     source: ClassVar[str] = (
         "Liu et al. 2023 (G-Eval), arXiv 2303.16634; Zheng et al. 2023, 2306.05685"
     )
@@ -110,7 +117,23 @@ class Rubric(Filter):
         """Show the model the row, and read its marks."""
         prompt = prompts.load(self.prompt)
         scales = scales_of(prompt)
-        filled = prompt.render(**_values(prompt, row, self.reference))
+        # What the prompt shows of the row.
+        texts = {
+            name: "\n".join(map(_shown, row.turns(name))) for name in ("instruction", "response")
+        }
+        turns = row.messages if row.kind == "sft" else row.prompt
+        if row.kind == "sft":
+            places = (n for n, turn in enumerate(turns) if turn.role == "assistant")
+            turns = turns[: max(places, default=None)]
+        texts["conversation"] = "\n\n".join(f"{turn.role}: {_shown(turn)}" for turn in turns)
+        known = json.loads(row.extra or "{}").get(self.reference)
+        if isinstance(known, str) and known.strip():
+            texts["reference"] = known
+        elif "reference" in prompt.variables:
+            raise ValueError(f"the row has no reference answer in its column '{self.reference}'")
+        texts["mark"] = prompts.mark_of(*texts.values())
+        taken = (*prompt.variables, *prompt.optional)
+        filled = prompt.render(**{name: text for name, text in texts.items() if name in taken})
         ask = Ask(
             model=self.model,
             messages=() if self.complete else (Message("user", filled.text),),
@@ -144,24 +167,6 @@ class Rubric(Filter):
         if score is not None and self.at_least is not None and score < self.at_least:
             return f"rated below {self.at_least:g}"
         return None
-
-
-def _values(prompt: Prompt, row: Row, reference: str | None) -> dict[str, str]:
-    """Return what the prompt shows of a row."""
-    texts = {name: "\n".join(map(_shown, row.turns(name))) for name in ("instruction", "response")}
-    turns = row.messages if row.kind == "sft" else row.prompt
-    if row.kind == "sft":
-        last = max((n for n, turn in enumerate(turns) if turn.role == "assistant"), default=None)
-        turns = turns[:last]
-    texts["conversation"] = "\n\n".join(f"{turn.role}: {_shown(turn)}" for turn in turns)
-    known = json.loads(row.extra or "{}").get(reference)
-    if isinstance(known, str) and known.strip():
-        texts["reference"] = known
-    elif "reference" in prompt.variables:
-        raise ValueError(f"the row has no reference answer in its column '{reference}'")
-    texts["mark"] = prompts.mark_of(*texts.values())
-    wanted = (*prompt.variables, *prompt.optional)
-    return {name: text for name, text in texts.items() if name in wanted}
 
 
 def _shown(turn: Message) -> str:

@@ -100,7 +100,15 @@ class Tag(Whole):
 
     def sketch(self, row: Row) -> Asking:
         """Ask for the tags of one row."""
-        values = _values(row)
+        if not row.instruction.strip():
+            raise ValueError("the row has no instruction to tag")
+        turns = row.messages if row.kind == "sft" else row.prompt
+        values = {
+            "instruction": row.instruction,
+            "response": row.response,
+            "conversation": "\n\n".join(f"{turn.role}: {turn.text}" for turn in turns),
+        }
+        values["mark"] = prompts.mark_of(*values.values())
         found: dict[str, Any] = {}
         for name in self.tags:
             prompt = prompts.load(file_of(name))
@@ -123,13 +131,21 @@ class Tag(Whole):
             for tags in found
         ]
         counts = {name: Counter(tags[name] for tags in found) for name in labels}
+        remarks = []
+        for name, own in labels.items():
+            every = counts[name].total() or 1
+            told = (f"{one} {counts[name][one]:,} ({counts[name][one] / every:.0%})" for one in own)
+            remarks.append(f"{name}: {', '.join(told)}")
         return Verdicts(
             np.array(code, dtype=np.int64),
             tuple(reasons),
             score=np.array([labels[by].index(tags[by]) + 1.0 for tags in found]),
             details=found,
-            notes=[{n: v for n, v in tags.items() if n in labels or _lists(v)} for tags in found],
-            remarks=tuple(_remark(name, counts[name], labels[name]) for name in labels),
+            notes=[
+                {n: v for n, v in tags.items() if n in labels or isinstance(v, list)}
+                for tags in found
+            ],
+            remarks=tuple(remarks),
             figures={
                 f"{name}: {label}": float(counts[name][label])
                 for name in labels
@@ -238,30 +254,7 @@ def labels_of(prompt: Prompt) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _values(row: Row) -> dict[str, str]:
-    turns = row.messages if row.kind == "sft" else row.prompt
-    shown = {
-        "instruction": row.instruction,
-        "response": row.response,
-        "conversation": "\n\n".join(f"{turn.role}: {turn.text}" for turn in turns),
-    }
-    if not row.instruction.strip():
-        raise ValueError("the row has no instruction to tag")
-    return {**shown, "mark": prompts.mark_of(*shown.values())}
-
-
 def _taken(prompt: Prompt, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of `values` that a prompt takes."""
     wanted = (*prompt.variables, *prompt.optional)
     return {name: value for name, value in values.items() if name in wanted}
-
-
-def _lists(value: Any) -> bool:
-    return isinstance(value, list)
-
-
-def _remark(name: str, counts: Counter[str], labels: Sequence[str]) -> str:
-    """Return a line on how often each label of a field was given."""
-    every = counts.total() or 1
-    told = (f"{label} {counts[label]:,} ({counts[label] / every:.0%})" for label in labels)
-    return f"{name}: {', '.join(told)}"

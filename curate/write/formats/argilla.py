@@ -46,7 +46,8 @@ def _spoken(messages: Sequence[Message]) -> list[dict[str, Any]]:
     turns = chat_of(messages)
     for turn in turns:
         if turn["content"] is None:
-            turn["content"] = dumps(turn["tool_calls"]) if turn.get("tool_calls") else ""
+            called = turn.get("tool_calls") or turn.get("function_call")
+            turn["content"] = dumps(called) if called else ""
     return turns
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.arrays.mixture import MixedTask, mixture_counts
+from curate.kernels.arrays.mixture import MixedTask, mixture_counts, mixture_figures
 
 sizes = st.lists(st.integers(1, 10**6), min_size=1, max_size=12)
 
@@ -86,3 +86,15 @@ def test_remainders_go_to_the_largest_and_ties_to_the_first():
     assert mixture_counts(tasks_of([3, 3, 3]), count=4) == [2, 1, 1]
     assert mixture_counts(tasks_of([5, 3, 1]), count=4) == [2, 1, 1]
     assert mixture_counts(tasks_of([1, 1]), count=0) == [0, 0]
+
+
+def test_figures_list_the_largest_and_the_rest_together():
+    tasks = tasks_of(range(1, 41), groups=[str(n) for n in range(40)])
+    figures = mixture_figures(tasks, [task.size for task in tasks], grouped=False)
+    named = [name for name in figures if name.endswith(": share")]
+    assert len(named) == 31
+    assert (figures["others: rows"], figures["39: rows"]) == (sum(range(1, 11)), 40)
+    assert sum(figures[name] for name in named) == pytest.approx(1)
+    few = mixture_figures(tasks_of([5, 3], groups="a"), [2, 3], grouped=True)
+    assert few["a: rows"] == 5
+    assert (few["a / 0: rows before"], few["a / 0: rows"], few["a / 1: share"]) == (5, 2, 0.6)

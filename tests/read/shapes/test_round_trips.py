@@ -352,10 +352,7 @@ def test_every_shape_of_the_tree_is_tested():
     assert set(SHAPES) == {name for name in names() if not shape_called(name).grouped}
 
 
-@pytest.mark.parametrize("name", SHAPES)
-@settings(suppress_health_check=[HealthCheck.too_slow])
-@given(data=st.data())
-def test_a_record_goes_back_as_it_came(name, data):
+def assert_it_goes_back(name, data):
     source = data.draw(SHAPES[name])
     form = shape_called(name)
     # A table is one only where that is said.
@@ -370,3 +367,18 @@ def test_a_record_goes_back_as_it_came(name, data):
     # The same through Arrow, as rows travel.
     [travelled] = read_all([source], shape=name).rows
     assert form.write(travelled) == source
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_a_record_goes_back_as_it_came(name, data):
+    assert_it_goes_back(name, data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHAPES)
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_many_records_go_back_as_they_came(name, data):
+    assert_it_goes_back(name, data)

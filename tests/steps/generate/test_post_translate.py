@@ -107,6 +107,15 @@ def test_a_side_in_another_language_fails(conversation, question, answer, side) 
     assert f"the translation is not in de: {side}" in str(failed.error)
 
 
+def test_one_turn_in_another_language_fails_among_others(make_row) -> None:
+    said = ("What is your name?", "I was made by a group of researchers.", "Hi!", "I am well.")
+    roles = ("user", "assistant") * 2
+    turns = tuple(Message(role, text) for role, text in zip(roles, said, strict=True))
+    german_turns = ("Wie heißt du denn eigentlich?", said[1], "Hallo!", "Es geht mir sehr gut.")
+    (failed,) = driven(make_row("sft", {"messages": turns}), *german_turns)
+    assert "the translation is not in de: assistant 0" in str(failed.error)
+
+
 def test_sides_too_short_to_tell_pass(conversation) -> None:
     (made,) = driven(conversation(english(1)[0], "Yes, 12."), german(1)[0], "Ja, 12.")
     assert made.detail["sides"]["assistant"] is None

@@ -1,5 +1,6 @@
 """Answers: one or several, of one or several models, each of them whole."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from curate.ask import Reply
 from curate.errors import RecipeError, UnusableReply
 from curate.row import Message
 from curate.steps.generate.respond import Respond
+from tests.models.chaos import Server, chat
 
 
 def made(step: Respond, row: Any, *texts: str | Reply) -> Any:
@@ -62,15 +64,54 @@ def test_an_answer_that_is_no_whole_answer_fails_the_row(conversation, reply):
         asking.send([reply])
 
 
-def test_a_row_without_a_question_or_with_media_fails(make_row):
-    for turns, message in (
-        ((), "no prompt to answer"),
-        ((Message("user", "q"), Message("assistant", "a")), "no prompt to answer"),
-        ((Message("user", "q", '{"image": "x"}'),), "tool calls or media"),
+def test_a_row_without_a_question_or_with_media_beside_its_turns_fails(make_row):
+    question = Message("user", "What is <image>?")
+    for turns, extra, message in (
+        ((), None, "no prompt to answer"),
+        ((question, Message("assistant", "a")), None, "no prompt to answer"),
+        ((question,), '{"images": ["a.png"]}', "this model cannot read media .* column 'images'"),
     ):
-        row = make_row("prompt", {"prompt": turns})
+        row = make_row("prompt", {"prompt": turns}, extra=extra)
         with pytest.raises(ValueError, match=message):
             next(Respond(models=("m",)).make(row))
+    empty = make_row("prompt", {"prompt": (question,)}, extra='{"images": [], "n": "images"}')
+    assert made(Respond(models=("m",)), empty, "A cat.")
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "https://images.example/cat.png"}}
+CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": {"x": [1, None]}}}
+PARTS = [
+    [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, IMAGE]}],
+    [
+        {"role": "user", "content": "Add."},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "content": "1", "tool_call_id": "c1"},
+    ],
+    [{"role": "user", "content": [{"type": "hologram", "hologram": 1}]}],
+]
+
+
+def test_parts_of_a_prompt_travel_or_its_row_fails(tmp_path):
+    with Server(lambda request: chat("An answer.")) as server:
+        model = {"model": "openai:m", "base_url": server.url, "max_tokens": 9}
+        result = Pipeline([Respond(model="m")], models={"m": model}).run(
+            [{"messages": turns, "n": n} for n, turns in enumerate(PARTS)],
+            run=tmp_path / "run",
+            store=tmp_path / "store",
+            allow_failed=1,
+        )
+        sent = {len(r.body["messages"]): r.body["messages"] for r in server.received}
+    arguments = json.dumps(CALL["function"]["arguments"])
+    assert set(sent) == {1, 3}
+    assert sent[1] == PARTS[0]
+    assert json.loads(sent[3][1]["tool_calls"][0]["function"]["arguments"]) == json.loads(arguments)
+    assert sent[3][2] == PARTS[1][2]
+    # The rows that were made carry what was sent, and the row that could not be fails by name.
+    answer = {"role": "assistant", "content": "An answer."}
+    kept = result.kept.to_list()
+    assert kept == [{"messages": [*PARTS[n], answer], "n": n} for n in (0, 1)]
+    [failed] = result.failed.to_list()
+    assert (failed["n"], "this model cannot read hologram parts" in failed["error"]) == (2, True)
 
 
 @pytest.mark.parametrize(

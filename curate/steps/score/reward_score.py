@@ -1,0 +1,54 @@
+"""Score rows by a reward model, and pairs by the difference of their rewards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from curate.ask import Reward
+from curate.row import RESPONSE_FIELD, Row
+from curate.step import Asking, Filter, Scored, rule
+from curate.steps.score._answer import answer_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardScore(Filter):
+    """Score the reward of a conversation up to its last answer, by a model that answers `Reward`.
+
+    `model` is a sequence classifier (`hf:`), or a scorer of an adapter of your own. Of a pair the
+    score is the reward of the chosen answer less that of the rejected one, and both stand in the
+    ledger: pairs that the model orders the other way score below 0. A row with tool calls or media
+    fails, because only texts are read. Rows that score below `at_least` are dropped.
+    """
+
+    model: str | None = None
+    at_least: float | None = rule(None)
+
+    source: ClassVar[str] = "Ouyang et al. 2022 (InstructGPT), arXiv 2203.02155, section 3.5"
+    kinds: ClassVar[tuple[str, ...]] = tuple(RESPONSE_FIELD)
+
+    def check(self) -> None:
+        """Reject a step that asks nobody."""
+        if not self.model:
+            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+
+    def score(self, row: Row) -> Asking:
+        """Ask for the reward of the conversation, or of both."""
+        before, answer = answer_of(row)
+        if row.kind != "preference":
+            reply = yield Reward(model=self.model, messages=(*before, answer))
+            return Scored(float(reply.values[0]))
+        if any(turn.attached for turn in row.rejected):
+            raise ValueError("the rejected answer has tool calls or media, and only texts are read")
+        replies = yield [
+            Reward(model=self.model, messages=turns)
+            for turns in ((*before, answer), (*row.prompt, *row.rejected))
+        ]
+        chosen, rejected = (float(reply.values[0]) for reply in replies)
+        return Scored(chosen - rejected, {"chosen": chosen, "rejected": rejected})
+
+    def keep(self, score: float | None) -> str | None:
+        """Compare with `at_least`."""
+        if score is not None and self.at_least is not None and score < self.at_least:
+            return f"reward below {self.at_least:g}"
+        return None

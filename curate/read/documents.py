@@ -21,6 +21,8 @@ from curate.system.package_data import DOCUMENTS, require_extra
 # The shape of documents, which makes a folder of them an input, whatever else lies there.
 DOCUMENT = "document"
 _FORMATS = {".txt": "text", ".md": "markdown", ".markdown": "markdown", ".pdf": "pdf"}
+# What is no prose, whatever a file's ending says: an object of JSON on its first line.
+_RECORDS = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{"[^\n]*\}[ \t\r]*(?:\n|\Z)')
 _TITLE = re.compile(r"^#[ \t]+(.+?)[ \t]*#*[ \t]*\r?$", re.MULTILINE)
 
 
@@ -80,6 +82,11 @@ def read_documents(documents: Iterable[DocumentFile]) -> Iterator[Read]:
                 raise ValueError(f"{too_long()}: split it")
             if not data.strip():
                 raise ValueError("the file is empty")
+            if _RECORDS.match(data):
+                raise ValueError(
+                    "it holds JSON objects, a line each, and would be read as prose; give it the "
+                    "ending .jsonl"
+                )
             record = {"text": "", "file": name, **_content(path.suffix.lower(), data)}
             if not record["text"].strip():
                 raise ValueError("it holds no text")

@@ -116,7 +116,7 @@ def test_an_empty_file_is_refused(tmp_path, content, name):
         ("a.json", b"<!DOCTYPE html>\n<html>\n", "not one readable row; line 1"),
         ("a.parquet", b"PAR1 but no table", "not a readable Parquet file"),
         ("a.jsonl", "{}\n".encode("utf-16"), "UTF-16"),
-        ("a.txt", GOOD, "allowed endings"),
+        ("a.doc", GOOD, "allowed endings"),
         ("a.jsonl", b'{"title": "x", "body": "y"}\n', "its columns .title, body. fit no shape"),
     ],
 )
@@ -133,6 +133,15 @@ def test_json_lines_called_json_and_an_array_called_jsonl_are_read(tmp_path):
     (tmp_path / "array.jsonl").write_bytes(b"[" + GOOD.strip() + b",\n" + GOOD.strip() + b"]")
     assert len(read_all(str(tmp_path / "lines.json")).rows) == 3
     assert len(read_all(str(tmp_path / "array.jsonl")).rows) == 2
+
+
+def test_json_lines_called_txt_are_no_prose(tmp_path):
+    (tmp_path / "a.txt").write_bytes(GOOD * 3)
+    read = read_all(str(tmp_path / "a.txt"))
+    assert not read.rows
+    assert [error for _, _, error, _ in read.failed] == [
+        "it holds JSON objects, a line each, and would be read as prose; give it the ending .jsonl"
+    ]
 
 
 def test_a_missing_file_names_the_nearest(tmp_path):

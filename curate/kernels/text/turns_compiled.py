@@ -38,7 +38,7 @@ class Turns(NamedTuple):
     blank: np.ndarray
 
 
-def problems_of(chunk: Chunk, score: Callable[[Row], float]) -> np.ndarray:
+def problems_of(chunk: Chunk, score: Callable[[Row], int]) -> np.ndarray:
     """Return the sum of problem codes of every row as float64."""
     if len(chunk.kinds) == 1:
         return _of_kind(chunk, chunk.kinds[0], score)
@@ -49,9 +49,9 @@ def problems_of(chunk: Chunk, score: Callable[[Row], float]) -> np.ndarray:
     return out
 
 
-def _of_kind(chunk: Chunk, kind: str, score: Callable[[Row], float]) -> np.ndarray:
+def _of_kind(chunk: Chunk, kind: str, score: Callable[[Row], int]) -> np.ndarray:
     if kind == "ranked":
-        return np.array([score(row) for row in chunk.rows()])
+        return np.array([score(row) for row in chunk.rows()], np.float64)
     if kind == "sft":
         turns = _turns(chunk.column("messages"))
         return walk_kernel(*turns, *_no_turns(len(chunk)), True).astype(np.float64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from curate.kernels.text.turns import PROBLEMS, ROLES, Problem
 from curate.row import Message, Row
-from curate.step import Filter, Scores, rule
+from curate.step import Filter, Scored, Scores, rule
 
 if TYPE_CHECKING:
     from curate.chunk import Chunk
@@ -21,9 +21,9 @@ class Structure(Filter):
     The score is 0, or the sum of the codes of all problems found: empty_turn 1, no_user_turn 2,
     no_assistant_turn 4, late_system_turn 8, stray_tool_turn 16, assistant_first 32,
     role_repeated 64, no_final_answer 128, unknown_role 256, empty_completion 512,
-    chosen_equals_rejected 1024, too_few_candidates 2048. Turns are those of the conversation, or of
-    prompt and (chosen) completion; a prompt needs no answer. `problems` says which ones drop a row
-    (all by default).
+    chosen_equals_rejected 1024, too_few_candidates 2048. The ledger names them beside the score.
+    Turns are those of the conversation, or of prompt and (chosen) completion; a prompt needs no
+    answer. `problems` says which ones drop a row (all by default).
     """
 
     problems: tuple[str, ...] | None = rule(PROBLEMS)
@@ -36,33 +36,18 @@ class Structure(Filter):
             if name not in PROBLEMS:
                 raise ValueError(f"unknown problem '{name}'; allowed are {', '.join(PROBLEMS)}")
 
-    def score(self, row: Row) -> float:
-        """Add up the codes of the problems found."""
-        if row.kind == "sft":
-            return float(turn_problems(row.messages, answered=True))
-        if row.kind == "prompt":
-            return float(turn_problems(row.prompt, answered=False))
-        if row.kind == "ranked":
-            found = turn_problems(row.prompt, answered=False)
-            if any(is_blank(candidate.messages) for candidate in row.candidates):
-                found |= Problem.EMPTY_COMPLETION
-            if len(row.candidates) < 2:
-                found |= Problem.TOO_FEW_CANDIDATES
-            return float(found)
-        answer = row.chosen if row.kind == "preference" else row.completion
-        found = turn_problems((*row.prompt, *answer), answered=True)
-        answers = (answer, row.rejected) if row.kind == "preference" else (answer,)
-        if any(map(is_blank, answers)):
-            found |= Problem.EMPTY_COMPLETION
-        if row.kind == "preference" and row.chosen == row.rejected:
-            found |= Problem.CHOSEN_EQUALS_REJECTED
-        return float(found)
+    def score(self, row: Row) -> Scored:
+        """Add up the codes of the problems found; the ledger names them."""
+        return Scored(float(found := problems_in(row)), _named(found))
 
     def score_many(self, chunk: Chunk) -> Scores:
         """Walk the turns of all rows in one compiled pass."""
         from curate.kernels.text.turns_compiled import problems_of
 
-        return Scores(problems_of(chunk, self.score))
+        values = problems_of(chunk, problems_in)
+        if not values.any():
+            return Scores(values)
+        return Scores(values, [_named(int(value)) if value else None for value in values])
 
     def keep(self, score: float | None) -> str | None:
         """Name the first problem found that is a rule."""
@@ -71,6 +56,35 @@ class Structure(Filter):
             if found >> number & 1 and name in (self.problems or ()):
                 return name.replace("_", " ")
         return None
+
+
+def problems_in(row: Row) -> int:
+    """Return the sum of the codes of a row's problems."""
+    if row.kind == "sft":
+        return turn_problems(row.messages, answered=True)
+    if row.kind == "prompt":
+        return turn_problems(row.prompt, answered=False)
+    if row.kind == "ranked":
+        found = turn_problems(row.prompt, answered=False)
+        if any(is_blank(candidate.messages) for candidate in row.candidates):
+            found |= Problem.EMPTY_COMPLETION
+        if len(row.candidates) < 2:
+            found |= Problem.TOO_FEW_CANDIDATES
+        return found
+    answer = row.chosen if row.kind == "preference" else row.completion
+    found = turn_problems((*row.prompt, *answer), answered=True)
+    answers = (answer, row.rejected) if row.kind == "preference" else (answer,)
+    if any(map(is_blank, answers)):
+        found |= Problem.EMPTY_COMPLETION
+    if row.kind == "preference" and row.chosen == row.rejected:
+        found |= Problem.CHOSEN_EQUALS_REJECTED
+    return found
+
+
+def _named(found: int) -> dict[str, list[str]] | None:
+    """Return the detail of a row: its problems by name."""
+    names = [name for number, name in enumerate(PROBLEMS) if found >> number & 1]
+    return {"problems": names} if names else None
 
 
 def is_blank(turns: Sequence[Message]) -> bool:

@@ -113,3 +113,15 @@ def test_codes_follow_the_documented_list():
     assert all(f"{name} {2**n}" in text for n, name in enumerate(PROBLEMS))
     with pytest.raises(ValueError, match="unknown problem 'typo'; allowed are empty_turn"):
         Structure(problems=("typo",)).check()
+
+
+def test_the_ledger_names_every_problem(make_row, scores_of):
+    rows = [
+        make_row("sft", {"messages": turns(letters)}, seq=n)
+        for n, letters in enumerate(["ua", "uU"])
+    ]
+    assert scores_of(Structure(), rows)[0] == 0
+    assert Structure().score(rows[0]).detail is None
+    assert Structure().score(rows[1]).detail == {
+        "problems": ["empty_turn", "no_assistant_turn", "role_repeated", "no_final_answer"]
+    }

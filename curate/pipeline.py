@@ -111,7 +111,7 @@ class Pipeline(Recipe):
         from curate.system.lazy_pandas import leave_pandas_for_later
 
         leave_pandas_for_later()
-        from curate.engine.output.exports import write_outputs
+        from curate.engine.output.recipe_outputs import write_outputs
         from curate.engine.run import execute
 
         if isinstance(inputs, str | os.PathLike):

@@ -1,5 +1,8 @@
 """One part on its way through a segment: which rows are still in, which ended where, and why.
 
+Here a step's verdict becomes "dropped" with its reason (`carry_out`), whatever kind of step gave
+it; rows that a step replaces by others end in `kinds.made`, `kinds.generate` and `kinds.gather`.
+
 Rows that end are only marked; columns are cut once, when the segment ends or a step needs exactly
 the rows still in. So six filters cost six passes over their own texts and one copy of the rows.
 """
@@ -137,7 +140,7 @@ class Partition:
         self.ended_at[reached[outcome != PASSED]] = label
         self.errors.update(errors)
 
-    def settle(
+    def carry_out(
         self,
         label: str,
         reached: np.ndarray,

@@ -31,10 +31,10 @@ from curate.engine.kinds.whole import decide, decide_as_they_come
 from curate.engine.ledger import StepTally
 from curate.engine.local import Local
 from curate.engine.options import DEFAULT_STORE, Progress, RunOptions
-from curate.engine.output.exports import check_free, check_outputs, sides_of
 from curate.engine.output.kept_file import KeptFile
-from curate.engine.output.publish import Publisher
+from curate.engine.output.recipe_outputs import check_free, check_outputs, sides_of
 from curate.engine.output.run_card import card, data_digests, describe_run
+from curate.engine.output.run_files import Publisher
 from curate.engine.reading import Reading, open_sources
 from curate.engine.segment import asks, cut_at_wholes, with_expand
 from curate.engine.state import PartitionState, Settings, Workspace

@@ -99,7 +99,7 @@ class WholeDecision:
             if "notes" in table.column_names:
                 table = table.drop_columns(["notes"])
             part.table = table.append_column("notes", pa.array(notes, pa.string()))
-        part.settle(
+        part.carry_out(
             self.label,
             self.reached,
             values=self.values,

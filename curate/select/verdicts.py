@@ -1,4 +1,7 @@
-"""What selecting steps say of their rows: which are chosen, and whom the others are closest to."""
+"""What selecting steps say of their rows: which are chosen, and whom the others are closest to.
+
+Nothing is dropped here: see `engine.partition`.
+"""
 
 from __future__ import annotations
 

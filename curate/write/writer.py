@@ -1,7 +1,8 @@
 """Write rows to a file in a shape that trainers and tools read; the file appears as a whole.
 
 Rows stream: a line at a time for text formats, 16,384 at a time for Parquet. A row that the shape
-cannot hold is an error that names the loss, and no file appears. So is one that is written in
+cannot hold is an error that names the loss, and no file appears (the files of a run's own folder
+come from `engine.output.run_files`). So is one that is written in
 another form than the rows before it: a column of texts and of messages is read by nobody.
 """
 

@@ -52,7 +52,7 @@ RECIPES: dict[str, Callable[[], list[Any]]] = {
 
 def die_at(phase: str, call: int, after: bool) -> None:
     """Arrange to be killed before or after the `call`-th call of `phase`."""
-    import curate.engine.output.publish
+    import curate.engine.output.run_files
     import curate.engine.reading
     import curate.runs.folder
     import curate.store.replies
@@ -63,7 +63,7 @@ def die_at(phase: str, call: int, after: bool) -> None:
         "reading": (curate.engine.reading, "read_part"),
         "store commit": (curate.store.replies, "save_replies"),
         "round": (curate.store.store.Store, "put_value"),
-        "writing": (curate.engine.output.publish, "write_table"),
+        "writing": (curate.engine.output.run_files, "write_table"),
         "rename": (pathlib.Path, "rename"),
         "replace": (os, "replace"),
     }[phase]

@@ -162,7 +162,7 @@ def test_few_shot_composites_of_a_large_source_take_bounded_memory(
 ) -> None:
     import tracemalloc
 
-    from curate.engine.output.publish import Publisher
+    from curate.engine.output.run_files import Publisher
 
     monkeypatch.setattr("curate.read.lines.PART_ROWS", 1000)
     held: list[int] = []

@@ -62,6 +62,34 @@ def test_modules_that_are_named_are_there(page: Path) -> None:
     assert missing_modules(page) == []
 
 
+# A module of the package, named by its rooms in a docstring or comment: `kernels.sets.jaccard`,
+# with or without what it defines.
+ROOMS = "|".join(sorted(p.parent.name for p in (ROOT / "curate").glob("*/__init__.py")))
+INSIDE = re.compile(rf"`((?:{ROOMS})(?:\.(?!jsonl)[a-z_]+)+)`")
+
+
+def unknown_modules(text: str) -> list[str]:
+    """Return the modules that a source text names by their rooms and that are not there."""
+    unknown = []
+    for name in INSIDE.findall(text):
+        path = ROOT.joinpath("curate", *name.split("."))
+        known = path.is_dir(), path.with_suffix(".py").is_file()
+        if not any(known) and not path.parent.with_suffix(".py").is_file():
+            unknown.append(name)
+    return unknown
+
+
+def test_modules_that_docstrings_name_are_there() -> None:
+    modules = sorted((ROOT / "curate").rglob("*.py"))
+    found = {m.name: unknown_modules(m.read_text(encoding="utf-8")) for m in modules}
+    assert {name: unknown for name, unknown in found.items() if unknown} == {}
+
+
+def test_an_unknown_module_is_found() -> None:
+    text = "`kernels.jaccard` `kernels.sets.jaccard` `kernels.sets.jaccard.nearest_kept`"
+    assert unknown_modules(text) == ["kernels.jaccard"]
+
+
 def test_a_missing_module_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(

@@ -26,7 +26,7 @@ def apply_filter(part: Partition, step: Filter, driver: Driver | None) -> None:
     scored = _score_chunks(part, step, reached) if part.large else None
     values, details, errors = scored or _score_rows(part, step, reached, driver)
     codes, reasons = _decide(step, values, errors)
-    part.settle(
+    part.carry_out(
         step.title,
         reached,
         values=values,

@@ -2,10 +2,10 @@
 
 Dropping duplicates needs each row's nearest kept row; splitting needs more, since two rows may be
 alike and yet have different nearest rows. So every pair that can reach the threshold is looked at,
-found by the prefix filter (see `kernels.jaccard`), unless a chain of others links it already.
+found by the prefix filter (see `kernels.sets.jaccard`), unless a chain of others links it already.
 
 This module holds the plain-Python path, enough for some thousand texts, and the choice between it
-and `kernels.components_join`, the compiled path. Both give the same groups.
+and `kernels.sets.components_compiled`, the compiled path. Both give the same groups.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The compiled walk of `kernels.components`, on the index of `kernels.prefix_index`.
+"""The compiled walk of `kernels.sets.components`, on the index of `kernels.sets.prefix_index`.
 
 Every set is searched for among all before it and then joins the index, whether it was linked or
 not: of three texts the outer two may be linked through the middle one only. Copies of a set are

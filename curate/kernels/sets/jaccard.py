@@ -3,10 +3,11 @@
 Sets that reach a threshold t share one of the first |set| - ceil(t |set|) + 1 members of either, in
 any fixed order of all members (the prefix filter: Chaudhuri, Ganti and Kaushik, ICDE 2006). In the
 order "rarest first" those prefixes meet seldom, and every pair that does meet is verified, so the
-answer is exact. Members are 64-bit hashes; see `kernels.shingles` for what that means.
+answer is exact. Members are 64-bit hashes; see `kernels.sets.shingles` for what that means.
 
 This module holds the plain-Python path, enough for some thousand texts, and the choice between it
-and `kernels.jaccard_join`, the compiled path. Both give the same verdicts, down to the last bit.
+and `kernels.sets.jaccard_compiled`, the compiled path. Both give the same verdicts, down to the
+last bit.
 """
 
 from __future__ import annotations

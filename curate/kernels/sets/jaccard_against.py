@@ -1,9 +1,10 @@
 """The most similar set of another dataset for each set, by exact Jaccard similarity.
 
 Sets that reach a threshold share one of the first |set| - ceil(t |set|) + 1 members of either in
-any fixed order (see `kernels.jaccard`). Here the order is "rarest among the others first", so that
-members which no other set has come first: most sets have more of those than their prefix is long,
-and are done without a look at any other set. The index costs some 30 bytes a member of the others.
+any fixed order (see `kernels.sets.jaccard`). Here the order is "rarest among the others first", so
+that members which no other set has come first: most sets have more of those than their prefix is
+long, and are done without a look at any other set. The index costs some 30 bytes a member of the
+others.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The compiled walk of `kernels.jaccard`: a million sets in seconds, in a few hundred bytes each.
+"""The compiled walk of `kernels.sets.jaccard`: a million sets in seconds, some hundred bytes each.
 
 A block of sets is searched by all threads among the sets kept before the block; then one thread
 walks the block in order, searches only what the block itself has kept so far, and enters what it
-keeps into the index (`kernels.prefix_index`). Sets that meet there are compared: by the parities of
-their members first, then in full. Nothing that is skipped can change the answer.
+keeps into the index (`kernels.sets.prefix_index`). Sets that meet there are compared: by the
+parities of their members first, then in full. Nothing that is skipped can change the answer.
 
 What stays quadratic is data in which most pairs of sets are almost, but not quite, as similar as
 the threshold; no exact method is known to escape that. Copies are looked up and never entered.

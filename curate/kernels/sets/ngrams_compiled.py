@@ -1,7 +1,8 @@
 """Find the turns that may share an n-gram with a test set: one compiled pass of rolling hashes.
 
 It looks only at ASCII turns, and its hits are hashes: every hit, and every other turn, is decided
-by `kernels.testsets`, which compares words. So the answer is exact, and clean rows cost one pass.
+by `kernels.sets.benchmarks`, which compares words. So the answer is exact, and clean rows cost one
+pass.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A subsequence in common is at most as long as what the two texts have in common as bags of words. So
 F above a limit needs a pair of rare words (each with its occurrence number) in common, which an
-index finds (the prefix filter; see `kernels.jaccard`); every pair found is verified, so decisions
-are exact. This module holds the plain-Python path and the choice between it and
-`kernels.novelty_compiled`; both give the same answers.
+index finds (the prefix filter; see `kernels.sets.jaccard`); every pair found is verified, so
+decisions are exact. This module holds the plain-Python path and the choice between it and
+`kernels.sets.novelty_compiled`; both give the same answers.
 """
 
 from __future__ import annotations

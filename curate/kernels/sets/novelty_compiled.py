@@ -1,4 +1,4 @@
-"""The compiled path of `kernels.novelty`: an index of rare words, and common subsequences by bits.
+"""The compiled path of `kernels.sets.novelty`: an index of rare words, subsequences by bits.
 
 Words are numbered; the k-th occurrence of a word in its text is a member of its own, so that a text
 is a set. Members are ranked from the rarest on, and a text's first ones stand in an index of chains

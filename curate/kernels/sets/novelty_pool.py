@@ -1,6 +1,6 @@
 """A pool of texts that grows one by one: how like all of them, by ROUGE-L, is the next text?
 
-`kernels.novelty` decides on texts that are all there; here each one arrives after the last was
+`kernels.sets.novelty` decides on texts that are all there; here each one arrives after the last was
 decided. Every text of the pool is compared, since the most similar one is named even where it is
 not too similar: some 20 million pairs of short texts a second from `LARGE` texts on, where compiled
 code takes over, and a few microseconds a pair before. Both give the same answers.

@@ -1,7 +1,7 @@
 """An index of the rarest members of all sets, laid out before the first look-up.
 
 The prefix of a set is so many of its rarest members that every similar set must hold one of them in
-its own prefix (see `kernels.jaccard`). What makes looking them up cheap:
+its own prefix (see `kernels.sets.jaccard`). What makes looking them up cheap:
 
 - *Rarest first* needs no sort of all members: a table of saturating counters, addressed by the
   hash's low bits, is order enough. Threads fill it without locks; a lost count costs nothing but a

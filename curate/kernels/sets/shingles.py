@@ -8,7 +8,7 @@ shingles the expected number of pairs that share a hash is below 0.0003, and one
 one similarity by one shingle. Texts crafted against these constants can make shingles collide; such
 texts are no subject of near-duplicate search.
 
-`kernels.shingle_column` computes the same hashes from UTF-8 bytes; tests hold the two equal.
+`kernels.sets.shingles_compiled` computes the same hashes from UTF-8 bytes; tests hold them equal.
 """
 
 from __future__ import annotations

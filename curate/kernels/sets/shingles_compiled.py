@@ -2,7 +2,7 @@
 
 The kernel lower-cases ASCII itself. Other rows are composed and lower-cased by Python before it
 sees them (both may change a text's length), and their word characters come from a table made by the
-running Python's `re`, so that it cannot disagree with `kernels.shingles`.
+running Python's `re`, so that it cannot disagree with `kernels.sets.shingles`.
 """
 
 from __future__ import annotations

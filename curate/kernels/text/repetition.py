@@ -1,7 +1,7 @@
 """How much of a text is said twice: the plain-Python definition, and Gopher's limits.
 
 Two lines, paragraphs or n-grams are equal when they hold the same words. Characters are those of
-words, white space left out. `kernels.repeat_columns` measures the same on columns.
+words, white space left out. `kernels.text.repetition_compiled` measures the same on columns.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def is_blank(turns: Sequence[Message]) -> bool:
 
 
 def turn_problems(turns: Sequence[Message], *, answered: bool) -> int:
-    """Return the problems of a list of turns; `kernels.turn_columns` finds the same in columns."""
+    """Return the problems of turns; `kernels.text.turns_compiled` finds the same in columns."""
     roles = [ROLES.get(turn.role, "unknown") for turn in turns]
     spoken = [role for role in roles if role != "system"]
     pairs = list(zip(["start", *spoken], spoken, strict=False))

@@ -136,16 +136,28 @@ class Magpie(Generate):
         begun, system = self._begun(row)
         chats = [Dialogue(sample, begun) for sample in range(self.samples)]
         if begun and begun[-1].role == "user":
-            yield from self._written(chats, row, "assistant", None)
+            # At temperature 0 all samples open with one answer, which is paid once.
+            once = chats[:1] if self.answer_temperature == 0 else chats
+            yield from self._written(once, row, "assistant", None)
+            if once[0].end is not None and self.answer_temperature == 0:
+                chats = once
+            for chat in chats[len(once) :]:
+                chat.turns = once[0].turns
+            for chat in chats:
+                if chat.end is None and self.to == "sft":
+                    chat.exchanges, chat.whole = 1, len(chat.turns)
+        own = any(turn.role == "system" for turn in begun)
         for number in range(self.turns):
-            if number and system is None:
+            if number and system is None and not own:
                 system = prompts.load(self.follow_up).render().text
             yield from self._written(chats, row, "user", system)
             if number + 1 < self.turns or self.to == "sft":
                 yield from self._written(chats, row, "assistant", None)
             for chat in chats:
                 if chat.end is None:
-                    chat.exchanges, chat.whole = number + 1, len(chat.turns)
+                    chat.exchanges += 1
+                    answered = self.to == "prompt" and chat.turns[-1].role == "assistant"
+                    chat.whole = len(chat.turns) - answered  # a prompt ends with the user
         if self.scorer is not None:
             yield from self._scored(row, [chat for chat in chats if chat.exchanges])
         # Of each conversation its finished exchanges, and what ended it.

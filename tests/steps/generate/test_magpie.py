@@ -289,3 +289,39 @@ def test_a_server_of_raw_completions_is_sent_the_template(tmp_path: Path) -> Non
     others = [body for body in bodies if body["prompt"] != "<|user|>"]
     assert {body["prompt"] for body in others} == {f"<|user|>{QUESTION}<|end|><|assistant|>"}
     assert all("stop" not in body for body in others)
+
+
+def test_a_prompt_ends_with_the_user_where_a_later_turn_fails(blank: Row) -> None:
+    told = iter([QUESTION, ANSWER, ""])
+    products, _ = driven(Magpie(model="m", turns=2, to="prompt"), blank, lambda _: next(told))
+    made, failed = products
+    assert turns_of(made) == [("user", QUESTION)]
+    assert isinstance(failed, Failed)
+
+
+def test_a_system_prompt_of_the_rows_own_is_the_only_one(make_row: Any) -> None:
+    own = (Message("system", "Talk of metals."), Message("user", QUESTION))
+    _, asked = driven(Magpie(model="m", turns=2), make_row("prompt", {"prompt": own}), writes)
+    assert [one.system for one in asked if isinstance(one, Ask)] == [None] * len(asked)
+
+
+def test_greedy_openings_are_asked_once_and_stay(make_row: Any) -> None:
+    row = make_row("prompt", {"prompt": (Message("user", QUESTION),)})
+    told = iter([ANSWER, *["Go on?", ""], *["Really."]])
+    products, asked = driven(Magpie(model="m", samples=2), row, lambda _: next(told))
+    assert [one.turn for one in asked if isinstance(one, Ask)] == [
+        "assistant",
+        *["user"] * 2,
+        "assistant",
+    ]
+    opened = [("user", QUESTION), ("assistant", ANSWER)]
+    whole, cut, failed = products
+    assert turns_of(whole) == [*opened, ("user", "Go on?"), ("assistant", "Really.")]
+    assert turns_of(cut) == opened and cut.detail["exchanges"] == 1
+    assert isinstance(failed, Failed)
+
+
+def test_an_opening_that_failed_fails_once(make_row: Any) -> None:
+    row = make_row("prompt", {"prompt": (Message("user", QUESTION),)})
+    products, asked = driven(Magpie(model="m", samples=3), row, lambda _: "")
+    assert [type(one) for one in products] == [Failed] and len(asked) == 1

@@ -108,12 +108,13 @@ def test_only_what_was_sent_first_counts() -> None:
     assert limiter.failed(other, times["0"], "0") is None
 
 
-@pytest.mark.parametrize("concurrency", [1, 8, 64])
+# Late ones show whether the connection that is used next has rested itself, or only another one.
+@pytest.mark.parametrize(("concurrency", "late"), [(1, 0.0), (1, 0.02), (8, 0.0), (64, 0.0)])
 def test_an_answer_that_is_sent_twice_reaches_no_other_row(
-    concurrency: int, tmp_path: Path
+    concurrency: int, late: float, tmp_path: Path
 ) -> None:
     def handler(request: Received) -> Answer:
-        return replace(chat(f"re: {request.text}"), again=0.0)
+        return replace(chat(f"re: {request.text}"), again=late)
 
     with Server(handler) as server:
         model = opened_model(server, max_concurrency=concurrency)

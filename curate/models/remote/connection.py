@@ -9,6 +9,7 @@ retries and typed replies, is done elsewhere here.
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import socket
@@ -110,33 +111,43 @@ def _connector() -> Any:
         found_clean = 0
 
         async def _get(self, key: Any, traces: Any) -> Any:
-            resting = self._conns.get(key)
             rest = REST_SECONDS if self.found_clean >= PROVEN_CLEAN else FIRST_REST_SECONDS
-            if resting and time.monotonic() - resting[0][1] < rest:
-                return None  # Another one is opened: what was left behind must have time to come.
-            while (found := await super()._get(key, traces)) is not None:
-                protocol = found.protocol
-                if protocol is None or protocol.transport is None:
-                    return found
-                number = protocol.transport.get_extra_info("socket").fileno()
-                poll = select.poll()
-                poll.register(number, select.POLLIN)
-                came = bool(poll.poll(0))
-                if not came and not protocol.should_close:
-                    self.found_clean += 1
-                    return found
-                if came:
-                    with socket.socket(fileno=os.dup(number)) as copy:
-                        try:
-                            came = bool(copy.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-                        except OSError:
-                            came = False
-                found.close()
-                # Nothing to read is the end of the connection, and no answer.
-                self._force_close = self._force_close or came or protocol.should_close
+            while (resting := self._conns.get(key)) and not self._force_close:
+                protocol, since = resting[0]
+                rested = time.monotonic() - since
+                if protocol.is_connected() and rested <= (self._keepalive_timeout or math.inf):
+                    if rested < rest:
+                        return None  # Another one is opened: what was left must have time to come.
+                    left = _left_behind(protocol)
+                    if left is None:
+                        self.found_clean += 1
+                        return await super()._get(key, traces)
+                    self._force_close = bool(left)
+                # Left to the pool, it would go on to the next one, which may not have rested.
+                resting.popleft()
+                protocol.close()
+                if not resting:
+                    del self._conns[key]
             return None
 
     return CleanConnector(limit=0)
+
+
+def _left_behind(protocol: Any) -> bytes | None:
+    """Return what came over a connection after its answer, empty where it has ended.
+
+    `None` is nothing, as it should be.
+    """
+    number = protocol.transport.get_extra_info("socket").fileno()
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    if not poll.poll(0):
+        return b"read already" if protocol.should_close else None
+    with socket.socket(fileno=os.dup(number)) as copy:
+        try:
+            return copy.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:
+            return b""
 
 
 def proxy_of(url: str) -> str | None:

@@ -34,7 +34,10 @@ def pairs_in(text: str, schema: Mapping[str, Any] | None, head: str = "") -> lis
             empty or no text.
     """
     if schema is not None:
-        found = [Pair(**pair) for pair in object_in(text, schema)["pairs"]]
+        found = [
+            Pair(pair["question"], pair["answer"], pair.get("quote"))
+            for pair in object_in(text, schema)["pairs"]
+        ]
     else:
         found = _in_lines(head + text)
     return [

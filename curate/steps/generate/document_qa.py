@@ -21,14 +21,19 @@ from curate.row import Message, Record, Row
 from curate.step import Asking, Drop, Failed, Generate, Product
 
 # What a question must not lean on, where its reader sees no passage.
+_SOURCE = "(?:text|passage|document|article|paragraph|excerpt|context|section)s?"
 _POINTS_BACK = re.compile(
-    r"(?i)\b(?:the|this|that|these) (?:given |above |following |provided )?"
-    r"(?:text|passage|document|article|paragraph|excerpt|context|section)s?\b"
+    rf"(?i)\b(?:the|this|that|these) (?:given|above|following|provided) {_SOURCE}\b"
+    # "The document that ended the war" and "this section of the code" name one of the world's.
+    rf"|\b(?:the|this|that|these) {_SOURCE}\b(?! (?:of|that|which|in|on|by)\b)(?! \d)"
+    rf"|\b(?:the|this|that|these) {_SOURCE} of (?:the|this|that) {_SOURCE}\b"
     r"|\b(?:mentioned|described|stated|listed|given) (?:above|here|below)\b"
 )
 _NO_ANSWER = re.compile(
-    r"(?i)\b(?:text|passage|document|article|paragraph|excerpt|context)\b[^.]{0,30}"
-    r"\b(?:does not|doesn't|do not|don't|did not|no)\b"
+    rf"(?i)\b{_SOURCE} (?:above |given )?(?:does not|doesn't|do not|don't|did not|didn't) "
+    r"(?:say|state|mention|specify|provide|contain|give|tell|explain|answer|indicate|include)\b"
+    rf"|\b{_SOURCE} (?:above |given )?(?:has|gives|provides|contains) no "
+    r"(?:information|answer|mention)\b"
     r"|^(?:i'm sorry|sorry|i am sorry|i cannot|i can't|as an ai)\b"
 )
 # Columns that say something of a whole document and nothing of one passage.
@@ -90,6 +95,12 @@ class DocumentQa(Generate):
             raise ValueError(str(error)) from None
         if self.structured and found.schema is None:
             raise ValueError(f"structured needs a schema, and the prompt '{found.name}' has none")
+        held = ((found.schema or {}).get("properties", {}).get("pairs") or {}).get("items", {})
+        if found.schema is not None and not {"question", "answer"} <= set(held.get("required", ())):
+            raise ValueError(
+                f"the schema of the prompt '{found.name}' must ask for a list `pairs` whose items "
+                "require `question` and `answer`, as prompts/document_qa.md does"
+            )
         if self.complete and (found.system is not None or found.schema is not None):
             raise ValueError(
                 f"complete sends text and reads lines, but the prompt '{found.name}' has a system "
@@ -124,7 +135,10 @@ class DocumentQa(Generate):
                     parse = functools.partial(pairs_in, schema=prompt.schema, head=head)
                     found[span] = read(reply, parse)
                 except UnusableReply as error:
-                    found[span] = Failed(error, reply=reply)
+                    place = {"passage_start": span.start, "passage_end": span.end}
+                    shown = {"messages": (Message("user", span.of(text)),)}
+                    failed = Record("sft", shown, json.dumps({**extra, **place}))
+                    found[span] = Failed(error, failed, reply)
                     repaired = ask_again(ask, reply, error)
                     if left and repaired is not None:
                         again[span] = repaired
@@ -187,7 +201,8 @@ class DocumentQa(Generate):
                 reason = self._broken(pair, asked)
                 if reason is None and pair.quote is not None and quoted is None:
                     reason = "its quote is not in the passage"
-                asked.add(" ".join(pair.question.lower().split()))
+                if reason is None:
+                    asked.add(" ".join(pair.question.lower().split()))
                 yield record if reason is None else Drop(reason, record=record)
 
     def _broken(self, pair: Pair, asked: set[str]) -> str | None:

@@ -197,11 +197,13 @@ class Tag(Whole):
     def _labels(self) -> dict[str, tuple[str, ...]]:
         """Return the lists of labels of all taxonomies, by the names of their fields."""
         found: dict[str, tuple[str, ...]] = {}
+        seen = set[str]()
         for name in self.tags:
             prompt = prompts.load_with(file_of(name), SHOWN)
-            lists = labels_of(prompt)
-            if twice := set(lists) & set(found):
+            lists, fields = labels_of(prompt), set((prompt.schema or {}).get("properties", {}))
+            if twice := fields & seen:
                 raise ValueError(f"two taxonomies have a field {sorted(twice)}: rename one")
+            seen |= fields
             if self.choose and "options" not in prompt.optional:
                 raise ValueError(
                     f"choose needs a prompt that shows `options`; '{prompt.name}' does not: give "

@@ -68,3 +68,9 @@ def test_lines_that_are_no_pairs_are_refused(text: str, why: str) -> None:
 def test_objects_that_are_no_pairs_are_refused(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         pairs_in(text, SCHEMA)
+
+
+def test_what_a_schema_asks_for_besides_is_passed_over():
+    schema = {"type": "object", "properties": {"pairs": {"type": "array"}}, "required": ["pairs"]}
+    text = '{"pairs": [{"question": "Why?", "answer": "Because.", "level": 3}]}'
+    assert pairs_in(text, schema) == [Pair("Why?", "Because.", None)]

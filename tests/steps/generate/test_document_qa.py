@@ -14,6 +14,7 @@ from curate.pipeline import Pipeline
 from curate.row import Message, Record, Row
 from curate.step import Drop, Failed
 from curate.steps.generate.document_qa import DocumentQa, find_quote
+from curate.system import package_data
 
 TEXT = "# Bees\n\nBees see ultraviolet light.\n\n# Bread\n\nYeast gives off a gas."
 
@@ -89,6 +90,40 @@ def test_a_pair_that_breaks_a_rule_is_dropped_by_its_name(document, changes, rea
     assert drop.record is not None and drop.record.kind == "sft"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"question": "What does the passage of the bill require?"},
+        {"question": "Who wrote this section of the code?"},
+        {"question": "Who signed the document that ended the war of 1812?"},
+        {"answer": "Under Article 5, no person may be tried twice."},
+        {"answer": "A will is a document that does not expire."},
+    ],
+)
+def test_a_pair_about_a_passage_of_the_world_is_sound(document, changes) -> None:
+    step = DocumentQa(model="m", passage=1000)
+    (made,) = driven(document, step, [Reply(text=reply_to("off a gas.", **changes))])
+    assert isinstance(made, Record)
+
+
+def test_a_refused_pair_is_no_question_that_the_document_had(document) -> None:
+    replies = [
+        Reply(text=reply_to("ultraviolet light.", question="What is it?", answer="I'm sorry, no.")),
+        Reply(text=reply_to("off a gas.", question="What is it?")),
+    ]
+    refused, kept = driven(document, DocumentQa(model="m", passage=40), replies)
+    assert isinstance(refused, Drop) and isinstance(kept, Record)
+
+
+def test_a_schema_without_pairs_is_refused(tmp_path) -> None:
+    own = (
+        (package_data.folder("prompts") / "document_qa.md").read_text().replace("pairs", "couples")
+    )
+    (tmp_path / "own.md").write_text(own)
+    with pytest.raises(ValueError, match="must ask for a list `pairs`"):
+        DocumentQa(model="m", prompt=str(tmp_path / "own.md")).prepare()
+
+
 def test_a_question_that_the_document_had_before_is_dropped(document) -> None:
     replies = [
         Reply(text=reply_to("ultraviolet light.", question="What  is it?")),
@@ -117,6 +152,7 @@ def test_a_bad_reply_fails_its_passage_alone_and_is_kept(document, bad) -> None:
     failed, made = driven(document, step, [broken, good], [broken])
     assert isinstance(failed, Failed)
     assert failed.reply == broken
+    assert json.loads(failed.record.extra)["passage_start"] == 0
     assert isinstance(made, Record)
     # A second reply that can be read is taken.
     repaired = Reply(text=reply_to("ultraviolet light."))

@@ -141,6 +141,14 @@ def test_a_taxonomy_that_cannot_be_used_is_refused(
         Tag(model="m", tags=(str(tmp_path / "mine.md"),), **fields).prepare()
 
 
+def test_a_free_text_may_not_have_the_name_of_anothers_labels(tmp_path: Path) -> None:
+    free = "    tone: {type: string, enum: [warm, cold]}\n    quality: {type: string}"
+    text = MINE.replace("    tone: {type: string, enum: [warm, cold]}", free)
+    (tmp_path / "mine.md").write_text(text)
+    with pytest.raises(ValueError, match=r"two taxonomies have a field \['quality'\]"):
+        Tag(model="m", tags=("quality", str(tmp_path / "mine.md"))).prepare()
+
+
 def test_fields_of_two_taxonomies_must_differ(tmp_path: Path) -> None:
     (tmp_path / "mine.md").write_text(MINE.replace("tone", "quality"))
     with pytest.raises(ValueError, match=r"two taxonomies have a field \['quality'\]"):

@@ -33,7 +33,9 @@ def numbered(text: str, first: int) -> list[str]:
     if not text.strip():
         raise ValueError("it is empty")
     begins = _NUMBER.match(text.lstrip())
-    if begins is None or int(begins[1]) != first:
+    if begins is not None and int(begins[1]) != first:
+        raise ValueError(f"it begins with {begins[1]} where {first} was to come")
+    if begins is None:
         text = f"{first}. {text.lstrip()}"
     marks = list(_NUMBER.finditer(text))
     for number, mark in enumerate(marks, first):

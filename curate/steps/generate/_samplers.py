@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,6 +70,10 @@ class AttributeSampler(NamedTuple):
         return found
 
 
+# The latest ones alone: one step at a time reads its rows.
+_AT_HAND: dict[tuple[str, tuple[int, ...]], dict[str, AttributeSampler]] = {}
+
+
 def samplers_of(cells: Mapping[str, Any], *, read: bool = True) -> dict[str, AttributeSampler]:
     """Return the samplers that a recipe's `cells` write; unless files are `read`, without theirs.
 
@@ -84,6 +89,18 @@ def samplers_of(cells: Mapping[str, Any], *, read: bool = True) -> dict[str, Att
             found[name] = _sampler(name, given, found, read)
         except ValueError as error:
             raise ValueError(f"cells.{name}: {error}") from None
+    return found
+
+
+def samplers_at_hand(cells: Mapping[str, Any]) -> dict[str, AttributeSampler]:
+    """Return what `samplers_of` does, read once for many rows while no file changes."""
+    # As JSON the numbers 1 and "1" would be one name.
+    key = (repr(cells), tuple(path.stat().st_mtime_ns for path in files_of(cells)))
+    found = _AT_HAND.get(key)
+    if found is None:
+        found = samplers_of(cells)
+        _AT_HAND.clear()
+        _AT_HAND[key] = found
     return found
 
 
@@ -178,7 +195,7 @@ def options_of(given: Any) -> Options:
         raise ValueError(f"must be a list, or a mapping to weights, of one or more: {given!r:.60}")
     for value, weight in found.items():
         number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not isinstance(value, str | int | float) or not number or weight < 0:
+        if not isinstance(value, str | int | float) or not number or not 0 <= weight < math.inf:
             raise ValueError(f"has {value!r} with the weight {weight!r}; weights are 0 or more")
     if not sum(found.values()):
         raise ValueError("has only weights of 0")
@@ -216,7 +233,15 @@ def _tables_in(
                 if missing:
                     raise ValueError(f"record {number} of {path} has no '{missing[0]}'")
                 table = tables.setdefault(record[parent] if parent else None, {})
-                more = float(record[weight]) if weight else 1.0
+                try:
+                    more = float(record[weight]) if weight else 1.0
+                except (TypeError, ValueError):
+                    more = math.nan
+                if not 0 <= more < math.inf:
+                    raise ValueError(
+                        f"record {number} of {path} has the {weight} {record[weight]!r:.60}; "
+                        "weights are numbers from 0"
+                    )
                 table[record[column]] = table.get(record[column], 0.0) + more
     except CurateError as error:
         raise ValueError(str(error)) from None

@@ -17,6 +17,7 @@ from curate.steps.generate._samplers import (
     MOST_CELLS,
     files_of,
     path_name,
+    samplers_at_hand,
     samplers_of,
 )
 
@@ -81,7 +82,7 @@ class Attributes(Whole):
 
     def sketch(self, row: Row) -> dict[str, Any]:
         """Read the columns that samplers take from the row."""
-        samplers = samplers_of(self.cells)
+        samplers = samplers_at_hand(self.cells)
         wanted = {s.name: s.column for s in samplers.values() if s.column}
         columns = json.loads(row.extra) if row.extra and wanted else {}
         missing = [column for column in wanted.values() if columns.get(column) is None]

@@ -46,9 +46,11 @@ class ClassificationTask(Filter):
     def prepare(self) -> None:
         """Read the prompt, and reject one that takes other variables."""
         try:
-            prompts.load_with(self.prompt, ("task",))
+            found = prompts.load_with(self.prompt, ("task",))
         except CurateError as error:
             raise ValueError(str(error)) from None
+        if self.complete and found.system is not None:
+            raise ValueError(f"complete sends no system prompt, but {found.name} has one")
 
     def fingerprint(self) -> dict[str, Any]:
         """Add the prompt's text: a changed file is another step under the same name."""

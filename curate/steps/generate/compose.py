@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from curate.ask import Ask, Reply
 from curate.errors import CurateError, UnusableReply
 from curate.prompts import prompt as prompts
+from curate.prompts.replies.usable_text import written
 from curate.row import Message, Record, Row
 from curate.step import Asking, Failed, Gather, Product
 
@@ -90,6 +91,10 @@ class Compose(Gather):
             "seeds": [{"instruction": r.instruction, "response": r.response} for r in rows],
         }
         every = planned["cells"]
+        check_columns(columns, every)
+        if self.column in columns:
+            raise ValueError(f"the row has a column '{self.column}' already; name another")
+        what = "the instruction" if self.column is None else f"the {self.column}"
         shown = [{**columns, **own, **cell} for cell in every]
         for values, texts in zip(shown, planned.get("texts", ()), strict=False):
             values |= texts
@@ -111,7 +116,7 @@ class Compose(Gather):
         for cell, (text, _), reply in zip(every, filled, replies, strict=True):
             extra = columns | cell
             try:
-                said = text.strip() if reply is None else reply.whole().strip()
+                said = text.strip() if reply is None else written(reply, what)
             except UnusableReply as error:
                 products.append(Failed(error, None, reply))
                 continue
@@ -147,6 +152,16 @@ class Compose(Gather):
             return rendered(compiled(self.template or ""), values), None
         except (TemplateError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"template cannot be filled in: {error}") from error
+
+
+def check_columns(columns: Mapping[str, Any], cells: Iterable[Mapping[str, Any]]) -> None:
+    """Raise `ValueError` where a planned value would take the place of another in a column."""
+    for cell in cells:
+        for name, value in cell.items():
+            if columns.get(name, value) != value:
+                raise ValueError(
+                    f"the row has a column '{name}' already; rename it or the attribute"
+                )
 
 
 def plan_of(row: Row, label: str) -> Mapping[str, Any] | None:

@@ -14,6 +14,9 @@ NO_EXAMPLE = "no other row to show as an example"
 # A longer answer is no label: no example may hold it.
 LABEL_WORDS = 5
 SHOTS = "shots"
+# So many others a row looks at for examples, more for many shots: a large group would take the
+# square of its size.
+MOST_TRIED = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,9 @@ class FewShot(Gather):
     Of each such block a `share` (rounded) becomes composites, drawn by the rows' own seeds; the
     others stay as they are, zero-shot. A composite shows up to `shots` other rows of its block. It
     never holds its own answer: no example has its question, was made of the same row, or holds its
-    answer, if that is longer than five words. A row without any example is dropped. `form: text`
+    answer, if that is longer than five words. A row without any example stays zero-shot, or at a
+    `share` of 1 is dropped; it looks at 256 others or at eight for each shot, drawn where a block
+    has more. `form: text`
     puts the examples into the user's turn, a blank line between them, the texts `question` and
     `answer` before each of the two; `turns` makes a conversation of them. Only conversations
     of one question and one answer take part (with a system prompt, which stays); other rows pass. A
@@ -70,8 +75,9 @@ class FewShot(Gather):
             if row.id not in drawn:
                 made.append(row)
                 continue
-            others = list(able)
-            row.random(self.title).shuffle(others)
+            dice, most = row.random(self.title), max(MOST_TRIED, 8 * self.shots)
+            others = list(able) if len(able) <= most else dice.sample(able, most)
+            dice.shuffle(others)
             # Each question once: a copy teaches nothing more.
             different: dict[str, Row] = {}
             for other in others:
@@ -80,6 +86,10 @@ class FewShot(Gather):
                 if not compared[row.id].given_away_by(compared[other.id]):
                     different.setdefault(compared[other.id].question, other)
             examples = list(different.values())
+            if not examples and self.share < 1:
+                made.append(row)
+                counts["zero-shot"] += 1
+                continue
             if not examples:
                 made.append(Drop(NO_EXAMPLE, row=row.id))
                 continue

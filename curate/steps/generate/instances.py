@@ -13,6 +13,7 @@ from curate.kernels.text.task_rules import holds_control_characters
 from curate.prompts import prompt as prompts
 from curate.prompts.replies.objects import ask_until, object_in
 from curate.prompts.replies.task_instances import Instance, input_first, output_first
+from curate.prompts.replies.usable_text import is_loop
 from curate.row import Message, Row
 from curate.step import Asking, Drop, Generate, Product
 from curate.steps.generate._tasks import SeedTask, conversation, task_of
@@ -32,10 +33,11 @@ class Instances(Generate):
     their only turn with `complete: false`); `modern` asks a chat model for an object by one prompt,
     held to its schema by the server if `structured`, and again up to `repairs` times. `prompt` and
     `label_prompt` name others. An instance is refused that has no output, equals its input, ends
-    with a colon, holds control characters, repeats another one, or was the last of a reply cut off
-    at `max_tokens`; a task of which two outputs answer one input is dropped; more than `most` are
-    drawn from by the row's seed. A reply without the markers or the object asked for fails the row.
-    `temperature`, `presence_penalty` and `max_tokens` go before those of the preset.
+    with a colon, holds control characters, is a loop of a few words, repeats another one, or was
+    the last of a reply cut off at `max_tokens`; a task of which two outputs answer one input is
+    dropped; more than `most` are drawn from by the row's seed. A reply without the markers or the
+    object asked for fails the row. `temperature`, `presence_penalty` and `max_tokens` go before
+    those of the preset.
     """
 
     model: str | None = None
@@ -78,6 +80,9 @@ class Instances(Generate):
                 found = prompts.load_with(self._prompt(classifies), given)
                 if self.preset == "modern" and not found.schema:
                     raise ValueError(f"the prompt '{found.name}' has no schema for the reply")
+                raw = self.preset == "paper" and self.complete is not False
+                if raw and found.system is not None:
+                    raise ValueError(f"complete sends no system prompt, but {found.name} has one")
         except CurateError as error:
             raise ValueError(str(error)) from None
 
@@ -199,4 +204,6 @@ def broken_by_instance(instance: Instance) -> str | None:
         return "ends with a colon"
     if holds_control_characters(instance.input + instance.output):
         return "control characters"
+    if is_loop(instance.input) or is_loop(instance.output):
+        return "repeats itself"
     return None

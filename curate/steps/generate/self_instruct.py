@@ -11,12 +11,18 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from curate.ask import Ask, Reply
 from curate.errors import CurateError, UnusableReply
-from curate.kernels.text.task_rules import ALPACA_WORDS, SELF_INSTRUCT_WORDS, broken_by_task
+from curate.kernels.text.task_rules import (
+    ALPACA_WORDS,
+    SELF_INSTRUCT_WORDS,
+    broken_by_task,
+    holds_control_characters,
+)
 from curate.kernels.text.words import Tokens
 from curate.prompts import prompt as prompts
 from curate.prompts.replies import read
 from curate.prompts.replies.objects import ask_until, object_in
 from curate.prompts.replies.task_lists import TaskText, blocks, numbered
+from curate.prompts.replies.usable_text import is_loop
 from curate.row import Message, Record, Row
 from curate.step import Asking, Drop, Failed, Grow, Made, Pool, Product, Scored, rule
 from curate.steps.generate._tasks import (
@@ -147,6 +153,8 @@ class SelfInstruct(Grow):
             raise ValueError(str(error)) from None
         if self.preset == "modern" and not found.schema:
             raise ValueError(f"the prompt '{found.name}' has no schema; modern replies are objects")
+        if self._set("complete") and found.system is not None:
+            raise ValueError(f"complete sends no system prompt, but {found.name} has one")
         if not seed_file().is_file():
             raise ValueError(f"the shipped seeds are missing: {seed_file()}; install curate anew")
 
@@ -226,6 +234,10 @@ class SelfInstruct(Grow):
         if self.preset == "alpaca":
             record = conversation(SeedTask(text, found.input, found.output))
             reason = reason or (None if found.output else "no output")
+            if reason is None and holds_control_characters(found.input + found.output):
+                reason = "control characters"
+            elif reason is None and (is_loop(found.input) or is_loop(found.output)):
+                reason = "repeats itself"
         else:
             record = Record("prompt", {"prompt": (Message("user", text),)})
         return Made(record, detail=shown) if reason is None else Drop(reason, record=record)

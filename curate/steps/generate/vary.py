@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from curate.ask import Ask, Reply
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
+from curate.prompts.replies.usable_text import written
 from curate.row import Message, Row
 from curate.step import Asking, Failed, Generate, Made, Product
-from curate.steps.generate.compose import plan_of
+from curate.steps.generate.compose import check_columns, plan_of
 
 # Where a wording holds the instruction; nothing in a wording is a template.
 PLACE = "{instruction}"
@@ -87,6 +88,8 @@ class Vary(Generate):
         wanted = [one for one in (self.system, self.preamble, self.wording) if one]
         if absent := [one for one in wanted if one not in every[0]]:
             raise ValueError(f"the plan has no '{absent[0]}'; it has {', '.join(every[0])}")
+        columns = json.loads(row.extra) if row.extra else {}
+        check_columns(columns, ({one: cell[one] for one in wanted} for cell in every))
         replies: list[Reply | None] = [None] * len(every)
         if self.model is not None:
             mark = prompts.mark_of(row.whole)
@@ -115,16 +118,15 @@ class Vary(Generate):
             if self.system:
                 new = [turn for turn in new if turn.role != "system"]
                 new.insert(0, Message("system", str(long[self.system])))
-            columns = json.loads(row.extra) if row.extra else {}
-            columns |= {one: cell[one] for one in wanted}
+            extra = columns | {one: cell[one] for one in wanted}
             record = row.rewrite(**{name: tuple(new)})
-            record = record._replace(extra=json.dumps(columns, ensure_ascii=False))
+            record = record._replace(extra=json.dumps(extra, ensure_ascii=False))
             products.append(Made(record, detail={one: cell[one] for one in wanted}))
         return products
 
     def _put(self, instruction: str, cell: dict[str, Any], reply: Reply | None) -> str:
         """Return the instruction as a cell says, reworded by `reply` where there is one."""
-        said = instruction if reply is None else reply.whole().strip()
+        said = instruction if reply is None else written(reply, "the reworded instruction")
         if not said:
             raise ValueError("the reworded instruction is empty")
         if self.wording and reply is None:

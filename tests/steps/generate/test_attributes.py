@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from curate import Pipeline
 from curate.errors import RecipeError
+from curate.steps.generate import _samplers, attributes
 from curate.steps.generate._samplers import samplers_of
 from curate.steps.generate.attributes import Attributes
 from curate.steps.generate.compose import Compose
@@ -194,3 +196,38 @@ def test_the_report_shows_planned_beside_made(tmp_path: Path):
     )
     line = next(line for line in shown.splitlines() if line.startswith("  dish=soup"))
     assert line.split() == ["dish=soup", "20", str(soup)]
+
+
+@pytest.mark.parametrize("weight", ["1,000", "nan", "inf", "-1"])
+def test_a_weight_of_a_file_that_is_no_number_names_its_place(tmp_path: Path, weight: str):
+    table = tmp_path / "cities.csv"
+    table.write_text(f'city,people\nLima,9\nLyon,"{weight}"\n')
+    cells = {"city": {"file": str(table), "weight": "people"}}
+    with pytest.raises(ValueError, match=f"record 2 of .*cities.csv has the people '{weight}'"):
+        Attributes(cells=cells).prepare()
+    with pytest.raises(ValueError, match="weights are 0 or more"):
+        Attributes(cells={"a": {"categories": {"x": float("nan")}}}).check()
+
+
+def test_samplers_are_read_once_for_many_rows_while_their_file_stays(
+    tmp_path: Path, make_row: Any, monkeypatch: pytest.MonkeyPatch
+):
+    reads = []
+
+    def counted(cells: Any) -> Any:
+        reads.append(cells)
+        return samplers_of(cells)
+
+    monkeypatch.setattr(_samplers, "samplers_of", counted)
+    monkeypatch.setattr(attributes, "samplers_of", counted)
+    table = tmp_path / "cities.csv"
+    table.write_text("land,city\nPeru,Lima\n")
+    cells = {"land": {"column": "land"}, "city": {"file": str(table), "given": "land"}}
+    step = Attributes(cells=cells)
+    rows = [make_row("prompt", {"prompt": ()}, extra='{"land": "Peru"}') for _ in range(20)]
+    assert len({step.sketch(row)["columns"] for row in rows}) == 1
+    assert len(reads) == 1
+    table.write_text("land,city\nChile,Arica\n")
+    os.utime(table, ns=(1, 1))
+    with pytest.raises(ValueError, match="has nothing for land = 'Peru'"):
+        step.sketch(rows[0])

@@ -115,3 +115,20 @@ def test_a_changed_prompt_file_is_another_step(tmp_path: Path):
     before = Compose(prompt=str(own)).fingerprint()
     own.write_text(head + "Of {{ topic }}")
     assert Compose(prompt=str(own)).fingerprint() != before
+
+
+def test_reasoning_and_control_characters_are_no_instruction(row):
+    step = Compose(model="m", template="{{ topic }}")
+    made, _ = driven(step, [row(NOTE)], "<think>\nhm\n</think>\n\nWrite it.", "Write \x1b[2J")
+    assert made[0].fields["prompt"][0].content == "Write it."
+    assert isinstance(made[1], Failed)
+
+
+def test_a_column_of_the_row_is_not_replaced(row):
+    with pytest.raises(ValueError, match="a column 'topic' already"):
+        driven(Compose(model="m", template="x"), [row(NOTE, topic="mine")])
+    with pytest.raises(ValueError, match="a column 'persona' already"):
+        driven(Compose(model="m", template="x", column="persona"), [row(persona="mine")])
+    same = {**NOTE, "cells": NOTE["cells"][:1]}
+    made, _ = driven(Compose(model="m", template="x"), [row(same, topic="law")], "One?")
+    assert json.loads(made[0].extra) == {"topic": "law", "style": "terse"}

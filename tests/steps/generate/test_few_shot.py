@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from curate.pipeline import Pipeline
 from curate.row import Message, Row
 from curate.step import Drop, Figures, Made
-from curate.steps.generate.few_shot import FewShot, plain_text
+from curate.steps.generate.few_shot import Compared, FewShot, plain_text
 from tests.steps.conftest import sft
 
 
@@ -109,8 +109,10 @@ def test_composites_never_hold_their_own_target(pairs, share):
     rows = rows_of(pairs)
     made, passed, dropped = made_of(FewShot(share=share, shots=3), rows)
     drawn = int(share * len(rows) + 0.5)
-    assert len(made) + len(dropped) == drawn
-    assert len(passed) == len(rows) - drawn
+    # Without an example a row is dropped only where every row is to be a composite.
+    assert len(made) <= drawn
+    assert len(made) + len(passed) + len(dropped) == len(rows)
+    assert not dropped or share == 1
     by_id = {row.id: row for row in rows}
     for composite in made:
         own, *shown = (by_id[one] for one in composite.record.parents)
@@ -175,3 +177,21 @@ def test_a_run_has_exact_counts_by_task(tmp_path):
             assert len({n % 2 for n in numbers}) == 1
     assert tasks == {"a": 125, "b": 125}
     assert isinstance(FewShot().make(rows_of([("a", "b"), ("c", "d")]))[-1], Figures)
+
+
+def test_a_lone_row_stays_unless_all_are_to_be_composites():
+    rows = rows_of([("a?", "1")])
+    out = FewShot(share=0.5).make(rows)
+    assert out == [rows[0], Figures({"zero-shot": 1.0, "few-shot": 0.0, "examples": 0.0})]
+    assert [len(part) for part in made_of(FewShot(), rows)] == [0, 0, 1]
+
+
+def test_a_group_without_a_size_takes_no_square_of_it(monkeypatch):
+    tried = []
+    rows = rows_of([("the same?", f"{n}") for n in range(1000)])
+    monkeypatch.setattr(
+        Compared, "given_away_by", lambda self, other: bool(tried.append(other)) or True
+    )
+    _, _, dropped = made_of(FewShot(group_size=None), rows)
+    assert len(dropped) == 1000
+    assert len(tried) == 256 * 1000

@@ -9,6 +9,7 @@ import pytest
 
 from curate.ask import Reply
 from curate.errors import UnusableReply
+from curate.prompts import prompt as prompts
 from curate.row import Message, Record, Row
 from curate.step import Drop
 from curate.steps.generate.instances import CONFLICT, CUT, Instances
@@ -82,6 +83,7 @@ def test_output_first_asks_for_labels_and_marks_the_rows(task):
         ("Input: x\nOutput: x", ["input and output are equal"]),
         ("Input: x\nOutput: these:", ["ends with a colon"]),
         ("Input: x\nOutput: a\x00b", ["control characters"]),
+        ("Input: x\nOutput: " + "ha " * 10_000 + "end", ["repeats itself"]),
         ("Output: a\nExample 2\nOutput: a", [None, "equal to another instance"]),
         # What a model writes on behind an output belongs to nothing.
         ("Input: x\nOutput: y\nInput: z\nOutput: w", [None]),
@@ -140,3 +142,10 @@ def test_a_row_without_the_score_is_told_what_to_do(make_row):
         next(PAPER.make(row))
     _, asked = driven(Instances(model="m", by=None, preset="paper").make(row), "Output: x")
     assert "Example 1" in asked.prompt
+
+
+def test_the_recipes_command_leaves_room_for_five_instances():
+    text = prompts.find("instances").parents[1].joinpath("pipelines/self_instruct.yaml").read_text()
+    header = text.partition("\nname:")[0]
+    assert "steps.instances.preset=modern" in header
+    assert "steps.instances.max_tokens=2048" in header

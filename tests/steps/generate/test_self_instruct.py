@@ -169,6 +169,7 @@ def test_modern_tasks_may_be_in_any_language_and_about_files():
         (PAPER, " \n\t "),
         (PAPER, " Name a metal for me\n11. Name a gas for me"),
         (PAPER, " Name a metal for me\n9. Name a gas for me"),
+        (PAPER, " 1. Write a poem about the sea"),
         (PAPER, Reply(text=" Name a metal for me\n10. Na", finish_reason="length")),
         (MODERN, "I'm sorry, but I cannot help with that."),
         (MODERN, '{"tasks": ["Name a metal for me",'),
@@ -394,3 +395,29 @@ def test_generate_grows_from_the_shipped_seeds(
     assert len(Path("tasks.jsonl").read_text().splitlines()) == 12
     shown = server.received[0].text
     assert sum(task_of(row).task[:40] in shown for row in shipped_seeds()) >= 6
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [("a\x1b[2J", "control characters"), ("ha " * 1000, "repeats itself"), ("Iron.", None)],
+)
+def test_alpaca_outputs_are_written_ones(output, reason):
+    reply = f" Name a metal for me.\n4. Input:\n<noinput>\n4. Output:\n{output}"
+    products, _ = proposed(SelfInstruct(model="m", preset="alpaca"), reply)
+    assert reasons(products) == [reason]
+
+
+def test_a_system_prompt_that_is_not_sent_is_refused(tmp_path: Path):
+    own = tmp_path / "own.md"
+    head = "---\nname: own\nversion: 1\nsource: me\nsystem: Be odd.\nvariables: "
+    used = "{{ tasks }} {{ classification }} {{ first }} {{ last }}"
+    own.write_text(f"{head}[tasks, classification, first, last]\n---\n{used}")
+    with pytest.raises(ValueError, match="complete sends no system prompt, but own has one"):
+        dataclasses.replace(PAPER, prompt=str(own)).prepare()
+    dataclasses.replace(PAPER, prompt=str(own), complete=False).prepare()
+    own.write_text(head + "[task]\n---\n{{ task }}")
+    for step in (ClassificationTask, Instances):
+        fields: dict[str, Any] = {"preset": "paper"} if step is Instances else {}
+        with pytest.raises(ValueError, match="complete sends no system prompt"):
+            step(model="m", prompt=str(own), complete=True, **fields).prepare()
+        step(model="m", prompt=str(own), complete=False, **fields).prepare()

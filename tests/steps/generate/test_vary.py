@@ -101,3 +101,20 @@ def test_what_is_missing_is_named(conversation):
     assert "holds no {instruction}" in str(end.value.value[0].error)
     with pytest.raises(ValueError, match="must name an attribute"):
         Vary().check()
+
+
+def test_reasoning_and_control_characters_are_no_wording(conversation):
+    row = noted(conversation("Name it.", "Iron."), [{"how": "a"}, {"how": "b"}, {"how": "c"}])
+    said = ("<think>\nhm\n</think>\n\nSay it.", "Say \x1b[2J", "ha " * 100)
+    made, _ = driven(Vary(wording="how", model="m"), row, *said)
+    assert made[0].record.fields["messages"][0].content == "Say it."
+    assert [type(one) for one in made[1:]] == [Failed, Failed]
+
+
+def test_a_column_of_the_row_is_not_replaced(conversation):
+    row = noted(conversation("Name it.", "Iron."), [{"how": "curtly"}])
+    step = Vary(wording="how", model="m")
+    with pytest.raises(ValueError, match="a column 'how' already"):
+        next(step.make(row._replace(extra='{"how": "mine"}')))
+    made, _ = driven(step, row._replace(extra='{"how": "curtly"}'), "Name!")
+    assert isinstance(made[0], Made)

@@ -20,9 +20,10 @@ _CODE = re.compile(
     r"|(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)",
     re.MULTILINE | re.DOTALL,
 )
+# What stands before an @ has 64 characters at most: a bound, so that long texts take no longer.
 _URLS = re.compile(
     r"(?:\b[a-z][a-z0-9+.-]{1,15}://|\bwww\.|\bmailto:)[^\s<>\"'`|\\^{}\[\]（）。，、；]+"
-    r"|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
+    r"|\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+",
     re.IGNORECASE,
 )
 _VARIABLES = re.compile(
@@ -34,7 +35,7 @@ _VARIABLES = re.compile(
 )
 # White space that parts thousands: in French and by the international rule no other.
 _GROUPING = " \u00a0\u2009\u202f'\u2019"
-_NUMBERS = re.compile(rf"\d+(?:[.,٫٬{_GROUPING}]\d{{3}}(?!\d))*(?:[.,٫]\d+)*(?!\w*@)")
+_NUMBERS = re.compile(rf"\d+(?:[.,٫٬{_GROUPING}]\d{{3}}(?!\d))*(?:[.,٫]\d+)*(?!\w{{0,64}}@)")
 
 
 class Protected(NamedTuple):
@@ -83,8 +84,8 @@ def differences(source: str, target: str) -> dict[str, list[str]]:
             found[kind] = [f"-{s}" for s in lost.elements()] + [f"+{s}" for s in new.elements()]
     lost_numbers, new_numbers = unmatched(one.numbers, other.numbers)
     if lost_numbers or new_numbers:
-        found["numbers"] = [f"-{min(v, key=len)}" for v in lost_numbers]
-        found["numbers"] += [f"+{min(v, key=len)}" for v in new_numbers]
+        found["numbers"] = [f"-{min(sorted(v), key=len)}" for v in lost_numbers]
+        found["numbers"] += [f"+{min(sorted(v), key=len)}" for v in new_numbers]
     return found
 
 
@@ -95,15 +96,20 @@ def unmatched(
 
     Numbers of one value choose first, so that one of two values is not taken by a wrong one.
     """
-    left = list(theirs)
+    left = Counter(theirs)
+    # Looked up by value: going through all that are left takes the square of their count.
+    having: dict[str, set[frozenset[str]]] = {}
+    for other in left:
+        for value in other:
+            having.setdefault(value, set()).add(other)
     lost = []
     for values in sorted(ours, key=lambda values: (len(values), sorted(values))):
-        same = [other for other in left if values & other]
+        same = [other for value in values for other in having.get(value, ()) if left[other]]
         if same:
-            left.remove(min(same, key=lambda other: (len(other), sorted(other))))
+            left[min(same, key=lambda other: (len(other), sorted(other)))] -= 1
         else:
             lost.append(values)
-    return lost, left
+    return lost, list(left.elements())
 
 
 def _values(number: str) -> frozenset[str]:

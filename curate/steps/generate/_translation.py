@@ -116,30 +116,33 @@ def chance_of(texts: Iterable[str], code: str) -> float | None:
     return round(min(1.0, sum(chance for found, chance in guesses if found == code)), 3)
 
 
-def sides_of(turns: Sequence[Message]) -> dict[str, list[str]]:
-    """Return the texts of each role."""
-    sides: dict[str, list[str]] = {}
-    for turn in turns:
-        sides.setdefault(turn.role, []).append(turn.content)
-    return sides
-
-
 def check_sides(
-    turns: Sequence[Message], code: str, least: float | None, key: str = ""
+    turns: Sequence[Message], code: str, least: float | None, keys: Sequence[str]
 ) -> dict[str, float | None]:
     """Return how likely each side of a conversation is in a language: its unlikeliest turn is.
 
+    `keys` are those of the replies that the turns are, in their order.
+
     Raises:
-        UnusableReply: one of them is less likely so than `least`.
+        UnusableReply: a side is less likely so than `least`. It has the key of that side's
+            unlikeliest turn, or of its longest where they are judged together.
     """
+    sides: dict[str, list[tuple[str, str]]] = {}
+    for turn, key in zip(turns, keys, strict=True):
+        sides.setdefault(turn.role, []).append((turn.content, key))
     found: dict[str, float | None] = {}
-    for role, texts in sides_of(turns).items():
-        told = [chance for text in texts if (chance := chance_of([text], code)) is not None]
-        found[role] = min(told) if told else chance_of(texts, code)
+    blamed: dict[str, str] = {}
+    for role, side in sides.items():
+        told = [(p, key) for text, key in side if (p := chance_of([text], code)) is not None]
+        if told:
+            found[role], blamed[role] = min(told)
+        else:
+            found[role] = chance_of((text for text, _ in side), code)
+            blamed[role] = max(side, key=lambda one: len(one[0]))[1]
     wrong = [role for role, p in found.items() if p is not None and least is not None and p < least]
     if wrong:
         said = ", ".join(f"{role} {found[role]:g}" for role in wrong)
-        raise UnusableReply(f"the translation is not in {code}: {said}", key=key)
+        raise UnusableReply(f"the translation is not in {code}: {said}", key=blamed[wrong[0]])
     return found
 
 
@@ -158,7 +161,8 @@ def with_translation(row: Row, method: str, source: str | None, code: str) -> st
     """Return the row's extra columns with one that says how its text came into its language.
 
     Raises:
-        ValueError: the row has such a column already.
+        ValueError: the row has such a column already. Steps call this before they ask, so that
+            nobody pays for a row that fails by it.
     """
     columns: dict[str, Any] = json.loads(row.extra or "{}")
     if "translation" in columns:

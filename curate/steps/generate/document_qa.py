@@ -117,6 +117,8 @@ class DocumentQa(Generate):
 
     def make(self, row: Row) -> Asking:
         """Ask about all passages at once, and again about those whose replies cannot be read."""
+        if row.attached("instruction"):
+            raise ValueError("the document has tool calls or media, and only its text is asked of")
         text = row.instruction
         spans = [s for s in passages(text, self.passage) if any(map(str.isalpha, s.of(text)))]
         if not spans:

@@ -14,6 +14,7 @@ from curate.steps.generate._translation import (
     LANGUAGES,
     chance_of,
     check_languages,
+    check_plain,
     language_named,
     translated,
     with_translation,
@@ -81,6 +82,7 @@ class InteractiveTranslate(Generate):
 
     def make(self, row: Row) -> Asking:
         """Ask for the translation, then for each revision with all turns before it."""
+        check_plain(row.turns(self.on))
         text = row.text(self.on)
         if not text.strip():
             raise ValueError(f"the row has no {self.on} to translate")
@@ -90,6 +92,7 @@ class InteractiveTranslate(Generate):
                 return Drop(f"not in {self.source_language}", chance)
         random = row.random(self.title)
         code = random.choice(self.languages)
+        columns = with_translation(row, self.name, self.source_language, code)
         prompt = prompts.load(self.prompt)
         requests = random.sample(prompt.items, self.rounds)
         filled = prompt.render(text=text, language=language_named(code))
@@ -119,6 +122,5 @@ class InteractiveTranslate(Generate):
             chat.append(Message("assistant", said))
             before = said
             chances.append(chance)
-        columns = with_translation(row, self.name, self.source_language, code)
         detail = {"language": code, "requests": [i.id for i in requests], "chances": chances}
         return Made(Record("sft", {"messages": tuple(chat)}, columns), detail=detail)

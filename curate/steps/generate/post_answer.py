@@ -87,6 +87,7 @@ class PostAnswer(Generate):
                 return Drop(f"not in {self.source_language}", chance)
         if not all(turn.content.strip() for turn in turns):
             raise ValueError("a turn of the prompt is empty")
+        with_translation(row, self.name, self.source_language, self.languages[0])
         replies: list[Reply] = yield [
             asked_translation(
                 turn.content,
@@ -103,15 +104,13 @@ class PostAnswer(Generate):
         found: dict[str, tuple[Message, ...] | Failed] = {}
         for number, code in enumerate(self.languages):
             own = replies[number * len(turns) : (number + 1) * len(turns)]
-            reply = own[0]
             try:
-                done = []
-                for turn, reply in zip(turns, own, strict=True):
-                    done.append(turn._replace(content=translated(reply, turn.content)))
-                check_sides(done, code, self.min, reply.key)
+                pairs = zip(turns, own, strict=True)
+                done = [t._replace(content=translated(reply, t.content)) for t, reply in pairs]
+                check_sides(done, code, self.min, [reply.key for reply in own])
                 found[code] = tuple(done)
             except UnusableReply as error:
-                found[code] = Failed(error, reply=reply)
+                found[code] = Failed(error, reply=next(r for r in own if r.key == error.key))
         asked = {code: one for code, one in found.items() if not isinstance(one, Failed)}
         answers: list[Reply] = []
         if asked:
@@ -130,11 +129,12 @@ class PostAnswer(Generate):
         for (code, prompt), reply in zip(asked.items(), answers, strict=True):
             try:
                 answer = Message("assistant", written(reply, "the answer"))
-                sides = check_sides((*prompt, answer), code, self.min, reply.key)
+                whole = (*prompt, answer)
+                sides = check_sides(whole, code, self.min, [reply.key] * len(whole))
             except UnusableReply as error:
                 made[code] = Failed(error, reply=reply)
                 continue
             columns = with_translation(row, self.name, self.source_language, code)
-            record = Record("sft", {"messages": (*prompt, answer)}, columns)
+            record = Record("sft", {"messages": whole}, columns)
             made[code] = Made(record, detail={"language": code, "sides": sides})
         return [made.get(code, found[code]) for code in self.languages]

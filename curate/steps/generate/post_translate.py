@@ -86,6 +86,7 @@ class PostTranslate(Generate):
         told = [turn.content for turn in turns if turn.content.strip()]
         if not told:
             raise ValueError("the row has no text to translate")
+        with_translation(row, self.name, self.source_language, self.languages[0])
         replies: list[Reply] = yield [
             asked_translation(
                 text,
@@ -107,21 +108,24 @@ class PostTranslate(Generate):
     def _product(self, row: Row, names: Iterable[str], code: str, replies: list[Reply]) -> Product:
         """Return the row in one language, or the failure of the first turn that is none."""
         left = iter(replies)
-        reply = replies[0]
         fields: dict[str, Any] = {}
+        keys: list[str] = []
         try:
             for name in names:
                 done = []
                 for turn in row.fields[name]:
+                    key = ""
                     if turn.content.strip():
                         reply = next(left)
                         turn = turn._replace(content=translated(reply, turn.content))
+                        key = reply.key
                     done.append(turn)
+                    keys.append(key)
                 fields[name] = tuple(done)
             whole = [turn for name in names for turn in fields[name]]
-            sides = check_sides(whole, code, self.min, reply.key)
+            sides = check_sides(whole, code, self.min, keys)
         except UnusableReply as error:
-            return Failed(error, reply=reply)
+            return Failed(error, reply=next(one for one in replies if one.key == error.key))
         record = row.rewrite(**fields)._replace(
             extra=with_translation(row, self.name, self.source_language, code)
         )

@@ -187,7 +187,7 @@ def support(answer: str, source: str) -> Support:
     ]
     known = {value for values in protected(source).numbers for value in values}
     numbers = protected(answer).numbers
-    foreign = [min(values, key=len) for values in numbers if not values & known]
+    foreign = [min(sorted(values), key=len) for values in numbers if not values & known]
     total = len(content) + len(numbers)
     return Support(
         1 - (len(lacking) + len(foreign)) / total if total else None,

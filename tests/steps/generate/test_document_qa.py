@@ -275,3 +275,10 @@ def test_offsets_restore_the_passages_of_200_rows_from_the_files(tmp_path: Path)
             assert text[own["passage_start"] : own["passage_end"]] == own["passage"]
             quote = text[own["quote_start"] : own["quote_end"]]
             assert quote.startswith("speaks of thing")
+
+
+def test_a_document_with_more_than_text_fails(make_row) -> None:
+    parts = json.dumps({"content": [{"type": "image"}, {"type": "text", "text": TEXT}]})
+    row = make_row("prompt", {"prompt": (Message("user", TEXT, parts),)})
+    with pytest.raises(ValueError, match="only its text is asked of"):
+        next(DocumentQa(model="m").make(row))

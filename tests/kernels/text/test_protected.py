@@ -1,7 +1,5 @@
 """Protected spans: what a translation must not change is found, and compared by kind."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,12 +91,12 @@ def test_of_two_readings_of_one_length_the_same_is_shown_in_every_run() -> None:
         assert differences("", f"1,{number}0") == {"numbers": [f"+1.{number}"]}
 
 
+# By a look at every rest of the text, or at every pair of numbers, these would take minutes.
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "text",
-    ["a." * 20_000, "1a" * 20_000, " ".join(str(n) for n in range(20_000))],
+    ["a." * 200_000, "1a" * 50_000, " ".join(str(n) for n in range(40_000))],
     ids=["a word like an address", "a word of digits and letters", "many numbers"],
 )
-def test_long_texts_take_no_longer_than_they_are(text: str) -> None:
-    began = time.process_time()
+def test_long_texts_are_compared(text: str) -> None:
     assert differences(text, text) == {}
-    assert time.process_time() - began < 5

@@ -124,7 +124,6 @@ NO_SHAPE = [
 # A list of numbers, a text, and templates.
 NO_RECORDS = [
     "alpaca_eval/derived_instruction_difficulty_805.json",
-    "README.md",
     *(
         f"promptsource/{name}.yaml"
         for name in ("ag_news", "cosmos_qa", "imdb", "piqa", "squad", "super_glue_boolq")
@@ -135,7 +134,7 @@ NO_RECORDS = [
 
 def test_no_file_is_left_out():
     found = {path.relative_to(DATA).as_posix() for path in DATA.rglob("*") if path.is_file()}
-    assert found == {name for name, *_ in FILES} | {*NO_SHAPE, *NO_RECORDS}
+    assert found == {name for name, *_ in FILES} | {*NO_SHAPE, *NO_RECORDS, "README.md"}
 
 
 @pytest.mark.parametrize("name", NO_SHAPE)
@@ -205,3 +204,9 @@ def test_hh_rows_part_where_the_answers_begin():
     rows = read_all(str(DATA / "hh-rlhf/harmless_base_test.jsonl.gz")).rows
     assert sum(not row.chosen[-1].content or not row.rejected[-1].content for row in rows) == 4
     assert all(row.prompt and row.prompt[0].role == "user" for row in rows)
+
+
+def test_a_page_is_read_as_a_document():
+    (row,) = read_all(str(DATA / "README.md")).rows
+    assert row.kind == "prompt"
+    assert row.instruction == (DATA / "README.md").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -209,7 +210,11 @@ class TestBothWays:
             assert here.finish_reason == there.finish_reason, name
             assert here.text == there.text or differ_by_a_tie(here, there), name
             assert here.input_tokens == there.input_tokens, name
-            assert here.values == pytest.approx(there.values, abs=0.05), name
+            # Logits from 16 to 32 lie an eighth apart in bfloat16, and batches round differently.
+            assert here.values == pytest.approx(there.values, abs=0.25), name
+            if here.values:
+                means = statistics.fmean(here.values), statistics.fmean(there.values)
+                assert means[0] == pytest.approx(means[1], abs=0.05), name
             assert here.floored == there.floored, name
 
     def test_structure_and_raw_completion(self, inside: Any, server: str) -> None:

@@ -10,7 +10,6 @@ from curate.ask import Ask
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.replies.rubric import marks_in, scales_of
-from curate.read.shapes.alpaca import parted
 from curate.row import RESPONSE_FIELD, Message, Row
 from curate.step import Asking, rule
 from curate.steps.score._judge import Found, Judge, asked_and_answered, mean_of_samples
@@ -73,6 +72,8 @@ class Alpagasus(Judge):
 
     def score(self, row: Row) -> Asking:
         """Show the model the three blocks, and read its score."""
+        from curate.read.shapes.alpaca import parted
+
         asked, answer = asked_and_answered(row)
         instruction, material = parted(row, asked)
         values = {

@@ -67,7 +67,7 @@ class PreparedRanker(NamedTuple):
 
 
 @dataclass
-class Progress:
+class RankerState:
     """How far a training is: what a checkpoint holds besides weights."""
 
     step: int = 0
@@ -173,7 +173,7 @@ class RankerLoop:
         self._tokens = {text: one.ids for text, one in zip(texts, read, strict=True)}
         self.cut = sum(one.cut for one in read)
         self._frozen: dict[str, Encoded] = {}
-        self.progress = Progress()
+        self.progress = RankerState()
         self._per_epoch = math.ceil(len(sides.train) / settings.batch_size)
         self.steps = min(settings.epochs * self._per_epoch, settings.max_steps or 1 << 62)
 
@@ -291,7 +291,7 @@ class RankerLoop:
         found = last_checkpoint(self._folder)
         if found is None:
             return None
-        self.progress = Progress(**json.loads((found / _STATE).read_text(encoding="utf-8")))
+        self.progress = RankerState(**json.loads((found / _STATE).read_text(encoding="utf-8")))
         self.ranker.load_state_dict(load_file(found / "model.safetensors"))
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in load_file(found / "optimizer.safetensors").items():

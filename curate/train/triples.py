@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from curate.errors import UsageError
-from curate.models.inprocess.style_ranker import texts_of
+from curate.models.turns import instruction_and_answer
 from curate.row import Row, seed_of
 from curate.train.data import TrainingData
 from curate.train.settings import Method, RankerSettings
@@ -70,7 +70,7 @@ def triple_of(row: Row) -> Triple:
             raise ValueError(f"a candidate's `origin` is {origin!r}, and not {', '.join(ORIGINS)}")
         if origin in answers:
             raise ValueError(f"two candidates are of the origin '{origin}'")
-        instruction, answers[origin] = texts_of((*row.prompt, *candidate.messages))
+        instruction, answers[origin] = instruction_and_answer((*row.prompt, *candidate.messages))
         quality[origin] = candidate.score
     if len(answers) < 2:
         raise ValueError("it has fewer than two answers")

@@ -23,7 +23,7 @@ from curate.encoders.embedded import NAME, embedded_encoder, embedded_or
 from curate.errors import PermanentFault, UsageError
 from curate.models.inprocess.transformer import padded
 from curate.models.inprocess.worker import Waiting
-from curate.row import Message
+from curate.models.turns import instruction_and_answer
 
 Cls = Literal["state", "pooler"]
 MODEL_TYPE = "style_ranker"
@@ -124,28 +124,6 @@ def tokenized(tokenizer: Any, texts: Sequence[str], most: int) -> list[Tokenized
     return found
 
 
-def texts_of(messages: Sequence[Message]) -> tuple[str, str]:
-    """Return instruction and answer of a conversation that ends with an answer.
-
-    The instruction is what stands before the answer: the contents of all turns, joined by newlines.
-
-    Raises:
-        ValueError: there is no answer, or no text that could be ranked.
-    """
-    if not messages or messages[-1].role != "assistant":
-        raise ValueError(
-            "a style ranker scores an answer, and the last turn is not the assistant's"
-        )
-    if any(turn.attached for turn in messages):
-        raise ValueError("the row has tool calls or media, and only texts can be ranked by style")
-    *before, answer = (turn.content for turn in messages)
-    if not answer.strip():
-        raise ValueError(
-            "the answer is empty, so it has no style; drop such rows (length: {min: 1})"
-        )
-    return "\n".join(before), answer
-
-
 # -- files -----------------------------------------------------------------------------------------
 
 
@@ -173,12 +151,6 @@ def new_ranker(where: str, shape: RankerShape) -> tuple[StyleRanker, Any]:
             f"{where} cannot be loaded as an encoder (safetensors only, and no code of a model's "
             f"repository): {said}"
         ) from None
-    _check_encoder(where, encoder, tokenizer, shape)
-    most = min(shape.max_length, _positions(encoder), tokenizer.model_max_length)
-    return StyleRanker(encoder, shape._replace(max_length=int(most))), tokenizer
-
-
-def _check_encoder(where: str, encoder: Any, tokenizer: Any, shape: RankerShape) -> None:
     first = tokenizer("a")["input_ids"][:1]
     if encoder.config.is_encoder_decoder or first != [tokenizer.cls_token_id]:
         raise UsageError(
@@ -187,14 +159,12 @@ def _check_encoder(where: str, encoder: Any, tokenizer: Any, shape: RankerShape)
         )
     if shape.cls == "pooler" and getattr(encoder, "pooler", None) is None:
         raise UsageError(f"{where} has no pooler; use `cls: state`")
-
-
-def _positions(encoder: Any) -> int:
-    """Return the most tokens that an encoder has positions for."""
-    count = getattr(encoder.config, "max_position_embeddings", None) or 1 << 30
+    positions = getattr(encoder.config, "max_position_embeddings", None) or 1 << 30
     # RoBERTa and its kin count positions from the padding token's number on.
     padding = getattr(getattr(encoder, "embeddings", None), "padding_idx", None)
-    return int(count) - (0 if padding is None else int(padding) + 1)
+    positions -= 0 if padding is None else padding + 1
+    most = min(shape.max_length, positions, tokenizer.model_max_length)
+    return StyleRanker(encoder, shape._replace(max_length=int(most))), tokenizer
 
 
 def save_ranker(ranker: StyleRanker, tokenizer: Any, folder: Path) -> None:
@@ -223,6 +193,8 @@ def load_ranker(where: str, revision: str | None = None) -> tuple[StyleRanker, A
     Raises:
         UsageError: what is there is no ranker, or comes as a pickle only.
     """
+    from safetensors.torch import load_file
+
     folder = Path(where)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
@@ -262,22 +234,16 @@ def load_ranker(where: str, revision: str | None = None) -> tuple[StyleRanker, A
         int(config.get("max_length", MAX_LENGTH)),
     )
     ranker = StyleRanker(encoder, shape)
-    _load_weights(ranker, folder / WEIGHTS)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_GIVEN)
-    return ranker.eval(), tokenizer
-
-
-def _load_weights(ranker: StyleRanker, file: Path) -> None:
-    """Fill in all weights of a ranker; older files also hold the numbers of positions."""
-    from safetensors.torch import load_file
-
-    missing, unknown = ranker.load_state_dict(load_file(file), strict=False)
+    missing, unknown = ranker.load_state_dict(load_file(folder / WEIGHTS), strict=False)
+    # Older files also hold the numbers of positions.
     unknown = [name for name in unknown if not name.endswith("position_ids")]
     if missing or unknown:
         raise UsageError(
-            f"{file} does not fit its {CONFIG}: {len(missing)} weights are missing "
+            f"{folder / WEIGHTS} does not fit its {CONFIG}: {len(missing)} weights are missing "
             f"({', '.join(missing[:3])}), {len(unknown)} unknown ({', '.join(unknown[:3])})"
         )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_GIVEN)
+    return ranker.eval(), tokenizer
 
 
 # -- answering -------------------------------------------------------------------------------------
@@ -301,14 +267,14 @@ class StyleScorer:
         if not isinstance(waiting.request, Reward):
             raise PermanentFault("a style ranker only scores; name a language model")
         try:
-            texts = texts_of(waiting.request.messages)
+            texts = instruction_and_answer(waiting.request.messages)
         except ValueError as error:
             raise PermanentFault(str(error)) from None
         waiting.size = max(map(len, texts))
 
     def run(self, batch: Sequence[Waiting]) -> None:
         """Settle a batch, as many rows together as the device computes well."""
-        texts = [texts_of(one.request.messages) for one in batch]  # type: ignore[attr-defined]
+        texts = [instruction_and_answer(one.request.messages) for one in batch]  # type: ignore[attr-defined]
         flat = [text for pair in texts for text in pair]
         read = tokenized(self._tokenizer, flat, self._ranker.shape.max_length)
         longest = max(len(one.ids) for one in read)

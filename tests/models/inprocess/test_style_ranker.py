@@ -17,9 +17,9 @@ from curate.models.inprocess.style_ranker import (
     masked_max,
     new_ranker,
     save_ranker,
-    texts_of,
     tokenized,
 )
+from curate.models.turns import instruction_and_answer
 from curate.row import Message
 from tests.models import tiny
 
@@ -174,8 +174,10 @@ def test_what_cannot_be_ranked_is_refused(encoder: Path) -> None:
     with pytest.raises(PermanentFault, match="not the assistant's"):
         scorer.measure(Slot(Reward(messages=(Message("user", "a"),))))
     with pytest.raises(ValueError, match="answer is empty"):
-        texts_of(conversation("a", " "))
+        instruction_and_answer(conversation("a", " "))
     with pytest.raises(ValueError, match="tool calls or media"):
-        texts_of((Message("user", "a", '{"image": "x.png"}'), Message("assistant", "b")))
+        instruction_and_answer(
+            (Message("user", "a", '{"image": "x.png"}'), Message("assistant", "b"))
+        )
     turns = (Message("system", "s"), Message("user", "a"), Message("assistant", "b"))
-    assert texts_of(turns) == ("s\na", "b")
+    assert instruction_and_answer(turns) == ("s\na", "b")

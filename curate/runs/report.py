@@ -8,6 +8,7 @@ see of names and recipes is said here, too.
 from __future__ import annotations
 
 import copy
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ ENDINGS = ("kept", "used", "dropped", "failed")
 # Columns that say nothing where every step has a zero in them.
 _RARE = ("made", "used", "failed")
 _BAR = 14
+_WIDTH = 100
 _MOST_SHOWN = 5
 # Up to this many different scores, such as a judge's, each is counted.
 MOST_COUNTED = 10
@@ -162,7 +164,10 @@ def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:
 
 
 def _figures(found: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return each step's figures in a line; steps with several in common share a table."""
+    """Return each step's figures in a line, or where that is long in one for each family of them.
+
+    Figures called `family: name` are of one family. Steps with several in common share a table.
+    """
     names = [set(figures) for figures in found.values()]
     lines: list[str] = []
     shared = [
@@ -172,8 +177,11 @@ def _figures(found: Mapping[str, Mapping[str, float]]) -> list[str]:
     ]
     for label, figures in found.items():
         if label not in shared:
-            texts = [f"{printable(name)} {value:.6g}" for name, value in figures.items()]
-            lines += ["", f"{printable(label)}: {', '.join(texts)}"]
+            texts = {printable(name): f"{value:.6g}" for name, value in figures.items()}
+            line = f"{printable(label)}: " + ", ".join(f"{k} {v}" for k, v in texts.items())
+            lines += (
+                ["", line] if len(line) <= _WIDTH else ["", printable(label), *_families(texts)]
+            )
     if shared:
         rows = dict.fromkeys(name for label in shared for name in found[label])
         cells = [["figures", *shared]]
@@ -182,6 +190,24 @@ def _figures(found: Mapping[str, Mapping[str, float]]) -> list[str]:
             cells.append([f"  {name}", *("-" if v is None else f"{v:.6g}" for v in values)])
         lines += ["", *_columns(cells, left=(0,))]
     return lines
+
+
+def _families(figures: Mapping[str, str]) -> list[str]:
+    """Return figures in lines of their own for each family."""
+    families: dict[str, list[str]] = {}
+    for name, value in figures.items():
+        family, _, rest = name.rpartition(": ")
+        families.setdefault(family, []).append(f"{rest} {value}")
+    return [
+        line
+        for family, texts in families.items()
+        for line in textwrap.wrap(
+            (f"{family}: " if family else "") + ", ".join(texts),
+            _WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+        )
+    ]
 
 
 def _number(value: float) -> str:

@@ -64,6 +64,8 @@ class StepTally:
     reasons: Counter[str] = field(default_factory=Counter)
     remarks: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
+    # What single rows came with, of which the step makes its figures in the end.
+    row_figures: list[Mapping[str, float]] = field(default_factory=list)
     # When it was at work, as (start, end) in seconds of one clock, which all processes share.
     spans: list[tuple[float, float]] = field(default_factory=list)
 
@@ -92,6 +94,7 @@ class StepTally:
         self.reasons.update(other.reasons)
         self.spans.extend(other.spans)
         self.figures.update(other.figures)
+        self.row_figures += other.row_figures
         self.remarks += tuple(text for text in other.remarks if text not in self.remarks)
 
     def to_json(self, label: str, name: str) -> dict[str, Any]:

@@ -208,7 +208,7 @@ def write_script(path: Path, entries: Iterable[dict]) -> Path:
 
 
 def judge_script(count: int) -> list[dict]:
-    """Replies for `Judge` over `count` numbered rows: numbers, a few unusable, a few faults."""
+    """Replies for `Judge` over numbered and made rows: numbers, a few unusable, a few faults."""
     entries = []
     for n in range(count):
         entry: dict = {
@@ -221,11 +221,13 @@ def judge_script(count: int) -> list[dict]:
         if n % 53 == 11:
             entry |= {"fault": "rate_limit", "times": None}
         entries.append(entry)
+    # Rows that steps made are asked about, too: as many alike refusals would end the run.
+    entries.append({"when": {}, "reply": "5"})
     return entries
 
 
 def writer_script(count: int) -> list[dict]:
-    """Replies for `TwoReplies` over numbered rows, and for `Novel`'s topics."""
+    """Replies for `TwoReplies` over numbered and made rows, and for `Novel`'s topics."""
     entries: list[dict] = []
     for n in range(count):
         texts = [f"first {n}", f"first {n}" if n % 6 == 1 else f"second {n}"]
@@ -237,6 +239,7 @@ def writer_script(count: int) -> list[dict]:
         if n % 9 == 2:
             entry |= {"fault": "timeout", "times": 1}
         entries.append(entry)
+    entries.append({"when": {}, "reply": ["first of a made row", "second of a made row"]})
     return entries
 
 

@@ -82,14 +82,13 @@ class DeitaJoint(Gather):
             return f"ranked {row.id}"
         if self.per is None:
             return row.parents[0] if row.parents else row.id
-        value = group_of(row, self.per)
-        if not value:
-            raise ValueError(f"the row has no column '{self.per}' that says whose variant it is")
-        return value
+        return group_of(row, self.per)
 
     def make(self, rows: Sequence[Row]) -> Asking:
         """Ask for the scores of a group, and hand them out."""
         first = rows[0]
+        if not self.key(first):
+            raise ValueError(f"the row has no column '{self.per}' that says whose variant it is")
         instruction, variants = first.instruction, [row.text(self.on) for row in rows]
         if first.kind == "ranked":
             instruction = conversation(first.prompt)

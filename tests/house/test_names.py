@@ -20,6 +20,7 @@ SAME_NAME = {
     "pairs.py": "the operator, and the grammar of replies that hold questions and answers",
     "report.py": "the command, and what it shows",
     "run.py": "the command, and what it starts",
+    "scar.py": "the operator, and the prefix of the rankers that it asks",
     "self_instruct.py": "the operator, and the shape of the seed tasks that its authors published",
     "store.py": "the command, and the store",
     # A file of the steps is an operator, its kernel or grammar has the name of the method, too.

@@ -131,6 +131,11 @@ VALUES |= {
     "reword": {"instruction": "Name {{ a }}.", "manner": "in {{ b }} words", "mark": "0badcafe"},
     "persona": {"instruction": "Name {{ a }}.", "mark": "0badcafe"},
 }
+_JUDGED = {"instruction": "Name {{ a }} colour.", "response": "Blue.\n{% if x %}"}
+VALUES |= {
+    "alpagasus": {**_JUDGED, "input": "b", "dimension": "accuracy", "mark": "0badcafe"},
+    "alpagasus_brief": {**_JUDGED, "dimension": "accuracy"},
+}
 HEAD = "---\nname: mine\nversion: 1\nsource: me\nvariables: [a]\n"
 
 

@@ -13,7 +13,7 @@ from curate.step import Drop, Figures, Made, Product
 from curate.steps.generate.respond import ANSWERED, answered_of, prompt_of
 
 # Columns of a pair that say where its two sides come from.
-ORIGINS = ("chosen_model", "rejected_model", "score_chosen", "score_rejected")
+ORIGINS = ("chosen_model", "rejected_model", "chosen_score", "rejected_score")
 
 
 class ScoredAnswer(NamedTuple):
@@ -37,7 +37,7 @@ class ScoredAnswer(NamedTuple):
         return " ".join(text.casefold().split()) + attached
 
 
-class AnswerPair(NamedTuple):
+class ScoredPair(NamedTuple):
     """Two answers to one prompt, the better one first."""
 
     chosen: ScoredAnswer
@@ -116,7 +116,7 @@ def _model_of(row: Row) -> str | None:
     return model if isinstance(model, str) else None
 
 
-def made_pair(pair: AnswerPair, *, scored: bool) -> Made:
+def made_pair(pair: ScoredPair, *, scored: bool) -> Made:
     """Return the preference row of a pair, its margin the gap of the scores where it is `scored`.
 
     It keeps the columns in which both rows agree, and says in columns of its own which models
@@ -149,7 +149,7 @@ def made_pair(pair: AnswerPair, *, scored: bool) -> Made:
 
 
 def within_lengths(
-    pairs: Sequence[AnswerPair],
+    pairs: Sequence[ScoredPair],
     answers: Sequence[ScoredAnswer],
     *,
     most: int | None,

@@ -9,7 +9,7 @@ from typing import ClassVar
 from curate.row import Row
 from curate.step import Drop, Gather, Product, rule
 from curate.steps.pairs._answers import (
-    AnswerPair,
+    ScoredPair,
     answers_of,
     prompt_key,
     sum_lengths,
@@ -66,7 +66,7 @@ class Delta(Gather):
         for name, own in zip((self.larger, self.smaller), sides, strict=True):
             if not own:
                 return [Drop(f"no answer by {name}")]
-        pairs = [AnswerPair(*two) for two in zip(*sides, strict=False)]
+        pairs = [ScoredPair(*two) for two in zip(*sides, strict=False)]
         told = [pair for pair in pairs if not pair.same_text]
         if not told:
             return [Drop("both models say the same")]

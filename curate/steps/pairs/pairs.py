@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 from curate.row import Row
 from curate.step import Drop, Gather, Product, rule
 from curate.steps.pairs._answers import (
-    AnswerPair,
     ScoredAnswer,
+    ScoredPair,
     answers_of,
     prompt_key,
     sum_lengths,
@@ -93,13 +93,13 @@ class Pairs(Gather):
             raise ValueError(f"the prompt has {len(found)} of {self.answers} answers")
         if len(found) < 2:
             return [Drop("only one answer to its prompt")]
-        rules: list[tuple[str, Callable[[AnswerPair], bool]]] = [
+        rules: list[tuple[str, Callable[[ScoredPair], bool]]] = [
             ("all answers have one score", lambda pair: pair.gap > 0),
             (f"no gap of {self.margin:g} or more", lambda pair: pair.gap >= self.margin),
             ("answers with other scores say the same", lambda pair: not pair.same_text),
         ]
         if self.rejected == "max_delta":
-            rules.append(("no answers of two models", AnswerPair.of_two_models))
+            rules.append(("no answers of two models", ScoredPair.of_two_models))
         own, dice = self.on_policy, rows[0].random(f"{self.title} on policy")
         if own is not None and dice.random() < self.on_policy_share:
             rules.append((f"no pair with one side by {own}", lambda pair: pair.has_side_by(own)))
@@ -114,18 +114,18 @@ class Pairs(Gather):
         """Return the number of pairs, and the length gap before and after the rule for it."""
         return sum_lengths(groups)
 
-    def _ordered(self, rows: Sequence[Row], found: Sequence[ScoredAnswer]) -> list[AnswerPair]:
+    def _ordered(self, rows: Sequence[Row], found: Sequence[ScoredAnswer]) -> list[ScoredPair]:
         """Return the pairs that `rejected` allows, those to be made first at the front."""
         falling = sorted(found, key=_score, reverse=True)
         if self.rejected in ("every", "max_delta"):
-            pairs = [AnswerPair(*two) for two in combinations(falling, 2)]
+            pairs = [ScoredPair(*two) for two in combinations(falling, 2)]
             return sorted(pairs, key=lambda pair: -pair.gap)
         best, *others = falling
         if self.rejected == "worst":
             others = sorted(others, key=_score)
         elif self.rejected == "random":
             rows[0].random(self.title).shuffle(others)
-        return [AnswerPair(best, other) for other in others]
+        return [ScoredPair(best, other) for other in others]
 
 
 def _score(answer: ScoredAnswer) -> float:

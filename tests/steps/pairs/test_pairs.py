@@ -41,7 +41,7 @@ def test_five_answers_give_the_pairs_that_their_rewards_imply(fields, wanted):
         assert one.record.fields["margin"] == one.score == by_text[chosen] - by_text[rejected]
         assert json.loads(one.record.extra) == {
             "topic": "t", "chosen_model": "m", "rejected_model": "m",
-            "score_chosen": by_text[chosen], "score_rejected": by_text[rejected],
+            "chosen_score": by_text[chosen], "rejected_score": by_text[rejected],
         }  # fmt: skip
     used = {parent for one in made for parent in one.record.parents}
     assert {drop.row for drop in dropped} == {row.id for row in five()} - used

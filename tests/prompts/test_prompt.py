@@ -11,6 +11,12 @@ from curate.prompts import prompt as prompts
 GOLDEN = Path(__file__).parents[1] / "data" / "prompts"
 # Values of every shipped prompt; "{{ }}" shows that a row is never a template.
 VALUES = {
+    "critique": {"preamble": "No {{ harm }}.", "principle": {"critique": "Is it {{ bad }}?"}},
+    "revise": {"principle": {"revise": "Make it {{ good }}."}},
+    "constitution_harmlessness": {},
+    "constitution_helpfulness": {},
+    "constitution_honesty": {},
+    "constitution_examples": {},
     "helpfulness": {
         "instruction": "Name {{ a }} colour.",
         "response": "Blue.\n{% if x %}",

@@ -19,7 +19,7 @@ SCORES = ("1", "2", "3", "4", "5", "6")
 SHOWN = ("instruction", "response", "mark")
 
 
-class Exchange(NamedTuple):
+class AnsweredTurn(NamedTuple):
     """A user's turn and the assistant's answer to it, empty where there is none."""
 
     instruction: str
@@ -33,7 +33,7 @@ class Expectation(NamedTuple):
     mass: float | None
 
 
-def exchanges_of(row: Row, *, answered: bool) -> list[Exchange]:
+def exchanges_of(row: Row, *, answered: bool) -> list[AnsweredTurn]:
     """Return the exchanges of a row in order; system turns take no part.
 
     Raises:
@@ -50,7 +50,7 @@ def exchanges_of(row: Row, *, answered: bool) -> list[Exchange]:
             found[-1][turn.role == "assistant"].append(turn)
     if not found:
         raise ValueError("the row has no turn of a user to score")
-    exchanges = [Exchange(*("\n".join(map(shown_turn, part)) for part in one)) for one in found]
+    exchanges = [AnsweredTurn(*("\n".join(map(shown_turn, part)) for part in one)) for one in found]
     for number, (instruction, response) in enumerate(exchanges, 1):
         if not instruction.strip():
             raise ValueError(f"user turn {number} of {len(exchanges)} has no text to score")
@@ -69,7 +69,9 @@ def check_prompt(given: str, *, complete: bool) -> None:
         raise ValueError(f"complete sends no system prompt, but {prompt.name} has one")
 
 
-def choice_of_score(model: str | None, given: str, exchange: Exchange, *, complete: bool) -> Choose:
+def choice_of_score(
+    model: str | None, given: str, exchange: AnsweredTurn, *, complete: bool
+) -> Choose:
     """Return the request for one score of an exchange, by the prompt `given`."""
     prompt = prompts.load(given)
     values = {**exchange._asdict(), "mark": prompts.mark_of(*exchange)}
@@ -143,7 +145,7 @@ class DeitaScorer(Filter):
         """Add the prompt's text: a changed file is another judge under the same name."""
         return {**super().fingerprint(), "prompt_text": prompts.digest(self.prompt)}
 
-    def exchanges(self, row: Row) -> list[Exchange]:
+    def exchanges(self, row: Row) -> list[AnsweredTurn]:
         """Return the exchanges that are scored."""
         raise NotImplementedError
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from curate.row import KINDS, Row
-from curate.steps.score._deita import DeitaScorer, Exchange, exchanges_of
+from curate.steps.score._deita import AnsweredTurn, DeitaScorer, exchanges_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class DeitaComplexity(DeitaScorer):
     source: ClassVar[str] = "Liu et al. 2023 (DEITA), arXiv 2312.15685, section 2.2"
     kinds: ClassVar[tuple[str, ...]] = tuple(KINDS)
 
-    def exchanges(self, row: Row) -> list[Exchange]:
+    def exchanges(self, row: Row) -> list[AnsweredTurn]:
         """Return the exchanges of a row without their answers, which must not count."""
         found = exchanges_of(row, answered=False)
         return [one._replace(response="") for one in found]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from curate.row import RESPONSE_FIELD, Row
-from curate.steps.score._deita import DeitaScorer, Exchange, exchanges_of
+from curate.steps.score._deita import AnsweredTurn, DeitaScorer, exchanges_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,6 @@ class DeitaQuality(DeitaScorer):
     source: ClassVar[str] = "Liu et al. 2023 (DEITA), arXiv 2312.15685, section 2.3"
     kinds: ClassVar[tuple[str, ...]] = tuple(RESPONSE_FIELD)
 
-    def exchanges(self, row: Row) -> list[Exchange]:
+    def exchanges(self, row: Row) -> list[AnsweredTurn]:
         """Return the exchanges of a row, each with its answer."""
         return exchanges_of(row, answered=True)

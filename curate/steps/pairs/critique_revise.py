@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from curate.ask import Ask
+from curate.ask import Ask, Reply
 from curate.errors import CurateError, UnusableReply, UsageError
 from curate.kernels.text.phrase_lists import listed_search
 from curate.prompts import prompt as prompts
@@ -20,6 +20,7 @@ from curate.steps.generate.respond import prompt_of
 
 # What an item of a constitution says: how to criticise, how to revise, and how to compare by it.
 FIELDS = ("critique", "revise", "prefer")
+REFUSES_AGAIN = "the revision refuses again"
 COLUMNS = ("round", "principle")
 # The turns of an example, and what its item calls them.
 EXAMPLE = (
@@ -108,7 +109,7 @@ class CritiqueRevise(Generate):
 
     def make(self, row: Row) -> Asking:
         """Ask for a critique and a revision in each round, and make rows of what comes."""
-        columns: dict[str, Any] = json.loads(row.extra) if row.extra else {}
+        columns = json.loads(row.extra) if row.extra else {}
         taken = [name for name in COLUMNS if name in columns]
         if taken:
             raise ValueError(f"the row has a column '{taken[0]}' already; rename it")
@@ -119,49 +120,18 @@ class CritiqueRevise(Generate):
             first = row.messages[-1].content
         else:
             first = written((yield self._ask(prompt)), "the answer")
-        items = principles_in(self.constitution, self.principles)
         revisions: list[Made] = []
         ended: list[Product] = []
-        examples = prompts.load(self.examples).items[: self.shots] if self.shots else ()
-        shown = [Message(role, one.values[name]) for one in examples for role, name in EXAMPLE]
-        answer, system = first, int(prompt[0].role == "system")
+        answer = first
         for number in range(1, self.rounds + 1):
-            principle = row.random(f"{self.title} round {number}").choice(items)
-            asked = (*prompt, Message("assistant", answer))
-            asked = (
-                *asked[:system],
-                *shown,
-                *asked[system:],
-                self._request(self.critique, principle),
-            )
-            reply = yield self._ask(asked)
-            try:
-                critique = written(reply, f"the critique of round {number}")
-                asked = (
-                    *asked,
-                    Message("assistant", critique),
-                    self._request(self.revise, principle),
-                )
-                reply = yield self._ask(asked)
-                revised = written(reply, f"the revision of round {number}")
-                if plain_text(critique) in plain_text(revised):
-                    said = f"the revision of round {number} repeats its critique"
-                    raise UnusableReply(said, key=reply.key)
-            except UnusableReply as error:
-                ended.append(Failed(error, None, reply))
-                break
-            extra = {**columns, "round": number, "principle": principle.id}
-            turns = (*prompt, Message("assistant", revised))
-            record = Record("sft", {"messages": turns}, json.dumps(extra, ensure_ascii=False))
-            detail = {"round": number, "principle": principle.id, "critique": critique}
-            if all(listed_search("refusal").count(text) for text in (answer, revised)):
-                ended.append(Drop("the revision refuses again", record=record, detail=detail))
-                break
-            if plain_text(revised) == plain_text(answer):
-                ended.append(Drop("the revision changes nothing", record=record, detail=detail))
+            one = yield from self._round(row, prompt, answer, number)
+            if isinstance(one, Made):
+                revisions.append(one)
+                answer = one.record.fields["messages"][-1].content
                 continue
-            revisions.append(Made(record, detail=detail))
-            answer = revised
+            ended.append(one)
+            if isinstance(one, Failed) or one.reason == REFUSES_AGAIN:
+                break
         upto = self.rounds if self.upto is None else self.upto
         kept = [one for one in revisions if one.detail and one.detail["round"] <= upto]
         if not kept:
@@ -183,6 +153,39 @@ class CritiqueRevise(Generate):
                 Made(Record("preference", fields, final.extra), None, {"principles": principles})
             )
         return [*made, *ended]
+
+    def _round(
+        self, row: Row, prompt: tuple[Message, ...], answer: str, number: int
+    ) -> Generator[Ask, Reply, Made | Drop | Failed]:
+        """Ask for a critique of `answer` and for its revision; return what becomes of that."""
+        items = principles_in(self.constitution, self.principles)
+        principle = row.random(f"{self.title} round {number}").choice(items)
+        examples = prompts.load(self.examples).items[: self.shots] if self.shots else ()
+        shown = [Message(role, one.values[name]) for one in examples for role, name in EXAMPLE]
+        system = int(prompt[0].role == "system")
+        before = (*prompt[:system], *shown, *prompt[system:], Message("assistant", answer))
+        asked = (*before, self._request(self.critique, principle))
+        reply = yield self._ask(asked)
+        try:
+            critique = written(reply, f"the critique of round {number}")
+            asked = (*asked, Message("assistant", critique), self._request(self.revise, principle))
+            reply = yield self._ask(asked)
+            revised = written(reply, f"the revision of round {number}")
+            if plain_text(critique) in plain_text(revised):
+                said = f"the revision of round {number} repeats its critique"
+                raise UnusableReply(said, key=reply.key)
+        except UnusableReply as error:
+            return Failed(error, None, reply)
+        columns: dict[str, Any] = json.loads(row.extra) if row.extra else {}
+        extra = {**columns, "round": number, "principle": principle.id}
+        turns = (*prompt, Message("assistant", revised))
+        record = Record("sft", {"messages": turns}, json.dumps(extra, ensure_ascii=False))
+        detail = {"round": number, "principle": principle.id, "critique": critique}
+        if all(listed_search("refusal").count(text) for text in (answer, revised)):
+            return Drop(REFUSES_AGAIN, record=record, detail=detail)
+        if plain_text(revised) == plain_text(answer):
+            return Drop("the revision changes nothing", record=record, detail=detail)
+        return Made(record, detail=detail)
 
     def _ask(self, messages: Sequence[Message]) -> Ask:
         return Ask(

@@ -11,6 +11,26 @@ from curate.prompts import prompt as prompts
 GOLDEN = Path(__file__).parents[1] / "data" / "prompts"
 # Values of every shipped prompt; "{{ }}" shows that a row is never a template.
 VALUES = {
+    "compare_answers": {
+        "instruction": "Name {{ a }} colour.",
+        "first": "Blue.\n{% if x %}",
+        "second": "Red.",
+        "options": ["A", "B"],
+        "mark": "0badcafe",
+    },
+    "compare_answers_brief": {
+        "instruction": "Name {{ a }} colour.",
+        "first": "Blue.\n{% if x %}",
+        "second": "Red.",
+        "options": ["A", "B"],
+    },
+    "compare_verdict": {"options": ["A", "B", "C"]},
+    "critique": {"preamble": "No {{ harm }}.", "principle": {"critique": "Is it {{ bad }}?"}},
+    "revise": {"principle": {"revise": "Make it {{ good }}."}},
+    "constitution_harmlessness": {},
+    "constitution_helpfulness": {},
+    "constitution_honesty": {},
+    "constitution_examples": {},
     "helpfulness": {
         "instruction": "Name {{ a }} colour.",
         "response": "Blue.\n{% if x %}",

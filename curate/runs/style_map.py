@@ -32,6 +32,8 @@ def write_style_maps(run: Path, summary: Mapping[str, Any], folder: Path) -> lis
         UsageError: the run has no such step, or no row reached it.
         MissingExtra: matplotlib is not installed.
     """
+    import pyarrow.csv as csv
+
     from curate.system.package_data import require_extra
 
     require_extra("figures", "--png", "matplotlib")
@@ -51,7 +53,7 @@ def write_style_maps(run: Path, summary: Mapping[str, Any], folder: Path) -> lis
         folder.mkdir(parents=True, exist_ok=True)
         written += [folder / f"{label}.png", folder / f"{label}.csv"]
         _draw(table, summary.get("figures", {}).get(label, {}), written[-2])
-        _write_csv(table, written[-1])
+        csv.write_csv(table, written[-1], csv.WriteOptions(quoting_style="needed"))
     return written
 
 
@@ -70,12 +72,6 @@ def style_table(run: Path, label: str) -> pa.Table:
         ]
     names = dict.fromkeys(name for record in records for name in record)
     return pa.table({name: [record.get(name) for record in records] for name in names})
-
-
-def _write_csv(table: pa.Table, path: Path) -> None:
-    import pyarrow.csv as csv
-
-    csv.write_csv(table, path, csv.WriteOptions(quoting_style="needed"))
 
 
 def _draw(table: pa.Table, figures: Mapping[str, float], path: Path) -> None:
@@ -102,12 +98,21 @@ def _draw(table: pa.Table, figures: Mapping[str, float], path: Path) -> None:
             own = np.stack([columns[x], columns[y]])[:, groups == group].astype(np.float64)
             own = own[:, ~np.isnan(own).any(axis=0)]
             shown = own[:, :: max(1, -(-own.shape[1] // MOST_POINTS))]
-            look = {"color": f"C{colour % 10}", "marker": "osD^vPX"[colour // 10 % 7]}
+            own_colour, marker = f"C{colour % 10}", "osD^vPX"[colour // 10 % 7]
             # A source's name is data: a dollar sign is one, and no formula.
             name = f"{own.shape[1]:,} rows: {printable(group)}".replace("$", r"\$")
-            axes.scatter(*shown, s=6, alpha=0.35, linewidths=0, label=name, **look)
+            axes.scatter(
+                shown[0],
+                shown[1],
+                s=6,
+                alpha=0.35,
+                linewidths=0,
+                label=name,
+                color=own_colour,
+                marker=marker,
+            )
             if own.shape[1] > 2:
-                axes.add_patch(_ellipse(own, f"C{colour % 10}"))
+                axes.add_patch(_ellipse(own, own_colour))
         axes.legend(markerscale=3, fontsize="small")
     with warnings.catch_warnings():
         # A source's name in a script that the font lacks is drawn as boxes.

@@ -27,7 +27,8 @@ class FormSpace(NamedTuple):
 
     def distances(self, centre: np.ndarray) -> np.ndarray:
         """Return how far each text lies from a centre: root mean square over its features."""
-        return np.sqrt(_mean((self.values - centre) ** 2, axis=1))
+        found: np.ndarray = np.sqrt(_mean((self.values - centre) ** 2, axis=1))
+        return found
 
     def centre(self, members: np.ndarray) -> np.ndarray:
         """Return the mean of each feature over some texts."""
@@ -141,6 +142,16 @@ def plane(space: FormSpace) -> Plane:
     loadings[:count, varying] = pca.components_ * signs[:, None]
     shares[:count] = pca.explained_variance_ratio_
     return Plane(places, loadings, shares)
+
+
+def same_pairs(counts: np.ndarray) -> float:
+    """Return the share of pairs of texts of one sort, given how many there are of each sort.
+
+    Unlike a number of sorts it does not depend on how many texts there are; NaN below two.
+    """
+    own = np.asarray(counts, np.float64)
+    total = own.sum()
+    return float((own * (own - 1)).sum() / (total * (total - 1))) if total > 1 else float("nan")
 
 
 def _mean(values: np.ndarray, axis: int) -> np.ndarray:

@@ -104,6 +104,7 @@ class StyleReport(Whole):
         """Measure the sources, and place every row on the map."""
         import numpy as np
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         from curate.chunk import one_array
         from curate.kernels.arrays import form_space as forms
@@ -132,6 +133,7 @@ class StyleReport(Whole):
         kept.figures = _axes(space, drawn, share)
         kept.score = np.full(len(positions), np.nan)
         openings = one_array(sketches.column("opening"))
+        has_opening = np.asarray(pc.not_equal(openings, ""))
         every = forms.weighted_variance(surprisal, np.ones(len(surprisal)))
         for code, group in enumerate(names):
             members, name = codes == code, shown_group(group) or "none"
@@ -142,8 +144,9 @@ class StyleReport(Whole):
                 "form spread": spread,
                 "form consistency": 1 - spread**2,
                 "surprisal consistency": 1 - variance / every if every > 0 else math.nan,
-                "alike openings": _alike(openings.filter(pa.array(members))),
             }
+            known = openings.filter(pa.array(members & has_opening))
+            found["alike openings"] = forms.same_pairs(pc.value_counts(known).field("counts"))
             if len(names) > 1:
                 matched = forms.weighted_variance(surprisal[members], weights[members])
                 found |= {
@@ -188,15 +191,3 @@ def _figures(numbers: dict[str, np.ndarray], members: np.ndarray) -> dict[str, f
             if len(own) < found["rows"]:
                 found[f"{name}, rows"] = float(len(own))
     return found
-
-
-def _alike(openings: pa.Array) -> float:
-    """Return the share of pairs of rows with the same opening; texts without words have none."""
-    import numpy as np
-    import pyarrow.compute as pc
-
-    known = openings.filter(pc.not_equal(openings, ""))
-    if len(known) < 2:
-        return float("nan")
-    counts = np.asarray(pc.value_counts(known).field("counts")).astype(np.float64)
-    return float((counts * (counts - 1)).sum() / (len(known) * (len(known) - 1)))

@@ -160,6 +160,13 @@ VALUES |= {
     "deita_complexity_brief": {"instruction": "Name {{ a }} colour."},
     "deita_quality": {**_JUDGED, "mark": "0badcafe"},
     "deita_quality_brief": _JUDGED,
+    "ultrafeedback": {
+        "instruction": "Name {{ a }} colour.",
+        "answers": ["Blue.\n{% if x %}", "Red."],
+        "aspect": {"id": "honesty", "name": "honesty", "text": "It is {{ honest }}."},
+        "mark": "0badcafe",
+    },
+    "safety": {**_JUDGED, "question": "harm", "options": ["A. {{ none }}", "B. b"], "mark": "0"},
     "deita_joint": {"variants": ["Name {{ a }}.", "b"], "of": "instruction", "mark": "0badcafe"},
 }
 HEAD = "---\nname: mine\nversion: 1\nsource: me\nvariables: [a]\n"

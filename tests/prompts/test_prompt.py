@@ -11,6 +11,7 @@ from curate.prompts import prompt as prompts
 GOLDEN = Path(__file__).parents[1] / "data" / "prompts"
 # Values of every shipped prompt; "{{ }}" shows that a row is never a template.
 VALUES = {
+    "related_question": {"instruction": "Name {{ a }} colour.", "mark": "0badcafe"},
     "compare_answers": {
         "instruction": "Name {{ a }} colour.",
         "first": "Blue.\n{% if x %}",

@@ -208,7 +208,7 @@ class Preference(NamedTuple):
         given, swapped = self.order(False), self.order(True)
         found = {
             "tied": float(self.p_first == 0.5),
-            "shown_first_wins": _mean([verdict_of(one.p_shown_first) for one in self.opinions]),
+            "shown_first_wins": mean([verdict_of(one.p_shown_first) for one in self.opinions]),
         }
         if comparison.longer != 0.5:
             own = verdict_of(self.p_first)
@@ -218,7 +218,7 @@ class Preference(NamedTuple):
             found["consistent"] = float(one == other)
             found["same_place_wins"] = float({one, other} == {0.0, 1.0})
         masses = [one.mass for one in self.opinions if one.mass is not None]
-        return found | ({"mass": _mean(masses)} if masses else {})
+        return found | ({"mass": mean(masses)} if masses else {})
 
     def to_json(self) -> dict[str, Any]:
         """Return what a ledger keeps."""
@@ -226,6 +226,11 @@ class Preference(NamedTuple):
             "p_first": round(self.p_first, 6),
             "opinions": [one.to_json() for one in self.opinions],
         }
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of one value or several, the same in whatever order they come."""
+    return math.fsum(values) / len(values)
 
 
 def verdict_of(p_first: float) -> float:
@@ -342,11 +347,7 @@ def answer_text(turns: Sequence[Message]) -> str:
     return text
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
 def _mean_chance(values: Sequence[float]) -> float:
     """Return the mean of probabilities; what differs from a tie by rounding alone is one."""
-    mean = _mean(values)
-    return 0.5 if abs(mean - 0.5) < 1e-12 else mean
+    chance = mean(values)
+    return 0.5 if abs(chance - 0.5) < 1e-12 else chance

@@ -35,7 +35,8 @@ class ScarPairs(Generate):
     `ranked` row whose candidates say `origin`, `helpfulness` and `correctness` in their extra
     columns, for `curate train scar`. Only the last answer is taken, and what stands before it asked
     for it. `complete` sends both prompts as raw text, to be completed up to the end of the line, as
-    small models need. `max_tokens` is that of answers and `score_tokens` that of scores.
+    small models need. `max_tokens` is that of answers and `score_tokens` that of scores, and both
+    are asked for at `temperature`.
     """
 
     model: str | None = None

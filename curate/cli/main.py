@@ -35,6 +35,7 @@ COMMANDS = {
     "export": "Write the kept rows of a run, or the rows of a file, in another shape.",
     "push": "Push the kept rows of a run, or the rows of a file, to the Hugging Face Hub.",
     "train": "Train a model on a run or a file: SFT, DPO, reward models, KTO, reinforcement.",
+    "evaluate": "Measure a judge on labelled rows: agreement, biases and calibration.",
     "store": "Look after the store of replies.",
     "doctor": "Check the installation, the machine and the store.",
 }

@@ -39,14 +39,14 @@ def test_it_covers_the_truth_where_the_reported_share_does_not(
         covered.append(found.corrected.low <= good / judged <= found.corrected.high)
         reported_covers += found.reported.low <= good / judged <= found.reported.high
         widths.append(found.corrected.high - found.corrected.low)
-    # An interval of exactly 95 % misses 93 of 100 in one hundred of eight: the rate is that of 1,000
-    # trials, and most hundreds reach it.
+    # One hundred of eight is below 93 where an interval covers exactly 95 %: so the rate is that of
+    # 1,000 trials, and most hundreds reach 93.
     hundreds = [sum(covered[start : start + 100]) for start in range(0, 1000, 100)]
     assert 940 <= sum(hundreds) <= 985
     assert sum(count >= 93 for count in hundreds) >= 7
     assert reported_covers == 0
     # An interval that covered everything would say nothing.
-    assert max(widths) < 0.5
+    assert sum(widths) / 1000 < 0.4
 
 
 def test_what_cannot_be_corrected_is_refused():

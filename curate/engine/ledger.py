@@ -59,6 +59,8 @@ class StepTally:
     used: int = 0
     dropped: int = 0
     failed: int = 0
+    # Of the used rows, those that one made row of their own kind stands in for.
+    rewritten: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     remarks: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class StepTally:
 
     def add(self, other: StepTally) -> None:
         """Add the numbers of another part."""
-        for name in ("entered", "made", "used", "dropped", "failed"):
+        for name in ("entered", "made", "used", "dropped", "failed", "rewritten"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.reasons.update(other.reasons)
         self.spans.extend(other.spans)
@@ -108,6 +110,7 @@ class StepTally:
             "failed": self.failed,
             "reasons": dict(sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))),
             "seconds": round(self.seconds, 3),
+            **({"rewritten": self.rewritten} if self.rewritten else {}),
             **({"remarks": list(self.remarks)} if self.remarks else {}),
         }
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from curate.read.finished_runs import published_files
+
 # Fewer scores may well be equal. GPT-4 gave 75.9 % of davinci-003's answers exactly 9, and its
 # scores still rank; where nine of ten are one value, hardly a row is told from another.
 FEWEST_SCORES = 20
@@ -51,7 +53,7 @@ def ledger_scores(folder: Path, label: str) -> Any:
     import numpy as np
     import pyarrow.parquet as pq
 
-    paths = sorted((folder / "ledger" / label).glob("*.parquet"))
+    paths = published_files(folder / "ledger" / label)
     columns = (pq.read_table(path, columns=["score"]).column("score") for path in paths)
     return np.concatenate([np.empty(0), *(one.drop_null().to_numpy() for one in columns)])
 
@@ -63,7 +65,7 @@ def ledger_details(folder: Path, label: str) -> Iterator[tuple[str, dict[str, An
     """
     import pyarrow.parquet as pq
 
-    for path in sorted((folder / "ledger" / label).glob("*.parquet")):
+    for path in published_files(folder / "ledger" / label):
         table = pq.read_table(path, columns=["outcome", "detail", "parents"])
         for line in table.to_pylist():
             if line["outcome"] == "made" and line["detail"] and len(line["parents"] or ()) == 1:
@@ -75,7 +77,7 @@ def scores_by_row(folder: Path, label: str) -> dict[str, float]:
     import pyarrow.parquet as pq
 
     found = {}
-    for path in sorted((folder / "ledger" / label).glob("*.parquet")):
+    for path in published_files(folder / "ledger" / label):
         table = pq.read_table(path, columns=["row", "score"])
         for line in table.to_pylist():
             if line["score"] is not None:

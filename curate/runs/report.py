@@ -18,7 +18,7 @@ from curate.runs.ledger_scores import ledger_scores
 # How every row ends; a run folder has a folder of each name.
 ENDINGS = ("kept", "used", "dropped", "failed")
 # Columns that say nothing where every step has a zero in them.
-_RARE = ("made", "used", "failed")
+_RARE = ("made", "rewritten", "used", "failed")
 _BAR = 14
 _MOST_SHOWN = 5
 # Up to this many different scores, such as a judge's, each is counted.
@@ -76,7 +76,10 @@ def render(
     """Return the funnel, the reasons and the spending of a run as plain text."""
     steps, unreadable = summary["steps"], summary["unreadable"]
     counts = [f"{summary[name]:,} {name}" for name in ("in", "made", *ENDINGS)]
-    lines = [" + ".join(counts[:2]) + " = " + " + ".join(counts[2:]), "", *_funnel(summary)]
+    lines = [" + ".join(counts[:2]) + " = " + " + ".join(counts[2:])]
+    if rewritten := sum(step.get("rewritten", 0) for step in steps):
+        lines.append(f"{rewritten:,} rewritten: each counts as used, and as made in its new form")
+    lines += ["", *_funnel(summary)]
     dropped = [(step["label"], *reason) for step in steps for reason in step["reasons"].items()]
     if dropped:
         lines += ["", "dropped because", *_counted(dropped, summary["in"])]
@@ -123,10 +126,13 @@ def render(
 
 
 def _funnel(summary: Mapping[str, Any]) -> list[str]:
-    """Return one line per step: how many came, ended and went on, and what share is left."""
-    steps = summary["steps"]
+    """Return one line per step: how many came, ended and went on, and what share is left.
+
+    Rows that a step rewrote (masked, translated) are neither made nor used to whoever reads this.
+    """
+    steps = [_without_rewritten(step) for step in summary["steps"]]
     rare = [name for name in _RARE if any(step[name] for step in steps)]
-    names = ["in", *(n for n in ("made", "used") if n in rare), "dropped"]
+    names = ["in", *(n for n in ("made", "rewritten", "used") if n in rare), "dropped"]
     names += ["failed", "kept"] if "failed" in rare else ["kept"]
     # Where rows are made of nothing, or more than were read, the fullest step is the whole.
     whole = max([summary["in"], *(step["kept"] for step in steps)])
@@ -138,6 +144,13 @@ def _funnel(summary: Mapping[str, Any]) -> list[str]:
         bar = "█" * (max(1, round(share * _BAR)) if share > 0 else 0)
         cells.append([step["label"], *counts, f"{share:.1%}", bar, f"{step['seconds']:.2f}"])
     return _columns(cells, left=(0, len(names) + 2))
+
+
+def _without_rewritten(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a step's counts with rewritten rows apart from those made and used."""
+    count = step.get("rewritten", 0)
+    apart = {name: step[name] - count for name in ("made", "used")}
+    return {**step, **apart, "rewritten": count}
 
 
 def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:

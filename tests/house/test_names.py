@@ -17,6 +17,7 @@ SAME_NAME = {
     "generate.py": "the command, and how the engine runs that kind of step",
     "local.py": "the engine of one machine, and the provider of the embedded model: words of users",
     "openai.py": "the provider, and the format",
+    "pairs.py": "the operator, and the grammar of replies that hold questions and answers",
     "report.py": "the command, and what it shows",
     "run.py": "the command, and what it starts",
     "scar.py": "the operator, and the prefix of the rankers that it asks",

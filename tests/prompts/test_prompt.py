@@ -135,6 +135,11 @@ _JUDGED = {"instruction": "Name {{ a }} colour.", "response": "Blue.\n{% if x %}
 VALUES |= {
     "alpagasus": {**_JUDGED, "input": "b", "dimension": "accuracy", "mark": "0badcafe"},
     "alpagasus_brief": {**_JUDGED, "dimension": "accuracy"},
+    "deita_complexity": {"instruction": "Name {{ a }} colour.", "mark": "0badcafe"},
+    "deita_complexity_brief": {"instruction": "Name {{ a }} colour."},
+    "deita_quality": {**_JUDGED, "mark": "0badcafe"},
+    "deita_quality_brief": _JUDGED,
+    "deita_joint": {"variants": ["Name {{ a }}.", "b"], "of": "instruction", "mark": "0badcafe"},
 }
 HEAD = "---\nname: mine\nversion: 1\nsource: me\nvariables: [a]\n"
 

@@ -57,7 +57,11 @@ def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> No
             making.end(place, row, USED, detail=evidence(None, asked))
         else:
             making.end(place, row, DROPPED, MADE_NOTHING, detail=evidence(None, asked))
-        for number, item in enumerate(children(items)):
+        before = len(making.rows)
+        for number, item in enumerate(new := children(items)):
             making.make(item, [row], (number,))
+        # A rewrite is a `Generate` of one: the made row stands in for the used one.
+        if making.outcome[place] == USED and len(new) == 1:
+            making.rewritten += [made.kind for made in making.rows[before:]] == [row.kind]
     making.decision().apply(part)
     part.tally(step.title).worked(began)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.cli.completion import runs_that_begin, steps_that_begin
-from curate.cli.flags import Flags, shared_flags
+from curate.cli.flags import Flags, runs_that_begin, shared_flags, steps_that_begin
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -203,7 +202,7 @@ def _show(
     """Print the measures, and leave with the run's exit code."""
     from curate.cli.failures import say
     from curate.cli.text_layout import headed
-    from curate.evaluate.figures import plain
+    from curate.evaluate.evaluation_file import plain
 
     if as_json:
         typer.echo(json.dumps(plain(found), indent=1, ensure_ascii=False))

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate.cli.completion import methods_that_begin, runs_that_begin
-from curate.cli.flags import Debug, Shape
+from curate.cli.flags import Debug, Shape, methods_that_begin, runs_that_begin
 from curate.errors import UsageError
 
 if TYPE_CHECKING:

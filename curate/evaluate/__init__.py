@@ -2,8 +2,8 @@
 
 `evaluate_pairs` and `evaluate_judge` run a judge as a pipeline (same store, ceilings, replay and
 ledger) and measure what it said; `recorded_pairs` and `recorded_scores` measure judgements that
-stand in columns, without any model. The measures themselves are plain functions of
-`curate.evaluate.agreement`, `curate.evaluate.pair_measures` and `curate.evaluate.calibration`.
+stand in columns, without any model. The measures themselves are plain functions of the modules
+`rank_statistics`, `pair_measures` and `calibration`.
 """
 
 from curate.evaluate.calibration import Calibration, CorrectedShare

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from curate.evaluate.agreement import Z95, Interval, share
+from curate.evaluate.rank_statistics import Z95, Interval, share
 
 
 class CorrectedShare(NamedTuple):

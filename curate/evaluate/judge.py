@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import UsageError
-from curate.evaluate.agreement import auc, cohen_kappa, histogram, kendall, share, spearman
 from curate.evaluate.calibration import Calibration
-from curate.evaluate.columns import number_at
-from curate.evaluate.figures import write_evaluation
+from curate.evaluate.evaluation_file import write_evaluation
+from curate.evaluate.judgement_columns import number_at
+from curate.evaluate.rank_statistics import auc, cohen_kappa, histogram, kendall, share, spearman
 from curate.pipeline import Pipeline, Result
 from curate.row import Row
 from curate.runs.ledger_scores import collapse_of, ledger_scores, scores_by_row

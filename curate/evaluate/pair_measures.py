@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from curate.evaluate.agreement import Interval, cohen_kappa, histogram, share
 from curate.evaluate.calibration import Calibration
+from curate.evaluate.rank_statistics import Interval, cohen_kappa, histogram, share
 from curate.runs.ledger_scores import collapse_of
 
 # What verdicts are called in tables and kappas.

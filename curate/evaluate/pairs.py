@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from curate.errors import UsageError
-from curate.evaluate.figures import write_evaluation
+from curate.evaluate.evaluation_file import write_evaluation
 from curate.evaluate.pair_measures import JudgedPair, by_group, measures
 from curate.pipeline import Pipeline, Result
 from curate.row import Row

@@ -8,11 +8,11 @@ from itertools import combinations
 from typing import Any
 
 from curate.errors import UsageError
-from curate.evaluate.agreement import cohen_kappa, share, spearman
-from curate.evaluate.columns import number_at, numbers_below, verdict_at
 from curate.evaluate.judge import JudgedRow, score_measures, spread
+from curate.evaluate.judgement_columns import number_at, numbers_below, verdict_at
 from curate.evaluate.pair_measures import JudgedPair, by_group, measures
 from curate.evaluate.pairs import labelled_pair
+from curate.evaluate.rank_statistics import cohen_kappa, share, spearman
 from curate.row import Row
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from curate.evaluate.agreement import Interval
+from curate.evaluate.rank_statistics import Interval
 from curate.row import printable
 
 # What is shown of a judge of pairs, and of one that scores, in this order.

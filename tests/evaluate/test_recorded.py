@@ -8,7 +8,7 @@ import pytest
 from curate import Pipeline
 from curate.errors import UsageError
 from curate.evaluate import recorded_agreement, recorded_pairs, recorded_scores
-from curate.evaluate.columns import number_at, numbers_below, value_at, verdict_at
+from curate.evaluate.judgement_columns import number_at, numbers_below, value_at, verdict_at
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.evaluate.agreement import auc, cohen_kappa, histogram, kendall, share, spearman
+from curate.evaluate.rank_statistics import auc, cohen_kappa, histogram, kendall, share, spearman
 
 few = st.lists(st.integers(0, 4), min_size=2, max_size=12)
 pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=12)

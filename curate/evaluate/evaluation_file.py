@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from curate.evaluate.agreement import Interval
 from curate.evaluate.pair_measures import figures_of
+from curate.evaluate.rank_statistics import Interval
 from curate.pipeline import Result
+from curate.system.posix import write_atomically
 
 FILE = "evaluation.json"
 
@@ -29,15 +28,8 @@ def plain(value: Any) -> Any:
 def write_evaluation(result: Result, found: Mapping[str, Any]) -> None:
     """Write the measures into the run's folder, and those that are one number into its report."""
     text = json.dumps(plain(found), ensure_ascii=False, indent=1) + "\n"
-    _replaced(result.folder / FILE, text)
+    write_atomically(result.folder / FILE, text)
     path = result.folder / "report.json"
     report = json.loads(path.read_text(encoding="utf-8"))
     report["figures"] = {**report.get("figures", {}), "evaluation": figures_of(found)}
-    _replaced(path, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
-
-
-def _replaced(path: Path, text: str) -> None:
-    """Put a file in place whole, so that nobody reads half of one."""
-    aside = path.with_suffix(".tmp")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    write_atomically(path, json.dumps(report, ensure_ascii=False, indent=1) + "\n")

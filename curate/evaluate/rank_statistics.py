@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from curate.kernels.arrays import agreement
+
 # The quantile of the normal distribution for intervals that cover 95 %.
 Z95 = 1.959963984540054
 
@@ -52,24 +54,10 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float 
     return None if by_chance == 1 else (observed - by_chance) / (1 - by_chance)
 
 
-def ranks(values: Any) -> np.ndarray:
-    """Return the rank of each value from 1 up; equal values share the mean of their ranks."""
-    array = np.asarray(values, np.float64)
-    _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
-    highest = np.cumsum(counts)
-    found: np.ndarray = (highest - (counts - 1) / 2)[inverse]
-    return found
-
-
 def spearman(first: Any, second: Any) -> float | None:
     """Return the rank correlation with ties (Spearman 1904); `None` where one side is constant."""
-    one, other = ranks(first), ranks(second)
-    one, other = (
-        one - one.mean() if len(one) else one,
-        other - other.mean() if len(other) else other,
-    )
-    scale = math.sqrt(float(one @ one) * float(other @ other))
-    return float(one @ other) / scale if scale else None
+    value = agreement.spearman(*(np.asarray(side, np.float64) for side in (first, second)))
+    return None if math.isnan(value) else value
 
 
 def kendall(first: Any, second: Any) -> float | None:
@@ -98,8 +86,9 @@ def auc(scores: Any, labels: Any) -> float | None:
     positive, negative = int(marked.sum()), int((~marked).sum())
     if not positive or not negative:
         return None
-    rank_sum = float(ranks(scores)[marked].sum())
-    return (rank_sum - positive * (positive + 1) / 2) / (positive * negative)
+    ranks = agreement.midranks(np.asarray(scores, np.float64)) * (len(marked) - 1)
+    won = float(ranks[marked].sum()) - positive * (positive - 1) / 2
+    return won / (positive * negative)
 
 
 def histogram(values: Any, bins: int = 10) -> list[tuple[str, int]]:

@@ -69,7 +69,7 @@ def command(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Train a model on a run or a file: SFT, DPO, reward models, reinforcement, style rankers."""
+    """Train a model on a run or a file: SFT, DPO, reward models, reinforcement, SCAR."""
     from curate.train.describe import summary_text
     from curate.train.job import Job
     from curate.train.preflight import described, memory_text

@@ -23,6 +23,7 @@ SAME_NAME = {
     "scar.py": "the operator, and the prefix of the rankers that it asks",
     "self_instruct.py": "the operator, and the shape of the seed tasks that its authors published",
     "store.py": "the command, and the store",
+    "ultrafeedback.py": "the operator, and the shape of the data that its authors published",
     # A file of the steps is an operator, its kernel or grammar has the name of the method, too.
     **dict.fromkeys(
         ["dpp.py", "facility_location.py", "k_center.py", "novelty.py", "pii.py", "repetition.py",

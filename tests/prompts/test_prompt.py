@@ -11,6 +11,7 @@ from curate.prompts import prompt as prompts
 GOLDEN = Path(__file__).parents[1] / "data" / "prompts"
 # Values of every shipped prompt; "{{ }}" shows that a row is never a template.
 VALUES = {
+    "related_question": {"instruction": "Name {{ a }} colour.", "mark": "0badcafe"},
     "compare_answers": {
         "instruction": "Name {{ a }} colour.",
         "first": "Blue.\n{% if x %}",
@@ -167,6 +168,19 @@ VALUES |= {
     },
     "safety": {**_JUDGED, "question": "harm", "options": ["A. {{ none }}", "B. b"], "mark": "0"},
     "deita_joint": {"variants": ["Name {{ a }}.", "b"], "of": "instruction", "mark": "0badcafe"},
+}
+_ASPECT = {
+    "question": "how good it is",
+    "low": "bad",
+    "middle": "so-so",
+    "high": "good",
+    "name": "Correctness",
+}
+VALUES |= {
+    "scar_referenced": {**_JUDGED, "mark": "0badcafe"},
+    "scar_referenced_brief": _JUDGED,
+    "scar_quality": {**_JUDGED, "aspect": _ASPECT, "mark": "0badcafe"},
+    "scar_quality_brief": {**_JUDGED, "aspect": _ASPECT},
 }
 HEAD = "---\nname: mine\nversion: 1\nsource: me\nvariables: [a]\n"
 

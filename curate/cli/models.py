@@ -20,6 +20,7 @@ _ABOUT = {
     "hf": ("hf:MODEL", "transformers in this process, on CPU or GPU"),
     "local": ("local", "the embedded small model; needs no network"),
     "scripted": ("scripted:FILE", "recorded replies from a JSON Lines file"),
+    "scar": ("scar:FOLDER", "a style ranker of `curate train scar`, for the step scar"),
     "record": ("record:FILE", "asks the model `of`, and writes such a file"),
 }
 

@@ -84,7 +84,11 @@ def command(
             if parent is None or many.only_child(parent) is None:
                 lines.extend(many.block(history))
         ends = Counter(history.outcome for history in histories.values())
-        lines.append(", ".join(f"{ends[name]} {name}" for name in ENDINGS if ends[name]))
+        # A row that another of its kind stands in for is no row less.
+        rewritten = sum(step.get("rewritten", 0) for step in result.summary["steps"])
+        ends["used"] -= rewritten
+        told = ", ".join(f"{ends[name]} {name}" for name in ENDINGS if ends[name])
+        lines.append(f"{told}; {rewritten} rewritten on the way" if rewritten else told)
         typer.echo("\n".join(lines).strip("\n"))
 
 

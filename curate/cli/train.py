@@ -22,7 +22,8 @@ def command(
         str,
         typer.Argument(
             metavar="METHOD",
-            help="sft, dpo, reward, kto, orpo, simpo, rrhf, pro, coh, cloning, grpo, rloo or ppo.",
+            help="sft, dpo, reward, kto, orpo, simpo, rrhf, pro, coh, cloning, grpo, rloo, ppo, or "
+            "scar.",
             autocompletion=methods_that_begin,
         ),
     ],
@@ -69,7 +70,7 @@ def command(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Train a model on a run or a file: SFT, DPO, reward models, KTO, reinforcement."""
+    """Train a model on a run or a file: SFT, DPO, reward models, reinforcement, style rankers."""
     from curate.train.describe import summary_text
     from curate.train.job import Job
     from curate.train.preflight import described, memory_text
@@ -78,6 +79,11 @@ def command(
 
     if output is None and not check_only:
         raise UsageError("name the folder of the trained model: -o DIR (or add --check-only)")
+    if method == "scar":
+        if reward is not None or merge:
+            raise UsageError("scar takes no --reward and no --merge; leave them out")
+        _train_scar(data, model, output, config, max_steps, shape, check_only, replace)
+        return
     way = method_called(method)
     settings = settings_for(way, config, max_steps=max_steps)
     job = Job(way, settings, data, model, output or Path(), reward, shape, merge, replace)
@@ -103,6 +109,37 @@ def command(
         report = train(job, prepared, listener)
     typer.echo(summary_text(report))
     typer.echo(f"written to {output}; its card is {job.out / 'README.md'}")
+
+
+def _train_scar(
+    data: str,
+    model: str,
+    output: Path | None,
+    config: Path | None,
+    max_steps: int | None,
+    shape: str | None,
+    check_only: bool,
+    replace: bool,
+) -> None:
+    """Train a style ranker on triples."""
+    from curate.train.job import RankerJob
+    from curate.train.settings import ranker_settings_for, require_packages
+
+    require_packages("torch", "transformers", "safetensors")
+    from curate.train.ranker import prepare_ranker, ranker_summary, train_ranker
+
+    changes = {} if max_steps is None else {"max_steps": max_steps}
+    settings = ranker_settings_for(config, **changes)
+    job = RankerJob(settings, data, model, output or Path(), shape, replace)
+    prepared = prepare_ranker(job)
+    lines = [f"{count:,} {name}" for name, count in prepared.figures.items()]
+    typer.echo("\n".join(lines), err=not check_only)
+    if check_only:
+        return
+    with _shown() as listener:
+        report = train_ranker(job, prepared, listener)
+    typer.echo(ranker_summary(report))
+    typer.echo(f"written to {output}; rank with it: curate filter DATA scar --model scar:{output}")
 
 
 @contextmanager
@@ -134,7 +171,7 @@ def progress_text(progress: TrainingProgress) -> str:
     from curate.cli.progress import clock
 
     parts = [f"step {progress.step:,} of {progress.steps:,}"]
-    for name in ("loss", "reward", "rewards/accuracies", "accuracy", "kl"):
+    for name in ("loss", "reward", "rewards/accuracies", "accuracy", "eval_accuracy", "kl"):
         if name in progress.metrics:
             parts.append(f"{name} {progress.metrics[name]:.4f}")
     parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")

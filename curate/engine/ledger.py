@@ -59,9 +59,13 @@ class StepTally:
     used: int = 0
     dropped: int = 0
     failed: int = 0
+    # Of the used rows, those that one made row of their own kind stands in for.
+    rewritten: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     remarks: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
+    # What single rows came with, of which the step makes its figures in the end.
+    row_figures: list[Mapping[str, float]] = field(default_factory=list)
     # When it was at work, as (start, end) in seconds of one clock, which all processes share.
     spans: list[tuple[float, float]] = field(default_factory=list)
 
@@ -85,11 +89,12 @@ class StepTally:
 
     def add(self, other: StepTally) -> None:
         """Add the numbers of another part."""
-        for name in ("entered", "made", "used", "dropped", "failed"):
+        for name in ("entered", "made", "used", "dropped", "failed", "rewritten"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.reasons.update(other.reasons)
         self.spans.extend(other.spans)
         self.figures.update(other.figures)
+        self.row_figures += other.row_figures
         self.remarks += tuple(text for text in other.remarks if text not in self.remarks)
 
     def to_json(self, label: str, name: str) -> dict[str, Any]:
@@ -105,6 +110,7 @@ class StepTally:
             "failed": self.failed,
             "reasons": dict(sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))),
             "seconds": round(self.seconds, 3),
+            **({"rewritten": self.rewritten} if self.rewritten else {}),
             **({"remarks": list(self.remarks)} if self.remarks else {}),
         }
 

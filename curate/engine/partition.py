@@ -26,7 +26,9 @@ from curate.engine.ledger import (
     StepTally,
     record_outcomes,
 )
+from curate.errors import StoppedShort
 from curate.row import Row, check_number, made_id
+from curate.step import Step
 
 
 class Partition:
@@ -314,3 +316,27 @@ def check_figures(figures: Mapping[str, float]) -> None:
     for name, value in figures.items():
         check_reason(name)
         check_number(f"the figure '{name}'", value)
+
+
+def figures_of(step: Step, tally: StepTally) -> Mapping[str, float]:
+    """Return a step's figures: its own, or what it makes of those that rows and groups came with.
+
+    Raises:
+        StoppedShort: it cannot make any of them, or they are no numbers.
+    """
+    if not tally.row_figures:
+        return tally.figures
+    try:
+        figures = step.figures(tally.row_figures)
+        check_figures(figures)
+    except Exception as error:
+        raise could_not(step, "give its figures", error) from error
+    return figures
+
+
+def could_not(step: Step, what: str, error: Exception) -> StoppedShort:
+    """Return the error of a run in which a step that sees all rows failed at `what`."""
+    return StoppedShort(
+        f"step '{step.title}' could not {what} ({describe_error(error)}); nothing was published, "
+        "and every reply is kept: mend the step or its input and run again"
+    )

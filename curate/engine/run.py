@@ -35,6 +35,7 @@ from curate.engine.output.kept_file import KeptFile
 from curate.engine.output.recipe_outputs import check_free, check_outputs, sides_of
 from curate.engine.output.run_card import card, data_digests, describe_run
 from curate.engine.output.run_files import Publisher
+from curate.engine.partition import figures_of
 from curate.engine.reading import Reading, open_sources
 from curate.engine.segment import asks, cut_at_wholes, with_expand
 from curate.engine.state import PartitionState, Settings, Workspace
@@ -374,7 +375,7 @@ class _Run:
         figures = {
             step.title: own
             for step in self.recipe.steps
-            if step.title in self.tallies and (own := self.tallies[step.title].figures)
+            if step.title in self.tallies and (own := figures_of(step, self.tallies[step.title]))
         }
         return {
             "in": self.reading.count,

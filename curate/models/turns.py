@@ -120,3 +120,25 @@ def _unreadable(part: Any) -> NotSent:
         f"this model cannot read {kind} parts as the row has them; use a model that does, write "
         "images as URLs (image_url), or leave such rows to others"
     )
+
+
+def instruction_and_answer(messages: Sequence[Message]) -> tuple[str, str]:
+    """Return instruction and answer of a conversation that ends with an answer.
+
+    The instruction is what stands before the answer: the contents of all turns, joined by newlines.
+
+    Raises:
+        ValueError: there is no answer, or no text that could be ranked.
+    """
+    if not messages or messages[-1].role != "assistant":
+        raise ValueError(
+            "a style ranker scores an answer, and the last turn is not the assistant's"
+        )
+    if any(turn.attached for turn in messages):
+        raise ValueError("the row has tool calls or media, and only texts can be ranked by style")
+    *before, answer = (turn.content for turn in messages)
+    if not answer.strip():
+        raise ValueError(
+            "the answer is empty, so it has no style; drop such rows (length: {min: 1})"
+        )
+    return "\n".join(before), answer

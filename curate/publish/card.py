@@ -135,6 +135,8 @@ def _funnel(facts: Facts) -> str:
         f"{s['in']:,} in + {s['made']:,} made = {s['kept']:,} kept + {s['used']:,} used + "
         f"{s['dropped']:,} dropped + {s['failed']:,} failed."
     )
+    if rewritten := sum(step.get("rewritten", 0) for step in s["steps"]):
+        counts += f" Rewritten: {rewritten:,}, each counted as used and as made in its new form."
     if not s["steps"]:
         return f"{counts} No step: the rows are as they came."
     cells = []

@@ -1,7 +1,7 @@
 """The licences of a dataset's sources: which are known, which forbid something, which collide.
 
 They are read, not judged: what a licence demands of a mixture is for its owner to decide. Known are
-those of the example data, and of datasets on the Hub by their cards.
+those of the example data, and of datasets on the Hub and their clones by their cards.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from curate.read.finished_runs import run_of
-from curate.read.known_licences import inputs_of_run
+from curate.read.known_licences import clone_licences, inputs_of_run
 from curate.read.remote import hub_name, is_hub
 from curate.rows.license_terms import UNKNOWN, shipped_licences, table
 from curate.runs.report import public_name
@@ -61,6 +61,8 @@ def sources_of(
             licences, url = known
         elif "://" in file:
             url = file
+        else:
+            licences = clone_licences(file) or licences
         digest, size = entry.get("digest"), entry.get("size")
         # Files of one name in two folders are two sources.
         source = LicensedSource(name, said or licences, url, digest, size)

@@ -6,6 +6,8 @@ of them (scores, notes) stays behind.
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEPT = "kept"
+# Where a run notes which files of its folder are its own.
+PUBLISHED = Path(".state", "published.json")
 # The form of such a file.
 ROWS = ".rows"
 # Columns of every file of rows that a run publishes, and of no dataset.
@@ -40,10 +44,35 @@ def kept_files(folder: Path, where: str) -> list[Path]:
         raise InputError(
             f"{where}: the run has not finished, so it has no kept rows yet; run its command again"
         )
-    found = sorted((folder / KEPT).glob("*/*.parquet"))
+    found = published_files(folder / KEPT)
     if not found:
         raise InputError(f"{where}: the run kept no row; curate report {where} says why")
     return found
+
+
+def published_files(folder: Path) -> list[Path]:
+    """Return the Parquet files below a section of a run's folder, in order, that its run wrote.
+
+    A finished run has noted them: what somebody else put there is no part of it. Where there is no
+    note (the run is under way, or of an earlier version), all files count.
+    """
+    found = sorted(folder.rglob("*.parquet"))
+    parents = folder.absolute().parents
+    run = next((p for p in parents[:2] if (p / "report.json").is_file()), None)
+    return found if run is None else [path for path in found if _is_own(path.absolute(), run)]
+
+
+def _is_own(path: Path, run: Path) -> bool:
+    note = run / PUBLISHED
+    if not note.is_file() or not (run / "report.json").is_file():
+        return True
+    return path.relative_to(run).as_posix() in _noted(note, note.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _noted(note: Path, when: int) -> frozenset[str]:
+    """Return the files that a note names; `when` it was written, since it is read once."""
+    return frozenset(json.loads(note.read_bytes()))
 
 
 def run_of(file: str) -> Path | None:
@@ -51,7 +80,8 @@ def run_of(file: str) -> Path | None:
     path = Path(file)
     if len(path.parts) < 4 or path.parents[1].name != KEPT:
         return None
-    return path.parents[2] if (path.parents[2] / "run.yaml").is_file() else None
+    run = path.parents[2]
+    return run if (run / "run.yaml").is_file() and _is_own(path, run) else None
 
 
 def is_published(path: Path) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError
 from curate.read.finished_runs import run_of
 from curate.read.remote import hub_name, is_hub
 from curate.rows.license_terms import UNKNOWN, shipped_licences
+
+# A file's own folder, and two above it: `data/` or `CONFIG/`, then the root of the clone.
+_DEEPEST = 3
 
 
 def licences_of(file: str) -> tuple[str, ...] | None:
@@ -17,7 +21,7 @@ def licences_of(file: str) -> tuple[str, ...] | None:
     Those of a run's kept rows are those of all that it read.
 
     Raises:
-        InputError: the card of a dataset on the Hub cannot be read.
+        InputError: the card of a dataset, on the Hub or in its clone, cannot be read.
     """
     if is_hub(file):
         return card_licences(hub_name(file)) or None
@@ -30,7 +34,7 @@ def licences_of(file: str) -> tuple[str, ...] | None:
         every = dict.fromkeys(one for licences in found for one in licences)
         return None if UNKNOWN in every or not every else tuple(every)
     known = shipped_licences(file)
-    return None if known is None else known[0]
+    return clone_licences(file) if known is None else known[0]
 
 
 def inputs_of_run(file: str) -> Iterator[dict[str, Any]]:
@@ -77,5 +81,52 @@ def card_licences(dataset: str) -> tuple[str, ...]:
             f"({type(error).__name__}: {said}); name the licence instead, as in "
             "license: {licenses: {INPUT: cc-by-4.0}}"
         ) from error
-    found = getattr(card, "license", None) or ()
-    return tuple(one.lower() for one in ([found] if isinstance(found, str) else found))
+    return _named(getattr(card, "license", None))
+
+
+def clone_licences(file: str) -> tuple[str, ...] | None:
+    """Return the licences that the card of a file's clone names, `None` where there is none.
+
+    A clone from the Hub has its card at its root, the data there or up to two folders below. The
+    nearest `README.md` that begins with metadata is the card; the search ends at a `.git`.
+
+    Raises:
+        InputError: the metadata is no YAML mapping.
+    """
+    import yaml
+
+    if "://" in file:
+        return None
+    for folder in list(Path(file).absolute().parents)[:_DEEPEST]:
+        card = folder / "README.md"
+        head = _metadata(card) if card.is_file() else None
+        if head is not None:
+            try:
+                said = yaml.safe_load(head)
+                if not isinstance(said, dict | None):
+                    raise ValueError(f"a {type(said).__name__}, not a mapping")
+            except (yaml.YAMLError, ValueError) as error:
+                raise InputError(
+                    f"{card}: its metadata, which names the licence of {file}, cannot be read "
+                    f"({' '.join(str(error).split())[:200]}); mend it, or name the licence, as in "
+                    "license: {licenses: {INPUT: cc-by-4.0}}"
+                ) from error
+            return _named((said or {}).get("license")) or None
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def _metadata(card: Path) -> str | None:
+    """Return the YAML between the lines `---` that a card begins with, if it does."""
+    lines = card.read_text("utf-8-sig", "replace").splitlines()
+    if not lines or lines[0].rstrip() != "---":
+        return None
+    end = next((at for at, line in enumerate(lines[1:], 1) if line.rstrip() == "---"), None)
+    return None if end is None else "\n".join(lines[1:end])
+
+
+def _named(found: Any) -> tuple[str, ...]:
+    """Return what a card has as `license`, one name or several."""
+    several = [found] if isinstance(found, str) else found or ()
+    return tuple(str(one).strip().lower() for one in several)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
+from curate.read.finished_runs import published_files
 from curate.row import Row, printable
 from curate.runs.lookup import id_of
 from curate.runs.report import ENDINGS
@@ -65,7 +66,7 @@ def explain(folder: Path, row: str) -> RowHistory:
     recipe = dict(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
     history = _history(folder, id_of(folder, row, recipe["inputs"]), recipe)
     target = bytes.fromhex(history.id)
-    for path in sorted((folder / "ledger").rglob("*.parquet")):
+    for path in published_files(folder / "ledger"):
         table = pq.read_table(path, columns=["row", "outcome", "parents"])
         made = table.filter(table.column("outcome").to_numpy() == "made")
         ids, parents = (made.column(name).to_pylist() for name in ("row", "parents"))
@@ -93,7 +94,7 @@ def _history(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 
     # Its lines in the ledger, step by step.
     events: list[dict[str, Any]] = []
     for label in ["read", *recipe["labels"]]:
-        for path in sorted((folder / "ledger" / label).glob("*.parquet")):
+        for path in published_files(folder / "ledger" / label):
             ids = pq.read_table(path, columns=["row"]).column("row")
             hits = pc.equal(ids, pa.scalar(bytes.fromhex(row_id), ids.type))
             if not pc.any(hits).as_py():
@@ -131,7 +132,7 @@ def _find(folder: Path, row_id: str) -> tuple[str, Row, dict[str, Any]]:
     from curate.chunk import rows_of
 
     for section in ENDINGS:
-        for path in sorted((folder / section).rglob("*.parquet")):
+        for path in published_files(folder / section):
             ids = pq.read_table(path, columns=["id"]).column("id")
             at = pc.index(ids, pa.scalar(bytes.fromhex(row_id), ids.type)).as_py()
             if at < 0:

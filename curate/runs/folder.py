@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import FolderTaken, UsageError
+from curate.read.finished_runs import PUBLISHED, published_files
 from curate.runs.report import ENDINGS
 from curate.system.posix import FolderLock, sync, write_atomically
 
@@ -79,7 +80,9 @@ class RunFolder:
                 "choose another folder"
             )
         found = (p for name in SECTIONS for p in sorted((self.path / name).rglob("*")))
-        foreign = next((p for p in found if p.is_file() and p.suffix != ".parquet"), None)
+        files = [path for path in found if path.is_file()]
+        own = {path for name in SECTIONS if files for path in published_files(self.path / name)}
+        foreign = next((path for path in files if path not in own), None)
         if foreign is not None:
             raise UsageError(
                 f"{foreign} was written by no run and would be deleted; move it elsewhere, or "
@@ -101,6 +104,9 @@ class RunFolder:
             if old.exists():
                 shutil.rmtree(old)
             (self.fresh / name).rename(old)
+        own = (path for name in SECTIONS for path in (self.path / name).rglob("*.parquet"))
+        names = sorted(path.relative_to(self.path).as_posix() for path in own)
+        write_atomically(self.path / PUBLISHED, json.dumps(names))
         for name in _TEXTS:
             write_atomically(self.path / name, texts[name])
         sync(self.path)

@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
+from curate.read.finished_runs import published_files
 from curate.runs.report import ENDINGS
 from curate.runs.rows import working_columns
 
@@ -109,7 +110,7 @@ def _count(folder: Path, place: Sequence[int]) -> int:
 
 def _files(folder: Path, sections: Iterable[str] = ENDINGS) -> Iterator[Path]:
     for section in sections:
-        yield from sorted((folder / section).rglob("*.parquet"))
+        yield from published_files(folder / section)
 
 
 @dataclass
@@ -184,7 +185,7 @@ def _of_step(folder: Path, label: str, most: int, *, closest: bool) -> Iterator[
 
     reasons: dict[tuple[str, str], _Reason] = {}
     passed = _Mean()
-    for path in sorted((folder / "ledger" / label).glob("*.parquet")):
+    for path in published_files(folder / "ledger" / label):
         names = ["row", "outcome", "reason", "score", "partner", "detail"]
         table = pq.read_table(path, columns=names)
         refused = pc.is_in(table.column("outcome"), pa.array(_ENDS))

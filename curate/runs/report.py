@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from curate.read.finished_runs import published_files
 from curate.row import printable
 
 # How every row ends; a run folder has a folder of each name.
 ENDINGS = ("kept", "used", "dropped", "failed")
 # Columns that say nothing where every step has a zero in them.
-_RARE = ("made", "used", "failed")
+_RARE = ("made", "rewritten", "used", "failed")
 _BAR = 14
 _MOST_SHOWN = 5
 # Up to this many different scores, such as a judge's, each is counted.
@@ -56,7 +57,7 @@ def score_distributions(run: Path, labels: Iterable[str]) -> list[ScoreDistribut
 
     found = []
     for label in labels:
-        paths = sorted((run / "ledger" / label).glob("*.parquet"))
+        paths = published_files(run / "ledger" / label)
         columns = (pq.read_table(path, columns=["score"]).column("score") for path in paths)
         scores = np.concatenate([np.empty(0), *(one.drop_null().to_numpy() for one in columns)])
         if not len(scores) or scores.min() == scores.max():
@@ -78,7 +79,10 @@ def render(
     """Return the funnel, the reasons and the spending of a run as plain text."""
     steps, unreadable = summary["steps"], summary["unreadable"]
     counts = [f"{summary[name]:,} {name}" for name in ("in", "made", *ENDINGS)]
-    lines = [" + ".join(counts[:2]) + " = " + " + ".join(counts[2:]), "", *_funnel(summary)]
+    lines = [" + ".join(counts[:2]) + " = " + " + ".join(counts[2:])]
+    if rewritten := sum(step.get("rewritten", 0) for step in steps):
+        lines.append(f"{rewritten:,} rewritten: each counts as used, and as made in its new form")
+    lines += ["", *_funnel(summary)]
     dropped = [(step["label"], *reason) for step in steps for reason in step["reasons"].items()]
     if dropped:
         lines += ["", "dropped because", *_counted(dropped, summary["in"])]
@@ -125,10 +129,13 @@ def render(
 
 
 def _funnel(summary: Mapping[str, Any]) -> list[str]:
-    """Return one line per step: how many came, ended and went on, and what share is left."""
-    steps = summary["steps"]
+    """Return one line per step: how many came, ended and went on, and what share is left.
+
+    Rows that a step rewrote (masked, translated) are neither made nor used to whoever reads this.
+    """
+    steps = [_without_rewritten(step) for step in summary["steps"]]
     rare = [name for name in _RARE if any(step[name] for step in steps)]
-    names = ["in", *(n for n in ("made", "used") if n in rare), "dropped"]
+    names = ["in", *(n for n in ("made", "rewritten", "used") if n in rare), "dropped"]
     names += ["failed", "kept"] if "failed" in rare else ["kept"]
     # Where rows are made of nothing, or more than were read, the fullest step is the whole.
     whole = max([summary["in"], *(step["kept"] for step in steps)])
@@ -140,6 +147,13 @@ def _funnel(summary: Mapping[str, Any]) -> list[str]:
         bar = "█" * (max(1, round(share * _BAR)) if share > 0 else 0)
         cells.append([step["label"], *counts, f"{share:.1%}", bar, f"{step['seconds']:.2f}"])
     return _columns(cells, left=(0, len(names) + 2))
+
+
+def _without_rewritten(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a step's counts with rewritten rows apart from those made and used."""
+    count = step.get("rewritten", 0)
+    apart = {name: step[name] - count for name in ("made", "used")}
+    return {**step, **apart, "rewritten": count}
 
 
 def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:
@@ -162,26 +176,53 @@ def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:
 
 
 def _figures(found: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return each step's figures in a line; steps with several in common share a table."""
-    names = [set(figures) for figures in found.values()]
+    """Return each step's figures in a line; what has several in common shares a table.
+
+    Several steps do, and the groups of one step whose figures are called `GROUP: NAME`.
+    """
     lines: list[str] = []
-    shared = [
-        label
-        for number, label in enumerate(found)
-        if any(len(names[number] & own) > 1 for at, own in enumerate(names) if at != number)
-    ]
-    for label, figures in found.items():
-        if label not in shared:
-            texts = [f"{printable(name)} {value:.6g}" for name, value in figures.items()]
+    tables = _sharing(found)
+    alone = {k: v for k, v in found.items() if not any(k in labels for labels in tables)}
+    for label, figures in alone.items():
+        groups: dict[str, dict[str, float]] = {}
+        for name, value in figures.items():
+            head, _, rest = name.partition(": ")
+            groups.setdefault(head if rest else "", {})[rest or name] = value
+        own = _sharing({head: values for head, values in groups.items() if head})
+        inside = {head for heads in own for head in heads}
+        texts = [
+            f"{printable(name)} {value:.6g}"
+            for name, value in figures.items()
+            if name.partition(": ")[0] not in inside
+        ]
+        if texts:
             lines += ["", f"{printable(label)}: {', '.join(texts)}"]
-    if shared:
-        rows = dict.fromkeys(name for label in shared for name in found[label])
-        cells = [["figures", *shared]]
-        for name in rows:
-            values = [found[label].get(name) for label in shared]
-            cells.append([f"  {name}", *("-" if v is None else f"{v:.6g}" for v in values)])
-        lines += ["", *_columns(cells, left=(0,))]
+        for heads in own:
+            lines += ["", *_figure_table(label, {head: groups[head] for head in heads})]
+    for labels in tables:
+        lines += ["", *_figure_table("figures", {label: found[label] for label in labels})]
     return lines
+
+
+def _sharing(found: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    """Return the names whose figures have several in common, those together that do."""
+    clusters: list[list[str]] = []
+    for name, figures in found.items():
+        near = [c for c in clusters if any(len(figures.keys() & found[o].keys()) > 1 for o in c)]
+        if near:
+            near[0].append(name)
+        else:
+            clusters.append([name])
+    return [cluster for cluster in clusters if len(cluster) > 1]
+
+
+def _figure_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return a table with a column for each mapping and a row for each name."""
+    cells = [[title, *columns]]
+    for name in dict.fromkeys(name for figures in columns.values() for name in figures):
+        values = [figures.get(name) for figures in columns.values()]
+        cells.append([f"  {name}", *("-" if v is None else f"{v:.6g}" for v in values)])
+    return _columns(cells, left=(0,))
 
 
 def _number(value: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from curate.errors import UsageError
+from curate.read.finished_runs import published_files
 from curate.row import FIELD_TYPES, KINDS, Row
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Rows:
 
     def files(self) -> list[Path]:
         """Return the Parquet files, kind by kind, in order."""
-        return sorted(self.folder.rglob("*.parquet"))
+        return published_files(self.folder)
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield one table per file, with the columns that `curate.chunk` describes."""
@@ -306,7 +307,7 @@ def endings(run: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     tables = []
-    for path in sorted((run / "ledger").rglob("*.parquet")):
+    for path in published_files(run / "ledger"):
         table = pq.read_table(path, columns=["row", *ENDING, "outcome"])
         dropped = table.filter(pc.equal(table.column("outcome"), "dropped"))
         tables.append(dropped.drop_columns(["outcome"]))

@@ -32,14 +32,7 @@ def write_description(job: Job, prepared: Prepared, report: dict[str, Any]) -> N
     from curate.train.weights import load_trained, sample
 
     history = report.pop("history")
-    names = sorted({name for line in history for name in line} - {"step"})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["step", *names])
-    writer.writeheader()
-    writer.writerows(history)
-    write_atomically(job.out / "curves.csv", text.getvalue())
-    if find_spec("matplotlib") is not None:
-        _draw(history, job.out / "curves.png")
+    write_curves(history, job.out)
     if job.method.name != "reward":
         # A prompt, one that was not learnt where there is such, and the model's answer.
         rows, report["sample"] = prepared.data.held_out or prepared.data.rows, None
@@ -49,6 +42,18 @@ def write_description(job: Job, prepared: Prepared, report: dict[str, Any]) -> N
             said = sample(model.to(prepared.device), tokenizer, asked, max_tokens=_SAMPLE_TOKENS)
             report["sample"] = {"prompt": str(turns[-1]["content"]), "answer": said}
     write_atomically(job.out / "README.md", card(job, prepared, report, history))
+
+
+def write_curves(history: Sequence[Mapping[str, Any]], out: Path) -> None:
+    """Write the lines of a history as a table, and as a drawing where matplotlib is installed."""
+    names = sorted({name for line in history for name in line} - {"step"})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["step", *names])
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(out / "curves.csv", text.getvalue())
+    if find_spec("matplotlib") is not None:
+        _draw(history, out / "curves.png")
 
 
 def _draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from curate.errors import CurateError, DiskFull, StoppedShort
 from curate.system.posix import no_room
-from curate.train.job import Job
+from curate.train.job import Job, RankerJob
 from curate.train.memory_estimate import Memory, gigabytes
 
 # What torch and safetensors say of a full disk, and torch of memory; neither has errors of its own.
@@ -22,7 +22,7 @@ class NotFinite(Exception):
 
 
 @contextlib.contextmanager
-def told_apart(job: Job, memory: Memory | None) -> Iterator[None]:
+def told_apart(job: Job | RankerJob, memory: Memory | None) -> Iterator[None]:
     """Turn what training raises into an error that says what happened and what helps.
 
     Raises:
@@ -48,15 +48,15 @@ def told_apart(job: Job, memory: Memory | None) -> Iterator[None]:
             ) from error
         if no_room(error) or any(text in str(error) for text in _FULL):
             raise DiskFull(
-                f"no room left on the disk of {job.out}: free some, or save less often (`every`) "
-                f"and less (`adapter: lora`); {stays}"
+                f"no room left on the disk of {job.out}: free some, or save less often (`every`), "
+                f"or train {job.lighter}; {stays}"
             ) from error
         if isinstance(error, MemoryError) or any(text in str(error) for text in _SPENT):
             largest = f"; the largest part should be {memory.largest}" if memory else ""
             estimated = f" (estimated: {gigabytes(memory.total)}{largest})" if memory else ""
             raise StoppedShort(
-                f"out of memory{estimated}: make batch_size smaller and accumulate larger, shorten "
-                f"max_length, or train an adapter (`adapter: lora`); {stays}"
+                f"out of memory{estimated}: make batch_size smaller (and accumulate larger), "
+                f"shorten max_length, or train {job.lighter}; {stays}"
             ) from error
         raise
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from curate.train.chat import Chat
 from curate.train.data import TrainingData
 from curate.train.preflight import Checked
-from curate.train.settings import Method, TrainingSettings
+from curate.train.settings import Method, RankerSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,23 @@ class Job:
     shape: str | None = None
     merge: bool = False
     replace: bool = False
+
+    # What also helps where memory or disk is short.
+    lighter: ClassVar[str] = "an adapter (`adapter: lora`)"
+
+
+@dataclass(frozen=True)
+class RankerJob:
+    """A style ranker that is trained on triples."""
+
+    settings: RankerSettings
+    data: str
+    model: str
+    out: Path
+    shape: str | None = None
+    replace: bool = False
+
+    lighter: ClassVar[str] = "the heads only (`freeze: true`)"
 
 
 class Prepared(NamedTuple):

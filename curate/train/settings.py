@@ -57,9 +57,8 @@ def methods() -> Mapping[str, Method]:
 def method_called(name: str) -> Method:
     """Return the method `name`, or raise `UsageError` with the nearest one."""
     if name not in methods():
-        raise UsageError(
-            f"unknown method '{name}'{closest(name, methods())} Known: {', '.join(methods())}"
-        )
+        known = (*methods(), "scar")
+        raise UsageError(f"unknown method '{name}'{closest(name, known)} Known: {', '.join(known)}")
     return methods()[name]
 
 
@@ -118,6 +117,84 @@ class TrainingSettings:
     trl: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RankerSettings:
+    """The settings of `curate train scar`: defaults are those of the authors' code."""
+
+    learning_rate: float = 2e-5
+    epochs: int = 10
+    # Ends training earlier than `epochs` would.
+    max_steps: int | None = None
+    # Triples per step.
+    batch_size: int = 4
+    warmup: float = 0.1
+    clip: float = 1.0
+    weight_decay: float = 0.01
+    # Tokens of an instruction, and of an answer.
+    max_length: int = 512
+    # Hidden units of both heads; 512 in the authors' run with gte-base.
+    width: int = 512
+    # What stands for a whole text: the state of its first token, or the encoder's pooler.
+    cls: Literal["state", "pooler"] = "state"
+    # Train the heads only, on vectors that are computed once.
+    freeze: bool = False
+    # The quality of both answers of a pair lies strictly between these; null: any will do.
+    quality: tuple[float, float] | None = (5.0, 10.0)
+    margin: float = 0.5
+    triplet_margin: float = 1.0
+    # The weight of the mean of both triplet losses.
+    triplet_weight: float = 0.1
+    # The terms of the loss: leave one out to see what it does.
+    orderings: tuple[str, ...] = ("direct_referenced", "referenced_human", "direct_human")
+    triplets: tuple[str, ...] = ("surprisal", "form")
+    # Shares of the instructions.
+    validation: float = 0.1
+    test: float = 0.1
+    # Steps between two checkpoints; there is also one after each epoch.
+    every: int = 100
+    seed: int = 42
+
+
+def ranker_settings_for(file: str | Path | None = None, **changes: Any) -> RankerSettings:
+    """Return the settings of a style ranker: defaults, what `file` says, then `changes`.
+
+    Raises:
+        RecipeError: a field is unknown, or its value is not allowed.
+    """
+    document = parse(*read_text(file)) if file is not None else parse("{}")
+    given = document.data or {}
+    if not isinstance(given, dict):
+        raise document.error((), "settings are a mapping of fields, e.g. `epochs: 1`")
+    given = {**given, **changes}
+    try:
+        settings = RankerSettings(**fitted(RankerSettings, given))
+        check_ranker(settings)
+    except FieldProblem as problem:
+        raise document.error((problem.field,), str(problem)) from None
+    return settings
+
+
+def check_ranker(settings: RankerSettings) -> None:
+    """Raise `FieldProblem` for values that are not allowed, or do not go together."""
+    positive = ("learning_rate", "epochs", "batch_size", "max_length", "width", "every", "clip")
+    for name in (*positive, "max_steps"):
+        value = getattr(settings, name)
+        if value is not None and value <= 0:
+            raise FieldProblem(name, f"{name} is {value}; it must be more than 0")
+    for name in ("warmup", "validation", "test"):
+        if not 0 <= getattr(settings, name) < 1:
+            raise FieldProblem(name, f"{name} is {getattr(settings, name)}; a share is below 1")
+    if settings.quality is not None and settings.quality[0] >= settings.quality[1]:
+        raise FieldProblem("quality", f"quality is {list(settings.quality)}; low goes first")
+    whole = RankerSettings()
+    for name in ("orderings", "triplets"):
+        known = getattr(whole, name)
+        if wrong := set(getattr(settings, name)) - set(known):
+            raise FieldProblem(name, f"{name} has no '{min(wrong)}'; known: {', '.join(known)}")
+    if not settings.orderings:
+        raise FieldProblem("orderings", "orderings is empty, and nothing would be learnt")
+
+
 _GROUPS = {"adapter": Adapter, "generation": Generation}
 
 
@@ -142,8 +219,8 @@ def settings_for(
             # `adapter: lora` is short for `adapter: {kind: lora}`.
             value = values.pop(name)
             value = {"kind": value} if isinstance(value, str) else value or {}
-            groups[name] = _GROUPS[name](**_fitted(_GROUPS[name], value, name))
-        settings = TrainingSettings(**_fitted(TrainingSettings, values), **groups)
+            groups[name] = _GROUPS[name](**fitted(_GROUPS[name], value, name))
+        settings = TrainingSettings(**fitted(TrainingSettings, values), **groups)
         check_settings(method, settings)
     except FieldProblem as problem:
         raise document.error((problem.field,), str(problem)) from None
@@ -153,13 +230,14 @@ def settings_for(
     return dataclasses.replace(settings, learning_rate=rate)
 
 
-def _fitted(cls: type[Any], values: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+def fitted(cls: type[Any], values: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+    """Return values that fit the fields of `cls`, or raise `FieldProblem`, naming the `group`."""
     types = types_of(cls)
     fitted = {}
     for name, value in values.items():
         if name not in types:
             known = ", ".join(types)
-            hint = "" if group else "; what only TRL knows goes below `trl:`"
+            hint = "; what only TRL knows goes below `trl:`" if "trl" in types else ""
             raise FieldProblem(group or name, f"there is no '{name}'; known: {known}{hint}")
         try:
             fitted[name] = fit(name, value, types[name])

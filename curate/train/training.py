@@ -11,13 +11,14 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
 from curate.recipe.fields import plain
-from curate.row import canonical_bytes, seed_of
+from curate.row import Row, canonical_bytes, seed_of
 from curate.system.posix import peak_memory_mb, write_atomically
 from curate.train.chat import Chat
 from curate.train.data import hold_out, read_data
@@ -43,7 +44,7 @@ def prepare(job: Job) -> Prepared:
 
     needs = ("peft",) if job.settings.adapter.kind != "full" else ()
     require_packages("torch", "transformers", "trl", "accelerate", *needs)
-    _set_environment()
+    set_environment()
     if job.merge and job.settings.adapter.kind not in ("lora", "qlora"):
         raise UsageError(
             "--merge puts a LoRA adapter into its model, and this trains "
@@ -80,7 +81,7 @@ def prepare(job: Job) -> Prepared:
     return Prepared(data, chat, checked, where, device)
 
 
-def _set_environment() -> None:
+def set_environment() -> None:
     """Keep TRL from sending telemetry, and everybody from writing over our output."""
     # Threads that spin while they wait for each other starve on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -106,7 +107,7 @@ def train(job: Job, prepared: Prepared, listener: Listener | None = None) -> dic
     from curate.train.examples import check_examples
     from curate.train.watch import quietly
 
-    done = claim(job, prepared)
+    done = claim(job.out, purpose(job, prepared), replace=job.replace)
     if done is not None:
         return done
     check_examples(prepared.checked.examples)
@@ -129,10 +130,15 @@ def train(job: Job, prepared: Prepared, listener: Listener | None = None) -> dic
             "figures": prepared.checked.figures,
         }
         write_description(job, prepared, report)
-    files = sorted(str(path.relative_to(job.out)) for path in job.out.rglob("*") if path.is_file())
-    write_atomically(job.out / _FILES, json.dumps(files))
-    write_atomically(job.out / "report.json", json.dumps(report, indent=1))
+    publish(job.out, report)
     return report
+
+
+def publish(out: Path, report: dict[str, Any]) -> None:
+    """Write a finished training's report, after a list of all files that it wrote."""
+    files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    write_atomically(out / _FILES, json.dumps(files))
+    write_atomically(out / "report.json", json.dumps(report, indent=1))
 
 
 def _foreign(folder: Path) -> Path | None:
@@ -147,49 +153,53 @@ def _foreign(folder: Path) -> Path | None:
     return None
 
 
-def claim(job: Job, prepared: Prepared) -> dict[str, Any] | None:
-    """Take the job's folder, and return the report of a training that is done there already.
+def claim(out: Path, wanted: dict[str, Any], *, replace: bool) -> dict[str, Any] | None:
+    """Take a folder for the training `wanted`, and return its report if it is done there already.
 
     Raises:
         UsageError: the folder holds something else.
     """
-    path = job.out / "training.json"
-    own = json.dumps(purpose(job, prepared), indent=1)
-    if job.replace and path.is_file():
-        if foreign := _foreign(job.out):
+    path = out / "training.json"
+    own = json.dumps(wanted, indent=1)
+    if replace and path.is_file():
+        if foreign := _foreign(out):
             raise UsageError(
                 f"{foreign} was written by no training and would be deleted; move it elsewhere, or "
                 "choose another folder"
             )
-        shutil.rmtree(job.out)
+        shutil.rmtree(out)
     if not path.is_file():
-        if job.out.exists() and any(job.out.iterdir()):
-            raise UsageError(f"{job.out} is not empty and holds no training; choose another folder")
-        job.out.mkdir(parents=True, exist_ok=True)
+        if out.exists() and any(out.iterdir()):
+            raise UsageError(f"{out} is not empty and holds no training; choose another folder")
+        out.mkdir(parents=True, exist_ok=True)
         write_atomically(path, own)
         return None
     before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(own)
     if before != now:
         changed = ", ".join(name for name in now if before.get(name) != now[name])
         raise UsageError(
-            f"{job.out} holds another training (other {changed}); choose another folder, or add "
+            f"{out} holds another training (other {changed}); choose another folder, or add "
             "--replace"
         )
-    report = job.out / "report.json"
+    report = out / "report.json"
     return json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None
 
 
 def purpose(job: Job, prepared: Prepared) -> dict[str, Any]:
     """Return what a training is: another of these makes another one."""
-    rows = [canonical_bytes(row.kind, row.fields) for row in prepared.data.rows]
     return {
         "method": job.method.name,
         "model": job.model,
         "data": job.data,
-        "rows": f"{seed_of(*rows):016x}",
+        "rows": digest_of(prepared.data.rows),
         "reward": job.reward,
         "settings": plain(dataclasses.asdict(job.settings)),
     }
+
+
+def digest_of(rows: Sequence[Row]) -> str:
+    """Return a digest of what rows hold: other rows, another training."""
+    return f"{seed_of(*(canonical_bytes(row.kind, row.fields) for row in rows)):016x}"
 
 
 def check_text(checked: Checked) -> str:

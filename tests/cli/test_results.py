@@ -371,7 +371,7 @@ def test_preview_shows_what_is_made(ok: Callable[..., str], home: Path) -> None:
         ["", "  assistant: Fine."],
         ["", "length  dropped: fewer than 2 words (score 1)"],
     ]
-    assert ends == "1 used, 1 dropped"
+    assert ends == "1 dropped; 1 rewritten on the way"
 
 
 def test_preview_shows_both_answers_of_a_pair_behind_a_long_talk(

@@ -101,3 +101,26 @@ def test_progress_says_speed_and_time_left() -> None:
 
 def test_the_shell_completes_methods() -> None:
     assert methods_that_begin("r") == ["reward", "rrhf", "rloo"]
+
+
+def test_a_style_ranker_is_trained_and_ranks(tmp_path: Path) -> None:
+    from tests.models.tiny import save_encoder
+    from tests.train import planted
+
+    encoder = save_encoder(tmp_path / "encoder", planted.WORDS)
+    data = tmp_path / "triples.jsonl"
+    data.write_text("\n".join(json.dumps(planted.record(n)) for n in range(20)))
+    only = run("scar", data, "--model", encoder, "--check-only")
+    assert only.exit_code == 0, only.output
+    assert "16 train triples" in only.stdout
+    assert "16 direct_human pairs learnt" in only.stdout
+    out = tmp_path / "ranker"
+    done = run("scar", data, "--model", encoder, "-o", out, "--max-steps", "2")
+    assert done.exit_code == 0, done.output
+    assert "scar: 2 steps" in done.stdout
+    assert f"scar --model scar:{out}" in done.stdout
+    again = run("scar", data, "--model", encoder, "-o", out, "--max-steps", "2")
+    assert again.stdout == done.stdout
+    refused = run("scar", data, "--model", encoder, "-o", out, "--merge")
+    assert refused.exit_code != 0
+    assert "no --merge" in refused.output

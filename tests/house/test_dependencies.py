@@ -32,10 +32,13 @@ NEED_EXTRAS = {
     "curate.encoders.sentence",
     "curate.models.inprocess.embedding",
     "curate.models.inprocess.sampling",
+    "curate.models.inprocess.style_ranker",
     "curate.models.inprocess.transformer",
     "curate.train.collate",
     "curate.train.losses",
     "curate.train.ppo",
+    "curate.train.ranker",
+    "curate.train.ranker_losses",
     "curate.train.trainers",
     "curate.train.watch",
 }

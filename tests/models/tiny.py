@@ -80,3 +80,29 @@ def _save(folder: Path, kind: str, context: int, tokenizer: Any, **extra: Any) -
     getattr(transformers, kind)(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def save_encoder(folder: Path, words: str, **extra: Any) -> Path:
+    """Write a two-layer BERT with random weights, and a tokenizer with a token for each word."""
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys(words.split())]
+    made = Tokenizer(models.WordLevel({p: n for n, p in enumerate(pieces)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
+        sep_token="[SEP]",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    given: dict[str, Any] = {
+        "vocab_size": len(pieces), "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64,
+    }  # fmt: skip
+    transformers.BertModel(transformers.BertConfig(**{**given, **extra})).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from curate.errors import InputError
 from curate.pipeline import Pipeline, Result
 from curate.publish.licences import LicensedSource, licence_of, sources_of, warnings_of
 from curate.read.known_licences import licences_of, told_licences
@@ -59,6 +60,55 @@ def test_files_of_one_name_are_two_sources_and_what_the_recipe_was_told_counts()
         ("rows.jsonl", (UNKNOWN,)),
         ("rows.jsonl", ("mit", "cc-by-4.0")),
     ]
+
+
+CARD = "---\npretty_name: Rows\nlicense: {}\n---\n\n# Rows\n\nlicense: none of ours\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "licence", "known"),
+    [
+        ("rows.jsonl", "cc-by-nc-4.0", ("cc-by-nc-4.0",)),
+        ("data/rows.jsonl", "[MIT, cc-by-4.0]", ("mit", "cc-by-4.0")),
+        ("data/en/rows.jsonl", "apache-2.0", ("apache-2.0",)),
+        ("data/rows.jsonl", "", None),
+        # Deeper down it may be the page of any project.
+        ("a/b/c/rows.jsonl", "mit", None),
+    ],
+)
+def test_a_clone_has_the_licence_of_its_card(
+    place: str, licence: str, known: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    rows = tmp_path / place
+    rows.parent.mkdir(parents=True, exist_ok=True)
+    rows.write_text('{"instruction": "Sing.", "output": "La."}\n')
+    (tmp_path / "README.md").write_text(CARD.format(licence))
+    assert licences_of(str(rows)) == known
+    [source] = sources_of([{"file": str(rows), "digest": "d"}], lambda name: ())
+    assert source.licences == (known or (UNKNOWN,))
+    ran = Pipeline([License(use="research")]).run(str(rows), run=tmp_path / "run")
+    assert ran.summary["kept"] == (known is not None)
+
+
+def test_the_nearest_card_decides_and_none_beyond_the_clone(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    (clone / "data").mkdir(parents=True)
+    rows = str(clone / "data" / "rows.jsonl")
+    (tmp_path / "README.md").write_text(CARD.format("mit"))
+    assert licences_of(rows) == ("mit",)
+    # A page without metadata is no card, and an unfinished head is none either.
+    (clone / "README.md").write_text("# About\n\n---\nlicense: cc0-1.0\n---\n")
+    assert licences_of(rows) == ("mit",)
+    (clone / "README.md").write_text("---\nlicense: cc0-1.0\n")
+    assert licences_of(rows) == ("mit",)
+    (clone / ".git").mkdir()
+    assert licences_of(rows) is None
+    (clone / "README.md").write_text("\ufeff---\r\nlicense: cc0-1.0\r\n---\r\n", "utf-8")
+    assert licences_of(rows) == ("cc0-1.0",)
+    for broken in ("license: [mit", "just a text"):
+        (clone / "README.md").write_text(f"---\n{broken}\n---\n")
+        with pytest.raises(InputError, match=r"README\.md: its metadata, .* name the licence"):
+            licences_of(rows)
 
 
 def test_kept_rows_of_a_run_carry_the_licences_of_what_it_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from curate.errors import InputError, UsageError
 from curate.pipeline import Pipeline, Result
 from curate.read import open_inputs, open_records
+from curate.read.finished_runs import run_of
 from curate.steps import Length, Pii
 from tests.read.reading import alpaca, read_all
 
@@ -104,6 +106,30 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
     Pipeline([]).run([alpaca(), {"output": "b"}], run=tmp_path / "failed", allow_failed=1.0)
     with pytest.raises(InputError, match="rows of a run lie in a folder of their kind"):
         open_inputs(str(next((tmp_path / "failed" / "failed").glob("*.parquet"))))
+
+
+def test_a_strangers_file_in_the_folder_is_no_part_of_a_run(tmp_path: Path) -> None:
+    first = run([alpaca(), alpaca(output="No " * 9)], tmp_path / "run", Length(max=3))
+    other = run([alpaca(output="Strange.")] * 2, tmp_path / "other")
+    [strange] = other.kept.files()
+    for place in ("kept/sft/part-00001.parquet", "kept/sft/mine.parquet", "kept/own/a.parquet"):
+        path = tmp_path / "run" / place
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(strange, path)
+        assert (len(first.kept), len(list(first.kept)), len(first.kept.to_list())) == (1, 1, 1)
+        assert read_all(str(tmp_path / "run")).records == 1
+        # Given by its name it is read, but not as the run's.
+        if place.startswith("kept/sft"):
+            assert run_of(str(path)) is None
+        for replace in (False, True):
+            with pytest.raises(UsageError, match=rf"{path.name} was written by no run"):
+                Pipeline([Length(max=3)]).run(
+                    [alpaca(), alpaca(output="No " * 9)], run=tmp_path / "run", replace=replace
+                )
+        path.unlink()
+    # Runs of earlier versions have no note.
+    (tmp_path / "run" / ".state" / "published.json").unlink()
+    assert len(first.kept) == 1
 
 
 def test_a_run_is_a_test_set(tmp_path: Path) -> None:

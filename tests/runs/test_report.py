@@ -7,6 +7,7 @@ import pytest
 
 from curate import Pipeline
 from curate.pipeline import Result
+from curate.row import Record, Row
 from curate.runs.report import (
     Failure,
     ScoreDistribution,
@@ -15,7 +16,8 @@ from curate.runs.report import (
     render,
     score_distributions,
 )
-from curate.steps import Exact, Length
+from curate.step import Generate
+from curate.steps import Exact, Length, Pii
 
 
 def step(label: str, came: int, **ends: int) -> dict[str, Any]:
@@ -64,6 +66,38 @@ def test_rare_counts_have_columns_where_there_are_any() -> None:
         ["pii", "1,000", "6", "6", "0", "-", "1,000", "100.0%", "█" * 14, "0.50"],
         ["judge", "1,000", "-", "-", "0", "999", "1", "0.1%", "█", "0.50"],
     ]
+
+
+def test_rewritten_rows_are_neither_made_nor_used_in_the_table() -> None:
+    steps = (step("pii", 1000, made=6, used=6, rewritten=6), step("near", 1000, dropped=10))
+    said = render(summary(*steps))
+    assert said.splitlines()[:2] == [
+        "1,000 in + 6 made = 990 kept + 6 used + 10 dropped + 0 failed",
+        "6 rewritten: each counts as used, and as made in its new form",
+    ]
+    assert funnel(said) == [
+        ["step", "in", "rewritten", "dropped", "kept", "left", "seconds"],
+        ["pii", "1,000", "6", "0", "1,000", "100.0%", "█" * 14, "0.50"],
+        ["near", "1,000", "-", "10", "990", "99.0%", "█" * 14, "0.50"],
+    ]
+
+
+class Twice(Generate):
+    """Make two rows of each."""
+
+    def make(self, row: Row) -> list[Record]:
+        """Say it twice."""
+        return [row.rewrite(prompt=row.fields["prompt"] * n) for n in (1, 2)]
+
+
+def test_one_row_in_place_of_another_is_rewritten_and_two_are_not(tmp_path: Path) -> None:
+    mails = ("jane.roe@gmail.com", "joe.bloggs@gmail.com")
+    rows = [{"prompt": f"Write to {mail}"} for mail in mails] + [{"prompt": "Nothing here"}]
+    ran = Pipeline([Pii(), Twice()]).run(rows, run=tmp_path / "run", store=tmp_path / "store")
+    masked, doubled = ran.summary["steps"]
+    assert (masked["made"], masked["used"], masked["rewritten"]) == (2, 2, 2)
+    assert "rewritten" not in doubled and doubled["made"] == 6
+    assert "\n2 rewritten: " in render(ran.summary)
 
 
 def test_rows_made_of_nothing_fill_the_bar() -> None:
@@ -194,3 +228,18 @@ def test_a_recipe_without_paths_and_addresses() -> None:
         ],
     }
     assert "outputs" in recipe, "the recipe itself is left alone"
+
+
+def test_groups_of_one_step_share_a_table() -> None:
+    figures = {"rows": 3.0}
+    figures |= {f"{who}: {what}": 0.5 for who in ("a", "b") for what in ("rows", "length")}
+    figures |= {"a: only": 2.0, "left: alone": 4.0}
+    lines = render(summary(step("style", 3), figures={"style": figures})).splitlines()
+    at = lines.index("style: rows 3, left: alone 4")
+    assert lines[at + 1 : at + 6] == [
+        "",
+        "style       a    b",
+        "  rows    0.5  0.5",
+        "  length  0.5  0.5",
+        "  only      2    -",
+    ]

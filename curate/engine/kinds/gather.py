@@ -24,9 +24,8 @@ from curate.engine.kinds.made import (
     refusal,
     unusable_replies,
 )
-from curate.engine.kinds.whole import could_not
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED, StepTally
-from curate.engine.partition import check_figures, describe_error, picked
+from curate.engine.partition import describe_error, picked
 from curate.engine.state import PartitionState, load, release
 from curate.row import Row
 from curate.step import Drop, Figures, Gather, Product
@@ -173,13 +172,7 @@ class _Gathering:
         """Note on one part what belongs to the step as a whole."""
         tally = state.tallies.setdefault(self.step.title, StepTally())
         tally.worked(began)
-        if self.figures:
-            try:
-                figures = self.step.figures(self.figures)
-                check_figures(figures)
-            except Exception as error:
-                raise could_not(self.step, "give its figures", error) from error
-            tally.figures.update(figures)
+        tally.row_figures += self.figures
 
 
 def gather(

@@ -10,7 +10,7 @@ from curate.engine.kinds.made import Making, children, made_items, refusal, unus
 from curate.engine.ledger import DROPPED, FAILED, PASSED, USED
 from curate.engine.partition import Partition, describe_error
 from curate.row import Row
-from curate.step import Generate, Product
+from curate.step import Figures, Generate, Product
 
 if TYPE_CHECKING:
     from curate.requests.driver import Driver
@@ -43,6 +43,8 @@ def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> No
                 items = made_items(value, step, [row])
             except (TypeError, ValueError) as wrong:
                 error = describe_error(wrong)
+        part.tally(step.title).row_figures += [i.values for i in items if isinstance(i, Figures)]
+        items = [item for item in items if not isinstance(item, Figures)]
         drop = refusal(items)
         if error is not None:
             making.end(place, row, FAILED, error, detail=evidence(None, asked))
@@ -55,7 +57,11 @@ def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> No
             making.end(place, row, USED, detail=evidence(None, asked))
         else:
             making.end(place, row, DROPPED, MADE_NOTHING, detail=evidence(None, asked))
-        for number, item in enumerate(children(items)):
+        before = len(making.rows)
+        for number, item in enumerate(new := children(items)):
             making.make(item, [row], (number,))
+        # A rewrite is a `Generate` of one: the made row stands in for the used one.
+        if making.outcome[place] == USED and len(new) == 1:
+            making.rewritten += [made.kind for made in making.rows[before:]] == [row.kind]
     making.decision().apply(part)
     part.tally(step.title).worked(began)

@@ -29,9 +29,8 @@ from curate.engine.kinds.made import (
     made_items,
     record_of,
 )
-from curate.engine.kinds.whole import could_not
 from curate.engine.ledger import USED
-from curate.engine.partition import describe_error, picked
+from curate.engine.partition import could_not, describe_error, picked
 from curate.engine.state import PartitionState, load
 from curate.errors import CurateError
 from curate.requests.session import RowTask

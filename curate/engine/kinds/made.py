@@ -46,6 +46,7 @@ class Making:
         self.label, self.builder = label, LedgerBuilder(label)
         self.outcome, self.errors = np.zeros(count, np.int8), dict[int, str]()
         self.rows: list[Row] = []
+        self.rewritten = 0
         self._ended: list[_Ended] = []
 
     def end(
@@ -118,6 +119,8 @@ class Making:
     def decision(self) -> MadeDecision:
         """Return everything that was recorded."""
         gone = []
+        record = self.builder.record(len(self.outcome))
+        record.tally.rewritten = self.rewritten
         if self._ended:
             rows, outcomes, errors, raws = zip(*self._ended, strict=True)
             table = table_of(rows, _score_labels(rows))
@@ -126,7 +129,7 @@ class Making:
             steps = [self.label] * len(rows)
             gone.append(with_ending(table, np.array(outcomes, np.int8), steps, errors))
         return MadeDecision(
-            record=self.builder.record(len(self.outcome)),
+            record=record,
             outcome=self.outcome,
             errors=self.errors,
             made=table_of(self.rows, _score_labels(self.rows)) if self.rows else None,

@@ -18,11 +18,10 @@ from curate.engine.partition import (
     check_detail,
     check_figures,
     check_reason,
-    describe_error,
+    could_not,
     picked,
 )
 from curate.engine.state import PartitionState, WholeDecision, load, release
-from curate.errors import StoppedShort
 from curate.kernels.arrays.growable import GrowableArray
 from curate.step import Decider, Step, Verdicts, Whole
 from curate.store.files import DerivedArrays
@@ -134,14 +133,6 @@ class _Seen:
         values = np.frombuffer(ids.buffers()[1], "V16") if len(ids) else np.empty(0, "V16")
         self._ids.extend(values[ids.offset : ids.offset + len(ids)])
         self._kept.extend(kept)
-
-
-def could_not(step: Step, what: str, error: Exception) -> StoppedShort:
-    """Return the error of a run in which a step that sees all rows failed at `what`."""
-    return StoppedShort(
-        f"step '{step.title}' could not {what} ({describe_error(error)}); nothing was published, "
-        "and every reply is kept: mend the step or its input and run again"
-    )
 
 
 def _check(verdicts: Verdicts, count: int, before: _Seen) -> None:

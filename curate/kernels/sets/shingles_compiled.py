@@ -8,12 +8,11 @@ running Python's `re`, so that it cannot disagree with `kernels.sets.shingles`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numba import njit
 
 from curate.kernels.sets.shingles import (
@@ -25,6 +24,7 @@ from curate.kernels.sets.shingles import (
     salted,
 )
 from curate.kernels.text.counts_compiled import code_point, text_bytes, width_of
+from curate.kernels.text.normalize import lowered_column
 from curate.kernels.text.words import ALONE, RUN, Tokens, comparable
 
 _POINTS = 0x110000
@@ -44,7 +44,7 @@ def shingle_column(
 
     The lists are of uint64.
     """
-    texts = _lowered(texts, comparable)
+    texts = lowered_column(texts, comparable)
     data, offsets = text_bytes(texts)
     hashes, ends = _shingle_kernel(data, offsets, shingle, word_characters())
     if attached:
@@ -59,19 +59,10 @@ def shingle_column(
 def word_column(texts: pa.StringArray, tokens: Tokens) -> pa.ListArray:
     """Return the hashes of the words of every text, in order, equal to `token_hashes`."""
     rouge = tokens == "rouge_score"
-    data, offsets = text_bytes(_lowered(texts, str.lower if rouge else comparable))
+    data, offsets = text_bytes(lowered_column(texts, str.lower if rouge else comparable))
     table = rouge_characters() if rouge else word_characters()
     hashes, ends = _word_kernel(data, offsets, table)
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(hashes))
-
-
-def _lowered(texts: pa.StringArray, lower: Callable[[str], str]) -> pa.StringArray:
-    """Return the texts with every row that is not ASCII put in lower case by Python."""
-    others = pc.invert(pc.string_is_ascii(texts))
-    if not pc.any(others).as_py():
-        return texts
-    lowered = list(map(lower, texts.filter(others).to_pylist()))
-    return pc.replace_with_mask(texts, others, pa.array(lowered, pa.string()))
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import re
 import string
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +67,18 @@ def composed_column(texts: pa.StringArray) -> pa.StringArray:
     mask = np.zeros(len(texts), np.bool_)
     mask[list(changed)] = True
     return pc.replace_with_mask(texts, pa.array(mask), pa.array(changed.values(), pa.string()))
+
+
+def lowered_column(texts: pa.StringArray, lower: Callable[[str], str]) -> pa.StringArray:
+    """Return a column without nulls with every text that is not ASCII put in lower case by `lower`.
+
+    ASCII texts are returned as they are.
+    """
+    others = pc.invert(pc.string_is_ascii(texts))
+    if not pc.any(others).as_py():
+        return texts
+    lowered = list(map(lower, texts.filter(others).to_pylist()))
+    return pc.replace_with_mask(texts, others, pa.array(lowered, pa.string()))
 
 
 def normalise_column(texts: pa.StringArray, ignored: Ignored) -> pa.StringArray:

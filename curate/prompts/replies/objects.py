@@ -14,7 +14,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from curate.ask import Ask, Reply
@@ -25,7 +25,7 @@ from curate.row import Message
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-Asking = Generator[Ask, Reply, Any]
+Asking = Generator[Any, Any, Any]
 _PROSE = ("title", "description", "$schema", "default", "examples")
 # These reach beyond the schema, or match a pattern, which may backtrack for hours over a reply.
 _REFUSED = ("pattern", "patternProperties", "$ref", "$dynamicRef", "format")
@@ -96,6 +96,27 @@ def ask_until(ask: Ask, parse: Callable[[str], Any], *, repairs: int = 1) -> Ask
             if repaired is None:
                 raise
             ask = repaired
+    raise AssertionError("repairs must be 0 or more")
+
+
+def ask_each_until(asks: Sequence[Ask], parse: Callable[[str], Any], *, repairs: int = 1) -> Asking:
+    """Ask all of `asks` at once until every reply can be read; return pairs as `ask_until` does."""
+    found: dict[int, tuple[Any, Reply]] = {}
+    waiting = dict(enumerate(asks))
+    for left in range(repairs, -1, -1):
+        replies: Sequence[Reply] = yield list(waiting.values())
+        again: dict[int, Ask] = {}
+        for (place, ask), reply in zip(waiting.items(), replies, strict=True):
+            try:
+                found[place] = read(reply, parse), reply
+            except UnusableReply as error:
+                repaired = ask_again(ask, reply, error) if left else None
+                if repaired is None:
+                    raise
+                again[place] = repaired
+        if not again:
+            return [found[place] for place in range(len(asks))]
+        waiting = again
     raise AssertionError("repairs must be 0 or more")
 
 

@@ -62,11 +62,11 @@ def most_tokens(schema: Mapping[str, Any]) -> int:
     return tokens
 
 
-def marks_in(text: str, prompt: Prompt, scales: Mapping[str, Scale]) -> dict[str, Any]:
+def marks_in(text: str, prompt: Prompt, scales: Mapping[str, Scale], *names: str) -> dict[str, Any]:
     """Return the scores of a reply, and whatever else its schema asks for.
 
     A reply without braces may give its scores in lines ("Accuracy: 4"); the whole of it is then the
-    rationale, unless it holds no letter.
+    rationale, unless it holds no letter. A lone score may also be called by one of `names`.
 
     Raises:
         ValueError: the scores cannot be read for certain.
@@ -75,7 +75,7 @@ def marks_in(text: str, prompt: Prompt, scales: Mapping[str, Scale]) -> dict[str
     if "{" in text:
         found: dict[str, Any] = object_in(text, schema)
         return found
-    alone = SCORE_NAMES if len(scales) == 1 else ()
+    alone = (*SCORE_NAMES, *names) if len(scales) == 1 else ()
     # "7" or "7/10" gives no reason.
     marks: dict[str, Any] = {"rationale": text.strip()} if any(map(str.isalpha, text)) else {}
     for name, scale in scales.items():

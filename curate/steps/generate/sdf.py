@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -10,9 +9,8 @@ from typing import Any, ClassVar, Literal
 from curate.ask import Ask, Reply
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
-from curate.prompts.prompt import Prompt
-from curate.prompts.replies.objects import ask_until, object_in
-from curate.prompts.replies.plain_lines import shown
+from curate.prompts.replies.objects import ask_until
+from curate.prompts.replies.ranks import ranks_in
 from curate.prompts.replies.usable_text import written
 from curate.row import Candidate, Message, Record, Row
 from curate.step import Asking, Generate, Made
@@ -123,7 +121,7 @@ class Sdf(Generate):
                 max_tokens=self.max_tokens,
                 share=True,
             ),
-            lambda text: _ranks_in(text, form, self.samples),
+            lambda text: ranks_in(text, form.schema, self.samples),
             repairs=self.repairs,
         )
         ranks = [0] * self.samples
@@ -141,20 +139,3 @@ class Sdf(Generate):
         best = ranks.index(min(ranks))
         turns = (*prompt, Message("assistant", answers[best]))
         return Made(Record("sft", {"messages": turns}, row.extra), outranked[best], detail)
-
-
-def _ranks_in(text: str, form: Prompt, count: int) -> Any:
-    """Return the object of a ranking reply, with one rank from 1 to `count` for each answer."""
-    if form.schema is None:
-        line = text.strip().rstrip(".")
-        if not re.fullmatch(r"\d{1,3}(?:\s*,\s*\d{1,3})*", line):
-            raise ValueError(f"it is no list of ranks: {shown(text)}")
-        found: dict[str, Any] = {"ranks": [int(rank) for rank in line.split(",")]}
-    else:
-        found = object_in(text, form.schema)
-    ranks = found.get("ranks", ())
-    if len(ranks) != count or not all(1 <= rank <= count for rank in ranks):
-        raise ValueError(f"ranks is {ranks!r}; it must be {count} whole numbers from 1 to {count}")
-    if 1 not in ranks:
-        raise ValueError(f"ranks is {ranks!r}; the best answers have rank 1")
-    return found

@@ -12,17 +12,17 @@ from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.replies import SCORE_NAMES
 from curate.prompts.replies.expected import TOP, expected_score
-from curate.prompts.replies.objects import ask_until
 from curate.prompts.replies.rubric import marks_in, scales_of
 from curate.row import RESPONSE_FIELD, Message, Row
-from curate.step import Asking, Filter, Scored, rule
+from curate.step import Asking
+from curate.steps.score._judge import Found, Judge, conversation, mean_of_samples, shown_turn
 
 # What a rubric may show of a row; `mark` closes its markers so that no text of a row can.
 SHOWN = ("instruction", "response", "conversation", "reference", "mark")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rubric(Filter):
+class Rubric(Judge):
     """Score each answer by a rubric that a model fills in.
 
     `prompt` is the name of a prompt or the path of your own; its schema says which marks are asked
@@ -40,17 +40,12 @@ class Rubric(Filter):
     turn; a row with images or sounds fails. Rows that score below `at_least` are dropped.
     """
 
-    model: str | None = None
     prompt: str = "helpfulness"
     dimension: str | None = None
     reference: str | None = None
     structured: bool = False
     expectation: bool = False
     complete: bool = False
-    repairs: int = 1
-    temperature: float | None = 0.0
-    max_tokens: int | None = None
-    at_least: float | None = rule(None)
 
     # What `--model local` sets where nothing else was chosen: small models go on with what they
     # would not obey, and a short mark costs them a tenth of a reason.
@@ -65,17 +60,10 @@ class Rubric(Filter):
     kinds: ClassVar[tuple[str, ...]] = tuple(RESPONSE_FIELD)
 
     def check(self) -> None:
-        """Reject a step that asks nobody, and limits that nothing can meet."""
-        if not self.model:
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
-        if self.repairs < 0:
-            raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
+        """Reject what the judges reject, and a completion that is held to a schema."""
+        super().check()
         if self.complete and self.structured:
             raise ValueError("complete goes up to the end of a line; structured needs a chat")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
-        if self.temperature is not None and self.temperature < 0:
-            raise ValueError(f"temperature is {self.temperature:g}; it must be 0 or more")
 
     def prepare(self) -> None:
         """Read the prompt and reject one that this step cannot fill in or read replies to."""
@@ -119,13 +107,14 @@ class Rubric(Filter):
         scales = scales_of(prompt)
         # What the prompt shows of the row.
         texts = {
-            name: "\n".join(map(_shown, row.turns(name))) for name in ("instruction", "response")
+            name: "\n".join(map(shown_turn, row.turns(name)))
+            for name in ("instruction", "response")
         }
         turns = row.messages if row.kind == "sft" else row.prompt
         if row.kind == "sft":
             places = (n for n, turn in enumerate(turns) if turn.role == "assistant")
             turns = turns[: max(places, default=None)]
-        texts["conversation"] = "\n\n".join(f"{turn.role}: {_shown(turn)}" for turn in turns)
+        texts["conversation"] = conversation(turns)
         known = json.loads(row.extra or "{}").get(self.reference)
         if isinstance(known, str) and known.strip():
             texts["reference"] = known
@@ -145,38 +134,23 @@ class Rubric(Filter):
             schema=prompt.schema if self.structured else None,
             logprobs=TOP if self.expectation else None,
         )
-        found, reply = yield from ask_until(
-            ask, lambda text: marks_in(text, prompt, scales), repairs=self.repairs
-        )
-        marks = {name: float(found[name]) for name in scales}
-        detail = dict(found)
-        if self.expectation:
-            # What was written stays in `detail`.
-            names = SCORE_NAMES if len(scales) == 1 else ()
-            expected = {
-                name: expected_score(reply, name, value, scales[name].low, scales[name].high, names)
-                for name, value in marks.items()
-            }
-            detail["expected"] = {name: one.to_json() for name, one in expected.items()}
-            marks = {name: one.value for name, one in expected.items()}
-        mean = sum(marks.values()) / len(marks)
-        return Scored(mean if self.dimension is None else marks[self.dimension], detail)
-
-    def keep(self, score: float | None) -> str | None:
-        """Compare with `at_least`."""
-        if score is not None and self.at_least is not None and score < self.at_least:
-            return f"rated below {self.at_least:g}"
-        return None
-
-
-def _shown(turn: Message) -> str:
-    """Return a turn's text and its tool calls, as `name(arguments)` on a line for each."""
-    if turn.parts is None:
-        return turn.content
-    if turn.media:
-        raise ValueError(
-            f"this model cannot read {turn.media[0]:.60}: a rubric shows texts and tool calls; "
-            "leave rows with media out"
-        )
-    calls = [f"{name}({arguments})" for name, arguments in turn.calls]
-    return "\n".join([turn.content] * bool(turn.content.strip() or not calls) + calls)
+        values, details = [], []
+        found: list[Found] = yield from self.asked(ask, lambda text: marks_in(text, prompt, scales))
+        for said, reply in found:
+            marks = {name: float(said[name]) for name in scales}
+            detail = dict(said)
+            if self.expectation:
+                # What was written stays in `detail`.
+                names = SCORE_NAMES if len(scales) == 1 else ()
+                expected = {
+                    name: expected_score(
+                        reply, name, value, scales[name].low, scales[name].high, names
+                    )
+                    for name, value in marks.items()
+                }
+                detail["expected"] = {name: one.to_json() for name, one in expected.items()}
+                marks = {name: one.value for name, one in expected.items()}
+            mean = sum(marks.values()) / len(marks)
+            values.append(mean if self.dimension is None else marks[self.dimension])
+            details.append(detail)
+        return mean_of_samples(values, details)

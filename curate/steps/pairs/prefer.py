@@ -1,0 +1,203 @@
+"""Let a judge say which of two answers is better."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from curate.row import Candidate, Record, Row
+from curate.step import Asking, Drop, Figures, Generate, Made, rule
+from curate.steps.pairs._comparison import (
+    Comparison,
+    Orders,
+    PairJudge,
+    answer_text,
+    check_judge,
+    compare,
+    digest_of,
+    orders_of,
+    principles_of,
+    shown_turns,
+)
+
+NO_DIFFERENCE = "the judge prefers neither"
+_SIDES = ("chosen", "rejected")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefer(Generate):
+    """Let a judge compare two answers, and put the preferred one into `chosen`.
+
+    It takes preference pairs, and `ranked` rows with two candidates; both leave as preferences with
+    `p_chosen`, the probability that the chosen answer is the better one. `model` compares, or all
+    of `models`, whose opinions are averaged, as those by several principles are: `principles` names
+    items of the prompt (all by default). Each asks in both `orders` (the answers as they stand, and
+    swapped), which takes what it gives to a place out of the mean; `drawn` asks in one order, drawn
+    by the row's seed, and `given` as they stand, for half the requests. The opinion is soft where
+    the model gives log-probabilities; elsewhere it must write one of `options`: what it says for
+    the first answer, for the second and, with a third one, for a tie. With `reason` it writes its
+    reasoning first, at `temperature`, of at most `max_tokens`, and its verdict in a second request.
+    `complete` sends `prompt` as raw text to go on with, for small models.
+
+    With `sides: given` nothing changes place: `p_chosen` is then the probability of the answer that
+    was chosen, or the first candidate, and may be below a half. Pairs with a `p_chosen` below
+    `at_least` are dropped, and with `drop_ties` those at exactly a half, unless sides are given.
+    `margin` keeps its meaning; models and scores of candidates become the columns `chosen_model`,
+    `rejected_score` and so on. The ledger holds every opinion, the report how often both orders
+    agree, and how often the answer shown first, or the longer one, wins.
+    """
+
+    model: str | None = None
+    models: tuple[str, ...] = ()
+    prompt: str = "compare_answers"
+    principles: tuple[str, ...] = ()
+    options: tuple[str, ...] = ("A", "B")
+    orders: Orders = "both"
+    reason: bool = False
+    complete: bool = False
+    temperature: float | None = 0.0
+    max_tokens: int | None = 1024
+    sides: Literal["judged", "given"] = "judged"
+    at_least: float | None = rule(None)
+    drop_ties: bool = rule(True)
+
+    for_small_models: ClassVar[Mapping[str, Any]] = {
+        "prompt": "compare_answers_brief",
+        "complete": True,
+    }
+    source: ClassVar[str] = (
+        "Lee et al. 2023 (RLAIF), arXiv 2309.00267, section 3.1; Zheng et al. 2023, 2306.05685"
+    )
+    kinds: ClassVar[tuple[str, ...]] = ("preference", "ranked")
+    scores_made: ClassVar[bool] = True
+
+    def check(self) -> None:
+        """Reject a step that asks nobody, or with a limit that nothing can meet."""
+        if not self.reads_models():
+            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        if self.at_least is not None and not 0 <= self.at_least <= 1:
+            raise ValueError(f"at_least is {self.at_least}; it is a probability from 0 to 1")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
+
+    def prepare(self) -> None:
+        """Read the prompt, and reject one that cannot show a pair."""
+        check_judge(self._judge())
+
+    def reads_models(self) -> tuple[str, ...]:
+        """Return the names of all models that compare."""
+        return self.models if self.model is None else (self.model, *self.models)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Add the prompts' texts: a changed file is another judge under the same name."""
+        return {**super().fingerprint(), "prompt_text": digest_of(self.prompt, self.reason)}
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """All rows become preferences."""
+        return frozenset({"preference"}) | (kinds if self.keep_parent else frozenset())
+
+    def make(self, row: Row) -> Asking:
+        """Ask about the row's two answers, and make a preference of them."""
+        pair = pair_of(row)
+        shown = Comparison(
+            shown_turns(row.prompt),
+            answer_text(pair.first.messages),
+            answer_text(pair.second.messages),
+        )
+        orders = orders_of(self.orders, row.random(self.title))
+        found = yield from compare(self._judge(), shown, orders)
+        p_first, detail, figures = found.p_first, found.to_json(), Figures(found.figures(shown))
+        if self.sides == "judged" and p_first < 0.5:
+            pair, p_first = pair.swapped(), 1 - p_first
+        if self.sides == "judged" and p_first == 0.5 and self.drop_ties:
+            return [Drop(NO_DIFFERENCE, p_first, detail=detail), figures]
+        if self.at_least is not None and p_first < self.at_least:
+            return [Drop(f"preferred below {self.at_least:g}", p_first, detail=detail), figures]
+        return [Made(pair.record(row, p_first), p_first, detail), figures]
+
+    def _judge(self) -> PairJudge:
+        return PairJudge(
+            models=self.reads_models(),
+            prompt=self.prompt,
+            principles=principles_of(self.prompt, self.principles),
+            options=self.options,
+            reason=self.reason,
+            complete=self.complete,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+        )
+
+
+class AnswerPair(NamedTuple):
+    """The two answers of a row; `margin` is the first one's score minus the second one's."""
+
+    first: Candidate
+    second: Candidate
+    margin: float | None
+    turned: bool = False
+
+    def swapped(self) -> AnswerPair:
+        """Return the pair with its answers the other way round."""
+        margin = None if self.margin is None else -self.margin
+        return AnswerPair(self.second, self.first, margin, not self.turned)
+
+    def record(self, row: Row, p_chosen: float) -> Record:
+        """Return the preference for the first answer, made of `row`.
+
+        What is known of each answer stands in columns of its own, which change sides with it.
+
+        Raises:
+            ValueError: the row has such a column already.
+        """
+        extra = json.loads(row.extra or "{}")
+        if self.turned and row.kind == "preference":
+            extra = {_other_side(name): value for name, value in extra.items()}
+        for side, one in zip(_SIDES, (self.first, self.second), strict=True):
+            about = {"model": one.model, "score": one.score}
+            about["extra"] = json.loads(one.extra) if one.extra else None
+            for name, value in about.items():
+                column = f"{side}_{name}"
+                if value is None:
+                    continue
+                if column in extra:
+                    raise ValueError(
+                        f"the row has a column '{column}', which would be lost: a preference has "
+                        "that of its candidate there; rename the column first"
+                    )
+                extra[column] = value
+        fields = {
+            "prompt": row.prompt,
+            "chosen": self.first.messages,
+            "rejected": self.second.messages,
+            "margin": self.margin,
+            "p_chosen": p_chosen,
+        }
+        return Record(
+            "preference", fields, json.dumps(extra, ensure_ascii=False) if extra else None
+        )
+
+
+def pair_of(row: Row) -> AnswerPair:
+    """Return the two answers of a row: chosen and rejected, or its only two candidates.
+
+    Raises:
+        ValueError: the row has another number of candidates.
+    """
+    if row.kind == "preference":
+        margin: float | None = row.fields.get("margin")
+        return AnswerPair(Candidate(row.chosen), Candidate(row.rejected), margin)
+    if len(row.candidates) != 2:
+        raise ValueError(
+            f"the row has {len(row.candidates)} candidates, and a pair has two; let rank order them"
+        )
+    first, second = row.candidates
+    known = first.score is not None and second.score is not None
+    return AnswerPair(first, second, first.score - second.score if known else None)  # type: ignore[operator]
+
+
+def _other_side(column: str) -> str:
+    """Return what a column is called once the answers have changed sides: `score_rejected`."""
+    return re.sub("chosen|rejected", lambda m: _SIDES[1 - _SIDES.index(m[0])], column)

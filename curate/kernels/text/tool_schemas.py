@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from curate.row import TOOLS
 
-# Names of types that JSON Schema lacks, in lower case: Python's, and those of BFCL's Java and
-# JavaScript rows. A type that allows everything is left out.
-_TYPES = {
+# JSON Schema's types, and names that it lacks: Python's, and those of BFCL's Java and JavaScript
+# rows. A type that allows everything is left out.
+_TYPES: dict[str, str | None] = {
+    **{n: n for n in ("object", "number", "integer", "array", "string", "boolean", "null")},
     **dict.fromkeys(["dict", "map", "hashmap", "hashtable", "record"], "object"),
     **dict.fromkeys(["float", "double", "decimal"], "number"),
     **dict.fromkeys(["int", "long", "short", "byte", "bigint"], "integer"),
@@ -27,7 +28,6 @@ _TYPES = {
     **dict.fromkeys(["none", "nonetype"], "null"),
     "any": None,
 }
-_KNOWN = frozenset(["object", "number", "integer", "array", "string", "boolean", "null"])
 # Where a schema holds others: one, a list of them, or an object of them by name.
 _ONE = frozenset(
     [
@@ -45,6 +45,7 @@ _ONE = frozenset(
 )
 _LISTS = frozenset(["allOf", "anyOf", "oneOf", "prefixItems"])
 _NAMED = frozenset(["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"])
+_OPEN = frozenset(["additionalProperties", "unevaluatedProperties"])
 _COMBINED = frozenset(["$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties"])
 # What is wrong with arguments, by the keyword of the schema that they break.
 _FAULTS = {
@@ -71,7 +72,13 @@ class Tool:
 
         self.name, self.error = name, ""
         try:
-            schema = _closed(json_schema({} if parameters is None else parameters))
+            schema = json_schema({} if parameters is None else parameters)
+            # What a schema does not name is no argument, unless it says that others are welcome.
+            if isinstance(schema, dict) and not _OPEN & set(schema):
+                word = (
+                    "unevaluatedProperties" if _COMBINED & set(schema) else "additionalProperties"
+                )
+                schema = {"type": "object", **schema, word: False}
             kind = jsonschema.validators.validator_for(
                 schema, default=jsonschema.Draft202012Validator
             )
@@ -109,9 +116,7 @@ def offered(extra: Mapping[str, Any]) -> tuple[str, ...]:
             try:
                 value = json.loads(value) if value.strip() else None
             except ValueError:
-                raise ValueError(
-                    f"column '{column}' is text, and no JSON: {value!r:.60}"
-                ) from None
+                raise ValueError(f"column '{column}' is text, and no JSON: {value!r:.60}") from None
         if isinstance(value, Mapping):
             value = [value]
         if not isinstance(value, list | None):
@@ -135,51 +140,41 @@ def tool_of(text: str) -> Tool:
 
 
 def json_schema(schema: Any) -> Any:
-    """Return a schema in JSON Schema's own words, without the nulls that tables add."""
+    """Return a schema in JSON Schema's own words, without the nulls that tables add.
+
+    Raises:
+        ValueError: it names a type that nobody knows.
+        TypeError: something that should be a schema is none.
+    """
     if isinstance(schema, bool):
         return schema
     if not isinstance(schema, Mapping):
         raise TypeError(f"a schema must be an object, found {schema!r:.60}")
-    return dict(_translated(schema))
-
-
-def _translated(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    out: dict[str, Any] = {}
     for key, value in schema.items():
         if value is None and key != "const":
             continue
         if key == "type":
-            names = value if isinstance(value, list) else [value]
-            types = [name if name in _KNOWN else _type(name) for name in names]
+            names = [
+                name.lower() if isinstance(name, str) else name
+                for name in (value if isinstance(value, list) else [value])
+            ]
+            unknown = [n for n in names if not isinstance(n, str) or n not in _TYPES]
+            if unknown:
+                raise ValueError(f"unknown type {unknown[0]!r:.40}; known are {', '.join(_TYPES)}")
+            types = list(dict.fromkeys(_TYPES[name] for name in names))
             if None not in types:
-                own = list(dict.fromkeys(types))
-                yield key, own if isinstance(value, list) else own[0]
+                out[key] = types if isinstance(value, list) else types[0]
         elif key == "items" and isinstance(value, list):
-            yield "prefixItems", [json_schema(item) for item in value]
+            out["prefixItems"] = [json_schema(item) for item in value]
         elif key in _ONE:
-            yield key, json_schema(value)
+            out[key] = json_schema(value)
         elif key in _LISTS and isinstance(value, list):
-            yield key, [json_schema(item) for item in value]
+            out[key] = [json_schema(item) for item in value]
         elif key in _NAMED and isinstance(value, Mapping):
-            yield key, {n: json_schema(own) for n, own in value.items() if own is not None}
-        elif key == "required" and isinstance(value, bool):
-            # Draft 3, and many hand-written schemas, mark the argument itself; its parent decides.
-            continue
-        else:
-            yield key, value
-
-
-def _type(name: Any) -> str | None:
-    if not isinstance(name, str) or name.lower() not in {**_TYPES, **dict.fromkeys(_KNOWN)}:
-        allowed = ", ".join(sorted(_KNOWN | set(_TYPES)))
-        raise ValueError(f"unknown type {name!r:.40}; known are {allowed}")
-    return _TYPES.get(name.lower(), name.lower())
-
-
-def _closed(schema: Any) -> Any:
-    """Refuse arguments that the schema does not name, unless it says that others are welcome."""
-    if not isinstance(schema, dict) or {"additionalProperties", "unevaluatedProperties"} & set(
-        schema
-    ):
-        return schema
-    word = "unevaluatedProperties" if _COMBINED & set(schema) else "additionalProperties"
-    return {"type": "object", **schema, word: False}
+            out[key] = {n: json_schema(own) for n, own in value.items() if own is not None}
+        # Draft 3, and many hand-written schemas, say `required: true` in the argument itself; the
+        # list of the object around it decides.
+        elif key != "required" or not isinstance(value, bool):
+            out[key] = value
+    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from curate.kernels.text.pii import find_personal
 from curate.kernels.text.tool_schemas import Tool, offered, tool_of
+from curate.read.strict_json import parse
 from curate.row import Message, Row
 from curate.step import Drop, Generate, Made, Product
 
@@ -186,9 +188,7 @@ def _call_faults(call: Call, known: dict[str, Tool]) -> list[Fault]:
         found.append(Fault("unknown_tool", call.turn, f"{call.name}; offered: {names}"))
     if isinstance(arguments, str):
         try:
-            arguments = (
-                json.loads(arguments, parse_constant=_no_number) if arguments.strip() else {}
-            )
+            arguments = parse(arguments) if arguments.strip() else {}
         except (ValueError, RecursionError) as error:
             return [*found, Fault("broken_arguments", call.turn, f"{call.name}: {error}")]
     if not isinstance(arguments, dict):
@@ -201,10 +201,6 @@ def _call_faults(call: Call, known: dict[str, Tool]) -> list[Fault]:
     except ValueError as error:
         return [*found, Fault("bad_schema", call.turn, str(error))]
     return [*found, *(Fault(m.fault, call.turn, f"{call.name} {m.found}") for m in misfits)]
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")
 
 
 def _answer_id(turn: Message) -> str:
@@ -278,7 +274,12 @@ def with_ids(turns: Sequence[Message]) -> tuple[Message, ...]:
     known = {call.id for n, turn in enumerate(turns) for call in calls_of(turn, n)}
     for number, turn in enumerate(turns):
         calls = calls_of(turn, number)
-        if not calls or any(call.broken for call in calls):
+        # The older form of a call has no place for an id.
+        if (
+            not calls
+            or any(call.broken for call in calls)
+            or '"function_call"' in (turn.parts or "")
+        ):
             continue
         end = number + 1
         while end < len(turns) and _is_answer(turns[end]):
@@ -305,26 +306,15 @@ def with_ids(turns: Sequence[Message]) -> tuple[Message, ...]:
         if any(a and a != calls[n].name for a, n in zip(names, open_calls, strict=True)):
             continue
         for place, answer in zip(open_calls, open_answers, strict=True):
-            own = calls[place].id or answers[answer] or _new_id(known)
+            fresh = (new for n in itertools.count(1) if (new := f"call_{n}") not in known)
+            own = calls[place].id or answers[answer] or next(fresh)
             known.add(own)
-            out[number] = _with_call_id(out[number], place, own)
+            if not calls[place].id:
+                listed = json.loads(out[number].parts or "{}").get("tool_calls", [])
+                named = [{**c, "id": own} if n == place else c for n, c in enumerate(listed)]
+                out[number] = _with_part(out[number], "tool_calls", named)
             out[answer] = _with_part(out[answer], "tool_call_id", own)
     return tuple(out)
-
-
-def _new_id(known: set[str]) -> str:
-    number = 1
-    while f"call_{number}" in known:
-        number += 1
-    return f"call_{number}"
-
-
-def _with_call_id(turn: Message, place: int, own: str) -> Message:
-    calls = json.loads(turn.parts or "{}").get("tool_calls")
-    if not isinstance(calls, list) or place >= len(calls) or calls[place].get("id") == own:
-        return turn
-    mended = [{**call, "id": own} if n == place else call for n, call in enumerate(calls)]
-    return _with_part(turn, "tool_calls", mended)
 
 
 def _with_part(turn: Message, key: str, value: Any) -> Message:

@@ -40,7 +40,7 @@ class FormSpace(NamedTuple):
         With weights, one for each text of the space, the variances are weighted.
         """
         own = self.values[members]
-        mass = np.ones(len(own)) if weights is None else weights[members]
+        mass = None if weights is None else weights[members]
         variances = [weighted_variance(column, mass) for column in own.T]
         known = [value for value in variances if value == value]
         return float(np.sqrt(np.mean(known))) if known else float("nan")
@@ -76,10 +76,11 @@ def at_equal_length(values: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, 
     return out, float(slope**2 * (length**2).sum() / (deviation**2).sum())
 
 
-def weighted_variance(values: np.ndarray, weights: np.ndarray) -> float:
+def weighted_variance(values: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Return the variance of the values that are not NaN; NaN with less than two of weight."""
-    has = ~np.isnan(values) & (weights > 0)
-    own, mass = values[has], weights[has]
+    every = np.ones(len(values)) if weights is None else weights
+    has = ~np.isnan(values) & (every > 0)
+    own, mass = values[has], every[has]
     if len(own) < 2:
         return float("nan")
     mean = (mass * own).sum() / mass.sum()

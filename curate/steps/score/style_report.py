@@ -134,19 +134,18 @@ class StyleReport(Whole):
         kept.score = np.full(len(positions), np.nan)
         openings = one_array(sketches.column("opening"))
         has_opening = np.asarray(pc.not_equal(openings, ""))
-        every = forms.weighted_variance(surprisal, np.ones(len(surprisal)))
+        every = forms.weighted_variance(surprisal)
         for code, group in enumerate(names):
             members, name = codes == code, shown_group(group) or "none"
             kept.score[members] = space.distances(space.centre(members))[members]
-            spread = space.spread(members)
-            variance = forms.weighted_variance(surprisal[members], np.ones(members.sum()))
+            spread, variance = space.spread(members), forms.weighted_variance(surprisal[members])
             found = _figures(numbers, members) | {
                 "form spread": spread,
                 "form consistency": 1 - spread**2,
                 "surprisal consistency": 1 - variance / every if every > 0 else math.nan,
             }
-            known = openings.filter(pa.array(members & has_opening))
-            found["alike openings"] = forms.same_pairs(pc.value_counts(known).field("counts"))
+            own = pc.value_counts(openings.filter(pa.array(members & has_opening)))
+            found["alike openings"] = forms.same_pairs(own.field("counts"))
             if len(names) > 1:
                 matched = forms.weighted_variance(surprisal[members], weights[members])
                 found |= {
@@ -156,7 +155,7 @@ class StyleReport(Whole):
                 }
             kept.figures |= {f"{name}: {k}": float(v) for k, v in found.items() if v == v}
         places = (drawn.places.round(_DIGITS) + 0.0).tolist()
-        values = zip(*(numbers[name].tolist() for name in numbers), strict=True)
+        values = np.stack([*numbers.values()], axis=1).tolist()
         kept.details = [
             {"group": shown_group(group) or "none", "x": x, "y": y}
             | {k: round(v, 4) for k, v in zip(numbers, own, strict=True) if v == v}

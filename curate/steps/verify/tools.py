@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from curate.kernels.text.pii import find_personal
 from curate.kernels.text.tool_schemas import Tool, offered, tool_of
-from curate.read.strict_json import parse
 from curate.row import Message, Row
 from curate.step import Drop, Generate, Made, Product
 
@@ -176,6 +175,8 @@ def calls_of(turn: Message, number: int) -> list[Call]:
 
 def _call_faults(call: Call, known: dict[str, Tool]) -> list[Fault]:
     """Return what is wrong with one call by itself."""
+    from curate.read.strict_json import parse
+
     if call.broken:
         return [Fault("broken_call", call.turn, call.broken)]
     arguments, found = call.arguments, list[Fault]()

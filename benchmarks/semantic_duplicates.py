@@ -276,7 +276,8 @@ def compare(path: Path, count: int, names: list[str], repeats: int) -> dict[str,
         note = f"{measured.result['cpu']:.2f} s of processor time"
         agrees = "gives none" if name in SILENT else _agreement(keys, right)
         lines.append(bench.Line(name, one.version, count, measured, agrees, note))
-    bench.print_table(f"{count:,} vectors, cosine {os.environ.get('COSINE', COSINE)}", lines)
+    cosine = os.environ.get("COSINE", COSINE)
+    bench.print_table(f"{count:,} vectors, cosine {cosine}", lines)
     return found
 
 

@@ -153,7 +153,7 @@ def outcome(step: Step, rows: Sequence[Row], driver: Driver) -> Any:
         groups: dict[str, list[Row]] = {}
         for row in rows:
             groups.setdefault(step.key(row), []).append(row)
-        return {key: made_by(driver.drive(step.make(g)), None) for key, g in groups.items()}
+        return {key: gathered(step, group, driver) for key, group in groups.items()}
     if isinstance(step, Grow):
         try:
             shown = step.pool(rows).sample(Random(1))
@@ -163,6 +163,14 @@ def outcome(step: Step, rows: Sequence[Row], driver: Driver) -> Any:
         return [] if isinstance(found, Scored) else list(found)
     assert isinstance(step, Whole)
     return [driver.drive(step.sketch(row)) for row in rows]
+
+
+def gathered(step: Gather, group: Sequence[Row], driver: Driver) -> list[Any]:
+    """Return what `step` makes of a group; one that cannot be used fails, which is an outcome."""
+    try:
+        return made_by(driver.drive(step.make(group)), None)
+    except ValueError as error:
+        return [Failed(str(error))]
 
 
 def scored(score: Any) -> Scored:

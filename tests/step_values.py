@@ -68,6 +68,9 @@ def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
         values["by"] = draw(st.from_regex("[a-z][a-z0-9_-]{0,8}", fullmatch=True))
     if isinstance(values.get("collection"), str):
         values["collection"] = draw(st.sampled_from(list(collections.names())))
+    if isinstance(values.get("smaller"), str):
+        # Two models are compared, so they are two.
+        values["smaller"] += values["larger"]
     wanted = draw(st.sets(st.sampled_from(fields))) if fields else set()
     files = {**values, **{n: with_file(v) for n, v in values.items()}}
     # Where the fields wanted contradict each other, the fewest fields that do not.

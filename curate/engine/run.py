@@ -18,7 +18,6 @@ from curate.encoders.embedded import default_at_hand
 from curate.engine.accounts import Accounts
 from curate.engine.estimate import (
     Estimate,
-    RowSample,
     asked_once,
     asks_while_reading,
     compared,
@@ -36,7 +35,7 @@ from curate.engine.output.recipe_outputs import check_free, check_outputs, sides
 from curate.engine.output.run_card import card, data_digests, describe_run
 from curate.engine.output.run_files import Publisher
 from curate.engine.partition import figures_of
-from curate.engine.reading import Reading, open_sources
+from curate.engine.reading import Reading, RowSample, open_sources
 from curate.engine.segment import asks, cut_at_wholes, with_expand
 from curate.engine.state import PartitionState, Settings, Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
@@ -45,6 +44,7 @@ from curate.read import Inputs
 from curate.recipe.check import check
 from curate.recipe.recipe import DEFAULT_ENCODER, Recipe
 from curate.runs.folder import RunFolder
+from curate.runs.ledger_scores import collapse_of, ledger_scores
 from curate.runs.report import ENDINGS
 from curate.step import Filter, Gather, Grow, Step, Whole
 from curate.system.package_data import install_command
@@ -364,6 +364,11 @@ class _Run:
                 f"rows do not add up: {self.reading.count} in + {made} made, but {counts}; this is "
                 "a defect in curate, nothing was published, please report it"
             )
+        for step in self.recipe.steps:
+            if isinstance(step, Filter | Whole) and getattr(step, "model", None):
+                collapse = collapse_of(ledger_scores(self.folder.fresh, step.title))
+                told = () if collapse is None else (collapse.warning(f"'{step.title}'"),)
+                self.tallies.setdefault(step.title, StepTally()).remarks += told
         steps = [
             self.tallies.get(step.title, StepTally()).to_json(step.title, step.name)
             for step in self.recipe.steps

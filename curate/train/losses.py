@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Pairs(NamedTuple):
+class LogRatios(NamedTuple):
     """Log-ratios log p(policy) - log p(reference) of both sides, and their lengths in tokens."""
 
     chosen: Tensor
@@ -51,7 +51,9 @@ PAIR_LOSSES: dict[str, tuple[Callable[[Tensor, float], Tensor], bool]] = {
 }
 
 
-def pair_loss(name: str, pairs: Pairs, *, beta: float, p_chosen: Tensor | None = None) -> Tensor:
+def pair_loss(
+    name: str, pairs: LogRatios, *, beta: float, p_chosen: Tensor | None = None
+) -> Tensor:
     """Return the loss `name` of `PAIR_LOSSES`, with a soft label where `p_chosen` is given.
 
     With the probability p that `chosen` is better it is p L(h) + (1 - p) L(-h). For `sigmoid` that
@@ -64,7 +66,7 @@ def pair_loss(name: str, pairs: Pairs, *, beta: float, p_chosen: Tensor | None =
     return p_chosen * loss(h, beta) + (1 - p_chosen) * loss(-h, beta)
 
 
-def robust(pairs: Pairs, *, beta: float, noise: float) -> Tensor:
+def robust(pairs: LogRatios, *, beta: float, noise: float) -> Tensor:
     """Return the DPO loss that label noise `noise` below 0.5 leaves unbiased (arXiv 2403.00409)."""
     loss, _ = PAIR_LOSSES["sigmoid"]
     clean, flipped = loss(pairs.margin, beta), loss(-pairs.margin, beta)

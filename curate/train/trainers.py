@@ -38,7 +38,7 @@ from curate.train.chat import IGNORED, Chat
 from curate.train.collate import ANSWER_COLUMNS, Answers, Marked, Sequences, dataset_of
 from curate.train.examples import Example
 from curate.train.interruptions import NotFinite
-from curate.train.losses import Pairs
+from curate.train.losses import LogRatios
 from curate.train.memory_estimate import checkpoints
 from curate.train.settings import Method, TrainingSettings
 from curate.train.weights import peft_config
@@ -254,7 +254,7 @@ class PairTrainer(_Tokenized, DPOTrainer):
         sums, tokens = answer_log_probs(model, inputs)
         chosen, rejected = sums.chunk(2)
         before = self.compute_ref_log_probs(self.ref_model or model, given)
-        pairs = Pairs(chosen - before[0], rejected - before[1], *tokens.chunk(2))
+        pairs = LogRatios(chosen - before[0], rejected - before[1], *tokens.chunk(2))
         labels = inputs["p_chosen"].to(sums)
         if self._noise:
             # A wrong label with probability e: cDPO, on top of what the row itself says.

@@ -30,7 +30,7 @@ from tests.engine.contract_steps import (
     TwoReplies,
     numbered,
 )
-from tests.engine.trial_steps import BestOf, Samples, Shots
+from tests.engine.trial_steps import BestAnswer, Samples, Shots
 
 RECIPES: dict[str, Callable[[], list[Any]]] = {
     "asking": lambda: [
@@ -43,7 +43,7 @@ RECIPES: dict[str, Callable[[], list[Any]]] = {
     ],
     "trial": lambda: [
         Samples(samples=2, bad="second 1"),
-        BestOf(size=2),
+        BestAnswer(size=2),
         Shots(group_size=3),
     ],
     "growing": lambda: [Novel(target=40, round_size=4, patience=9), Fragile()],

@@ -30,7 +30,7 @@ from curate.steps import Top
 
 from .conftest import assert_conserved, fingerprint, run
 from .contract_steps import Couples, number_in, numbered, write_script
-from .trial_steps import BestOf, Samples, Shots, TwoSteps, answer
+from .trial_steps import BestAnswer, Samples, Shots, TwoSteps, answer
 
 
 def writer(folder: Path, rows: int, again: str = "bad") -> dict[str, Any]:
@@ -127,17 +127,17 @@ def test_evidence_that_could_not_be_written_fails_the_row(
 
 def test_a_group_with_a_failed_member_fails_and_each_member_has_its_reason(tmp_path: Path) -> None:
     models = writer(tmp_path, 4)
-    result = run([Samples(), BestOf()], numbered(4), tmp_path, models=models)
+    result = run([Samples(), BestAnswer()], numbered(4), tmp_path, models=models)
     assert_conserved(result)
     step = result.summary["steps"][1]
     assert (step["in"], step["kept"], step["failed"], step["dropped"]) == (19, 3, 4, 12)
     assert step["reasons"] == {f"answer {place} of 5": 3 for place in (2, 3, 4, 5)}
     failed = [e for table in result.failed.tables() for e in table.column("error").to_pylist()]
     assert sum("the group has 4 of 5 rows" in error for error in failed) == 4
-    assert result.summary["figures"] == {"best_of": {"spread": 4.0}}
+    assert result.summary["figures"] == {"best_answer": {"spread": 4.0}}
     # Another rule asks nothing.
     before = sent(tmp_path)
-    result.rethreshold(best_of=1.0)
+    result.rethreshold(best_answer=1.0)
     assert sent(tmp_path) == before
 
 

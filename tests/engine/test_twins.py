@@ -33,9 +33,9 @@ from .contract_steps import write_script
 
 CHILD = Path(__file__).with_name("crash_child.py")
 ROOT = Path(__file__).parents[2]
-POINTS = {"samples": "Samples", "rated": "Rated", "best_of": "BestOf", "critique": "Critique",
-          "pairwise": "Pairwise", "shots": "Shots", "two_steps": "TwoSteps",
-          "rated_best": "RatedBest"}  # fmt: skip
+POINTS = {"samples": "Samples", "rated": "Rated", "best_answer": "BestAnswer",
+          "critique": "Critique", "pairwise": "Pairwise", "shots": "Shots",
+          "two_steps": "TwoSteps", "rated_best": "RatedBest"}  # fmt: skip
 
 
 def said(text: str, reply: Any, **more: Any) -> dict[str, Any]:
@@ -143,9 +143,9 @@ TWINS = {
         shown=("good 0", "passed"),
     ),
     "best-of-5": Twin(
-        ({"samples": {}}, {"rated": {}}, {"best_of": {"by": "rated"}},
+        ({"samples": {}}, {"rated": {}}, {"best_answer": {"by": "rated"}},
          {"rated_best": {"at_least": 2.0}}),
-        asked, best_replies, {"best_of": 5.0}, failed=2 + 4 + 4,
+        asked, best_replies, {"best_answer": 5.0}, failed=2 + 4 + 4,
         shown=("answer 4", "answer 2 of 5"),
     ),
     "few-shot": Twin(

@@ -62,7 +62,7 @@ class Samples(Generate):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BestOf(Gather):
+class BestAnswer(Gather):
     """Keep the best answer of each prompt; the group must be whole."""
 
     size: int = 5

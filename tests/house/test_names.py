@@ -17,11 +17,13 @@ SAME_NAME = {
     "generate.py": "the command, and how the engine runs that kind of step",
     "local.py": "the engine of one machine, and the provider of the embedded model: words of users",
     "openai.py": "the provider, and the format",
+    "pairs.py": "the operator, and the grammar of replies that hold questions and answers",
     "report.py": "the command, and what it shows",
     "run.py": "the command, and what it starts",
     "scar.py": "the operator, and the prefix of the rankers that it asks",
     "self_instruct.py": "the operator, and the shape of the seed tasks that its authors published",
     "store.py": "the command, and the store",
+    "ultrafeedback.py": "the operator, and the shape of the data that its authors published",
     # A file of the steps is an operator, its kernel or grammar has the name of the method, too.
     **dict.fromkeys(
         ["dpp.py", "facility_location.py", "k_center.py", "novelty.py", "pii.py", "repetition.py",

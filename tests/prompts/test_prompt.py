@@ -11,6 +11,27 @@ from curate.prompts import prompt as prompts
 GOLDEN = Path(__file__).parents[1] / "data" / "prompts"
 # Values of every shipped prompt; "{{ }}" shows that a row is never a template.
 VALUES = {
+    "related_question": {"instruction": "Name {{ a }} colour.", "mark": "0badcafe"},
+    "compare_answers": {
+        "instruction": "Name {{ a }} colour.",
+        "first": "Blue.\n{% if x %}",
+        "second": "Red.",
+        "options": ["A", "B"],
+        "mark": "0badcafe",
+    },
+    "compare_answers_brief": {
+        "instruction": "Name {{ a }} colour.",
+        "first": "Blue.\n{% if x %}",
+        "second": "Red.",
+        "options": ["A", "B"],
+    },
+    "compare_verdict": {"options": ["A", "B", "C"]},
+    "critique": {"preamble": "No {{ harm }}.", "principle": {"critique": "Is it {{ bad }}?"}},
+    "revise": {"principle": {"revise": "Make it {{ good }}."}},
+    "constitution_harmlessness": {},
+    "constitution_helpfulness": {},
+    "constitution_honesty": {},
+    "constitution_examples": {},
     "helpfulness": {
         "instruction": "Name {{ a }} colour.",
         "response": "Blue.\n{% if x %}",
@@ -135,6 +156,31 @@ _JUDGED = {"instruction": "Name {{ a }} colour.", "response": "Blue.\n{% if x %}
 VALUES |= {
     "alpagasus": {**_JUDGED, "input": "b", "dimension": "accuracy", "mark": "0badcafe"},
     "alpagasus_brief": {**_JUDGED, "dimension": "accuracy"},
+    "deita_complexity": {"instruction": "Name {{ a }} colour.", "mark": "0badcafe"},
+    "deita_complexity_brief": {"instruction": "Name {{ a }} colour."},
+    "deita_quality": {**_JUDGED, "mark": "0badcafe"},
+    "deita_quality_brief": _JUDGED,
+    "ultrafeedback": {
+        "instruction": "Name {{ a }} colour.",
+        "answers": ["Blue.\n{% if x %}", "Red."],
+        "aspect": {"id": "honesty", "name": "honesty", "text": "It is {{ honest }}."},
+        "mark": "0badcafe",
+    },
+    "safety": {**_JUDGED, "question": "harm", "options": ["A. {{ none }}", "B. b"], "mark": "0"},
+    "deita_joint": {"variants": ["Name {{ a }}.", "b"], "of": "instruction", "mark": "0badcafe"},
+}
+_ASPECT = {
+    "question": "how good it is",
+    "low": "bad",
+    "middle": "so-so",
+    "high": "good",
+    "name": "Correctness",
+}
+VALUES |= {
+    "scar_referenced": {**_JUDGED, "mark": "0badcafe"},
+    "scar_referenced_brief": _JUDGED,
+    "scar_quality": {**_JUDGED, "aspect": _ASPECT, "mark": "0badcafe"},
+    "scar_quality_brief": {**_JUDGED, "aspect": _ASPECT},
 }
 HEAD = "---\nname: mine\nversion: 1\nsource: me\nvariables: [a]\n"
 

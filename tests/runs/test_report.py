@@ -186,6 +186,19 @@ def test_few_scores_are_counted_each(tmp_path: Path) -> None:
 # -- what strangers may see --
 
 
+def test_many_figures_are_shown_by_family() -> None:
+    # Families without a name in common; those that share names are a table.
+    levels = {f"{one}: {one} level {n}": float(n) for one in ("one", "two") for n in range(12)}
+    figures = {"few": {"spread": 0.25}, "many": {"rows": 7.0, **levels}}
+    shown = render(summary(step("many", 1000), figures=figures)).splitlines()
+    at = shown.index("many")
+    assert "few: spread 0.25" in shown
+    assert shown[at + 1] == "  rows 7"
+    assert shown[at + 2].startswith("  one: one level 0 0, one level 1 1, ")
+    assert shown[at + 3].startswith("    ") and shown[at + 4].startswith("  two: ")
+    assert all(len(line) <= 100 for line in shown[at:])
+
+
 @pytest.mark.parametrize(
     ("where", "seen"),
     [
@@ -228,3 +241,18 @@ def test_a_recipe_without_paths_and_addresses() -> None:
         ],
     }
     assert "outputs" in recipe, "the recipe itself is left alone"
+
+
+def test_groups_of_one_step_share_a_table() -> None:
+    figures = {"rows": 3.0}
+    figures |= {f"{who}: {what}": 0.5 for who in ("a", "b") for what in ("rows", "length")}
+    figures |= {"a: only": 2.0, "left: alone": 4.0}
+    lines = render(summary(step("style", 3), figures={"style": figures})).splitlines()
+    at = lines.index("style: rows 3, left: alone 4")
+    assert lines[at + 1 : at + 6] == [
+        "",
+        "style       a    b",
+        "  rows    0.5  0.5",
+        "  length  0.5  0.5",
+        "  only      2    -",
+    ]

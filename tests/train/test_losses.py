@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.train import losses
-from curate.train.losses import Pairs
+from curate.train.losses import LogRatios
 
 LN2 = math.log(2)
 
@@ -19,9 +19,9 @@ def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def pairs(chosen: float = 1.0, rejected: float = -2.0) -> Pairs:
+def pairs(chosen: float = 1.0, rejected: float = -2.0) -> LogRatios:
     # Policy -10 and -14, reference -11 and -12, 5 and 4 tokens: h = 3.
-    return Pairs(tensor(chosen), tensor(rejected), tensor(5), tensor(4))
+    return LogRatios(tensor(chosen), tensor(rejected), tensor(5), tensor(4))
 
 
 @pytest.mark.parametrize(
@@ -102,15 +102,15 @@ def test_at_the_start_all_losses_are_what_theory_says() -> None:
 def test_a_label_of_one_half_has_no_gradient_at_zero() -> None:
     for name in losses.PAIR_LOSSES:
         chosen = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-        start = Pairs(chosen, tensor(0), tensor(5), tensor(4))
+        start = LogRatios(chosen, tensor(0), tensor(5), tensor(4))
         losses.pair_loss(name, start, beta=0.1, p_chosen=tensor(0.5)).sum().backward()
         assert chosen.grad.item() == pytest.approx(0, abs=1e-15), name
 
 
 @given(st.floats(-20, 20), st.floats(0, 1))
 def test_soft_labels_interpolate_between_the_two_orders(h: float, p: float) -> None:
-    one = Pairs(tensor(h), tensor(0), tensor(3), tensor(3))
-    other = Pairs(tensor(0), tensor(h), tensor(3), tensor(3))
+    one = LogRatios(tensor(h), tensor(0), tensor(3), tensor(3))
+    other = LogRatios(tensor(0), tensor(h), tensor(3), tensor(3))
     for name in losses.PAIR_LOSSES:
         soft = losses.pair_loss(name, one, beta=0.1, p_chosen=tensor(p))
         swapped = losses.pair_loss(name, other, beta=0.1, p_chosen=tensor(1 - p))
@@ -120,7 +120,7 @@ def test_soft_labels_interpolate_between_the_two_orders(h: float, p: float) -> N
 def test_the_gradient_of_dpo() -> None:
     chosen = torch.tensor([3.0], dtype=torch.float64, requires_grad=True)
     losses.pair_loss(
-        "sigmoid", Pairs(chosen, tensor(0), tensor(1), tensor(1)), beta=0.1
+        "sigmoid", LogRatios(chosen, tensor(0), tensor(1), tensor(1)), beta=0.1
     ).sum().backward()
     assert chosen.grad.item() == pytest.approx(-0.1 / (1 + math.exp(0.3)), rel=1e-12)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from curate.ask import Ask, Reply
 from curate.errors import UnusableReply
 from curate.row import MEDIA, Candidate, Message, Record, Row
-from curate.step import Asking, Generate
+from curate.step import Asking, Failed, Generate
 
 Turns = tuple[Message, ...]
+ANSWERED = "answered"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,10 @@ class Respond(Generate):
     everything before its last answer, which is replaced. `system` is sent where a row has no system
     turn of its own; it does not become part of the row. Tool calls and media are sent as parts of
     their turns; a row that the model cannot read fails. `temperature`, `top_p` and `max_tokens` go
-    before those of the model. An answer that is empty, or was cut off at `max_tokens`, fails the
-    row.
+    before those of the model. An answer that is empty, or was cut off at `max_tokens`, fails alone
+    where several become `sft` rows, and else with its row. Each of several `sft` rows says in a
+    column `answered` which model wrote it, for which row, and how many answers there are: `pairs`,
+    `delta` and `best_of` read it.
     """
 
     models: tuple[str, ...] = ()
@@ -87,21 +90,70 @@ class Respond(Generate):
             for sample in range(self.samples)
         ]
         replies: list[Reply] = yield asks
-        answers = []
+        alone = self._kind() == "sft" and len(replies) > 1
+        answers: list[Message | Failed] = []
         for reply in replies:
-            text = reply.whole()
-            if not text.strip():
-                raise UnusableReply("the answer is empty", key=reply.key)
-            answers.append((Message("assistant", text),))
+            try:
+                text = reply.whole()
+                if not text.strip():
+                    raise UnusableReply("the answer is empty", key=reply.key)
+                answers.append(Message("assistant", text))
+            except UnusableReply as error:
+                if not alone:
+                    raise
+                answers.append(Failed(error, None, reply))
+        written = [answer for answer in answers if isinstance(answer, Message)]
+        if alone:
+            return [
+                answer
+                if isinstance(answer, Failed)
+                else Record(
+                    "sft",
+                    {"messages": (*prompt, answer)},
+                    answered_extra(row, Answered(ask.model, row.id, len(written))),
+                )
+                for answer, ask in zip(answers, asks, strict=True)
+            ]
         if self._kind() == "sft":
-            return [Record("sft", {"messages": (*prompt, *turns)}, row.extra) for turns in answers]
+            return [Record("sft", {"messages": (*prompt, *written)}, row.extra)]
         candidates = tuple(
-            Candidate(turns, None, ask.model) for turns, ask in zip(answers, asks, strict=True)
+            Candidate((answer,), None, ask.model) for answer, ask in zip(written, asks, strict=True)
         )
         return Record("ranked", {"prompt": prompt, "candidates": candidates}, row.extra)
 
     def _kind(self) -> str:
         return self.to or ("ranked" if len(self.reads_models()) * self.samples > 1 else "sft")
+
+
+class Answered(NamedTuple):
+    """Where one of several answers comes from: `by` a model, to the row `of`, one of `made`."""
+
+    by: str | None
+    of: str
+    made: int
+
+
+def answered_extra(row: Row, answered: Answered) -> str:
+    """Return the row's extra columns with the column `answered`, which an older one gives way to.
+
+    Raises:
+        ValueError: the row has a column of that name that says something else.
+    """
+    columns: dict[str, Any] = json.loads(row.extra) if row.extra else {}
+    before = columns.get(ANSWERED)
+    if before is not None and answered_of(row) is None:
+        raise ValueError(f"the row has a column '{ANSWERED}' already; rename it")
+    return json.dumps({**columns, ANSWERED: answered._asdict()}, ensure_ascii=False)
+
+
+def answered_of(row: Row) -> Answered | None:
+    """Return what the row's column `answered` says, or `None` where it has no such column."""
+    if not row.extra or f'"{ANSWERED}"' not in row.extra:
+        return None
+    found = json.loads(row.extra).get(ANSWERED)
+    if not isinstance(found, dict) or found.keys() != set(Answered._fields):
+        return None
+    return Answered(**found)
 
 
 def prompt_of(row: Row) -> Turns:

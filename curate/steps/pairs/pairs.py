@@ -1,0 +1,133 @@
+"""Make preference pairs of the scored answers to each prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import ClassVar, Literal
+
+from curate.row import Row
+from curate.step import Drop, Gather, Product, rule
+from curate.steps.pairs._answers import (
+    ScoredAnswer,
+    ScoredPair,
+    answers_of,
+    prompt_key,
+    sum_lengths,
+    within_lengths,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs(Gather):
+    """Pair the best answer to a prompt with a worse one, by scores that an earlier step gave.
+
+    Rows with the same prompt are a group: conversations, scored by the step `by`, or ranked rows,
+    whose candidates have scores of their own. The chosen answer has the highest score, of equals
+    the first. `rejected` is the `worst`, the `second` best, or a `random` one of the others;
+    `every` takes all pairs of answers, and `max_delta` those of answers by different models, the
+    widest gap first. Two answers are no pair where their scores are equal or closer than `margin`,
+    or where they say the same (in whatever case and white space), or where their lengths differ by
+    more than `length_within` words. The next one by the same rule is tried then, and at most `most`
+    pairs are made of a prompt. With `on_policy`, a model's name, exactly one side of a pair is that
+    model's, in `on_policy_share` of the prompts.
+
+    A group fails where an answer has no score, or where answers are missing: fewer than `respond`
+    made, or than `answers`; `whole: false` pairs what there is. The report has the length gap of
+    chosen and rejected before and after the rule about lengths.
+    """
+
+    by: str | None = None
+    answers: int | None = None
+    whole: bool = True
+    rejected: Literal["worst", "random", "second", "every", "max_delta"] = rule("worst")
+    most: int | None = rule(1)
+    margin: float = rule(0.0)
+    length_within: int | None = rule(None)
+    on_policy: str | None = rule(None)
+    on_policy_share: float = rule(1.0)
+
+    source: ClassVar[str] = (
+        "Cui et al. 2023 (UltraFeedback), arXiv 2310.01377, and Tunstall et al. 2023 (Zephyr), "
+        "arXiv 2310.16944, section 3.2; every: Ouyang et al. 2022 (InstructGPT), arXiv 2203.02155"
+    )
+    kinds: ClassVar[tuple[str, ...]] = ("sft", "ranked")
+    scores_made: ClassVar[bool] = True
+
+    def check(self) -> None:
+        """Reject sizes and shares that are none."""
+        if self.answers is not None and self.answers < 2:
+            raise ValueError(f"answers is {self.answers}; a pair needs 2 or more")
+        if self.most is not None and self.most < 1:
+            raise ValueError(f"most is {self.most}; it must be 1 or more (or null for no limit)")
+        if not self.margin >= 0:
+            raise ValueError(f"margin is {self.margin:g}; it must be 0 or more")
+        if self.length_within is not None and self.length_within < 0:
+            raise ValueError(f"length_within is {self.length_within}; it must be 0 or more words")
+        if not 0 <= self.on_policy_share <= 1:
+            raise ValueError(f"on_policy_share is {self.on_policy_share:g}; it must be from 0 to 1")
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """All that leaves is pairs."""
+        return frozenset({"preference"}) | (kinds if self.keep_parent else frozenset())
+
+    def expects(self, row: Row) -> int | None:
+        """Return `answers`; a ranked row holds all of its answers itself."""
+        return self.answers if row.kind == "sft" and self.whole else None
+
+    def key(self, row: Row) -> str:
+        """Return a key of the row's prompt."""
+        return prompt_key(row)
+
+    def make(self, rows: Sequence[Row]) -> list[Product]:
+        """Make the pairs of one prompt, or say which rule left none."""
+        found = answers_of(rows, self.by, whole=self.whole)
+        unscored = sum(answer.score is None for answer in found)
+        if unscored:
+            raise ValueError(
+                f"{unscored} of {len(found)} answers have no score"
+                + (f" by '{self.by}'" if self.by else "; by must name the step that scores them")
+            )
+        if self.whole and self.answers not in (None, len(found)):
+            raise ValueError(f"the prompt has {len(found)} of {self.answers} answers")
+        if len(found) < 2:
+            return [Drop("only one answer to its prompt")]
+        rules: list[tuple[str, Callable[[ScoredPair], bool]]] = [
+            ("all answers have one score", lambda pair: pair.gap > 0),
+            (f"no gap of {self.margin:g} or more", lambda pair: pair.gap >= self.margin),
+            ("answers with other scores say the same", lambda pair: not pair.same_text),
+        ]
+        if self.rejected == "max_delta":
+            rules.append(("no answers of two models", ScoredPair.of_two_models))
+        own, dice = self.on_policy, rows[0].random(f"{self.title} on policy")
+        if own is not None and dice.random() < self.on_policy_share:
+            rules.append((f"no pair with one side by {own}", lambda pair: pair.has_side_by(own)))
+        pairs = self._ordered(rows, found)
+        for reason, holds in rules:
+            pairs = [pair for pair in pairs if holds(pair)]
+            if not pairs:
+                return [Drop(reason)]
+        return within_lengths(pairs, found, most=self.most, words=self.length_within, scored=True)
+
+    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Return the number of pairs, and the length gap before and after the rule for it."""
+        return sum_lengths(groups)
+
+    def _ordered(self, rows: Sequence[Row], found: Sequence[ScoredAnswer]) -> list[ScoredPair]:
+        """Return the pairs that `rejected` allows, those to be made first at the front."""
+        falling = sorted(found, key=_score, reverse=True)
+        if self.rejected in ("every", "max_delta"):
+            pairs = [ScoredPair(*two) for two in combinations(falling, 2)]
+            return sorted(pairs, key=lambda pair: -pair.gap)
+        best, *others = falling
+        if self.rejected == "worst":
+            others = sorted(others, key=_score)
+        elif self.rejected == "random":
+            rows[0].random(self.title).shuffle(others)
+        return [ScoredPair(best, other) for other in others]
+
+
+def _score(answer: ScoredAnswer) -> float:
+    assert answer.score is not None
+    return answer.score

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from curate.cli.completion import runs_that_begin
-from curate.cli.flags import Debug
+from curate.cli.flags import Debug, runs_that_begin
 from curate.errors import UsageError
 from curate.read.finished_runs import published_files
 from curate.runs.report import ENDINGS
@@ -33,8 +32,8 @@ class Moved(NamedTuple):
 
 
 def command(
-    first: Annotated[str, typer.Argument(metavar="RUN", autocompletion=runs_that_begin)],
-    second: Annotated[str, typer.Argument(metavar="RUN", autocompletion=runs_that_begin)],
+    first: Annotated[str, typer.Argument(metavar="RUN|FILE", autocompletion=runs_that_begin)],
+    second: Annotated[str, typer.Argument(metavar="RUN|FILE", autocompletion=runs_that_begin)],
     count: Annotated[int, typer.Option("-n", min=0, help="How many changed rows to show.")] = 10,
     datasets: Annotated[
         bool,

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from curate.cli.completion import runs_that_begin
-from curate.cli.flags import Debug
+from curate.cli.flags import Debug, runs_that_begin
 
 
 def command(

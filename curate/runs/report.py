@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from curate.read.finished_runs import published_files
 from curate.row import printable
+from curate.runs.ledger_scores import ledger_scores
 
 # How every row ends; a run folder has a folder of each name.
 ENDINGS = ("kept", "used", "dropped", "failed")
@@ -53,13 +53,10 @@ class ScoreDistribution(NamedTuple):
 def score_distributions(run: Path, labels: Iterable[str]) -> list[ScoreDistribution]:
     """Return the distribution of each step's scores where they differ, a step at a time."""
     import numpy as np
-    import pyarrow.parquet as pq
 
     found = []
     for label in labels:
-        paths = published_files(run / "ledger" / label)
-        columns = (pq.read_table(path, columns=["score"]).column("score") for path in paths)
-        scores = np.concatenate([np.empty(0), *(one.drop_null().to_numpy() for one in columns)])
+        scores = ledger_scores(run, label)
         if not len(scores) or scores.min() == scores.max():
             continue
         # Of scores that rows have: a threshold between two of them says nothing else.

@@ -55,8 +55,11 @@ class Verify(Filter):
             raise ValueError(f"column '{self.gold}' holds no gold answer; columns: {there}")
         if self.checker == "json":
             return _fits(row.response, gold)
+        if gold == []:
+            raise ValueError(f"column '{self.gold}' is an empty list; it must hold an answer")
+        listed = gold if isinstance(gold, list) else [gold]
         found = self._read(row.response, "response")
-        golds = [self._read(one, f"gold in '{self.gold}'") for one in _listed(gold)]
+        golds = [self._read(one, f"gold in '{self.gold}'") for one in listed]
         if self.checker == "number" and self.tolerance:
             passed = any(abs(found - one) <= self.tolerance * abs(one) for one in golds)
         else:
@@ -85,12 +88,6 @@ class Verify(Filter):
         if score is not None and self.min is not None and score < self.min:
             return f"share passed below {self.min:g}"
         return None
-
-
-def _listed(gold: Any) -> list[Any]:
-    if isinstance(gold, list) and not gold:
-        raise ValueError("gold is an empty list; it must hold an answer")
-    return gold if isinstance(gold, list) else [gold]
 
 
 def _fits(text: str, schema: Any) -> Scored:

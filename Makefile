@@ -94,7 +94,7 @@ $(TORCH): $(CORE)
 	touch $@
 
 $(DEV): $(TORCH)
-	$(PIP) install -q -c constraints.txt -e '.[dev,docs,train,vectors,language,verbs,pdf]'
+	$(PIP) install -q -c constraints.txt -e '.[dev,docs,train,vectors,language,verbs,pdf,figures]'
 	touch $@
 
 clean:

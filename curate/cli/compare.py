@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from curate.cli.completion import runs_that_begin
-from curate.cli.flags import Debug
+from curate.cli.flags import Debug, runs_that_begin
 from curate.read.finished_runs import published_files
 from curate.runs.report import ENDINGS
 

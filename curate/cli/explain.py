@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.cli.completion import runs_that_begin
-from curate.cli.flags import Debug
+from curate.cli.flags import Debug, runs_that_begin
 from curate.errors import UsageError
 
 if TYPE_CHECKING:

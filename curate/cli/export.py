@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from curate.cli.completion import formats_that_begin, runs_that_begin
 from curate.cli.flags import (
     Columns,
     Debug,
@@ -16,6 +15,8 @@ from curate.cli.flags import (
     EncodingRequests,
     Shape,
     Split,
+    formats_that_begin,
+    runs_that_begin,
     wanted_shape,
 )
 from curate.errors import UsageError

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate.cli.completion import steps_that_begin
-from curate.cli.flags import Flags, shared_flags
+from curate.cli.flags import Flags, shared_flags, steps_that_begin
 from curate.errors import UsageError
 
 if TYPE_CHECKING:

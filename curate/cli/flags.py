@@ -1,4 +1,4 @@
-"""The flags that `run` and `filter` (and every command that starts a run) share."""
+"""The flags that every command which starts a run shares, and what the shell offers for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer import Option
 
-from curate.cli.completion import formats_that_begin, shapes_that_begin
 from curate.cli.failures import DEBUG
 from curate.errors import UsageError
 
@@ -32,6 +31,40 @@ def _finite(value: float | None) -> float | None:
 def _remember(ctx: typer.Context, wanted: bool) -> bool:
     ctx.meta[DEBUG] = wanted
     return wanted
+
+
+def steps_that_begin(incomplete: str) -> list[str]:
+    """Return the operators whose names begin with what was typed."""
+    from curate.recipe.catalog import operators
+
+    return [name for name in operators() if name.startswith(incomplete)]
+
+
+def methods_that_begin(incomplete: str) -> list[str]:
+    """Return the methods of training whose names begin with what was typed."""
+    from curate.train.settings import methods
+
+    return [name for name in (*methods(), "scar") if name.startswith(incomplete)]
+
+
+def runs_that_begin(incomplete: str) -> list[str]:
+    """Return the run folders below `runs/` whose paths begin with what was typed."""
+    found = (str(path.parent) for path in sorted(Path("runs").glob("*/report.json")))
+    return [path for path in found if path.startswith(incomplete)]
+
+
+def shapes_that_begin(incomplete: str) -> list[str]:
+    """Return the shapes of input files whose names begin with what was typed."""
+    from curate.read.shapes import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def formats_that_begin(incomplete: str) -> list[str]:
+    """Return the shapes and formats that rows can be written in, and begin with what was typed."""
+    from curate.write import format_names
+
+    return [name for name in (*format_names(), "faiss") if name.startswith(incomplete)]
 
 
 Columns = Annotated[

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from curate.cli.completion import steps_that_begin
-from curate.cli.flags import Flags, shared_flags
+from curate.cli.flags import Flags, shared_flags, steps_that_begin
 
 
 @shared_flags

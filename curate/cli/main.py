@@ -34,7 +34,8 @@ COMMANDS = {
     "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",
     "export": "Write the kept rows of a run, or the rows of a file, in another shape.",
     "push": "Push the kept rows of a run, or the rows of a file, to the Hugging Face Hub.",
-    "train": "Train a model on a run or a file: SFT, DPO, reward models, KTO, reinforcement.",
+    "train": "Train a model on a run or a file: SFT, DPO, reward models, reinforcement, SCAR.",
+    "evaluate": "Measure a judge on labelled rows: agreement, biases and calibration.",
     "store": "Look after the store of replies.",
     "doctor": "Check the installation, the machine and the store.",
 }

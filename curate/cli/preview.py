@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from curate.cli.completion import steps_that_begin
 from curate.cli.explain import SHORT
-from curate.cli.flags import Flags, shared_flags
+from curate.cli.flags import Flags, shared_flags, steps_that_begin
 from curate.cli.text_layout import beside, width
 from curate.row import printable
 from curate.runs.explain import describe

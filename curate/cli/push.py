@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from curate.cli.completion import formats_that_begin, runs_that_begin
-from curate.cli.flags import Debug, Split
+from curate.cli.flags import Debug, Split, formats_that_begin, runs_that_begin
 
 
 def command(

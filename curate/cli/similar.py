@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from curate.cli.completion import runs_that_begin
-from curate.cli.flags import Debug, EncodingCost, EncodingRequests, Shape
+from curate.cli.flags import Debug, EncodingCost, EncodingRequests, Shape, runs_that_begin
 from curate.errors import UsageError
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from curate.cli.completion import steps_that_begin
 from curate.cli.failures import say
-from curate.cli.flags import Debug
+from curate.cli.flags import Debug, steps_that_begin
 
 
 def command(

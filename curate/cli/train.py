@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate.cli.completion import methods_that_begin, runs_that_begin
-from curate.cli.flags import Debug, Shape
+from curate.cli.flags import Debug, Shape, methods_that_begin, runs_that_begin
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def command(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Train a model on a run or a file: SFT, DPO, reward models, reinforcement, style rankers."""
+    """Train a model on a run or a file: SFT, DPO, reward models, reinforcement, SCAR."""
     from curate.train.describe import summary_text
     from curate.train.job import Job
     from curate.train.preflight import described, memory_text

@@ -45,6 +45,7 @@ from curate.read import Inputs
 from curate.recipe.check import check
 from curate.recipe.recipe import DEFAULT_ENCODER, Recipe
 from curate.runs.folder import RunFolder
+from curate.runs.ledger_scores import collapse_of, ledger_scores
 from curate.runs.report import ENDINGS
 from curate.step import Filter, Gather, Grow, Step, Whole
 from curate.system.package_data import install_command
@@ -364,6 +365,11 @@ class _Run:
                 f"rows do not add up: {self.reading.count} in + {made} made, but {counts}; this is "
                 "a defect in curate, nothing was published, please report it"
             )
+        for step in self.recipe.steps:
+            if isinstance(step, Filter | Whole) and getattr(step, "model", None):
+                collapse = collapse_of(ledger_scores(self.folder.fresh, step.title))
+                told = () if collapse is None else (collapse.warning(f"'{step.title}'"),)
+                self.tallies.setdefault(step.title, StepTally()).remarks += told
         steps = [
             self.tallies.get(step.title, StepTally()).to_json(step.title, step.name)
             for step in self.recipe.steps

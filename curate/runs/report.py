@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from curate.read.finished_runs import published_files
 from curate.row import printable
+from curate.runs.ledger_scores import ledger_scores
 
 # How every row ends; a run folder has a folder of each name.
 ENDINGS = ("kept", "used", "dropped", "failed")
@@ -53,13 +53,10 @@ class ScoreDistribution(NamedTuple):
 def score_distributions(run: Path, labels: Iterable[str]) -> list[ScoreDistribution]:
     """Return the distribution of each step's scores where they differ, a step at a time."""
     import numpy as np
-    import pyarrow.parquet as pq
 
     found = []
     for label in labels:
-        paths = published_files(run / "ledger" / label)
-        columns = (pq.read_table(path, columns=["score"]).column("score") for path in paths)
-        scores = np.concatenate([np.empty(0), *(one.drop_null().to_numpy() for one in columns)])
+        scores = ledger_scores(run, label)
         if not len(scores) or scores.min() == scores.max():
             continue
         # Of scores that rows have: a threshold between two of them says nothing else.
@@ -176,26 +173,53 @@ def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:
 
 
 def _figures(found: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return each step's figures in a line; steps with several in common share a table."""
-    names = [set(figures) for figures in found.values()]
+    """Return each step's figures in a line; what has several in common shares a table.
+
+    Several steps do, and the groups of one step whose figures are called `GROUP: NAME`.
+    """
     lines: list[str] = []
-    shared = [
-        label
-        for number, label in enumerate(found)
-        if any(len(names[number] & own) > 1 for at, own in enumerate(names) if at != number)
-    ]
-    for label, figures in found.items():
-        if label not in shared:
-            texts = [f"{printable(name)} {value:.6g}" for name, value in figures.items()]
+    tables = _sharing(found)
+    alone = {k: v for k, v in found.items() if not any(k in labels for labels in tables)}
+    for label, figures in alone.items():
+        groups: dict[str, dict[str, float]] = {}
+        for name, value in figures.items():
+            head, _, rest = name.partition(": ")
+            groups.setdefault(head if rest else "", {})[rest or name] = value
+        own = _sharing({head: values for head, values in groups.items() if head})
+        inside = {head for heads in own for head in heads}
+        texts = [
+            f"{printable(name)} {value:.6g}"
+            for name, value in figures.items()
+            if name.partition(": ")[0] not in inside
+        ]
+        if texts:
             lines += ["", f"{printable(label)}: {', '.join(texts)}"]
-    if shared:
-        rows = dict.fromkeys(name for label in shared for name in found[label])
-        cells = [["figures", *shared]]
-        for name in rows:
-            values = [found[label].get(name) for label in shared]
-            cells.append([f"  {name}", *("-" if v is None else f"{v:.6g}" for v in values)])
-        lines += ["", *_columns(cells, left=(0,))]
+        for heads in own:
+            lines += ["", *_figure_table(label, {head: groups[head] for head in heads})]
+    for labels in tables:
+        lines += ["", *_figure_table("figures", {label: found[label] for label in labels})]
     return lines
+
+
+def _sharing(found: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    """Return the names whose figures have several in common, those together that do."""
+    clusters: list[list[str]] = []
+    for name, figures in found.items():
+        near = [c for c in clusters if any(len(figures.keys() & found[o].keys()) > 1 for o in c)]
+        if near:
+            near[0].append(name)
+        else:
+            clusters.append([name])
+    return [cluster for cluster in clusters if len(cluster) > 1]
+
+
+def _figure_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return a table with a column for each mapping and a row for each name."""
+    cells = [[title, *columns]]
+    for name in dict.fromkeys(name for figures in columns.values() for name in figures):
+        values = [figures.get(name) for figures in columns.values()]
+        cells.append([f"  {name}", *("-" if v is None else f"{v:.6g}" for v in values)])
+    return _columns(cells, left=(0,))
 
 
 def _number(value: float) -> str:

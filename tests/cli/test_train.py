@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from curate.cli.completion import methods_that_begin
+from curate.cli.flags import methods_that_begin
 from curate.cli.train import progress_text
 from curate.train.pace import TrainingProgress
 from tests.train import tiny

@@ -19,6 +19,7 @@ FLOORS = (
     ("train", "write"),
     ("engine", "publish"),
     ("pipeline",),
+    ("evaluate",),
     ("cli",),
     ("__main__",),
 )

@@ -228,3 +228,18 @@ def test_a_recipe_without_paths_and_addresses() -> None:
         ],
     }
     assert "outputs" in recipe, "the recipe itself is left alone"
+
+
+def test_groups_of_one_step_share_a_table() -> None:
+    figures = {"rows": 3.0}
+    figures |= {f"{who}: {what}": 0.5 for who in ("a", "b") for what in ("rows", "length")}
+    figures |= {"a: only": 2.0, "left: alone": 4.0}
+    lines = render(summary(step("style", 3), figures={"style": figures})).splitlines()
+    at = lines.index("style: rows 3, left: alone 4")
+    assert lines[at + 1 : at + 6] == [
+        "",
+        "style       a    b",
+        "  rows    0.5  0.5",
+        "  length  0.5  0.5",
+        "  only      2    -",
+    ]

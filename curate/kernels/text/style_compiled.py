@@ -123,16 +123,16 @@ def _classes() -> np.ndarray:
 def _lists() -> tuple[np.ndarray, np.ndarray]:
     """Return the sorted hashes of function words and of abbreviations."""
     rules = style_rules()
-    lists = (rules.function_words, rules.abbreviations)
-    one, two = (np.sort(np.array([*map(_hash_of, words)], np.uint64)) for words in lists)
-    return one, two
-
-
-def _hash_of(word: str) -> int:
-    state = int(_HASH_SEED)
-    for byte in word.encode():
-        state = (state ^ byte) * int(_HASH_FACTOR) & 0xFFFFFFFFFFFFFFFF
-    return state
+    found = []
+    for words in (rules.function_words, rules.abbreviations):
+        hashes = []
+        for word in words:
+            state = int(_HASH_SEED)
+            for byte in word.encode():
+                state = (state ^ byte) * int(_HASH_FACTOR) & 0xFFFFFFFFFFFFFFFF
+            hashes.append(state)
+        found.append(np.sort(np.array(hashes, np.uint64)))
+    return found[0], found[1]
 
 
 @functools.cache

@@ -177,7 +177,7 @@ class Opinion(NamedTuple):
             "model": self.model,
             **({"principle": self.principle} if self.principle else {}),
             "swapped": self.swapped,
-            "p_first": round(self.p_first, 6),
+            "p_first": self.p_first,
             **({} if self.mass is None else {"mass": round(self.mass, 6)}),
             **({"floored": True} if self.floored else {}),
             **({"reasoning": self.reasoning} if self.reasoning else {}),
@@ -223,7 +223,7 @@ class Preference(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return what a ledger keeps."""
         return {
-            "p_first": round(self.p_first, 6),
+            "p_first": self.p_first,
             "opinions": [one.to_json() for one in self.opinions],
         }
 

@@ -1,0 +1,213 @@
+"""What a judge of pairs is worth: measures over what it said of labelled pairs.
+
+Every accuracy stands beside that of the longest answer, which a judge must beat before anything is
+claimed of it, and with a 95 % interval, since labelled sets are small.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from curate.evaluate.calibration import Calibration
+from curate.evaluate.rank_statistics import Interval, cohen_kappa, histogram, share
+from curate.runs.ledger_scores import collapse_of
+
+# What verdicts are called in tables and kappas.
+_NAMES = {1.0: "first", 0.0: "second", 0.5: "tie"}
+
+
+class JudgedPair(NamedTuple):
+    """A labelled pair and what a judge said of it; 1 means that the first answer is better.
+
+    `label`, from 0 to 1: people's view (0.5: a tie). `given` and `swapped`: the judge's, in the
+    order in which the answers stand and in the other, both about the first answer; `None` where it
+    was not asked. `lengths`: characters of both answers; `models`: who wrote them.
+    """
+
+    row: str
+    label: float
+    given: float | None
+    swapped: float | None
+    lengths: tuple[int, int]
+    models: tuple[str | None, str | None] = (None, None)
+    group: str | None = None
+    mass: float | None = None
+
+    @property
+    def p_first(self) -> float:
+        """The judge's view over all orders that were asked."""
+        asked = [one for one in (self.given, self.swapped) if one is not None]
+        chance = math.fsum(asked) / len(asked)
+        return 0.5 if abs(chance - 0.5) < 1e-12 else chance
+
+    @property
+    def longest(self) -> float:
+        """The view of a judge that always prefers the longer answer."""
+        first, second = self.lengths
+        return 0.5 if first == second else float(first > second)
+
+
+def verdict(p_first: float) -> float:
+    """Return who wins: 1 the first answer, 0 the second, 0.5 neither."""
+    return 0.5 if p_first == 0.5 else float(p_first > 0.5)
+
+
+def right(label: float, p_first: float) -> float:
+    """Return 1 for the labelled winner, 0 for the other, and 0.5 where no winner is named."""
+    said = verdict(p_first)
+    return 0.5 if said == 0.5 else float(said == verdict(label))
+
+
+def accuracy(pairs: Iterable[JudgedPair], view: str = "p_first") -> Interval | None:
+    """Return how often the labelled winner is named, a tie of the judge counting half.
+
+    Pairs that are labelled as ties, or that `view` (an attribute of a pair) says nothing of, do not
+    count.
+    """
+    found = [
+        right(one.label, said)
+        for one in pairs
+        if verdict(one.label) != 0.5 and (said := getattr(one, view)) is not None
+    ]
+    return share(math.fsum(found), len(found))
+
+
+def measures(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
+    """Return every measure of one judge over labelled pairs, as JSON data.
+
+    Shares have their 95 % interval. What cannot be said (one order only, no models) is left out.
+    """
+    decided = [one for one in pairs if verdict(one.label) != 0.5]
+    both = [one for one in pairs if one.given is not None and one.swapped is not None]
+    sides = [(verdict(one.given), verdict(one.swapped)) for one in both]  # type: ignore[arg-type]
+    labels = [_NAMES[verdict(one.label)] for one in pairs]
+    verdicts = [_NAMES[verdict(one.p_first)] for one in pairs]
+    by_order = [accuracy(pairs, view) for view in ("given", "swapped")]
+    orders = [one.value for one in by_order if one is not None]
+    equal = sum(one == other for one, other in sides)
+    places = sum(one != other and 0.5 not in (one, other) for one, other in sides)
+    right_twice = [
+        one.given is not None
+        and one.swapped is not None
+        and right(one.label, one.given) == right(one.label, one.swapped) == 1
+        for one in decided
+        if one.given is not None and one.swapped is not None
+    ]
+    found: dict[str, Any] = {
+        "pairs": len(pairs),
+        "labelled_ties": len(pairs) - len(decided),
+        "accuracy": accuracy(pairs),
+        "accuracy_longest": accuracy(pairs, "longest"),
+        "accuracy_given": by_order[0],
+        "accuracy_swapped": by_order[1],
+        "accuracy_mean_of_orders": sum(orders) / 2 if len(orders) == 2 else None,
+        "both_orders_right": share(sum(right_twice), len(right_twice)),
+        "consistency": share(equal, len(both)),
+        "kappa_of_orders": cohen_kappa(*map(list, zip(*sides, strict=True))) if sides else None,
+        "agreement": share(sum(a == b for a, b in zip(labels, verdicts, strict=True)), len(pairs)),
+        "kappa": cohen_kappa(labels, verdicts),
+        "ties": share(verdicts.count("tie"), len(pairs)),
+        "position": _position(pairs) | {"same_place_wins": share(places, len(both))},
+        "length": _length(pairs),
+        "histogram": histogram([one.p_first for one in pairs]),
+        "models": _by_model(pairs),
+        "calibration": _calibration(decided),
+    }
+    masses = [one.mass for one in pairs if one.mass is not None]
+    if masses:
+        found["mean_mass"] = math.fsum(masses) / len(masses)
+    collapse = collapse_of([one.p_first for one in pairs])
+    # Of a judge without log-probabilities a perfect one says 0 and 1 only; a tie says nothing.
+    if collapse is not None and collapse.value == 0.5:
+        found["warning"] = collapse.warning("the judge's averaged view")
+    return {name: value for name, value in found.items() if value not in (None, {}, [])}
+
+
+def _position(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
+    """Return how often the answer shown first wins, a tie counting half."""
+    shown = [verdict(one.given) for one in pairs if one.given is not None]
+    shown += [1 - verdict(one.swapped) for one in pairs if one.swapped is not None]
+    return {"shown_first_wins": share(math.fsum(shown), len(shown))}
+
+
+def _length(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
+    """Return how often the longer answer wins, with the judge and in the labels."""
+    unequal = [one for one in pairs if one.longest != 0.5]
+    if not unequal:
+        return {}
+    sides = {"judge": "p_first", "labels": "label"}
+    found: dict[str, Any] = {
+        f"longer_wins_{name}": share(
+            math.fsum(right(one.longest, getattr(one, view)) for one in unequal), len(unequal)
+        )
+        for name, view in sides.items()
+    }
+    judge, labels = (found[f"longer_wins_{name}"].value for name in sides)
+    return found | {"bias": judge - labels}
+
+
+def _by_model(pairs: Sequence[JudgedPair]) -> dict[str, dict[str, Any]]:
+    """Return each model's share of wins with the judge and in the labels, and the difference.
+
+    A judge that prefers what it wrote itself has a high `bias` at its own name.
+    """
+    wins: dict[str, list[tuple[float, float]]] = {}
+    for one in pairs:
+        first, second = one.models
+        if first is None or second is None or first == second:
+            continue
+        judge, label = verdict(one.p_first), verdict(one.label)
+        wins.setdefault(first, []).append((judge, label))
+        wins.setdefault(second, []).append((1 - judge, 1 - label))
+    return {
+        model: {
+            "pairs": len(own),
+            "judge": (judge := math.fsum(j for j, _ in own) / len(own)),
+            "labels": (label := math.fsum(k for _, k in own) / len(own)),
+            "bias": judge - label,
+        }
+        for model, own in sorted(wins.items())
+    }
+
+
+def _calibration(decided: Sequence[JudgedPair]) -> dict[str, Any]:
+    """Return how often a win of the first answer is seen, and one of the second."""
+    said = [one for one in decided if one.p_first != 0.5]
+    calibration = Calibration.of(
+        [one.label > 0.5 for one in said], [one.p_first > 0.5 for one in said]
+    )
+    if calibration.sensitivity is None or calibration.specificity is None:
+        return {}
+    return {
+        "counts": calibration._asdict(),
+        "sensitivity": calibration.sensitivity,
+        "specificity": calibration.specificity,
+    }
+
+
+def by_group(pairs: Sequence[JudgedPair]) -> dict[str, dict[str, Any]]:
+    """Return the main measures of each group (a language), where pairs are of several."""
+    groups: dict[str, list[JudgedPair]] = {}
+    for one in pairs:
+        if one.group is not None:
+            groups.setdefault(one.group, []).append(one)
+    if len(groups) < 2:
+        return {}
+    shown = ("pairs", "accuracy", "accuracy_longest", "consistency", "kappa", "ties")
+    every = {name: measures(own) for name, own in sorted(groups.items())}
+    return {name: {k: own[k] for k in shown if k in own} for name, own in every.items()}
+
+
+def figures_of(found: Mapping[str, Any]) -> dict[str, float]:
+    """Return the measures that are one number, for `report.json` and `curate compare`."""
+    figures: dict[str, float] = {}
+    for name, value in found.items():
+        if isinstance(value, Interval):
+            figures[name] = value.value
+        elif isinstance(value, int | float):
+            figures[name] = float(value)
+        elif isinstance(value, Mapping) and name in ("position", "length"):
+            figures |= {f"{name}_{k}": v for k, v in figures_of(value).items()}
+    return figures

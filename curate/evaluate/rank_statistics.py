@@ -1,0 +1,107 @@
+"""Measures of agreement between labels and judgements, with nothing but numpy behind them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from curate.kernels.arrays import agreement
+
+# The quantile of the normal distribution for intervals that cover 95 %.
+Z95 = 1.959963984540054
+
+
+class Interval(NamedTuple):
+    """A value and the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def share(hits: float, count: float) -> Interval | None:
+    """Return a share with Wilson's interval (1927); `None` of nothing.
+
+    `hits` may hold halves, as ties that count half.
+    """
+    if not count:
+        return None
+    p, z2 = hits / count, Z95 * Z95
+    centre = (p + z2 / (2 * count)) / (1 + z2 / count)
+    half = Z95 * math.sqrt(p * (1 - p) / count + z2 / (4 * count * count)) / (1 + z2 / count)
+    return Interval(p, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float | None:
+    """Return the agreement of two raters beyond chance (Cohen 1960).
+
+    `None` where there is no item, or both raters always say the same one thing: chance then
+    explains every agreement.
+    """
+    count = len(first)
+    if not count or len(second) != count:
+        if len(second) != count:
+            raise ValueError(f"the raters judged {count} and {len(second)} items; give the same")
+        return None
+    names = set(first) | set(second)
+    observed = sum(a == b for a, b in zip(first, second, strict=True)) / count
+    by_chance = math.fsum(
+        sum(one == name for one in first) * sum(one == name for one in second) for name in names
+    ) / (count * count)
+    return None if by_chance == 1 else (observed - by_chance) / (1 - by_chance)
+
+
+def spearman(first: Any, second: Any) -> float | None:
+    """Return the rank correlation with ties (Spearman 1904); `None` where one side is constant."""
+    value = agreement.spearman(*(np.asarray(side, np.float64) for side in (first, second)))
+    return None if math.isnan(value) else value
+
+
+def kendall(first: Any, second: Any) -> float | None:
+    """Return Kendall's tau-b, which allows for ties; `None` where one side is constant.
+
+    Time grows with the square of the number of items.
+    """
+    one, other = (np.asarray(side, np.float64) for side in (first, second))
+    agree, ties_one, ties_other, pairs = 0.0, 0, 0, 0
+    for k in range(1, len(one)):
+        a, b = np.sign(one[k] - one[:k]), np.sign(other[k] - other[:k])
+        agree += float(a @ b)
+        ties_one += int(np.count_nonzero(a == 0))
+        ties_other += int(np.count_nonzero(b == 0))
+        pairs += k
+    scale = math.sqrt(float(pairs - ties_one) * float(pairs - ties_other))
+    return agree / scale if scale else None
+
+
+def auc(scores: Any, labels: Any) -> float | None:
+    """Return the probability that a positive row scores above a negative one, ties counting half.
+
+    `labels` are true or false; `None` where there are none of either.
+    """
+    marked = np.asarray(labels, bool)
+    positive, negative = int(marked.sum()), int((~marked).sum())
+    if not positive or not negative:
+        return None
+    ranks = agreement.midranks(np.asarray(scores, np.float64)) * (len(marked) - 1)
+    won = float(ranks[marked].sum()) - positive * (positive - 1) / 2
+    return won / (positive * negative)
+
+
+def histogram(values: Any, bins: int = 10) -> list[tuple[str, int]]:
+    """Return how many values there are of each, or in each of `bins` equal ranges if they differ.
+
+    A range includes its lower end, the last one both.
+    """
+    array = np.asarray(values, np.float64)
+    distinct, counts = np.unique(array, return_counts=True)
+    if len(distinct) <= bins:
+        return [(f"{v:g}", int(n)) for v, n in zip(distinct, counts, strict=True)]
+    numbers, edges = np.histogram(array, bins=bins)
+    return [
+        (f"{low:.3g} to {high:.3g}", int(n))
+        for low, high, n in zip(edges[:-1], edges[1:], numbers, strict=True)
+    ]

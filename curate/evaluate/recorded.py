@@ -1,0 +1,123 @@
+"""Measure judgements that were made elsewhere and stand in the rows' columns: no model is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Any
+
+from curate.errors import UsageError
+from curate.evaluate.judge import JudgedRow, score_measures, spread
+from curate.evaluate.judgement_columns import number_at, numbers_below, verdict_at
+from curate.evaluate.pair_measures import JudgedPair, by_group, measures
+from curate.evaluate.pairs import labelled_pair
+from curate.evaluate.rank_statistics import cohen_kappa, share, spearman
+from curate.row import Row
+
+
+def recorded_pairs(
+    rows: Iterable[Row], given: str, swapped: str | None = None, *, by: str | None = None
+) -> dict[str, Any]:
+    """Return the measures of verdicts that were recorded, in one order of the answers or in both.
+
+    Args:
+        rows: preferences, or `ranked` rows with two candidates.
+        given: the column (a path, as `results.0.winner`) of the verdicts in the order in which the
+            answers stand. A verdict is 1, A or first; 2, B or second; 0, C or tie, and names the
+            answer as it stands in the row, in whatever order it was shown.
+        swapped: that of the verdicts with the answers swapped.
+        by: a column whose values are measured apart; by default one called language or lang.
+
+    Raises:
+        UsageError: a verdict cannot be read, or no labelled row has one.
+    """
+    pairs: list[JudgedPair] = []
+    for row in rows:
+        columns = json.loads(row.extra or "{}")
+        try:
+            first = verdict_at(columns, given)
+            second = None if swapped is None else verdict_at(columns, swapped)
+            pair = None if first is second is None else labelled_pair(row, 0, 1, by=by)
+        except ValueError as error:
+            raise UsageError(f"row {row.id}: {error}") from error
+        if pair is not None:
+            pairs.append(pair._replace(given=first, swapped=second))
+    if not pairs:
+        raise UsageError(f"no labelled row has a verdict in the column '{given}'")
+    found = measures(pairs)
+    return found | ({"groups": groups} if (groups := by_group(pairs)) else {})
+
+
+def recorded_agreement(rows: Iterable[Row], columns: Sequence[str]) -> dict[str, Any]:
+    """Return how far annotators agree who each have a column of verdicts, two by two.
+
+    Cohen's kappa counts ties as a verdict of their own; rows that one of the two left out do not
+    count.
+    """
+    said: list[list[float | None]] = []
+    for row in rows:
+        given = json.loads(row.extra or "{}")
+        try:
+            said.append([verdict_at(given, name) for name in columns])
+        except ValueError as error:
+            raise UsageError(f"row {row.id}: {error}") from error
+    found = {}
+    for i, j in combinations(range(len(columns)), 2):
+        both = [(one[i], one[j]) for one in said if None not in (one[i], one[j])]
+        if not both:
+            raise UsageError(f"no row has verdicts in both '{columns[i]}' and '{columns[j]}'")
+        found[f"{columns[i]}, {columns[j]}"] = {
+            "rows": len(both),
+            "agreement": share(sum(a == b for a, b in both), len(both)),
+            "kappa": cohen_kappa(*map(list, zip(*both, strict=True))),
+        }
+    return {"annotators": found}
+
+
+def recorded_scores(
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    label: str | None = None,
+    at_least: float | None = None,
+) -> dict[str, Any]:
+    """Return the measures of scores that were recorded, and their rank correlations two by two.
+
+    Args:
+        rows: any rows; each column of scores is a path (`scores.QA.Clarity`), or one above several
+            (`scores`), of which all numbers below it are taken.
+        columns: those paths.
+        label: the column with people's labels, where there is one.
+        at_least: from which score on a row is called good, where labels are good and bad.
+
+    Raises:
+        UsageError: no row has a number in one of the columns.
+    """
+    found: dict[str, list[tuple[Row, float]]] = {}
+    places: dict[str, dict[str, float]] = {}
+    for row in rows:
+        given = json.loads(row.extra or "{}")
+        for column in columns:
+            for path, value in numbers_below(given, column):
+                found.setdefault(path, []).append((row, value))
+                places.setdefault(path, {})[row.id] = value
+    missing = [c for c in columns if not any(p == c or p.startswith(f"{c}.") for p in found)]
+    if missing:
+        raise UsageError(f"no row has a number in the column {', '.join(map(repr, missing))}")
+    every: dict[str, Any] = {}
+    for path, scored in found.items():
+        values = [value for _, value in scored]
+        every[path] = {"rows": len(values), **spread(values, f"'{path}'")}
+        if label is not None:
+            judged = [
+                JudgedRow(row.id, known, value, len(row.response))
+                for row, value in scored
+                if (known := number_at(json.loads(row.extra or "{}"), label)) is not None
+            ]
+            every[path] = score_measures(judged, at_least)
+    correlations = {}
+    for one, other in combinations(places, 2):
+        both = [k for k in places[one] if k in places[other]]
+        sides = ([places[name][k] for k in both] for name in (one, other))
+        correlations[f"{one}, {other}"] = spearman(*sides)
+    return {"scores": every, "correlations": correlations}

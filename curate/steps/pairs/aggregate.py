@@ -38,8 +38,8 @@ class Aggregate(Gather):
     Each row is one vote: a preference, whose column `annotator` says who chose. A column `tie` that
     is true, or a margin of 0, makes it a tie. By the `method` `majority`, votes on the same two
     answers become one preference with `p_chosen`, the share of votes for the chosen answer, ties
-    half. Shares below `at_least` are dropped, and a draw always is. By `bradley_terry`, all votes on
-    answers to one prompt become a ranked row, its scores log-strengths with the mean 0; `prior`
+    half. Shares below `at_least` are dropped, and a draw always is. By `bradley_terry`, votes on
+    the answers to one prompt become a ranked row, its scores log-strengths with the mean 0; `prior`
     wins are added to each side of every pair.
 
     Nothing of the disagreement is lost: a column `votes` holds who said what. With `group`, the

@@ -79,7 +79,11 @@ class Convert(Gather):
 
     def key(self, row: Row) -> str:
         """Return a key of the prompt, without what this step's forms put beside it."""
-        prompt = self._judged(row)[0].prompt
+        try:
+            prompt = self._judged(row)[0].prompt
+        except ValueError:
+            # It is a group of its own, which fails with the same words.
+            return row.id
         return digest(canonical_bytes("prompt", {"prompt": prompt})).hex()
 
     def make(self, rows: Sequence[Row]) -> list[Product]:

@@ -155,7 +155,8 @@ def test_answers_without_a_partner_are_dropped():
 )  # fmt: skip
 def test_conversations_that_say_nothing_of_their_answers_fail(row, said):
     with pytest.raises(ValueError, match=said):
-        Convert().key(row)
+        Convert().make([row])
+    assert Convert().key(row) == row.id
 
 
 def test_fields_that_make_no_sense_are_refused():

@@ -88,7 +88,14 @@ class Convert(Gather):
 
     def make(self, rows: Sequence[Row]) -> list[Product]:
         """Write the answers of one prompt in the new form."""
-        answers = [self._labelled(one) for row in rows for one in self._judged(row)]
+        answers = [one for row in rows for one in self._judged(row)]
+        if self.threshold is not None:
+            answers = [
+                a._replace(label=a.score >= self.threshold)
+                if a.label is None and a.score is not None
+                else a
+                for a in answers
+            ]
         paired = self.to in ("preference", "hindsight")
         if paired and len(answers) == 2 and all(a.label is None for a in answers):
             one, two = (a.score for a in answers)
@@ -119,11 +126,6 @@ class Convert(Gather):
         used = {parent for made in written for parent in made.record.parents or ()}
         left = [row.id for row in rows if row.id not in used]
         return [*written, *(Drop("no answer of the other label", row=one) for one in left)]
-
-    def _labelled(self, one: _Judged) -> _Judged:
-        if one.label is not None or one.score is None or self.threshold is None:
-            return one
-        return one._replace(label=one.score >= self.threshold)
 
     def _judged(self, row: Row) -> list[_Judged]:
         """Return the answers of a row of any form."""
@@ -170,7 +172,12 @@ class Convert(Gather):
     def _written(self, answers: Sequence[_Judged]) -> Made:
         """Return the row of some answers in the new form, with the names of what it loses."""
         rows = list({a.row.id: a.row for a in answers}.values())
-        columns, lost = _shared(rows), self._lost(rows, answers)
+        lost, (own, *others) = self._lost(rows), map(_columns, rows)
+        columns = {
+            name: value
+            for name, value in own.items()
+            if name not in _OWN and all(name in o and o[name] == value for o in others)
+        }
         first, prompt = answers[0], answers[0].prompt
         fields: dict[str, Any] = {"prompt": prompt}
         if self.to == "ranked":
@@ -187,8 +194,9 @@ class Convert(Gather):
             one, two = answers
             scored = one.score is not None and two.score is not None
             margin = one.score - two.score if scored else None  # type: ignore[operator]
+            p_chosen = rows[0].fields.get("p_chosen") if len(rows) == 1 else None
             fields |= {"chosen": one.turns, "rejected": two.turns}
-            fields |= {"margin": margin, "p_chosen": _p_chosen(rows)}
+            fields |= {"margin": margin, "p_chosen": p_chosen}
             # Where the rejected answer's score is 0, the margin says it all.
             scores = {"chosen_score": one.score, "rejected_score": two.score} if two.score else {}
             columns |= {**scores, "chosen_model": one.model, "rejected_model": two.model}
@@ -230,7 +238,7 @@ class Convert(Gather):
         kept = {name: [one.score, one.model] for name, one in sides.items()}
         return {"messages": turns}, {HINDSIGHT: {"order": order, **kept}}
 
-    def _lost(self, rows: Sequence[Row], answers: Sequence[_Judged]) -> list[str]:
+    def _lost(self, rows: Sequence[Row]) -> list[str]:
         """Return the names of what the rows hold and the new form has no place for."""
         lost = set()
         columns = [_columns(row) for row in rows]
@@ -257,22 +265,6 @@ def _columns(row: Row) -> dict[str, Any]:
     from curate.read.shapes.record_fields import extra_columns
 
     return extra_columns(row)
-
-
-def _shared(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the columns in which all rows agree, without those of the forms."""
-    first, *others = map(_columns, rows)
-    return {
-        name: value
-        for name, value in first.items()
-        if name not in _OWN and all(name in o and o[name] == value for o in others)
-    }
-
-
-def _p_chosen(rows: Sequence[Row]) -> float | None:
-    """Return the probability that a pair had, where one pair alone is written."""
-    values: list[float | None] = [row.fields.get("p_chosen") for row in rows]
-    return values[0] if len(values) == 1 else None
 
 
 def _unmarked(turns: Sequence[Message], *, before: str = "", behind: str = "") -> Turns:

@@ -157,6 +157,8 @@ def expected(estimate: Mapping[str, Any]) -> str:
     money = f"for about ${price:.4g}" if price else "for $0"
     money = "for a price that is not known" if price is None else money
     end = f", as far as step '{estimate['ends_at']}'" if estimate["ends_at"] else ""
+    if "all_failed" in estimate:
+        end += f", in which all sampled rows failed ({estimate['all_failed']})"
     batches = "".join(
         f"; {batch['discount']:.0%} off in batch jobs of '{name}' ({batch['source']})"
         for name, batch in estimate.get("batch", {}).items()

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from curate.ask import Ask, Request
 from curate.engine.accounts import Accounts
-from curate.engine.estimate import Estimate, RowSample, estimate
+from curate.engine.estimate import Estimate, estimate
 from curate.engine.options import DEFAULT_STORE, RunOptions
-from curate.engine.reading import Reading
+from curate.engine.reading import Reading, RowSample
 from curate.engine.segment import asks
 from curate.models.model import ModelInfo, parse_spec
 from curate.read import Inputs

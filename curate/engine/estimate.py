@@ -15,9 +15,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import hashlib
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -35,14 +34,16 @@ from curate.engine.kinds.grow import rounds_to_come
 from curate.engine.kinds.reference_data import sketches_against
 from curate.engine.kinds.whole import decide
 from curate.engine.partition import picked
+from curate.engine.reading import SAMPLE_ROWS, rows_in_groups
 from curate.engine.segment import Segment, asks, cut_at_wholes, run_segment
 from curate.engine.state import PartitionState, Settings, load
+from curate.errors import StoppedShort, UnusableReply
 from curate.models.model import ModelInfo, info_of
 from curate.requests.encode import Found
 from curate.requests.rate_limit import BYTES_PER_TOKEN
 from curate.requests.resolve import Resolver
 from curate.requests.session import Outcome, RowTask
-from curate.step import Filter, Gather, Generate, Grow, Step, Whole
+from curate.step import Filter, Gather, Grow, Step, Whole
 from curate.store.budget import PICO, cost
 from curate.store.faiss_index import is_index
 from curate.store.store import Store
@@ -51,9 +52,6 @@ from curate.store.vectors import MISSING
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
 
-SAMPLE_ROWS = 256
-# Of groups that are sampled as a whole, the most rows.
-MOST_ROWS = 4096
 # From so many stored replies on, their mean length stands for the others; so do, from so many rows
 # on whose replies are all stored, the requests that those rows made.
 ENOUGH_REPLIES = 8
@@ -65,9 +63,10 @@ _SOURCE = 3
 class Estimate:
     """What the sampled rows ask. `ends_at` is the step behind which nothing is known.
 
-    `once` is what is asked whatever the number of rows. `batch` holds what batch jobs take off the
-    price of each model that is asked in them, `models` how many requests and tokens of replies fall
-    to each model, and `examples` a request to each.
+    `all_failed` is the error of that step, where all sampled rows failed in it. `once` is what is
+    asked whatever the number of rows. `batch` holds what batch jobs take off the price of each
+    model that is asked in them, `models` how many requests and tokens of replies fall to each
+    model, and `examples` a request to each.
     """
 
     rows: int = 0
@@ -77,6 +76,7 @@ class Estimate:
     output_tokens: float = 0.0
     cost: float | None = 0.0
     ends_at: str | None = None
+    all_failed: str | None = None
     batch: dict[str, dict[str, Any]] = field(default_factory=dict)
     once: Estimate | None = None
     models: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -117,6 +117,7 @@ class Estimate:
             "cost_usd": round(money / PICO, 6) if known else None,
             "sampled_rows": self.rows,
             "ends_at": self.ends_at,
+            **({"all_failed": self.all_failed} if self.all_failed else {}),
             **({"batch": batch} if batch else {}),
         }
 
@@ -132,65 +133,6 @@ def _sum_of(
         for name in {**first, **second}
         for one, two in [(first.get(name, (0.0, 0.0)), second.get(name, (0.0, 0.0)))]
     }
-
-
-class RowSample:
-    """Some rows of all parts that were shown to it, in source order: those with the lowest marks.
-
-    A mark is a hash, so the rows are as good as drawn by lot, from all files, and the same every
-    time: a row's id, or where the recipe's rows come in groups the hash of its group's key. Then
-    groups are sampled as a whole. Groups of so many rows as come next are those of a run only if
-    the sample is where the run begins: then it is the first rows.
-    """
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.rows: pa.Table | None = None
-        self._grouping, self._run_seed = rows_in_groups(recipe), recipe.seed
-        self._marks = np.zeros(0, np.uint64)
-
-    def add(self, state: PartitionState) -> None:
-        """Look at the rows of one more part."""
-        new = load(state.rows)
-        table = new
-        if self.rows is not None:
-            table = pa.concat_tables([self.rows, new], promote_options="default")
-        if self._grouping is not None and self._grouping.group_size is not None:
-            self.rows = table[: min(self._grouping.group_size * SAMPLE_ROWS, MOST_ROWS)]
-            return
-        marks = np.concatenate([self._marks, self._marked(new)])
-        if len(marks) > SAMPLE_ROWS:
-            bound = np.partition(marks, SAMPLE_ROWS - 1)[SAMPLE_ROWS - 1]
-            lowest = np.flatnonzero(marks <= bound)[:MOST_ROWS]
-            table, marks = table.take(pa.array(lowest)), marks[lowest]
-        self.rows, self._marks = table, marks
-
-    def _marked(self, table: pa.Table) -> np.ndarray:
-        ids = one_array(table.column("id"))
-        marks = np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset :: 2][: len(ids)]
-        marks = marks.astype(np.uint64)
-        if self._grouping is not None:
-            seen = np.flatnonzero(picked(table, self._grouping.only))
-            rows = rows_of(table.take(pa.array(seen)), self._run_seed)
-            for place, row in zip(seen.tolist(), rows, strict=True):
-                # A row whose key fails ends there, in no group.
-                with contextlib.suppress(Exception):
-                    key = self._grouping.key(row).encode()
-                    digest = hashlib.blake2b(key, digest_size=8).digest()
-                    marks[place] = int.from_bytes(digest, "big")
-        return marks
-
-
-def rows_in_groups(recipe: Recipe) -> Gather | None:
-    """Return the step that groups rows as they were read, so that a sample must hold its groups.
-
-    Rows that a step made of the same row are sampled together in any case.
-    """
-    for step in recipe.steps:
-        if isinstance(step, Gather):
-            return step
-        if isinstance(step, Generate | Grow):
-            return None
-    return None
 
 
 def asks_while_reading(recipe: Recipe) -> bool:
@@ -218,9 +160,24 @@ def estimate(
     settings = Settings(run_seed=recipe.seed, large=False, chunk_rows=SAMPLE_ROWS)
     with _counter(recipe, store_folder) as counter:
         part = count / max(1, count, all_rows)
-        ends_at, grown = _through(recipe, state, settings, counter, part)
+        state, ends_at, grown = _through(recipe, state, settings, counter, part)
     found = counter.total()
     found.rows, found.ends_at, found.once = count, ends_at, once.plus(grown)
+    for place, step in enumerate(recipe.steps):
+        tally = state.tallies.get(step.title)
+        if tally is None or not tally.failed or tally.kept or tally.dropped:
+            continue
+        # No row is left that a later step could ask about: that is no forecast of nothing.
+        ended = [load(table).select(["step", "error"]).to_pylist() for table in state.gone]
+        errors = [
+            one["error"] for one in chain(*ended) if one["step"] == step.title and one["error"]
+        ]
+        [(error, _)] = Counter(errors).most_common(1)
+        if not error.startswith(UnusableReply.__name__):
+            found.ends_at, found.all_failed = step.title, error
+        elif any(asks(later) for later in recipe.steps[place + 1 :]):
+            # A step that reads no stand-in for its replies; rows may do better.
+            found.ends_at = step.title
     return found
 
 
@@ -251,10 +208,10 @@ def _counter(recipe: Recipe, store_folder: Path) -> Iterator[RequestCounter]:
 
 def _through(
     recipe: Recipe, state: PartitionState, settings: Settings, counter: RequestCounter, part: float
-) -> tuple[str | None, Estimate]:
+) -> tuple[PartitionState, str | None, Estimate]:
     """Take the sample, a `part` of all rows, through the steps.
 
-    Returns the step that it cannot pass, and what that asks if it grows a pool.
+    Returns what is left of it, the step that it cannot pass, and what that asks if it grows a pool.
     """
     in_groups = rows_in_groups(recipe)
     steps: list[Step] = []
@@ -270,7 +227,7 @@ def _through(
         grouping = cut if isinstance(cut, Gather) else None
         state = run_segment(Segment(segment.steps, grouping), state, settings, driver=driver)
         if isinstance(cut, Grow):
-            return cut.title, _grown(cut, state, settings, counter)
+            return state, cut.title, _grown(cut, state, settings, counter)
         if isinstance(cut, Gather):
             if in_groups is None or cut.title != in_groups.title or cut.group_size is not None:
                 more = groups_of_all(cut, state, part)
@@ -284,9 +241,12 @@ def _through(
             # Its sketches ask; without their replies the rows would fail, so they go on as before.
             run_segment(Segment((), cut), PartitionState(0, state.rows), settings, driver=driver)
         elif cut is not None and (own := cut.sampled(part)) is not None:
-            state = run_segment(Segment((), own), state, settings)
-            decide(own, [state])
-    return None, Estimate()
+            sketched = run_segment(Segment((), own), state, settings)
+            # It may name what no row of the sample is.
+            with contextlib.suppress(StoppedShort):
+                decide(own, [sketched])
+                state = sketched
+    return state, None, Estimate()
 
 
 def groups_of_all(step: Gather, state: PartitionState, part: float) -> float:

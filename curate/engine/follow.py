@@ -25,6 +25,14 @@ from curate.store.store import Store
 MOST_WAVES = 16
 # What a reply without max_tokens is taken for.
 USUAL_TOKENS = 256
+# Of a stand-in's text.
+_WORDS = (
+    "about after again air all along also always and animal another answer any are around as ask "
+    "at away back because been before began below between big book both boy but by call came can "
+    "change city close come could country cut day did different do does earth eat end enough even "
+    "every eye face family far father few find first follow food for form found four from get girl "
+    "give go good great group grow hand hard has head help here high home house how idea if import"
+)
 
 
 class Noted(NamedTuple):
@@ -123,6 +131,7 @@ def stand_in(sent: Request, key: str, longest: int, job: RowTask) -> Reply | Non
     shares = job.shares if sent.share is None else sent.share
     if shares or not isinstance(sent, Ask) or sent.schema is not None:
         return None
-    # Words, of which the first is the request's own.
-    words = (f"{key[:8]} " + "word " * max(1, longest))[: max(8, longest * BYTES_PER_TOKEN)]
-    return Reply(text=words.strip())
+    # Words, of which the first is the request's own; steps refuse texts that repeat themselves.
+    size = max(8, longest * BYTES_PER_TOKEN)
+    words = dice.choices(_WORDS.split(), k=size // 4)
+    return Reply(text=" ".join([key[:8], *words])[:size].strip())

@@ -1,4 +1,4 @@
-"""Open what a run reads, and turn its parts into identified rows, in source order.
+"""Open what a run reads, turn its parts into identified rows, in source order, and sample those.
 
 Parsing and hashing run on threads; numbering equal rows and counting lines must go in order, so it
 happens in the one thread that collects the parsed parts.
@@ -6,6 +6,8 @@ happens in the one thread that collects the parsed parts.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import itertools
 import math
 import os
@@ -18,16 +20,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.chunk import ID, SEQ
+from curate.chunk import ID, SEQ, one_array, rows_of
 from curate.engine.ledger import FAILED, record_outcomes
 from curate.engine.local import ordered_map
-from curate.engine.partition import with_ending
-from curate.engine.state import LedgerSlice, PartitionState
+from curate.engine.partition import picked, with_ending
+from curate.engine.state import LedgerSlice, PartitionState, load
 from curate.errors import InputError, UsageError
 from curate.kernels.arrays.growable import GrowableArray, KeyTable
 from curate.read import Inputs, Part, PartRows, Unreadable, open_inputs, read_part
 from curate.row import digest, occurrence_id
 from curate.rows.hashing import content_digests
+from curate.step import Gather, Generate, Grow
 
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 READ = "read"
 # Of 16,384 rows of instruction data, for parts of files that cannot be cut by bytes.
 _USUAL_PART_BYTES = 8 << 20
+SAMPLE_ROWS = 256
+# Of groups that are sampled as a whole, the most rows.
+MOST_ROWS = 4096
 
 
 def open_sources(recipe: Recipe, inputs: Any, wanted: str | None) -> Inputs:
@@ -267,6 +273,65 @@ class Reading:
             self.unreadable.append({"file": file, "line": number, "error": error})
             where = f"line {number}" if file == part.file else file
             self._first_errors.setdefault(part.file, f"{where}: {error}")
+
+
+class RowSample:
+    """Some rows of all parts that were shown to it, in source order: those with the lowest marks.
+
+    A mark is a hash, so the rows are as good as drawn by lot, from all files, and the same every
+    time: a row's id, or where the recipe's rows come in groups the hash of its group's key. Then
+    groups are sampled as a whole. Groups of so many rows as come next are those of a run only if
+    the sample is where the run begins: then it is the first rows.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.rows: pa.Table | None = None
+        self._grouping, self._run_seed = rows_in_groups(recipe), recipe.seed
+        self._marks = np.zeros(0, np.uint64)
+
+    def add(self, state: PartitionState) -> None:
+        """Look at the rows of one more part."""
+        new = load(state.rows)
+        table = new
+        if self.rows is not None:
+            table = pa.concat_tables([self.rows, new], promote_options="default")
+        if self._grouping is not None and self._grouping.group_size is not None:
+            self.rows = table[: min(self._grouping.group_size * SAMPLE_ROWS, MOST_ROWS)]
+            return
+        marks = np.concatenate([self._marks, self._marked(new)])
+        if len(marks) > SAMPLE_ROWS:
+            bound = np.partition(marks, SAMPLE_ROWS - 1)[SAMPLE_ROWS - 1]
+            lowest = np.flatnonzero(marks <= bound)[:MOST_ROWS]
+            table, marks = table.take(pa.array(lowest)), marks[lowest]
+        self.rows, self._marks = table, marks
+
+    def _marked(self, table: pa.Table) -> np.ndarray:
+        ids = one_array(table.column("id"))
+        marks = np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset :: 2][: len(ids)]
+        marks = marks.astype(np.uint64)
+        if self._grouping is not None:
+            seen = np.flatnonzero(picked(table, self._grouping.only))
+            rows = rows_of(table.take(pa.array(seen)), self._run_seed)
+            for place, row in zip(seen.tolist(), rows, strict=True):
+                # A row whose key fails ends there, in no group.
+                with contextlib.suppress(Exception):
+                    key = self._grouping.key(row).encode()
+                    digest = hashlib.blake2b(key, digest_size=8).digest()
+                    marks[place] = int.from_bytes(digest, "big")
+        return marks
+
+
+def rows_in_groups(recipe: Recipe) -> Gather | None:
+    """Return the step that groups rows as they were read, so that a sample must hold its groups.
+
+    Rows that a step made of the same row are sampled together in any case.
+    """
+    for step in recipe.steps:
+        if isinstance(step, Gather):
+            return step
+        if isinstance(step, Generate | Grow):
+            return None
+    return None
 
 
 def _parse(part: Part) -> _Parsed:

@@ -18,7 +18,6 @@ from curate.encoders.embedded import default_at_hand
 from curate.engine.accounts import Accounts
 from curate.engine.estimate import (
     Estimate,
-    RowSample,
     asked_once,
     asks_while_reading,
     compared,
@@ -36,7 +35,7 @@ from curate.engine.output.recipe_outputs import check_free, check_outputs, sides
 from curate.engine.output.run_card import card, data_digests, describe_run
 from curate.engine.output.run_files import Publisher
 from curate.engine.partition import figures_of
-from curate.engine.reading import Reading, open_sources
+from curate.engine.reading import Reading, RowSample, open_sources
 from curate.engine.segment import asks, cut_at_wholes, with_expand
 from curate.engine.state import PartitionState, Settings, Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort

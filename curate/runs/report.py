@@ -8,6 +8,7 @@ see of names and recipes is said here, too.
 from __future__ import annotations
 
 import copy
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ ENDINGS = ("kept", "used", "dropped", "failed")
 # Columns that say nothing where every step has a zero in them.
 _RARE = ("made", "rewritten", "used", "failed")
 _BAR = 14
+_WIDTH = 100
 _MOST_SHOWN = 5
 # Up to this many different scores, such as a judge's, each is counted.
 MOST_COUNTED = 10
@@ -175,7 +177,8 @@ def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:
 def _figures(found: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return each step's figures in a line; what has several in common shares a table.
 
-    Several steps do, and the groups of one step whose figures are called `GROUP: NAME`.
+    Several steps do, and the groups of one step whose figures are called `GROUP: NAME`. A long line
+    becomes one for each group.
     """
     lines: list[str] = []
     tables = _sharing(found)
@@ -187,13 +190,16 @@ def _figures(found: Mapping[str, Mapping[str, float]]) -> list[str]:
             groups.setdefault(head if rest else "", {})[rest or name] = value
         own = _sharing({head: values for head, values in groups.items() if head})
         inside = {head for heads in own for head in heads}
-        texts = [
-            f"{printable(name)} {value:.6g}"
+        texts = {
+            printable(name): f"{value:.6g}"
             for name, value in figures.items()
             if name.partition(": ")[0] not in inside
-        ]
-        if texts:
-            lines += ["", f"{printable(label)}: {', '.join(texts)}"]
+        }
+        line = f"{printable(label)}: " + ", ".join(f"{k} {v}" for k, v in texts.items())
+        if len(line) > _WIDTH:
+            lines += ["", printable(label), *_families(texts)]
+        elif texts:
+            lines += ["", line]
         for heads in own:
             lines += ["", *_figure_table(label, {head: groups[head] for head in heads})]
     for labels in tables:
@@ -220,6 +226,24 @@ def _figure_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> lis
         values = [figures.get(name) for figures in columns.values()]
         cells.append([f"  {name}", *("-" if v is None else f"{v:.6g}" for v in values)])
     return _columns(cells, left=(0,))
+
+
+def _families(figures: Mapping[str, str]) -> list[str]:
+    """Return figures in lines of their own for each family."""
+    families: dict[str, list[str]] = {}
+    for name, value in figures.items():
+        family, _, rest = name.rpartition(": ")
+        families.setdefault(family, []).append(f"{rest} {value}")
+    return [
+        line
+        for family, texts in families.items()
+        for line in textwrap.wrap(
+            (f"{family}: " if family else "") + ", ".join(texts),
+            _WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+        )
+    ]
 
 
 def _number(value: float) -> str:

@@ -12,12 +12,15 @@ import pytest
 
 from curate import Pipeline
 from curate.ask import Ask, Choose, Reward
-from curate.engine.estimate import SAMPLE_ROWS
+from curate.engine.reading import SAMPLE_ROWS
 from curate.row import Message, Record, Row
 from curate.step import Asking, Filter, Gather, Generate
 from curate.steps.dedup.semantic import Semantic
 from curate.steps.filters.contamination import Contamination
 from curate.steps.filters.length import Length
+from curate.steps.generate.attributes import Attributes
+from curate.steps.generate.compose import Compose
+from curate.steps.select.mix import Mix
 from curate.steps.select.sample import Sample
 from curate.steps.select.top import Top
 
@@ -336,3 +339,35 @@ def test_groups_are_followed_and_counted_for_all_rows(
         pytest.approx(asked, rel=0.05) if isinstance(asked, int) else asked
     )
     assert expected["ends_at"] is None
+
+
+def test_what_a_plan_gives_each_row_is_there_for_later_steps(
+    tmp_path: Path, models: dict[str, Any]
+) -> None:
+    plan = Attributes(cells={"subject": {"categories": {"tea": 3, "soup": 1}}})
+    asking = Compose(model="writer", template="A question about {{ subject }}.", max_tokens=8)
+    found = planned([plan, asking], {"blank": {"count": 400}}, tmp_path, models=models)
+    assert (found["requests"], found["ends_at"]) == (400, None)
+
+
+def test_a_mixture_takes_a_part_of_each_amount(tmp_path: Path, models: dict[str, Any]) -> None:
+    rows = [{**row, "task": "rare" if n < 3 else "many"} for n, row in enumerate(distinct(3000))]
+    assert planned([Mix(count=500), Judge()], rows, tmp_path, models=models)["requests"] == (
+        pytest.approx(500, rel=0.02)
+    )
+    capped = [Mix(per="task", caps={"many": 1000}), Judge()]
+    assert planned(capped, rows, tmp_path, models=models)["requests"] == (
+        pytest.approx(1000, rel=0.02)
+    )
+    # A task that a sample of rows hardly meets, and which the step may name all the same.
+    named = [Mix(per="task", weights={"rare": 1, "many": 1}, repeat=2), Judge()]
+    assert planned(named, rows, tmp_path, models=models)["ends_at"] is None
+
+
+def test_a_step_in_which_all_rows_fail_ends_the_estimate(
+    tmp_path: Path, models: dict[str, Any]
+) -> None:
+    asking = Compose(model="writer", template="About {{ subject }}.", max_tokens=8)
+    found = planned([asking, Judge()], {"blank": {"count": 40}}, tmp_path, models=models)
+    assert (found["requests"], found["ends_at"]) == (0, "compose")
+    assert "subject" in found["all_failed"]

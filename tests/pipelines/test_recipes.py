@@ -22,6 +22,18 @@ def test_a_recipe_is_readable_and_survives_a_round_trip(name: str) -> None:
     pipeline.check()
 
 
+ASKING = [name for name in recipes() if Pipeline.from_yaml(recipes()[name]).models]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ASKING)
+def test_the_estimate_of_a_recipe_that_asks_is_of_some_requests(name: str, tmp_path: Path) -> None:
+    pipeline = Pipeline.from_yaml(recipes()[name])
+    found = pipeline.run(run=tmp_path / "run", store=tmp_path / "store", dry_run=True).summary
+    assert found["estimate"]["requests"] > 0
+    assert "all_failed" not in found["estimate"]
+
+
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Result:
     home = tmp_path_factory.mktemp("quickstart")

@@ -169,6 +169,19 @@ VALUES |= {
     "safety": {**_JUDGED, "question": "harm", "options": ["A. {{ none }}", "B. b"], "mark": "0"},
     "deita_joint": {"variants": ["Name {{ a }}.", "b"], "of": "instruction", "mark": "0badcafe"},
 }
+_ASPECT = {
+    "question": "how good it is",
+    "low": "bad",
+    "middle": "so-so",
+    "high": "good",
+    "name": "Correctness",
+}
+VALUES |= {
+    "scar_referenced": {**_JUDGED, "mark": "0badcafe"},
+    "scar_referenced_brief": _JUDGED,
+    "scar_quality": {**_JUDGED, "aspect": _ASPECT, "mark": "0badcafe"},
+    "scar_quality_brief": {**_JUDGED, "aspect": _ASPECT},
+}
 HEAD = "---\nname: mine\nversion: 1\nsource: me\nvariables: [a]\n"
 
 

@@ -186,6 +186,19 @@ def test_few_scores_are_counted_each(tmp_path: Path) -> None:
 # -- what strangers may see --
 
 
+def test_many_figures_are_shown_by_family() -> None:
+    # Families without a name in common; those that share names are a table.
+    levels = {f"{one}: {one} level {n}": float(n) for one in ("one", "two") for n in range(12)}
+    figures = {"few": {"spread": 0.25}, "many": {"rows": 7.0, **levels}}
+    shown = render(summary(step("many", 1000), figures=figures)).splitlines()
+    at = shown.index("many")
+    assert "few: spread 0.25" in shown
+    assert shown[at + 1] == "  rows 7"
+    assert shown[at + 2].startswith("  one: one level 0 0, one level 1 1, ")
+    assert shown[at + 3].startswith("    ") and shown[at + 4].startswith("  two: ")
+    assert all(len(line) <= 100 for line in shown[at:])
+
+
 @pytest.mark.parametrize(
     ("where", "seen"),
     [

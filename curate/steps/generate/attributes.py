@@ -76,6 +76,10 @@ class Attributes(Whole):
             return None
         return "-".join(hashlib.blake2b(text, digest_size=16).hexdigest() for text in texts)
 
+    def sampled(self, part: float) -> Whole:
+        """Plan for a part as for all: what is planned are shares."""
+        return self
+
     def sketch_types(self) -> dict[str, str]:
         """Keep a seed, and the row's own columns that samplers take."""
         return {"seed": "uint64", "columns": "string"}

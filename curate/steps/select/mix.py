@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -64,6 +65,17 @@ class Mix(Whole):
             raise ValueError(f"temperature is {self.temperature:g}; it must be above 0")
         if self.repeat < 1:
             raise ValueError(f"repeat is {self.repeat:g}; 1 takes each row once at most")
+
+    def sampled(self, part: float) -> Whole | None:
+        """Take a part of every amount; shares stay what they are, and so do a preset's caps."""
+        if self.preset:
+            return None
+        return replace(
+            self,
+            cap=None if self.cap is None else math.ceil(self.cap * part),
+            caps={name: math.ceil(cap * part) for name, cap in self.caps.items()},
+            count=None if self.count is None else math.ceil(self.count * part),
+        )
 
     def sketch_types(self) -> dict[str, str]:
         """Keep a row's task, its group and its draw."""

@@ -30,13 +30,15 @@ class Top(Whole):
     `by` is that step's label. `count` keeps so many rows, `share` that part of them (rounded down,
     at least one); `per` does so within each group: `source`, `kind`, `instruction` (equal
     ones), the label of a score, or an extra column. Ties go to the earlier row; a row without a
-    score comes last. `lowest` keeps the lowest scores instead.
+    score comes last. With `at_least` rows that score below it, or not at all, are dropped whatever
+    their place. `lowest` keeps the lowest scores instead, and then `at_least` is not for it.
     """
 
     by: str | None = None
     per: str | None = None
     count: int | None = rule(None)
     share: float | None = rule(None)
+    at_least: float | None = rule(None)
     lowest: bool = rule(False)
 
     source: ClassVar[str] = "e.g. Chen et al. 2023 (AlpaGasus), arXiv 2307.08701, keep the best 9k"
@@ -48,6 +50,8 @@ class Top(Whole):
                 "by must name an earlier step whose score decides, as in by: alpagasus"
             )
         check_amount(self.count, self.share)
+        if self.lowest and self.at_least is not None:
+            raise ValueError("lowest keeps the lowest scores; at_least would drop them")
 
     def sampled(self, part: float) -> Whole:
         """Ask for a part of the count; a share stays what it is."""
@@ -83,4 +87,8 @@ class Top(Whole):
         amount = f"{self.share:.4g} share" if self.share is not None else f"{self.count}"
         where = f" of its {self.per}" if self.per else ""
         reason = f"not among the {which} {amount}{where} by {self.by}"
-        return Verdicts(np.where(first, -1, 0), (reason,), score=score)
+        code = np.where(first, -1, 0)
+        if self.at_least is None:
+            return Verdicts(code, (reason,), score=score)
+        code[~(score >= self.at_least)] = 1
+        return Verdicts(code, (reason, f"scored below {self.at_least:g} by {self.by}"), score=score)

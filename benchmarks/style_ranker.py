@@ -1,0 +1,153 @@
+"""Does a style ranker learn anything that length does not say? And how fast does it score?
+
+`order`: the 88 instructions that SCAR's published human and mixed answers share, on the embedded
+encoder. Instructions are put aside fold by fold; a ranker learns on the others which of two answers
+is the one of the mixed file, and orders the pairs put aside. No quality is known, so the constraint
+is off. Word count stands beside it: which direction is right is learnt on the same folds.
+`rate`: rows per second of the scorer, alone and in batches, of few rows and of many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("human_id_1000.json", "mix_gpt35_id_1000.json")
+
+
+def shared_pairs(data: Path) -> list[tuple[str, str, str]]:
+    """Return instruction, human answer and mixed answer of the instructions in both files."""
+    human, mixed = (
+        {
+            row["conversations"][0]["value"]: row["conversations"][1]["value"]
+            for row in json.loads((data / "scar" / name).read_text(encoding="utf-8"))
+        }
+        for name in FILES
+    )
+    return [(ask, human[ask], mixed[ask]) for ask in human if ask in mixed]
+
+
+def wilson(right: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson 1927)."""
+    z, share = 1.959964, right / count
+    middle = share + z * z / (2 * count)
+    half = z * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
+    return (middle - half) / (1 + z * z / count), (middle + half) / (1 + z * z / count)
+
+
+def order(data: Path, folds: int, changes: dict[str, Any]) -> None:
+    from curate.row import seed_of
+    from curate.train.job import RankerJob
+    from curate.train.ranker import RankerLoop
+    from curate.train.settings import ranker_settings_for
+    from curate.train.training import set_environment
+    from curate.train.triples import Sides, Triple
+
+    set_environment()
+    pairs = sorted(shared_pairs(data), key=lambda pair: seed_of("fold", pair[0]))
+    triples = [
+        Triple(str(n), ask, {"human": human, "direct": mixed}, {"human": None, "direct": None})
+        for n, (ask, human, mixed) in enumerate(pairs)
+    ]
+    settings = ranker_settings_for(
+        None, quality=None, orderings=["direct_human"], triplets=[], every=1 << 30, **changes
+    )
+    right: dict[str, float] = {"ranker": 0, "word count": 0, "longer": 0}
+    # The vectors of a frozen encoder are the same in every fold.
+    frozen: dict[str, Any] = {}
+    began, processor = time.time(), time.process_time()
+    for fold in range(folds):
+        aside, rest = triples[fold::folds], [t for n, t in enumerate(triples) if n % folds != fold]
+        with tempfile.TemporaryDirectory() as out:
+            job = RankerJob(settings, "", "local", Path(out))
+            # A tenth of what is learnt from chooses the checkpoint; what is put aside does not.
+            tenth = len(rest) // 10
+            loop = RankerLoop(job, Sides(rest[tenth:], rest[:tenth], aside), "cpu")
+            loop._frozen = frozen
+            loop.run(None)
+            loop.take_best()
+            found = loop.evaluate(aside)["accuracy"] * len(aside)
+        right["ranker"] += found
+        lengths = {t.row: [len(t.answers[o].split()) for o in ("direct", "human")] for t in triples}
+        longer = {row: (a > b) + 0.5 * (a == b) for row, (a, b) in lengths.items()}
+        sign = statistics.mean(longer[t.row] for t in rest) >= 0.5
+        right["word count"] += sum(longer[t.row] if sign else 1 - longer[t.row] for t in aside)
+        right["longer"] += sum(longer[t.row] for t in aside)
+        print(f"fold {fold + 1}: {found:.0f} of {len(aside)}", flush=True)
+    for name, count in right.items():
+        low, high = wilson(count, len(triples))
+        print(f"{name}: {count / len(triples):.1%} (95 %: {low:.1%} to {high:.1%})")
+    print(f"{time.process_time() - processor:.0f} s of processor, {time.time() - began:.0f} s")
+
+
+def rate(data: Path, counts: list[int]) -> None:
+    import asyncio
+
+    import torch
+
+    from curate.ask import Reward
+    from curate.models.inprocess.style_ranker import RankerShape, new_ranker, save_ranker
+    from curate.models.model import open_model
+    from curate.models.providers import scar
+    from curate.row import Message
+
+    rows = [
+        (row["conversations"][0]["value"], row["conversations"][1]["value"])
+        for name in FILES
+        for row in json.loads((data / "scar" / name).read_text(encoding="utf-8"))
+    ]
+
+    async def score(folder: str, count: int, batch: int) -> tuple[float, float]:
+        model: Any = open_model({"model": f"scar:{folder}", "batch_size": batch})
+        asked = [
+            Reward(messages=(Message("user", ask), Message("assistant", said)))
+            for ask, said in (rows[n % len(rows)] for n in range(count))
+        ]
+        await model.answer(asked[0], key="", attempt=0)
+        began = time.perf_counter()
+        replies = await asyncio.gather(*(model.answer(one, key="", attempt=0) for one in asked))
+        seconds = time.perf_counter() - began
+        await model.close()
+        return count / seconds, sum(reply.input_tokens for reply in replies) / seconds
+
+    assert scar.OPTIONS
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        save_ranker(*new_ranker("local", RankerShape()), Path(folder))
+        for count in counts:
+            for batch in (1, 32):
+                speed, tokens = asyncio.run(score(folder, count, batch))
+                print(f"{count} rows, batch {batch}: {speed:.1f} rows/s, {tokens:,.0f} tokens/s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("order", "rate"))
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--folds", type=int, default=11)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--learning-rate", type=float, default=2e-5)
+    parser.add_argument("--max-length", type=int, default=512)
+    parser.add_argument("--freeze", action="store_true")
+    parser.add_argument("--rows", type=int, nargs="+", default=[300, 3000])
+    given = parser.parse_args()
+    if given.what == "rate":
+        rate(given.data, given.rows)
+        return
+    changes = {
+        "epochs": given.epochs,
+        "learning_rate": given.learning_rate,
+        "max_length": given.max_length,
+        "freeze": given.freeze,
+    }
+    order(given.data, given.folds, changes)
+
+
+if __name__ == "__main__":
+    main()

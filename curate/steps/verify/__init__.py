@@ -1,0 +1,1 @@
+"""Steps that check answers, tool calls and reasoning by rule, without a judge."""

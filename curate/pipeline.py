@@ -294,7 +294,7 @@ class Result:
             title: The title of its card; by default the recipe's name.
 
         Returns:
-            Where it is, how many rows it has, and which paths were sent.
+            Where it is, how many rows it has, and which paths were sent and deleted.
 
         Raises:
             UsageError: it cannot be written there; nothing was sent.

@@ -143,10 +143,18 @@ def made_by(answer: Any, row: Row | None) -> list[Any]:
     return [] if made == [row] else made
 
 
+def _score_or_failure(step: Filter, row: Row, driver: Driver) -> Scored:
+    """Return a row's score, or the error of one that fails: that is an outcome, too."""
+    try:
+        return scored(driver.drive(step.score(row)))
+    except ValueError as error:
+        return Scored(None, {"failed": str(error)})
+
+
 def outcome(step: Step, rows: Sequence[Row], driver: Driver) -> Any:
     """Return all that `step` says of `rows`, one row at a time, as data that compares."""
     if isinstance(step, Filter):
-        return [scored(driver.drive(step.score(row))) for row in rows]
+        return [_score_or_failure(step, row, driver) for row in rows]
     if isinstance(step, Generate):
         return [made_by(driver.drive(step.make(row)), row) for row in rows]
     if isinstance(step, Gather):

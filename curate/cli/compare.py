@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from curate.cli.flags import Debug, runs_that_begin
+from curate.errors import UsageError
 from curate.read.finished_runs import published_files
 from curate.runs.report import ENDINGS
 
@@ -31,24 +32,77 @@ class Moved(NamedTuple):
 
 
 def command(
-    first: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=runs_that_begin)],
-    second: Annotated[Path, typer.Argument(metavar="RUN", autocompletion=runs_that_begin)],
+    first: Annotated[str, typer.Argument(metavar="RUN|FILE", autocompletion=runs_that_begin)],
+    second: Annotated[str, typer.Argument(metavar="RUN|FILE", autocompletion=runs_that_begin)],
     count: Annotated[int, typer.Option("-n", min=0, help="How many changed rows to show.")] = 10,
+    datasets: Annotated[
+        bool,
+        typer.Option(
+            "--datasets", help="Compare the rows of two runs or files of data as datasets."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Compare two runs: counts, reasons, and the rows that ended differently."""
+    """Compare two runs: counts, reasons, and the rows that ended differently.
+
+    With --datasets, compare what two runs kept, or two files of data: cost, quality, preference,
+    writing style, scale, creativity and diversity, a blank where there is nothing to tell.
+    """
     import json
 
     from curate.cli.text_layout import headed
     from curate.pipeline import Result
 
+    if datasets:
+        table = compared_datasets(first, second)
+        if as_json:
+            typer.echo(json.dumps(table, indent=1, ensure_ascii=False))
+        else:
+            typer.echo(headed("\n".join(_dataset_lines(table, first, second))))
+        return
     runs = (Result.open(first), Result.open(second))
     found = compared(runs, count)
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False, default=Moved._asdict))
     else:
         typer.echo(headed("\n".join(_lines(found, first, second))))
+
+
+def compared_datasets(first: str, second: str) -> dict[str, dict[str, list[float | None]]]:
+    """Return the table of two datasets, each a run folder (its kept rows) or data."""
+    import tempfile
+
+    from curate.pipeline import Pipeline, Result
+    from curate.runs.dataset_table import Dataset, dataset_table
+
+    with tempfile.TemporaryDirectory(prefix="curate-compare-") as folder:
+        opened = []
+        for number, source in enumerate((first, second)):
+            if any((Path(source) / name).exists() for name in ("report.json", ".state")):
+                run = Result.open(source)
+            else:
+                at = Path(folder) / str(number)
+                run = Pipeline([], inputs=source).run(run=at, store=at)
+            if not len(run.kept):
+                raise UsageError(f"{source} has no rows to compare")
+            opened.append(Dataset(run.kept, run.summary))
+        return dataset_table(*opened)
+
+
+def _dataset_lines(
+    found: Mapping[str, Mapping[str, Sequence[float | None]]], first: str, second: str
+) -> Iterator[str]:
+    """Yield the table of two datasets as text; a group without data is a line of its own."""
+    from curate.cli.text_layout import table
+
+    names = [Path(source).name for source in (first, second)]
+    cells = []
+    for group, measures in found.items():
+        cells.append([group, "", ""])
+        for name, values in measures.items():
+            cells.append([f"  {name}", *("" if v is None else f"{v:,.6g}" for v in values)])
+    yield table(["", *(names if len(set(names)) == 2 else (first, second))], cells)
 
 
 def compared(runs: tuple[Result, Result], count: int) -> dict[str, Any]:
@@ -157,13 +211,13 @@ def _texts(run: Result, ids: Sequence[bytes]) -> dict[bytes, str]:
     return texts
 
 
-def _lines(found: Mapping[str, Any], first: Path, second: Path) -> Iterator[str]:
+def _lines(found: Mapping[str, Any], first: str, second: str) -> Iterator[str]:
     """Yield the comparison as text."""
     from curate.cli.explain import SHORT
     from curate.cli.text_layout import clipped, table, width
     from curate.row import printable
 
-    names = (str(first), str(second))
+    names = (first, second)
     rows = [[name, f"{a:,}", f"{b:,}", f"{b - a:+,}"] for name, (a, b) in found["counts"].items()]
     yield table(["", *names, "change"], [row for row in rows if row[1:3] != ["0", "0"]])
     if found["reasons"]:

@@ -55,7 +55,10 @@ def command(
         pushed = result.push_to_hub(name, public=public, split=split, shape=kind, title=title)
     for warning in pushed.warnings:
         say(f"licences: {warning.replace('**', '')}")
-    if not pushed.sent:
+    if not pushed.sent + pushed.deleted:
         typer.echo(f"{pushed.url} is up to date: nothing was sent")
         return
     typer.echo(f"{pushed.rows:,} rows, {len(pushed.sent)} files sent: {pushed.url}")
+    if pushed.deleted:
+        # Such as the other side of a split that was pushed before.
+        typer.echo(f"no longer part of it, and deleted there: {', '.join(pushed.deleted)}")

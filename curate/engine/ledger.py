@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -37,16 +38,28 @@ SCHEMA = pa.schema(
 _NAMES = pa.array(OUTCOMES)
 
 
+# Where an object lies in memory, as its text says: it differs from run to run.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON has no form for as something it has, the same in every process."""
+    if isinstance(value, set | frozenset):
+        # Their order depends on the hash seed.
+        return sorted(value, key=lambda one: json.dumps(one, sort_keys=True, default=plain))
+    return _ADDRESS.sub("", str(value))
+
+
 def dumps(value: Mapping[str, Any] | None) -> str | None:
     """Return a detail or note as compact JSON text."""
     if value is None:
         return None
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=plain)
     try:
         text.encode()
     except UnicodeEncodeError:
         # Half of a surrogate pair, as a model's reply may hold one, survives as an escape only.
-        return json.dumps(value, separators=(",", ":"), default=str)
+        return json.dumps(value, separators=(",", ":"), default=plain)
     return text
 
 

@@ -141,7 +141,7 @@ def _completed(recipe: Recipe, opened: Inputs) -> Recipe:
         )
     whole, kinds = with_expand(recipe, opened)
     # Before the step that nobody wrote is in: errors name the lines of those that somebody did.
-    check(recipe, kinds)
+    check(recipe, kinds, list(dict.fromkeys(file.source for file in opened.files)))
     return whole
 
 

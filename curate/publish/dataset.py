@@ -27,11 +27,12 @@ _NAME = re.compile(r"[\w.-]+/[\w.-]{1,96}", re.ASCII)
 
 
 class Pushed(NamedTuple):
-    """Where a dataset is, its rows, the paths that were sent, and warnings about licences."""
+    """Where a dataset is, its rows, the paths sent and deleted, and warnings about licences."""
 
     url: str
     rows: int
     sent: list[str]
+    deleted: list[str]
     warnings: list[str]
 
 
@@ -90,5 +91,5 @@ def push(
         )
         (folder / CARD).write_text(card(facts), "utf-8")
         paths = [MARK, *(file for part in parts for file in part.files), *LAST]
-        sent = repository.send({path: folder / path for path in paths}, LAST)
-    return Pushed(repository.url, facts.rows, sent, warnings_of(sources))
+        sent, deleted = repository.send({path: folder / path for path in paths}, LAST)
+    return Pushed(repository.url, facts.rows, sent, deleted, warnings_of(sources))

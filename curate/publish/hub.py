@@ -110,13 +110,13 @@ class Repository:
         )
         return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
-    def send(self, files: Mapping[str, Path], last: tuple[str, ...]) -> list[str]:
+    def send(self, files: Mapping[str, Path], last: tuple[str, ...]) -> tuple[list[str], list[str]]:
         """Send the files that are missing or differ, `last` ones after all others.
 
         Data files of an earlier push that are no longer part of it go with the last commit.
 
         Returns:
-            The paths that were sent or deleted; none where the repository was up to date.
+            The paths that were sent, and those that were deleted; none where all was up to date.
 
         Raises:
             StoppedShort: the Hub could not be reached; what has arrived stays.
@@ -154,7 +154,7 @@ class Repository:
         ends = {path: files[path] for path in wanted if path in last}
         if ends or stale:
             self._commit(ends, stale, "Card")
-        return [*sent, *ends, *stale]
+        return [*sent, *ends], stale
 
     def _commit(self, files: Mapping[str, Path], stale: Any, what: str) -> None:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete

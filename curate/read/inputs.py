@@ -26,6 +26,7 @@ from curate.read.sniff import SNIFFED, first_records, guess
 from curate.read.strict_json import check_depth, describe
 from curate.read.tables import records_of
 
+_KEYS = ("path", "shape", "columns", "count")
 _ALLOWED = "give a path, a list of dicts, a pandas DataFrame or a datasets.Dataset"
 
 
@@ -80,11 +81,17 @@ def open_inputs(inputs: Any, *, shape: str | None = None) -> Inputs:
         inputs = split_of(inputs, "the DatasetDict", "give dataset['SPLIT']")
     several = isinstance(inputs, Mapping) and "path" not in inputs
     named = dict(inputs) if several else {"input": inputs}
+    if several and isinstance(named.get("count"), int):
+        raise UsageError("blank rows are an input with a name, as in {blank: {count: N}}")
     files: list[File] = []
     for index, (name, given) in enumerate(named.items()):
         if not isinstance(given, Mapping):
             files.extend(_open(index, name, given, shape))
             continue
+        if strange := [key for key in given if key not in _KEYS]:
+            raise UsageError(
+                f"input '{name}' has an unknown key '{strange[0]}'; allowed: {', '.join(_KEYS)}"
+            )
         own = given.get("shape")
         if given.get("columns") is not None:
             if own is not None:

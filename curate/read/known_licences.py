@@ -99,10 +99,11 @@ def clone_licences(file: str) -> tuple[str, ...] | None:
         return None
     for folder in list(Path(file).absolute().parents)[:_DEEPEST]:
         card = folder / "README.md"
-        head = _metadata(card) if card.is_file() else None
-        if head is not None:
+        lines = card.read_text("utf-8-sig", "replace").splitlines() if card.is_file() else []
+        marks = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
+        if marks[:1] == [0] and len(marks) > 1:
             try:
-                said = yaml.safe_load(head)
+                said = yaml.safe_load("\n".join(lines[1 : marks[1]]))
                 if not isinstance(said, dict | None):
                     raise ValueError(f"a {type(said).__name__}, not a mapping")
             except (yaml.YAMLError, ValueError) as error:
@@ -115,15 +116,6 @@ def clone_licences(file: str) -> tuple[str, ...] | None:
         if (folder / ".git").exists():
             return None
     return None
-
-
-def _metadata(card: Path) -> str | None:
-    """Return the YAML between the lines `---` that a card begins with, if it does."""
-    lines = card.read_text("utf-8-sig", "replace").splitlines()
-    if not lines or lines[0].rstrip() != "---":
-        return None
-    end = next((at for at, line in enumerate(lines[1:], 1) if line.rstrip() == "---"), None)
-    return None if end is None else "\n".join(lines[1:end])
 
 
 def _named(found: Any) -> tuple[str, ...]:

@@ -59,6 +59,8 @@ def expand(where: str) -> list[Path]:
         raise InputError(f"{where}: no file matches")
     if not path.parent.is_dir():
         raise InputError(f"{where}: no such file; there is no folder {path.parent}")
+    if path.is_symlink():
+        raise InputError(f"{where}: a link to {os.readlink(path)}, where there is no file")
     names = {p.name.lower(): p.name for p in sorted(path.parent.iterdir())}
     # Equal endings alone make names similar; the usual 0.6 would name any file.
     near = difflib.get_close_matches(path.name.lower(), names, 1, 0.75)
@@ -79,7 +81,10 @@ def _in_folder(path: Path, where: str) -> list[Path]:
     if (path / "state.json").is_file() and "_data_files" in (state := _json(path / "state.json")):
         return [path / entry["filename"] for entry in state["_data_files"]]
     found = [
-        p for p in sorted(path.iterdir(), key=os.fsencode) if ending_of(p) and p.name not in _ABOUT
+        p
+        for p in sorted(path.iterdir(), key=os.fsencode)
+        # Hidden files are not data: what editors and macOS ("._rows.jsonl") leave beside it.
+        if ending_of(p) and p.name not in _ABOUT and not p.name.startswith(".")
     ]
     if not found and (path / "data").is_dir():
         return _in_folder(path / "data", where)

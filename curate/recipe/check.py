@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
 
 
-def check(recipe: Recipe, kinds: Iterable[str] | None) -> None:
+def check(
+    recipe: Recipe, kinds: Iterable[str] | None, sources: Iterable[str] | None = None
+) -> None:
     """Raise `RecipeError` for the first step of a resolved recipe that cannot work.
 
     After a step that makes rows and does not say of which kinds, they are no longer checked.
+
+    Args:
+        recipe: the recipe, resolved.
+        kinds: the record kinds that the inputs hold, where they are known.
+        sources: the names of the inputs, where they are not those of the recipe alone.
     """
     # Before a recipe that holds a secret is written anywhere.
     for part in ("inputs", "models", "encoders", "outputs"):
@@ -48,9 +55,13 @@ def check(recipe: Recipe, kinds: Iterable[str] | None) -> None:
     if name is not None and (name in ("", "..") or Path(name).name != name):
         raise recipe.error(("name",), f"name is '{name}'; it must be the name of a folder")
     flowing = None if kinds is None else frozenset(kinds)
+    inputs = recipe.inputs
+    if sources is None and inputs is not None:
+        named = isinstance(inputs, Mapping) and "path" not in inputs
+        sources = list(inputs) if isinstance(inputs, Mapping) and named else ["input"]
     scoring: list[str] = []
     for index, step in enumerate(recipe.steps):
-        _Checked(recipe, index, step).go(scoring, flowing)
+        _Checked(recipe, index, step, sources).go(scoring, flowing)
         if isinstance(step, Filter | Whole) or step.scores_made:
             scoring.append(step.title)
         flowing = step.kinds_after(flowing)
@@ -66,8 +77,10 @@ _ADVICE = {
 class _Checked:
     """One step and its place, while it is looked at."""
 
-    def __init__(self, recipe: Recipe, index: int, step: Step) -> None:
-        self.recipe, self.index, self.step = recipe, index, step
+    def __init__(
+        self, recipe: Recipe, index: int, step: Step, sources: Iterable[str] | None
+    ) -> None:
+        self.recipe, self.index, self.step, self.sources = recipe, index, step, sources
 
     def go(self, scoring: list[str], flowing: frozenset[str] | None) -> None:
         """Check names, then what the step needs, then kinds."""
@@ -90,14 +103,13 @@ class _Checked:
             self.step.prepare()
         except ValueError as error:
             self._fail(str(error))
-        # A name in `only` is a record kind or an input of the recipe.
-        inputs = self.recipe.inputs
-        named = isinstance(inputs, Mapping) and "path" not in inputs
-        sources = list(inputs) if isinstance(inputs, Mapping) and named else ["input"]
-        known = [*KINDS, *sources]
-        for name in self.step.only if inputs is not None else ():
+        # A name in `only` is a record kind or an input.
+        known = [*KINDS, *(self.sources or ())]
+        for name in self.step.only if self.sources is not None else ():
             if name not in known:
                 self._fail(unknown("record kind or source", name, known), "only")
+            if name in KINDS and name in (self.sources or ()):
+                self._fail(f"'{name}' is a record kind and an input; rename the input", "only")
         # What a source holds is not known here: a row that does not fit fails by itself.
         if flowing and set(self.step.only) <= set(KINDS):
             flowing = self.step.kinds_seen(flowing)

@@ -132,7 +132,11 @@ def _funnel(summary: Mapping[str, Any]) -> list[str]:
 
     Rows that a step rewrote (masked, translated) are neither made nor used to whoever reads this.
     """
-    steps = [_without_rewritten(step) for step in summary["steps"]]
+    steps = [
+        {**step, "rewritten": count, "made": step["made"] - count, "used": step["used"] - count}
+        for step in summary["steps"]
+        for count in (step.get("rewritten", 0),)
+    ]
     rare = [name for name in _RARE if any(step[name] for step in steps)]
     names = ["in", *(n for n in ("made", "rewritten", "used") if n in rare), "dropped"]
     names += ["failed", "kept"] if "failed" in rare else ["kept"]
@@ -146,13 +150,6 @@ def _funnel(summary: Mapping[str, Any]) -> list[str]:
         bar = "█" * (max(1, round(share * _BAR)) if share > 0 else 0)
         cells.append([step["label"], *counts, f"{share:.1%}", bar, f"{step['seconds']:.2f}"])
     return _columns(cells, left=(0, len(names) + 2))
-
-
-def _without_rewritten(step: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a step's counts with rewritten rows apart from those made and used."""
-    count = step.get("rewritten", 0)
-    apart = {name: step[name] - count for name in ("made", "used")}
-    return {**step, **apart, "rewritten": count}
 
 
 def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:

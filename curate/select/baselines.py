@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,35 @@ def figures_of(
         found["Vendi score"] = float(vendi_score(vectors[able]))
     found["share of the choice in it"] = float((arm & choice).sum() / max(1, choice.sum()))
     return found
+
+
+def by_arm(measure: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return figures by arm (choice, longest, and random ones), those of random ones as a mean."""
+    choice, longest, *drawn = measure
+    found: dict[str, float] = {}
+    for name, value in choice.items():
+        found[f"choice: {name}"] = value
+        values = [one[name] for one in drawn if name in one]
+        if values:
+            found[f"random: {name}"] = float(np.mean(values))
+            found[f"random: {name}, standard deviation"] = float(np.std(values))
+        if name in longest:
+            found[f"longest: {name}"] = longest[name]
+    return found
+
+
+def table_of(figures: Mapping[str, float]) -> list[str]:
+    """Return the figures as lines of a table, an arm a column."""
+    names = [name.removeprefix("choice: ") for name in figures if name.startswith("choice: ")]
+    width = max(map(len, names), default=0)
+    title = f"{figures['rows']:,.0f} rows each"
+    lines = [f"{title:<{width}}  {'choice':>9}  {'random':>9}  {'+-':>7}  {'longest':>9}"]
+    for name in names:
+        arms = (f"random: {name}", f"random: {name}, standard deviation", f"longest: {name}")
+        random, spread, longest = (f"{figures[n]:,.3f}" if n in figures else "" for n in arms)
+        value = f"{figures[f'choice: {name}']:,.3f}"
+        lines.append(f"{name:<{width}}  {value:>9}  {random:>9}  {spread:>7}  {longest:>9}")
+    return lines
 
 
 def _mask(rows: np.ndarray, size: int) -> np.ndarray:

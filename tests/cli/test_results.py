@@ -198,6 +198,33 @@ def test_compare_says_when_nothing_changed(run: Result, ok: Callable[..., str]) 
     assert "every row ended the same way in both runs" in ok("compare", "r", "r")
 
 
+def test_compare_datasets_shows_a_table_with_blanks(
+    run: Result, ok: Callable[..., str], curate: Callable[..., Any], home: Path
+) -> None:
+    record = {"instruction": "Name a bird.", "input": "", "output": "A crow. It is black."}
+    (home / "other.json").write_text(json.dumps([record, {**record, "instruction": "Why?"}]))
+    found = json.loads(ok("compare", "--datasets", "r", "other.json", "--json"))
+    assert found["scale"]["rows"] == [len(run.kept), 2]
+    assert found["cost"] == {}
+    lines = [line.split() for line in ok("compare", "r", "other.json", "--datasets").splitlines()]
+    assert lines[:3] == [["r", "other.json"], ["cost"], ["quality"]]
+    assert ["rows", str(len(run.kept)), "2"] in lines
+    (home / "empty.json").write_text(json.dumps([record]))
+    ok("filter", "empty.json", "length:min=99", "-o", "none.jsonl", "--run", "none")
+    done = curate("compare", "--datasets", "none", "other.json")
+    assert done.exit_code == 2
+    assert "none has no rows to compare" in done.stderr
+
+
+def test_report_draws_the_map_of_styles(ok: Callable[..., str], home: Path) -> None:
+    ok("filter", "rows.jsonl", "style_report", "-o", "o.jsonl", "--run", "styled")
+    assert ok("report", "styled", "--png", "maps").split() == [
+        "maps/style_report.png",
+        "maps/style_report.csv",
+    ]
+    assert (home / "maps" / "style_report.csv").read_text().startswith('"id","form_distance"')
+
+
 def test_export_writes_the_kept_rows(run: Result, ok: Callable[..., str], home: Path) -> None:
     assert ok("export", "r", "-o", "a.jsonl", "--as", "alpaca") == "3 rows written to a.jsonl\n"
     assert lines_of(home / "a.jsonl")[0]["output"] == "Red is a colour of the rainbow."

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,7 @@ from curate.step import (
 from curate.steps import Top
 
 from .conftest import assert_conserved, fingerprint, run
-from .contract_steps import number_in, numbered, write_script
+from .contract_steps import Couples, number_in, numbered, write_script
 from .trial_steps import BestAnswer, Samples, Shots, TwoSteps, answer
 
 
@@ -386,3 +389,38 @@ def test_what_is_known_of_a_candidate_travels_with_it(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="an extra must be the JSON text"):
         bad = {**kept[0].fields, "candidates": (kept[0].candidates[0]._replace(extra="[]"),)}
         check_record(Record("ranked", bad))
+
+
+class Thing:
+    """Something whose text says where it lies in memory."""
+
+
+def test_a_detail_is_the_same_text_in_every_process(tmp_path: Path) -> None:
+    """Sets have the order of their hash seed, and objects an address."""
+    code = (
+        "from curate.engine.ledger import dumps\n"
+        "from tests.engine.test_evidence import Thing\n"
+        "print(dumps({'words': set('abcdefg') | {'h\\u00e9'}, 'sets': {frozenset('ab'), 1}, "
+        "'thing': Thing()}))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    [text] = said
+    assert json.loads(text)["words"] == [*"abcdefg", "h\u00e9"]
+
+
+@pytest.mark.parametrize("expected", [0, -1, 2.0, True, "4"])
+def test_a_group_expects_a_number_of_rows(expected: Any, tmp_path: Path) -> None:
+    class Odd(Couples):
+        def expects(self, row: Row) -> int | None:
+            return expected
+
+    result = run([Odd(groups=1)], numbered(4), tmp_path)
+    assert result.summary["failed"] == 4
+    [error] = {row["error"] for row in result.failed.to_list()}
+    assert error.startswith("TypeError: expects must return a number from 1 on, or None")

@@ -159,3 +159,20 @@ def test_an_unknown_source_is_refused_with_the_sources_there_are(tmp_path: Path)
     pipeline = Pipeline([Length(min=1, only=("chat",))], inputs={"chats": "a.jsonl"})
     with pytest.raises(RecipeError, match="did you mean 'chats'"):
         pipeline.check(["sft"])
+
+
+@pytest.mark.parametrize("only", ["sfft", "other"])
+def test_an_unknown_name_is_refused_for_rows_that_a_run_is_given(only: str, tmp_path: Path) -> None:
+    """It would pass every row and say nothing."""
+    for rows, known in ((INPUTS["chats"], "input"), (INPUTS, "chats")):
+        step = Length(min=3, only=(only,))
+        with pytest.raises(RecipeError, match=f"record kind or source '{only}'"):
+            run([step], rows, tmp_path)
+        kept = run([Length(min=3, only=(known,))], rows, tmp_path / known).summary["kept"]
+        assert kept == sum(map(len, INPUTS.values())) - 30 if rows is INPUTS else kept == 0
+
+
+def test_a_name_of_a_kind_and_of_an_input_is_refused(tmp_path: Path) -> None:
+    inputs = {"prompt": INPUTS["chats"], "bare": INPUTS["bare"]}
+    with pytest.raises(RecipeError, match="'prompt' is a record kind and an input; rename the in"):
+        run([Length(min=3, on="whole", only=("prompt",))], inputs, tmp_path)

@@ -58,6 +58,7 @@ WRONG: dict[str, Any] = {
         "prompt", {"prompt": (Message(HALF, "x"),)}
     ),
     "parents that are no ids": lambda row: made(parents=("zz",)),
+    "parents that it was not given": lambda row: made(parents=("0" * 32,)),
     "parents that are numbers": lambda row: made(parents=(5,)),
     "a number too large": lambda row: prefers(10**400),
     "a number that is none": lambda row: prefers(float("nan")),

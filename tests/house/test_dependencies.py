@@ -135,6 +135,8 @@ OF_STEPS = {
     "k_center": "k_center:count=2",
     "qdit": "qdit:count=2,by=length",
     "repr_filter": "repr_filter:count=2,by=length",
+    "car": "car:count=2,by=length",
+    "beside": "beside:draws=1",
     "semantic": "semantic:similarity=0.9",
     "semdedup": "semdedup",
     "topics": "topics",

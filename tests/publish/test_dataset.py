@@ -189,9 +189,9 @@ def test_a_changed_run_sends_what_changed_and_takes_back_what_is_gone(
     hub: Hub, run: Path, tmp_path: Path
 ) -> None:
     push(run, NAME)
-    sent = push(run, NAME, split="train").sent
+    pushed = push(run, NAME, split="train")
     gone = "data/default/test-00000-of-00001.parquet"
-    assert set(sent) == {gone, "croissant.json", "README.md"}
+    assert (set(pushed.sent), pushed.deleted) == ({"croissant.json", "README.md"}, [gone])
     assert gone not in hub.repositories[NAME].files
 
 

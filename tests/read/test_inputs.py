@@ -9,6 +9,8 @@ import json
 import pickle
 import re
 import sys
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -339,3 +341,29 @@ def test_a_file_without_rows_is_called_as_its_user_calls_it(tmp_path):
     address = f"file://{tmp_path}/rows.jsonl"
     with pytest.raises(InputError, match=rf"^{re.escape(address)}: not one readable row"):
         open_inputs(address)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"x": {"path": "a.jsonl", "colums": {}}}, "input 'x' has an unknown key 'colums'"),
+        ({"path": "a.jsonl", "shpe": "alpaca"}, "unknown key 'shpe'; allowed: path, shape"),
+        ({"count": 3}, r"as in \{blank: \{count: N\}\}"),
+    ],
+)
+def test_a_key_that_nobody_reads_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        open_inputs(given)
+
+
+def test_hidden_files_of_a_folder_are_not_data(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a"}\n')
+    for name in (".rows.jsonl", "._rows.jsonl"):
+        (tmp_path / name).write_bytes(b"\x00\x05\x16\x07")
+    assert [Path(file.name).name for file in open_inputs(str(tmp_path)).files] == ["rows.jsonl"]
+
+
+def test_a_link_to_nothing_says_so(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").symlink_to("gone.jsonl")
+    with pytest.raises(InputError, match=r"rows\.jsonl: a link to gone\.jsonl, where there is no"):
+        open_inputs(str(tmp_path / "rows.jsonl"))

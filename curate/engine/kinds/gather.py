@@ -126,12 +126,16 @@ class _Gathering:
     def _incomplete(self, group: Sequence[_Member]) -> str | None:
         """Return why a group fails before it is looked at: it has not the rows it must have."""
         try:
-            wanted = {self.step.expects(member.row) for member in group} - {None}
+            told = {self.step.expects(member.row) for member in group}
         except Exception as error:
             return describe_error(error)
+        wanted = {number for number in told if number is not None}
+        for number in wanted:
+            if type(number) is not int or number < 1:
+                return f"TypeError: expects must return a number from 1 on, or None, not {number!r}"
         if wanted <= {len(group)}:
             return None
-        numbers = " or ".join(str(number) for number in sorted(n for n in wanted if n is not None))
+        numbers = " or ".join(map(str, sorted(wanted)))
         return (
             f"the group has {len(group)} of {numbers} rows: the others failed, were dropped, or "
             "are missing"

@@ -60,8 +60,13 @@ def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> No
         before = len(making.rows)
         for number, item in enumerate(new := children(items)):
             making.make(item, [row], (number,))
-        # A rewrite is a `Generate` of one: the made row stands in for the used one.
+        # A rewrite is a `Generate` of one: the made row stands in for the used one, turn by turn.
         if making.outcome[place] == USED and len(new) == 1:
-            making.rewritten += [made.kind for made in making.rows[before:]] == [row.kind]
+            making.rewritten += [_form(made) for made in making.rows[before:]] == [_form(row)]
     making.decision().apply(part)
     part.tally(step.title).worked(began)
+
+
+def _form(row: Row) -> tuple[str, list[int]]:
+    """Return what a rewrite leaves as it is: the kind, and how many turns each field has."""
+    return row.kind, [len(v) for v in row.fields.values() if isinstance(v, tuple)]

@@ -29,7 +29,7 @@ from curate.engine.kinds.made import (
     made_items,
     record_of,
 )
-from curate.engine.ledger import USED
+from curate.engine.ledger import USED, plain
 from curate.engine.partition import could_not, describe_error, picked
 from curate.engine.state import PartitionState, load
 from curate.errors import CurateError
@@ -296,7 +296,7 @@ def _write_round(requests: Sequence[_Request]) -> str:
             items.append([type(item).__name__, *values])
         last = None if request.reply is None else request.reply.text
         entries.append([request.sample, items, request.asked, request.error, last])
-    return json.dumps(entries, default=str)
+    return json.dumps(entries, default=plain)
 
 
 def _read_round(text: str) -> list[_Request]:

@@ -8,6 +8,7 @@ line takes out: there texts of the same length are compared, by weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -145,7 +146,7 @@ def plane(space: FormSpace) -> Plane:
     return Plane(places, loadings, shares)
 
 
-def same_pairs(counts: np.ndarray) -> float:
+def same_pairs(counts: Sequence[int] | np.ndarray) -> float:
     """Return the share of pairs of texts of one sort, given how many there are of each sort.
 
     Unlike a number of sorts it does not depend on how many texts there are; NaN below two.

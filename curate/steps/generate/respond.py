@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from curate.ask import Ask, Reply
 from curate.errors import UnusableReply
@@ -104,13 +104,20 @@ class Respond(Generate):
                 answers.append(Failed(error, None, reply))
         written = [answer for answer in answers if isinstance(answer, Message)]
         if alone:
+            columns = json.loads(row.extra) if row.extra else {}
+            # An older one of our own gives way to this one.
+            if columns.get(ANSWERED) is not None and answered_of(row) is None:
+                raise ValueError(f"the row has a column '{ANSWERED}' already; rename it")
             return [
                 answer
                 if isinstance(answer, Failed)
                 else Record(
                     "sft",
                     {"messages": (*prompt, answer)},
-                    answered_extra(row, Answered(ask.model, row.id, len(written))),
+                    json.dumps(
+                        {**columns, ANSWERED: Answered(ask.model, row.id, len(written))._asdict()},
+                        ensure_ascii=False,
+                    ),
                 )
                 for answer, ask in zip(answers, asks, strict=True)
             ]
@@ -131,19 +138,6 @@ class Answered(NamedTuple):
     by: str | None
     of: str
     made: int
-
-
-def answered_extra(row: Row, answered: Answered) -> str:
-    """Return the row's extra columns with the column `answered`, which an older one gives way to.
-
-    Raises:
-        ValueError: the row has a column of that name that says something else.
-    """
-    columns: dict[str, Any] = json.loads(row.extra) if row.extra else {}
-    before = columns.get(ANSWERED)
-    if before is not None and answered_of(row) is None:
-        raise ValueError(f"the row has a column '{ANSWERED}' already; rename it")
-    return json.dumps({**columns, ANSWERED: answered._asdict()}, ensure_ascii=False)
 
 
 def answered_of(row: Row) -> Answered | None:

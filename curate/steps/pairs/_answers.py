@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from curate.kernels.text.words import words
 from curate.row import Message, Record, Row, canonical_bytes, digest
@@ -96,8 +96,14 @@ def answers_of(
         answered = answered_of(row)
         if answered is not None:
             sets.setdefault(answered.of, []).append(answered.made)
+            model: Any = answered.by
+        else:
+            # A dataset may say in a column who answered.
+            has_model = row.extra is not None and '"model"' in row.extra
+            model = json.loads(row.extra or "{}").get("model") if has_model else None
         score = None if by is None else row.scores.get(by)
-        found.append(ScoredAnswer(row, row.messages[-1:], score, _model_of(row)))
+        model = model if isinstance(model, str) else None
+        found.append(ScoredAnswer(row, row.messages[-1:], score, model))
     for parent, made in sets.items():
         if whole and any(count != len(made) for count in made):
             raise ValueError(
@@ -105,15 +111,6 @@ def answers_of(
                 "or were dropped on the way; filter after this step, or set whole: false"
             )
     return found
-
-
-def _model_of(row: Row) -> str | None:
-    """Return who answered: the column `answered` of `respond`, or a dataset's column `model`."""
-    answered = answered_of(row)
-    if answered is not None:
-        return answered.by
-    model = json.loads(row.extra).get("model") if row.extra and '"model"' in row.extra else None
-    return model if isinstance(model, str) else None
 
 
 def made_pair(pair: ScoredPair, *, scored: bool) -> Made:

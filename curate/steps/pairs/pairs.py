@@ -103,7 +103,17 @@ class Pairs(Gather):
         own, dice = self.on_policy, rows[0].random(f"{self.title} on policy")
         if own is not None and dice.random() < self.on_policy_share:
             rules.append((f"no pair with one side by {own}", lambda pair: pair.has_side_by(own)))
-        pairs = self._ordered(rows, found)
+        falling = sorted(found, key=_score, reverse=True)
+        if self.rejected in ("every", "max_delta"):
+            pairs = [ScoredPair(*two) for two in combinations(falling, 2)]
+            pairs.sort(key=lambda pair: -pair.gap)
+        else:
+            best, *others = falling
+            if self.rejected == "worst":
+                others.sort(key=_score)
+            elif self.rejected == "random":
+                rows[0].random(self.title).shuffle(others)
+            pairs = [ScoredPair(best, other) for other in others]
         for reason, holds in rules:
             pairs = [pair for pair in pairs if holds(pair)]
             if not pairs:
@@ -113,19 +123,6 @@ class Pairs(Gather):
     def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
         """Return the number of pairs, and the length gap before and after the rule for it."""
         return sum_lengths(groups)
-
-    def _ordered(self, rows: Sequence[Row], found: Sequence[ScoredAnswer]) -> list[ScoredPair]:
-        """Return the pairs that `rejected` allows, those to be made first at the front."""
-        falling = sorted(found, key=_score, reverse=True)
-        if self.rejected in ("every", "max_delta"):
-            pairs = [ScoredPair(*two) for two in combinations(falling, 2)]
-            return sorted(pairs, key=lambda pair: -pair.gap)
-        best, *others = falling
-        if self.rejected == "worst":
-            others = sorted(others, key=_score)
-        elif self.rejected == "random":
-            rows[0].random(self.title).shuffle(others)
-        return [ScoredPair(best, other) for other in others]
 
 
 def _score(answer: ScoredAnswer) -> float:

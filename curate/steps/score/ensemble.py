@@ -76,7 +76,8 @@ class Ensemble(Whole):
         remarks = []
         for one, other in itertools.combinations(self.of, 2):
             figures[f"agreement, {one} and {other}"] = rho = spearman(raw[one], raw[other])
-            remarks.append(f"rank correlation of {one} and {other}: {_told(rho)}")
+            told = f"{rho:.3f}" if math.isfinite(rho) else "unknown: one of them does not vary"
+            remarks.append(f"rank correlation of {one} and {other}: {told}")
         for label, values in raw.items():
             known = values[~np.isnan(values)]
             most = np.unique(known, return_counts=True)[1].max() / len(known) if len(known) else 0
@@ -113,10 +114,6 @@ class Ensemble(Whole):
             remarks=tuple(remarks),
             figures={name: value for name, value in figures.items() if math.isfinite(value)},
         )
-
-
-def _told(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "unknown: one of them does not vary"
 
 
 def _finite(value: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -93,7 +93,7 @@ class Beside(Whole):
         import numpy as np
 
         from curate.chunk import vectors
-        from curate.select.baselines import arms_of, figures_of
+        from curate.select.baselines import arms_of, by_arm, figures_of, table_of
 
         step = self.chooser()
         verdicts = Verdicts(np.full(len(positions), -1))
@@ -112,9 +112,9 @@ class Beside(Whole):
                 figures_of(arm, choice, length, score, every)
                 for arm in (choice, arms.longest, *arms.random)
             ]
-            own = {"rows": float(choice.sum()), **_by_arm(measure)}
+            own = {"rows": float(choice.sum()), **by_arm(measure)}
             verdicts.figures = {**verdicts.figures, **own}
-            verdicts.remarks = (*verdicts.remarks, *_table(own))
+            verdicts.remarks = (*verdicts.remarks, *table_of(own))
         details: list[Any] = list(verdicts.details or [None] * size)
         for row in np.flatnonzero(arms.random[0] | arms.longest).tolist():
             names = [("random", arms.random[0]), ("longest", arms.longest)]
@@ -122,37 +122,6 @@ class Beside(Whole):
             details[row] = {**(details[row] or {}), "in": inside}
         verdicts.details = details
         return verdicts
-
-
-def _by_arm(measure: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return figures by arm (choice, longest, and random ones), those of random ones as a mean."""
-    import numpy as np
-
-    choice, longest, *drawn = measure
-    found: dict[str, float] = {}
-    for name, value in choice.items():
-        found[f"choice: {name}"] = value
-        values = [one[name] for one in drawn if name in one]
-        if values:
-            found[f"random: {name}"] = float(np.mean(values))
-            found[f"random: {name}, standard deviation"] = float(np.std(values))
-        if name in longest:
-            found[f"longest: {name}"] = longest[name]
-    return found
-
-
-def _table(figures: Mapping[str, float]) -> list[str]:
-    """Return the figures as lines of a table, an arm a column."""
-    names = [name.removeprefix("choice: ") for name in figures if name.startswith("choice: ")]
-    width = max(map(len, names), default=0)
-    title = f"{figures['rows']:,.0f} rows each"
-    lines = [f"{title:<{width}}  {'choice':>9}  {'random':>9}  {'+-':>7}  {'longest':>9}"]
-    for name in names:
-        arms = (f"random: {name}", f"random: {name}, standard deviation", f"longest: {name}")
-        random, spread, longest = (f"{figures[n]:,.3f}" if n in figures else "" for n in arms)
-        value = f"{figures[f'choice: {name}']:,.3f}"
-        lines.append(f"{name:<{width}}  {value:>9}  {random:>9}  {spread:>7}  {longest:>9}")
-    return lines
 
 
 # It is asked for with every row.

@@ -302,7 +302,15 @@ class TestMagpie:
             assert prompt_tokens(tokenizer, ask) == theirs
         print(f"\nbefore a user's turn with a history: {theirs}")
 
-    def test_the_same_completions_give_the_same_rows(self, inside: Any, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("options", "answer"),
+        # Answers of the small model seldom end by themselves: conversations are gone on with.
+        [({"prompt": "magpie_topic"}, ""), ({"temperature": 0.8}, "Yes, I do. Why do you ask?")],
+        ids=["one turn", "several turns"],
+    )
+    def test_the_same_completions_give_the_same_rows(
+        self, inside: Any, tmp_path: Path, options: dict[str, Any], answer: str
+    ) -> None:
         """What vLLM wrote in process is given again as raw completions, found by token ids.
 
         Two engines part after some hundred tokens at a tie in bfloat16, greedy or not.
@@ -315,25 +323,30 @@ class TestMagpie:
         from tests.models.chaos import Answer, Received, Server, as_json
 
         topics = ("chess", "bread", "birds", "the Moon")
-        step = Magpie(model="m", prompt="magpie_topic", max_tokens=64, to="prompt")
+        step = Magpie(model="m", max_tokens=64, to="prompt", **options)
+        kind, name = ("sft", "messages") if answer else ("prompt", "prompt")
+        said = (Message("assistant", answer),) if answer else ()
+        talks = [(Message("user", topic), *said) for topic in topics]
         written: dict[tuple[int, ...], Reply] = {}
         made: list[Any] = []
-        for number, topic in enumerate(topics):
-            turns = {"prompt": (Message("user", topic),)}
-            asking, replies = (
-                step.make(Row(f"{number:032x}", (0, 0, number), "prompt", turns)),
-                None,
-            )
+        sent = 0
+        answers(inside, TURN)  # It loads the tokenizer.
+        tokenizer = inside._worker._backend.tokenizer
+        for number, talk in enumerate(talks):
+            asking = step.make(Row(f"{number:032x}", (0, 0, number), kind, {name: talk}))
+            replies = None
             while True:
                 try:
                     asks = asking.send(replies)
                 except StopIteration as end:
                     made += end.value
                     break
-                replies = answers(inside, *asks)
-                tokenizer = inside._worker._backend.tokenizer
-                for ask, reply in zip(asks, replies, strict=True):
-                    written[tuple(prompt_tokens(tokenizer, ask))] = reply
+                # Two rows may come to ask the same, which then has one answer here as well.
+                places = [tuple(prompt_tokens(tokenizer, ask)) for ask in asks]
+                new = {at: ask for at, ask in zip(places, asks, strict=True) if at not in written}
+                written |= dict(zip(new, answers(inside, *new.values()), strict=True))
+                replies = [written[at] for at in places]
+                sent += len(asks)
 
         def handler(request: Received) -> Answer:
             reply = written[tuple(tokenizer(request.body["prompt"])["input_ids"])]
@@ -343,14 +356,15 @@ class TestMagpie:
         with Server(handler) as server:
             spec = {"model": "openai:m", "base_url": f"{server.url}/v1", "tokenizer": str(MODEL)}
             result = Pipeline([step], models={"m": spec}).run(
-                [{"prompt": topic} for topic in topics],
+                [{name: openai_turns(talk)} for talk in talks],
                 run=tmp_path / "run",
                 store=tmp_path / "store",
                 allow_failed=1.0,
             )
-            assert len(server.received) == len(written)
+            assert len(server.received) == sent
         kept = [one.record.fields["prompt"] for one in made if isinstance(one, Made)]
         print(f"\n{len(kept)} kept of {len(made)}, {len(written)} requests")
-        assert kept and [row.prompt for row in result.kept] == kept
+        assert kept and {len(prompt) for prompt in kept} == {3 if answer else 1}
+        assert [row.fields["prompt"] for row in result.kept] == kept
         assert result.summary["dropped"] + result.summary["failed"] == len(made) - len(kept)
         assert result.summary["used"] == len(topics) and made

@@ -1,0 +1,246 @@
+"""Make one preference of several people's votes, and keep how far they agree."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest
+from curate.step import Drop, Figures, Gather, Made, Product, rule
+
+VOTES = ("first", "second", "tied")
+COLUMNS = ("votes", "groups")
+Turns = tuple[Message, ...]
+
+
+class _Vote(NamedTuple):
+    """One person's preference between two answers, which stand in an order of their own."""
+
+    annotator: str
+    group: str | None
+    sides: tuple[Turns, Turns]
+    said: str
+
+    @property
+    def first_wins(self) -> float:
+        """1 where the first answer is preferred, 0 where the second is, 0.5 for a tie."""
+        return {"first": 1.0, "second": 0.0, "tied": 0.5}[self.said]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregate(Gather):
+    """Aggregate the votes of several people on the same answers.
+
+    Each row is one vote: a preference, whose column `annotator` says who chose. A column `tie` that
+    is true, or a margin of 0, makes it a tie. By the `method` `majority`, votes on the same two
+    answers become one preference with `p_chosen`, the share of votes for the chosen answer, ties
+    half. Shares below `at_least` are dropped, and a draw always is. By `bradley_terry`, votes on
+    the answers to one prompt become a ranked row, its scores log-strengths with the mean 0; `prior`
+    wins are added to each side of every pair.
+
+    Nothing of the disagreement is lost: a column `votes` holds who said what. With `group`, the
+    name of a column (a culture, a role), a column `groups` holds for every group how many votes it
+    has, its share for the chosen answer, and its consensus: the votes that agree with what most of
+    the group say, through all of its votes. `apart` makes a preference of each group instead, in
+    which its own majority decides. A person who votes twice on the same two answers fails the
+    group.
+
+    The report has Cohen's kappa (the mean over people who voted on the same pairs, by how many),
+    Fleiss' kappa and Krippendorff's alpha of all votes, and by `bradley_terry` the share of prompts
+    where majorities go round in a circle.
+    """
+
+    method: Literal["majority", "bradley_terry"] = "majority"
+    annotator: str = "annotator"
+    tie: str = "tie"
+    group: str | None = None
+    apart: bool = False
+    at_least: float = rule(0.5)
+    prior: float = rule(0.5)
+
+    source: ClassVar[str] = (
+        "Bradley & Terry 1952; Cohen 1960; Fleiss 1971; Krippendorff 2011; common practice"
+    )
+    kinds: ClassVar[tuple[str, ...]] = ("preference",)
+    scores_made: ClassVar[bool] = True
+
+    def check(self) -> None:
+        """Reject limits that are none, and groups that have no name."""
+        if not 0 <= self.at_least <= 1:
+            raise ValueError(f"at_least is {self.at_least:g}; it is a share of votes, from 0 to 1")
+        if not self.prior >= 0:
+            raise ValueError(f"prior is {self.prior:g}; it must be 0 or more")
+        if self.apart and (self.group is None or self.method != "majority"):
+            raise ValueError("apart needs method: majority and group, the column of the groups")
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """Preferences, or by strengths ranked answers."""
+        made = frozenset({"preference" if self.method == "majority" else "ranked"})
+        return made | (kinds if self.keep_parent else frozenset())
+
+    def key(self, row: Row) -> str:
+        """Return a key of the prompt, and by majority of the two answers, too."""
+        parts = [_bytes(row.prompt)]
+        if self.method == "majority":
+            parts += sorted(_bytes(side) for side in (row.chosen, row.rejected))
+        return digest(b"".join(parts)).hex()
+
+    def make(self, rows: Sequence[Row]) -> list[Product]:
+        """Count the votes of one group."""
+        votes = [self._vote(row) for row in rows]
+        seen = Counter((vote.annotator, *map(_bytes, vote.sides)) for vote in votes)
+        twice = next((key[0] for key, count in seen.items() if count > 1), None)
+        if twice is not None:
+            raise ValueError(f"the annotator '{twice}' voted twice on the same two answers")
+        if self.method == "bradley_terry":
+            return self._ranked(rows, votes)
+        counts = {name: float(sum(vote.said == name for vote in votes)) for name in VOTES}
+        ordered = sorted(votes, key=lambda vote: vote.annotator)
+        # Every two people, and what each of them said: the cells of Cohen's tables.
+        cells = [(a.annotator, b.annotator, a.said, b.said) for a, b in combinations(ordered, 2)]
+        figures = Figures(counts | {"\x1f".join(("both", *cell)): 1.0 for cell in cells})
+        if not self.apart:
+            return [self._preference(rows, votes, votes, None), figures]
+        found: dict[str, list[_Vote]] = defaultdict(list)
+        for vote in votes:
+            found[vote.group or ""].append(vote)
+        return [*(self._preference(rows, votes, own, g) for g, own in found.items()), figures]
+
+    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Return how far the votes agree beyond chance, and how many prompts have circles."""
+        from curate.kernels.votes.raters import cohen_kappa, fleiss_kappa, krippendorff_alpha
+
+        if self.method == "bradley_terry":
+            return super().figures(groups)
+        counts = [[group[name] for name in VOTES] for group in groups]
+        tables: dict[tuple[str, str], Any] = defaultdict(lambda: [[0.0] * 3 for _ in VOTES])
+        for group in groups:
+            for key in group:
+                _, *told = key.split("\x1f")
+                if told:
+                    one, other, first, second = told
+                    tables[one, other][VOTES.index(first)][VOTES.index(second)] += 1
+        weighed = [(cohen_kappa(t), sum(map(sum, t))) for t in tables.values()]
+        known = [(kappa, items) for kappa, items in weighed if kappa == kappa]
+        found = {
+            "votes": sum(map(sum, counts)),
+            "unanimous": sum(max(own) == sum(own) for own in counts) / len(counts),
+            "fleiss kappa": fleiss_kappa(counts),
+            "krippendorff alpha": krippendorff_alpha(counts),
+        }
+        if known:
+            items = sum(count for _, count in known)
+            found["cohen kappa"] = sum(kappa * count for kappa, count in known) / items
+        return {name: value for name, value in found.items() if value == value}
+
+    def _vote(self, row: Row) -> _Vote:
+        from curate.read.shapes.record_fields import extra_columns
+
+        columns = extra_columns(row)
+        who = columns.get(self.annotator)
+        if not isinstance(who, str | int) or isinstance(who, bool) or who == "":
+            raise ValueError(f"a vote has no annotator: column '{self.annotator}' is {who!r:.40}")
+        group = None if self.group is None else columns.get(self.group)
+        if self.group is not None and (group is None or group == ""):
+            raise ValueError(f"a vote has no group: the column '{self.group}' is empty")
+        tied = columns.get(self.tie) is True or row.fields.get("margin") == 0
+        sides = sorted((row.chosen, row.rejected), key=_bytes)
+        said = "tied" if tied else "first" if sides[0] == row.chosen else "second"
+        return _Vote(str(who), None if group is None else str(group), (sides[0], sides[1]), said)
+
+    def _preference(
+        self, rows: Sequence[Row], votes: Sequence[_Vote], own: Sequence[_Vote], group: str | None
+    ) -> Made | Drop:
+        """Return what `own` votes come to; the row names all `votes` on the pair."""
+        sides, p_first = own[0].sides, _share(own)
+        first = p_first >= 0.5
+        chosen, rejected = sides if first else sides[::-1]
+        share = p_first if first else 1 - p_first
+        columns = _shared(rows, (self.annotator, self.tie, self.group, *COLUMNS))
+        names = (
+            {"first": "chosen", "second": "rejected"}
+            if first
+            else {"first": "rejected", "second": "chosen"}
+        )
+        columns["votes"] = {v.annotator: names.get(v.said, v.said) for v in votes}
+        if group is not None:
+            columns[self.group or ""] = group
+        if self.group is not None:
+            found: dict[str, list[_Vote]] = defaultdict(list)
+            for vote in votes:
+                found[vote.group or ""].append(vote)
+            columns["groups"] = {
+                name: {
+                    "votes": len(group_votes),
+                    "p_chosen": _share(group_votes) if first else 1 - _share(group_votes),
+                    "consensus": max(Counter(v.said for v in group_votes).values())
+                    / len(group_votes),
+                }
+                for name, group_votes in found.items()
+            }
+        fields = {
+            "prompt": rows[0].prompt,
+            "chosen": chosen,
+            "rejected": rejected,
+            "margin": None,
+            "p_chosen": share,
+        }
+        record = Record("preference", fields, json.dumps(columns, ensure_ascii=False))
+        if share == 0.5:
+            return Drop("as many votes for one answer as for the other", share, record)
+        if share < self.at_least:
+            return Drop(f"fewer than {self.at_least:g} of the votes agree", share, record)
+        return Made(record, share, {"votes": len(own)})
+
+    def _ranked(self, rows: Sequence[Row], votes: Sequence[_Vote]) -> list[Product]:
+        """Return the answers to one prompt, scored by their strengths."""
+        import numpy as np
+
+        from curate.kernels.votes.strengths import bradley_terry, has_cycle
+
+        answers = list(dict.fromkeys(side for row in rows for side in (row.chosen, row.rejected)))
+        place = {answer: number for number, answer in enumerate(answers)}
+        wins = np.zeros((len(answers), len(answers)))
+        for vote in votes:
+            first, second = (place[side] for side in vote.sides)
+            wins[first, second] += vote.first_wins
+            wins[second, first] += 1 - vote.first_wins
+        circle = has_cycle(wins)
+        candidates = tuple(
+            Candidate(answer, float(strength))
+            for answer, strength in zip(answers, bradley_terry(wins, self.prior), strict=True)
+        )
+        columns = _shared(rows, (self.annotator, self.tie, self.group, *COLUMNS))
+        columns["votes"] = wins.tolist()
+        record = Record(
+            "ranked",
+            {"prompt": rows[0].prompt, "candidates": candidates},
+            json.dumps(columns, ensure_ascii=False),
+        )
+        detail = {"votes": len(votes), "circle": circle}
+        return [Made(record, None, detail), Figures({"circles": float(circle)})]
+
+
+def _bytes(turns: Turns) -> bytes:
+    return canonical_bytes("prompt", {"prompt": turns})
+
+
+def _share(votes: Sequence[_Vote]) -> float:
+    """Return the share of votes for the first answer, ties half."""
+    return sum(vote.first_wins for vote in votes) / len(votes)
+
+
+def _shared(rows: Sequence[Row], dropped: Sequence[str | None]) -> dict[str, Any]:
+    """Return the columns in which all rows agree, but those `dropped`."""
+    from curate.read.shapes.record_fields import extra_columns
+
+    first, *others = (extra_columns(row) for row in rows)
+    return {
+        name: value
+        for name, value in first.items()
+        if name not in dropped and all(name in o and o[name] == value for o in others)
+    }

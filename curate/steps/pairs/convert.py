@@ -1,0 +1,279 @@
+"""Turn judged answers into another form: pairs, ranked, labelled, in hindsight, conditioned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest
+from curate.step import Drop, Gather, Made, Product
+
+Turns = tuple[Message, ...]
+HINDSIGHT, CONDITION, WEIGHT = "hindsight", "condition", "weight"
+_SIDES = ("chosen", "rejected")
+# Columns in which the forms keep what their typed fields do not hold.
+_OWN = (HINDSIGHT, CONDITION, WEIGHT, "score", "model",
+        *(f"{side}_{what}" for side in _SIDES for what in ("score", "model")))  # fmt: skip
+
+
+class _Judged(NamedTuple):
+    """One answer to a prompt, and what is known of its worth."""
+
+    row: Row
+    prompt: Turns
+    turns: Turns
+    label: bool | None
+    score: float | None
+    model: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert(Gather):
+    """Convert judged answers between the forms in which trainers take them.
+
+    Rows with the same prompt are a group; what they say of its answers (whether they are wanted,
+    scores, models) is carried into the form `to`:
+
+    `preference` pairs the first wanted answer with the first unwanted one, and so on; two answers
+    that have scores alone are a pair, too (`pairs` has rules for more). `ranked` lists all answers
+    as candidates. `unpaired` makes a labelled row of each; scored answers without a label are
+    wanted from a score of `threshold` on. `hindsight` asks for an answer with the feedback `good`
+    and then for one with the feedback `bad`, or in the other order, drawn by the row's seed (Chain
+    of Hindsight); feedback stands in the user's turns, so that a loss on answers leaves it out.
+    `conditioned` makes a conversation of each answer, with `good` or `bad` before the prompt's last
+    turn and the columns `condition` and `weight` (1, or `low` for unwanted ones), as C-RLFT does.
+    Conversations in these two forms are read back by the same texts.
+
+    What the new form has no place for fails the group, with its name, unless `lose` names it:
+    `p_chosen`, a `margin` that is not the difference of the scores, what a candidate has in its own
+    `extra`, `columns` in which rows differ that become one. The ledger then says what was lost.
+    Wanted answers without an unwanted partner, or the reverse, are dropped where pairs are made.
+    """
+
+    to: Literal["preference", "ranked", "unpaired", "hindsight", "conditioned"] = "preference"
+    lose: tuple[Literal["p_chosen", "margin", "extra", "columns"], ...] = ()
+    threshold: float | None = None
+    good: str = "A good answer:"
+    bad: str = "A bad answer:"
+    low: float = 0.1
+
+    source: ClassVar[str] = (
+        "Liu et al. 2023 (Chain of Hindsight), arXiv 2302.02676; Wang et al. 2023 (OpenChat, "
+        "C-RLFT), arXiv 2309.11235; Ethayarajh et al. 2024 (KTO), arXiv 2402.01306"
+    )
+    kinds: ClassVar[tuple[str, ...]] = ("sft", "preference", "ranked", "unpaired")
+
+    def check(self) -> None:
+        """Reject texts and weights by which answers cannot be told apart."""
+        if not self.good.strip() or not self.bad.strip() or self.good == self.bad:
+            raise ValueError("good and bad must be two different texts")
+        if not 0 <= self.low <= 1:
+            raise ValueError(f"low is {self.low:g}; it is a weight from 0 to 1")
+
+    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
+        """All rows have one kind."""
+        kind = "sft" if self.to in ("hindsight", "conditioned") else self.to
+        return frozenset({kind}) | (kinds if self.keep_parent else frozenset())
+
+    def key(self, row: Row) -> str:
+        """Return a key of the prompt, without what this step's forms put beside it."""
+        try:
+            prompt = self._judged(row)[0].prompt
+        except ValueError:
+            # It is a group of its own, which fails with the same words.
+            return row.id
+        return digest(canonical_bytes("prompt", {"prompt": prompt})).hex()
+
+    def make(self, rows: Sequence[Row]) -> list[Product]:
+        """Write the answers of one prompt in the new form."""
+        answers = [one for row in rows for one in self._judged(row)]
+        if self.threshold is not None:
+            answers = [
+                a._replace(label=a.score >= self.threshold)
+                if a.label is None and a.score is not None
+                else a
+                for a in answers
+            ]
+        paired = self.to in ("preference", "hindsight")
+        if paired and len(answers) == 2 and all(a.label is None for a in answers):
+            one, two = (a.score for a in answers)
+            if one is not None and two is not None:
+                if one == two:
+                    return [Drop("both answers have one score")]
+                labels = (one > two, two > one)
+                answers = [a._replace(label=b) for a, b in zip(answers, labels, strict=True)]
+        if self.to != "ranked" and any(a.label is None for a in answers):
+            raise ValueError(
+                "nothing says which answers are wanted: they have no labels; give a threshold for "
+                "scored ones, or make pairs of them by the step pairs"
+            )
+        if self.to == "ranked":
+            written = [self._written(answers)]
+        elif paired:
+            sides = ([a for a in answers if a.label == label] for label in (True, False))
+            written = [self._written(two) for two in zip(*sides, strict=False)]
+        else:
+            written = [self._written([answer]) for answer in answers]
+        for lost in (made.detail["lost"] for made in written if made.detail):
+            unnamed = [name for name in lost if name not in self.lose]
+            if unnamed:
+                raise ValueError(
+                    f"{', '.join(unnamed)} would be lost, as '{self.to}' has no place for it; to "
+                    f"let it go, set lose: [{', '.join(unnamed)}]"
+                )
+        used = {parent for made in written for parent in made.record.parents or ()}
+        left = [row.id for row in rows if row.id not in used]
+        return [*written, *(Drop("no answer of the other label", row=one) for one in left)]
+
+    def _judged(self, row: Row) -> list[_Judged]:
+        """Return the answers of a row of any form."""
+        columns = _columns(row)
+        if row.kind == "ranked":
+            beside = [json.loads(c.extra or "{}").get("label") for c in row.candidates]
+            return [
+                _Judged(row, row.prompt, c.messages, label, c.score, c.model)
+                for c, label in zip(row.candidates, beside, strict=True)
+            ]
+        if row.kind == "preference":
+            scores = [columns.get(f"{side}_score") for side in _SIDES]
+            margin = row.fields.get("margin")
+            if None in scores:
+                # The margin is the difference of the scores, wherever these begin.
+                scores = [None, None] if margin is None else [margin, 0.0]
+            models = [columns.get(f"{side}_model") for side in _SIDES]
+            return [
+                _Judged(row, row.prompt, row.fields[side], side == "chosen", score, model)
+                for side, score, model in zip(_SIDES, scores, models, strict=True)
+            ]
+        score, model = columns.get("score"), columns.get("model")
+        if row.kind == "unpaired":
+            return [_Judged(row, row.prompt, row.completion, row.fields["label"], score, model)]
+        tags = {"good": self.good, "bad": self.bad}
+        if columns.get(CONDITION) in tags:
+            name = columns[CONDITION]
+            prompt = _unmarked(row.messages[:-1], before=f"{tags[name]} ")
+            return [_Judged(row, prompt, row.messages[-1:], name == "good", score, model)]
+        if HINDSIGHT not in columns:
+            raise ValueError(
+                "the conversation says nothing of its answer's worth: it has neither a column "
+                f"'{CONDITION}' (good or bad) nor '{HINDSIGHT}'"
+            )
+        kept = columns[HINDSIGHT]
+        *before, first, _, second = row.messages
+        prompt = _unmarked(before, behind=f"\n\n{tags[kept['order'][0]]}")
+        turns = dict(zip(kept["order"], (first, second), strict=True))
+        return [
+            _Judged(row, prompt, (turns[name],), name == "good", *kept[name])
+            for name in ("good", "bad")
+        ]
+
+    def _written(self, answers: Sequence[_Judged]) -> Made:
+        """Return the row of some answers in the new form, with the names of what it loses."""
+        rows = list({a.row.id: a.row for a in answers}.values())
+        lost, (own, *others) = self._lost(rows), map(_columns, rows)
+        columns = {
+            name: value
+            for name, value in own.items()
+            if name not in _OWN and all(name in o and o[name] == value for o in others)
+        }
+        first, prompt = answers[0], answers[0].prompt
+        fields: dict[str, Any] = {"prompt": prompt}
+        if self.to == "ranked":
+            fields["candidates"] = tuple(
+                Candidate(
+                    a.turns,
+                    a.score,
+                    a.model,
+                    None if a.label is None else json.dumps({"label": a.label}),
+                )
+                for a in answers
+            )
+        elif self.to == "preference":
+            one, two = answers
+            scored = one.score is not None and two.score is not None
+            margin = one.score - two.score if scored else None  # type: ignore[operator]
+            p_chosen = rows[0].fields.get("p_chosen") if len(rows) == 1 else None
+            fields |= {"chosen": one.turns, "rejected": two.turns}
+            fields |= {"margin": margin, "p_chosen": p_chosen}
+            # Where the rejected answer's score is 0, the margin says it all.
+            scores = {"chosen_score": one.score, "rejected_score": two.score} if two.score else {}
+            columns |= {**scores, "chosen_model": one.model, "rejected_model": two.model}
+        elif self.to == "unpaired":
+            fields |= {"completion": first.turns, "label": first.label}
+            columns |= {"score": first.score, "model": first.model}
+        else:
+            fields, more = self._conversation(answers)
+            columns |= more
+        known = {name: value for name, value in columns.items() if value is not None}
+        kind = "sft" if self.to in ("hindsight", "conditioned") else self.to
+        extra = json.dumps(known, ensure_ascii=False) if known else None
+        record = Record(kind, fields, extra, tuple(row.id for row in rows))
+        return Made(record, detail={"lost": lost} if lost else None)
+
+    def _conversation(self, answers: Sequence[_Judged]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the messages and the columns of a conversation that holds the feedback."""
+        prompt = answers[0].prompt
+        odd = [a for a in answers if len(a.turns) != 1 or a.turns[0].role != "assistant"]
+        if odd or not prompt or prompt[-1].role != "user" or prompt[-1].parts is not None:
+            raise ValueError(
+                f"'{self.to}' needs answers of one turn, and a prompt that ends in a user's text"
+            )
+        *before, last = prompt
+        if self.to == "conditioned":
+            [one] = answers
+            name, tag = ("good", self.good) if one.label else ("bad", self.bad)
+            asked = Message("user", f"{tag} {last.content}")
+            weight = 1.0 if one.label else self.low
+            beside = {"score": one.score, "model": one.model, CONDITION: name, WEIGHT: weight}
+            return {"messages": (*before, asked, *one.turns)}, beside
+        sides = {"good": answers[0], "bad": answers[1]}
+        tags = {"good": self.good, "bad": self.bad}
+        order = ["good", "bad"]
+        answers[0].row.random(self.title).shuffle(order)
+        asked = Message("user", f"{last.content}\n\n{tags[order[0]]}")
+        turns = (*before, asked, *sides[order[0]].turns)
+        turns = (*turns, Message("user", tags[order[1]]), *sides[order[1]].turns)
+        kept = {name: [one.score, one.model] for name, one in sides.items()}
+        return {"messages": turns}, {HINDSIGHT: {"order": order, **kept}}
+
+    def _lost(self, rows: Sequence[Row]) -> list[str]:
+        """Return the names of what the rows hold and the new form has no place for."""
+        lost = set()
+        columns = [_columns(row) for row in rows]
+        if any(
+            {**own, **dict.fromkeys(_OWN)} != {**columns[0], **dict.fromkeys(_OWN)}
+            for own in columns
+        ):
+            lost.add("columns")
+        for row in rows:
+            if row.kind == "ranked":
+                beside = [json.loads(c.extra or "{}") for c in row.candidates]
+                lost |= {"extra"} if any(own.keys() - {"label"} for own in beside) else set()
+            if row.kind == "preference":
+                one, two = self._judged(row)
+                margin = row.fields.get("margin")
+                gap = None if one.score is None or two.score is None else one.score - two.score
+                lost |= {"margin"} if margin is not None and margin != gap else set()
+                p_chosen = row.fields.get("p_chosen") is not None and self.to != "preference"
+                lost |= {"p_chosen"} if p_chosen else set()
+        return sorted(lost)
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    from curate.read.shapes.record_fields import extra_columns
+
+    return extra_columns(row)
+
+
+def _unmarked(turns: Sequence[Message], *, before: str = "", behind: str = "") -> Turns:
+    """Return the prompt without the feedback that stands before or behind its last turn."""
+    *rest, last = turns
+    text = last.content
+    if not text.startswith(before) or not text.endswith(behind):
+        raise ValueError(
+            f"the prompt has no feedback {(before or behind).strip()!r}; give good and bad the "
+            "texts with which the rows were made"
+        )
+    return (*rest, Message(last.role, text.removeprefix(before).removesuffix(behind), last.parts))

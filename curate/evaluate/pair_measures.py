@@ -95,6 +95,9 @@ def measures(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
         for one in decided
         if one.given is not None and one.swapped is not None
     ]
+    # The answer that was shown first, in whatever order.
+    shown = [verdict(one.given) for one in pairs if one.given is not None]
+    shown += [1 - verdict(one.swapped) for one in pairs if one.swapped is not None]
     found: dict[str, Any] = {
         "pairs": len(pairs),
         "labelled_ties": len(pairs) - len(decided),
@@ -109,7 +112,10 @@ def measures(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
         "agreement": share(sum(a == b for a, b in zip(labels, verdicts, strict=True)), len(pairs)),
         "kappa": cohen_kappa(labels, verdicts),
         "ties": share(verdicts.count("tie"), len(pairs)),
-        "position": _position(pairs) | {"same_place_wins": share(places, len(both))},
+        "position": {
+            "shown_first_wins": share(math.fsum(shown), len(shown)),
+            "same_place_wins": share(places, len(both)),
+        },
         "length": _length(pairs),
         "histogram": histogram([one.p_first for one in pairs]),
         "models": _by_model(pairs),
@@ -123,13 +129,6 @@ def measures(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
     if collapse is not None and collapse.value == 0.5:
         found["warning"] = collapse.warning("the judge's averaged view")
     return {name: value for name, value in found.items() if value not in (None, {}, [])}
-
-
-def _position(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
-    """Return how often the answer shown first wins, a tie counting half."""
-    shown = [verdict(one.given) for one in pairs if one.given is not None]
-    shown += [1 - verdict(one.swapped) for one in pairs if one.swapped is not None]
-    return {"shown_first_wins": share(math.fsum(shown), len(shown))}
 
 
 def _length(pairs: Sequence[JudgedPair]) -> dict[str, Any]:

@@ -50,21 +50,15 @@ def pairs_text(found: Mapping[str, Any]) -> str:
     failed = found.get("failed")
     lines = [head + (f"; {failed:,} rows failed" if failed else ""), ""]
     lines += _named(_PAIRS, found)
-    position, length = found.get("position", {}), found.get("length", {})
     lines += ["", "bias of place and length"]
     lines += _named(
         {
             "shown_first_wins": "  the answer shown first wins",
             "same_place_wins": "  one place wins in both orders",
-        },
-        position,
-    )
-    lines += _named(
-        {
             "longer_wins_judge": "  the longer answer wins, judge",
             "longer_wins_labels": "  the longer answer wins, labels",
         },
-        length,
+        {**found.get("position", {}), **found.get("length", {})},
     )
     if found.get("models"):
         rows = [

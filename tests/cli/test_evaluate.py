@@ -31,7 +31,7 @@ def test_a_judge_of_pairs_is_measured(curate, labelled):
     assert done.exit_code == 0, done.stderr
     out = done.stdout
     assert "24 labelled pairs, 0 of them ties" in out
-    assert "the answer shown first wins    100.0%" in out
+    assert "the answer shown first wins     100.0%" in out
     assert "warning: 24 of 24 scores (100%) of the judge's averaged view are 0.5" in out
     assert "runs/pairs-pairs" in out
     again = curate(

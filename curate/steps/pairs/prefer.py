@@ -154,7 +154,11 @@ class AnswerPair(NamedTuple):
         """
         extra = json.loads(row.extra or "{}")
         if self.turned and row.kind == "preference":
-            extra = {_other_side(name): value for name, value in extra.items()}
+            other = dict(zip(_SIDES, _SIDES[::-1], strict=True))
+            extra = {
+                re.sub("chosen|rejected", lambda found: other[found[0]], name): value
+                for name, value in extra.items()
+            }
         for side, one in zip(_SIDES, (self.first, self.second), strict=True):
             about = {"model": one.model, "score": one.score}
             about["extra"] = json.loads(one.extra) if one.extra else None
@@ -196,8 +200,3 @@ def pair_of(row: Row) -> AnswerPair:
     first, second = row.candidates
     known = first.score is not None and second.score is not None
     return AnswerPair(first, second, first.score - second.score if known else None)  # type: ignore[operator]
-
-
-def _other_side(column: str) -> str:
-    """Return what a column is called once the answers have changed sides: `score_rejected`."""
-    return re.sub("chosen|rejected", lambda m: _SIDES[1 - _SIDES.index(m[0])], column)

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -243,9 +244,17 @@ class Reply:
         """Return the number of the option that a `Choose` found: the likeliest, or the one written.
 
         Raises:
-            UnusableReply: the model gave no log-probabilities, and wrote none of the options.
+            UnusableReply: no option is likely at all, or the model gave no log-probabilities and
+                wrote none of them.
         """
         if self.values:
+            if max(self.values) == -math.inf or len(self.floored) == len(self.values):
+                raise UnusableReply(
+                    f"none of the options {', '.join(options)} is among the model's likely answers "
+                    f"(together they hold a probability of {self.mass or 0:.2g}); look at what it "
+                    "would rather say, with the same prompt and no options",
+                    key=self.key,
+                )
             return max(range(len(self.values)), key=self.values.__getitem__)
         said = self.text.strip()
         if said in options:
@@ -255,6 +264,21 @@ class Reply:
             "gives no log-probabilities, so the answer must be an option and nothing else",
             key=self.key,
         )
+
+    def chances(self, options: Sequence[str]) -> list[float]:
+        """Return the probability of each option of a `Choose`, as shares of what they hold: sum 1.
+
+        Without log-probabilities the option that was written has all of it.
+
+        Raises:
+            UnusableReply: as `chosen` does.
+        """
+        best = self.chosen(options)
+        if not self.values:
+            return [float(number == best) for number in range(len(options))]
+        weights = [math.exp(value - self.values[best]) for value in self.values]
+        total = math.fsum(weights)
+        return [weight / total for weight in weights]
 
     def to_json(self) -> str:
         """Return the reply as the store keeps it; what only some forms have is left out else."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,33 @@ def test_a_cut_off_reply_fails_its_row_is_kept_and_is_asked_again_on_demand(tmp_
         outcomes = opened.run([needing("long"), needing("short")])
     assert [outcome.value for outcome in outcomes] == ["whole at last", "whole"]
     assert mended.sent == ["long"]
+
+
+# -- choices --------------------------------------------------------------------------------------
+
+
+def test_chances_are_shares_of_what_the_options_hold() -> None:
+    reply = Reply(values=(math.log(0.3), math.log(0.1), -math.inf), mass=0.4)
+    assert reply.chances(["a", "b", "c"]) == pytest.approx([0.75, 0.25, 0.0])
+    assert reply.chosen(["a", "b", "c"]) == 0
+    # Far below what a float holds as a probability.
+    assert Reply(values=(-2000.0, -2000.0)).chances(["a", "b"]) == [0.5, 0.5]
+    assert Reply(text=" b ").chances(["a", "b"]) == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(values=(-math.inf, -math.inf), mass=0.0),
+        # As a server's list that holds neither gives them: both have the least value of the list.
+        Reply(text="a", values=(-9.0, -9.0), mass=0.0, floored=(0, 1)),
+        Reply(text="perhaps"),
+    ],
+)
+def test_a_choice_of_which_no_option_is_likely_is_none(reply: Reply) -> None:
+    for read in (reply.chosen, reply.chances):
+        with pytest.raises(UnusableReply, match="options a, b"):
+            read(["a", "b"])
 
 
 # -- keys -----------------------------------------------------------------------------------------

@@ -332,6 +332,8 @@ def _checked(data: Any, number: int) -> ScriptedLine:
     _typed(data, ("delay", "retry_after"), (int, float), "a number of seconds")
     _typed(data, ("mass",), (int, float), "a probability")
     _typed(data, ("values", "cut", "read", "floored", "logprobs"), (list,), "a list")
+    if any(v is None for v in data.get("values") or ()):
+        raise ValueError("'values' must hold numbers (-Infinity is one), or lists of them")
     _typed(data, ("finish_reason", "message"), (str,), "a text")
     _typed(usage, tuple(usage), (int,), "a whole number")
     exact: list[tuple[str, str]] = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -72,11 +71,9 @@ class ClassificationTask(Filter):
             system=None if raw else filled.system,
             options=_OPTIONS,
         )
-        if not reply.values:
-            return float(reply.chosen(_OPTIONS) == 0)
         # The two options share the mass that they hold.
-        yes, no = (math.exp(value) for value in reply.values)
-        return Scored(yes / (yes + no), None if reply.mass is None else {"mass": reply.mass})
+        yes, _ = reply.chances(_OPTIONS)
+        return yes if reply.mass is None else Scored(yes, {"mass": reply.mass})
 
     def keep(self, score: float | None) -> str | None:
         """Compare the probability with the limits."""

@@ -22,7 +22,7 @@ from itertools import product
 from typing import Any, Literal, NamedTuple
 
 from curate.ask import Ask, Choose, Reply
-from curate.errors import CurateError, UnusableReply
+from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.prompt import PromptItem
 from curate.prompts.replies import read_label
@@ -96,14 +96,11 @@ class PairJudge:
             UnusableReply: no option is likely at all, or the text states none.
         """
         if reply.values:
-            highest = max(reply.values)
-            if highest == -math.inf:
-                raise UnusableReply("no option has any probability", key=reply.key)
-            weights = [math.exp(value - highest) for value in reply.values]
+            chances = reply.chances(self.options)
         else:
             said = self.options.index(read_label(reply, self.options))
-            weights = [float(number == said) for number in range(len(self.options))]
-        return (weights[0] + sum(weights[2:]) / 2) / math.fsum(weights)
+            chances = [float(number == said) for number in range(len(self.options))]
+        return chances[0] + math.fsum(chances[2:]) / 2
 
 
 def check_judge(judge: PairJudge) -> None:

@@ -124,10 +124,7 @@ class Groundedness(Whole):
                 system=filled.system,
                 options=("A", "B"),
             )
-            judged = float(reply.chosen(("A", "B")) == 0)
-            if reply.values:
-                yes, no = map(float, reply.values)
-                judged = 1 / (1 + math.exp(no - yes))
+            judged = reply.chances(("A", "B"))[0]
             detail |= {"judged": round(judged, 4), "precision": found.precision}
             detail |= {} if reply.mass is None else {"mass": round(reply.mass, 4)}
         return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import string
 from collections import Counter
 from collections.abc import Sequence
@@ -126,12 +125,12 @@ class Safety(Whole):
         safe = 1.0
         for ask, reply, (name, labels, _, _) in zip(asks, replies, wanted, strict=True):
             found[name] = labels[reply.chosen(ask.options)]
-            chances = [math.exp(value) for value in reply.values]
-            if chances:
-                shares = [round(one / sum(chances), 6) for one in chances]
+            chances = reply.chances(ask.options)
+            if reply.values:
+                shares = [round(one, 6) for one in chances]
                 found[f"{name}_chances"] = dict(zip(labels, shares, strict=True))
             if labels is harms:
-                safe = chances[0] / sum(chances) if chances else float(found[name] == NONE)
+                safe = chances[0]
         if self.of == "pair":
             harmful = found["answer_harm"] != NONE
             refused = "refusal" if found["harm"] != NONE else "over-refusal"

@@ -82,7 +82,7 @@ def test_rows_that_would_be_on_no_side_are_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"the rows that 'pii' makes after 'split' would be on"):
         check(Split(), Pii())
     with pytest.raises(RecipeError, match="with `only` other rows are on no side"):
-        check(Split(only=["other"]))
+        check(Split(only=["preference"]))
     assert not (tmp_path / "run").exists()
     check(Pii(), Split())
 

@@ -162,6 +162,7 @@ def test_shuffle_changes_the_order_of_arrival_by_its_seed(tmp_path: Path) -> Non
         ('{"when": {"messages": "hi"}, "reply": "x"}', "'messages' must be a list of mappings"),
         ('{"when": {}}', "the line answers nothing"),
         ('{"when": {}, "reply": 4}', "'reply' is '4'; it must be a text"),
+        ('{"when": {}, "values": [-0.1, null]}', "'values' must hold numbers"),
         ('{"when": {}, "fault": "fire"}', "unknown fault 'fire'; allowed: rate_limit, server"),
         ('{"when": {}, "fault": "server", "times": "2"}', "'times' is '2'; it must be a whole"),
         ('{"when": {}, "reply": "x", "delay": "1"}', "'delay' is '1'; it must be a number"),

@@ -182,7 +182,7 @@ def test_one_order_is_drawn_by_the_row():
         (Reply(text="A\nB"), "several labels"),
         (Reply(text=""), "states none"),
         (Reply(text="A", finish_reason="length"), "cut off"),
-        (Reply(values=(-math.inf, -math.inf)), "no option has any probability"),
+        (Reply(values=(-math.inf, -math.inf)), "none of the options A, B is among"),
     ],
 )
 def test_no_verdict_is_a_failure(reply, message):

@@ -198,7 +198,7 @@ def test_prompts_that_do_not_fit_are_refused(fields, said):
 def test_a_constitution_of_ones_own_needs_only_how_to_compare_and_decides(tmp_path, drive):
     path = tmp_path / "ours.md"
     head = "---\nname: ours\nversion: 1\nsource: us\nvariables: []\nitems:\n"
-    path.write_text(head + "  - {id: calm, prefer: Which answer is calmer?}\n---\nWe sell tea.\n")
+    path.write_text(head + "  - {id: calm, prefer: 'Which answer is calmer?'}\n---\nWe sell tea.\n")
     step = ConstitutionalPrefer(model="j", constitution=str(path))
     before = json.dumps(step.fingerprint())
     texts = []

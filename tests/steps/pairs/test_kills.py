@@ -12,7 +12,7 @@ import pytest
 
 from curate import Pipeline
 from curate.pipeline import Result
-from curate.steps import ConstitutionalPrefer, Prefer, Rank
+from curate.steps import ConstitutionalPrefer, Prefer, Rank, RlaifPrefer
 
 CHILD = """
 import sys
@@ -20,7 +20,11 @@ from curate import Pipeline
 Pipeline.from_yaml(open(sys.argv[1]).read()).run(sys.argv[2], run=sys.argv[3], store=sys.argv[4])
 """
 ROWS, CONCURRENCY = 40, 4
-PAIRWISE = {"prefer": Prefer, "constitutional_prefer": ConstitutionalPrefer}
+PAIRWISE = {
+    "prefer": Prefer,
+    "constitutional_prefer": ConstitutionalPrefer,
+    "rlaif_prefer": RlaifPrefer,
+}
 
 
 def recipe(folder: Path, method: str, at_least: float | None = None) -> str:

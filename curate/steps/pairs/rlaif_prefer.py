@@ -44,7 +44,12 @@ class RlaifPrefer(Prefer):
     shots: int = 0
     human: str | None = None
 
-    for_small_models: ClassVar[Mapping[str, Any]] = {"shots": 2, "complete": True}
+    # Letters, because many small models have a space and a digit as two tokens.
+    for_small_models: ClassVar[Mapping[str, Any]] = {
+        "shots": 2,
+        "complete": True,
+        "options": ("A", "B"),
+    }
     source: ClassVar[str] = "Lee et al. 2023 (RLAIF), arXiv 2309.00267, sections 2 and 3"
 
     def check(self) -> None:

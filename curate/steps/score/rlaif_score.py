@@ -33,6 +33,7 @@ class RlaifScore(Filter):
 
     for_small_models: ClassVar[Mapping[str, Any]] = {
         "prompt": "rlaif_score_brief",
+        "scale": 9,
         "complete": True,
     }
     source: ClassVar[str] = "Lee et al. 2023 (RLAIF), arXiv 2309.00267, section 2.2.2"

@@ -42,12 +42,12 @@ def test_ratings_are_weighed_and_rescaled(weights, rating, wanted):
 
 
 def test_another_scale_is_rescaled_alike_and_raw_text_is_sent():
-    step = RlaifScore(model="j", scale=9, **RlaifScore.for_small_models)
+    step = RlaifScore(model="j", **RlaifScore.for_small_models)
     step.prepare()
     found, request = scored(step, sft("q?", "a"), [0, 0, 0, 0, 1, 0, 0, 0, 0])
     assert found.value == 0
     assert request.messages is None
-    assert request.prompt.endswith("Question: q?\nAnswer: a\nRating:")
+    assert request.prompt.endswith("Question: q?\nAnswer: a\nRating: (")
 
 
 def test_the_last_answer_of_a_dialogue_is_rated_with_what_came_before():

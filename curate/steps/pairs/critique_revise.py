@@ -203,18 +203,20 @@ class CritiqueRevise(Generate):
         return Message("user", form.render(**{name: values[name] for name in taken}).text)
 
 
-def principles_in(constitution: str, ids: Sequence[str]) -> tuple[PromptItem, ...]:
+def principles_in(
+    constitution: str, ids: Sequence[str], needed: Sequence[str] = FIELDS
+) -> tuple[PromptItem, ...]:
     """Return the principles of a constitution with these ids, by default all.
 
     Raises:
-        UsageError: there is no such principle, or one lacks a text that it needs.
+        UsageError: there is no such principle, or one lacks a text that is needed.
     """
     form = prompts.load(constitution)
     items = tuple(form.item(id_) for id_ in ids) if ids else form.items
-    lacking = [name for item in items[:1] for name in FIELDS if name not in item.values]
+    lacking = [name for item in items[:1] for name in needed if name not in item.values]
     if not items or lacking or form.variables:
         raise UsageError(
             f"'{form.name}' ({form.path}) is no constitution: it needs items with the texts "
-            f"{', '.join(FIELDS)}, and takes no variables"
+            f"{', '.join(needed)}, and takes no variables"
         )
     return items

@@ -14,6 +14,7 @@ from curate.steps.pairs._comparison import (
     Comparison,
     Orders,
     PairJudge,
+    Preference,
     answer_text,
     check_judge,
     compare,
@@ -85,7 +86,7 @@ class Prefer(Generate):
 
     def prepare(self) -> None:
         """Read the prompt, and reject one that cannot show a pair."""
-        check_judge(self._judge())
+        check_judge(self.judge())
 
     def reads_models(self) -> tuple[str, ...]:
         """Return the names of all models that compare."""
@@ -108,8 +109,10 @@ class Prefer(Generate):
             answer_text(pair.second.messages),
         )
         orders = orders_of(self.orders, row.random(self.title))
-        found = yield from compare(self._judge(), shown, orders)
-        p_first, detail, figures = found.p_first, found.to_json(), Figures(found.figures(shown))
+        said = yield from compare(self.judge(row), shown, orders)
+        counted = self.counted(said)
+        p_first, figures = counted.p_first, Figures(counted.figures(shown))
+        detail = {**said.to_json(), "p_first": p_first}
         if self.sides == "judged" and p_first < 0.5:
             pair, p_first = pair.swapped(), 1 - p_first
         if self.sides == "judged" and p_first == 0.5 and self.drop_ties:
@@ -118,7 +121,12 @@ class Prefer(Generate):
             return [Drop(f"preferred below {self.at_least:g}", p_first, detail=detail), figures]
         return [Made(pair.record(row, p_first), p_first, detail), figures]
 
-    def _judge(self) -> PairJudge:
+    def counted(self, said: Preference) -> Preference:
+        """Return the opinions as they count, given what the judges said: as they are."""
+        return said
+
+    def judge(self, row: Row | None = None) -> PairJudge:
+        """Return who compares the answers of `row`; of all rows, where none is given."""
         return PairJudge(
             models=self.reads_models(),
             prompt=self.prompt,

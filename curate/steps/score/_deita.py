@@ -16,7 +16,7 @@ from curate.steps.score._judge import shown_turn
 
 # The score tokens of both scorers (Liu et al. 2023, arXiv 2312.15685, section 2.2).
 SCORES = ("1", "2", "3", "4", "5", "6")
-SHOWN = ("instruction", "response", "mark")
+SHOWN = ("instruction", "response", "options", "mark")
 
 
 class AnsweredTurn(NamedTuple):
@@ -27,7 +27,7 @@ class AnsweredTurn(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """The mean of the six scores under a model's probabilities, and the mass they held together."""
+    """The mean of the scores under a model's probabilities, and the mass they held together."""
 
     value: float
     mass: float | None
@@ -70,41 +70,48 @@ def check_prompt(given: str, *, complete: bool) -> None:
 
 
 def choice_of_score(
-    model: str | None, given: str, exchange: AnsweredTurn, *, complete: bool
+    model: str | None,
+    given: str,
+    exchange: AnsweredTurn,
+    *,
+    complete: bool,
+    scores: tuple[str, ...] = SCORES,
 ) -> Choose:
     """Return the request for one score of an exchange, by the prompt `given`."""
     prompt = prompts.load(given)
-    values = {**exchange._asdict(), "mark": prompts.mark_of(*exchange)}
+    mark = prompts.mark_of(*exchange)
+    values = {**exchange._asdict(), "options": scores, "mark": mark}
     filled = prompt.render(**{n: values[n] for n in (*prompt.variables, *prompt.optional)})
     return Choose(
         model=model,
         messages=None if complete else (Message("user", filled.text),),
         prompt=filled.text if complete else None,
         system=filled.system,
-        options=SCORES,
+        options=scores,
     )
 
 
-def expected_of(reply: Reply) -> Expectation:
-    """Return the expectation of the six scores under the probabilities of their tokens.
+def expected_of(reply: Reply, scores: Sequence[str] = SCORES) -> Expectation:
+    """Return the expectation of the scores, 1 and on, under the probabilities of their tokens.
 
-    The probabilities are those of the six alone (a softmax over their logits). DEITA's code takes
-    3.0 where it finds no token of them; here that is no score.
+    The probabilities are those of the scores alone (a softmax over their logits). DEITA's code
+    takes 3.0 where it finds no token of them; here that is no score.
 
     Raises:
-        UnusableReply: the model gave no log-probabilities, or not of all six tokens.
+        UnusableReply: the model gave no log-probabilities, or not of all of them.
     """
-    if len(reply.values) != len(SCORES):
+    if len(reply.values) != len(scores):
         raise UnusableReply(
-            "the model returned no log-probabilities of the scores 1 to 6, so that nothing can be "
-            "weighed; ask one that does (local, hf:, vllm:, or a server with logprobs)",
+            f"the model returned no log-probabilities of the scores 1 to {scores[-1]}, so that "
+            "nothing can be weighed; ask one that does (local, hf:, vllm:, a server with logprobs)",
             key=reply.key,
         )
-    missing = [SCORES[n] for n, value in enumerate(reply.values) if not math.isfinite(value)]
-    missing += [SCORES[n] for n in reply.floored]
+    missing = [scores[n] for n, value in enumerate(reply.values) if not math.isfinite(value)]
+    missing += [scores[n] for n in reply.floored]
     if missing:
+        named = ", ".join(sorted(missing, key=int))
         raise UnusableReply(
-            f"the server's list of likely tokens lacks the score {', '.join(sorted(missing))}; "
+            f"the server's list of likely tokens lacks the score {named}; "
             "their probability is unknown: ask a model that lists more (local, hf:, vllm:)",
             key=reply.key,
         )

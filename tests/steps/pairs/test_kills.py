@@ -12,7 +12,7 @@ import pytest
 
 from curate import Pipeline
 from curate.pipeline import Result
-from curate.steps import Prefer, Rank
+from curate.steps import ConstitutionalPrefer, Prefer, Rank, RlaifPrefer
 
 CHILD = """
 import sys
@@ -20,6 +20,11 @@ from curate import Pipeline
 Pipeline.from_yaml(open(sys.argv[1]).read()).run(sys.argv[2], run=sys.argv[3], store=sys.argv[4])
 """
 ROWS, CONCURRENCY = 40, 4
+PAIRWISE = {
+    "prefer": Prefer,
+    "constitutional_prefer": ConstitutionalPrefer,
+    "rlaif_prefer": RlaifPrefer,
+}
 
 
 def recipe(folder: Path, method: str, at_least: float | None = None) -> str:
@@ -35,8 +40,8 @@ def recipe(folder: Path, method: str, at_least: float | None = None) -> str:
             lines = [{"when": {}, "reply": text, "delay": 0.01}]
         replies.write_text("".join(json.dumps(line) + "\n" for line in lines))
     step = (
-        Prefer(model="judge", sides="given", at_least=at_least)
-        if method == "prefer"
+        PAIRWISE[method](model="judge", sides="given", at_least=at_least)
+        if method in PAIRWISE
         else Rank(model="judge", method=method)  # type: ignore[arg-type]
     )
     judge = {
@@ -71,11 +76,11 @@ def contents(result: Result) -> list[object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["prefer", "tournament", "listwise"])
+@pytest.mark.parametrize("method", [*PAIRWISE, "tournament", "listwise"])
 def test_a_killed_judge_goes_on_and_another_limit_asks_nothing(
     method: str, data: Path, tmp_path: Path
 ) -> None:
-    if method == "prefer":
+    if method in PAIRWISE:
         pairs_of(data)
     text = recipe(tmp_path, method)
     path, log = tmp_path / "recipe.yaml", tmp_path / "log"
@@ -98,7 +103,7 @@ def test_a_killed_judge_goes_on_and_another_limit_asks_nothing(
     again = Pipeline.from_yaml(text).run(data, run=folder, store=store)
     asked = Counter(log.read_text().split())
     assert not paid & set(log.read_text().split()[len(before) :]), "a stored reply is asked again"
-    wanted = {"prefer": 2, "tournament": 6, "listwise": 2}[method] * ROWS
+    wanted = {"tournament": 6}.get(method, 2) * ROWS
     assert len(asked) == wanted
     whole = Pipeline.from_yaml(text).run(data, run=tmp_path / "whole", store=tmp_path / "other")
     assert contents(again) == contents(whole)
@@ -110,7 +115,7 @@ def test_a_killed_judge_goes_on_and_another_limit_asks_nothing(
     evidence = "opinions" if method != "listwise" else "ranks"
     assert evidence in str(history.events[0]["detail"])
     assert len(history.parents[0].exchanges) == wanted // ROWS
-    if method == "prefer":
+    if method in PAIRWISE:
         stricter = Pipeline.from_yaml(recipe(tmp_path, method, at_least=0.6))
         other = stricter.run(data, run=tmp_path / "strict", store=store)
         assert other.summary["requests"]["sent"] == 0

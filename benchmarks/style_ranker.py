@@ -197,17 +197,30 @@ def rate(data: Path, counts: list[int]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("order", "spread", "rate"))
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("order", "spread", "rate"),
+        help="without it all three, on a frozen encoder",
+    )
+    parser.add_argument("--full", action="store_true", help="rates of 30,000 rows, too")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--folds", type=int, default=11)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--learning-rate", type=float, default=2e-5)
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--freeze", action="store_true")
-    parser.add_argument("--rows", type=int, nargs="+", default=[300, 3000])
+    parser.add_argument("--rows", type=int, nargs="+")
     given = parser.parse_args()
+    rows = given.rows or ([300, 30_000] if given.full else [300, 3_000])
     if given.what == "rate":
-        rate(given.data, given.rows)
+        rate(given.data, rows)
+        return
+    if given.what is None:
+        frozen = {"epochs": given.epochs, "learning_rate": 1e-3, "max_length": 512, "freeze": True}
+        order(given.data, given.folds, frozen)
+        spread(given.data, frozen)
+        rate(given.data, rows)
         return
     changes = {
         "epochs": given.epochs,

@@ -110,7 +110,7 @@ def test_every_opinion_is_clamped_before_the_mean():
 @pytest.mark.parametrize(
     ("reply", "reason", "said"),
     [
-        (Reply(values=(-math.inf, -math.inf)), False, "no option has any probability"),
+        (Reply(values=(-math.inf, -math.inf)), False, "none of the options A, B is among"),
         (Reply(text="Both have their merits."), False, "it states none of the labels A, B"),
         (Reply(text=""), True, "the judge's reasoning is empty"),
         (Reply(text="First", finish_reason="length"), True, "cut off at max_tokens"),

@@ -341,7 +341,7 @@ def test_jobs_are_told_with_their_way_back_and_none_is_swept_away(
         server.faults = {"POST /files": [401]}
         with pytest.raises(StoppedShort):
             ask(opened, texts(3))
-    assert re.search(r"written down +0:00 +0 of 3 +- +openai:tiny at http", stats())
+    assert re.search(r"written down +0:0\d +0 of 3 +- +openai:tiny at http", stats())
     server.on = lambda name: opened.interrupt() if name == "GET /batches/one" else None
     with driver(tmp_path, model(server)) as opened, pytest.raises(InterruptedError):
         ask(opened, texts(3))

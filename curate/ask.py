@@ -21,6 +21,24 @@ from curate.errors import UnusableReply
 from curate.row import Message
 
 
+def check_asking(
+    model: object,
+    *,
+    repairs: int = 0,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+) -> None:
+    """Raise `ValueError` when a step's fields name no model (or none of several), or no request."""
+    if not model:
+        raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+    if repairs < 0:
+        raise ValueError(f"repairs is {repairs}; it must be 0 or more")
+    if max_tokens is not None and max_tokens < 1:
+        raise ValueError(f"max_tokens is {max_tokens}; it must be 1 or more")
+    if temperature is not None and temperature < 0:
+        raise ValueError(f"temperature is {temperature:g}; it must be 0 or more")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What all requests share.

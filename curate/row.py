@@ -149,6 +149,11 @@ class Candidate(NamedTuple):
     model: str | None = None
     extra: str | None = None
 
+    def with_extra(self, name: str, value: Any) -> Candidate:
+        """Return it with one more thing known of it: `value`, as JSON data, under `name`."""
+        known = {**json.loads(self.extra or "{}"), name: value}
+        return self._replace(extra=json.dumps(known, ensure_ascii=False))
+
 
 class Record(NamedTuple):
     """What a reader or a `Generate` makes: a kind and its typed fields, not yet a row.

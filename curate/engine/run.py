@@ -39,12 +39,13 @@ from curate.engine.reading import Reading, RowSample, open_sources
 from curate.engine.segment import asks, cut_at_wholes, with_expand
 from curate.engine.state import PartitionState, Settings, Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
+from curate.kernels.arrays.agreement import collapse_of
 from curate.models.model import RATES, check_specs
 from curate.read import Inputs
 from curate.recipe.check import check
 from curate.recipe.recipe import DEFAULT_ENCODER, Recipe
 from curate.runs.folder import RunFolder
-from curate.runs.ledger_scores import collapse_of, ledger_scores
+from curate.runs.ledger_scores import ledger_scores
 from curate.runs.report import ENDINGS
 from curate.step import Filter, Gather, Grow, Step, Whole
 from curate.system.package_data import install_command

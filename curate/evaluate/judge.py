@@ -13,9 +13,10 @@ from curate.evaluate.calibration import Calibration
 from curate.evaluate.evaluation_file import write_evaluation
 from curate.evaluate.judgement_columns import number_at
 from curate.evaluate.rank_statistics import auc, cohen_kappa, histogram, kendall, share, spearman
+from curate.kernels.arrays.agreement import collapse_of
 from curate.pipeline import Pipeline, Result
 from curate.row import Row
-from curate.runs.ledger_scores import collapse_of, ledger_scores, scores_by_row
+from curate.runs.ledger_scores import ledger_scores, scores_by_row
 from curate.step import Filter, Step, Whole
 from curate.steps.score.rubric import Rubric
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from curate.evaluate.calibration import Calibration
 from curate.evaluate.rank_statistics import Interval, cohen_kappa, histogram, share
-from curate.runs.ledger_scores import collapse_of
+from curate.kernels.arrays.agreement import collapse_of
 
 # What verdicts are called in tables and kappas.
 _NAMES = {1.0: "first", 0.0: "second", 0.5: "tie"}

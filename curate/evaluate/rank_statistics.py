@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from curate.kernels.arrays import agreement
+from curate.kernels.votes import raters
 
 # The quantile of the normal distribution for intervals that cover 95 %.
 Z95 = 1.959963984540054
@@ -41,17 +42,14 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float 
     `None` where there is no item, or both raters always say the same one thing: chance then
     explains every agreement.
     """
-    count = len(first)
-    if not count or len(second) != count:
-        if len(second) != count:
-            raise ValueError(f"the raters judged {count} and {len(second)} items; give the same")
-        return None
-    names = set(first) | set(second)
-    observed = sum(a == b for a, b in zip(first, second, strict=True)) / count
-    by_chance = math.fsum(
-        sum(one == name for one in first) * sum(one == name for one in second) for name in names
-    ) / (count * count)
-    return None if by_chance == 1 else (observed - by_chance) / (1 - by_chance)
+    if len(first) != len(second):
+        raise ValueError(f"the raters judged {len(first)} and {len(second)} items; give the same")
+    places = {name: place for place, name in enumerate(dict.fromkeys([*first, *second]))}
+    table = np.zeros((len(places), len(places)))
+    for one, other in zip(first, second, strict=True):
+        table[places[one], places[other]] += 1
+    value = raters.cohen_kappa(table)
+    return None if math.isnan(value) else value
 
 
 def spearman(first: Any, second: Any) -> float | None:

@@ -105,6 +105,11 @@ class Prompt:
         system = None if self.system is None else self._fill(self.system, given)
         return Rendered(self._fill(self.body, given), system)
 
+    def render_from(self, values: Mapping[str, Any]) -> Rendered:
+        """Return the texts with those of `values` filled in that the prompt takes."""
+        wanted = {*self.variables, *self.optional}
+        return self.render(**{n: v for n, v in values.items() if n in wanted})
+
     def _fill(self, template: str, values: Mapping[str, Any]) -> str:
         from jinja2 import TemplateError
 

@@ -1,8 +1,15 @@
-"""How far two judges order the same rows alike."""
+"""How far two judges order the same rows alike, and whether one tells rows apart at all."""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
+
+# Fewer scores may well be equal. GPT-4 gave 75.9 % of davinci-003's answers exactly 9, and its
+# scores still rank; where nine of ten are one value, hardly a row is told from another.
+FEWEST_SCORES = 20
+COLLAPSED_SHARE = 0.9
 
 
 def midranks(values: np.ndarray) -> np.ndarray:
@@ -26,3 +33,34 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
     first, second = (rank - rank.mean() for rank in ranks)
     scale = float(np.sqrt((first @ first) * (second @ second)))
     return float(first @ second) / scale if scale else float("nan")
+
+
+class CommonestScore(NamedTuple):
+    """The score that most rows have, how many have it, and how many have any."""
+
+    value: float
+    rows: int
+    scored: int
+
+    def warning(self, whose: str) -> str:
+        """Return a sentence about the scores that `whose` names."""
+        return (
+            f"{self.rows:,} of {self.scored:,} scores ({self.rows / self.scored:.0%}) of {whose} "
+            f"are {self.value:g}: they have collapsed to one value and hardly tell rows apart; try "
+            "another prompt or model, an expected score (expectation: true), or rank answers "
+            "against each other (rank)"
+        )
+
+
+def collapse_of(scores: Any, fewest: int = FEWEST_SCORES) -> CommonestScore | None:
+    """Return the commonest score where nearly all are that one, `None` where they differ.
+
+    Nearly all are 90 % of at least `fewest` scores.
+    """
+    array = np.asarray(scores, np.float64)
+    if len(array) < fewest:
+        return None
+    values, counts = np.unique(array, return_counts=True)
+    most = int(counts.argmax())
+    found = CommonestScore(float(values[most]), int(counts[most]), len(array))
+    return found if found.rows >= COLLAPSED_SHARE * found.scored else None

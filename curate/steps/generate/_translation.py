@@ -79,7 +79,7 @@ def asked_translation(
         raise ValueError("the text has several lines, and complete ends with the first")
     form = prompts.load(prompt)
     values = {"text": text, "language": form.item(code), "mark": prompts.mark_of(text)}
-    filled = form.render(**{name: values[name] for name in (*form.variables, *form.optional)})
+    filled = form.render_from(values)
     return Ask(
         model=model,
         messages=() if complete else (Message("user", filled.text),),

@@ -69,7 +69,7 @@ class Backtranslate(Generate):
             raise ValueError("the row has no text to write an instruction for")
         prompt = prompts.load(self.prompt)
         values = {"text": text, "mark": prompts.mark_of(text)}
-        filled = prompt.render(**{n: values[n] for n in (*prompt.variables, *prompt.optional)})
+        filled = prompt.render_from(values)
         reply = yield Ask(
             model=self.model,
             messages=() if self.complete else (Message("user", filled.text),),

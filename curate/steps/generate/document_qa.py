@@ -156,8 +156,7 @@ class DocumentQa(Generate):
             "title": extra.get("title") or extra.get("file") or "untitled",
             "mark": prompts.mark_of(passage),
         }
-        wanted = {name: values[name] for name in (*prompt.variables, *prompt.optional)}
-        filled = prompt.render(**wanted)
+        filled = prompt.render_from(values)
         return Ask(
             model=self.model,
             messages=() if self.complete else (Message("user", filled.text),),

@@ -8,7 +8,7 @@ import string
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from curate.ask import Ask, Reply
+from curate.ask import Ask, Reply, check_asking
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.replies import read_label
@@ -66,14 +66,11 @@ class Evolve(Generate):
 
     def check(self) -> None:
         """Reject a step that asks nobody, or asks for what it cannot make."""
-        if not self.model:
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        check_asking(self.model, max_tokens=self.max_tokens)
         if self.rounds < 1:
             raise ValueError(f"rounds is {self.rounds}; it must be 1 or more")
         if self.on == "response" and self.to == "prompt":
             raise ValueError("to: prompt leaves out the answer, which on: response evolves")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
 
     def prepare(self) -> None:
         """Read the prompt, and reject operations that it does not have."""
@@ -123,8 +120,7 @@ class Evolve(Generate):
                 "mark": prompts.mark_of(row.whole),
                 "response": response,
             }
-            given = {name: values[name] for name in (*prompt.variables, *prompt.optional)}
-            filled = prompt.render(**given)
+            filled = prompt.render_from(values)
             ask = self._ask(filled.text, filled.system)
             if self.complete:
                 ask = dataclasses.replace(ask, messages=(), prompt=filled.text, stop=("\n",))

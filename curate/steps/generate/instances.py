@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from curate.ask import Ask, Reply
+from curate.ask import Ask, Reply, check_asking
 from curate.errors import CurateError, UnusableReply
 from curate.kernels.text.task_rules import holds_control_characters
 from curate.prompts import prompt as prompts
@@ -59,14 +59,9 @@ class Instances(Generate):
 
     def check(self) -> None:
         """Reject a step that asks nobody, or for nothing."""
-        if not self.model:
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        check_asking(self.model, repairs=self.repairs, max_tokens=self.max_tokens)
         if self.most < 1:
             raise ValueError(f"most is {self.most}; it must be 1 or more")
-        if self.repairs < 0:
-            raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
         if self.preset == "modern" and self.complete:
             raise ValueError("complete: true goes with preset: paper, whose prompts are completed")
 

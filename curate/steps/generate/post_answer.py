@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from curate.ask import Ask, Reply
+from curate.ask import Ask, Reply, check_asking
 from curate.errors import UnusableReply
 from curate.prompts import prompt as prompts
 from curate.prompts.replies.usable_text import written
@@ -55,11 +55,8 @@ class PostAnswer(Generate):
 
     def check(self) -> None:
         """Reject a step that asks nobody, or for no language."""
-        if not self.model:
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        check_asking(self.model, max_tokens=self.max_tokens)
         check_languages(self.languages, self.min)
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
 
     def prepare(self) -> None:
         """Read the prompt, and reject one that takes other variables or lacks a language."""

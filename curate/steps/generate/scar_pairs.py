@@ -158,7 +158,7 @@ class ScarPairs(Generate):
             "aspect": next((item for item in prompt.items if item.id == aspect), None),
             "mark": prompts.mark_of(instruction, response),
         }
-        filled = prompt.render(**{n: values[n] for n in (*prompt.variables, *prompt.optional)})
+        filled = prompt.render_from(values)
         return Ask(
             model=self.model if aspect is None else self.judge or self.model,
             messages=() if self.complete else (Message("user", filled.text),),

@@ -109,7 +109,7 @@ class Sdf(Generate):
             "answers": [answers[index] for index in order],
             "mark": prompts.mark_of(asked, *answers),
         }
-        filled = form.render(**{name: values[name] for name in (*form.variables, *form.optional)})
+        filled = form.render_from(values)
         found, _ = yield from ask_until(
             Ask(
                 model=self.judge,

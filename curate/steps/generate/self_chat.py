@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from curate.ask import Ask, Reply
+from curate.ask import Ask, Reply, check_asking
 from curate.errors import CurateError, UnusableReply
 from curate.prompts import prompt as prompts
 from curate.prompts.replies.usable_text import written
@@ -62,16 +62,13 @@ class SelfChat(Generate):
 
     def check(self) -> None:
         """Reject a step that asks nobody, or whose persona nobody plays."""
-        if not self.model:
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        check_asking(self.model, max_tokens=self.max_tokens)
         if self.exchanges < 1:
             raise ValueError(f"exchanges is {self.exchanges}; it must be 1 or more")
         if self.persona is not None and self.user_model is None:
             raise ValueError("persona is played by user_model; name that model, too")
         if self.complete and self.user_model is not None:
             raise ValueError("complete is for a transcript in one reply; leave user_model out")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
 
     def prepare(self) -> None:
         """Read the prompt, and reject one that takes other variables."""
@@ -104,7 +101,7 @@ class SelfChat(Generate):
             return (yield from self._in_turns(row, topic))
         prompt = prompts.load(self._prompt())
         values = {"topic": topic, "exchanges": self.exchanges}
-        filled = prompt.render(**{n: values[n] for n in (*prompt.variables, *prompt.optional)})
+        filled = prompt.render_from(values)
         reply = yield self._ask(self.model, (Message("user", filled.text),), filled.system)
         head = filled.text.rpartition("\n")[2] if self.complete else ""
         turns = transcript(reply, head)

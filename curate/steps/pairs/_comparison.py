@@ -85,7 +85,7 @@ class PairJudge:
             "reason": self.reason or None,
             **self.values,
         }
-        return form.render(**{name: texts[name] for name in (*form.variables, *form.optional)})
+        return form.render_from(texts)
 
     def p_first(self, reply: Reply) -> float:
         """Return the probability of the first answer shown; that of a tie is halved between both.

@@ -199,8 +199,7 @@ class CritiqueRevise(Generate):
         """Return the turn that asks for a critique or a revision by a principle."""
         form = prompts.load(name)
         values = {"preamble": prompts.load(self.constitution).render().text, "principle": principle}
-        taken = (*form.variables, *form.optional)
-        return Message("user", form.render(**{name: values[name] for name in taken}).text)
+        return Message("user", form.render_from(values).text)
 
 
 def principles_in(

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from curate.ask import Ask
+from curate.ask import Ask, check_asking
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.replies.usable_text import written
@@ -45,13 +45,10 @@ class MultiTurn(Generate):
 
     def check(self) -> None:
         """Reject a step that asks nobody, and weights that are none."""
-        if not self.model:
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        check_asking(self.model, max_tokens=self.max_tokens)
         weights = [getattr(self, name) for name in FORMS]
         if not all(weight >= 0 for weight in weights) or not sum(weights) > 0:
             raise ValueError("related, paraphrase and repeat are weights of 0 or more, not all 0")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
 
     def prepare(self) -> None:
         """Read the prompt, and reject one that takes other variables."""
@@ -86,8 +83,7 @@ class MultiTurn(Generate):
                 "manner": "in other words and another order, at about the same length.",
             }
             asked = prompts.load(self.prompt if form == "related" else "reword")
-            taken = (*asked.variables, *asked.optional)
-            text = asked.render(**{name: values[name] for name in taken}).text
+            text = asked.render_from(values).text
             reply = yield self._ask((Message("user", text),))
             question = written(reply, "the earlier question")
             if plain_text(question) == plain_text(last.content):

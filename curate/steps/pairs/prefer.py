@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from curate.ask import check_asking
 from curate.row import Candidate, Record, Row
 from curate.step import Asking, Drop, Figures, Generate, Made, rule
 from curate.steps.pairs._comparison import (
@@ -77,12 +78,9 @@ class Prefer(Generate):
 
     def check(self) -> None:
         """Reject a step that asks nobody, or with a limit that nothing can meet."""
-        if not self.reads_models():
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        check_asking(self.reads_models(), max_tokens=self.max_tokens)
         if self.at_least is not None and not 0 <= self.at_least <= 1:
             raise ValueError(f"at_least is {self.at_least}; it is a probability from 0 to 1")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
 
     def prepare(self) -> None:
         """Read the prompt, and reject one that cannot show a pair."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from curate.ask import Ask, Reply
+from curate.ask import Ask, Reply, check_asking
 from curate.errors import CurateError, UnusableReply
 from curate.prompts import prompt as prompts
 from curate.prompts.replies.objects import ask_again, ask_until
@@ -82,12 +82,7 @@ class Rank(Generate):
 
     def check(self) -> None:
         """Reject a step that asks nobody, and what only the other method does."""
-        if not self.reads_models():
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
-        if self.repairs < 0:
-            raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
+        check_asking(self.reads_models(), repairs=self.repairs, max_tokens=self.max_tokens)
         if self.method == "listwise" and (self.reason or self.principles):
             raise ValueError(
                 "reason and principles belong to a tournament; say them in the prompt of a list"
@@ -218,7 +213,7 @@ class Rank(Generate):
             "answers": answers,
             "mark": prompts.mark_of(asked, *answers),
         }
-        filled = form.render(**{name: values[name] for name in (*form.variables, *form.optional)})
+        filled = form.render_from(values)
         return Ask(
             model=model,
             messages=() if self.complete else (Message("user", filled.text),),
@@ -234,15 +229,13 @@ class Rank(Generate):
         """Return a candidate with its new score; the one it came with stays in its extra."""
         if candidate.score is None:
             return candidate._replace(score=score)
-        extra = json.loads(candidate.extra or "{}")
         name = f"score_before_{self.title}"
-        if name in extra:
+        if name in json.loads(candidate.extra or "{}"):
             raise ValueError(
                 f"a candidate has '{name}' already, which would be lost; give this step a label of "
                 "its own"
             )
-        extra[name] = candidate.score
-        return candidate._replace(score=score, extra=json.dumps(extra, ensure_ascii=False))
+        return candidate.with_extra(name, candidate.score)._replace(score=score)
 
     def _prompt(self) -> str:
         return self.prompt or _PROMPTS[self.method]

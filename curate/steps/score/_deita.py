@@ -81,7 +81,7 @@ def choice_of_score(
     prompt = prompts.load(given)
     mark = prompts.mark_of(*exchange)
     values = {**exchange._asdict(), "options": scores, "mark": mark}
-    filled = prompt.render(**{n: values[n] for n in (*prompt.variables, *prompt.optional)})
+    filled = prompt.render_from(values)
     return Choose(
         model=model,
         messages=None if complete else (Message("user", filled.text),),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate.ask import Ask, Reply
+from curate.ask import Ask, Reply, check_asking
 from curate.prompts.replies.objects import Asking as AskingTexts
 from curate.prompts.replies.objects import ask_each_until, ask_until
 from curate.row import RESPONSE_FIELD, Message, Row
@@ -39,14 +39,12 @@ class Judge(Filter):
 
     def check(self) -> None:
         """Reject a step that asks nobody, and limits that nothing can meet."""
-        if not self.model:
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
-        if self.repairs < 0:
-            raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
-        if self.temperature is not None and self.temperature < 0:
-            raise ValueError(f"temperature is {self.temperature:g}; it must be 0 or more")
+        check_asking(
+            self.model,
+            repairs=self.repairs,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+        )
         if self.samples < 1:
             raise ValueError(f"samples is {self.samples}; it must be 1 or more")
         if self.samples > 1 and self.temperature == 0:

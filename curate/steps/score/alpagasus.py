@@ -85,7 +85,7 @@ class Alpagasus(Judge):
         }
         prompt = prompts.load(self.prompt)
         scales = scales_of(prompt)
-        filled = prompt.render(**{n: values[n] for n in (*prompt.variables, *prompt.optional)})
+        filled = prompt.render_from(values)
         ask = Ask(
             model=self.model,
             messages=() if self.complete else (Message("user", filled.text),),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from curate.ask import Ask
+from curate.ask import Ask, check_asking
 from curate.errors import CurateError
 from curate.kernels.arrays.groups import group_of
 from curate.prompts import prompt as prompts
@@ -52,14 +51,12 @@ class DeitaJoint(Gather):
 
     def check(self) -> None:
         """Reject a step that asks nobody, and limits that nothing can meet."""
-        if not self.model:
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
-        if self.repairs < 0:
-            raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
-        if self.temperature is not None and self.temperature < 0:
-            raise ValueError(f"temperature is {self.temperature:g}; it must be 0 or more")
+        check_asking(
+            self.model,
+            repairs=self.repairs,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+        )
 
     def prepare(self) -> None:
         """Read the prompt, and reject one that takes other variables."""
@@ -105,7 +102,7 @@ class DeitaJoint(Gather):
             "mark": prompts.mark_of(instruction, *variants),
         }
         prompt = prompts.load(self.prompt)
-        filled = prompt.render(**{n: values[n] for n in (*prompt.variables, *prompt.optional)})
+        filled = prompt.render_from(values)
         found, _ = yield from ask_until(
             Ask(
                 model=self.model,
@@ -128,12 +125,7 @@ class DeitaJoint(Gather):
             ]
         said = {"rationale": found.get("rationale")}
         candidates = tuple(
-            one._replace(
-                score=score,
-                extra=json.dumps(
-                    {**json.loads(one.extra or "{}"), self.title: said}, ensure_ascii=False
-                ),
-            )
+            one._replace(score=score).with_extra(self.title, said)
             for one, score in zip(first.candidates, scores, strict=True)
         )
         return Made(first.rewrite(candidates=candidates), max(scores), detail)

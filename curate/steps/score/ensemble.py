@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-# A judge that gives one value to so large a share of the rows tells few of them apart.
-COLLAPSED = 0.9
-
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble(Whole):
@@ -66,7 +63,7 @@ class Ensemble(Whole):
         """Combine the scores, and compare the judges."""
         import numpy as np
 
-        from curate.kernels.arrays.agreement import midranks, spearman
+        from curate.kernels.arrays.agreement import collapse_of, midranks, spearman
 
         raw = {
             label: np.array(sketches.column(n).to_pylist(), np.float64)
@@ -80,8 +77,8 @@ class Ensemble(Whole):
             remarks.append(f"rank correlation of {one} and {other}: {told}")
         for label, values in raw.items():
             known = values[~np.isnan(values)]
-            most = np.unique(known, return_counts=True)[1].max() / len(known) if len(known) else 0
-            if len(known) > 1 and most >= COLLAPSED:
+            if found := collapse_of(known, fewest=2):
+                most = found.rows / found.scored
                 remarks.append(f"{label} gives {most:.0%} of the rows one score: it hardly judges")
         parts = []
         for label, values in raw.items():

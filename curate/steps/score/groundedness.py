@@ -117,7 +117,7 @@ class Groundedness(Whole):
             values = {"passage": passage, "question": question, "answer": answer}
             values["mark"] = prompts.mark_of(*values.values())
             prompt = prompts.load(self.prompt)
-            filled = prompt.render(**{n: values[n] for n in (*prompt.variables, *prompt.optional)})
+            filled = prompt.render_from(values)
             reply: Reply = yield Choose(
                 model=self.model,
                 messages=(Message("user", filled.text),),

@@ -121,8 +121,7 @@ class Rubric(Judge):
         elif "reference" in prompt.variables:
             raise ValueError(f"the row has no reference answer in its column '{self.reference}'")
         texts["mark"] = prompts.mark_of(*texts.values())
-        taken = (*prompt.variables, *prompt.optional)
-        filled = prompt.render(**{name: text for name, text in texts.items() if name in taken})
+        filled = prompt.render_from(texts)
         ask = Ask(
             model=self.model,
             messages=() if self.complete else (Message("user", filled.text),),

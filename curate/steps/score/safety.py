@@ -111,7 +111,7 @@ class Safety(Whole):
                 "mark": prompts.mark_of(asked, answer),
                 **without,
             }
-            filled = prompt.render(**{n: values[n] for n in (*prompt.variables, *prompt.optional)})
+            filled = prompt.render_from(values)
             asks.append(
                 Choose(
                     model=self.model,

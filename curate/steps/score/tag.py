@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.ask import Ask, Choose, Reply
+from curate.ask import Ask, Choose, Reply, check_asking
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.prompt import Prompt
@@ -62,14 +62,9 @@ class Tag(Whole):
 
     def check(self) -> None:
         """Reject a step that asks nobody, or for nothing."""
-        if not self.model:
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
+        check_asking(self.model, repairs=self.repairs, max_tokens=self.max_tokens)
         if not self.tags or len(set(self.tags)) < len(self.tags):
             raise ValueError(f"tags is {list(self.tags)}; it must name taxonomies, each once")
-        if self.repairs < 0:
-            raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
         for one in self.keep_only:
             if not all(part.strip() for part in one.partition("=")):
                 raise ValueError(f"keep_only holds '{one}'; write FIELD=LABEL, as quality=good")
@@ -155,7 +150,7 @@ class Tag(Whole):
 
     def _written(self, prompt: Prompt, values: Mapping[str, str]) -> Asking:
         """Return the object that the model writes."""
-        filled = prompt.render(**_taken(prompt, values))
+        filled = prompt.render_from(values)
         ask = Ask(
             model=self.model,
             messages=(Message("user", filled.text),),
@@ -176,7 +171,7 @@ class Tag(Whole):
         for name, labels in lists.items():
             letters = _LETTERS[: len(labels)]
             options = [f"{letter}. {one}" for letter, one in zip(letters, labels, strict=True)]
-            filled = prompt.render(**_taken(prompt, {**values, "field": name, "options": options}))
+            filled = prompt.render_from({**values, "field": name, "options": options})
             asks.append(
                 Choose(
                     model=self.model,
@@ -254,9 +249,3 @@ def labels_of(prompt: Prompt) -> dict[str, tuple[str, ...]]:
     if longest := [name for name, labels in found.items() if len(labels) > len(_LETTERS)]:
         raise ValueError(f"the prompt '{prompt.name}' has more than 26 labels for {longest}")
     return found
-
-
-def _taken(prompt: Prompt, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of `values` that a prompt takes."""
-    wanted = (*prompt.variables, *prompt.optional)
-    return {name: value for name, value in values.items() if name in wanted}

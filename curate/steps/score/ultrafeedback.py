@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from curate.ask import Ask, Reply
+from curate.ask import Ask, Reply, check_asking
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.replies.objects import ask_each_until, object_in
@@ -49,14 +48,12 @@ class Ultrafeedback(Generate):
 
     def check(self) -> None:
         """Reject a step that asks nobody, and limits that nothing can meet."""
-        if not self.model:
-            raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
-        if self.repairs < 0:
-            raise ValueError(f"repairs is {self.repairs}; it must be 0 or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}; it must be 1 or more")
-        if self.temperature is not None and self.temperature < 0:
-            raise ValueError(f"temperature is {self.temperature:g}; it must be 0 or more")
+        check_asking(
+            self.model,
+            repairs=self.repairs,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+        )
 
     def prepare(self) -> None:
         """Read the prompt, and reject aspects that it does not have."""
@@ -101,9 +98,7 @@ class Ultrafeedback(Generate):
                     "aspect": item,
                     "mark": prompts.mark_of(asked, *answers),
                 }
-                filled = prompt.render(
-                    **{n: values[n] for n in (*prompt.variables, *prompt.optional)}
-                )
+                filled = prompt.render_from(values)
                 places.append((item.id, group))
                 asks.append(
                     Ask(
@@ -124,12 +119,7 @@ class Ultrafeedback(Generate):
                 rated[place][aspect] = one
         means = [sum(one["rating"] for one in own.values()) / len(own) for own in rated]
         candidates = tuple(
-            one._replace(
-                score=mean,
-                extra=json.dumps(
-                    {**json.loads(one.extra or "{}"), self.title: own}, ensure_ascii=False
-                ),
-            )
+            one._replace(score=mean).with_extra(self.title, own)
             for one, mean, own in zip(row.candidates, means, rated, strict=True)
         )
         detail = {"means": means, "shown": places if self.together else None}

@@ -2,8 +2,9 @@
 
 Schemas in the wild name types as their authors' languages do: BFCL writes `dict`, `float` and
 `tuple`, where JSON Schema knows `object`, `number` and `array`. They are translated where a schema
-may stand and nowhere else, so that an argument called `type` stays one. A reference that leads out
-of the schema is not followed: nothing is fetched for the sake of a row.
+may stand and nowhere else, so that an argument called `type` stays one; so are the words of older
+drafts, and what comes of it is JSON Schema 2020-12, whatever `$schema` says. A reference that leads
+out of the schema is not followed: nothing is fetched for the sake of a row.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.row import TOOLS
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 # JSON Schema's types, and names that it lacks: Python's, and those of BFCL's Java and JavaScript
 # rows. A type that allows everything is left out.
@@ -47,6 +51,8 @@ _LISTS = frozenset(["allOf", "anyOf", "oneOf", "prefixItems"])
 _NAMED = frozenset(["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"])
 _OPEN = frozenset(["additionalProperties", "unevaluatedProperties"])
 _COMBINED = frozenset(["$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties"])
+# Draft 4 says by a truth value that a limit is not allowed itself.
+_EXCLUSIVE = {"exclusiveMaximum": "maximum", "exclusiveMinimum": "minimum"}
 # What is wrong with arguments, by the keyword of the schema that they break.
 _FAULTS = {
     "required": "missing_argument",
@@ -68,7 +74,6 @@ class Tool:
 
     def __init__(self, name: str, parameters: Any) -> None:
         import jsonschema
-        from referencing import Registry
 
         self.name, self.error = name, ""
         try:
@@ -79,11 +84,7 @@ class Tool:
                     "unevaluatedProperties" if _COMBINED & set(schema) else "additionalProperties"
                 )
                 schema = {"type": "object", **schema, word: False}
-            kind = jsonschema.validators.validator_for(
-                schema, default=jsonschema.Draft202012Validator
-            )
-            kind.check_schema(schema)
-            self._validator = kind(schema, registry=Registry())
+            self._validator = validator_of(json.dumps(schema))
         except jsonschema.SchemaError as error:
             self.error = f"at {error.json_path}: {error.message:.120}"
         except (TypeError, ValueError, RecursionError) as error:
@@ -139,8 +140,26 @@ def tool_of(text: str) -> Tool:
     return Tool(data["name"], next((data[key] for key in keys if data.get(key) is not None), None))
 
 
+@functools.lru_cache(maxsize=4096)
+def validator_of(text: str) -> Validator:
+    """Return the validator of a JSON Schema, of the draft that it names, else 2020-12.
+
+    It is made once, for a schema comes with every row; it fetches nothing.
+
+    Raises:
+        jsonschema.SchemaError: it is no schema.
+    """
+    import jsonschema
+    from referencing import Registry
+
+    schema = json.loads(text)
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    kind.check_schema(schema)
+    return kind(schema, registry=Registry())
+
+
 def json_schema(schema: Any) -> Any:
-    """Return a schema in JSON Schema's own words, without the nulls that tables add.
+    """Return a schema in the words of JSON Schema 2020-12, without the nulls that tables add.
 
     Raises:
         ValueError: it names a type that nobody knows.
@@ -151,7 +170,7 @@ def json_schema(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         raise TypeError(f"a schema must be an object, found {schema!r:.60}")
     out: dict[str, Any] = {}
-    for key, value in schema.items():
+    for key, value in renewed(schema).items():
         if value is None and key != "const":
             continue
         if key == "type":
@@ -165,8 +184,6 @@ def json_schema(schema: Any) -> Any:
             types = list(dict.fromkeys(_TYPES[name] for name in names))
             if None not in types:
                 out[key] = types if isinstance(value, list) else types[0]
-        elif key == "items" and isinstance(value, list):
-            out["prefixItems"] = [json_schema(item) for item in value]
         elif key in _ONE:
             out[key] = json_schema(value)
         elif key in _LISTS and isinstance(value, list):
@@ -177,4 +194,19 @@ def json_schema(schema: Any) -> Any:
         # list of the object around it decides.
         elif key != "required" or not isinstance(value, bool):
             out[key] = value
+    return out
+
+
+def renewed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema without its draft's name, older drafts' words as those of 2020-12."""
+    out = {key: value for key, value in schema.items() if key != "$schema"}
+    if isinstance(out.get("items"), list):
+        out["prefixItems"], out["items"] = out["items"], out.pop("additionalItems", None)
+    if isinstance(out.get("dependencies"), Mapping):
+        for name, own in out.pop("dependencies").items():
+            word = "dependentRequired" if isinstance(own, list) else "dependentSchemas"
+            out[word] = {**(out.get(word) or {}), name: own}
+    for key, limit in _EXCLUSIVE.items():
+        if isinstance(out.get(key), bool):
+            out[key] = out.get(limit) if out[key] else None
     return out

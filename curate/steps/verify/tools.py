@@ -86,6 +86,7 @@ class Tools(Generate):
     faults: tuple[str, ...] = FAULTS
     repair: Literal["ids"] | None = None
 
+    version: ClassVar[int] = 2
     source: ClassVar[str] = (
         "JSON Schema 2020-12; Patil et al. 2025 (BFCL): its types and categories"
     )

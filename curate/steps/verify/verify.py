@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from curate.kernels.text.final_answers import choice_in, final_answer, number_in
+from curate.kernels.text.tool_schemas import validator_of
 from curate.row import Row
 from curate.step import Filter, Scored, rule
 
@@ -32,6 +33,7 @@ class Verify(Filter):
     ignore_case: bool = False
     min: float | None = rule(1.0)
 
+    version: ClassVar[int] = 2
     kinds: ClassVar[tuple[str, ...]] = ("sft", "preference", "unpaired")
     source: ClassVar[str] = "Cobbe et al. 2021 (GSM8K), arXiv 2110.14168; JSON Schema 2020-12"
 
@@ -92,8 +94,7 @@ class Verify(Filter):
 
 def _fits(text: str, schema: Any) -> Scored:
     """Return whether a JSON text is valid by a schema."""
-    import jsonschema
-    from referencing import Registry
+    from jsonschema import SchemaError
 
     from curate.read.strict_json import parse
 
@@ -101,17 +102,13 @@ def _fits(text: str, schema: Any) -> Scored:
     if inner.startswith("```") and inner.endswith("```") and "\n" in inner:
         inner = inner[inner.index("\n") : -3]
     try:
-        schema = parse(schema) if isinstance(schema, str) else schema
-        kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
-        kind.check_schema(schema)
-    except (ValueError, RecursionError, jsonschema.SchemaError) as error:
+        validator = validator_of(json.dumps(parse(schema) if isinstance(schema, str) else schema))
+    except (ValueError, RecursionError, SchemaError) as error:
         raise ValueError(f"gold is no JSON Schema: {error!s:.120}") from None
     try:
         value = parse(inner)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the response is no JSON: {error!s:.120}") from None
-    errors = sorted(
-        kind(schema, registry=Registry()).iter_errors(value), key=lambda e: (e.json_path, e.message)
-    )
+    errors = sorted(validator.iter_errors(value), key=lambda e: (e.json_path, e.message))
     shown = [f"{error.json_path}: {error.message:.120}" for error in errors[:20]]
     return Scored(float(not errors), {"checker": "json", "errors": shown})

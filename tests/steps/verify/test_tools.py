@@ -236,6 +236,37 @@ def test_schemas_that_say_more_are_followed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ({"place": [1, "b"]}, None),
+        ({"place": ["a", "b"]}, "wrong type"),
+        ({"place": [1, "b", 3]}, "wrong type"),
+        ({"place": [1], "x": 1}, "extra argument"),
+        ({"place": [1], "share": 1}, "wrong value"),
+        ({"place": [1], "share": 0.5}, "wrong value"),
+        ({"place": [1], "share": 0.5, "unit": "C"}, None),
+    ],
+)
+@pytest.mark.parametrize("draft", [None, "draft-04", "draft-07"])
+def test_schemas_of_an_older_draft_are_checked_as_much(
+    draft: str | None, arguments: dict[str, Any], fault: str | None
+) -> None:
+    place = {"type": "array", "items": [{"type": "integer"}], "additionalItems": {"type": "string"}}
+    share = {"type": "number", "maximum": 1, "exclusiveMaximum": True}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"place": place, "share": share, "unit": {"type": "string"}},
+        "anyOf": [{"required": ["place"]}],
+        "dependencies": {"share": ["unit"], "unit": {"required": ["place"]}},
+    }
+    if draft:
+        schema["$schema"] = f"http://json-schema.org/{draft}/schema#"
+    tool = {"name": "weather", "parameters": schema}
+    found = found_in(bfcl.conversation("?", [("weather", arguments)], [tool]))
+    assert found[:1] == ([fault] if fault else [])
+
+
+@pytest.mark.parametrize(
     "schema",
     [
         {"type": "object", "properties": {"city": {"type": "wordy"}}},

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +80,32 @@ def test_model_solutions_of_gsm8k_are_judged_as_their_labels_say() -> None:
         ("none at all", None),
         (r"\boxed{7", None),
         ("#### 1/0", None),
+        (r"\boxed{\frac{1}{2}}", Fraction(1, 2)),
+        (r"\boxed{-\frac{3}{4}}", Fraction(-3, 4)),
+        (r"\boxed{-\dfrac{-3}{4}}", Fraction(3, 4)),
+        (r"so it is $\tfrac{1.5}{2}$", Fraction(3, 4)),
+        (r"\boxed{1{,}000{,}000}", 1_000_000),
+        (r"\boxed{10\,000}", 10_000),
+        (r"\boxed{10,\!000}", 10_000),
+        (r"\boxed{5\,\mathrm{m}}", 5),
+        (r"\boxed{18\text{ dollars}}", 18),
+        (r"\boxed{90^\circ}", 90),
+        (r"so 3 \times 6 = 18 \% (of \(x_{2}\)), or 18.", 18),
+        ("3e8", 300_000_000),
+        ("#### -1.5E-3", Fraction(-3, 2000)),
+        ("1e999999999", None),
+        ("2^10", None),
+        (r"\boxed{2^{10}}", None),
+        (r"\boxed{2\sqrt{3}}", None),
+        (r"\boxed{3 \times 10^8}", None),
+        (r"\boxed{2\frac{1}{2}}", None),
+        (r"\boxed{\frac{x + 1}{2}}", None),
+        (r"\frac{\sqrt{3}}{2}", None),
+        (r"\boxed{\pi/2}", None),
+        (r"\boxed{3{,}5}", None),
+        ("#### 3k", None),
+        ("2x", None),
+        ("he walks 18km.", 18),
     ],
 )
 def test_numbers(text: str, number: Any) -> None:
@@ -89,6 +116,15 @@ def test_numbers(text: str, number: Any) -> None:
 def test_any_whole_number_is_read_back(number: int, form: str) -> None:
     assert number_in(form.format(number)) == number
     assert number_in(form.format(f"{number:,}")) == number
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**30), 10**30))
+def test_a_gold_number_is_read_exactly(number: float) -> None:
+    step = Verify(checker="number")
+    scored = step.score(row_of(f"#### {number}", number))
+    assert scored.value == 1
+    assert scored.detail is not None
+    assert scored.detail["found"] == str(Fraction(str(number)))[:200]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +169,23 @@ def test_json_by_a_schema() -> None:
         passes("Sure: {", schema, "json")
     with pytest.raises(ValueError, match="gold is no JSON Schema"):
         passes("{}", {"type": "wordy"}, "json")
+
+
+def test_a_schema_is_checked_once_for_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = []
+    kind = jsonschema.Draft202012Validator
+    monkeypatch.setattr(kind, "check_schema", checked.append)
+    schema = {"type": "object", "required": ["once"]}
+    for text in (schema, json.dumps(schema), schema):
+        assert passes('{"once": 1}', text, "json")
+    assert checked == [schema]
+
+
+def test_the_draft_that_a_gold_schema_names_is_followed() -> None:
+    schema = {"items": [{"type": "integer"}], "additionalItems": False}
+    named = {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
+    assert passes("[1]", named, "json")
+    assert not passes("[1, 2]", named, "json")
 
 
 def test_fields_that_contradict_each_other() -> None:

@@ -7,11 +7,8 @@ compared, and neither can thresholds. Only safetensors are read, and no code of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from curate.encoders.precision import has_gpu
 from curate.errors import RecipeError, StoppedShort, UsageError
 from curate.models.inprocess.adapter import AdapterModel
 from curate.models.inprocess.worker import Backend
@@ -22,11 +19,15 @@ from curate.models.providers.hf import (
     batch_size_of,
     check_options,
     digest_of_weights,
+    identity_on,
     identity_with,
+    resolved,
 )
 from curate.system.package_data import require_extra
 
 OPTIONS = ("dtype", "device", "revision", "batch_size", "threads")
+# On a GPU, too, where nothing else is said: a ranking rests on small differences.
+FULL_PRECISION = {"dtype": "float32"}
 
 
 def open_spec(spec: ModelSpec, folder: Path) -> AdapterModel:
@@ -50,12 +51,12 @@ def open_spec(spec: ModelSpec, folder: Path) -> AdapterModel:
         from curate.models.inprocess.transformer import prepare_torch
 
         prepare_torch(spec.options)
-        dtype, device = _computes(spec.options)
+        found = resolved({**FULL_PRECISION, **spec.options})
         try:
             ranker, tokenizer = load_ranker(where, spec.options.get("revision"))
         except UsageError as error:
             raise StoppedShort(f"scar:{spec.name} cannot be loaded: {error}") from None
-        return StyleScorer(ranker.to(getattr(torch, dtype)), tokenizer, device)
+        return StyleScorer(ranker.to(getattr(torch, found["dtype"])), tokenizer, found["device"])
 
     return AdapterModel(describe(spec, folder), batch_size_of(spec), load)
 
@@ -63,24 +64,18 @@ def open_spec(spec: ModelSpec, folder: Path) -> AdapterModel:
 def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
     """Return what is known of the ranker; of a folder that it is in, a digest of the weights."""
     identity, path = spec.identity, folder / spec.name
-    dtype, device = _computes(spec.options)
-    options = {**spec.options, "dtype": dtype}
     if identity != f"scar:{spec.name}":
-        options = dict(spec.options)
-    elif path.is_dir():
-        identity = f"scar:{path.name} {digest_of_weights(path)}"
+        identity = identity_with(identity, spec.options)
+    else:
+        if path.is_dir():
+            identity = f"scar:{path.name} {digest_of_weights(path)}"
+        identity = identity_on(identity, {**FULL_PRECISION, **spec.options})
     size = batch_size_of(spec)
     return ModelInfo(
-        identity=f"{identity_with(identity, options)} on {device.partition(':')[0]}",
+        identity=identity,
         forms=("reward",),
         defaults=spec.defaults,
         price=spec.price or FREE,
         max_concurrency=spec.max_concurrency or BATCHES_WAITING * size,
         retry_delay=0.1,
     )
-
-
-def _computes(options: Mapping[str, Any]) -> tuple[str, str]:
-    """Return precision and device: float32 everywhere, for a ranking rests on small differences."""
-    device = str(options.get("device") or ("cuda" if has_gpu() else "cpu"))
-    return str(options.get("dtype") or "float32"), device

@@ -13,6 +13,7 @@ from curate.ask import Reply, Reward
 from curate.errors import RecipeError, StoppedShort
 from curate.models.inprocess.style_ranker import RankerShape, new_ranker, save_ranker
 from curate.models.model import info_of, open_model
+from curate.models.providers import hf, scar
 from curate.row import Message
 from tests.models import tiny
 
@@ -57,7 +58,21 @@ def test_identity_follows_weights_and_precision(folder: Path, tmp_path: Path) ->
     assert info_of(spec).identity != one.identity
     # How many are computed together is no part of it.
     assert info_of({**spec, "dtype": "float32", "batch_size": 3}).identity == one.identity
-    assert info_of({**spec, "identity": "mine"}).identity == "mine dtype=bfloat16 on cpu"
+    assert info_of({**spec, "identity": "mine"}).identity == "mine dtype=bfloat16"
+
+
+def test_only_an_identity_of_ones_own_is_the_same_on_every_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def identity(gpu: bool, **options: object) -> str:
+        monkeypatch.setattr(hf, "has_gpu", lambda: gpu)
+        monkeypatch.setattr(scar, "has_gpu", lambda: gpu, raising=False)
+        return info_of({"model": "scar:org/name", **options}).identity
+
+    assert identity(gpu=False) == "scar:org/name dtype=float32 on cpu"
+    assert identity(gpu=True) == "scar:org/name dtype=float32 on cuda"
+    assert identity(gpu=False, device="cuda:1") == identity(gpu=True)
+    assert identity(gpu=True, identity="mine") == identity(gpu=False, identity="mine") == "mine"
 
 
 @pytest.mark.parametrize("name", ["", "./nowhere", "a/b/c"])

@@ -10,7 +10,7 @@ import typer
 
 from curate.cli.flags import Debug, runs_that_begin
 from curate.errors import UsageError
-from curate.read.finished_runs import published_files
+from curate.read.finished_runs import is_run, published_files
 from curate.runs.report import ENDINGS
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def compared_datasets(first: str, second: str) -> dict[str, dict[str, list[float
     with tempfile.TemporaryDirectory(prefix="curate-compare-") as folder:
         opened = []
         for number, source in enumerate((first, second)):
-            if any((Path(source) / name).exists() for name in ("report.json", ".state")):
+            if is_run(Path(source)):
                 run = Result.open(source)
             else:
                 at = Path(folder) / str(number)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
+from curate.read.finished_runs import published_files
 from curate.row import printable
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def style_table(run: Path, label: str) -> pa.Table:
     import pyarrow.parquet as pq
 
     records = []
-    for path in sorted((run / "ledger" / label).glob("*.parquet")):
+    for path in published_files(run / "ledger" / label):
         lines = pq.read_table(path, columns=["row", "score", "detail"]).to_pylist()
         records += [
             {"id": line["row"].hex(), "form_distance": line["score"], **json.loads(line["detail"])}

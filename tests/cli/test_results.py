@@ -216,6 +216,16 @@ def test_compare_datasets_shows_a_table_with_blanks(
     assert "none has no rows to compare" in done.stderr
 
 
+def test_compare_datasets_reads_data_beside_a_hidden_folder(
+    run: Result, ok: Callable[..., str], home: Path
+) -> None:
+    (home / "data" / ".state").mkdir(parents=True)
+    record = {"instruction": "Name a bird.", "input": "", "output": "A crow. It is black."}
+    (home / "data" / "rows.json").write_text(json.dumps([record]))
+    found = json.loads(ok("compare", "--datasets", "data", "r", "--json"))
+    assert found["scale"]["rows"] == [1, len(run.kept)]
+
+
 def test_report_draws_the_map_of_styles(ok: Callable[..., str], home: Path) -> None:
     ok("filter", "rows.jsonl", "style_report", "-o", "o.jsonl", "--run", "styled")
     assert ok("report", "styled", "--png", "maps").split() == [

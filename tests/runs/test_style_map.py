@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def test_picture_and_table_hold_every_row(run: Result, tmp_path: Path) -> None:
     assert float(rows[0]["words"]) == 7
     again = write_style_maps(run.folder, run.summary, tmp_path / "again")
     assert [path.read_bytes() for path in again] == [picture.read_bytes(), table.read_bytes()]
+
+
+def test_what_others_put_beside_the_ledger_is_not_drawn(run: Result) -> None:
+    before = style_table(run.folder, "style_report")
+    (own,) = (run.folder / "ledger" / "style_report").glob("*.parquet")
+    shutil.copy(own, own.with_name("zzz.parquet"))
+    assert style_table(run.folder, "style_report").equals(before)
 
 
 def test_a_run_without_a_report_says_what_to_add(tmp_path: Path) -> None:

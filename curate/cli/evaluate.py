@@ -95,9 +95,10 @@ def pairs(
     judging: Step | None = _step(step, flags)
     if judging is None and flags.model == "local":
         judging = Prefer(model="judge", **Prefer.for_small_models)
-    result = _run(pair_judges(judging), on, "pairs", flags)
+    judges = pair_judges(judging)
+    result = _run(judges, on, "pairs", flags)
     if not flags.dry_run:
-        found = measured_pairs(result, by=by)
+        found = measured_pairs(result, judges, by=by)
         _show(result, found, pairs_text(found), flags, as_json=as_json)
 
 

@@ -38,11 +38,12 @@ def recorded_pairs(
         try:
             first = verdict_at(columns, given)
             second = None if swapped is None else verdict_at(columns, swapped)
-            pair = None if first is second is None else labelled_pair(row, 0, 1, by=by)
+            views = first, second
+            pair = None if first is second is None else labelled_pair(row, views=views, by=by)
         except ValueError as error:
             raise UsageError(f"row {row.id}: {error}") from error
         if pair is not None:
-            pairs.append(pair._replace(given=first, swapped=second))
+            pairs.append(pair)
     if not pairs:
         raise UsageError(f"no labelled row has a verdict in the column '{given}'")
     found = measures(pairs)

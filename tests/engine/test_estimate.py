@@ -382,6 +382,8 @@ class Broken(Sample):
         raise TypeError("a defect")
 
 
-def test_a_step_that_crashes_on_the_sample_ends_the_dry_run(tmp_path: Path) -> None:
+def test_a_step_that_crashes_on_the_sample_ends_the_dry_run(
+    tmp_path: Path, models: dict[str, Any]
+) -> None:
     with pytest.raises(StoppedShort, match="'broken' could not decide"):
-        planned([Broken(count=5)], distinct(50), tmp_path)
+        planned([Broken(count=5), Judge()], distinct(50), tmp_path, models=models)

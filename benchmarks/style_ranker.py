@@ -35,15 +35,8 @@ def shared_pairs(data: Path) -> list[tuple[str, str, str]]:
     return [(ask, human[ask], mixed[ask]) for ask in human if ask in mixed]
 
 
-def wilson(right: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927)."""
-    z, share = 1.959964, right / count
-    middle = share + z * z / (2 * count)
-    half = z * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
-    return (middle - half) / (1 + z * z / count), (middle + half) / (1 + z * z / count)
-
-
 def order(data: Path, folds: int, changes: dict[str, Any]) -> None:
+    from curate.evaluate.rank_statistics import share
     from curate.row import seed_of
     from curate.train.job import RankerJob
     from curate.train.ranker import RankerLoop
@@ -71,20 +64,21 @@ def order(data: Path, folds: int, changes: dict[str, Any]) -> None:
             # A tenth of what is learnt from chooses the checkpoint; what is put aside does not.
             tenth = len(rest) // 10
             loop = RankerLoop(job, Sides(rest[tenth:], rest[:tenth], aside), "cpu")
-            loop._frozen = frozen
+            loop.frozen = frozen
             loop.run(None)
             loop.take_best()
-            found = loop.evaluate(aside)["accuracy"] * len(aside)
-        right["ranker"] += found
+            ordered = loop.evaluate(aside)["accuracy"] * len(aside)
+        right["ranker"] += ordered
         lengths = {t.row: [len(t.answers[o].split()) for o in ("direct", "human")] for t in triples}
         longer = {row: (a > b) + 0.5 * (a == b) for row, (a, b) in lengths.items()}
         sign = statistics.mean(longer[t.row] for t in rest) >= 0.5
         right["word count"] += sum(longer[t.row] if sign else 1 - longer[t.row] for t in aside)
         right["longer"] += sum(longer[t.row] for t in aside)
-        print(f"fold {fold + 1}: {found:.0f} of {len(aside)}", flush=True)
+        print(f"fold {fold + 1}: {ordered:.0f} of {len(aside)}", flush=True)
     for name, count in right.items():
-        low, high = wilson(count, len(triples))
-        print(f"{name}: {count / len(triples):.1%} (95 %: {low:.1%} to {high:.1%})")
+        found = share(count, len(triples))
+        assert found is not None
+        print(f"{name}: {found.value:.1%} (95 %: {found.low:.1%} to {found.high:.1%})")
     print(f"{time.process_time() - processor:.0f} s of processor, {time.time() - began:.0f} s")
 
 
@@ -122,7 +116,7 @@ def spread(data: Path, changes: dict[str, Any], choices: int = 1000) -> None:
         loop.take_best()
         loop.ranker.eval()
         with torch.no_grad():
-            score = np.array([float(loop._styled([one])[1].score[0]) for one in asked])
+            score = np.array([float(loop.styled([one])[1].score[0]) for one in asked])
     texts = [said for _, said in pool]
     features = style_features(np.array([style_counts(text) for text in texts]), 50)
     words = features[:, FEATURES.index("words")]
@@ -163,7 +157,6 @@ def rate(data: Path, counts: list[int]) -> None:
     from curate.ask import Reward
     from curate.models.inprocess.style_ranker import RankerShape, new_ranker, save_ranker
     from curate.models.model import open_model
-    from curate.models.providers import scar
     from curate.row import Message
 
     rows = [
@@ -185,7 +178,6 @@ def rate(data: Path, counts: list[int]) -> None:
         await model.close()
         return count / seconds, sum(reply.input_tokens for reply in replies) / seconds
 
-    assert scar.OPTIONS
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         save_ranker(*new_ranker("local", RankerShape()), Path(folder))

@@ -95,9 +95,10 @@ def pairs(
     judging: Step | None = _step(step, flags)
     if judging is None and flags.model == "local":
         judging = Prefer(model="judge", **Prefer.for_small_models)
-    result = _run(pair_judges(judging), on, "pairs", flags)
+    judges = pair_judges(judging)
+    result = _run(judges, on, "pairs", flags)
     if not flags.dry_run:
-        found = measured_pairs(result, by=by)
+        found = measured_pairs(result, judges, by=by)
         _show(result, found, pairs_text(found), flags, as_json=as_json)
 
 
@@ -141,10 +142,9 @@ def judge(
     LABELLED holds rows with a label each, a number or true and false. Every measure stands beside
     that of the answer's length. The step is `rubric` unless another is named.
     """
-    from curate.evaluate.judge import corrected_share, measured_scores
+    from curate.evaluate.judge import measured_scores, scoring_step
     from curate.evaluate.recorded import recorded_scores
     from curate.evaluate.text import recorded_text, scores_text
-    from curate.steps import Rubric
 
     if recorded is not None:
         _check_alone(flags, step, recorded=recorded, correct=correct)
@@ -152,15 +152,11 @@ def judge(
         found = recorded_scores(result.kept, recorded.split(","), label, at_least)
         _show(result, found, recorded_text(found), flags, as_json=as_json)
         return
-    scoring = _step(step, flags) or Rubric(model="judge", at_least=None)
+    scoring = scoring_step(_step(step, flags))
     result = _run([scoring], on, "judge", flags)
     if flags.dry_run:
         return
-    limit = getattr(scoring, "at_least", None) if at_least is None else at_least
-    found = measured_scores(result, scoring.title, label=label, at_least=limit, by=by)
-    if correct is not None:
-        corrected = corrected_share(found, correct, scoring.title, limit or 0.0)
-        found = {**found, "corrected": corrected}
+    found = measured_scores(result, scoring, label=label, at_least=at_least, by=by, correct=correct)
     _show(result, found, scores_text(found), flags, as_json=as_json)
 
 

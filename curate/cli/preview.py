@@ -84,7 +84,7 @@ def command(
                 lines.extend(many.block(history))
         ends = Counter(history.outcome for history in histories.values())
         # A row that another of its kind stands in for is no row less.
-        rewritten = sum(step.get("rewritten", 0) for step in result.summary["steps"])
+        rewritten = sum(map(many.is_rewritten, histories.values()))
         ends["used"] -= rewritten
         told = ", ".join(f"{ends[name]} {name}" for name in ENDINGS if ends[name])
         lines.append(f"{told}; {rewritten} rewritten on the way" if rewritten else told)
@@ -123,6 +123,16 @@ class Histories(NamedTuple):
         if history.outcome != "used" or len(history.children) != 1:
             return None
         return self.histories.get(history.children[0])
+
+    def is_rewritten(self, history: RowHistory) -> bool:
+        """Tell whether one row of the same kind, turn by turn, replaced `history`."""
+        pair = history, self.only_child(history)
+        turns = [
+            {name: len(value) for name, value in one.record.items() if isinstance(value, list)}
+            for one in pair
+            if one is not None
+        ]
+        return len(turns) == 2 and turns[0] == turns[1]
 
     def block(self, history: RowHistory) -> Iterator[str]:
         """Yield one row at the left, and at the right what became of it."""

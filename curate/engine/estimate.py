@@ -242,10 +242,13 @@ def _through(
             run_segment(Segment((), cut), PartitionState(0, state.rows), settings, driver=driver)
         elif cut is not None and (own := cut.sampled(part)) is not None:
             sketched = run_segment(Segment((), own), state, settings)
-            # It may name what no row of the sample is.
-            with contextlib.suppress(StoppedShort):
+            try:
                 decide(own, [sketched])
                 state = sketched
+            except StoppedShort as error:
+                # It may name what no row of the sample is; any other error is one of the run, too.
+                if not isinstance(error.__cause__, ValueError):
+                    raise
     return state, None, Estimate()
 
 

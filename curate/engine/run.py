@@ -366,7 +366,7 @@ class _Run:
                 "a defect in curate, nothing was published, please report it"
             )
         for step in self.recipe.steps:
-            if isinstance(step, Filter | Whole) and getattr(step, "model", None):
+            if isinstance(step, Filter) and getattr(step, "model", None):
                 collapse = collapse_of(ledger_scores(self.folder.fresh, step.title))
                 told = () if collapse is None else (collapse.warning(f"'{step.title}'"),)
                 self.tallies.setdefault(step.title, StepTally()).remarks += told

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from curate.errors import UsageError
 from curate.evaluate.calibration import Calibration
 from curate.evaluate.evaluation_file import write_evaluation
-from curate.evaluate.judgement_columns import number_at
+from curate.evaluate.judgement_columns import NO_GROUP, group_of, number_at
 from curate.evaluate.rank_statistics import auc, cohen_kappa, histogram, kendall, share, spearman
 from curate.kernels.arrays.agreement import collapse_of
 from curate.pipeline import Pipeline, Result
@@ -32,7 +32,7 @@ class JudgedRow(NamedTuple):
     label: float
     score: float | None
     length: int
-    group: str | None = None
+    group: str = NO_GROUP
 
 
 def evaluate_judge(
@@ -62,38 +62,51 @@ def evaluate_judge(
         The measures as JSON data, which also stand in the run's `evaluation.json` and as figures in
         its `report.json`, and the run.
     """
+    step = scoring_step(step)
+    models = None if judge is None else dict.fromkeys(step.reads_models(), judge)
+    result = Pipeline([step], models=models).run(labelled, **options)
+    return measured_scores(result, step, label=label, at_least=at_least, by=by), result
+
+
+def scoring_step(step: Step | None = None) -> Step:
+    """Return the step to measure, by default `rubric`.
+
+    Raises:
+        UsageError: the step gives no scores.
+    """
     step = Rubric(model="judge", at_least=None) if step is None else step
     if not isinstance(step, Filter | Whole):
         raise UsageError(
             f"'{step.name}' gives rows no score; measure a step that does, as rubric, or a judge "
             "of pairs with `curate evaluate pairs`"
         )
-    models = None if judge is None else dict.fromkeys(step.reads_models(), judge)
-    result = Pipeline([step], models=models).run(labelled, **options)
-    if at_least is None:
-        at_least = getattr(step, "at_least", None)
-    return measured_scores(result, step.title, label=label, at_least=at_least, by=by), result
+    return step
 
 
 def measured_scores(
     result: Result,
-    step: str,
+    step: Step,
     *,
     label: str | None = None,
     at_least: float | None = None,
     by: str | None = None,
+    correct: Path | None = None,
 ) -> dict[str, Any]:
     """Return the measures of the scores that `step` gave in a run, and write them into its folder.
 
-    Dropped rows count: a limit says nothing of the scores.
+    Dropped rows count: a limit says nothing of the scores. With a run to `correct`, the share of
+    good rows that the step found there stands beside them, corrected.
 
     Raises:
-        UsageError: no row has a label, or none that has one has a score.
+        UsageError: no row has a label, or none that has one has a score, or nothing can be
+            corrected.
     """
-    scores = scores_by_row(result.folder, step)
+    if at_least is None:
+        at_least = getattr(step, "at_least", None)
+    scores = scores_by_row(result.folder, step.title)
     rows = [*result.kept, *result.dropped, *result.used]
     judged = [
-        JudgedRow(row.id, value, scores.get(row.id), len(row.response), _group(row, by))
+        JudgedRow(row.id, value, scores.get(row.id), len(row.response), group_of(row, by))
         for row in rows
         if (value := label_of(row, label)) is not None
     ]
@@ -101,35 +114,37 @@ def measured_scores(
         where = f"the column '{label}'" if label else f"label, {' or '.join(_LABELS)}"
         raise UsageError(
             f"{result.folder} has {len(judged):,} rows with a label in {where}, and none of them "
-            f"has a score of '{step}'; name the labels' column with --label"
+            f"has a score of '{step.title}'; name the labels' column with --label"
         )
     found = score_measures(judged, at_least) | {"failed": result.summary["failed"]}
     groups: dict[str, list[JudgedRow]] = {}
     for one in judged:
-        groups.setdefault(one.group or "", []).append(one)
+        groups.setdefault(one.group, []).append(one)
     if len(groups) > 1:
-        found["groups"] = {k or "-": score_measures(v, at_least) for k, v in sorted(groups.items())}
+        found["groups"] = {k: score_measures(v, at_least) for k, v in sorted(groups.items())}
     write_evaluation(result, found)
+    if correct is not None:
+        found["corrected"] = corrected_share(found, correct, step.title, at_least or 0.0)
+        write_evaluation(result, found)
     return found
 
 
-def label_of(row: Row, column: str | None) -> float | None:
-    """Return a row's label as a number; true is 1, false 0."""
+def label_of(row: Row, column: str | None, but: Sequence[str] = ()) -> float | None:
+    """Return a row's label as a number; true is 1, false 0.
+
+    Columns of `but` are none, unless one is the `column` that was named.
+    """
     if column is None and row.kind == "unpaired":
         flag: bool | None = row.fields["label"]
         return None if flag is None else float(flag)
     columns = json.loads(row.extra or "{}")
-    names = (column,) if column else _LABELS
+    names = (column,) if column else [name for name in _LABELS if name not in but]
     return next((v for name in names if (v := number_at(columns, name)) is not None), None)
 
 
-def _group(row: Row, by: str | None) -> str | None:
-    columns: Mapping[str, Any] = json.loads(row.extra or "{}")
-    names = (by,) if by else ("language", "lang")
-    return next((str(columns[name]) for name in names if columns.get(name) is not None), None)
-
-
-def score_measures(judged: Sequence[JudgedRow], at_least: float | None = None) -> dict[str, Any]:
+def score_measures(
+    judged: Sequence[JudgedRow], at_least: float | None = None, *, whose: str = "this judge"
+) -> dict[str, Any]:
     """Return the measures of scores against labels, as JSON data.
 
     Labels of two values are good and bad: then accuracy, kappa, sensitivity and specificity of the
@@ -165,11 +180,11 @@ def score_measures(judged: Sequence[JudgedRow], at_least: float | None = None) -
                 "specificity": calibration.specificity,
                 "calibration": {"counts": calibration._asdict()},
             }
-    found |= spread(scores)
+    found |= spread(scores, whose)
     return {name: value for name, value in found.items() if value is not None}
 
 
-def spread(scores: Sequence[float], whose: str = "this judge") -> dict[str, Any]:
+def spread(scores: Sequence[float], whose: str) -> dict[str, Any]:
     """Return how scores are spread: mean, ties, a histogram, and a warning where they collapse.
 
     `ties` is the share of pairs of rows that have the same score.

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from curate.evaluate.calibration import Calibration
+from curate.evaluate.judgement_columns import NO_GROUP
 from curate.evaluate.rank_statistics import Interval, cohen_kappa, histogram, share
 from curate.kernels.arrays.agreement import collapse_of
+from curate.steps.pairs._comparison import mean, mean_chance, verdict_of
 
 # What verdicts are called in tables and kappas.
 _NAMES = {1.0: "first", 0.0: "second", 0.5: "tie"}
@@ -21,43 +23,31 @@ _NAMES = {1.0: "first", 0.0: "second", 0.5: "tie"}
 class JudgedPair(NamedTuple):
     """A labelled pair and what a judge said of it; 1 means that the first answer is better.
 
-    `label`, from 0 to 1: people's view (0.5: a tie). `given` and `swapped`: the judge's, in the
-    order in which the answers stand and in the other, both about the first answer; `None` where it
-    was not asked. `lengths`: characters of both answers; `models`: who wrote them.
+    `label`, from 0 to 1: people's view (0.5: a tie). `given` and `swapped`: the judge's, with the
+    first answer shown first and with it shown second, both about the first answer; `None` where it
+    was not asked. `longest`: that of a judge who always prefers the longer answer; `models`: who
+    wrote them.
     """
 
     row: str
     label: float
     given: float | None
     swapped: float | None
-    lengths: tuple[int, int]
+    longest: float
     models: tuple[str | None, str | None] = (None, None)
-    group: str | None = None
+    group: str = NO_GROUP
     mass: float | None = None
 
     @property
     def p_first(self) -> float:
         """The judge's view over all orders that were asked."""
-        asked = [one for one in (self.given, self.swapped) if one is not None]
-        chance = math.fsum(asked) / len(asked)
-        return 0.5 if abs(chance - 0.5) < 1e-12 else chance
-
-    @property
-    def longest(self) -> float:
-        """The view of a judge that always prefers the longer answer."""
-        first, second = self.lengths
-        return 0.5 if first == second else float(first > second)
-
-
-def verdict(p_first: float) -> float:
-    """Return who wins: 1 the first answer, 0 the second, 0.5 neither."""
-    return 0.5 if p_first == 0.5 else float(p_first > 0.5)
+        return mean_chance([one for one in (self.given, self.swapped) if one is not None])
 
 
 def right(label: float, p_first: float) -> float:
     """Return 1 for the labelled winner, 0 for the other, and 0.5 where no winner is named."""
-    said = verdict(p_first)
-    return 0.5 if said == 0.5 else float(said == verdict(label))
+    said = verdict_of(p_first)
+    return 0.5 if said == 0.5 else float(said == verdict_of(label))
 
 
 def accuracy(pairs: Iterable[JudgedPair], view: str = "p_first") -> Interval | None:
@@ -69,7 +59,7 @@ def accuracy(pairs: Iterable[JudgedPair], view: str = "p_first") -> Interval | N
     found = [
         right(one.label, said)
         for one in pairs
-        if verdict(one.label) != 0.5 and (said := getattr(one, view)) is not None
+        if verdict_of(one.label) != 0.5 and (said := getattr(one, view)) is not None
     ]
     return share(math.fsum(found), len(found))
 
@@ -79,25 +69,27 @@ def measures(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
 
     Shares have their 95 % interval. What cannot be said (one order only, no models) is left out.
     """
-    decided = [one for one in pairs if verdict(one.label) != 0.5]
-    both = [one for one in pairs if one.given is not None and one.swapped is not None]
-    sides = [(verdict(one.given), verdict(one.swapped)) for one in both]  # type: ignore[arg-type]
-    labels = [_NAMES[verdict(one.label)] for one in pairs]
-    verdicts = [_NAMES[verdict(one.p_first)] for one in pairs]
+    decided = [one for one in pairs if verdict_of(one.label) != 0.5]
+    both = [
+        (one.label, one.given, one.swapped)
+        for one in pairs
+        if one.given is not None and one.swapped is not None
+    ]
+    sides = [(verdict_of(given), verdict_of(swapped)) for _, given, swapped in both]
+    labels = [_NAMES[verdict_of(one.label)] for one in pairs]
+    verdicts = [_NAMES[verdict_of(one.p_first)] for one in pairs]
     by_order = [accuracy(pairs, view) for view in ("given", "swapped")]
     orders = [one.value for one in by_order if one is not None]
     equal = sum(one == other for one, other in sides)
     places = sum(one != other and 0.5 not in (one, other) for one, other in sides)
     right_twice = [
-        one.given is not None
-        and one.swapped is not None
-        and right(one.label, one.given) == right(one.label, one.swapped) == 1
-        for one in decided
-        if one.given is not None and one.swapped is not None
+        right(label, given) == right(label, swapped) == 1
+        for label, given, swapped in both
+        if verdict_of(label) != 0.5
     ]
     # The answer that was shown first, in whatever order.
-    shown = [verdict(one.given) for one in pairs if one.given is not None]
-    shown += [1 - verdict(one.swapped) for one in pairs if one.swapped is not None]
+    shown = [verdict_of(one.given) for one in pairs if one.given is not None]
+    shown += [1 - verdict_of(one.swapped) for one in pairs if one.swapped is not None]
     found: dict[str, Any] = {
         "pairs": len(pairs),
         "labelled_ties": len(pairs) - len(decided),
@@ -123,7 +115,7 @@ def measures(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
     }
     masses = [one.mass for one in pairs if one.mass is not None]
     if masses:
-        found["mean_mass"] = math.fsum(masses) / len(masses)
+        found["mean_mass"] = mean(masses)
     collapse = collapse_of([one.p_first for one in pairs])
     # Of a judge without log-probabilities a perfect one says 0 and 1 only; a tie says nothing.
     if collapse is not None and collapse.value == 0.5:
@@ -157,14 +149,14 @@ def _by_model(pairs: Sequence[JudgedPair]) -> dict[str, dict[str, Any]]:
         first, second = one.models
         if first is None or second is None or first == second:
             continue
-        judge, label = verdict(one.p_first), verdict(one.label)
+        judge, label = verdict_of(one.p_first), verdict_of(one.label)
         wins.setdefault(first, []).append((judge, label))
         wins.setdefault(second, []).append((1 - judge, 1 - label))
     return {
         model: {
             "pairs": len(own),
-            "judge": (judge := math.fsum(j for j, _ in own) / len(own)),
-            "labels": (label := math.fsum(k for _, k in own) / len(own)),
+            "judge": (judge := mean([j for j, _ in own])),
+            "labels": (label := mean([k for _, k in own])),
             "bias": judge - label,
         }
         for model, own in sorted(wins.items())
@@ -190,8 +182,7 @@ def by_group(pairs: Sequence[JudgedPair]) -> dict[str, dict[str, Any]]:
     """Return the main measures of each group (a language), where pairs are of several."""
     groups: dict[str, list[JudgedPair]] = {}
     for one in pairs:
-        if one.group is not None:
-            groups.setdefault(one.group, []).append(one)
+        groups.setdefault(one.group, []).append(one)
     if len(groups) < 2:
         return {}
     shown = ("pairs", "accuracy", "accuracy_longest", "consistency", "kappa", "ties")

@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import Any
 
 from curate.errors import UsageError
-from curate.evaluate.judge import JudgedRow, score_measures, spread
-from curate.evaluate.judgement_columns import number_at, numbers_below, verdict_at
+from curate.evaluate.judge import JudgedRow, label_of, score_measures, spread
+from curate.evaluate.judgement_columns import numbers_below, verdict_at
 from curate.evaluate.pair_measures import JudgedPair, by_group, measures
 from curate.evaluate.pairs import labelled_pair
 from curate.evaluate.rank_statistics import cohen_kappa, share, spearman
@@ -38,11 +38,12 @@ def recorded_pairs(
         try:
             first = verdict_at(columns, given)
             second = None if swapped is None else verdict_at(columns, swapped)
-            pair = None if first is second is None else labelled_pair(row, 0, 1, by=by)
+            views = first, second
+            pair = None if first is second is None else labelled_pair(row, views=views, by=by)
         except ValueError as error:
             raise UsageError(f"row {row.id}: {error}") from error
         if pair is not None:
-            pairs.append(pair._replace(given=first, swapped=second))
+            pairs.append(pair)
     if not pairs:
         raise UsageError(f"no labelled row has a verdict in the column '{given}'")
     found = measures(pairs)
@@ -87,34 +88,42 @@ def recorded_scores(
         rows: any rows; each column of scores is a path (`scores.QA.Clarity`), or one above several
             (`scores`), of which all numbers below it are taken.
         columns: those paths.
-        label: the column with people's labels, where there is one.
+        label: the column with people's labels, where there is one; by default the label of
+            `unpaired` rows, or a column called label, score or rating that is none of `columns`.
         at_least: from which score on a row is called good, where labels are good and bad.
 
     Raises:
-        UsageError: no row has a number in one of the columns.
+        UsageError: no row has a number in one of the columns, or none that has one has a `label`.
     """
-    found: dict[str, list[tuple[Row, float]]] = {}
+    found: dict[str, list[tuple[Row, float | None, float]]] = {}
     places: dict[str, dict[str, float]] = {}
     for row in rows:
-        given = json.loads(row.extra or "{}")
+        given, known = json.loads(row.extra or "{}"), label_of(row, label, but=columns)
         for column in columns:
             for path, value in numbers_below(given, column):
-                found.setdefault(path, []).append((row, value))
+                found.setdefault(path, []).append((row, known, value))
                 places.setdefault(path, {})[row.id] = value
     missing = [c for c in columns if not any(p == c or p.startswith(f"{c}.") for p in found)]
     if missing:
         raise UsageError(f"no row has a number in the column {', '.join(map(repr, missing))}")
     every: dict[str, Any] = {}
+    labelled = False
     for path, scored in found.items():
-        values = [value for _, value in scored]
-        every[path] = {"rows": len(values), **spread(values, f"'{path}'")}
-        if label is not None:
-            judged = [
-                JudgedRow(row.id, known, value, len(row.response))
-                for row, value in scored
-                if (known := number_at(json.loads(row.extra or "{}"), label)) is not None
-            ]
-            every[path] = score_measures(judged, at_least)
+        judged = [
+            JudgedRow(row.id, known, value, len(row.response))
+            for row, known, value in scored
+            if known is not None
+        ]
+        labelled = labelled or bool(judged)
+        if judged:
+            every[path] = score_measures(judged, at_least, whose=f"'{path}'")
+        else:
+            every[path] = {"rows": len(scored), **spread([v for *_, v in scored], f"'{path}'")}
+    if label is not None and not labelled:
+        raise UsageError(
+            f"no row that has a score has a label in the column '{label}'; name the labels' column "
+            "with --label"
+        )
     correlations = {}
     for one, other in combinations(places, 2):
         both = [k for k in places[one] if k in places[other]]

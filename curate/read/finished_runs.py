@@ -59,14 +59,18 @@ def published_files(folder: Path) -> list[Path]:
     found = sorted(folder.rglob("*.parquet"))
     parents = folder.absolute().parents
     run = next((p for p in parents[:2] if (p / "report.json").is_file()), None)
-    return found if run is None else [path for path in found if _is_own(path.absolute(), run)]
+    own = None if run is None else _own_files(run)
+    if run is None or own is None:
+        return found
+    return [path for path in found if path.absolute().relative_to(run).as_posix() in own]
 
 
-def _is_own(path: Path, run: Path) -> bool:
+def _own_files(run: Path) -> frozenset[str] | None:
+    """Return the files that a finished run wrote; `None` where it noted none, so that all count."""
     note = run / PUBLISHED
     if not note.is_file() or not (run / "report.json").is_file():
-        return True
-    return path.relative_to(run).as_posix() in _noted(note, note.stat().st_mtime_ns)
+        return None
+    return _noted(note, note.stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=8)
@@ -81,7 +85,9 @@ def run_of(file: str) -> Path | None:
     if len(path.parts) < 4 or path.parents[1].name != KEPT:
         return None
     run = path.parents[2]
-    return run if (run / "run.yaml").is_file() and _is_own(path, run) else None
+    own = _own_files(run)
+    is_own = own is None or path.relative_to(run).as_posix() in own
+    return run if (run / "run.yaml").is_file() and is_own else None
 
 
 def is_published(path: Path) -> bool:

@@ -172,7 +172,7 @@ class RankerLoop:
         read = tokenized(self.tokenizer, list(texts), self.ranker.shape.max_length)
         self._tokens = {text: one.ids for text, one in zip(texts, read, strict=True)}
         self.cut = sum(one.cut for one in read)
-        self._frozen: dict[str, Encoded] = {}
+        self.frozen: dict[str, Encoded] = {}
         self.progress = RankerState()
         self._per_epoch = math.ceil(len(sides.train) / settings.batch_size)
         self.steps = min(settings.epochs * self._per_epoch, settings.max_steps or 1 << 62)
@@ -223,7 +223,7 @@ class RankerLoop:
             for one in triples
             for text in (one.instruction, *one.answers.values())
         )
-        places, styled = self._styled(triples)
+        places, styled = self.styled(triples)
         total, parts = ranker_loss(triples, places, styled, settings)
         assert total is not None, "a triple without a pair to learn from is in no batch"
         loss = float(total.detach())
@@ -235,7 +235,7 @@ class RankerLoop:
         self._optimizer.step()
         return {"loss": loss, **{name: float(part.detach()) for name, part in parts.items()}}
 
-    def _styled(self, triples: Sequence[Triple]) -> tuple[dict[tuple[int, str], int], Styled]:
+    def styled(self, triples: Sequence[Triple]) -> tuple[dict[tuple[int, str], int], Styled]:
         """Return scores and vectors of all answers of some triples, and where each one is."""
         flat = [(n, origin) for n, one in enumerate(triples) for origin in one.answers]
         asked = self._encoded([one.instruction for one in triples])
@@ -249,10 +249,10 @@ class RankerLoop:
         if not self._settings.freeze:
             return self._encode(texts)
         for text in texts:
-            if text not in self._frozen:
+            if text not in self.frozen:
                 with torch.no_grad():
-                    self._frozen[text] = self._encode([text])
-        found = [self._frozen[text] for text in texts]
+                    self.frozen[text] = self._encode([text])
+        found = [self.frozen[text] for text in texts]
         return Encoded(*(torch.cat(side) for side in zip(*found, strict=True)))
 
     def _encode(self, texts: Sequence[str]) -> Encoded:
@@ -272,7 +272,7 @@ class RankerLoop:
         there = {name: 0 for name in ORDERINGS}
         for start in range(0, len(triples), _EVALUATED):
             part = triples[start : start + _EVALUATED]
-            places, styled = self._styled(part)
+            places, styled = self.styled(part)
             scores = styled.score.tolist()
             for name, (better, worse) in ORDERINGS.items():
                 for n in (n for n, one in enumerate(part) if counted(one, better, worse)):

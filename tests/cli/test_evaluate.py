@@ -74,6 +74,26 @@ def test_a_judge_of_scores_is_measured_and_corrects_a_share(curate, labelled):
     )
     assert "share of good rows in runs/rows-judge (24 rows)" in corrected.stdout
     assert "corrected (Rogan-Gladen)  50.0%" in corrected.stdout
+    kept = json.loads((labelled / "runs" / "rows-judge" / "evaluation.json").read_text())
+    assert kept["corrected"]["corrected"]["value"] == 0.5
+
+
+def test_a_step_that_gives_no_score_is_refused_before_anything_is_asked(curate, labelled):
+    done = curate(
+        "evaluate", "judge", "--on", "rows.jsonl", "--model", "scripted:seven.jsonl",
+        "--label", "good", "--step", "respond",
+    )  # fmt: skip
+    assert done.exit_code == 2
+    assert "'respond' gives rows no score; measure a step that does" in done.stderr
+    assert not (labelled / "runs").exists()
+
+
+def test_a_mistyped_label_of_recorded_scores_is_refused(curate, labelled):
+    done = curate(
+        "evaluate", "judge", "--on", "rows.jsonl", "--recorded", "s", "--label", "godo"
+    )  # fmt: skip
+    assert done.exit_code == 2
+    assert "'godo'" in done.stderr
 
 
 def test_scores_in_columns_need_no_model(curate, labelled):

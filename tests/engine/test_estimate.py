@@ -13,8 +13,9 @@ import pytest
 from curate import Pipeline
 from curate.ask import Ask, Choose, Reward
 from curate.engine.reading import SAMPLE_ROWS
+from curate.errors import StoppedShort
 from curate.row import Message, Record, Row
-from curate.step import Asking, Filter, Gather, Generate
+from curate.step import Asking, Filter, Gather, Generate, Verdicts
 from curate.steps.dedup.semantic import Semantic
 from curate.steps.filters.contamination import Contamination
 from curate.steps.filters.length import Length
@@ -371,3 +372,18 @@ def test_a_step_in_which_all_rows_fail_ends_the_estimate(
     found = planned([asking, Judge()], {"blank": {"count": 40}}, tmp_path, models=models)
     assert (found["requests"], found["ends_at"]) == (0, "compose")
     assert "subject" in found["all_failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken(Sample):
+    """Crash where rows are chosen."""
+
+    def decide(self, positions: Any, sketches: Any) -> Verdicts:
+        raise TypeError("a defect")
+
+
+def test_a_step_that_crashes_on_the_sample_ends_the_dry_run(
+    tmp_path: Path, models: dict[str, Any]
+) -> None:
+    with pytest.raises(StoppedShort, match="'broken' could not decide"):
+        planned([Broken(count=5), Judge()], distinct(50), tmp_path, models=models)

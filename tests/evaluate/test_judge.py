@@ -90,6 +90,12 @@ def test_groups_are_measured_apart(judge, tmp_path):
     assert {k: round(one["spearman"]) for k, one in found["groups"].items()} == {"de": 1, "en": -1}
 
 
+def test_rows_of_no_group_are_measured_under_a_dash(judge, tmp_path):
+    data = rows(lang=lambda n: "de" if n % 2 else None)
+    found, _ = evaluated(data, judge(lambda n: 1 + n // 4), tmp_path, label="human")
+    assert {k: one["rows"] for k, one in found["groups"].items()} == {"-": 20, "de": 20}
+
+
 def test_collapsed_scores_are_told_in_every_report(judge, tmp_path):
     model = judge(lambda n: 7 if n else 3)
     found, result = evaluated(rows(), model, tmp_path, label="human")

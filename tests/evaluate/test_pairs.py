@@ -1,6 +1,7 @@
 """Judges of pairs are measured: bad ones are exposed, recorded ones give the published figures."""
 
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ from curate.errors import UsageError
 from curate.evaluate import evaluate_pairs
 from curate.evaluate.pair_measures import JudgedPair, accuracy, by_group, measures
 from curate.evaluate.pairs import pair_judges
-from curate.steps import Length, Prefer, Rank
+from curate.steps import ConstitutionalPrefer, Length, Prefer, Rank, RlaifPrefer
+from curate.steps.pairs._comparison import Orders
 
 LLMBAR = Path(__file__).resolve().parents[3] / "shared" / "data" / "llmbar" / "natural"
 PAIRS = 60
@@ -41,7 +43,10 @@ def rows(kind: str = "preference") -> list[dict[str, Any]]:
 
 
 def judged(
-    says: Callable[[str, str, int], str], tmp_path: Path, kind: str = "preference"
+    says: Callable[[str, str, int], str],
+    tmp_path: Path,
+    kind: str = "preference",
+    orders: Orders = "both",
 ) -> dict[str, Any]:
     """Return the measures of a judge that says A or B of the answers it is shown."""
     lines = []
@@ -61,9 +66,13 @@ def judged(
     path = tmp_path / "judge.jsonl"
     path.write_text("\n".join(lines))
     found, result = evaluate_pairs(
-        rows(kind), f"scripted:{path}", run=tmp_path / "run", store=tmp_path / "store"
+        rows(kind),
+        f"scripted:{path}",
+        step=Prefer(model="judge", orders=orders),
+        run=tmp_path / "run",
+        store=tmp_path / "store",
     )
-    assert result.summary["requests"]["sent"] == 2 * PAIRS
+    assert result.summary["requests"]["sent"] == (2 if orders == "both" else 1) * PAIRS
     return found
 
 
@@ -85,8 +94,109 @@ def test_a_judge_of_places_is_exposed(letter, tmp_path):
     # Averaged over both orders it has no view at all.
     assert found["histogram"] == [("0.5", PAIRS)]
     assert (found["ties"].value, found["accuracy"].value) == (1.0, 0.5)
-    assert found["accuracy_given"].value == float(letter == "A")
+    # Which answer counts as the first is drawn, so the place says nothing of the better one.
+    assert 0.3 < found["accuracy_given"].value < 0.7
+    assert found["accuracy_given"].value + found["accuracy_swapped"].value == pytest.approx(1.0)
     assert "collapsed to one value" in found["warning"]
+
+
+@pytest.mark.parametrize("orders", ["both", "drawn", "given"])
+def test_a_perfect_judge_of_preferences_agrees_beyond_chance(orders, tmp_path):
+    found = judged(lambda a, b, n: "A" if "right" in a else "B", tmp_path, orders=orders)
+    assert found["kappa"] == found["accuracy"].value == 1.0
+    assert found.get("kappa_of_orders") == (1.0 if orders == "both" else None)
+    calibration = found["calibration"]
+    assert (calibration["sensitivity"].value, calibration["specificity"].value) == (1.0, 1.0)
+    counts = calibration["counts"]
+    assert min(counts["true_positives"], counts["true_negatives"]) > PAIRS / 3
+
+
+@pytest.mark.parametrize("orders", ["both", "drawn", "given"])
+def test_a_judge_that_is_right_nine_times_of_ten_has_its_kappa(orders, tmp_path):
+    found = judged(
+        lambda a, b, n: "A" if ("right" in a) == (n % 10 > 0) else "B", tmp_path, orders=orders
+    )
+    assert found["accuracy"].value == found["agreement"].value == 0.9
+    assert found["kappa"] == pytest.approx(0.8, abs=0.01)
+    assert found.get("kappa_of_orders") == (1.0 if orders == "both" else None)
+    calibration = found["calibration"]
+    for name in ("sensitivity", "specificity"):
+        assert 0.8 < calibration[name].value < 1.0
+
+
+def test_orders_that_err_apart_agree_less_than_either_with_the_labels(tmp_path):
+    # Wrong in a tenth of the pairs in each order, and never in both.
+    found = judged(
+        lambda a, b, n: "A" if ("right" in a) == (n % 10 != 5 * ("right" in a)) else "B", tmp_path
+    )
+    assert (found["accuracy"].value, found["agreement"].value) == (0.9, 0.8)
+    assert found["kappa_of_orders"] == pytest.approx(0.6, abs=0.01)
+    assert found["kappa"] == pytest.approx(2 / 3, abs=0.01)
+
+
+@pytest.mark.parametrize("orders", ["both", "drawn", "given"])
+def test_a_judge_of_places_has_no_kappa_in_any_order(orders, tmp_path):
+    found = judged(lambda a, b, n: "A", tmp_path, orders=orders)
+    assert found["position"]["shown_first_wins"].value == 1.0
+    assert abs(found["kappa"]) < 0.3
+    assert 0.3 < found["accuracy"].value < 0.7
+    if orders == "both":
+        # One order always says the first and the other the second: chance explains all of it.
+        assert found["kappa_of_orders"] == 0.0
+        assert "calibration" not in found
+    else:
+        for name in ("sensitivity", "specificity"):
+            assert 0.25 < found["calibration"][name].value < 0.75
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ConstitutionalPrefer(model="judge", reason=True, at_least=0.55),
+        RlaifPrefer(model="judge", preamble="base", shots=1, at_least=0.9),
+    ],
+)
+def test_a_step_that_prefers_in_its_own_way_is_measured_as_it_is(step, tmp_path):
+    path = tmp_path / "judge.jsonl"
+    path.write_text(json.dumps({"when": {}, "reply": step.options[0]}))
+    for kind in ("preference", "ranked"):
+        found, result = evaluate_pairs(
+            rows(kind)[:10],
+            f"scripted:{path}",
+            step=step,
+            run=tmp_path / kind,
+            store=tmp_path / "store",
+        )
+        assert (found["pairs"], found["failed"]) == (10, 0)
+        assert result.recipe["labels"] == [step.name]
+    (judge,) = pair_judges(step)
+    assert type(judge) is type(step)
+    assert judge.judge() == step.judge()
+    assert (judge.sides, judge.at_least, judge.keep_parent) == ("given", None, True)
+
+
+def test_opinions_are_measured_as_the_step_counts_them(tmp_path):
+    # After reasoning 0.9 and 0.3 are held to 0.6 and 0.4, whose mean prefers neither.
+    verdict = "verdict on the answers"
+    lines = [
+        {
+            "when": {"contains": ["\nright 0\n[end of answer A", verdict]},
+            "values": [math.log(0.9), math.log(0.1)],
+        },
+        {"when": {"contains": verdict}, "values": [math.log(0.7), math.log(0.3)]},
+        {"when": {}, "reply": "Let me think."},
+    ]
+    path = tmp_path / "judge.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    for clamp, ties in ((0.6, 1.0), (None, 0.0)):
+        found, _ = evaluate_pairs(
+            rows()[:1],
+            f"scripted:{path}",
+            step=ConstitutionalPrefer(model="judge", reason=True, clamp=clamp),
+            run=tmp_path / f"run{ties}",
+            store=tmp_path / "store",
+        )
+        assert found["ties"].value == ties
 
 
 def test_a_judge_of_length_is_exposed(tmp_path):
@@ -155,8 +265,8 @@ def test_more_than_two_candidates_are_compared_two_by_two(tmp_path):
     assert (found["pairs"], found["accuracy"].value) == (3, 1.0)
 
 
-def pair(label, given, swapped, group=None):
-    return JudgedPair("r", label, given, swapped, (1, 2), group=group)
+def pair(label, given, swapped, group="-"):
+    return JudgedPair("r", label, given, swapped, 0.0, group=group)
 
 
 def test_ties_count_half_and_labelled_ones_are_agreement_only():
@@ -167,6 +277,34 @@ def test_ties_count_half_and_labelled_ones_are_agreement_only():
     assert found["both_orders_right"].value == 0.5
     assert accuracy([pair(0.5, 1.0, 1.0)]) is None
     assert by_group([pair(1.0, 1.0, 1.0, "en")]) == {}
+    assert list(by_group([pair(1.0, 1.0, 1.0, "en"), pair(1.0, 1.0, 1.0)])) == ["-", "en"]
+
+
+def test_a_tie_that_is_off_by_rounding_is_one_in_each_order(tmp_path):
+    said = {"alpha": 0.2, "beta": 0.35, "gamma": 0.95}
+    items = "".join(f"  - id: {name}\n    text: {name}\n" for name in said)
+    prompt = tmp_path / "three.md"
+    prompt.write_text(
+        "---\nname: three\nversion: 1\nsource: test\nvariables: [instruction, first, second, "
+        f"principle]\nitems:\n{items}---\n"
+        "{{ principle.text }}: {{ instruction }} {{ first }} {{ second }}\n"
+    )
+    lines = [
+        {"when": {"contains": f"{name}: "}, "values": [math.log(p), math.log(1 - p)]}
+        for name, p in said.items()
+    ]
+    path = tmp_path / "judge.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    found, _ = evaluate_pairs(
+        rows()[:4],
+        f"scripted:{path}",
+        step=Prefer(model="judge", prompt=str(prompt)),
+        run=tmp_path / "run",
+        store=tmp_path / "store",
+    )
+    # Each order prefers neither, so both say the same.
+    assert found["consistency"].value == 1.0
+    assert found["accuracy_given"].value == found["accuracy_swapped"].value == 0.5
 
 
 def test_one_order_says_nothing_of_the_other():

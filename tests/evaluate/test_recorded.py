@@ -88,6 +88,45 @@ def test_labels_give_the_measures_of_a_judge(tmp_path):
     assert (found["spearman"], found["spearman_longest"]) == (-1.0, 1.0)
 
 
+def test_a_label_that_is_in_no_row_is_refused(tmp_path):
+    data = [{"prompt": str(n), "completion": "x", "human": n, "a": n} for n in range(3)]
+    rows = read(tmp_path, data)
+    with pytest.raises(UsageError, match=r"a label in the column 'humna'.*--label"):
+        recorded_scores(rows, ["a"], "humna")
+
+
+def test_labels_are_found_without_a_name_and_name_the_collapsed_column(tmp_path):
+    data = [
+        {"prompt": str(n), "completion": "x", "label": n % 2 == 0, "a": 7 if n else 1}
+        for n in range(30)
+    ]
+    found = recorded_scores(read(tmp_path, data), ["a"], at_least=5)["scores"]["a"]
+    assert (found["rows"], found["accuracy"].value) == (30, 14 / 30)
+    assert "29 of 30 scores (97%) of 'a' are 7" in found["warning"]
+    # What is measured is no label of itself.
+    scored = [{"prompt": str(n), "completion": "x", "score": n} for n in range(3)]
+    found = recorded_scores(read(tmp_path / "other", scored), ["score"])["scores"]["score"]
+    assert "spearman" not in found
+
+
+def test_the_label_of_unpaired_rows_is_found(tmp_path):
+    data = [{"prompt": str(n), "completion": "x", "label": n > 3, "a": n} for n in range(8)]
+    found = recorded_scores(read(tmp_path, data, "unpaired"), ["a"])["scores"]["a"]
+    assert found["auc"] == 1.0
+
+
+def test_verdicts_on_preferences_have_a_kappa(tmp_path):
+    data = [
+        {"prompt": f"Q{n}?", "chosen": "yes", "rejected": "no", "said": "B" if n % 10 == 0 else "A"}
+        for n in range(100)
+    ]
+    found = recorded_pairs(read(tmp_path, data), "said", "said")
+    assert found["accuracy"].value == 0.9
+    assert found["kappa"] == pytest.approx(0.8, abs=0.01)
+    assert found["kappa_of_orders"] == 1.0
+    assert {"sensitivity", "specificity"} < found["calibration"].keys()
+
+
 def test_what_is_no_judgement_is_refused(tmp_path):
     pair = {"prompt": "Q?", "chosen": "a", "rejected": "b", "said": "perhaps", "n": "x"}
     rows = read(tmp_path, [pair])

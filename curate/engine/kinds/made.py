@@ -181,6 +181,15 @@ def made_items(value: Any, step: Step, rows: Sequence[Row]) -> list[Product]:
         else:
             name = type(item).__name__
             raise TypeError(f"'{step.title}' made a {name}; a record, a drop or its row is allowed")
+    named = [one for item in children(items) for one in record_of(item).parents or ()]
+    if named and rows:
+        # Rows that the step was not handed may be those of another run, or of none.
+        known = {one for row in rows for one in (row.id, *row.parents)}
+        strange = next((one for one in named if one not in known), None)
+        if strange is not None:
+            raise ValueError(
+                f"'{step.title}' names the parent {strange}, a row that it was not given"
+            )
     return items
 
 
@@ -203,13 +212,6 @@ def _check_item(item: Child | Figures, step: Step, rows: Sequence[Row]) -> None:
     record = item if isinstance(item, Record) else item.record
     if isinstance(record, Record):
         check_record(record)
-        # Rows that the step was not handed may be those of another run, or of none.
-        known = {one for row in rows for one in (row.id, *row.parents)}
-        strange = [one for one in record.parents or () if rows and one not in known]
-        if strange:
-            raise ValueError(
-                f"'{step.title}' names the parent {strange[0]}, a row that it was not given"
-            )
     elif record is not None or isinstance(item, Made):
         name = type(record).__name__
         raise TypeError(f"'{step.title}' made a {name}; a record, a drop or its row is allowed")

@@ -45,7 +45,8 @@ FEATURES: tuple[Feature, ...] = get_args(Feature)
 # McCarthy and Jarvis 2010 (10.3758/BRM.42.2.381): a factor is complete at a ratio of 0.72, 18 / 25.
 THRESHOLD = 0.72
 FACTOR_TYPES, FACTOR_WORDS = 25, 18
-# Li et al. 2024 (SCAR, its code): a text is English if more than 70 % of its characters are Latin.
+# Li et al. 2024 (SCAR, its code): a text is English if more than 70 % of its characters are Latin
+# letters. Here it is 70 % of its letters, so that digits, code and white space do not count.
 LATIN_SHARE = 0.7
 OPENING_WORDS = 3
 # Letters as syllables are counted in them: an accented e is sounded, all other letters are one.

@@ -18,7 +18,8 @@ def bradley_terry(wins: Any, prior: float = 0.0) -> np.ndarray:
 
     Raises:
         ValueError: strengths are not finite: without a prior, the answers fall into two parts of
-            which one never beats the other.
+            which one never beats the other; or they lie so far apart that the rounds end before
+            they are found.
     """
     counts = np.asarray(wins, np.float64)
     counts = counts + prior * (1 - np.eye(len(counts)))
@@ -28,12 +29,17 @@ def bradley_terry(wins: Any, prior: float = 0.0) -> np.ndarray:
     strength = np.ones(len(counts))
     for _ in range(_ROUNDS):
         pairs = games / np.add.outer(strength, strength)
-        new = won / (pairs.sum(1) - np.diag(pairs))
+        new: np.ndarray = won / (pairs.sum(1) - np.diag(pairs))
         new /= np.exp(np.log(new).mean())
         done = float(np.abs(np.log(new) - np.log(strength)).max()) < _CLOSE
         strength = new
         if done:
             break
+    else:
+        raise ValueError(
+            f"strengths are not found in {_ROUNDS:,} rounds with a prior of {prior:g}: some "
+            "answers hardly ever beat the others; take a larger prior"
+        )
     return np.log(strength)
 
 

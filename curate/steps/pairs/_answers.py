@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from curate.kernels.text.words import words
@@ -16,20 +18,24 @@ from curate.steps.generate.respond import ANSWERED, answered_of, prompt_of
 ORIGINS = ("chosen_model", "rejected_model", "chosen_score", "rejected_score")
 
 
-class ScoredAnswer(NamedTuple):
-    """One answer: the row that holds it, its turns, and its score and model, where known."""
+@dataclass(frozen=True)
+class ScoredAnswer:
+    """One answer: the row that holds it, its turns, and its score and model, where known.
+
+    What is computed of its text is computed once, in however many pairs it stands.
+    """
 
     row: Row
     turns: tuple[Message, ...]
     score: float | None
     model: str | None
 
-    @property
+    @cached_property
     def words(self) -> int:
         """How many words it has; a Chinese or Japanese character is one."""
         return sum(len(words(turn.text)) for turn in self.turns)
 
-    @property
+    @cached_property
     def plain(self) -> str:
         """What it says, where case, white space and ways to store a character do not matter."""
         text = unicodedata.normalize("NFC", "\n".join(turn.text for turn in self.turns))
@@ -119,8 +125,6 @@ def made_pair(pair: ScoredPair, *, scored: bool) -> Made:
     It keeps the columns in which both rows agree, and says in columns of its own which models
     wrote its sides, and their scores, where these are known.
     """
-    from curate.read.shapes.record_fields import extra_columns
-
     chosen, rejected = pair
     fields = {
         "prompt": prompt_of(chosen.row),
@@ -131,18 +135,25 @@ def made_pair(pair: ScoredPair, *, scored: bool) -> Made:
     }
     known = (chosen.model, rejected.model, chosen.score, rejected.score)
     beside = {name: value for name, value in zip(ORIGINS, known, strict=True) if value is not None}
-    own, other = (extra_columns(answer.row) for answer in pair)
-    dropped = (ANSWERED, "model", *ORIGINS)
-    columns = {
-        name: value
-        for name, value in own.items()
-        if name not in dropped and name in other and other[name] == value
-    } | beside
+    rows = [answer.row for answer in pair]
+    columns = shared_columns(rows, (ANSWERED, "model", *ORIGINS)) | beside
     extra = json.dumps(columns, ensure_ascii=False) if columns else None
     parents = tuple(dict.fromkeys((chosen.row.id, rejected.row.id)))
     record = Record("preference", fields, extra, parents)
     detail = {"words": [chosen.words, rejected.words]}
     return Made(record, pair.gap if scored else None, detail)
+
+
+def shared_columns(rows: Sequence[Row], dropped: Collection[str | None]) -> dict[str, Any]:
+    """Return the columns in which all rows agree, but those `dropped`."""
+    from curate.read.shapes.record_fields import extra_columns
+
+    first, *others = map(extra_columns, rows)
+    return {
+        name: value
+        for name, value in first.items()
+        if name not in dropped and all(name in o and o[name] == value for o in others)
+    }
 
 
 def within_lengths(

@@ -189,12 +189,12 @@ class Preference(NamedTuple):
     @property
     def p_first(self) -> float:
         """The probability that the first answer is better: the mean of all opinions."""
-        return _mean_chance([one.p_first for one in self.opinions])
+        return mean_chance([one.p_first for one in self.opinions])
 
     def order(self, swapped: bool) -> float | None:
         """Return the mean over the opinions of one order, `None` where it was not asked."""
         own = [one.p_first for one in self.opinions if one.swapped == swapped]
-        return _mean_chance(own) if own else None
+        return mean_chance(own) if own else None
 
     def figures(self, comparison: Comparison) -> dict[str, float]:
         """Return the numbers of one pair, whose means over all pairs a report shows.
@@ -228,6 +228,12 @@ class Preference(NamedTuple):
 def mean(values: Sequence[float]) -> float:
     """Return the mean of one value or several, the same in whatever order they come."""
     return math.fsum(values) / len(values)
+
+
+def mean_chance(values: Sequence[float]) -> float:
+    """Return the mean of probabilities; what differs from a tie by rounding alone is one."""
+    chance = mean(values)
+    return 0.5 if abs(chance - 0.5) < 1e-12 else chance
 
 
 def verdict_of(p_first: float) -> float:
@@ -342,9 +348,3 @@ def answer_text(turns: Sequence[Message]) -> str:
     if not text.strip():
         raise ValueError("an answer is empty; drop such rows first, as with structure or length")
     return text
-
-
-def _mean_chance(values: Sequence[float]) -> float:
-    """Return the mean of probabilities; what differs from a tie by rounding alone is one."""
-    chance = mean(values)
-    return 0.5 if abs(chance - 0.5) < 1e-12 else chance

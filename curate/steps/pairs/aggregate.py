@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest
 from curate.step import Drop, Figures, Gather, Made, Product, rule
+from curate.steps.pairs._answers import shared_columns
 
 VOTES = ("first", "second", "tied")
 COLUMNS = ("votes", "groups")
@@ -65,6 +67,7 @@ class Aggregate(Gather):
     source: ClassVar[str] = (
         "Bradley & Terry 1952; Cohen 1960; Fleiss 1971; Krippendorff 2011; common practice"
     )
+    version: ClassVar[int] = 2
     kinds: ClassVar[tuple[str, ...]] = ("preference",)
     scores_made: ClassVar[bool] = True
 
@@ -160,7 +163,7 @@ class Aggregate(Gather):
         first = p_first >= 0.5
         chosen, rejected = sides if first else sides[::-1]
         share = p_first if first else 1 - p_first
-        columns = _shared(rows, (self.annotator, self.tie, self.group, *COLUMNS))
+        columns = shared_columns(rows, (self.annotator, self.tie, self.group, *COLUMNS))
         names = (
             {"first": "chosen", "second": "rejected"}
             if first
@@ -214,7 +217,7 @@ class Aggregate(Gather):
             Candidate(answer, float(strength))
             for answer, strength in zip(answers, bradley_terry(wins, self.prior), strict=True)
         )
-        columns = _shared(rows, (self.annotator, self.tie, self.group, *COLUMNS))
+        columns = shared_columns(rows, (self.annotator, self.tie, self.group, *COLUMNS))
         columns["votes"] = wins.tolist()
         record = Record(
             "ranked",
@@ -234,13 +237,28 @@ def _share(votes: Sequence[_Vote]) -> float:
     return sum(vote.first_wins for vote in votes) / len(votes)
 
 
-def _shared(rows: Sequence[Row], dropped: Sequence[str | None]) -> dict[str, Any]:
-    """Return the columns in which all rows agree, but those `dropped`."""
-    from curate.read.shapes.record_fields import extra_columns
+def turned_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a preference, given before its two sides change places.
 
-    first, *others = (extra_columns(row) for row in rows)
-    return {
-        name: value
-        for name, value in first.items()
-        if name not in dropped and all(name in o and o[name] == value for o in others)
+    What begins or ends with a side's name (`chosen_model`, `score_chosen`) becomes the other
+    side's, and who voted for what (`votes`, `groups`) is told of the sides as they stand then.
+    """
+    other = {"chosen": "rejected", "rejected": "chosen"}
+    turned = {
+        re.sub("^(chosen|rejected)(?=_)|(?<=_)(chosen|rejected)$", lambda m: other[m[0]], name): own
+        for name, own in columns.items()
     }
+    votes, groups = (turned.get(name) for name in COLUMNS)
+    if isinstance(votes, dict):
+        turned["votes"] = {
+            who: other.get(said, said) if isinstance(said, str) else said
+            for who, said in votes.items()
+        }
+    if isinstance(groups, dict):
+        turned["groups"] = {
+            name: {**own, "p_chosen": 1 - own["p_chosen"]}
+            if isinstance(own, dict) and "p_chosen" in own
+            else own
+            for name, own in groups.items()
+        }
+    return turned

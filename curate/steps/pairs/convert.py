@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest
 from curate.step import Drop, Gather, Made, Product
+from curate.steps.pairs._answers import shared_columns
 
 Turns = tuple[Message, ...]
 HINDSIGHT, CONDITION, WEIGHT = "hindsight", "condition", "weight"
@@ -27,6 +29,8 @@ class _Judged(NamedTuple):
     label: bool | None
     score: float | None
     model: str | None
+    # The score stands for the pair's margin, and says nothing beside those of other rows.
+    by_margin: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +40,14 @@ class Convert(Gather):
     Rows with the same prompt are a group; what they say of its answers (whether they are wanted,
     scores, models) is carried into the form `to`:
 
-    `preference` pairs the first wanted answer with the first unwanted one, and so on; two answers
-    that have scores alone are a pair, too (`pairs` has rules for more). `ranked` lists all answers
-    as candidates. `unpaired` makes a labelled row of each; scored answers without a label are
-    wanted from a score of `threshold` on. `hindsight` asks for an answer with the feedback `good`
-    and then for one with the feedback `bad`, or in the other order, drawn by the row's seed (Chain
-    of Hindsight); feedback stands in the user's turns, so that a loss on answers leaves it out.
+    `preference` keeps the two sides of a row together and pairs the first wanted answer of the
+    others with the first unwanted one, and so on; two answers that have scores alone are a pair,
+    too (`pairs` has rules for more). `ranked` lists all answers as candidates, those that are equal
+    in all once; the margin of a pair gives its candidates scores where it is the only row.
+    `unpaired` makes a labelled row of each; scored answers without a label are wanted from a score
+    of `threshold` on. `hindsight` asks for an answer with the feedback `good` and then for one with
+    the feedback `bad`, or in the other order, drawn by the row's seed (Chain of Hindsight);
+    feedback stands in the user's turns, so that a loss on answers leaves it out.
     `conditioned` makes a conversation of each answer, with `good` or `bad` before the prompt's last
     turn and the columns `condition` and `weight` (1, or `low` for unwanted ones), as C-RLFT does.
     Conversations in these two forms are read back by the same texts.
@@ -50,6 +56,8 @@ class Convert(Gather):
     `p_chosen`, a `margin` that is not the difference of the scores, what a candidate has in its own
     `extra`, `columns` in which rows differ that become one. The ledger then says what was lost.
     Wanted answers without an unwanted partner, or the reverse, are dropped where pairs are made.
+    Where sides leave their pair, an answer that is wanted in one and unwanted in another (B, where
+    A goes before B, and B before C) fails the group: `aggregate` weighs such pairs.
     """
 
     to: Literal["preference", "ranked", "unpaired", "hindsight", "conditioned"] = "preference"
@@ -63,6 +71,7 @@ class Convert(Gather):
         "Liu et al. 2023 (Chain of Hindsight), arXiv 2302.02676; Wang et al. 2023 (OpenChat, "
         "C-RLFT), arXiv 2309.11235; Ethayarajh et al. 2024 (KTO), arXiv 2402.01306"
     )
+    version: ClassVar[int] = 2
     kinds: ClassVar[tuple[str, ...]] = ("sft", "preference", "ranked", "unpaired")
 
     def check(self) -> None:
@@ -109,11 +118,25 @@ class Convert(Gather):
                 "nothing says which answers are wanted: they have no labels; give a threshold for "
                 "scored ones, or make pairs of them by the step pairs"
             )
+        two_sided: list[tuple[_Judged, ...]] = []
+        alone = answers
+        if paired:
+            # The two sides of one row are a pair already; only what is left is paired anew.
+            parts = [_paired(list(own)) for _, own in groupby(answers, lambda a: a.row.id)]
+            two_sided = [two for pairs, _ in parts for two in pairs]
+            alone = [a for _, left in parts for a in left]
+            two_sided += _paired(alone)[0]
+        wanted = {a.turns for a in alone if a.label}
+        for a in alone:
+            if a.label is False and a.turns in wanted:
+                raise ValueError(
+                    f"the answer {a.turns[-1].text!r:.60} is wanted and unwanted; let the step "
+                    "aggregate weigh such pairs first, with method: bradley_terry"
+                )
         if self.to == "ranked":
             written = [self._written(answers)]
         elif paired:
-            sides = ([a for a in answers if a.label == label] for label in (True, False))
-            written = [self._written(two) for two in zip(*sides, strict=False)]
+            written = [self._written(two) for two in two_sided]
         else:
             written = [self._written([answer]) for answer in answers]
         for lost in (made.detail["lost"] for made in written if made.detail):
@@ -139,12 +162,15 @@ class Convert(Gather):
         if row.kind == "preference":
             scores = [columns.get(f"{side}_score") for side in _SIDES]
             margin = row.fields.get("margin")
-            if None in scores:
+            by_margin = None in scores
+            if by_margin:
                 # The margin is the difference of the scores, wherever these begin.
                 scores = [None, None] if margin is None else [margin, 0.0]
             models = [columns.get(f"{side}_model") for side in _SIDES]
             return [
-                _Judged(row, row.prompt, row.fields[side], side == "chosen", score, model)
+                _Judged(
+                    row, row.prompt, row.fields[side], side == "chosen", score, model, by_margin
+                )
                 for side, score, model in zip(_SIDES, scores, models, strict=True)
             ]
         score, model = columns.get("score"), columns.get("model")
@@ -172,16 +198,13 @@ class Convert(Gather):
     def _written(self, answers: Sequence[_Judged]) -> Made:
         """Return the row of some answers in the new form, with the names of what it loses."""
         rows = list({a.row.id: a.row for a in answers}.values())
-        lost, (own, *others) = self._lost(rows), map(_columns, rows)
-        columns = {
-            name: value
-            for name, value in own.items()
-            if name not in _OWN and all(name in o and o[name] == value for o in others)
-        }
+        lost, columns = self._lost(rows), shared_columns(rows, _OWN)
+        if len(rows) > 1:
+            answers = [a._replace(score=None) if a.by_margin else a for a in answers]
         first, prompt = answers[0], answers[0].prompt
         fields: dict[str, Any] = {"prompt": prompt}
         if self.to == "ranked":
-            fields["candidates"] = tuple(
+            candidates = [
                 Candidate(
                     a.turns,
                     a.score,
@@ -189,7 +212,8 @@ class Convert(Gather):
                     None if a.label is None else json.dumps({"label": a.label}),
                 )
                 for a in answers
-            )
+            ]
+            fields["candidates"] = tuple(dict.fromkeys(candidates))
         elif self.to == "preference":
             one, two = answers
             scored = one.score is not None and two.score is not None
@@ -255,10 +279,20 @@ class Convert(Gather):
                 one, two = self._judged(row)
                 margin = row.fields.get("margin")
                 gap = None if one.score is None or two.score is None else one.score - two.score
-                lost |= {"margin"} if margin is not None and margin != gap else set()
+                kept = margin == gap and not (one.by_margin and len(rows) > 1)
+                lost |= {"margin"} if margin is not None and not kept else set()
                 p_chosen = row.fields.get("p_chosen") is not None and self.to != "preference"
                 lost |= {"p_chosen"} if p_chosen else set()
         return sorted(lost)
+
+
+def _paired(
+    answers: Sequence[_Judged],
+) -> tuple[list[tuple[_Judged, ...]], list[_Judged]]:
+    """Pair the first wanted answer with the first unwanted one, and so on; return those left."""
+    sides = [[a for a in answers if a.label == label] for label in (True, False)]
+    pairs = list(zip(*sides, strict=False))
+    return pairs, [a for side in sides for a in side[len(pairs) :]]
 
 
 def _columns(row: Row) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from curate.steps.generate.respond import prompt_of
 FIELDS = ("critique", "revise", "prefer")
 REFUSES_AGAIN = "the revision refuses again"
 COLUMNS = ("round", "principle")
+# Characters from which on a critique that stands in the revision is one repeated: "No." is none.
+LEAST_REPEATED = 20
 # The turns of an example, and what its item calls them.
 EXAMPLE = (
     ("user", "prompt"),
@@ -49,8 +51,8 @@ class CritiqueRevise(Generate):
     out the rounds behind it, and `last` all conversations but the last: both ask nothing anew. A
     critique is never part of what is learnt: it stands in the ledger. A revision that changes
     nothing is dropped, and so is one that refuses where the answer before it refused already, which
-    ends the rounds. One that is empty, cut off, a loop, or repeats its critique fails, and those of
-    the rounds before it stay.
+    ends the rounds. One that is empty, cut off, a loop, or repeats its critique (of 20 characters
+    or more) fails, and those of the rounds before it stay.
     """
 
     model: str | None = None
@@ -68,6 +70,7 @@ class CritiqueRevise(Generate):
     max_tokens: int | None = None
 
     source: ClassVar[str] = "Bai et al. 2022 (Constitutional AI), arXiv 2212.08073, section 3.1"
+    version: ClassVar[int] = 2
     kinds: ClassVar[tuple[str, ...]] = ("prompt", "sft")
 
     def check(self) -> None:
@@ -171,7 +174,8 @@ class CritiqueRevise(Generate):
             asked = (*asked, Message("assistant", critique), self._request(self.revise, principle))
             reply = yield self._ask(asked)
             revised = written(reply, f"the revision of round {number}")
-            if plain_text(critique) in plain_text(revised):
+            told = plain_text(critique)
+            if len(told) >= LEAST_REPEATED and told in plain_text(revised):
                 said = f"the revision of round {number} repeats its critique"
                 raise UnusableReply(said, key=reply.key)
         except UnusableReply as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -24,6 +23,7 @@ from curate.steps.pairs._comparison import (
     principles_of,
     shown_turns,
 )
+from curate.steps.pairs.aggregate import turned_columns
 
 NO_DIFFERENCE = "the judge prefers neither"
 _SIDES = ("chosen", "rejected")
@@ -73,6 +73,7 @@ class Prefer(Generate):
     source: ClassVar[str] = (
         "Lee et al. 2023 (RLAIF), arXiv 2309.00267, section 3.1; Zheng et al. 2023, 2306.05685"
     )
+    version: ClassVar[int] = 2
     kinds: ClassVar[tuple[str, ...]] = ("preference", "ranked")
     scores_made: ClassVar[bool] = True
 
@@ -160,11 +161,7 @@ class AnswerPair(NamedTuple):
         """
         extra = json.loads(row.extra or "{}")
         if self.turned and row.kind == "preference":
-            other = dict(zip(_SIDES, _SIDES[::-1], strict=True))
-            extra = {
-                re.sub("chosen|rejected", lambda found: other[found[0]], name): value
-                for name, value in extra.items()
-            }
+            extra = turned_columns(extra)
         for side, one in zip(_SIDES, (self.first, self.second), strict=True):
             about = {"model": one.model, "score": one.score}
             about["extra"] = json.loads(one.extra) if one.extra else None

@@ -77,6 +77,7 @@ class Rank(Generate):
     source: ClassVar[str] = (
         "Zheng et al. 2023 (pairs), arXiv 2306.05685; Ouyang et al. 2022 (ranked lists), 2203.02155"
     )
+    version: ClassVar[int] = 2
     kinds: ClassVar[tuple[str, ...]] = ("ranked",)
     scores_made: ClassVar[bool] = True
 
@@ -140,28 +141,25 @@ class Rank(Generate):
     def _tournament(
         self, asked: str, answers: Sequence[str], draw: random.Random
     ) -> Asking:  # of a Standing
+        import numpy as np
+
+        from curate.kernels.votes.strengths import has_cycle
+
         pairs = list(combinations(range(len(answers)), 2))
         comparisons = [Comparison(asked, answers[i], answers[j]) for i, j in pairs]
         orders = [orders_of(self.orders, draw) for _ in pairs]
         found = yield from compare_all(self._judge(), list(zip(comparisons, orders, strict=True)))
         chances: list[list[float]] = [[] for _ in answers]
+        wins = np.zeros((len(answers), len(answers)))
         for (i, j), preference in zip(pairs, found, strict=True):
+            wins[i, j] = verdict_of(preference.p_first)
+            wins[j, i] = 1 - wins[i, j]
             chances[i].append(preference.p_first)
             chances[j].append(1 - preference.p_first)
-        beats = {
-            pair: verdict_of(preference.p_first)
-            for pair, preference in zip(pairs, found, strict=True)
-        }
-        beats |= {(j, i): 1 - won for (i, j), won in beats.items()}
         every = [one.figures(shown) for one, shown in zip(found, comparisons, strict=True)]
         names = dict.fromkeys(name for figures in every for name in figures)
         figures = {name: mean([own[name] for own in every if name in own]) for name in names}
-        figures["cyclic"] = float(
-            any(
-                beats[i, j] == beats[j, k] == beats[k, i] != 0.5
-                for i, j, k in combinations(range(len(answers)), 3)
-            )
-        )
+        figures["cyclic"] = float(has_cycle(wins))
         detail = [
             {"pair": pair, **preference.to_json()}
             for pair, preference in zip(pairs, found, strict=True)

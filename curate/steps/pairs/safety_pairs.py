@@ -11,6 +11,7 @@ from curate.kernels.text.phrase_lists import listed_search
 from curate.row import Row
 from curate.step import Drop, Gather, Product, rule
 from curate.steps.pairs._answers import (
+    ScoredAnswer,
     ScoredPair,
     answers_of,
     prompt_key,
@@ -73,8 +74,9 @@ class SafetyPairs(Gather):
                 f"be one of {', '.join((*HARMFUL, *HARMLESS))}"
             )
         search, found = listed_search("refusal", self.more), answers_of(rows, whole=False)
-        refusing = [one for one in found if search.count(one.turns[-1].text)]
-        complying = [one for one in found if one not in refusing]
+        refusing, complying = list[ScoredAnswer](), list[ScoredAnswer]()
+        for one in found:
+            (refusing if search.count(one.turns[-1].text) else complying).append(one)
         if not refusing or not complying:
             return [Drop("no answer complies" if refusing else "no answer refuses")]
         sides = (refusing, complying) if said <= set(HARMFUL) else (complying, refusing)

@@ -115,10 +115,8 @@ def expected_of(reply: Reply, scores: Sequence[str] = SCORES) -> Expectation:
             "their probability is unknown: ask a model that lists more (local, hf:, vllm:)",
             key=reply.key,
         )
-    most = max(reply.values)
-    weights = [math.exp(value - most) for value in reply.values]
-    weighed = math.fsum(score * weight for score, weight in enumerate(weights, 1))
-    return Expectation(weighed / math.fsum(weights), reply.mass)
+    chances = enumerate(reply.chances(scores), 1)
+    return Expectation(math.fsum(score * chance for score, chance in chances), reply.mass)
 
 
 @dataclass(frozen=True, kw_only=True)

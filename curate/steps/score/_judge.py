@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.ask import Ask, Reply, check_asking
+from curate.prompts.prompt import Rendered
 from curate.prompts.replies.objects import Asking as AskingTexts
 from curate.prompts.replies.objects import ask_each_until, ask_until
 from curate.row import RESPONSE_FIELD, Message, Row
@@ -27,6 +28,7 @@ class Judge(Filter):
         repairs: How often an unusable reply is answered with what is wrong with it.
         temperature: It goes before that of the model.
         max_tokens: It goes before that of the model.
+        complete: The prompt is sent as raw text, to be completed up to the end of its line.
         at_least: Rows that score below it are dropped.
     """
 
@@ -35,6 +37,7 @@ class Judge(Filter):
     repairs: int = 1
     temperature: float | None = 0.0
     max_tokens: int | None = None
+    complete: bool = False
     at_least: float | None = rule(None)
 
     def check(self) -> None:
@@ -49,6 +52,18 @@ class Judge(Filter):
             raise ValueError(f"samples is {self.samples}; it must be 1 or more")
         if self.samples > 1 and self.temperature == 0:
             raise ValueError("at temperature 0 all samples are one judgement; raise it, as to 0.7")
+
+    def request(self, filled: Rendered) -> Ask:
+        """Return the request with a prompt that is filled in."""
+        return Ask(
+            model=self.model,
+            messages=() if self.complete else (Message("user", filled.text),),
+            prompt=filled.text if self.complete else None,
+            stop=("\n",) if self.complete else (),
+            system=filled.system,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+        )
 
     def asked(self, ask: Ask, parse: Callable[[str], Any]) -> AskingTexts:
         """Ask `samples` times; return what `parse` read in each reply, and the reply."""

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from curate.ask import Ask
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.replies.rubric import marks_in, scales_of
-from curate.row import RESPONSE_FIELD, Message, Row
+from curate.row import RESPONSE_FIELD, Row
 from curate.step import Asking, rule
 from curate.steps.score._judge import Found, Judge, asked_and_answered, mean_of_samples
 
@@ -39,7 +38,6 @@ class Alpagasus(Judge):
 
     dimension: Literal["accuracy", "helpfulness"] = "accuracy"
     prompt: str = "alpagasus"
-    complete: bool = False
     max_tokens: int | None = 256
     at_least: float | None = rule(4.5)
 
@@ -86,19 +84,10 @@ class Alpagasus(Judge):
         prompt = prompts.load(self.prompt)
         scales = scales_of(prompt)
         filled = prompt.render_from(values)
-        ask = Ask(
-            model=self.model,
-            messages=() if self.complete else (Message("user", filled.text),),
-            prompt=filled.text if self.complete else None,
-            stop=("\n",) if self.complete else (),
-            system=filled.system,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-        )
         name = next(iter(scales))
         # "Accuracy: 4.5" states the score, too.
         found: list[Found] = yield from self.asked(
-            ask, lambda text: marks_in(text, prompt, scales, self.dimension)
+            self.request(filled), lambda text: marks_in(text, prompt, scales, self.dimension)
         )
         marks = [read for read, _ in found]
         return mean_of_samples([float(one[name]) for one in marks], marks)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from curate.ask import Ask
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.replies import SCORE_NAMES
 from curate.prompts.replies.expected import TOP, expected_score
 from curate.prompts.replies.rubric import marks_in, scales_of
-from curate.row import RESPONSE_FIELD, Message, Row
+from curate.row import RESPONSE_FIELD, Row
 from curate.step import Asking
 from curate.steps.score._judge import Found, Judge, conversation, mean_of_samples, shown_turn
 
@@ -45,7 +45,6 @@ class Rubric(Judge):
     reference: str | None = None
     structured: bool = False
     expectation: bool = False
-    complete: bool = False
 
     # What `--model local` sets where nothing else was chosen: small models go on with what they
     # would not obey, and a short mark costs them a tenth of a reason.
@@ -122,14 +121,8 @@ class Rubric(Judge):
             raise ValueError(f"the row has no reference answer in its column '{self.reference}'")
         texts["mark"] = prompts.mark_of(*texts.values())
         filled = prompt.render_from(texts)
-        ask = Ask(
-            model=self.model,
-            messages=() if self.complete else (Message("user", filled.text),),
-            prompt=filled.text if self.complete else None,
-            stop=("\n",) if self.complete else (),
-            system=filled.system,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
+        ask = dataclasses.replace(
+            self.request(filled),
             schema=prompt.schema if self.structured else None,
             logprobs=TOP if self.expectation else None,
         )

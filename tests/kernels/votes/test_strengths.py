@@ -51,3 +51,11 @@ def test_a_circle_is_found_wherever_it_is(size, data):
     wins[last, first] = 9
     assert has_cycle(wins)
     assert not has_cycle(np.ones((size, size)))
+
+
+def test_strengths_that_are_not_reached_are_said_to_be_none():
+    """A chain of lopsided votes takes more rounds than there are: 6.9 apart, 6.2 were returned."""
+    wins = np.diag([1000.0] * 11, 1) + np.diag([1.0] * 11, -1)
+    with pytest.raises(ValueError, match="larger prior"):
+        bradley_terry(wins)
+    assert np.diff(bradley_terry(wins, prior=1)).max() < 0

@@ -42,8 +42,10 @@ def content(row):
 
 
 PAIRS = st.builds(
-    lambda question, one, two, margin, more: pair(question, one, two, margin, **more),
-    TEXT, TEXT, TEXT,
+    lambda question, sides, margin, more: pair(question, *sides, margin, **more),
+    TEXT,
+    # Two sides that are equal are a contradiction.
+    st.tuples(TEXT, TEXT).filter(lambda sides: sides[0] != sides[1]),
     st.one_of(st.none(), SCORES),
     st.fixed_dictionaries({}, optional={
         "chosen_model": st.just("big"), "rejected_model": st.just("small"), "topic": st.just("t"),
@@ -68,7 +70,7 @@ def test_several_pairs_of_a_prompt_come_back(form):
     assert [content(row) for row in back] == [content(row) for row in rows]
 
 
-@given(st.lists(st.tuples(TEXT, SCORES), min_size=1, max_size=5))
+@given(st.lists(st.tuples(TEXT, SCORES), min_size=1, max_size=5, unique_by=lambda one: one[0]))
 def test_ranked_answers_come_back_from_labelled_ones(answers):
     candidates = tuple(
         Candidate((Message("assistant", text),), score, "m", json.dumps({"label": score > 0}))
@@ -115,6 +117,56 @@ def test_what_would_be_lost_is_named_and_may_be_let_go(rows, to, lost):
     made = [one for one in Convert(to=to, threshold=0.0, lose=(lost,)).make(rows)]
     assert made
     assert all(one.detail == {"lost": [lost]} for one in made)
+
+
+def labelled(text, label, **columns):
+    fields = {
+        "prompt": (Message("system", "s"), Message("user", "q")),
+        "completion": (Message("assistant", text),),
+        "label": label,
+    }
+    return row_of("unpaired", fields, extra=json.dumps(columns) if columns else None)
+
+
+def test_a_pair_among_labelled_answers_stays_one_and_loses_nothing():
+    rows = [labelled("u", True), pair("q", "c", "r", 2.0, 0.8), labelled("v", False)]
+    made = [one for one in Convert(to="preference").make(rows) if isinstance(one, Made)]
+    found = [one.record.fields for one in made]
+    assert [
+        (f["chosen"][0].content, f["rejected"][0].content, f["margin"], f["p_chosen"])
+        for f in found
+    ] == [("c", "r", 2.0, 0.8), ("u", "v", None, None)]
+    assert not any(one.detail for one in made)
+
+
+def test_the_scores_that_a_margin_stands_for_are_not_compared_with_those_of_another_pair():
+    rows = [pair("q", "a", "b", 1.0), pair("q", "c", "d", 2.0)]
+    with pytest.raises(ValueError, match="margin would be lost, as 'ranked' has no place"):
+        Convert(to="ranked").make(rows)
+    [row] = converted(Convert(to="ranked", lose=("margin",)), rows)
+    assert [one.score for one in row.candidates] == [None] * 4
+    [row] = converted(Convert(to="ranked"), rows[:1])
+    assert [one.score for one in row.candidates] == [1.0, 0.0]
+
+
+def test_equal_answers_are_one_candidate_of_all_their_rows():
+    rows = [pair("q", "a", "b"), pair("q", "a", "c"), pair("q", "a", "b", topic="t")]
+    rows[2] = rows[2]._replace(id="f" * 32)
+    made, *dropped = Convert(to="ranked", lose=("columns",)).make(rows)
+    candidates = made.record.fields["candidates"]
+    assert [one.messages[0].content for one in candidates] == ["a", "b", "c"]
+    assert (dropped, made.record.parents) == ([], tuple(row.id for row in rows))
+
+
+@pytest.mark.parametrize("form", ["ranked", "unpaired", "conditioned"])
+def test_an_answer_that_is_wanted_and_unwanted_fails(form):
+    rows = [pair("q", "a", "b"), pair("q", "b", "c")]
+    with pytest.raises(ValueError, match=r"'b' is wanted and unwanted.*method: bradley_terry"):
+        Convert(to=form).make(rows)
+    both = [row.fields["chosen"] for row in converted(Convert(to="preference"), rows)]
+    assert both == [row.fields["chosen"] for row in rows]
+    with pytest.raises(ValueError, match="wanted and unwanted"):
+        Convert(to="preference").make([labelled("b", True), labelled("b", False)])
 
 
 def test_feedback_stands_in_the_turns_of_the_user_alone():

@@ -110,7 +110,7 @@ SORRY = "I'm sorry, but I can't help with that."
         ({3: "  "}, 1, Failed, "the critique of round 2 is empty"),
         ({2: Reply(text="half", finish_reason="length")}, 0, Failed, "cut off at max_tokens"),
         ({6: "la " * 80}, 2, Failed, "repeats itself over and over"),
-        ({4: "Here: critique 3. Better so."}, 1, Failed, "repeats its critique"),
+        ({4: "Here: critique 3 of the answer. Better so."}, 1, Failed, "repeats its critique"),
         ({2: SORRY, 4: SORRY}, 1, Drop, "the revision refuses again"),
         ({2: SORRY, 4: "No. " + SORRY}, 1, Drop, "the revision refuses again"),
         ({4: "Revision  2"}, 3, Drop, "the revision changes nothing"),
@@ -118,7 +118,9 @@ SORRY = "I'm sorry, but I can't help with that."
 )
 def test_what_is_no_revision_ends_with_a_reason(replies, kept, end, reason):
     def answer(place: int, request: Any) -> Any:
-        return replies.get(place, f"{'revision' if place % 2 == 0 else 'critique'} {place}")
+        return replies.get(
+            place, f"revision {place}" if place % 2 == 0 else f"critique {place} of the answer"
+        )
 
     if reason.endswith("changes nothing"):
         replies = {**replies, 2: "revision 2"}
@@ -127,6 +129,15 @@ def test_what_is_no_revision_ends_with_a_reason(replies, kept, end, reason):
     assert isinstance(last, end)
     assert reason in str(last.error if isinstance(last, Failed) else last.reason)
     assert len(by_kind(made, "sft")) == kept
+
+
+def test_a_short_critique_may_stand_in_a_revision():
+    answer = lambda place, request: "No." if place % 2 else f"No. It is {place}."  # noqa: E731
+    made, _ = make(CritiqueRevise(model="m", rounds=2, to="sft"), sft("q?", "a"), answer)
+    assert [one.record.fields["messages"][-1].content for one in made] == [
+        "No. It is 2.",
+        "No. It is 4.",
+    ]
 
 
 def test_a_refusing_loop_and_an_empty_revision_are_accounted_for(tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from curate.pipeline import Pipeline
 from curate.row import Candidate, Message
 from curate.steps.generate.respond import Respond
+from curate.steps.pairs import _answers
 from curate.steps.pairs._answers import sum_lengths
 from curate.steps.pairs.best_of import BestOf
 from curate.steps.pairs.delta import Delta
@@ -222,3 +223,12 @@ def test_candidates_of_ranked_rows_have_their_own_scores():
 def test_fields_that_make_no_sense_are_refused(step, said):
     with pytest.raises(ValueError, match=said):
         step.check()
+
+
+def test_an_answer_is_read_once_in_however_many_pairs_it_is(monkeypatch):
+    read: list[str] = []
+    monkeypatch.setattr(_answers, "words", lambda text: read.append(text) or text.split())
+    rows = [answer(n, f"answer {n}", float(n)) for n in range(12)]
+    made, _ = made_of(Pairs(by="rated", rejected="every", most=None, length_within=9), rows)
+    assert len(made) == 66
+    assert sorted(read) == sorted(f"answer {n}" for n in range(12))

@@ -54,6 +54,26 @@ def test_the_preferred_answer_becomes_the_chosen_one(pair, drive):
     assert [one["swapped"] for one in made.detail["opinions"]] == [False, True]
 
 
+def test_what_aggregate_says_of_the_sides_goes_with_them(pair, drive):
+    said = {
+        "votes": {"ann": "chosen", "bob": "rejected", "cyd": "tied"},
+        "groups": {"X": {"votes": 4, "p_chosen": 0.75, "consensus": 0.75}},
+    }
+    made, _ = drive(Prefer(model="j").make(pair(**said)), says_good)
+    assert json.loads(made.record.extra) == {
+        "votes": {"ann": "rejected", "bob": "chosen", "cyd": "tied"},
+        "groups": {"X": {"votes": 4, "p_chosen": 0.25, "consensus": 0.75}},
+    }
+    made, _ = drive(Prefer(model="j", sides="given").make(pair(**said)), says_good)
+    assert json.loads(made.record.extra) == said
+
+
+def test_a_column_that_is_of_neither_side_keeps_its_name(pair, drive):
+    others = {"unchosen": 1, "who_chosen_by": 2, "rejectedness": 3, "votes": 7, "groups": ["X"]}
+    made, _ = drive(Prefer(model="j").make(pair(**others)), says_good)
+    assert json.loads(made.record.extra) == others
+
+
 def test_given_sides_stay_and_may_be_below_a_half(pair, drive):
     made, _ = drive(Prefer(model="j", sides="given").make(pair()), says_good)
     assert (made.record.fields["chosen"], made.score) == (answer(BAD), 0.0)

@@ -87,6 +87,19 @@ def test_a_circle_is_told(ranked, drive):
     assert figures.values["cyclic"] == 1.0
 
 
+def test_a_circle_of_four_is_told(ranked, drive):
+    answers, beats = ("iron", "zinc", "gold", "lead"), {(0, 1), (1, 2), (2, 3), (3, 0)}
+
+    def says(request):
+        pair = tuple(answers.index(one) for one in shown(request.messages[0].content, answers))
+        return Reply(text="A" if pair in beats else "B" if pair[::-1] in beats else "C")
+
+    step = Rank(model="j", options=("A", "B", "C"))
+    made, figures = drive(step.make(ranked(*answers)), says)
+    assert [one.score for one in made.record.fields["candidates"]] == [0.5] * 4
+    assert figures.values["cyclic"] == 1.0
+
+
 @pytest.mark.parametrize("orders", ["both", "drawn", "given"])
 def test_a_list_finds_the_planted_order_however_it_is_shown(orders, ranked, drive):
     step, seen = Rank(model="j", method="listwise", orders=orders), set()

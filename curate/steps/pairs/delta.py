@@ -41,7 +41,8 @@ class Delta(Gather):
 
     def check(self) -> None:
         """Reject a step that names not two models."""
-        if not self.larger or not self.smaller or self.larger == self.smaller:
+        names = [(name or "").strip() for name in (self.larger, self.smaller)]
+        if not all(names) or self.larger == self.smaller:
             raise ValueError(
                 "larger and smaller must each name a model, two different ones, as in "
                 "larger: big, smaller: small"

@@ -41,8 +41,7 @@ class Delta(Gather):
 
     def check(self) -> None:
         """Reject a step that names not two models."""
-        names = [(name or "").strip() for name in (self.larger, self.smaller)]
-        if not all(names) or self.larger == self.smaller:
+        if not self.larger or not self.smaller or self.larger == self.smaller:
             raise ValueError(
                 "larger and smaller must each name a model, two different ones, as in "
                 "larger: big, smaller: small"

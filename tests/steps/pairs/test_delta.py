@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,9 +26,3 @@ def test_delta_prefers_the_larger_model_whatever_it_says(group, within, most):
         columns = json.loads(one.record.extra)
         assert (columns["chosen_model"], columns["rejected_model"]) == ("big", "small")
         assert one.record.fields["margin"] is None
-
-
-@pytest.mark.parametrize("larger", [None, "", "  ", "small"])
-def test_two_models_must_be_named(larger):
-    with pytest.raises(ValueError, match="two different ones"):
-        Delta(larger=larger, smaller="small").check()

@@ -65,7 +65,7 @@ class Delta(Gather):
         sides = [[a for a in found if a.model == name] for name in (self.larger, self.smaller)]
         for name, own in zip((self.larger, self.smaller), sides, strict=True):
             if not own:
-                return [Drop(f"no answer by {name}")]
+                return [Drop(f"no answer by '{name}'")]
         pairs = [ScoredPair(*two) for two in zip(*sides, strict=False)]
         told = [pair for pair in pairs if not pair.same_text]
         if not told:

@@ -63,9 +63,9 @@ class Delta(Gather):
         """Pair the answers of one prompt in order."""
         found = answers_of(rows, whole=False)
         sides = [[a for a in found if a.model == name] for name in (self.larger, self.smaller)]
-        for name, own in zip((self.larger, self.smaller), sides, strict=True):
+        for which, own in zip(("larger", "smaller"), sides, strict=True):
             if not own:
-                return [Drop(f"no answer by '{name}'")]
+                return [Drop(f"no answer by the {which} model")]
         pairs = [ScoredPair(*two) for two in zip(*sides, strict=False)]
         told = [pair for pair in pairs if not pair.same_text]
         if not told:

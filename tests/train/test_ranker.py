@@ -136,8 +136,13 @@ def test_the_rate_rises_and_falls_linearly() -> None:
 
 
 def trained_on(tmp_path: Path, out: str, **changes: Any) -> tuple[dict[str, float], Path]:
-    """Return the accuracies of a ranker on the test side, and its folder."""
-    job = job_of(tmp_path, 400, out, epochs=15, batch_size=16, width=32, **changes)
+    """Return the accuracies of a ranker on the test side, and its folder.
+
+    With 400 triples and 3e-3 the ordering by surprisal was learnt by some seeds and thread counts
+    only; so many triples were learnt by ten of ten.
+    """
+    given = {"epochs": 20, "learning_rate": 2e-3, "batch_size": 16, "width": 32}
+    job = job_of(tmp_path, 1_200, out, **given, **changes)
     return train_ranker(job, prepare_ranker(job))["after"], job.out
 
 

@@ -9,12 +9,16 @@ CORE := $(VENV)/.installed-core
 TORCH := $(VENV)/.installed-torch
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test lint unit slow consumers docs bench bench-full local test-offline test-vllm clean
+.PHONY: demo story test lint unit slow mutate browser tools consumers vendor docs bench bench-full local test-offline test-vllm clean
 
 # The row is one that `near` drops; ids are made of what a row says, so it is the same everywhere.
 demo: $(CORE)
 	$(BIN)/curate run pipelines/quickstart.yaml -o runs/quickstart
 	$(BIN)/curate explain runs/quickstart 59a20100
+
+# From real prompts to a trained model and its evaluation, on the embedded model; the same call goes on.
+story: $(DEV) local
+	$(BIN)/python pipelines/story/story.py
 
 test: lint unit slow
 
@@ -29,12 +33,37 @@ unit: $(DEV)
 slow: $(DEV)
 	$(BIN)/pytest -n 2 -m "slow or real" --durations=10
 
+# Outside CI, as it takes hours: faults that once went unnoticed, then mutants of the modules in
+# tests/mutation/modules.py. It goes on where it was stopped; COUNT=200 SEED=1 draws a sample.
+mutate: $(DEV)
+	$(PIP) install -q -c constraints.txt cosmic-ray==8.7.0
+	$(BIN)/python -m tests.mutation planted
+	$(BIN)/python -m tests.mutation run $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+
 # Exported files in their consumers' own loaders. LLaMA-Factory and Axolotl come without what they
 # need to train, Argilla without its server: the parts that read a file need none of it.
 consumers: $(DEV)
 	$(PIP) install -q -c constraints.txt argilla==2.8.0 requests addict
 	$(PIP) install -q --no-deps llamafactory==0.9.5 axolotl==0.19.0
 	$(BIN)/pytest tests/write/formats
+
+# The browser that looks at the pages of runs; its tests are skipped where there is none.
+browser:
+	command -v chromium || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; }
+
+# Programs of others that look at what a run writes: a notebook's kernel, and Embedding Atlas, which
+# asks for other versions of what the project needs. Their tests are skipped where they are absent.
+TOOLS := .venv-tools
+tools:
+	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install -q --no-deps -r constraints-tools.txt
+
+# The published file again, checked against the digest that the registry gives.
+vendor:
+	cd curate/page/static && npm pack -s d3-quadtree@3.0.2 && \
+	  echo "$$($(PYTHON) -c 'import json; print(json.load(open("vendor.json"))["d3-quadtree"]["integrity"])')" | \
+	  cut -d- -f2 | base64 -d | od -An -tx1 | tr -d ' \n' | xargs -I{} echo "{}  d3-quadtree-3.0.2.tgz" | sha512sum -c && \
+	  tar -xzf d3-quadtree-3.0.2.tgz --strip-components=2 package/dist/d3-quadtree.min.js && rm d3-quadtree-3.0.2.tgz
 
 docs: $(DEV)
 	$(BIN)/mkdocs build --strict -f docs/material/mkdocs.yml
@@ -94,7 +123,7 @@ $(TORCH): $(CORE)
 	touch $@
 
 $(DEV): $(TORCH)
-	$(PIP) install -q -c constraints.txt -e '.[dev,docs,train,vectors,language,verbs,pdf,figures]'
+	$(PIP) install -q -c constraints.txt -e '.[dev,docs,train,vectors,language,verbs,pdf,figures,verify,eval]'
 	touch $@
 
 clean:

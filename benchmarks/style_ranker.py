@@ -149,7 +149,7 @@ def spread(data: Path, changes: dict[str, Any], choices: int = 1000) -> None:
     print(f"difference {own - middle:+.3f} (95 %: {low:+.3f} to {high:+.3f})")
 
 
-def rate(data: Path, counts: list[int]) -> None:
+def rate(data: Path, counts: list[int], max_length: int, threads: int | None) -> None:
     import asyncio
 
     import torch
@@ -165,26 +165,33 @@ def rate(data: Path, counts: list[int]) -> None:
         for row in json.loads((data / "scar" / name).read_text(encoding="utf-8"))
     ]
 
-    async def score(folder: str, count: int, batch: int) -> tuple[float, float]:
-        model: Any = open_model({"model": f"scar:{folder}", "batch_size": batch})
+    async def score(folder: str, count: int, batch: int) -> tuple[float, float, float]:
+        own = {"threads": threads} if threads else {}
+        model: Any = open_model({"model": f"scar:{folder}", "batch_size": batch, **own})
         asked = [
             Reward(messages=(Message("user", ask), Message("assistant", said)))
             for ask, said in (rows[n % len(rows)] for n in range(count))
         ]
         await model.answer(asked[0], key="", attempt=0)
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         replies = await asyncio.gather(*(model.answer(one, key="", attempt=0) for one in asked))
-        seconds = time.perf_counter() - began
+        seconds, worked = time.perf_counter() - began, time.process_time() - worked
         await model.close()
-        return count / seconds, sum(reply.input_tokens for reply in replies) / seconds
+        tokens = sum(reply.input_tokens for reply in replies)
+        return count / seconds, tokens / seconds, count / worked
 
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
-        save_ranker(*new_ranker("local", RankerShape()), Path(folder))
+        save_ranker(*new_ranker("local", RankerShape(max_length=max_length)), Path(folder))
         for count in counts:
-            for batch in (1, 32):
-                speed, tokens = asyncio.run(score(folder, count, batch))
-                print(f"{count} rows, batch {batch}: {speed:.1f} rows/s, {tokens:,.0f} tokens/s")
+            # Alone, a row takes six times as long: few rows say so.
+            for batch in (1, 32) if count <= 3_000 else (32,):
+                speed, tokens, worked = asyncio.run(score(folder, count, batch))
+                print(
+                    f"{count} rows, batch {batch}: {speed:.1f} rows/s, {tokens:,.0f} tokens/s; "
+                    f"{worked:.1f} rows a second of processor time",
+                    flush=True,
+                )
 
 
 def main() -> None:
@@ -203,16 +210,17 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--freeze", action="store_true")
     parser.add_argument("--rows", type=int, nargs="+")
+    parser.add_argument("--threads", type=int, help="of the scorer; one, where cores are busy")
     given = parser.parse_args()
     rows = given.rows or ([300, 30_000] if given.full else [300, 3_000])
     if given.what == "rate":
-        rate(given.data, rows)
+        rate(given.data, rows, given.max_length, given.threads)
         return
     if given.what is None:
         frozen = {"epochs": given.epochs, "learning_rate": 1e-3, "max_length": 512, "freeze": True}
         order(given.data, given.folds, frozen)
         spread(given.data, frozen)
-        rate(given.data, rows)
+        rate(given.data, rows, given.max_length, given.threads)
         return
     changes = {
         "epochs": given.epochs,

@@ -1,5 +1,5 @@
 """`python -m curate` is the command `curate`."""
 
-from curate.cli.main import main
+from curate.cli.entry import main
 
 main()

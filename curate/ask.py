@@ -68,6 +68,8 @@ class Request:
 
 
 _ALWAYS = object()
+# Fields that decide no reply.
+_ASIDE = ("model", "share", "example")
 
 
 def _later(default: Any) -> Any:
@@ -81,7 +83,7 @@ def _deciding(form: type[Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(
         (one.name, one.default if one.metadata.get("later") else _ALWAYS)
         for one in dataclasses.fields(form)
-        if one.name not in ("model", "share")
+        if one.name not in _ASIDE
     )
 
 
@@ -101,7 +103,8 @@ class Ask(Request):
     the server's default. The reply ends before a text of `stop`, searched with special tokens shown
     in the text, and before a special token named in `stop_tokens`; the model's own end tokens
     always end it. It is held to `schema` where the model can do that; whoever asks checks it in any
-    case.
+    case. `example` is a reply that whoever asks could read: estimates go on from it to what is
+    asked next, and nobody else sees it.
     """
 
     messages: tuple[Message, ...] = ()
@@ -120,6 +123,7 @@ class Ask(Request):
     top_k: int | None = _later(None)
     presence_penalty: float | None = _later(None)
     frequency_penalty: float | None = _later(None)
+    example: str | None = field(default=None, compare=False)
 
     form: ClassVar[str] = "ask"
 
@@ -219,7 +223,7 @@ _CUT = {
 
 
 _LISTS = ("values", "logprobs", "cut", "read", "floored")
-_RARE = ("cut", "read", "mass", "floored")
+_RARE = ("cut", "read", "mass", "floored", "reasoning")
 
 
 @dataclass(frozen=True)
@@ -233,6 +237,7 @@ class Reply:
     with unknown tokens), each with a hash of the tokens it read. Of a `Choose`, `mass` is the
     probability that its options hold together; `floored` numbers those that lay outside the
     server's list of likely tokens: their value is the least of that list, the true one is lower.
+    `reasoning` is what a server gave apart from the text as the model's thoughts.
     """
 
     text: str = ""
@@ -245,6 +250,7 @@ class Reply:
     read: tuple[tuple[int, int], ...] = ()
     mass: float | None = None
     floored: tuple[int, ...] = ()
+    reasoning: str = ""
     key: str = field(default="", compare=False)
 
     def whole(self) -> str:
@@ -301,7 +307,7 @@ class Reply:
     def to_json(self) -> str:
         """Return the reply as the store keeps it; what only some forms have is left out else."""
         own = vars(self).items()
-        data = {n: v for n, v in own if n != "key" and (n not in _RARE or v not in (None, ()))}
+        data = {n: v for n, v in own if n != "key" and (n not in _RARE or v not in (None, (), ""))}
         return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
     @classmethod

@@ -12,12 +12,14 @@ import dataclasses
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never, Self
 
 from curate.errors import UsageError
+from curate.read.finished_runs import description_of, note_of
 from curate.recipe.function import Function
 from curate.recipe.recipe import Recipe
 from curate.runs.report import Failure, render, score_distributions
@@ -29,6 +31,17 @@ if TYPE_CHECKING:
     from curate.publish import Pushed
     from curate.runs.explain import RowHistory
     from curate.runs.lookup import Examples
+
+
+def _watched(
+    progress: Callable[[Progress], None] | None,
+) -> contextlib.AbstractContextManager[Callable[[Progress], None] | None]:
+    """Give who listens to a run: in a notebook, where nobody else does, a line below the cell."""
+    if progress is not None or "IPython" not in sys.modules:
+        return contextlib.nullcontext(progress)
+    from curate.engine.notebook_progress import notebook_progress
+
+    return notebook_progress()
 
 
 class Pipeline(Recipe):
@@ -67,10 +80,13 @@ class Pipeline(Recipe):
         concurrency: int | None = None,
         replace: bool = False,
         retry_failed: bool = False,
+        pay_again: bool = False,
         allow_failed: float = 0.0,
         shape: str | None = None,
         output: str | Path | None = None,
         output_shape: str | None = None,
+        engine: str = "local",
+        address: str | None = None,
         progress: Callable[[Progress], None] | None = None,
         **unknown: Never,
     ) -> Result:
@@ -89,11 +105,16 @@ class Pipeline(Recipe):
             concurrency: Requests under way at once, at most; it changes no result.
             replace: Replace another run in the folder; its spending still counts.
             retry_failed: Ask again where a stored reply was unusable.
+            pay_again: Pay again for what the run's store has lost; it is refused by default.
             allow_failed: The share of rows that may fail before `exit_code` is 1.
             shape: Read inputs in this shape; it is found out by default.
             output: A file for the kept rows, beside the run folder.
             output_shape: The shape of `output`; by default that of the inputs.
-            progress: Called a few times a second with the state of the run.
+            engine: Where steps run: `local`, or `ray` for the nodes of a Ray cluster.
+            address: The Ray cluster's HOST:PORT; by default that of `RAY_ADDRESS`, else one of this
+                machine alone.
+            progress: Called a few times a second with the state of the run; without it a notebook
+                shows a line below the cell.
             unknown: Nothing: a name that is none of these is refused.
 
         Raises:
@@ -104,7 +125,8 @@ class Pipeline(Recipe):
         given = {k: v for k, v in locals().items() if k not in ("self", "inputs", "unknown")}
         from curate.engine.options import options_of, with_python_names
 
-        with with_python_names():
+        with with_python_names(), _watched(progress) as listener:
+            given["progress"] = listener
             return self._run(inputs, options_of({**given, **unknown}))
 
     def _run(self, inputs: Any, options: RunOptions, *, outputs: bool = True) -> Result:
@@ -127,7 +149,7 @@ class Pipeline(Recipe):
             return result
         for step in result.summary["steps"]:
             if step["name"] == Function.name and step["in"] and step["failed"] == step["in"]:
-                first = next(f for f in result._failures() if f.step == step["label"])
+                first = next(f for f in result.failures() if f.step == step["label"])
                 raise UsageError(
                     f"the function {step['label']} failed on every row that reached it "
                     f"({step['in']:,}), first with: {first.error}; {result.folder} holds the rows"
@@ -192,10 +214,10 @@ class Result:
             if (path / ".state").is_dir():
                 raise UsageError(
                     f"{path} holds a run that has not finished (no report.json): the same command "
-                    f"goes on with it, and `curate report {path}` shows what it has spent so far"
+                    f"continues it, and `curate report {path}` shows what it has spent so far"
                 )
             raise UsageError(f"{path} holds no run (no report.json); run its recipe first")
-        return cls(path, json.loads(report.read_text(encoding="utf-8")))
+        return cls(path, note_of(report))
 
     @property
     def kept(self) -> Rows:
@@ -219,10 +241,12 @@ class Result:
 
     def report(self, *, scores: bool = False) -> str:
         """Return the funnel as a text for people; with `scores`, how each step's are spread."""
-        spread = score_distributions(self.folder, self.recipe["labels"]) if scores else ()
-        return render(self.summary, self._failures(), spread)
+        from curate.runs.notebook import ReportText
 
-    def _failures(self) -> list[Failure]:
+        spread = score_distributions(self.folder, self.recipe["labels"]) if scores else ()
+        return ReportText(render(self.summary, self.failures(), spread))
+
+    def failures(self) -> list[Failure]:
         """Return the errors of failed rows, the most frequent first; unreadable lines have none."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -257,10 +281,7 @@ class Result:
     @cached_property
     def recipe(self) -> Mapping[str, Any]:
         """The resolved recipe, inputs and versions, as `run.yaml` holds them."""
-        import yaml
-
-        data = yaml.safe_load((self.folder / "run.yaml").read_text(encoding="utf-8"))
-        return dict(data)
+        return description_of(self.folder)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -341,7 +362,17 @@ class Result:
             shape=given.get("shape"),
         )
         changed = dataclasses.replace(pipeline, steps=steps)
-        return changed._run(self._inputs, options, outputs=False)
+        with _watched(None) as listener:
+            options = dataclasses.replace(options, progress=listener)
+            return changed._run(self._inputs, options, outputs=False)
+
+    def _repr_html_(self) -> str:
+        from curate.runs.notebook import lines_html, summary_html
+
+        # A dry run has an estimate, and no counts.
+        if "steps" not in self.summary or "kept" not in self.summary:
+            return lines_html(json.dumps(self.summary, indent=1, ensure_ascii=False, default=str))
+        return summary_html(self.summary, str(self.folder), self.message)
 
     def __repr__(self) -> str:
         """Return the folder and the counts."""

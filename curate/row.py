@@ -150,9 +150,18 @@ class Candidate(NamedTuple):
     extra: str | None = None
 
     def with_extra(self, name: str, value: Any) -> Candidate:
-        """Return it with one more thing known of it: `value`, as JSON data, under `name`."""
-        known = {**json.loads(self.extra or "{}"), name: value}
-        return self._replace(extra=json.dumps(known, ensure_ascii=False))
+        """Return it with one more thing known of it: `value`, as JSON data, under `name`.
+
+        Raises:
+            ValueError: something else is known by that name.
+        """
+        known = json.loads(self.extra or "{}")
+        if name in known:
+            raise ValueError(
+                f"a candidate has '{name}' already, which would be lost; give this step a label of "
+                "its own"
+            )
+        return self._replace(extra=json.dumps({**known, name: value}, ensure_ascii=False))
 
 
 class Record(NamedTuple):
@@ -322,7 +331,7 @@ def check_record(record: Record) -> None:
                 _check_messages(name, one.messages)
                 check_number(f"field '{name}': a score", one.score)
                 if not isinstance(one.model, str | None):
-                    raise TypeError(f"field '{name}': a model must be a text or None")
+                    raise TypeError(f"field '{name}': a model must be a string or None")
                 (one.model or "").encode()
                 _check_object(f"field '{name}': an extra", one.extra)
         elif type_ == "number":

@@ -18,7 +18,6 @@ Adding an operator is one file in `curate/steps/<family>/`, named like its class
 from __future__ import annotations
 
 import dataclasses
-import math
 import random
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from curate.chunk import Chunk
 
 Asking = Generator[Yielded, Any, Any]
+Readers = Sequence[Callable[[], "pa.Table"]]
 # The type of a sketch column in which a `Whole` gives a text and gets its vector.
 EMBEDDING = "embedding"
 
@@ -103,9 +103,17 @@ class Failed(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Numbers about one row or group, among what a `Generate` or `Gather` makes of it."""
+    """Numbers about one row or group; a `Generate`'s row that passes has `detail` in its ledger."""
 
     values: Mapping[str, float]
+    detail: Mapping[str, Any] | None = None
+
+
+class FigureTotal(NamedTuple):
+    """The exact sum of one figure over the rows or groups that have it, and how many these are."""
+
+    sum: float
+    rows: int
 
 
 # What a step that makes rows may return, alone or in a list.
@@ -175,6 +183,7 @@ class Step:
     kinds: ClassVar[tuple[str, ...]] = tuple(KINDS)
     # Whether the rows that the step makes may carry its score (`Made`), for `by=` of later steps.
     scores_made: ClassVar[bool] = False
+    judges: ClassVar[bool | None] = None  # whether its score is a judgement (`catalog.is_judge`)
     # Of a step from a file: what the recipe calls it, and the digest of the file.
     address: ClassVar[str | None] = None
     file_digest: ClassVar[str | None] = None
@@ -249,10 +258,7 @@ class Step:
         """
 
     def data_digest(self) -> str | None:
-        """Return a digest of the files that the step reads besides its rows: other ones, other run.
-
-        It is asked for after `prepare`, and stands in `run.yaml`.
-        """
+        """Return a digest of the files read besides the rows, after `prepare`, for `run.yaml`."""
         return None
 
     def reads_scores(self) -> tuple[str, ...]:
@@ -269,14 +275,13 @@ class Step:
         """Return whether the step asks its `encoder`; then one left at `None` is filled in."""
         return False
 
-    def figures(self, found: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Return the step's figures for the report, given the `Figures` of its rows or groups.
+    def figures(self, found: Mapping[str, FigureTotal]) -> Mapping[str, float]:
+        """Return the figures for the report, given totals of `Figures`; by default their means."""
+        return {name: own.sum / own.rows for name, own in found.items()}
 
-        It is asked of a `Generate` or `Gather`; by default each is the mean of those that have it.
-        """
-        names = dict.fromkeys(name for one in found for name in one)
-        values = {name: [one[name] for one in found if name in one] for name in names}
-        return {name: math.fsum(own) / len(own) for name, own in values.items()}
+    def remarks(self, found: Mapping[str, FigureTotal]) -> tuple[str, ...]:
+        """Return sentences for the report, given totals of `Figures`, of none, too."""
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -385,12 +390,12 @@ class Whole(Step):
         raise NotImplementedError
 
     def decide_with(self, positions: np.ndarray, sketches: pa.Table, memo: Memo) -> Verdicts:
-        """Return what `decide` does; what is costly to derive may be kept in `memo`.
-
-        A step that derives something for more than one decision (neighbours that serve another
-        threshold) overrides this.
-        """
+        """Return what `decide` does; what serves further decisions, too, may be kept in `memo`."""
         return self.decide(positions, sketches)
+
+    def decide_by_part(self, parts: Readers, others: Readers) -> Verdicts | None:
+        """Return what `decide` does, reading sketches part by part; `None`: memory holds them."""
+        return None
 
     def sampled(self, part: float) -> Whole | None:
         """Return the step that does to a `part` of the rows what this one does to all of them.

@@ -151,12 +151,20 @@ def _score_or_failure(step: Filter, row: Row, driver: Driver) -> Scored:
         return Scored(None, {"failed": str(error)})
 
 
+def _made_or_failure(step: Generate, row: Row, driver: Driver) -> list[Any]:
+    """Return what is made of a row, or the error of one that fails: that is an outcome, too."""
+    try:
+        return made_by(driver.drive(step.make(row)), row)
+    except ValueError as error:
+        return [Failed(str(error))]
+
+
 def outcome(step: Step, rows: Sequence[Row], driver: Driver) -> Any:
     """Return all that `step` says of `rows`, one row at a time, as data that compares."""
     if isinstance(step, Filter):
         return [_score_or_failure(step, row, driver) for row in rows]
     if isinstance(step, Generate):
-        return [made_by(driver.drive(step.make(row)), row) for row in rows]
+        return [_made_or_failure(step, row, driver) for row in rows]
     if isinstance(step, Gather):
         groups: dict[str, list[Row]] = {}
         for row in rows:
@@ -171,6 +179,14 @@ def outcome(step: Step, rows: Sequence[Row], driver: Driver) -> Any:
         return [] if isinstance(found, Scored) else list(found)
     assert isinstance(step, Whole)
     return [driver.drive(step.sketch(row)) for row in rows]
+
+
+def _made_or_failure(step: Generate, row: Row, driver: Driver) -> list[Any]:
+    """Return what is made of a row, or the error of one that fails: that is an outcome, too."""
+    try:
+        return made_by(driver.drive(step.make(row)), row)
+    except ValueError as error:
+        return [Failed(str(error))]
 
 
 def gathered(step: Gather, group: Sequence[Row], driver: Driver) -> list[Any]:

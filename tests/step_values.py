@@ -14,8 +14,11 @@ from curate.recipe import catalog
 from curate.recipe.fields import checked, types_of
 from curate.step import Step
 
-# A file of questions, for steps whose fields name files.
+# A file of questions, for steps whose fields name files, and one of decisions about rows.
 FILE = Path(__file__).with_name("questions.jsonl")
+DECISIONS = Path(__file__).with_name("decisions.jsonl")
+# A file of tools, for steps whose field `tools` names one.
+TOOLS = Path(__file__).parents[1] / "pipelines" / "data" / "tools.jsonl"
 SCALARS: Mapping[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     int: st.integers(1, 40),
@@ -71,8 +74,15 @@ def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
     if isinstance(values.get("smaller"), str):
         # Two models are compared, so they are two.
         values["smaller"] += values["larger"]
+    if isinstance(values.get("file"), str):
+        values["file"] = str(DECISIONS)
+    if isinstance(values.get("tools"), str):
+        values["tools"] = str(TOOLS)
+    if "tokenizer" in values:
+        # A name that is no folder is looked for on the Hub, for seconds: not once an example.
+        values["tokenizer"] = None
     wanted = draw(st.sets(st.sampled_from(fields))) if fields else set()
-    files = {**values, **{n: with_file(v) for n, v in values.items()}}
+    files = {**values, **{n: with_file(v) for n, v in values.items() if n != "tools"}}
     # Where the fields wanted contradict each other, the fewest fields that do not.
     fewest = (chosen for n in range(len(fields) + 1) for chosen in combinations(fields, n))
     # One after the other: 25 fields have 33 million combinations.

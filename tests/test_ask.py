@@ -112,7 +112,7 @@ OTHER: dict[str, Any] = {
 
 
 def test_each_field_that_decides_a_reply_changes_the_key() -> None:
-    fields = {field.name for field in dataclasses.fields(Ask)} - {"model", "share"}
+    fields = {field.name for field in dataclasses.fields(Ask)} - {"model", "share", "example"}
     assert set(OTHER) == fields, "add the new field to OTHER"
     keys = [request_key(PLAIN, "id", "")]
     keys += [request_key(dataclasses.replace(PLAIN, **{n: v}), "id", "") for n, v in OTHER.items()]

@@ -1,1 +1,1 @@
-"""The command line, one module per command."""
+"""The command line: its group, its flags and what commands share; `commands/` holds them."""

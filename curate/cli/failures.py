@@ -56,6 +56,14 @@ def reported(ctx: Any) -> Iterator[None]:
                     "; a field of a step follows it behind a colon, as in length:min=3,on=whole"
                 )
             raise
+        from curate.system.posix import no_room
+
+        if no_room(error):
+            where = getattr(error, "filename", None)
+            there = f" for {where}" if where else ""
+            _say(ctx, f"{ERROR} no room left on the disk{there}: free some")
+            say("nothing that was paid for is lost: the same command continues")
+            raise SystemExit(4) from error
         said = f"unexpected {type(error).__name__}: {error}"
         _say(ctx, f"{ERROR} {said} (run again with --debug for the traceback)")
         raise SystemExit(4) from error
@@ -64,8 +72,9 @@ def reported(ctx: Any) -> Iterator[None]:
 def say(text: str) -> None:
     """Write a line for people to stderr; stdout is for results."""
     from curate.row import printable
+    from curate.system.credentials import without_secrets
 
-    said = "\n".join(map(printable, text.split("\n")))
+    said = "\n".join(map(printable, without_secrets(text).split("\n")))
     if said.startswith(ERROR):
         # Where stderr is no terminal, echo takes the colour away.
         said = typer.style(ERROR, fg="red", bold=True) + said.removeprefix(ERROR)
@@ -76,5 +85,7 @@ def _say(ctx: Any, text: str) -> None:
     if ctx.meta.get(DEBUG):
         import traceback
 
-        traceback.print_exc()
+        from curate.system.credentials import without_secrets
+
+        sys.stderr.write(without_secrets(traceback.format_exc()))
     say(text)

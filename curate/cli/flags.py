@@ -44,7 +44,7 @@ def methods_that_begin(incomplete: str) -> list[str]:
     """Return the methods of training whose names begin with what was typed."""
     from curate.train.settings import methods
 
-    return [name for name in (*methods(), "scar") if name.startswith(incomplete)]
+    return [name for name in methods() if name.startswith(incomplete)]
 
 
 def runs_that_begin(incomplete: str) -> list[str]:
@@ -64,7 +64,8 @@ def formats_that_begin(incomplete: str) -> list[str]:
     """Return the shapes and formats that rows can be written in, and begin with what was typed."""
     from curate.write import format_names
 
-    return [name for name in (*format_names(), "faiss") if name.startswith(incomplete)]
+    every = (*format_names(), "faiss", "embedding_atlas")
+    return [name for name in every if name.startswith(incomplete)]
 
 
 Columns = Annotated[
@@ -125,6 +126,15 @@ def wanted_shape(shape: str | None, columns: str | None) -> str | None:
     return columns_shape(parse_columns(columns))
 
 
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
+# Of commands that run something: what `running.finish` prints.
+RunJson = Annotated[
+    bool,
+    Option(
+        "--json",
+        help="Print JSON: run, exit_code, message, written, report (its report.json).",
+    ),
+]
 Debug = Annotated[
     bool, Option("--debug", callback=_remember, is_eager=True, help="Show tracebacks of errors.")
 ]
@@ -155,7 +165,7 @@ class Flags:
         Option("--set", metavar="PATH=VALUE", help="Replace a value, e.g. steps.length.min=3."),
     ] = field(default_factory=list)
     limit: Annotated[
-        int | None, Option("--limit", min=0, metavar="N", help="Read the first N rows only.")
+        int | None, Option("--limit", min=0, metavar="N", help="Read only the first N rows.")
     ] = None
     max_cost: Annotated[
         float | None,
@@ -173,10 +183,14 @@ class Flags:
     ] = None
     dry_run: Annotated[
         bool,
-        Option("--dry-run", help="Check everything, print the plan (JSON where piped)."),
+        Option(
+            "--dry-run",
+            help="Check everything and print the plan (JSON if piped), without running it.",
+        ),
     ] = False
     workers: Annotated[
-        int | None, Option("--workers", min=1, metavar="N", help="Threads or processes at most.")
+        int | None,
+        Option("--workers", min=1, metavar="N", help="The maximum number of threads or processes."),
     ] = None
     store: Annotated[
         Path | None,
@@ -189,12 +203,15 @@ class Flags:
         bool,
         Option(
             "--replace",
-            help="Replace another run in the folder (its spending counts on), and files at outputs "
+            help="Replace another run in the folder (its spending still counts), and output files "
             "that no run wrote.",
         ),
     ] = False
     retry_failed: Annotated[
-        bool, Option("--retry-failed", help="Ask again where a stored reply was unusable.")
+        bool, Option("--retry-failed", help="Ask again if a stored reply was unusable.")
+    ] = False
+    pay_again: Annotated[
+        bool, Option("--pay-again", help="Pay again for replies that the run's store has lost.")
     ] = False
     allow_failed: Annotated[
         float,
@@ -206,15 +223,15 @@ class Flags:
         ),
     ] = 0.0
     model: Annotated[
-        str | None, Option("--model", metavar="MODEL", help="Let this model answer every step.")
+        str | None, Option("--model", metavar="MODEL", help="Use this model for every step.")
     ] = None
     base_url: Annotated[
         str | None,
-        Option("--base-url", metavar="URL", help="The server of the models named openai:NAME."),
+        Option("--base-url", metavar="URL", help="The server for models named openai:NAME."),
     ] = None
     max_tokens: Annotated[
         int | None,
-        Option("--max-tokens", min=1, metavar="N", help="Tokens of a reply at most."),
+        Option("--max-tokens", min=1, metavar="N", help="The maximum number of tokens of a reply."),
     ] = None
     price: Annotated[
         str | None,
@@ -235,6 +252,18 @@ class Flags:
     ] = None
     shape: Shape = None
     columns: Columns = None
+    engine: Annotated[
+        str,
+        Option("--engine", metavar="local|ray", help="Run here, or on the nodes of a Ray cluster."),
+    ] = "local"
+    address: Annotated[
+        str | None,
+        Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="The Ray cluster (default: RAY_ADDRESS, else one of this machine alone).",
+        ),
+    ] = None
     save_as: Annotated[
         Path | None,
         Option("--save-as", metavar="RECIPE.yaml", help="Write the recipe as it is run."),

@@ -22,25 +22,29 @@ from curate.cli.failures import reported
 from curate.system.lazy_pandas import set_up_pyarrow
 
 COMMANDS = {
-    "run": "Run a recipe: read, do every step, write a run folder.",
-    "filter": "Put rows through one or more steps and write those that are kept.",
-    "generate": "Make rows with one step, of an input or of nothing, and write them.",
-    "preview": "Show a few rows, each beside its way through the steps.",
+    "run": "Run a recipe: read the inputs, apply every step, write a run folder.",
+    "filter": "Apply one or more steps to the rows of an input, and write those that are kept.",
+    "generate": "Generate rows with one step, from an input or from nothing, and write them.",
+    "preview": "Show a few rows, each next to what the steps did to it.",
     "steps": "List the operators, or describe one.",
     "models": "List the kinds of models, or check one with live requests.",
     "report": "Show what a run did: its funnel, reasons, scores and spending.",
-    "explain": "Show a row's history: where it came from and why it ended as it did.",
+    "explain": "Show a row's history: where it came from, and why it was kept, dropped or failed.",
     "similar": "Show the rows nearest in meaning to a text or a row, with their cosines.",
     "compare": "Compare two runs: counts, reasons, and the rows that ended differently.",
     "export": "Write the kept rows of a run, or the rows of a file, in another shape.",
     "push": "Push the kept rows of a run, or the rows of a file, to the Hugging Face Hub.",
-    "train": "Train a model on a run or a file: SFT, DPO, reward models, reinforcement, SCAR.",
-    "evaluate": "Measure a judge on labelled rows: agreement, biases and calibration.",
-    "store": "Look after the store of replies.",
+    "review": "Look at rows in a browser and label them, alone or with several people at once.",
+    "train": "Train a model on a run or a file: SFT, DPO, reward models, RL, SCAR rankers.",
+    "prove": "Train on curated, random, longest and all rows, and report if the curation helped.",
+    "evaluate": "Measure judges, preference data and models: agreement, biases, win rates.",
+    "store": "Inspect and clean up the store of replies.",
     "doctor": "Check the installation, the machine and the store.",
+    "agent": "Print everything that a coding agent needs to know, in one read.",
 }
 _ON_TABLES = (
     "run", "filter", "generate", "preview", "explain", "similar", "compare", "export", "push",
+    "review",
 )  # fmt: skip
 
 
@@ -92,7 +96,7 @@ class Command(TyperCommand):
 
 def load(name: str) -> Any:
     """Return the command `name`, built from its module."""
-    module = importlib.import_module(f"curate.cli.{name}")
+    module = importlib.import_module(f"curate.cli.commands.{name}")
     if hasattr(module, "app"):
         command = typer.main.get_command(module.app)
     else:
@@ -140,7 +144,8 @@ def curate(
 def main() -> None:
     """Run the command line."""
     # https://no-color.org: set to anything, it means no colour; otherwise the terminal decides.
-    color = False if os.environ.get("NO_COLOR") else None
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    color = False if plain else None
     # Look for no cycles at the very end: that frees nothing, and takes 60 ms with numba loaded. The
     # bindings of triton, which comes with vLLM, print whatever is left then as leaked.
     for stream in (sys.stdout, sys.stderr):

@@ -1,7 +1,8 @@
 """Write the reference pages from the code: `python -m curate.cli.reference [FOLDER]`.
 
 The pages are kept in the repository so that they can be read there and in changes; a test says when
-they are out of date.
+they are out of date. So is `llms.txt`, the manual's list of pages for programs
+(https://llmstxt.org), which is made of the navigation.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from curate.cli.main import COMMANDS, app, load
 from curate.recipe import catalog
 from curate.recipe.schema import recipe_schema
+from curate.system.package_data import recipes
 
 WIDTH = 100
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -52,6 +54,38 @@ def write(folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
+def llms_text(docs: Path) -> str:
+    """Return the pages of the manual in `docs` as a list for programs, section by section."""
+    import yaml
+
+    config = docs / "material" / "mkdocs.yml"
+    nav = yaml.safe_load(config.read_text(encoding="utf-8"))["nav"]
+    sections: dict[str, list[Any]] = {"Pages": [], "Optional": []}
+    for entry in nav:
+        ((title, target),) = entry.items()
+        if isinstance(target, list):
+            sections[title] = target
+        else:
+            # Long, and about how it came to be: a program may leave them out.
+            optional = target in ("log.md", "CHANGELOG.md")
+            sections["Optional" if optional else "Pages"].append(entry)
+    sections["Optional"] = sections.pop("Optional")
+    start = (docs / "index.md").read_text(encoding="utf-8")
+    lines = ["# curate", "", f"> {' '.join(start.split(chr(10) * 2)[1].split())}", "", _FOR_AGENTS]
+    for name, entries in sections.items():
+        lines += ["", f"## {name}", ""]
+        for entry in entries:
+            title, path = next(iter(entry.items())) if isinstance(entry, dict) else ("", entry)
+            head = (docs / path).read_text(encoding="utf-8").partition("# ")[2].partition("\n")[0]
+            about = f": {head}" if title and head != title else ""
+            lines.append(f"- [{title or head}]({path}){about}")
+    return "\n".join(lines) + "\n"
+
+
+_FOR_AGENTS = (
+    "The command `curate agent` prints what an agent needs in one read: rules, exit codes,\n"
+    "recipes, commands, steps. [SKILL.md](agents/curate/SKILL.md) says when to use it."
+)
 _SETTINGS: Mapping[str, Any] = {"terminal_width": WIDTH, "help_option_names": ["-h", "--help"]}
 
 
@@ -63,8 +97,10 @@ def _steps() -> Iterator[str]:
     """Yield the page of operators, family by family."""
     own = [op for op in catalog.operators().values() if op.distribution == "curate-align"]
     yield from (NOTE, "# Steps", "")
-    yield "Fields marked as a rule only decide: changing one asks no model again."
+    yield "Fields marked as a rule only decide: changing one asks no model again. Every step also"
+    yield "takes `label` (its name in reports and scores) and `only` (the kinds or inputs it sees)."
     yield ""
+    examples = step_examples()
     for family in sorted({operator.family for operator in own}):
         yield from (f"## {family.capitalize()}", "")
         for operator in own:
@@ -75,19 +111,52 @@ def _steps() -> Iterator[str]:
                 prose = inspect.cleandoc(cls.__doc__ or "").partition("\nAttributes:\n")[0]
                 yield from (prose.rstrip(), "")
                 if step["fields"]:
-                    yield "| field | default | value | |"
-                    yield "|---|---|---|---|"
+                    yield "| field | default | value | | meaning |"
+                    yield "|---|---|---|---|---|"
+                    first: dict[str, str] = {}
                     for field in step["fields"]:
+                        # One sentence may speak of several fields.
+                        other = first.setdefault(field["doc"], field["name"])
+                        said = field["doc"] if other == field["name"] else f"see `{other}`"
                         text = json.dumps(field["default"], ensure_ascii=False)
                         text = text if len(text) <= 60 else text[:57] + "..."
                         default = "required" if field["required"] else f"`{text}`"
                         rule = "rule" if field["rule"] else ""
-                        cells = [f"`{field['name']}`", default, field["type"], rule]
+                        cells = [f"`{field['name']}`", default, field["type"], rule, said]
                         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
                     yield ""
+                yield from ("```yaml", examples[operator.name].rstrip(), "```", "")
                 if step["extra"]:
-                    yield from (f"Needs `pip install 'curate-align[{step['extra']}]'`.", "")
+                    command = f"pip install -c constraints.txt -e '.[{step['extra']}]'"
+                    yield from (f"Needs the extra `{step['extra']}`: `{command}` in the clone.", "")
                 yield from (f"Source: {step['source']}", "")
+
+
+def step_examples() -> dict[str, str]:
+    """Return an example of every step as the end of a recipe: the shortest of the ready ones.
+
+    Steps that no ready recipe uses have theirs in `step_examples.yaml`.
+    """
+    import yaml
+
+    from curate.system.plain_yaml import parse, read_text
+
+    own = Path(__file__).with_name("step_examples.yaml")
+    found: dict[str, list[Any]] = dict(parse(*read_text(own)).data)
+    written = set(found)
+    for path in recipes().values():
+        for step in parse(*read_text(path)).data["steps"]:
+            name = step if isinstance(step, str) else next(iter(step))
+            best = found.get(name)
+            shorter = best is None or len(str([step])) < len(str(best))
+            if name not in written and shorter:
+                found[name] = [step]
+    form: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": WIDTH - 4}
+    # Recipes read `on` as a text.
+    return {
+        name: str(yaml.dump({"steps": steps}, **form)).replace("'on':", "on:")
+        for name, steps in found.items()
+    }
 
 
 def _shapes() -> Iterator[str]:
@@ -111,3 +180,5 @@ def _shapes() -> Iterator[str]:
 
 if __name__ == "__main__":
     write(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    if len(sys.argv) == 1:
+        (FOLDER.parent / "llms.txt").write_text(llms_text(FOLDER.parent), encoding="utf-8")

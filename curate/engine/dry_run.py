@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.ask import Ask, Request
-from curate.engine.accounts import Accounts
+from curate.engine.accounts import Accounts, budget_data
 from curate.engine.estimate import Estimate, estimate
 from curate.engine.options import DEFAULT_STORE, RunOptions
 from curate.engine.reading import Reading, RowSample
@@ -27,6 +27,7 @@ from curate.models.model import ModelInfo, parse_spec
 from curate.read import Inputs
 from curate.requests.session import RowTask
 from curate.runs.folder import RunFolder
+from curate.runs.spending import folder_spent
 from curate.step import Grow
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def plan_run(
         for name, example in found.examples.items():
             driver.spending.bound(example, driver.models[name].info)
         times = _times(recipe, found.by_model(count), found.examples, driver)
-    return {**summary, "estimate": found.scaled(count), "time": times}
+    budget = budget_data(options.max_requests, options.max_cost, folder_spent(folder, store))
+    return {**summary, "estimate": found.scaled(count), "budget": budget, "time": times}
 
 
 def _times(

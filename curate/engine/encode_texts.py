@@ -70,7 +70,7 @@ def encode_texts(
             number, error = min(found.errors.items())
             raise StoppedShort(
                 f"{len(found.errors):,} of {len(texts):,} texts have no vector (text "
-                f"{wanted[number] + 1}: {error}); mend them, or name another encoder"
+                f"{wanted[number] + 1}: {error}); fix them, or name another encoder"
             )
         places = np.full(len(texts), MISSING, np.int64)
         places[wanted] = found.places

@@ -3,11 +3,12 @@
 Sampled rows go through the steps; what a step would ask is measured, looked up in the store and not
 sent. Where a reply is missing a filter lets its row pass, and a step that makes rows is given a
 text of the expected length, so that later steps have something to ask about. Whether a step asks
-again (a tie, a revision) depends on replies: where the store has those of enough rows, their share
-counts for the others, and else a choice is taken to fall either way. Of the steps that need all
-rows those that take out an amount do so in proportion; the others are passed over. Groups are made
-of the sample's rows and counted for all. A step that grows a pool asks its next round so many
-times; nothing is known of the rows that it makes, and the estimate says that it ends there.
+again (a tie, a revision), and whether its row fails or is dropped, depends on replies: where the
+store has those of enough rows, their share counts for the others. Else a choice is taken to fall
+either way and no row to fail, and the estimate says so. Of the steps that need all rows those that
+take out an amount do so in proportion; the others are passed over. Groups are made of the sample's
+rows and counted for all. A step that grows a pool asks its next round so many times; nothing is
+known of the rows that it makes, and the estimate says that it ends there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from curate.ask import Reply, Request
+from curate.ask import Embed, Reply, Request
 from curate.chunk import one_array, rows_of
 from curate.engine.follow import Noted, follow
 from curate.engine.kinds.gather import gather, gather_as_they_come
@@ -43,7 +44,7 @@ from curate.requests.encode import Found
 from curate.requests.rate_limit import BYTES_PER_TOKEN
 from curate.requests.resolve import Resolver
 from curate.requests.session import Outcome, RowTask
-from curate.step import Filter, Gather, Grow, Step, Whole
+from curate.step import Drop, Failed, Figures, Filter, Gather, Grow, Scored, Step, Whole
 from curate.store.budget import PICO, cost
 from curate.store.faiss_index import is_index
 from curate.store.store import Store
@@ -63,9 +64,10 @@ _SOURCE = 3
 class Estimate:
     """What the sampled rows ask. `ends_at` is the step behind which nothing is known.
 
-    `all_failed` is the error of that step, where all sampled rows failed in it. `once` is what is
-    asked whatever the number of rows. `batch` holds what batch jobs take off the price of each
-    model that is asked in them, `models` how many requests and tokens of replies fall to each
+    `all_failed` is the error of that step, where all sampled rows failed in it. With `none_fails`
+    requests were counted that only rows with a usable reply make, and as if all had one. `once` is
+    what is asked whatever the number of rows. `batch` holds what batch jobs take off the price of
+    each model that is asked in them, `models` how many requests and tokens of replies fall to each
     model, and `examples` a request to each.
     """
 
@@ -77,6 +79,7 @@ class Estimate:
     cost: float | None = 0.0
     ends_at: str | None = None
     all_failed: str | None = None
+    none_fails: bool = False
     batch: dict[str, dict[str, Any]] = field(default_factory=dict)
     once: Estimate | None = None
     models: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -118,6 +121,7 @@ class Estimate:
             "sampled_rows": self.rows,
             "ends_at": self.ends_at,
             **({"all_failed": self.all_failed} if self.all_failed else {}),
+            **({"none_fails": True} if self.none_fails and requests else {}),
             **({"batch": batch} if batch else {}),
         }
 
@@ -163,6 +167,7 @@ def estimate(
         state, ends_at, grown = _through(recipe, state, settings, counter, part)
     found = counter.total()
     found.rows, found.ends_at, found.once = count, ends_at, once.plus(grown)
+    found.none_fails = counter.none_fails
     for place, step in enumerate(recipe.steps):
         tally = state.tallies.get(step.title)
         if tally is None or not tally.failed or tally.kept or tally.dropped:
@@ -173,7 +178,12 @@ def estimate(
             one["error"] for one in chain(*ended) if one["step"] == step.title and one["error"]
         ]
         [(error, _)] = Counter(errors).most_common(1)
-        if not error.startswith(UnusableReply.__name__):
+        asking = {earlier.title for earlier in recipe.steps[:place] if asks(earlier)}
+        if asking.intersection(step.reads_scores()):
+            # It goes by scores that are made of replies, and these are still to come.
+            if any(asks(later) for later in recipe.steps[place + 1 :]):
+                found.ends_at = step.title
+        elif not error.startswith(UnusableReply.__name__):
             found.ends_at, found.all_failed = step.title, error
         elif any(asks(later) for later in recipe.steps[place + 1 :]):
             # A step that reads no stand-in for its replies; rows may do better.
@@ -346,6 +356,8 @@ class RequestCounter:
         self._seen: set[str] = set()
         # For how many requests one of the sample stands, if a row stands for one row.
         self.weight = 1.0
+        # Whether requests were counted that only usable replies lead to, as if all were usable.
+        self.none_fails, self._unknown = False, False
 
     @property
     def infos(self) -> Mapping[str, ModelInfo]:
@@ -368,12 +380,20 @@ class RequestCounter:
         followed = [follow(job, self._resolver, self._store) for job in jobs]
         whole = [one for one in followed if one.answered]
         whole = whole if len(whole) >= ENOUGH_REPLIES else []
+        lacking = [n for n, one in enumerate(followed) if one.waves and not one.answered]
+        if lacking and not whole:
+            later = any(len(followed[n].waves) > followed[n].certain for n in lacking)
+            self.none_fails, self._unknown = self.none_fails or self._unknown or later, True
         for one in followed:
             for noted in chain.from_iterable(one.waves[: one.certain if whole else None]):
-                # Counted once for all that share its reply.
-                if noted.key in self._seen:
+                # Counted once for all that share its reply; a vector is that of its text.
+                keys = {noted.key}
+                if isinstance(noted.request, Embed):
+                    texts = self._resolver.resolve_texts(noted.model, noted.request.texts)
+                    keys = {key.hex() for key in texts.keys}
+                if keys <= self._seen:
                     continue
-                self._seen.add(noted.key)
+                self._seen |= keys
                 if noted.reply is None:
                     self._count(noted, self.weight)
                 else:
@@ -386,7 +406,13 @@ class RequestCounter:
                 share = sum(end <= place for end in ends) / len(whole)
                 for noted in wave:
                     self._count(noted, share * self.weight)
-        return [one.outcome for one in followed]
+        outcomes = [one.outcome for one in followed]
+        # And as many of them end their rows, or score as high.
+        for place, number in enumerate(lacking if whole else ()):
+            like = whole[(2 * place + 1) * len(whole) // (2 * len(lacking))].outcome
+            if _holds_for_others(like):
+                outcomes[number] = like
+        return outcomes
 
     def _count(self, noted: Noted, weight: float) -> None:
         """Count a request as one that is still to be sent, `weight` times."""
@@ -445,6 +471,17 @@ class RequestCounter:
                 bytes_sent = len(sent.texts[number].encode())
                 self._count(Noted(sent.model, key, bytes_sent, 0, None), self.weight)
         return Found(np.zeros(len(keys), np.int64), {})
+
+
+def _holds_for_others(outcome: Outcome) -> bool:
+    """Tell whether an outcome has no text of its row's: an error, a score, or a row that ended."""
+    made = outcome.value if isinstance(outcome.value, list) else [outcome.value]
+    return outcome.error is not None or all(
+        one is None
+        or isinstance(one, float | int | Scored | Failed | Figures)
+        or (isinstance(one, Drop) and one.row is None)
+        for one in made
+    )
 
 
 def compared(expected: dict[str, Any], sent: int, cost_usd: float) -> dict[str, Any]:

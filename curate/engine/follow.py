@@ -116,7 +116,8 @@ def stand_in(sent: Request, key: str, longest: int, job: RowTask) -> Reply | Non
     """Return what a reply could be, drawn by the request's key; `None` where nothing is readable.
 
     Two requests have two texts, as replies would be: what is asked about each later is two
-    requests. A choice falls either way. Texts of judges have no stand-in: each step reads its own.
+    requests. A choice falls either way. Texts of judges have no stand-in, for each step reads its
+    own; where it gives an example of them, that is it.
     """
     dice = random.Random(seed_of(key))
     if isinstance(sent, Choose):
@@ -128,6 +129,8 @@ def stand_in(sent: Request, key: str, longest: int, job: RowTask) -> Reply | Non
         return Reply(values=(-1.0,) * (1 + len(sent.answer) // BYTES_PER_TOKEN))
     if isinstance(sent, Reward):
         return Reply(values=(dice.gauss(0.0, 1.0),))
+    if isinstance(sent, Ask) and sent.example is not None:
+        return Reply(text=sent.example)
     shares = job.shares if sent.share is None else sent.share
     if shares or not isinstance(sent, Ask) or sent.schema is not None:
         return None

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.row import Row
+from curate.step import FigureTotal
 
 PASSED, USED, DROPPED, FAILED, MADE = range(5)
 OUTCOMES = ("passed", "used", "dropped", "failed", "made")
@@ -36,6 +37,8 @@ SCHEMA = pa.schema(
     ]
 )
 _NAMES = pa.array(OUTCOMES)
+# Figures of so many rows wait to be added up.
+_WAITING = 512
 
 
 # Where an object lies in memory, as its text says: it differs from run to run.
@@ -63,6 +66,59 @@ def dumps(value: Mapping[str, Any] | None) -> str | None:
     return text
 
 
+class FigureTotals:
+    """Exact sums of figures by name, and how many rows or groups have each.
+
+    Memory does not grow with the rows: a sum is kept as a few floats that do not overlap, whose sum
+    `math.fsum` rounds once (Shewchuk 1997), so that no order of rows changes a digit of a report.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {}
+        self._counts: dict[str, int] = {}
+
+    def note(self, values: Mapping[str, float]) -> None:
+        """Add the figures of one row or group."""
+        for name, value in values.items():
+            self._add(name, (value,), 1)
+
+    def add(self, other: FigureTotals) -> None:
+        """Add the sums of other rows."""
+        for name, values in other._values.items():
+            self._add(name, values, other._counts[name])
+
+    def totals(self) -> dict[str, FigureTotal]:
+        """Return each figure's sum and count, in the order in which the figures first came."""
+        return {
+            name: FigureTotal(_rounded(values), self._counts[name])
+            for name, values in self._values.items()
+        }
+
+    def _add(self, name: str, values: Sequence[float], count: int) -> None:
+        waiting = self._values.setdefault(name, [])
+        waiting.extend(values)
+        self._counts[name] = self._counts.get(name, 0) + count
+        if len(waiting) <= _WAITING:
+            return
+        # A few floats with the same exact sum: what is left of it after each one is taken.
+        partials: list[float] = []
+        while part := _rounded(waiting):
+            if math.isinf(part):
+                partials = [part]
+                break
+            partials.append(part)
+            waiting.append(-part)
+        self._values[name] = partials
+
+
+def _rounded(values: Sequence[float]) -> float:
+    """Return the exact sum, rounded once; infinity where it is larger than any float."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return math.inf
+
+
 @dataclass
 class StepTally:
     """Count what a step did: `entered + made = kept + used + dropped + failed`."""
@@ -77,8 +133,8 @@ class StepTally:
     reasons: Counter[str] = field(default_factory=Counter)
     remarks: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
-    # What single rows came with, of which the step makes its figures in the end.
-    row_figures: list[Mapping[str, float]] = field(default_factory=list)
+    # The totals of what single rows came with, of which the step makes its figures in the end.
+    row_figures: FigureTotals = field(default_factory=FigureTotals)
     # When it was at work, as (start, end) in seconds of one clock, which all processes share.
     spans: list[tuple[float, float]] = field(default_factory=list)
 
@@ -107,7 +163,7 @@ class StepTally:
         self.reasons.update(other.reasons)
         self.spans.extend(other.spans)
         self.figures.update(other.figures)
-        self.row_figures += other.row_figures
+        self.row_figures.add(other.row_figures)
         self.remarks += tuple(text for text in other.remarks if text not in self.remarks)
 
     def to_json(self, label: str, name: str) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from curate.engine.segment import Segment, asks, is_columnar, run_segment
 from curate.engine.state import PartitionState, Settings, Workspace, release
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 _Out = TypeVar("_Out")
+_Result = TypeVar("_Result", covariant=True)
 # Starting two processes and importing the steps there takes about a second and a half.
 _WORTH_PROCESSES = 2.0
 # Parts whose requests are under way at once: while the last slow replies of one are waited for, the
@@ -36,11 +37,31 @@ ASKING_PARTS = 3
 BATCHING_PARTS = 4
 
 
+class Pending(Protocol[_Result]):
+    """Work that was given to a pool."""
+
+    def result(self) -> _Result:
+        """Wait for it."""
+        ...
+
+    def cancel(self) -> object:
+        """Give it up, if it can be."""
+        ...
+
+
+class WorkPool(Protocol[_Item, _Out]):
+    """What carries out work beside the caller: an executor, or the nodes of a cluster."""
+
+    def submit(self, work: Callable[[_Item], _Out], item: _Item, /) -> Pending[_Out]:
+        """Begin `work(item)`."""
+        ...
+
+
 def ordered_map(
-    work: Callable[[_Item], _Out], items: Iterable[_Item], pool: Executor, window: int
+    work: Callable[[_Item], _Out], items: Iterable[_Item], pool: WorkPool[_Item, _Out], window: int
 ) -> Iterator[_Out]:
     """Yield `work(item)` in the order of items, at most `window` of them ahead of the reader."""
-    waiting: deque[Future[_Out]] = deque()
+    waiting: deque[Pending[_Out]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))

@@ -15,6 +15,8 @@ from curate.recipe.catalog import unknown
 
 # One store per project folder.
 DEFAULT_STORE = Path(".curate")
+# Where segments run: on this machine, or on the nodes of a Ray cluster.
+ENGINES = ("local", "ray")
 
 
 @dataclass
@@ -54,7 +56,8 @@ class RunOptions:
 
     `chunk_rows`, `workers` and `concurrency` shape the work only. `max_cost` is in US dollars.
     `output` is a file for the kept rows, besides the run folder; `output_shape` how it is written
-    (`None`: as it was read). `progress` is called with the state of the run.
+    (`None`: as it was read). `progress` is called with the state of the run. `engine` is one of
+    `ENGINES`, `address` the Ray cluster's.
     """
 
     run: Path | None = None
@@ -68,10 +71,13 @@ class RunOptions:
     concurrency: int | None = None
     replace: bool = False
     retry_failed: bool = False
+    pay_again: bool = False
     allow_failed: float = 0.0
     shape: str | None = None
     output: Path | None = None
     output_shape: str | None = None
+    engine: str = "local"
+    address: str | None = None
     progress: Callable[[Progress], None] | None = None
 
     def __post_init__(self) -> None:
@@ -81,6 +87,12 @@ class RunOptions:
             optional = name != "chunk_rows" and value is None
             if not optional and (not isinstance(value, int) or value < least):
                 raise UsageError(f"{name} is {value!r}; it must be a whole number from {least} on")
+        if self.engine not in ENGINES:
+            raise UsageError(unknown("engine", str(self.engine), ENGINES))
+        if self.address is not None and self.engine != "ray":
+            raise UsageError(
+                f"--address {self.address} is that of a Ray cluster; add --engine ray to use it"
+            )
         share = self.allow_failed
         if not isinstance(share, int | float) or not 0 <= share <= 1:
             raise UsageError(f"allow_failed is {share!r}; it must be a share from 0 to 1")

@@ -299,7 +299,7 @@ def describe_error(error: BaseException) -> str:
 def check_reason(reason: Any) -> None:
     """Raise `TypeError` or `ValueError` when `reason` is no text that a report can count."""
     if not isinstance(reason, str):
-        raise TypeError(f"a reason must be a text, not {type(reason).__name__}")
+        raise TypeError(f"a reason must be a string, not {type(reason).__name__}")
     if not reason:
         raise ValueError("a reason must not be empty")
     reason.encode()
@@ -324,19 +324,32 @@ def figures_of(step: Step, tally: StepTally) -> Mapping[str, float]:
     Raises:
         StoppedShort: it cannot make any of them, or they are no numbers.
     """
-    if not tally.row_figures:
+    found = tally.row_figures.totals()
+    if not found:
         return tally.figures
     try:
-        figures = step.figures(tally.row_figures)
+        figures = step.figures(found)
         check_figures(figures)
     except Exception as error:
         raise could_not(step, "give its figures", error) from error
     return figures
 
 
+def remarks_of(step: Step, tally: StepTally) -> tuple[str, ...]:
+    """Return what a step says of the whole run, given what its rows and groups came with.
+
+    Raises:
+        StoppedShort: it cannot.
+    """
+    try:
+        return tuple(step.remarks(tally.row_figures.totals()))
+    except Exception as error:
+        raise could_not(step, "give its remarks", error) from error
+
+
 def could_not(step: Step, what: str, error: Exception) -> StoppedShort:
     """Return the error of a run in which a step that sees all rows failed at `what`."""
     return StoppedShort(
         f"step '{step.title}' could not {what} ({describe_error(error)}); nothing was published, "
-        "and every reply is kept: mend the step or its input and run again"
+        "and every reply is kept: fix the step or its input and run again"
     )

@@ -34,28 +34,27 @@ from curate.engine.output.kept_file import KeptFile
 from curate.engine.output.recipe_outputs import check_free, check_outputs, sides_of
 from curate.engine.output.run_card import card, data_digests, describe_run
 from curate.engine.output.run_files import Publisher
-from curate.engine.partition import figures_of
+from curate.engine.partition import figures_of, remarks_of
 from curate.engine.reading import Reading, RowSample, open_sources
-from curate.engine.segment import asks, cut_at_wholes, with_expand
-from curate.engine.state import PartitionState, Settings, Workspace
+from curate.engine.segment import SegmentRunner, asks, cut_at_wholes, with_expand
+from curate.engine.state import IN_MEMORY_BYTES, Held, PartitionState, Settings, Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
 from curate.kernels.arrays.agreement import collapse_of
 from curate.models.model import RATES, check_specs
 from curate.read import Inputs
+from curate.recipe.catalog import is_judge
 from curate.recipe.check import check
 from curate.recipe.recipe import DEFAULT_ENCODER, Recipe
 from curate.runs.folder import RunFolder
 from curate.runs.ledger_scores import ledger_scores
 from curate.runs.report import ENDINGS
 from curate.step import Filter, Gather, Grow, Step, Whole
-from curate.system.package_data import install_command
+from curate.system.package_data import install_command, require_extra
 from curate.system.posix import no_room, peak_memory_mb
 from curate.write import path_of_part
 
 # Below this size, compiled kernels cost more to load than they save.
 LARGE_BYTES = 8 << 20
-# Up to this size, parts wait for a decision in memory: writing them away takes longer than they do.
-IN_MEMORY_BYTES = 64 << 20
 # What may change between two executions of one folder: cost and speed of a model, not its replies.
 DECIDES_NO_REPLY = ("price", "max_concurrency", *RATES, "idle_timeout", "stream", "batch")
 
@@ -80,6 +79,8 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
     options = options or RunOptions()
     opened = open_sources(recipe, inputs, options.shape)
     recipe = _completed(recipe, opened)
+    if options.engine == "ray":
+        require_extra("ray", "--engine ray", "ray")
     if recipe.models or recipe.encoders:
         check_specs(recipe)
     if options.output or options.output_shape or recipe.outputs:
@@ -114,8 +115,8 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
             ) from error
         if isinstance(error, OSError):
             raise StoppedShort(
-                f"{error.filename or folder.path}: {error.strerror or error}; see that the folder "
-                "can be written and the file be read, and run the same command again"
+                f"{error.filename or folder.path}: {error.strerror or error}; check that the "
+                "folder is writable and the file readable, and run the same command again"
             ) from error
         raise
 
@@ -208,8 +209,8 @@ class _Run:
             self.accounts = Accounts.open(
                 self.recipe, self.options, self.folder, asking, stack, lambda _: self._listen()
             )
-            local = Local(self._settings(), workspace, self.accounts.driver, self.options.workers)
-            stack.callback(local.close)
+            engine = self._engine(workspace)
+            stack.callback(engine.close)
             if asking:
                 # Before it is asked: what is stored is no longer expected.
                 self.once = asked_once(self.recipe, self.options.store or DEFAULT_STORE)
@@ -218,12 +219,12 @@ class _Run:
                 self.recipe = dataclasses.replace(self.recipe, steps=steps)
                 for title, told in remarks.items():
                     self.tallies.setdefault(title, StepTally()).remarks += told
-            publisher = Publisher(self.folder.fresh, self._labels(), local.threads)
+            publisher = Publisher(self.folder.fresh, self._labels(), engine.threads)
             stack.callback(publisher.close)
             outputs = self._outputs()
             for output in outputs:
                 stack.callback(output.discard)
-            for state in self._through(local, publisher):
+            for state in self._through(engine, publisher):
                 for output in outputs:
                     output.add(state)
                 publisher.add(state)
@@ -251,6 +252,14 @@ class _Run:
             for side in sides_of(self.recipe)
         ]
 
+    def _engine(self, workspace: Workspace) -> SegmentRunner:
+        given = self._settings(), workspace, self.accounts.driver, self.options.workers
+        if self.options.engine == "ray":
+            from curate.engine.ray.on_ray import OnRay
+
+            return OnRay(*given, self.options.address)
+        return Local(*given)
+
     def _settings(self) -> Settings:
         return Settings(
             run_seed=self.recipe.seed,
@@ -261,9 +270,9 @@ class _Run:
     def _labels(self) -> list[str]:
         return [step.title for step in self.recipe.steps]
 
-    def _through(self, local: Local, publisher: Publisher) -> Iterable[PartitionState]:
+    def _through(self, engine: SegmentRunner, publisher: Publisher) -> Iterable[PartitionState]:
         """Yield every part after the last segment, in order; ledger lines leave at once."""
-        states: Iterable[PartitionState] = self._read(local)
+        states: Iterable[PartitionState] = self._read(engine)
         count = self.reading.expected_parts
         for segment in cut_at_wholes(self.recipe.steps):
             decider = None
@@ -276,7 +285,7 @@ class _Run:
             if asker is not None:
                 # Its requests are under way long before its first part is done.
                 self._tell(asker, 0, 0)
-            stream = publisher.written_down(local.run(segment, states, count, spill=spill))
+            stream = publisher.written_down(engine.run(segment, states, count, spill=spill))
             if segment.cut is None:
                 for state in self._watched(stream, asker or "writing"):
                     for label, tally in state.tallies.items():
@@ -299,14 +308,14 @@ class _Run:
             self.tallies.setdefault(segment.cut.title, StepTally()).worked(began)
             states, count = done, partial(len, done)
 
-    def _read(self, local: Local) -> Iterable[PartitionState]:
+    def _read(self, engine: SegmentRunner) -> Iterable[PartitionState]:
         if self.accounts.driver is None:
-            for state in self.reading.states(local.threads, local.workers + 1):
+            for state in self.reading.states(engine.threads, engine.workers + 1):
                 self.progress.rows = self.reading.count
                 yield state
             return
         sample, at_once = RowSample(self.recipe), asks_while_reading(self.recipe)
-        for state in self.reading.states(local.threads, local.workers + 1):
+        for state in self.reading.states(engine.threads, engine.workers + 1):
             if self.expected is None:
                 sample.add(state)
                 if at_once and sample.rows is not None:
@@ -326,9 +335,10 @@ class _Run:
         self._tell(step.title, 0, 0)
         seed = self.recipe.seed
         if isinstance(step, Whole):
-            others = None
+            others: list[Held] = []
             if step.compares_with():
-                others = sketches_against(step, self._settings(), self.accounts.driver)
+                driver, workspace = self.accounts.driver, Workspace(self.folder.work)
+                others = sketches_against(step, self._settings(), driver, workspace)
             decide(step, states, others, self.accounts.store)
             return
         if isinstance(step, Gather):
@@ -366,10 +376,12 @@ class _Run:
                 "a defect in curate, nothing was published, please report it"
             )
         for step in self.recipe.steps:
-            if isinstance(step, Filter) and getattr(step, "model", None):
+            if isinstance(step, Filter | Whole) and is_judge(type(step)):
                 collapse = collapse_of(ledger_scores(self.folder.fresh, step.title))
                 told = () if collapse is None else (collapse.warning(f"'{step.title}'"),)
                 self.tallies.setdefault(step.title, StepTally()).remarks += told
+            tally = self.tallies.setdefault(step.title, StepTally())
+            tally.remarks += remarks_of(step, tally)
         steps = [
             self.tallies.get(step.title, StepTally()).to_json(step.title, step.name)
             for step in self.recipe.steps

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -38,6 +39,36 @@ class Segment(NamedTuple):
 
     steps: tuple[Filter | Generate, ...]
     cut: Whole | Gather | Grow | None
+
+
+class SegmentRunner(Protocol):
+    """Where segments run. `threads` are for reading and writing, `workers` of them."""
+
+    workers: int
+
+    @property
+    def threads(self) -> Executor:
+        """The threads."""
+        ...
+
+    def run(
+        self,
+        segment: Segment,
+        states: Iterable[PartitionState],
+        parts: Callable[[], int],
+        *,
+        spill: bool,
+    ) -> Iterator[PartitionState]:
+        """Yield each part's state after `segment`, in order.
+
+        `parts` estimates how many there are, the better the more has been read; with `spill`,
+        tables go to files so that memory stays flat while later parts are on their way.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop the workers; what they had not begun is dropped."""
+        ...
 
 
 def with_expand(recipe: Recipe, opened: Inputs) -> tuple[Recipe, set[str]]:

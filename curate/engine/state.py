@@ -23,6 +23,8 @@ from curate.engine.ledger import StepRecord, StepTally, dumps
 from curate.engine.partition import Partition
 
 Held: TypeAlias = "pa.Table | Path"
+# Up to this size, parts wait for a decision in memory: writing them away takes longer than they do.
+IN_MEMORY_BYTES = 64 << 20
 
 
 class Workspace:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from curate.errors import UsageError
 from curate.evaluate.calibration import Calibration
 from curate.evaluate.evaluation_file import write_evaluation
-from curate.evaluate.judgement_columns import NO_GROUP, group_of, number_at
+from curate.evaluate.judgement_columns import number_at
 from curate.evaluate.rank_statistics import auc, cohen_kappa, histogram, kendall, share, spearman
+from curate.evaluate.row_groups import NO_GROUP, RowGroups
 from curate.kernels.arrays.agreement import collapse_of
 from curate.pipeline import Pipeline, Result
 from curate.row import Row
@@ -55,7 +56,8 @@ def evaluate_judge(
             `unpaired` rows, or a column called label, score or rating.
         at_least: from which score on the judge calls a row good, where labels are good and bad; by
             default the step's own limit of that name.
-        by: a column whose values are measured apart.
+        by: a column whose values are measured apart; by default the language, of a column called
+            language or lang, or detected.
         options: those of `Pipeline.run`.
 
     Returns:
@@ -103,10 +105,10 @@ def measured_scores(
     """
     if at_least is None:
         at_least = getattr(step, "at_least", None)
-    scores = scores_by_row(result.folder, step.title)
+    scores, groups = scores_by_row(result.folder, step.title), RowGroups(by)
     rows = [*result.kept, *result.dropped, *result.used]
     judged = [
-        JudgedRow(row.id, value, scores.get(row.id), len(row.response), group_of(row, by))
+        JudgedRow(row.id, value, scores.get(row.id), len(row.response), groups.of(row))
         for row in rows
         if (value := label_of(row, label)) is not None
     ]
@@ -117,11 +119,10 @@ def measured_scores(
             f"has a score of '{step.title}'; name the labels' column with --label"
         )
     found = score_measures(judged, at_least) | {"failed": result.summary["failed"]}
-    groups: dict[str, list[JudgedRow]] = {}
-    for one in judged:
-        groups.setdefault(one.group, []).append(one)
-    if len(groups) > 1:
-        found["groups"] = {k: score_measures(v, at_least) for k, v in sorted(groups.items())}
+    if groups.said is not None:
+        found["grouped"] = groups.said
+    if parts := groups.parts(judged):
+        found["groups"] = {k: score_measures(v, at_least) for k, v in parts.items()}
     write_evaluation(result, found)
     if correct is not None:
         found["corrected"] = corrected_share(found, correct, step.title, at_least or 0.0)

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from curate.row import Row
-
-# The group of rows that are in none.
-NO_GROUP = "-"
-# Columns that say which language a row is in, where none is named.
-_LANGUAGES = ("language", "lang")
 # How verdicts on two answers are written: 1 the first, 0 the second, 0.5 neither.
 _VERDICTS = {
     "1": 1.0, "a": 1.0, "first": 1.0, "output_1": 1.0, "response1": 1.0, "chosen": 1.0,
@@ -41,14 +34,6 @@ def number_at(columns: Any, path: str) -> float | None:
     """Return the number at a path; true is 1, false 0, and `None` stands for all else."""
     value = value_at(columns, path)
     return float(value) if isinstance(value, int | float) else None
-
-
-def group_of(row: Row, by: str | None = None) -> str:
-    """Return what stands in a row's column `by` (its language by default), `-` for nothing."""
-    columns: Mapping[str, Any] = json.loads(row.extra or "{}")
-    names = (by,) if by else _LANGUAGES
-    found = (columns[name] for name in names if columns.get(name) not in (None, ""))
-    return str(next(found, NO_GROUP))
 
 
 def numbers_below(columns: Any, path: str) -> Iterator[tuple[str, float]]:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from curate.evaluate.calibration import Calibration
-from curate.evaluate.judgement_columns import NO_GROUP
 from curate.evaluate.rank_statistics import Interval, cohen_kappa, histogram, share
+from curate.evaluate.row_groups import NO_GROUP
 from curate.kernels.arrays.agreement import collapse_of
 from curate.steps.pairs._comparison import mean, mean_chance, verdict_of
 
@@ -25,7 +25,8 @@ class JudgedPair(NamedTuple):
 
     `label`, from 0 to 1: people's view (0.5: a tie). `given` and `swapped`: the judge's, with the
     first answer shown first and with it shown second, both about the first answer; `None` where it
-    was not asked. `longest`: that of a judge who always prefers the longer answer; `models`: who
+    was not asked. `alone`: that of a judge who saw each answer by itself, and gave the better one
+    the higher score. `longest`: that of a judge who always prefers the longer answer; `models`: who
     wrote them.
     """
 
@@ -37,11 +38,30 @@ class JudgedPair(NamedTuple):
     models: tuple[str | None, str | None] = (None, None)
     group: str = NO_GROUP
     mass: float | None = None
+    alone: float | None = None
 
     @property
     def p_first(self) -> float:
         """The judge's view over all orders that were asked."""
-        return mean_chance([one for one in (self.given, self.swapped) if one is not None])
+        views = (self.given, self.swapped, self.alone)
+        return mean_chance([one for one in views if one is not None])
+
+    def turned(self) -> JudgedPair:
+        """Return the same pair with its other answer as the first one."""
+        label, longest, given, swapped, alone = (
+            None if one is None else 1 - one
+            for one in (self.label, self.longest, self.given, self.swapped, self.alone)
+        )
+        assert label is not None
+        assert longest is not None
+        return self._replace(
+            label=label,
+            longest=longest,
+            given=swapped,
+            swapped=given,
+            alone=alone,
+            models=self.models[::-1],
+        )
 
 
 def right(label: float, p_first: float) -> float:
@@ -75,21 +95,20 @@ def measures(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
         for one in pairs
         if one.given is not None and one.swapped is not None
     ]
-    sides = [(verdict_of(given), verdict_of(swapped)) for _, given, swapped in both]
     labels = [_NAMES[verdict_of(one.label)] for one in pairs]
     verdicts = [_NAMES[verdict_of(one.p_first)] for one in pairs]
     by_order = [accuracy(pairs, view) for view in ("given", "swapped")]
     orders = [one.value for one in by_order if one is not None]
-    equal = sum(one == other for one, other in sides)
-    places = sum(one != other and 0.5 not in (one, other) for one, other in sides)
+    sides = [
+        list(map(verdict_of, side)) for side in zip(*(views for _, *views in both), strict=True)
+    ]
+    in_orders = measures_of_orders([(one.given, one.swapped) for one in pairs])
+    places = {name: in_orders.get(name) for name in ("shown_first_wins", "same_place_wins")}
     right_twice = [
         right(label, given) == right(label, swapped) == 1
         for label, given, swapped in both
         if verdict_of(label) != 0.5
     ]
-    # The answer that was shown first, in whatever order.
-    shown = [verdict_of(one.given) for one in pairs if one.given is not None]
-    shown += [1 - verdict_of(one.swapped) for one in pairs if one.swapped is not None]
     found: dict[str, Any] = {
         "pairs": len(pairs),
         "labelled_ties": len(pairs) - len(decided),
@@ -99,15 +118,12 @@ def measures(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
         "accuracy_swapped": by_order[1],
         "accuracy_mean_of_orders": sum(orders) / 2 if len(orders) == 2 else None,
         "both_orders_right": share(sum(right_twice), len(right_twice)),
-        "consistency": share(equal, len(both)),
-        "kappa_of_orders": cohen_kappa(*map(list, zip(*sides, strict=True))) if sides else None,
+        "consistency": in_orders.get("consistency"),
+        "kappa_of_orders": cohen_kappa(*sides) if both else None,
         "agreement": share(sum(a == b for a, b in zip(labels, verdicts, strict=True)), len(pairs)),
         "kappa": cohen_kappa(labels, verdicts),
         "ties": share(verdicts.count("tie"), len(pairs)),
-        "position": {
-            "shown_first_wins": share(math.fsum(shown), len(shown)),
-            "same_place_wins": share(places, len(both)),
-        },
+        "position": {name: one for name, one in places.items() if one is not None},
         "length": _length(pairs),
         "histogram": histogram([one.p_first for one in pairs]),
         "models": _by_model(pairs),
@@ -121,6 +137,32 @@ def measures(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
     if collapse is not None and collapse.value == 0.5:
         found["warning"] = collapse.warning("the judge's averaged view")
     return {name: value for name, value in found.items() if value not in (None, {}, [])}
+
+
+def measures_of_orders(
+    views: Iterable[tuple[float | None, float | None]],
+) -> dict[str, Interval]:
+    """Return what the order does to verdicts: of each pair one as given and one swapped.
+
+    Both are about the answer that is shown first as given. `consistency`: they say the same;
+    `same_place_wins`: the answer at one place wins in both; `shown_first_wins`: over all verdicts.
+    What no pair was asked is left out.
+    """
+    known = [(one, other) for one, other in views if one is not None or other is not None]
+    sides = [
+        (verdict_of(one), verdict_of(other))
+        for one, other in known
+        if one is not None and other is not None
+    ]
+    shown = [verdict_of(one) for one, _ in known if one is not None]
+    shown += [1 - verdict_of(other) for _, other in known if other is not None]
+    places = sum(one != other and 0.5 not in (one, other) for one, other in sides)
+    found = {
+        "consistency": share(sum(one == other for one, other in sides), len(sides)),
+        "shown_first_wins": share(math.fsum(shown), len(shown)),
+        "same_place_wins": share(places, len(sides)),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _length(pairs: Sequence[JudgedPair]) -> dict[str, Any]:
@@ -178,26 +220,30 @@ def _calibration(decided: Sequence[JudgedPair]) -> dict[str, Any]:
     }
 
 
-def by_group(pairs: Sequence[JudgedPair]) -> dict[str, dict[str, Any]]:
-    """Return the main measures of each group (a language), where pairs are of several."""
-    groups: dict[str, list[JudgedPair]] = {}
-    for one in pairs:
-        groups.setdefault(one.group, []).append(one)
-    if len(groups) < 2:
-        return {}
+def by_group(groups: Mapping[str, Sequence[JudgedPair]]) -> dict[str, dict[str, Any]]:
+    """Return the main measures of the pairs of each group (a language)."""
     shown = ("pairs", "accuracy", "accuracy_longest", "consistency", "kappa", "ties")
-    every = {name: measures(own) for name, own in sorted(groups.items())}
+    every = {name: measures(own) for name, own in groups.items()}
     return {name: {k: own[k] for k in shown if k in own} for name, own in every.items()}
 
 
 def figures_of(found: Mapping[str, Any]) -> dict[str, float]:
-    """Return the measures that are one number, for `report.json` and `curate compare`."""
+    """Return the measures that are one number, for `report.json` and `curate compare`.
+
+    Those of a group have its name before them.
+    """
     figures: dict[str, float] = {}
     for name, value in found.items():
         if isinstance(value, Interval):
             figures[name] = value.value
         elif isinstance(value, int | float):
             figures[name] = float(value)
-        elif isinstance(value, Mapping) and name in ("position", "length"):
+        elif isinstance(value, Mapping) and name in ("position", "length", "scores", "lists"):
             figures |= {f"{name}_{k}": v for k, v in figures_of(value).items()}
+        elif isinstance(value, Mapping) and name == "groups":
+            for group, own in value.items():
+                figures |= {f"{group}: {k}": v for k, v in figures_of(own).items()}
+        elif isinstance(value, Mapping) and name == "places":
+            for place, own in value.items():
+                figures |= {f"place_{place}_{k}": v for k, v in figures_of(own).items()}
     return figures

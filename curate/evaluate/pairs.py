@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Any
 
 from curate.errors import UsageError
 from curate.evaluate.evaluation_file import write_evaluation
-from curate.evaluate.judgement_columns import group_of
+from curate.evaluate.judge import spread
+from curate.evaluate.pair_judges import (
+    View,
+    judgements_of,
+    list_effects,
+    pair_judges,
+)
 from curate.evaluate.pair_measures import JudgedPair, by_group, measures
+from curate.evaluate.rank_statistics import spearman
+from curate.evaluate.row_groups import NO_GROUP, RowGroups
 from curate.pipeline import Pipeline, Result
-from curate.row import Row
-from curate.runs.ledger_scores import ledger_details
+from curate.row import Message, Row
 from curate.step import Step
-from curate.steps.pairs._comparison import Comparison, Opinion, Preference, answer_text, mean
-from curate.steps.pairs.prefer import Prefer
-from curate.steps.pairs.rank import Rank
+from curate.steps.pairs._comparison import answer_text
 
-
-def pair_judges(step: Step | None = None) -> tuple[Prefer | Rank, ...]:
-    """Return the steps that judge labelled rows, made of the one that is to be measured.
-
-    Preferences are judged by `prefer`, candidates by a tournament of `rank`; a step that prefers in
-    a way of its own judges both, of candidates two. Labels stay: nothing changes sides, and the
-    rows as they came are kept beside those made. The chosen answer stands first in every
-    preference, so `orders: given` becomes `drawn` there: it would show the judge the labels.
-
-    Raises:
-        UsageError: the step judges no pairs.
-    """
-    if step is None:
-        step = Prefer(model="judge", at_least=None, drop_ties=True)
-    if not isinstance(step, Prefer | Rank) or getattr(step, "method", "") == "listwise":
-        raise UsageError(
-            f"'{step.name}' does not compare pairs; measure prefer or rank (method: tournament), "
-            "and any other judge with `curate evaluate judge`"
-        )
-    shared = (
-        "model", "models", "prompt", "principles", "options", "orders", "reason", "complete",
-        "temperature", "max_tokens",
-    )  # fmt: skip
-    own = {name: getattr(step, name) for name in shared}
-    own["prompt"] = own["prompt"] or "compare_answers"
-    prefer = replace(
-        step if isinstance(step, Prefer) else Prefer(**own),
-        orders="drawn" if step.orders == "given" else step.orders,
-        sides="given",
-        at_least=None,
-        drop_ties=False,
-        keep_parent=True,
-        only=("preference",),
-    )
-    if type(prefer) is not Prefer:
-        return (replace(prefer, only=()),)
-    rank = step if isinstance(step, Rank) else Rank(**own)
-    return prefer, replace(rank, keep_parent=True, only=("ranked",))
+ONE_PLACE = "all labelled rows list their answers in the order of their scores"
 
 
 def evaluate_pairs(
@@ -71,8 +39,10 @@ def evaluate_pairs(
     Args:
         labelled: preferences, or `ranked` rows whose candidates have scores: a path or rows.
         judge: the model, as a recipe writes it.
-        step: `prefer` or `rank` with the fields to measure; by default both orders of `prefer`.
-        by: a column whose values are measured apart; by default one called language or lang.
+        step: the judge to measure, with its fields: one that compares (`prefer`, `rank`) or one
+            that scores answers (`rubric`, `scar` ...); by default both orders of `prefer`.
+        by: a column whose values are measured apart; by default the language, of a column called
+            language or lang, or detected.
         options: those of `Pipeline.run`.
 
     Returns:
@@ -87,76 +57,116 @@ def evaluate_pairs(
 
 
 def measured_pairs(
-    result: Result, judges: Sequence[Prefer | Rank], *, by: str | None = None
+    result: Result, judges: Sequence[Step], *, by: str | None = None
 ) -> dict[str, Any]:
     """Return the measures of a run whose steps `judges` judged pairs; write them into its folder.
 
     Raises:
         UsageError: no row that was judged has a label.
     """
-    pairs = list(judged_pairs(result, judges, by))
+    rows = {row.id: row for row in result.kept if row.kind in ("preference", "ranked")}
+    judgements, groups = judgements_of(result, judges, rows), RowGroups(by)
+    judged = [rows[row] for row in dict.fromkeys(view.row for view in judgements.views)]
+    one_place = listed_in_one_place(judged)
+    group_of = {row.id: groups.of(row) for row in judged}
+    pairs = [
+        pair
+        for view in judgements.views
+        if (pair := labelled_pair(rows[view.row], view, group_of[view.row], draw=one_place))
+    ]
     summary = result.summary
     if not pairs:
         raise UsageError(
             f"{result.folder} judged no labelled pair ({summary['in']:,} rows in, "
-            f"{summary['failed']:,} failed): labels are preferences, or candidates with scores"
+            f"{summary['failed']:,} failed): labels are preferences (which rank as a list and "
+            "ultrafeedback do not take), or candidates with scores"
         )
     found = measures(pairs) | {"failed": summary["failed"]}
-    if groups := by_group(pairs):
-        found["groups"] = groups
+    if one_place:
+        found["remark"] = f"{ONE_PLACE}; which of two counts as the first one was drawn"
+    if judgements.scores:
+        values = list(judgements.scores.values())
+        lengths = [length_of(turns_of(rows[row])[place]) for row, place in judgements.scores]
+        found["scores"] = {"answers": len(values), **spread(values, "the judge's scores")}
+        if (correlation := spearman(values, lengths)) is not None:
+            found["scores"]["spearman_length"] = correlation
+        if (warning := found["scores"].pop("warning", None)) is not None:
+            found["warning"] = warning
+    if judgements.lists:
+        labels = {row: [one.score for one in rows[row].candidates] for row in judgements.lists}
+        found["lists"] = list_effects(judgements.lists, labels)
+    found |= grouped(pairs, groups)
     write_evaluation(result, found)
     return found
 
 
-def judged_pairs(
-    result: Result, judges: Sequence[Prefer | Rank], by: str | None = None
-) -> Iterator[JudgedPair]:
-    """Yield every labelled pair of a run's rows, with what its judges said of it."""
-    rows = {row.id: row for row in result.kept}
-    for judge, label in zip(judges, result.recipe["labels"], strict=True):
-        for parent, detail in ledger_details(result.folder, label):
-            row = rows.get(parent)
-            if row is None:
-                continue
-            told = detail.get("pairs") or ([detail] if "opinions" in detail else [])
-            for one in told:
-                opinions = [Opinion(**{"principle": None, **own}) for own in one["opinions"]]
-                said = Preference(tuple(opinions))
-                said = judge.counted(said) if isinstance(judge, Prefer) else said
-                views = said.order(False), said.order(True)
-                pair = labelled_pair(row, *one.get("pair", (0, 1)), views=views, by=by)
-                if pair is not None:
-                    masses = [own.mass for own in opinions if own.mass is not None]
-                    yield pair._replace(mass=mean(masses) if masses else None)
+def grouped(pairs: Sequence[JudgedPair], groups: RowGroups) -> dict[str, Any]:
+    """Return the measures of each group, where there are several, and how groups were found."""
+    said = {} if groups.said is None else {"grouped": groups.said}
+    parts = groups.parts(pairs)
+    return said | ({"groups": by_group(parts)} if parts else {})
+
+
+def turns_of(row: Row) -> list[tuple[Message, ...]]:
+    """Return the answers of a pair, the chosen one first, or of a list."""
+    if row.kind == "preference":
+        return [row.chosen, row.rejected]
+    return [one.messages for one in row.candidates]
+
+
+def length_of(turns: Sequence[Message]) -> int:
+    """Return the characters of an answer, as a judge is shown it where it can be shown."""
+    try:
+        return len(answer_text(turns))
+    except ValueError:
+        # A step that scores may read what no comparison of texts can show: media, or nothing.
+        return sum(len(turn.text) for turn in turns)
 
 
 def labelled_pair(
-    row: Row,
-    i: int = 0,
-    j: int = 1,
-    *,
-    views: tuple[float | None, float | None],
-    by: str | None = None,
+    row: Row, view: View, group: str = NO_GROUP, *, draw: bool = False
 ) -> JudgedPair | None:
-    """Return the pair of two answers of a row with its label, or `None` where it has none.
+    """Return two answers of a row with their label and a judge's view, or `None` without a label.
 
-    A preference is labelled by its sides, candidates by their scores. `views` are those of a judge
-    on the first answer, in the order in which they stand and in the other. The chosen answer of a
+    A preference is labelled by its sides, candidates by their scores. The chosen answer of a
     preference always stands first, and agreement beyond chance is none where one label is all there
-    is; so which of its sides counts as the first one is drawn by the row's seed.
+    is; so which of its sides counts as the first one is drawn by the row's seed, and with `draw`
+    that is done to candidates, too.
     """
+    answers = turns_of(row)
     models: tuple[str | None, str | None] = (None, None)
-    if row.kind == "preference":
-        label, answers = 1.0, (row.chosen, row.rejected)
-        if row.random("first of the labelled pair").random() < 0.5:
-            label, answers = 0.0, (row.rejected, row.chosen)
-            given, swapped = (None if one is None else 1 - one for one in views)
-            views = swapped, given
-    else:
-        one, other = row.candidates[i], row.candidates[j]
+    label = 1.0
+    if row.kind == "ranked":
+        one, other = row.candidates[view.i], row.candidates[view.j]
         if one.score is None or other.score is None:
             return None
-        label = 0.5 if one.score == other.score else float(one.score > other.score)
-        answers, models = (one.messages, other.messages), (one.model, other.model)
-    longest = Comparison("", *map(answer_text, answers)).longer
-    return JudgedPair(row.id, label, *views, longest, models, group_of(row, by))
+        label, models = label_of_scores(one.score, other.score), (one.model, other.model)
+    lengths = [length_of(answers[place]) for place in (view.i, view.j)]
+    longest = label_of_scores(*lengths)
+    pair = JudgedPair(
+        row.id, label, view.given, view.swapped, longest, models, group, view.mass, view.alone
+    )
+    place = "" if row.kind == "preference" else f" {view.i} {view.j}"
+    drawn = row.kind == "preference" or draw
+    if drawn and row.random(f"first of the labelled pair{place}").random() < 0.5:
+        return pair.turned()
+    return pair
+
+
+def label_of_scores(one: float, other: float) -> float:
+    """Return which of two scores is the higher one: 1 the first, 0 the second, 0.5 neither."""
+    return 0.5 if one == other else float(one > other)
+
+
+def listed_in_one_place(rows: Iterable[Row]) -> bool:
+    """Tell whether the better one of two candidates always comes first, or always second.
+
+    Then a judge that always names one place agrees with every label, or with none.
+    """
+    labels: list[float] = []
+    for row in rows:
+        scores = [one.score for one in row.candidates] if row.kind == "ranked" else []
+        known = [one for one in scores if one is not None]
+        labels += [label_of_scores(*two) for two in combinations(known, 2)]
+    decided = [one for one in labels if one != 0.5]
+    return len(decided) > 1 and len(set(decided)) == 1

@@ -36,6 +36,28 @@ def share(hits: float, count: float) -> Interval | None:
     return Interval(p, max(0.0, centre - half), min(1.0, centre + half))
 
 
+def clustered_share(hits: Any, clusters: Any) -> Interval | None:
+    """Return a share with an interval that allows for clusters (pairs of one prompt).
+
+    Wilson's interval for as many independent observations as have the same variance (Korn and
+    Graubard 1998, "Confidence intervals for proportions with small expected number of positive
+    counts estimated from survey data"); never for more than there are. `hits` are 0 to 1, with
+    halves for ties; `None` of nothing.
+    """
+    values = np.asarray(hits, np.float64)
+    count = len(values)
+    if not count:
+        return None
+    p = float(values.mean())
+    _, place = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.bincount(place.ravel(), values - p)
+    alone = p * (1 - p) / count
+    together = float(sums @ sums) / count**2 * (len(sums) / max(1, len(sums) - 1))
+    # Ties make shares vary less than wins alone would; that is left out, as in `share`.
+    effect = max(1.0, together / alone) if alone else 1.0
+    return share(p * count / effect, count / effect)
+
+
 def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float | None:
     """Return the agreement of two raters beyond chance (Cohen 1960).
 

@@ -10,9 +10,11 @@ from typing import Any
 from curate.errors import UsageError
 from curate.evaluate.judge import JudgedRow, label_of, score_measures, spread
 from curate.evaluate.judgement_columns import numbers_below, verdict_at
-from curate.evaluate.pair_measures import JudgedPair, by_group, measures
-from curate.evaluate.pairs import labelled_pair
+from curate.evaluate.pair_judges import View
+from curate.evaluate.pair_measures import JudgedPair, measures
+from curate.evaluate.pairs import grouped, labelled_pair, listed_in_one_place
 from curate.evaluate.rank_statistics import cohen_kappa, share, spearman
+from curate.evaluate.row_groups import RowGroups
 from curate.row import Row
 
 
@@ -27,27 +29,38 @@ def recorded_pairs(
             answers stand. A verdict is 1, A or first; 2, B or second; 0, C or tie, and names the
             answer as it stands in the row, in whatever order it was shown.
         swapped: that of the verdicts with the answers swapped.
-        by: a column whose values are measured apart; by default one called language or lang.
+        by: a column whose values are measured apart; by default the language (see `row_groups`).
 
     Raises:
         UsageError: a verdict cannot be read, or no labelled row has one.
     """
     pairs: list[JudgedPair] = []
+    groups = RowGroups(by)
+    judged: list[Row] = []
     for row in rows:
         columns = json.loads(row.extra or "{}")
         try:
             first = verdict_at(columns, given)
             second = None if swapped is None else verdict_at(columns, swapped)
-            views = first, second
-            pair = None if first is second is None else labelled_pair(row, views=views, by=by)
+            pair = None
+            if not first is second is None:
+                pair = labelled_pair(row, View(row.id, 0, 1, first, second), groups.of(row))
         except ValueError as error:
             raise UsageError(f"row {row.id}: {error}") from error
         if pair is not None:
             pairs.append(pair)
+            judged.append(row)
     if not pairs:
         raise UsageError(f"no labelled row has a verdict in the column '{given}'")
-    found = measures(pairs)
-    return found | ({"groups": groups} if (groups := by_group(pairs)) else {})
+    found = measures(pairs) | grouped(pairs, groups)
+    preferences = {row.kind for row in judged} == {"preference"} and len(pairs) > 1
+    if swapped is None and (preferences or listed_in_one_place(judged)):
+        found["warning"] = (
+            "the better answer stands at the same place in all rows, and verdicts of one order are "
+            "given: if the judge was shown the answers as they stand, one that always names a "
+            "place looks perfect; give the verdicts of swapped answers, too"
+        )
+    return found
 
 
 def recorded_agreement(rows: Iterable[Row], columns: Sequence[str]) -> dict[str, Any]:

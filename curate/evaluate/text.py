@@ -41,7 +41,8 @@ _SCORES = {
 }
 _BAR = 30
 _NUMBERS = ("kappa", "kappa_of_orders", "spearman", "spearman_longest", "kendall", "auc",
-            "auc_longest", "at_least", "spearman_score_length", "mean")  # fmt: skip
+            "auc_longest", "at_least", "spearman_score_length", "spearman_length",
+            "mean")  # fmt: skip
 
 
 def pairs_text(found: Mapping[str, Any]) -> str:
@@ -50,7 +51,8 @@ def pairs_text(found: Mapping[str, Any]) -> str:
     failed = found.get("failed")
     lines = [head + (f"; {failed:,} rows failed" if failed else ""), ""]
     lines += _named(_PAIRS, found)
-    lines += ["", "bias of place and length"]
+    biases = {**found.get("position", {}), **found.get("length", {})}
+    lines += ["", f"bias of {'place and length' if found.get('position') else 'length'}"]
     lines += _named(
         {
             "shown_first_wins": "  the answer shown first wins",
@@ -58,15 +60,37 @@ def pairs_text(found: Mapping[str, Any]) -> str:
             "longer_wins_judge": "  the longer answer wins, judge",
             "longer_wins_labels": "  the longer answer wins, labels",
         },
-        {**found.get("position", {}), **found.get("length", {})},
+        biases,
     )
+    if "lists" in found:
+        places = found["lists"]["places"]
+        rows = [
+            [f"  place {place}", f"{one['lists']:,}", f"{one['judge']:.1%}", f"{one['labels']:.1%}",
+             f"{one['chance']:.1%}"]
+            for place, one in places.items()
+        ]  # fmt: skip
+        titles = ["ranked first at", "lists", "judge", "labels", "by chance"]
+        lines += ["", *columns([titles, *rows])]
+        agree = {"orders_agree": "pairs that both orders of a list rank alike"}
+        lines += _named(agree, found["lists"])
+    if "scores" in found:
+        own = found["scores"]
+        lines += ["", f"scores of {own['answers']:,} answers"]
+        lines += _named(
+            {
+                "mean": "  mean score",
+                "ties": "  pairs of answers with one score",
+                "spearman_length": "  rank correlation with length",
+            },
+            own,
+        )
     if found.get("models"):
         rows = [
             [f"  {name}", f"{one['pairs']:,}", *(f"{one[k]:.1%}" for k in ("judge", "labels")),
              f"{one['bias']:+.1%}"]
             for name, one in found["models"].items()
         ]  # fmt: skip
-        lines += ["", *_columns([["wins of", "pairs", "judge", "labels", "bias"], *rows])]
+        lines += ["", *columns([["wins of", "pairs", "judge", "labels", "bias"], *rows])]
     if "calibration" in found:
         lines += ["", "of the pairs with a verdict"]
         lines += _named(
@@ -76,7 +100,13 @@ def pairs_text(found: Mapping[str, Any]) -> str:
             },
             found["calibration"],
         )
-    return "\n".join([*lines, *_rest(found, "P(first is better)")])
+    if "scores" in found:
+        rest = _rest({**found, "histogram": found["scores"]["histogram"]}, "score")
+    else:
+        rest = _rest(found, "P(first is better)")
+    if "remark" in found:
+        lines += ["", f"remark: {found['remark']}"]
+    return "\n".join([*lines, *rest])
 
 
 def scores_text(found: Mapping[str, Any]) -> str:
@@ -86,7 +116,8 @@ def scores_text(found: Mapping[str, Any]) -> str:
         lines.append(f"{found['rows']:,} labelled rows")
         if found.get("without_score"):
             lines[0] += f", {found['without_score']:,} of them without a score"
-        lines += ["", *_named(_SCORES, found)]
+        # Scores that do not vary have no correlation; that of the length stands below it.
+        lines += ["", *_named(_SCORES, {"spearman": None, **found})]
     if "corrected" in found:
         one = found["corrected"]
         lines += ["", f"share of good rows in {printable(one['run'])} ({one['rows']:,} rows)"]
@@ -107,7 +138,7 @@ def recorded_text(found: Mapping[str, Any]) -> str:
             ]
             for name, one in found["annotators"].items()
         ]
-        lines += _columns([["annotators", "rows", "agreement", "kappa"], *rows])
+        lines += columns([["annotators", "rows", "agreement", "kappa"], *rows])
     every = found.get("scores", {})
     if every:
         names = [
@@ -117,7 +148,7 @@ def recorded_text(found: Mapping[str, Any]) -> str:
             [printable(path), f"{one['rows']:,}", *(_value(n, one.get(n)) for n in names)]
             for path, one in every.items()
         ]
-        lines += _columns([["scores", "rows", *names], *rows])
+        lines += columns([["scores", "rows", *names], *rows])
     if found.get("correlations"):
         numbers = {path: str(number) for number, path in enumerate(every, 1)}
         known = found["correlations"]
@@ -125,7 +156,7 @@ def recorded_text(found: Mapping[str, Any]) -> str:
         for place, one in enumerate(list(every)[1:], 1):
             values = (_value("spearman", known[f"{other}, {one}"]) for other in list(every)[:place])
             rows.append([f"  {numbers[one]} {one}", *values, *[""] * (len(every) - place - 1)])
-        lines += ["", *_columns([["rank correlations", *list(numbers.values())[:-1]], *rows])]
+        lines += ["", *columns([["rank correlations", *list(numbers.values())[:-1]], *rows])]
     warnings = [one["warning"] for one in every.values() if "warning" in one]
     return "\n".join([*lines, *(f"\nwarning: {printable(text)}" for text in warnings)])
 
@@ -140,12 +171,14 @@ def _rest(found: Mapping[str, Any], what: str) -> Iterator[str]:
         rows = [
             [printable(g), *(_value(n, one.get(n)) for n in names)] for g, one in groups.items()
         ]
-        yield from ("", *_columns([["group", *(n.replace("_", " ") for n in names)], *rows]))
+        yield from ("", *columns([["group", *(n.replace("_", " ") for n in names)], *rows]))
+    if "grouped" in found and (groups or found["grouped"].startswith("not ")):
+        yield f"\ngroups: {printable(found['grouped'])}"
     bins = found.get("histogram", [])
     if bins:
         most = max(count for _, count in bins)
         rows = [[f"  {k}", f"{n:,}", "█" * round(n / most * _BAR)] for k, n in bins]
-        yield from ("", *_columns([[what, "", ""], *rows]))
+        yield from ("", *columns([[what, "", ""], *rows]))
     if "warning" in found:
         yield f"\nwarning: {printable(found['warning'])}"
 
@@ -166,7 +199,8 @@ def _value(name: str, value: Any) -> str:
     return f"{value:,}"
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as left-aligned columns, whatever their cells hold."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [

@@ -20,13 +20,18 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import curate.models.providers
 from curate.ask import Ask, Embed, Reply, Request
 from curate.errors import RecipeError
 from curate.recipe.catalog import closest
-from curate.system.credentials import holds_credentials
+from curate.system.credentials import (
+    holds_credentials,
+    holds_token,
+    looks_like_key,
+    source_of_secret,
+)
 
 if TYPE_CHECKING:
     from curate.models.providers.openai_batch import OpenAIBatch
@@ -38,7 +43,7 @@ SAMPLING = (
 )  # fmt: skip
 _TEXTS = ("stop", "stop_tokens")
 RATES = ("requests_per_minute", "tokens_per_minute")
-_COMMON = (
+COMMON_OPTIONS = (
     "model", "identity", "price", "max_concurrency", *RATES, "base_url", "api_key_env", "prefix",
 )  # fmt: skip
 # Modules of that package that serve a provider and are no prefix themselves.
@@ -223,6 +228,11 @@ def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSp
             f"{where}unknown prefix '{prefix}' in '{_shown(values['model'])}'{guess} "
             f"(this version knows: {', '.join(prefixes())})"
         )
+    if looks_like_key(rest) or source_of_secret(rest):
+        raise RecipeError(
+            f"{where}what stands for the model's name looks like a key; write {prefix}:MODEL, put "
+            "the key into an environment variable, and name that in 'api_key_env'"
+        )
     options = _own_options(prefix, values, where)
     if "of" in options:  # A model that asks another one.
         parse_spec(options["of"], name=name)
@@ -239,7 +249,7 @@ def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSp
         )
     identity = values.get("identity")
     if identity is not None and (not isinstance(identity, str) or not identity):
-        raise RecipeError(f"{where}'identity' is {identity!r}; it must be a text")
+        raise RecipeError(f"{where}'identity' is {identity!r}; it must be a string")
     price: Any = values.get("price")
     if price is not None:
         named = isinstance(price, Mapping) and set(price) == {"input", "output"}
@@ -284,7 +294,7 @@ def with_defaults(request: Request, defaults: Mapping[str, Any]) -> Request:
 
 def _own_options(prefix: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     own = provider_of(prefix).OPTIONS
-    allowed = (*_COMMON, *SAMPLING, *own)
+    allowed = (*COMMON_OPTIONS, *SAMPLING, *own)
     for key in values:
         if key == "api_key":
             raise RecipeError(
@@ -306,14 +316,15 @@ def _checked_url(url: Any, where: str) -> str | None:
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         raise RecipeError(f"{where}'base_url' must start with http:// or https://")
     try:
-        parts, secret = urlsplit(url), holds_credentials(url)
+        parts = urlsplit(url)
+        secret = holds_credentials(url) or holds_token(url) or source_of_secret(unquote(url))
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         raise RecipeError(f"{where}'base_url' is no valid URL") from None
-    if secret or parts.fragment:
+    if secret:
         raise RecipeError(
-            f"{where}'base_url' holds credentials; put the key into an environment variable and "
-            "name that in 'api_key_env'"
+            f"{where}'base_url' holds credentials, or a part that looks like a key; put the "
+            "key into an environment variable and name that in 'api_key_env'"
         )
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path.rstrip('/')}"
 
@@ -328,7 +339,7 @@ def _rate(name: str, values: Mapping[str, Any], where: str) -> float | None:
 def _sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     prefix = values.get("prefix")
     if prefix is not None and not isinstance(prefix, str):
-        raise RecipeError(f"{where}'prefix' is {prefix!r}; it must be a text, as 'query: '")
+        raise RecipeError(f"{where}'prefix' is {prefix!r}; it must be a string, as 'query: '")
     found = {name: values[name] for name in SAMPLING if values.get(name) is not None}
     for name, value in found.items():
         whole = name in ("max_tokens", "seed", "top_k")
@@ -351,4 +362,5 @@ def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else repr(value)
     if isinstance(value, Mapping):
         text = f"a mapping with {', '.join(map(str, value)) or 'nothing in it'}"
-    return re.sub(r"//[^/@\s]*@", "//***@", text)[:80]
+    text = re.sub(r"//[^/@\s]*@", "//***@", text)
+    return re.sub(r"[\w-]{12,}", lambda one: "***" if looks_like_key(one[0]) else one[0], text)[:80]

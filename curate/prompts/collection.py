@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from curate.errors import RecipeError, UsageError
 from curate.system import package_data as data
+from curate.system import plain_yaml
 
 SUFFIXES = (".yaml", ".yml")
 _TAGS = ("!Template", "!TemplateMetadata")
@@ -202,7 +203,8 @@ def parse(text: str, path: Path) -> Collection:
     Raises:
         RecipeError: it is no such file, or one of its templates cannot be used.
     """
-    given = _yaml(text, path)
+    # Tags say nothing here that the keys do not.
+    given = plain_yaml.parse(text, str(path), mapping_tags=_TAGS).data
     _check_keys(given, _FILE_KEYS, "the file", path)
     entries = given["templates"]
     if not isinstance(entries, dict) or not entries:
@@ -214,7 +216,7 @@ def parse(text: str, path: Path) -> Collection:
         texts = {key: entry.get(key) for key in ("name", "jinja", "answer_choices")}
         for key, value in texts.items():
             if not isinstance(value, str) and (value is not None or key != "answer_choices"):
-                said = f"{where}: {key} is {value!r:.60}; it must be a text (put it in quotes)"
+                said = f"{where}: {key} is {value!r:.60}; it must be a string (put it in quotes)"
                 raise RecipeError(said, file=str(path))
         metadata = entry.get("metadata") or {}
         if not isinstance(metadata, dict):
@@ -226,7 +228,7 @@ def parse(text: str, path: Path) -> Collection:
         found.append(template)
     title, subset = given["dataset"], given.get("subset")
     if not isinstance(title, str) or not isinstance(subset, str | None):
-        raise RecipeError("dataset and subset must be texts", file=str(path))
+        raise RecipeError("dataset and subset must be strings", file=str(path))
     return Collection(title, subset, tuple(found), path)
 
 
@@ -244,12 +246,14 @@ def _check_template(template: TaskTemplate, path: Path) -> None:
     """Raise `RecipeError` where a template cannot render two parts, whatever the row."""
     from jinja2 import TemplateSyntaxError
 
-    from curate.prompts.sandbox import compiled, separators
+    from curate.prompts.sandbox import never_renders, separators, variables_of
 
     where = f"template '{template.name}'"
     try:
         for source in filter(None, (template.jinja, template.answer_choices)):
-            compiled(source, of_columns=True)
+            wanted = variables_of(source, of_columns=True)
+            if why := never_renders(source, wanted, of_columns=True):
+                raise RecipeError(f"{where} cannot be rendered: {why}", file=str(path))
         always, anywhere = separators(template.jinja)
     except TemplateSyntaxError as error:
         said = f"{where} is no valid template: {error.message} (its line {error.lineno})"
@@ -259,37 +263,3 @@ def _check_template(template: TaskTemplate, path: Path) -> None:
         raise RecipeError(
             f"{where} has {found}; exactly one '|||' lies between input and target", file=str(path)
         )
-
-
-def _yaml(text: str, path: Path) -> Any:
-    """Return YAML data; of tags only PromptSource's two are known, which mean mappings."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """The safe loader, with mappings that refuse a key that is there twice."""
-
-    def mapping(loader: yaml.SafeLoader, node: yaml.Node) -> dict[Any, Any]:
-        assert isinstance(node, yaml.MappingNode)
-        keys = [loader.construct_object(key) for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            line = node.start_mark.line + 1
-            raise RecipeError(f"the key '{twice}' is there twice", file=str(path), line=line)
-        return loader.construct_mapping(node, deep=True)
-
-    for tag in ("tag:yaml.org,2002:map", *_TAGS):
-        Loader.add_constructor(tag, mapping)
-    try:
-        # A merge key over aliases makes an exponential number of pairs out of a few lines.
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
-                raise RecipeError(
-                    f"the anchor or alias '{token.value}' is not allowed; write its value out",
-                    file=str(path),
-                    line=token.start_mark.line + 1,
-                )
-        return yaml.load(text, Loader=Loader)
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        raise RecipeError(f"not a collection of templates: {error}", file=str(path)) from error
-    except RecursionError as error:
-        raise RecipeError("nested too deeply", file=str(path)) from error

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from curate.errors import RecipeError, UsageError
 from curate.system import package_data as data
+from curate.system import plain_yaml
 
 FENCE = "---"
 # What front matter may say: each key with the type of its value; the first four are required.
@@ -34,7 +35,7 @@ KEYS: dict[str, type] = {
 REQUIRED = ("name", "version", "source", "variables")
 # Names that a mapping has already.
 _TAKEN = [name for name in dir(dict) if not name.startswith("_")]
-_TYPES = {str: "a text", int: "a whole number", list: "a list", dict: "a mapping"}
+_TYPES = {str: "a string", int: "a whole number", list: "a list", dict: "a mapping"}
 
 
 class PromptItem(NamedTuple):
@@ -196,7 +197,7 @@ def parse(text: str, path: Path) -> Prompt:
     """Return the prompt that `text` writes; `path` is named in errors."""
     from jinja2 import TemplateSyntaxError
 
-    from curate.prompts.sandbox import TooMuch, compiled, variables_of
+    from curate.prompts.sandbox import compiled, never_renders, variables_of
 
     lines = text.removeprefix("\ufeff").splitlines()
     if not lines or lines[0].rstrip() != FENCE:
@@ -235,35 +236,16 @@ def parse(text: str, path: Path) -> Prompt:
             "'variables' and 'optional' together must name exactly those used",
             file=str(prompt.path),
         )
-    # Whether it is too much shows in a first rendering, whatever the values; other faults may be
-    # due to these, which are all texts.
-    try:
-        prompt.render(**dict.fromkeys(prompt.variables, "text"))
-    except UsageError as error:
-        if isinstance(error.__cause__, TooMuch):
-            raise RecipeError(
-                f"cannot be rendered: {error.__cause__}", file=str(prompt.path)
-            ) from error
+    # What no values can change is said now, and not by every row.
+    for template in filter(None, (prompt.body, prompt.system)):
+        if why := never_renders(template, [*declared, *(["items"] if prompt.items else [])]):
+            raise RecipeError(f"cannot be rendered: {why}", file=str(prompt.path))
     return prompt
 
 
 def _front_matter(text: str, path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        # A merge key over aliases makes an exponential number of pairs out of a few lines.
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
-                raise RecipeError(
-                    f"front matter has the anchor or alias '{token.value}'; write its value out",
-                    file=str(path),
-                    line=token.start_mark.line + 2,
-                )
-        head = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"front matter is not YAML: {error}", file=str(path)) from error
-    except RecursionError as error:
-        raise RecipeError("front matter is nested too deeply", file=str(path)) from error
+    # The first line of the file is the fence.
+    head = plain_yaml.parse(text, str(path), first_line=2).data
     if not isinstance(head, dict):
         raise RecipeError(f"front matter must be a mapping of {list(KEYS)}", file=str(path))
     lacking = [key for key in REQUIRED if key not in head]
@@ -283,7 +265,7 @@ def _front_matter(text: str, path: Path) -> dict[str, Any]:
             said = f"front matter's '{key}' is {value!r}; it must be {_TYPES[KEYS[key]]}"
             raise RecipeError(said, file=str(path))
         if isinstance(value, list) and key != "items":
-            wrong = [name for name in value if not str(name).isidentifier()]
+            wrong = [n for n in value if not isinstance(n, str) or not n.isidentifier()]
             if wrong:
                 raise RecipeError(f"'{key}' holds {wrong}, which are no names", file=str(path))
     if "items" in head:

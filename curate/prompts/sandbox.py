@@ -1,8 +1,9 @@
 """Templates of prompts in a sandbox that bounds their time and memory.
 
 jinja's own sandbox keeps a template from reaching out of its values, not from doubling a text
-thirty times. Here every operation that can multiply is checked before it is done, loops are counted
-together, and what could recurse or load other files is refused when the template is read.
+thirty times. Here every operation that can multiply is checked before it is done; loops, and the
+characters that filters, methods and operators go through, are counted together; and what could
+recurse or load other files is refused when the template is read.
 
 Prompts are strict about white space and helpers. Templates over a dataset's columns are written for
 PromptSource, so they get what its environment has: jinja's own white space, `zip`, `range`,
@@ -12,9 +13,11 @@ PromptSource, so they get what its environment has: jinja's own white space, `zi
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextvars import ContextVar
 from statistics import multimode
 from typing import Any
 
@@ -26,6 +29,23 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 # Far above what a model reads; a rendered prompt beyond it is a mistake or an attack.
 MOST_CHARACTERS = 10_000_000
+# What all filters, methods and operators of one rendering may go through, in characters. A value
+# in a list takes as long as a hundred; a title's letters, and words to be counted, as long as ten.
+MOST_WORK = 50_000_000
+_VALUE = 100
+_SLOW = {"title": 10, "wordcount": 10, "striptags": 10}
+# Beyond these no template is read: its parser needs seconds for a million characters.
+MOST_SOURCE = 1_000_000
+MOST_NODES = 20_000
+# Digits of a whole number, which Python writes no longer, and their bits.
+_MOST_BITS = 14_284
+# Filters that look at the things in a list, but not into them.
+_SHALLOW = (
+    "count", "d", "default", "first", "items", "last", "length", "list", "map", "reject",
+    "rejectattr", "reverse", "select", "selectattr", "choice", "random", "place", "counted",
+    "round",
+)  # fmt: skip
+_AT_ONCE = ("count", "d", "default", "first", "last", "length", "choice", "random", "place")
 # Rounds of all loops of one rendering together: two nested loops over 300 exemplars are 90,000.
 MOST_ROUNDS = 200_000
 # What separates the parts of a dataset's template, and what stands for it in the rendered text:
@@ -56,7 +76,38 @@ _REFUSED = (
 
 
 class TooMuch(SecurityError):
-    """A template that asks for more text, or more rounds, than a prompt may have."""
+    """A template that asks for more text, rounds or work than a prompt may take."""
+
+
+# The work that the rendering under way has left; `None` where there is none.
+_work: ContextVar[list[int] | None] = ContextVar("work", default=None)
+
+
+def spend(value: Any, times: int = 1) -> Any:
+    """Return `value` once its size was taken from the work that the rendering has left.
+
+    A list counts what it holds, again wherever that is repeated: twenty lists that each hold the
+    one before twice are a million texts when they are written.
+    """
+    left = _work.get()
+    if left is None:
+        return value
+    if isinstance(value, str | bytes):
+        _take(len(value) * times)
+        return value
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        left[0] -= _VALUE
+        if isinstance(one, str | bytes):
+            left[0] -= len(one) * times
+        elif isinstance(one, Mapping):
+            waiting += (*one.keys(), *one.values())
+        elif isinstance(one, list | tuple | set | frozenset):
+            waiting += one
+        if left[0] < len(waiting) * _VALUE:
+            raise TooMuch(f"it goes through more than {MOST_WORK:,} characters")
+    return value
 
 
 def compiled(source: str, *, of_columns: bool = False) -> Template:
@@ -74,6 +125,7 @@ def compiled(source: str, *, of_columns: bool = False) -> Template:
 def variables_of(source: str, *, of_columns: bool = False) -> set[str]:
     """Return the names that `source` takes from its values."""
     environment = _environment(of_columns)
+    compiled(source, of_columns=of_columns)
     return meta.find_undeclared_variables(environment.parse(source)) - environment.globals.keys()
 
 
@@ -98,17 +150,102 @@ def rendered(template: Template, values: Mapping[str, Any], seed: int = 0) -> st
         TooMuch: it would be longer, or take more rounds, than is allowed.
     """
     parts, size = [], 0
-    for part in template.generate({**values, _COUNT: [0], _RANDOM: random.Random(seed)}):
-        size += len(part)
-        _check_size(size)
-        parts.append(part)
+    begun = _work.set([MOST_WORK])
+    try:
+        for part in template.generate({**values, _COUNT: [0], _RANDOM: random.Random(seed)}):
+            size += len(part)
+            _check_size(size)
+            parts.append(part)
+    finally:
+        _work.reset(begun)
     return "".join(parts)
+
+
+def never_renders(source: str, names: Iterable[str], *, of_columns: bool = False) -> str | None:
+    """Return why no values make a text of `source`, as far as two tries tell; `None` if some may.
+
+    What fails alike with texts, a mapping and a value that takes any operation is not due to the
+    values, unless the last one had to make up a text, a number or an order before.
+    """
+    said = []
+    anything = _Anything()
+    stand_ins: tuple[Any, ...] = ("text", {}, anything)
+    for stand_in in stand_ins:
+        values = dict.fromkeys(names, stand_in)
+        try:
+            rendered(compiled(source, of_columns=of_columns), values)
+            return None
+        except TemplateSyntaxError:
+            raise
+        except TooMuch as error:
+            return str(error)
+        except Exception as error:  # which ones, depends on the template
+            said.append(f"{type(error).__name__}: {error}")
+    return said[0] if len(set(said)) == 1 and not anything.made_up else None
+
+
+class _Anything:
+    """A value that has every attribute and item, and takes every operation."""
+
+    def _same(self, *_: Any, **__: Any) -> _Anything:
+        return self
+
+    __getattr__ = __getitem__ = __call__ = __add__ = __radd__ = __sub__ = __rsub__ = _same
+    __mul__ = __rmul__ = __mod__ = __rmod__ = __truediv__ = __rtruediv__ = __neg__ = _same
+    __floordiv__ = __rfloordiv__ = __pow__ = __rpow__ = __round__ = _same
+
+    def __init__(self) -> None:
+        self.made_up = False
+
+    def __iter__(self) -> Iterator[_Anything]:
+        self.made_up = True
+        return iter((self,))
+
+    def __len__(self) -> int:
+        self.made_up = True
+        return 1
+
+    def __lt__(self, other: object) -> bool:
+        self.made_up = True
+        return False
+
+    __gt__ = __le__ = __ge__ = __contains__ = __eq__ = __lt__
+    __hash__ = object.__hash__
+
+    def __str__(self) -> str:
+        self.made_up = True
+        return "text"
+
+    def __int__(self) -> int:
+        self.made_up = True
+        return 1
+
+    __index__ = __int__
+
+    def __float__(self) -> float:
+        self.made_up = True
+        return 1.0
 
 
 @functools.lru_cache(maxsize=512)
 def _compiled(source: str, of_columns: bool) -> Template:
     environment = _environment(of_columns)
-    tree = environment.parse(source)
+    if len(source) > MOST_SOURCE:
+        raise TemplateSyntaxError(f"it has more than {MOST_SOURCE:,} characters", 1)
+    try:
+        tree = environment.parse(source)
+        if next(itertools.islice(tree.find_all(nodes.Node), MOST_NODES, None), None) is not None:
+            raise TemplateSyntaxError(f"it has more than {MOST_NODES:,} parts", 1)
+        return environment.from_string(_bounded(tree, of_columns))
+    except (RecursionError, MemoryError, OverflowError) as error:
+        raise TemplateSyntaxError("it is nested too deeply", 1) from error
+    except SyntaxError as error:
+        # Of the Python that a template becomes: blocks in blocks, or lines too far to the right.
+        raise TemplateSyntaxError(f"it is nested too deeply ({error.msg})", 1) from error
+
+
+def _bounded(tree: nodes.Template, of_columns: bool) -> nodes.Template:
+    """Return a template whose loops and operations are counted; refuse what cannot be."""
     for refused in tree.find_all(_REFUSED):
         name = type(refused).__name__.lower()
         raise TemplateSyntaxError(f"'{name}' is not allowed in a prompt", refused.lineno)
@@ -116,9 +253,8 @@ def _compiled(source: str, of_columns: bool) -> Template:
         if loop.recursive:
             raise TemplateSyntaxError("a recursive loop is not allowed in a prompt", loop.lineno)
         loop.iter = nodes.Filter(loop.iter, "counted", [], [], None, None, lineno=loop.lineno)
-    # `a ~ b` joins texts without asking the sandbox; the filter `join` checks its size.
-    _replace_nodes(tree, _of_columns if of_columns else _checked_concat)
-    return environment.from_string(tree)
+    _replace_nodes(tree, _of_columns if of_columns else _checked)
+    return tree
 
 
 def _replace_nodes(node: nodes.Node, change: Callable[[nodes.Node], nodes.Node]) -> None:
@@ -133,11 +269,33 @@ def _replace_nodes(node: nodes.Node, change: Callable[[nodes.Node], nodes.Node])
             setattr(node, name, children[0])
 
 
-def _checked_concat(node: nodes.Node) -> nodes.Node:
-    if not isinstance(node, nodes.Concat):
+def _checked(node: nodes.Node) -> nodes.Node:
+    """Return a node whose work is counted, where it asks the sandbox nothing by itself."""
+    line = node.lineno
+    # `a ~ b` joins texts; the filter `join` checks its size.
+    if isinstance(node, nodes.Concat):
+        parts = nodes.List(node.nodes, lineno=line)
+        return nodes.Filter(parts, "join", [], [], None, None, lineno=line)
+    # Comparisons, tests, keys and parts of a text go through what they are given.
+    if isinstance(node, nodes.Compare):
+        node.expr = _spent(node.expr)
+        for operand in node.ops:
+            operand.expr = _spent(operand.expr)
+    elif isinstance(node, nodes.Test):
+        node.node, node.args = _spent(node.node), [_spent(one) for one in node.args]
+    elif isinstance(node, nodes.Pair):
+        node.key = _spent(node.key)
+    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
+        node.node = _spent(node.node)
+    elif isinstance(node, nodes.Getitem) and not isinstance(node.arg, nodes.Const):
+        node.arg = _spent(node.arg)
+    return node
+
+
+def _spent(node: nodes.Expr) -> nodes.Expr:
+    if isinstance(node, nodes.Const):
         return node
-    parts = nodes.List(node.nodes, lineno=node.lineno)
-    return nodes.Filter(parts, "join", [], [], None, None, lineno=node.lineno)
+    return nodes.Filter(node, "spent", [], [], None, None, lineno=node.lineno)
 
 
 def _of_columns(node: nodes.Node) -> nodes.Node:
@@ -158,7 +316,7 @@ def _of_columns(node: nodes.Node) -> nodes.Node:
         node.arg, nodes.Const | nodes.Neg | nodes.Slice
     ):
         node.arg = nodes.Filter(node.arg, "place", [], [], None, None, lineno=line)
-    return _checked_concat(node)
+    return _checked(node)
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -169,16 +327,32 @@ class _Environment(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Do an operation whose result is not too large."""
         if operator == "%" and isinstance(left, str | bytes):
-            raise TooMuch("texts are not formatted with % in a prompt")
+            raise SecurityError("texts are not formatted with % in a prompt")
         sequences = [one for one in (left, right) if isinstance(one, str | list | tuple)]
         numbers = [abs(one) for one in (left, right) if isinstance(one, int | float)]
         if operator == "+":
             _check_size(sum(map(len, sequences)))
         if operator == "*" and sequences and numbers:
             _check_size(len(sequences[0]) * numbers[0])
-        if operator == "**" and isinstance(left, int) and isinstance(right, int):
-            _check_size(left.bit_length() * right * 1000)
-        return super().call_binop(context, operator, left, right)
+        if isinstance(left, int) and isinstance(right, int):
+            bits = {"*": left.bit_length() + right.bit_length(), "**": left.bit_length() * right}
+            if bits.get(operator, 0) > _MOST_BITS:
+                raise TooMuch("it makes a number of more than 4,300 digits")
+        found = super().call_binop(context, operator, left, right)
+        if isinstance(found, str | list | tuple):
+            _take(len(found))
+        return found
+
+    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a method; what it goes through, and what it makes, is counted."""
+        owner = getattr(obj, "__self__", None)
+        if isinstance(owner, str | bytes):
+            for one in (owner, *args):
+                spend(one, _SLOW.get(getattr(obj, "__name__", ""), 1))
+        found = super().call(context, obj, *args, **kwargs)
+        if isinstance(found, str | list | tuple):
+            _take(len(found))
+        return found
 
     def wrap_str_format(self, value: Any) -> Any:
         """Leave `format` to `is_safe_attribute`, which refuses it: it pads to any width."""
@@ -198,6 +372,7 @@ def _environment(of_columns: bool = False) -> _Environment:
         trim_blocks=not of_columns,
         lstrip_blocks=not of_columns,
         optimized=False,
+        finalize=_written,
     )
     # Without `range`, `lipsum` and the others a template can neither loop for long nor hold state.
     environment.globals.clear()
@@ -206,14 +381,54 @@ def _environment(of_columns: bool = False) -> _Environment:
         "join": _join,
         "replace": _replace,
         "indent": _indent,
-        "tojson": lambda value: json.dumps(value, ensure_ascii=False),
+        "tojson": lambda value: json.dumps(value, ensure_ascii=False, default=str),
     }
     if of_columns:
         environment.globals.update(zip=zip, range=_range)
         own |= {"choice": _choice, "random": _choice, "most_frequent": multimode}
         own |= {"highlight": str, "place": _place, "abs": abs}
-    environment.filters = {**{name: FILTERS[name] for name in _FILTERS}, **own}
+    named = {**{name: FILTERS[name] for name in _FILTERS}, **own}
+    environment.filters = {name: _counted_filter(name, made) for name, made in named.items()}
+    environment.filters["spent"] = spend
     return environment
+
+
+def _counted_filter(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter whose work is counted: what it is given, and the text that it makes."""
+    takes_context, times = hasattr(made, "jinja_pass_arg"), _SLOW.get(name, 1)
+
+    def counted(*given: Any, **named: Any) -> Any:
+        value, *others = given[1:] if takes_context else given
+        if name not in _SHALLOW:
+            for one in (value, *others, *named.values()):
+                spend(one, times)
+        elif isinstance(value, Sized) and name not in _AT_ONCE:
+            _take(len(value))
+        found = made(*given, **named)
+        if isinstance(found, str):
+            _check_size(len(found))
+            _take(len(found))
+        return found
+
+    if takes_context:
+        counted.jinja_pass_arg = made.jinja_pass_arg  # type: ignore[attr-defined]
+    return counted
+
+
+def _take(work: int) -> None:
+    left = _work.get()
+    if left is not None:
+        left[0] -= work
+        if left[0] < 0:
+            raise TooMuch(f"it goes through more than {MOST_WORK:,} characters")
+
+
+@pass_context
+def _written(context: Context, value: Any) -> Any:
+    """Return what is written into the text, once it is known that its text has an end."""
+    if isinstance(value, _Anything):
+        return "text"
+    return value if isinstance(value, str) else spend(value)
 
 
 def _range(*bounds: int) -> range:

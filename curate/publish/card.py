@@ -106,7 +106,7 @@ def card(facts: Facts) -> str:
         ),
     }
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
-    about = "Made by [curate](https://pypi.org/project/curate-align/)."
+    about = "Made by `curate`."
     return f"---\n{_metadata(facts, kept)}---\n\n# {printable(facts.title)}\n\n{about}\n\n{body}\n"
 
 

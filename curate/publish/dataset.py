@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
@@ -17,6 +15,7 @@ from curate.publish.croissant import croissant
 from curate.publish.hub import MARK, MARKED, Repository
 from curate.publish.layout import write_parts
 from curate.publish.licences import sources_of, warnings_of
+from curate.read.finished_runs import description_of, note_of
 from curate.read.known_licences import card_licences, told_licences
 from curate.runs.rows import Rows
 
@@ -73,8 +72,7 @@ def push(
             "digits, '-', '_' and '.'"
         )
     repository = Repository(name, public=public)
-    summary = json.loads((run / "report.json").read_text("utf-8"))
-    described: Mapping[str, Any] = yaml.safe_load((run / "run.yaml").read_text("utf-8"))
+    summary, described = note_of(run / "report.json"), description_of(run)
     told = told_licences(described.get("recipe") or {})
     sources = sources_of(described.get("inputs") or (), _card_licences, told)
     called = (described.get("recipe") or {}).get("name")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import StoppedShort, UsageError
+from curate.system.credentials import remember_secret, without_secrets
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -40,15 +41,18 @@ class Repository:
 
         self.name, self._public = name, public
         self._endpoint = constants.ENDPOINT
-        if get_token() is None:
+        token = get_token()
+        # It may come from the file that `hf auth login` writes.
+        remember_secret(token, "HF_TOKEN")
+        if token is None:
             raise UsageError(
                 f"there is no token for {self._endpoint}; make one that may write at "
                 f"{self._endpoint}/settings/tokens, then: hf auth login (or set HF_TOKEN)"
             )
         self._api: HfApi = HfApi()
         who = self._ask(self._api.whoami, "the token was looked up")
-        token = (who.get("auth") or {}).get("accessToken") or {}
-        if token.get("role") == "read":
+        access = (who.get("auth") or {}).get("accessToken") or {}
+        if access.get("role") == "read":
             raise UsageError(
                 f"the token of {who['name']} may only read; make one that may write at "
                 f"{self._endpoint}/settings/tokens, then: hf auth login"
@@ -181,18 +185,23 @@ class Repository:
             raise
         except HfHubHTTPError as error:
             status = getattr(error.response, "status_code", 0)
-            said = " ".join(str(error).split())[:300]
+            said = _said(error)
             if status in (401, 403):
                 raise UsageError(
                     f"{self._endpoint} refused the token when {what}: {said}; make one that may "
                     f"write at {self._endpoint}/settings/tokens, then: hf auth login"
-                ) from error
+                ) from None
             # Asked too often, or a commit of somebody else came between: the same again will do.
             if status and status < 500 and status not in (409, 412, 429):
-                raise UsageError(f"{self._endpoint} refused when {what}: {said}") from error
-            raise StoppedShort(f"{self._endpoint} failed when {what}: {said}") from error
+                raise UsageError(f"{self._endpoint} refused when {what}: {said}") from None
+            raise StoppedShort(f"{self._endpoint} failed when {what}: {said}") from None
         except (UsageError, StoppedShort):
             raise
         except Exception as error:  # errors of the network, of no common class
-            said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise StoppedShort(f"{self._endpoint} failed when {what}: {said}") from error
+            said = f"{type(error).__name__}: {_said(error)}"
+            raise StoppedShort(f"{self._endpoint} failed when {what}: {said}") from None
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says, without the token: neither it nor its chain is kept as it is."""
+    return " ".join(without_secrets(str(error)).split())[:300]

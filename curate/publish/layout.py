@@ -79,6 +79,10 @@ def write_parts(kept: Rows, folder: Path, split: str | None, shape: str | None) 
     return parts
 
 
+# Columns that trainers read as objects (TRL, and verl), not as JSON text.
+_OBJECTS = ("chat_template_kwargs", "reward_model", "extra_info")
+
+
 def _sides(rows: Rows, split: str | None) -> list[tuple[str, Rows]]:
     """Return the splits with their rows."""
     if split is not None:
@@ -101,7 +105,9 @@ def _as_column(name: str, value: Any) -> Any:
         return [_turn(turn) for turn in value]
     if name == "candidates" and isinstance(value, list):
         return [{k: _as_column(k, v) for k, v in one.items()} for one in value]
-    if isinstance(value, Mapping) or (isinstance(value, list) and _has_mapping(value)):
+    if name not in _OBJECTS and (
+        isinstance(value, Mapping) or (isinstance(value, list) and _has_mapping(value))
+    ):
         return _text(value)
     return value
 

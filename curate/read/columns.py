@@ -66,8 +66,8 @@ def table_at_once(part: Part, table: pa.Table) -> PartRows | None:
                 texts.append((name, pa.array(values, pa.string())))
         extra = _objects(texts)
         return _part_rows(part, form, pa.table(given), extra)
-    except ValueError:
-        # An infinite number, which fails its own row only.
+    except Exception:
+        # An infinite number, a date that Python has not: each fails its own row only.
         return None
 
 

@@ -17,7 +17,7 @@ from curate.read.part import PART_BYTES, PART_ROWS, Part, Read
 from curate.read.records import overlong, reads_of
 from curate.read.shapes import shape
 from curate.read.shapes.record_fields import shown
-from curate.read.tables import read_table, records_of
+from curate.read.tables import read_table, table_reads
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,10 +46,17 @@ def parts_of(file: File) -> Iterator[Part]:
     """Yield the parts of a file, in order."""
     base = Part(file.input_index, file.file_index, file.name, file.source, file.shape, "range")
     base = base._replace(path=str(file.path))
-    if shape(file.shape).grouped:
+    form = shape(file.shape)
+    if form.grouped:
+        from curate.read.agent_sessions import sessions_of
         from curate.read.message_rows import trees_of
+        from curate.read.threads import threads_of
 
-        for records in _batched(trees_of(_reads(file))):
+        # A tree is a prompt with answers to choose of, a session is a conversation, and a thread a
+        # question with ranked answers.
+        groups = {"prompt": trees_of, "sft": sessions_of, "ranked": threads_of}
+        group = groups[form.kind]
+        for records in _batched(group(_reads(file))):
             yield base._replace(form="records", data=records)
     elif file.form == ".jsonl":
         yield from _line_parts(base, cut_file(file.path))
@@ -99,7 +106,7 @@ def _reads(file: File) -> Iterator[Read]:
     """Yield every record of a file, or of rows in memory."""
     if file.form == "dataset":
         for batch in _batches(file):
-            yield from map(Read, records_of(batch))
+            yield from table_reads(batch)
     elif file.form == "documents":
         yield from read_documents(file.records)
     elif file.records is None:

@@ -10,11 +10,13 @@ import functools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from curate.errors import InputError
+from curate.errors import InputError, RecipeError
 from curate.read.part import Part, PartRows, Read
+from curate.read.strict_json import describe
 from curate.row import KINDS
+from curate.system import plain_yaml
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,6 +52,53 @@ def kept_files(folder: Path, where: str) -> list[Path]:
     return found
 
 
+def description_of(run: Path) -> dict[str, Any]:
+    """Return what the `run.yaml` of a run says: its recipe, the inputs that it read, versions.
+
+    Raises:
+        InputError: it is damaged, or of no run.
+    """
+    file = run / "run.yaml"
+    try:
+        found = plain_yaml.load(file.read_text(encoding="utf-8"), file.name)
+    except (OSError, UnicodeDecodeError, RecipeError) as error:
+        raise _damaged(file, str(error)) from error
+    entries = found.get("inputs") if isinstance(found, dict) else None
+    if not isinstance(entries, list) or not isinstance(found.get("recipe"), dict):
+        raise _damaged(file, "it must be a mapping with `recipe` and `inputs`")
+    for entry in entries:
+        named = isinstance(entry, dict) and all(
+            isinstance(entry.get(key), str) for key in ("input", "file", "shape")
+        )
+        if not named:
+            raise _damaged(file, "each of `inputs` must have an input, a file and a shape")
+    return dict(found)
+
+
+def note_of(file: Path) -> dict[str, Any]:
+    """Return the mapping that a run wrote to a JSON file of its own.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    found = read_note(file)
+    if not isinstance(found, dict):
+        raise _damaged(file, "it must be an object")
+    return found
+
+
+def read_note(file: Path) -> Any:
+    """Return what a run wrote to a JSON file of its own."""
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(file, describe(error)) from error
+
+
+def _damaged(file: Path, why: str) -> InputError:
+    return InputError(f"{file} is damaged ({why}); restore it, or run the recipe again")
+
+
 def published_files(folder: Path) -> list[Path]:
     """Return the Parquet files below a section of a run's folder, in order, that its run wrote.
 
@@ -76,7 +125,10 @@ def _own_files(run: Path) -> frozenset[str] | None:
 @functools.lru_cache(maxsize=8)
 def _noted(note: Path, when: int) -> frozenset[str]:
     """Return the files that a note names; `when` it was written, since it is read once."""
-    return frozenset(json.loads(note.read_bytes()))
+    named = read_note(note)
+    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+        raise _damaged(note, "it must be a list of the run's files")
+    return frozenset(named)
 
 
 def run_of(file: str) -> Path | None:
@@ -97,7 +149,7 @@ def is_published(path: Path) -> bool:
 
     try:
         return set(pq.read_schema(path).names) >= _PUBLISHED
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         # Whoever reads it will say so.
         return False
 
@@ -111,9 +163,9 @@ def shape_of(path: Path) -> str:
     Raises:
         InputError: they are of several kinds, as failed ones are.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
-    import yaml
 
     from curate.read.shapes import shape
 
@@ -126,14 +178,18 @@ def shape_of(path: Path) -> str:
     natural = "messages" if kind == "sft" else kind
     if run is None:
         return natural
-    described = yaml.safe_load((run / "run.yaml").read_text("utf-8"))
-    names = {entry["shape"] for entry in described.get("inputs") or ()}
+    names = {entry["shape"] for entry in description_of(run)["inputs"]}
     form = shape(names.pop()) if len(names) == 1 else None
-    if form is None or form.kind != kind or form.grouped or form.instances:
+    if form is None or form.kind != kind:
         return natural
-    places = pq.read_table(path, columns=["seq"]).column("seq")
+    if form.grouped or form.instances or form.for_reading:
+        return natural
+    try:
+        places = pc.list_value_length(pq.read_table(path, columns=["seq"]).column("seq"))
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, str(error)) from error
     # A row that was read has three numbers; what steps make adds its own.
-    return natural if pc.max(pc.list_value_length(places)).as_py() > 3 else form.name
+    return natural if (pc.max(places).as_py() or 0) > 3 else form.name
 
 
 def published_rows(part: Part) -> PartRows:
@@ -149,9 +205,11 @@ def published_rows(part: Part) -> PartRows:
         "source": pa.repeat(pa.scalar(part.source, pa.string()), count),
         "kind": pa.repeat(pa.scalar(kind, pa.string()), count),
     }
-    for name in KINDS[kind]:
-        columns[name] = one_array(table.column(name)).cast(FIELDS[name])
-    columns["extra"] = one_array(table.column("extra")).cast(pa.string())
+    for name in (*KINDS[kind], "extra"):
+        try:
+            columns[name] = one_array(table.column(name)).cast(FIELDS.get(name, pa.string()))
+        except (KeyError, pa.ArrowException) as error:
+            raise _damaged(Path(part.path), f"its column '{name}' is of no run: {error}") from error
     return PartRows(pa.table(columns), np.arange(count), count, 0, [])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from curate.read.remote import files_of, is_hub, load_hub, split_of
 from curate.read.shapes import shape
 from curate.read.shapes.mapped import columns_shape
 from curate.read.shapes.record_fields import plain
+from curate.read.shapes.record_fields import shown as shown_value
 from curate.read.shapes.shape import ARRAY
 from curate.read.sniff import SNIFFED, first_records, guess
-from curate.read.strict_json import check_depth, describe
-from curate.read.tables import records_of
+from curate.read.strict_json import check_depth, check_text, describe
+from curate.read.tables import table_reads
 
 _KEYS = ("path", "shape", "columns", "count")
 _ALLOWED = "give a path, a list of dicts, a pandas DataFrame or a datasets.Dataset"
@@ -167,7 +169,8 @@ def _open_memory(
     if hasattr(given, "with_format") and hasattr(given, "data"):
         records, form, size = given, "dataset", int(given.data.nbytes)
         table = given.with_format("arrow")[:SNIFFED]
-        first = records_of(with_class_names(table, f"input '{source}'"))
+        reads = table_reads(with_class_names(table, f"input '{source}'"))
+        first = [read if read.error else read.record for read in reads]
     else:
         if hasattr(given, "to_dict") and hasattr(given, "columns") and hasattr(given, "iloc"):
             given = given.to_dict(orient="records")
@@ -175,7 +178,8 @@ def _open_memory(
             raise UsageError(f"input '{source}' is of type {type(given).__name__}; {_ALLOWED}")
         records, form = [_settled(record) for record in given], "memory"
         first = records[:SNIFFED]
-        size = sum(len(str(r)) for r in records[:100]) * max(1, len(records) // 100)
+        shown = sum(len(shown_value(r)) for r in records[:100] if not isinstance(r, Read))
+        size = shown * max(1, len(records) // 100)
     seen = [record for record in first if isinstance(record, Mapping)]
     lists = [{ARRAY: r.record} for r in first if isinstance(r, Read) and r.record]
     seen = seen or [record for record in lists if shape("turn_list").detect(record)]
@@ -189,17 +193,25 @@ def _open_memory(
 
 def _settled(record: Any) -> Any:
     """Return a record in memory as JSON data, or a `Read` that says why it is none."""
-    if isinstance(record, list) and record:
-        return Read(plain(record), f"a row must be a dict, not {type(record).__name__}")
-    if not isinstance(record, Mapping):
-        wrong = f"a row must be a dict, not {type(record).__name__}"
-        return Read(None, wrong, repr(record).encode("utf-8", "replace"))
     try:
-        settled = plain(record)
+        settled = plain(record) if isinstance(record, list | Mapping) else None
         check_depth(settled)
+        # Of a record that is a list a `Read` shows the beginning, so nothing looks at it again.
+        check_text(settled if isinstance(settled, list) else None)
     except (ValueError, RecursionError) as error:
-        return Read(None, describe(error), ", ".join(map(str, record)).encode("utf-8", "replace"))
-    return settled
+        return Read(None, describe(error), _raw(record))
+    if isinstance(record, Mapping):
+        return settled
+    return Read(settled or None, f"a row must be a dict, not {type(record).__name__}", _raw(record))
+
+
+def _raw(given: Any) -> bytes:
+    """Return the beginning of what stands where a record should."""
+    try:
+        return reprlib.repr(given).encode("utf-8", "replace")
+    except ValueError:
+        # A number that is too long to be written.
+        return type(given).__name__.encode()
 
 
 @contextlib.contextmanager
@@ -235,7 +247,7 @@ def open_records(where: str) -> Iterator[tuple[str, Iterator[Read]]]:
     if is_hub(where):
         batches = load_hub(where, "test").with_format("arrow").iter(PART_ROWS)
         tables = (with_class_names(batch, where) for batch in batches)
-        yield where, (Read(record) for table in tables for record in records_of(table))
+        yield where, (read for table in tables for read in table_reads(table))
         return
     with _named_errors(where):
         files = [(name, path, form_of(path)) for name, path in files_of(where)]

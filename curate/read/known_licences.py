@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.errors import InputError
-from curate.read.finished_runs import run_of
+from curate.errors import InputError, RecipeError
+from curate.read.finished_runs import description_of, run_of
 from curate.read.remote import hub_name, is_hub
 from curate.rows.license_terms import UNKNOWN, shipped_licences
+from curate.system import plain_yaml
 
 # A file's own folder, and two above it: `data/` or `CONFIG/`, then the root of the clone.
 _DEEPEST = 3
@@ -42,11 +43,9 @@ def inputs_of_run(file: str) -> Iterator[dict[str, Any]]:
 
     An entry has `licences` where the step `license` knew them.
     """
-    import yaml
-
     run = run_of(file)
     assert run is not None, "asked for files of runs alone"
-    described = yaml.safe_load((run / "run.yaml").read_text("utf-8"))
+    described = description_of(run)
     told = told_licences(described.get("recipe") or {})
     for entry in described.get("inputs") or ():
         known = {"licences": told[entry["input"]]} if entry["input"] in told else {}
@@ -93,8 +92,6 @@ def clone_licences(file: str) -> tuple[str, ...] | None:
     Raises:
         InputError: the metadata is no YAML mapping.
     """
-    import yaml
-
     if "://" in file:
         return None
     for folder in list(Path(file).absolute().parents)[:_DEEPEST]:
@@ -103,14 +100,14 @@ def clone_licences(file: str) -> tuple[str, ...] | None:
         marks = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
         if marks[:1] == [0] and len(marks) > 1:
             try:
-                said = yaml.safe_load("\n".join(lines[1 : marks[1]]))
+                said = plain_yaml.load("\n".join(lines[1 : marks[1]]), "README.md")
                 if not isinstance(said, dict | None):
-                    raise ValueError(f"a {type(said).__name__}, not a mapping")
-            except (yaml.YAMLError, ValueError) as error:
+                    raise RecipeError(f"a {type(said).__name__}, not a mapping")
+            except RecipeError as error:
                 raise InputError(
                     f"{card}: its metadata, which names the licence of {file}, cannot be read "
-                    f"({' '.join(str(error).split())[:200]}); mend it, or name the licence, as in "
-                    "license: {licenses: {INPUT: cc-by-4.0}}"
+                    f"({' '.join(error.message.split())[:200]}); fix it, or name the licence, as "
+                    "in license: {licenses: {INPUT: cc-by-4.0}}"
                 ) from error
             return _named((said or {}).get("license")) or None
         if (folder / ".git").exists():

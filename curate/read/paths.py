@@ -19,7 +19,14 @@ from curate.read.packed import BROKEN, MAGIC, open_packed
 from curate.read.tables import is_flan
 from curate.system.package_data import DOCUMENTS, shipped
 
-TEXTS = {".jsonl": ".jsonl", ".ndjson": ".jsonl", ".json": ".json", ".csv": ".csv", ".tsv": ".tsv"}
+TEXTS = {
+    ".jsonl": ".jsonl",
+    ".ndjson": ".jsonl",
+    ".json": ".json",
+    ".csv": ".csv",
+    ".tsv": ".tsv",
+    ".xml": ".xml",
+}
 TABLES = (".parquet", ".arrow")
 ENDINGS = (*TEXTS, *TABLES)
 _ALLOWED = (
@@ -138,7 +145,7 @@ def form_of(path: Path) -> str:
     """Return how a file is to be read, by its name and its first bytes.
 
     It is a form with a packing behind: `.jsonl`, `.json`, `.csv`, `.tsv`, `flan`, `.parquet`,
-    `.arrow` or `.rows` (rows that a run published), and `.gz` and the like, or nothing.
+    `.arrow`, `.xml` or `.rows` (rows that a run published), and `.gz` and the like, or nothing.
     """
     ending = _ending_of(path)
     if ending is None:

@@ -14,7 +14,7 @@ from curate.read.lines import BOM, Cut, cut_file, cut_stream
 from curate.read.packed import MAGIC, open_packed
 from curate.read.part import Read
 from curate.read.strict_json import line_count, read_lines, too_long
-from curate.read.tables import read_csv, read_flan, read_table, records_of
+from curate.read.tables import read_csv, read_flan, read_table, read_xml, table_reads
 
 _HEAD = 1 << 20
 _FEW = 20
@@ -28,6 +28,8 @@ def reads_of(path: Path, form: str) -> Generator[Read, None, None]:
         yield from read_document(path, packing)
     elif form in (".csv", ".tsv"):
         yield from read_csv(path, "," if form == ".csv" else "\t", packing)
+    elif form == ".xml":
+        yield from read_xml(path, packing)
     elif form == "flan":
         yield from read_flan(path, packing)
     elif form == ROWS:
@@ -35,7 +37,7 @@ def reads_of(path: Path, form: str) -> Generator[Read, None, None]:
     elif form in (".parquet", ".arrow"):
         for batch in read_table(path, form):
             for start in range(0, batch.num_rows, _FEW):
-                yield from map(Read, records_of(batch.slice(start, _FEW)))
+                yield from table_reads(batch.slice(start, _FEW))
     else:
         before = 0
         for cut, data in _pieces(path, packing):

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from curate.errors import InputError, UsageError
+from curate.errors import CurateError, InputError, UsageError
 from curate.read.documents import is_document
 from curate.read.lines import BOM
 from curate.read.packed import MAGIC
 from curate.read.paths import ENDINGS, ending_of, expand
-from curate.system.credentials import holds_credentials
+from curate.system.credentials import holds_credentials, without_secrets
+from curate.system.proxy import proxy_of
 
 _HEAD = 64 << 10
 _HUB = re.compile(r"hub://(?P<name>[^:@]+)(?::(?P<config>[^@]+))?(?:@(?P<split>.+))?")
@@ -93,7 +94,9 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
     import fsspec
 
     try:
-        system, path = fsspec.core.url_to_fs(where)
+        web = where.startswith(("http://", "https://"))
+        options = {"client_kwargs": {"proxy": proxy_of(where)}} if web else {}
+        system, path = fsspec.core.url_to_fs(where, **options)
         found = sorted(system.glob(path)) if any(c in path for c in "*?[") else [path]
         if len(found) == 1 and system.isdir(found[0]):
             listed = sorted(system.ls(found[0], detail=False))
@@ -108,9 +111,13 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
         raise UsageError(f"{where}: {error}") from error
     except FileNotFoundError as error:
         raise InputError(f"{where}: no such file") from error
+    except CurateError:
+        raise
     except Exception as error:
-        # Every file system has errors of its own, of no common class.
-        raise InputError(f"{where}: cannot be read: {type(error).__name__}: {error}") from error
+        # Every file system has errors of its own, of no common class. Neither its message nor its
+        # chain is kept as it is: they may quote headers.
+        said = without_secrets(f"{type(error).__name__}: {error}")
+        raise InputError(f"{where}: cannot be read: {said}") from None
     if not copies:
         raise InputError(f"{where}: no file here ends in one of {', '.join(ENDINGS)}")
     return copies
@@ -139,7 +146,8 @@ def load_hub(where: str, usual: str = "train") -> Any:
         found = datasets.load_dataset(name, match["config"], split=match["split"])
     except Exception as error:
         # The Hub's client raises errors of many packages.
-        raise InputError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error
+        said = without_secrets(f"{type(error).__name__}: {error}")
+        raise InputError(f"{where}: cannot be loaded: {said}") from None
     return split_of(found, where, f"{where}@SPLIT", usual) if isinstance(found, dict) else found
 
 

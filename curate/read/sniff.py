@@ -31,11 +31,13 @@ _ANSWERS = frozenset(
 # How names of columns begin that hold what an answer is compared with, not an answer to learn.
 _GIVEN = frozenset(("canonical", "reference", "expected", "ground", "gold", "original", "num"))
 # What columns of questions are called, the likeliest first.
+_SCORES = frozenset(("score", "rating", "reward"))
 _ASKED = (
     *("instruction", "question", "prompt", "query", "problem", "task", "input", "request"),
     *("user", "text", "title"),
 )
 _WORDS = re.compile(r"[^\W\d_]+")
+_END = re.compile(r"[.-]\w+$")
 _NUMBERED = re.compile(r".*[^\W\d_][\s_-]*(?:\d+|[ab])", re.IGNORECASE)
 
 
@@ -69,6 +71,8 @@ def guess(records: Records, file: str) -> str:
             each record unread; the message names the columns and how to say what they hold.
     """
     seen = {key for record in records for key in record}
+    # Tools name columns after their users' questions: `*.responses` is any that ends so.
+    seen |= {f"*{end[0]}" for end in map(_END.search, seen) if end}
     votes, matched = {}, {}
     for form in shapes().values():
         # Most shapes are ruled out by the columns alone.
@@ -79,8 +83,10 @@ def guess(records: Records, file: str) -> str:
     most = max(votes.values(), default=0)
     best = [name for name, count in votes.items() if count == most and most]
     if most == len(records):
-        # Of two that fit all records, the one that needs more of the columns says more.
+        # Of two that fit all records, the one that needs more of the columns says more; a bare
+        # prompt is what is left where nothing else fits.
         best = [name for name in best if not any(matched[name] < matched[n] for n in best)]
+        best = [name for name in best if shape(name).kind != "prompt"] or best
     if len(best) == 1:
         _check_claim(shape(best[0]), records, file)
         return best[0]
@@ -114,7 +120,8 @@ def _check_claim(form: Shape, records: Records, file: str) -> None:
             for name, value in record.items():
                 texts = isinstance(value, str) and len(value.split()) > 1
                 lists = isinstance(value, list) and value and isinstance(value[0], str | Mapping)
-                if (texts or lists) and other.get(name) != value:
+                # What the shape asks for is none of its answers.
+                if name not in needed and (texts or lists) and other.get(name) != value:
                     differing[name] = None
         suspects = list(differing)
     if not suspects:
@@ -210,6 +217,9 @@ def _proposal(records: Records) -> str:
         found = {"instruction": asked, "response": answers[0]}
         if isinstance(columns[answers[0]][0], list):
             found = {"prompt": asked, "candidates": answers[0]}
+            lists = [n for n, values in columns.items() if isinstance(values[0], list)]
+            scores = [n for n in lists if _last_word(n) in _SCORES]
+            found |= {"scores": scores[0]} if scores else {}
     elif turns and not (asked and len(texts) > 1):
         found = {"messages": turns[0]}
     else:

@@ -27,7 +27,7 @@ def read_lines(data: bytes) -> Iterator[Read]:
             except (ValueError, RecursionError) as wrong:
                 error = describe(wrong, line)
         if error is None and not isinstance(record, dict):
-            names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+            names = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
             error = f"a line must be a JSON object, not {names.get(type(record), 'a number')}"
         yield Read(record, error, line[:RAW_BYTES], number)
 
@@ -82,7 +82,7 @@ def check_text(value: Any) -> None:
 def describe(error: Exception, line: bytes = b"") -> str:
     """Say in words why a line is no JSON."""
     if isinstance(error, UnicodeDecodeError):
-        return f"invalid UTF-8 at byte {error.start + 1} (0x{line[error.start]:02x})"
+        return f"invalid UTF-8 at byte {error.start + 1} (0x{error.object[error.start]:02x})"
     if isinstance(error, RecursionError):
         return _too_deep()
     if isinstance(error, json.JSONDecodeError):

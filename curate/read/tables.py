@@ -1,4 +1,4 @@
-"""CSV, TSV and Parquet: tables whose columns are a record's keys."""
+"""CSV, TSV, Parquet and XML dumps: tables whose columns are a record's keys."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import contextlib
 import csv
 import io
 import itertools
+import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+from xml.parsers import expat
 
 from curate.errors import InputError
 from curate.read.class_names import with_class_names
@@ -32,7 +35,48 @@ _REWARDS = ("reward", "score")
 _NUMBERS = ("margin", "p_chosen", "preference", "annotator1", "annotator2", "annotator3", "label")
 _FLAGS = {"true": True, "True": True, "false": False, "False": False}
 _HEADER_CHARS = 40
+_XML_PIECE = 1 << 18
 _FLAN = ("question", "answer", "rationale")
+
+
+def read_xml(path: Path, packing: str) -> Iterator[Read]:
+    """Yield every element `row` of a file, its attributes as a record.
+
+    At the end comes what is wrong where it is no well-formed XML, or where a part of it is larger
+    than a line may be. A document type is refused: entities of its own can grow without end, and
+    name other files.
+    """
+    rows: deque[Read] = deque()
+    parser = expat.ParserCreate()
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        if name == "row":
+            rows.append(Read(attributes, None, b"", parser.CurrentLineNumber))
+
+    def refuse(*_: object) -> NoReturn:
+        raise ValueError("a document type (<!DOCTYPE) is refused; remove it")
+
+    parser.StartElementHandler = begin
+    parser.StartDoctypeDeclHandler = refuse
+    with open_packed(path, packing) as file:
+        done, given = False, 0
+        while not done:
+            try:
+                piece = file.read(_XML_PIECE)
+                done, given = not piece, given + len(piece)
+                parser.Parse(piece, done)
+                # What has no end yet is held until it has one.
+                if given - parser.CurrentByteIndex > LINE_BYTES:
+                    raise ValueError(f"a tag or a text is larger than {LINE_BYTES >> 20} MB")
+            # A LookupError is an encoding that Python has not.
+            except (expat.ExpatError, ValueError, LookupError, *BROKEN) as error:
+                yield from rows
+                yield Read(None, f"the XML breaks off: {error}", b"", parser.CurrentLineNumber)
+                return
+            while rows:
+                read = rows.popleft()
+                size = sum(map(len, read.record.values()))
+                yield read._replace(size=size)
 
 
 def read_csv(path: Path, delimiter: str, packing: str = "") -> Iterator[Read]:
@@ -76,6 +120,12 @@ def _header(path: Path, names: list[str]) -> list[str]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{path}: two columns are called '{twice}'; rename one of them")
+    wrong = next((name for name in names if re.search("[\ud800-\udfff]", name)), None)
+    if wrong is not None:
+        raise InputError(
+            f"{path}: the name of a column is {wrong!a}, which is no UTF-8; save the file as UTF-8 "
+            "(iconv -f ENCODING -t UTF-8), or rename it"
+        )
     return names
 
 
@@ -133,7 +183,7 @@ def read_table(path: Path, form: str) -> Iterator[pa.Table]:
     try:
         tables = _parquet(path) if form == ".parquet" else _arrow(path)
         yield from (with_class_names(table, str(path)) for table in tables)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, SystemError) as error:
         raise InputError(f"{path}: not a readable {kind} file: {error}") from error
 
 
@@ -153,18 +203,49 @@ def _arrow(path: Path) -> Iterator[pa.Table]:
     """Yield the rows of a file of Arrow's, as `datasets` writes them: a stream, or a file."""
     import pyarrow as pa
 
+    def checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+        # The lengths that a batch states are believed: a damaged file would read other memory.
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                _check_places(column)
+            except pa.ArrowInvalid as error:
+                raise pa.ArrowInvalid(f"column '{name}': {error}") from None
+        return batch
+
     with pa.memory_map(str(path)) as source:
         is_file = source.read(6) == b"ARROW1"
         source.seek(0)
         reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
         _header(path, reader.schema.names)
         places = range(reader.num_record_batches) if is_file else ()
-        batches = map(reader.get_batch, places) if is_file else iter(reader)
+        batches = map(checked, map(reader.get_batch, places) if is_file else iter(reader))
         first = next(batches, None)
         if first is not None:
             size = max(1, first.nbytes)
             count = max(1, min(PART_ROWS, PART_BYTES * max(1, first.num_rows) // size))
             yield from _recut(itertools.chain([first], batches), count)
+
+
+def _check_places(values: pa.Array) -> None:
+    """Raise `ArrowInvalid` where values lie outside of their array; bad UTF-8 fails its own row."""
+    import pyarrow as pa
+
+    try:
+        values.validate(full=True)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        if "utf8" not in str(error).lower():
+            raise
+        # It stopped there, and has seen nothing of what lies beside.
+        if pa.types.is_struct(values.type):
+            for index in range(values.type.num_fields):
+                _check_places(values.field(index))
+        elif pa.types.is_map(values.type):
+            _check_places(values.keys)
+            _check_places(values.items)
+        elif pa.types.is_nested(values.type):
+            _check_places(values.values)
+        elif pa.types.is_dictionary(values.type):
+            _check_places(values.dictionary)
 
 
 def _recut(batches: Iterable[pa.RecordBatch], count: int) -> Iterator[pa.Table]:
@@ -182,6 +263,28 @@ def _recut(batches: Iterable[pa.RecordBatch], count: int) -> Iterator[pa.Table]:
             waiting, rows = [whole.slice(count)], rows - count
     if rows:
         yield pa.concat_tables(waiting)
+
+
+def table_reads(table: pa.Table) -> list[Read]:
+    """Return the rows of a table as records; a row that Python cannot hold is an error of its own.
+
+    Dates beyond the year 9999, times of a zone that nobody knows and the like are no values here.
+    """
+    try:
+        return list(map(Read, records_of(table)))
+    except Exception:  # which ones, depends on the types of the columns
+        return [_read(table.slice(index, 1)) for index in range(table.num_rows)]
+
+
+def _read(table: pa.Table) -> Read:
+    name = ""
+    try:
+        for name in table.column_names:
+            records_of(table.select([name]))
+        return Read(records_of(table)[0])
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        return Read(None, f"column '{name}' cannot be read: {said}", f"column '{name}'".encode())
 
 
 def records_of(table: pa.Table) -> list[dict[str, Any]]:

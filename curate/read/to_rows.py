@@ -21,7 +21,7 @@ from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import shown
 from curate.read.shapes.shape import ARRAY, Shape
 from curate.read.strict_json import check_text, describe, line_count, read_lines
-from curate.read.tables import records_of
+from curate.read.tables import table_reads
 from curate.row import KINDS, Record
 
 _NEWLINE, _OPEN = b"\n{"
@@ -48,7 +48,7 @@ def read_part(part: Part) -> PartRows:
         return published_rows(part)
     if part.form == "batch":
         fast = table_at_once(part, part.data)
-        return fast or _rows(part, map(Read, records_of(part.data)), 0)
+        return fast or _rows(part, table_reads(part.data), 0)
     data = _bytes(part)
     if part.first and data.startswith(BOM):
         data = data[len(BOM) :]

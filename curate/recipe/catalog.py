@@ -164,6 +164,17 @@ def kind_of(cls: type[Step]) -> str:
     return next((k.__name__.lower() for k in KINDS_OF_STEP if issubclass(cls, k)), "step")
 
 
+def is_judge(cls: type[Step]) -> bool:
+    """Return whether the score of an operator is a judgement of a model on its rows.
+
+    Reports warn where judgements have collapsed to one value, and tables call them quality.
+    """
+    if cls.judges is not None:
+        return cls.judges
+    asks = any(item.name in ("model", "models") for item in dataclasses.fields(cls))
+    return asks and issubclass(cls, Filter | Whole)
+
+
 def summary_of(cls: type[Step]) -> str:
     """Return the first line of a step's docstring."""
     return inspect.cleandoc(cls.__doc__ or "").split("\n", 1)[0]
@@ -199,16 +210,16 @@ def describe(cls: type[Step]) -> dict[str, Any]:
 
 
 class FieldDocs:
-    """What docstrings say of fields: an entry of `Attributes:`, else the sentence that names it."""
+    """Descriptions of fields: an entry of `Attributes:`, else the sentence that names the field."""
 
     # Fields that mean the same wherever they occur need no sentence in every docstring.
     _COMMON: ClassVar = {
-        "on": "The text that is read.",
-        "by": "The label of the earlier step whose score decides.",
-        "model": "The name of a model of the recipe.",
-        "encoder": "The name of an encoder of the recipe.",
-        "ignore_case": "Take capital and small letters as equal.",
-        "keep_parent": "Let the row stay beside the rows made from it.",
+        "on": "The text to read.",
+        "by": "The label of the earlier step whose score is used.",
+        "model": "The name of a model in the recipe.",
+        "encoder": "The name of an encoder in the recipe.",
+        "ignore_case": "Ignore upper and lower case.",
+        "keep_parent": "Keep the row in addition to the rows made from it.",
     }
     _ENTRY: ClassVar = re.compile(r"^ {4}(\w+)(?: \([^)]*\))?: (.*(?:\n {8}.*)*)", re.MULTILINE)
 
@@ -226,7 +237,7 @@ class FieldDocs:
                 self.sentences += re.split(r"(?<=[.;])\s+(?=[A-Z`])", " ".join(paragraph.split()))
 
     def __getitem__(self, name: str) -> str:
-        """Return the text for the field `name`, empty where there is none."""
+        """Return the description of the field `name`, or an empty text."""
         if name in self.entries:
             return self.entries[name]
         # `max`, or an example of it as YAML writes it: `max: 0`.

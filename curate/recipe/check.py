@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.recipe.catalog import unknown
 from curate.row import KINDS, RESPONSE_FIELD
 from curate.step import Filter, Step, Whole
-from curate.system.credentials import holds_credentials
+from curate.system.credentials import holds_credentials, remember_secret, source_of_secret
 
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
@@ -28,7 +29,30 @@ def check(
         kinds: the record kinds that the inputs hold, where they are known.
         sources: the names of the inputs, where they are not those of the recipe alone.
     """
-    # Before a recipe that holds a secret is written anywhere.
+    # Before a recipe that holds one is written anywhere.
+    refuse_secrets(recipe)
+    name = recipe.name
+    # It becomes a folder below runs/.
+    if name is not None and (name in ("", "..") or Path(name).name != name):
+        raise recipe.error(("name",), f"name is '{name}'; it must be the name of a folder")
+    flowing = None if kinds is None else frozenset(kinds)
+    inputs = recipe.inputs
+    if sources is None and inputs is not None:
+        named = isinstance(inputs, Mapping) and "path" not in inputs
+        sources = list(inputs) if isinstance(inputs, Mapping) and named else ["input"]
+    scoring: list[str] = []
+    for index, step in enumerate(recipe.steps):
+        _Checked(recipe, index, step, sources).go(scoring, flowing)
+        if isinstance(step, Filter | Whole) or step.scores_made:
+            scoring.append(step.title)
+        flowing = step.kinds_after(flowing)
+
+
+def refuse_secrets(recipe: Recipe) -> None:
+    """Raise `RecipeError` where a recipe holds a key, an address with credentials, or a secret.
+
+    Secrets are the values of the environment's variables that are called keys, tokens or passwords.
+    """
     for part in ("inputs", "models", "encoders", "outputs"):
         given = getattr(recipe, part) or {}
         for name, spec in {"": given}.items() if isinstance(given, str) else given.items():
@@ -50,21 +74,32 @@ def check(
                         f"{part}.{name}: an address must not hold credentials; give them in the "
                         "environment",
                     )
-    name = recipe.name
-    # It becomes a folder below runs/.
-    if name is not None and (name in ("", "..") or Path(name).name != name):
-        raise recipe.error(("name",), f"name is '{name}'; it must be the name of a folder")
-    flowing = None if kinds is None else frozenset(kinds)
-    inputs = recipe.inputs
-    if sources is None and inputs is not None:
-        named = isinstance(inputs, Mapping) and "path" not in inputs
-        sources = list(inputs) if isinstance(inputs, Mapping) and named else ["input"]
-    scoring: list[str] = []
-    for index, step in enumerate(recipe.steps):
-        _Checked(recipe, index, step, sources).go(scoring, flowing)
-        if isinstance(step, Filter | Whole) or step.scores_made:
-            scoring.append(step.title)
-        flowing = step.kinds_after(flowing)
+    texts = list(_texts(recipe.to_data(partial=True)))
+    for path, text in texts:
+        # What a mapping names as the variable of its key is a secret, whatever its name is.
+        if path and path[-1] == "api_key_env":
+            remember_secret(os.environ.get(text, "").strip(), text)
+    for path, text in texts:
+        if (source := source_of_secret(text)) is not None:
+            where = ".".join(map(str, path))
+            raise recipe.error(
+                path,
+                f"{where}: it holds the secret of the environment variable {source}; take it out: "
+                "a model's mapping names the variable itself in 'api_key_env'",
+            )
+
+
+def _texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Yield every text in plain data with its path; a key of a mapping is at that mapping's."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            yield path, str(name)
+            yield from _texts(one, (*path, name))
+    elif isinstance(value, list | tuple):
+        for number, one in enumerate(value):
+            yield from _texts(one, (*path, number))
 
 
 # What to do with rows that have no answer, or several, before a step that wants one.
@@ -101,7 +136,8 @@ class _Checked:
                     self._fail(f"{said}; add it to the recipe's `{part}`", field)
         try:
             self.step.prepare()
-        except ValueError as error:
+        except (ValueError, OSError) as error:
+            # A file's name may be too long for the system, or lie where nobody may read.
             self._fail(str(error))
         # A name in `only` is a record kind or an input.
         known = [*KINDS, *(self.sources or ())]

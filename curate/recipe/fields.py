@@ -10,11 +10,14 @@ optionals and unions of these.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import operator
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from curate.row import On
 from curate.step import Step
 
 S = TypeVar("S", bound=Step)
@@ -52,6 +55,8 @@ def freeze(value: Any) -> Any:
     Raises:
         ValueError: `value` holds something that JSON cannot.
     """
+    if isinstance(value, FrozenMap):
+        return value
     if isinstance(value, Mapping):
         odd = next((key for key in value if not isinstance(key, str)), None)
         if odd is not None:
@@ -79,7 +84,7 @@ def shown(value: Any) -> str:
     """Return a value for an error message: short, and with its type where that is the point."""
     text = repr(value)
     text = text if len(text) <= 60 else text[:57] + "..."
-    return f"the text {text}" if isinstance(value, str) else text
+    return f"the string {text}" if isinstance(value, str) else text
 
 
 def types_of(cls: type[Any]) -> Mapping[str, Any]:
@@ -162,8 +167,12 @@ def _fit(value: Any, type_: Any) -> Any:
         if arguments and arguments[-1] is not Ellipsis and len(arguments) > 1:
             if len(value) != len(arguments):
                 raise ValueError
-            return tuple(_fit(item, member) for item, member in zip(value, arguments, strict=True))
-        return tuple(_fit(item, arguments[0]) if arguments else freeze(item) for item in value)
+            fitted = [_fit(item, member) for item, member in zip(value, arguments, strict=True)]
+        else:
+            fitted = [_fit(item, arguments[0]) if arguments else freeze(item) for item in value]
+        # What fits stays the same object, so that a step with derived values stays itself.
+        fits = type(value) is tuple and all(map(operator.is_, fitted, value))
+        return value if fits else tuple(fitted)
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise ValueError
@@ -208,7 +217,7 @@ def _fit_scalar(value: Any, type_: type[Any]) -> Any:
 
 _SCALARS = (bool, int, float, str, type(None))
 _LISTS = (list, tuple, Sequence)
-_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
+_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 
 
 def type_text(type_: Any) -> str:
@@ -216,7 +225,7 @@ def type_text(type_: Any) -> str:
     origin, arguments = get_origin(type_) or type_, get_args(type_)
     if origin in (Union, types.UnionType):
         members = [type_text(member) for member in arguments if member is not type(None)]
-        optional = ["nothing (null)"] if type(None) in arguments else []
+        optional = ["null"] if type(None) in arguments else []
         return " or ".join([*members, *optional])
     if origin is Literal:
         return (
@@ -232,6 +241,48 @@ def type_text(type_: Any) -> str:
         values = f" to {type_text(arguments[1])}" if len(arguments) > 1 else ""
         return f"a mapping of names{values}"
     return _NAMES.get(origin, "any value")
+
+
+_BRIEF: Mapping[Any, str] = {int: "int", float: "num", str: "text", bool: "bool"}
+
+
+def brief_field(field: Mapping[str, Any], type_: Any) -> str:
+    """Return a field that `catalog.describe` describes in a word: `min:int*`, `max=0.5?`.
+
+    A default tells its type; `:` stands before the type of a field that is null or must be given,
+    `?` says that it may be null, `*` that it is a rule. Of alternatives the first is the default.
+    """
+    members = get_args(type_) if get_origin(type_) in (Union, types.UnionType) else (type_,)
+    some = [member for member in members if member is not type(None)]
+    default, optional = field["default"], len(some) < len(members)
+    name, mark = field["name"], "*" * field["rule"]
+    if field["required"]:
+        return f"{name}:{_brief_type(some)} (required){mark}"
+    if some == [On]:
+        return f"{name}={default}{mark}"
+    if get_origin(some[0]) is Literal and not isinstance(default, list):
+        words = ["null" if default is None else str(default), *map(str, get_args(some[0]))]
+        words += [_brief_type(some[1:])] if some[1:] else []
+        return f"{name}={'|'.join(dict.fromkeys(words))}{mark}"
+    if default is None or default in ([], {}):
+        return f"{name}:{_brief_type(some)}{mark}"
+    text = default if isinstance(default, str) and default.isidentifier() else json.dumps(default)
+    return f"{name}={text}{'?' if optional else ''}{mark}"
+
+
+def _brief_type(members: Sequence[Any]) -> str:
+    """Return types in short: int, num, text, [text] for a list, {text} for a mapping to texts."""
+    words = []
+    for member in members:
+        origin, arguments = get_origin(member), get_args(member)
+        if origin is Literal:
+            words.append("|".join(map(str, arguments)))
+        elif origin is None:
+            words.append(_BRIEF.get(member, "any"))
+        else:
+            inner = _brief_type([one for one in arguments if one is not Ellipsis][-1:])
+            words.append(f"{{{inner}}}" if issubclass(origin, Mapping) else f"[{inner}]")
+    return "|".join(words)
 
 
 def default_of(item: dataclasses.Field[Any]) -> Any:

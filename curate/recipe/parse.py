@@ -9,9 +9,9 @@ from typing import Any
 from curate.errors import RecipeError
 from curate.recipe import catalog
 from curate.recipe.fields import default_of, shown, type_text, types_of
-from curate.recipe.yaml import Document
 from curate.row import KINDS
 from curate.step import Step
+from curate.system.plain_yaml import Document
 
 KEYS = ("name", "inputs", "models", "encoders", "steps", "outputs", "seed")
 # What an input or an output may say of itself.
@@ -136,7 +136,7 @@ def _check_part(document: Document, key: str, value: Any) -> None:
         if not isinstance(model.get("model") if isinstance(model, Mapping) else model, str):
             raise document.error(
                 (key, name),
-                f"{key}.{name} must be a text such as openai:NAME, or a mapping with `model`, "
+                f"{key}.{name} must be a string such as openai:NAME, or a mapping with `model`, "
                 f"found {shown(model)}",
             )
     for kind, output in value.items() if key == "outputs" else ():

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from curate.errors import MissingExtra, RecipeError
-from curate.recipe import yaml as recipe
 from curate.recipe.catalog import require_packages
 from curate.recipe.fields import FieldProblem, FrozenMap, checked, fit, freeze, plain, shown
 from curate.recipe.function import Function, from_function
 from curate.step import Step
+from curate.system import plain_yaml as recipe
 
 # The names of the reader's ledger, and of the step that runs unasked where conversation trees are
 # read; no other step may be called so.
@@ -37,7 +37,7 @@ class Recipe:
     Attributes:
         steps: The steps in order; a plain function is taken as a step, too.
         inputs: A path, glob or address, or a mapping of names to `{path, shape, ...}`.
-        models: The models that steps name, each a text such as `openai:NAME` or a mapping.
+        models: The models that steps name, each a string such as `openai:NAME` or a mapping.
         encoders: The encoders that steps name, likewise.
         outputs: Where rows of a kind are written, by kind.
         seed: The number that all randomness of a run depends on.
@@ -120,7 +120,7 @@ class Recipe:
 
     @classmethod
     def from_yaml(cls, source: str | Path, *, answered: bool = False) -> Self:
-        """Read a recipe from a file, or from YAML text.
+        """Read a recipe from a file, or from YAML text; the `run.yaml` of a run holds one, too.
 
         Where it is `answered`, steps that name no model ask one called `model`, which
         `Pipeline.with_settings` can then say: `pipeline.with_settings({"models.model": "local"})`.
@@ -131,6 +131,8 @@ class Recipe:
         from curate.recipe.parse import pipeline_parts
 
         document = recipe.parse(*recipe.read_text(source))
+        if isinstance(document.data, Mapping) and {"recipe", "labels"} <= document.data.keys():
+            document = document.below("recipe")
         return cls(**pipeline_parts(document, answered=answered), places=document)
 
     def to_yaml(self, *, partial: bool = False) -> str:

@@ -210,7 +210,7 @@ class AdaptiveLimiter:
             return None
         return StoppedShort(
             f"model '{self.name}' refused the first {FIRST_REFUSED} requests alike, and answered "
-            f"none: {fault}. If that is about the model or its mapping, mend it; if it is about "
+            f"none: {fault}. If the cause is the model or its settings, fix them; if it is "
             "those rows, filter them first. Then run the same command again"
         )
 
@@ -220,6 +220,5 @@ def shut_out(fault: Exception) -> StoppedShort | None:
     if not isinstance(fault, PermanentFault) or not fault.for_all:
         return None
     return StoppedShort(
-        f"{fault}. Nothing that was answered is lost: run the same command again when that is "
-        "mended"
+        f"{fault}. Nothing that was answered is lost: run the same command again when that is fixed"
     )

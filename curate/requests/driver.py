@@ -8,6 +8,7 @@ reaches the caller at once while replies that have arrived are still committed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, wait
@@ -15,7 +16,6 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from curate.models.model import Model
-from curate.requests.batch.jobs import warn_of_others
 from curate.requests.encode import Encoder, Found
 from curate.requests.resolve import Resolver
 from curate.requests.scheduler import Limits, RetryFailed, Scheduler
@@ -23,6 +23,7 @@ from curate.requests.session import Outcome, RequestCounts, RowTask
 from curate.store.budget import Budget
 from curate.store.store import Store
 
+_log = logging.getLogger(__name__)
 OPEN_GENERATORS = 1024
 # Jobs begun ahead of each place for a request, so that no place waits for the next job.
 WINDOW_PER_PLACE = 4
@@ -192,6 +193,24 @@ class Driver:
                 self._schedule = self._thread.call(new_schedule()).result()
                 self._ran = self._thread.call(self._schedule.run())
             return self._thread, self._schedule
+
+
+def warn_of_others(store: Store, models: Mapping[str, Model]) -> None:
+    """Say so where requests are at the provider in batch jobs that no model here will collect."""
+    sql = (
+        "SELECT model, COUNT(*) FROM batch_jobs JOIN batch_lines ON job = name "
+        "GROUP BY model ORDER BY model"
+    )
+    infos = {name: model.info for name, model in models.items()}
+    batched = {one.identity for one in infos.values() if one.discount is not None}
+    names = {one.identity: name for name, one in infos.items() if one.identity not in batched}
+    for identity, count in store.read(sql):
+        if identity in names:
+            _log.warning(
+                "%d requests to model '%s' are in batch jobs at the provider; give it "
+                "'batch: true' to collect them, or they are asked, and paid for, again",
+                count, names[identity],
+            )  # fmt: skip
 
 
 def _interrupted() -> InterruptedError:

@@ -57,10 +57,10 @@ class Rate:
         self._tokens = Bucket(tokens, clock) if tokens else None
 
     @classmethod
-    def of(cls, info: ModelInfo) -> Rate | None:
+    def of(cls, info: ModelInfo, clock: Callable[[], float] = time.monotonic) -> Rate | None:
         """Return the rate of a model, or `None` when it has no limit."""
         requests, tokens = info.requests_per_minute, info.tokens_per_minute
-        return cls(requests, tokens) if requests or tokens else None
+        return cls(requests, tokens, clock) if requests or tokens else None
 
     @property
     def ahead(self) -> int:

@@ -166,6 +166,7 @@ class Scheduler:
             self.sender.wake.clear()
         await self.sender.drain()
         reporting.cancel()
+        await self.sender.leave()
 
     def close(self) -> None:
         """Let `run` end."""

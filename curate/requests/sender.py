@@ -9,13 +9,23 @@ requests do not stop the others.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import enum
 import random
 import sqlite3
+import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from curate.ask import Reply
-from curate.errors import NotSent, PermanentFault, StoppedShort, TemporaryFault, UsageError
+from curate.errors import (
+    CurateError,
+    NotSent,
+    PermanentFault,
+    StoppedShort,
+    TemporaryFault,
+    UsageError,
+)
 from curate.models.model import BatchModel, Model
 from curate.requests.batch.queue import BatchQueue
 from curate.requests.concurrency import AdaptiveLimiter
@@ -24,7 +34,9 @@ from curate.requests.session import InFlight, RequestCounts
 from curate.store import replies
 from curate.store.budget import PICO, Budget, BudgetRefusal, bill_of
 from curate.store.commit import GroupCommit
+from curate.store.replies import JOIN_SECONDS, LOOK_SECONDS, RENEWED_SECONDS, Leases
 from curate.store.store import Paid, Store, StoredReply
+from curate.system.credentials import without_secrets
 
 MAX_TRIES = 5
 # A rate limit says nothing about the request: giving up early would lose rows of a busy hour. With
@@ -36,8 +48,19 @@ MAX_PAUSE_SECONDS = 60.0
 LONGEST_ASKED_SECONDS = 600.0
 # A pause grows 64-fold at most: a server that refuses is asked again within half a minute.
 MOST_DOUBLINGS = 6
+# How often it is looked whether what another process asks for has come.
+LEASED_SECONDS = 0.2
 # A refusal by the server is not billed; anything else (a time-out, a broken answer) may have been.
 UNBILLED = ("rate_limit", "server", "connect", "adapted")
+
+
+class Leased(enum.Enum):
+    """Say that another process asks for a key at present."""
+
+    BY_ANOTHER = 1
+
+
+LEASED: Final = Leased.BY_ANOTHER
 
 
 class Sender:
@@ -59,16 +82,22 @@ class Sender:
         self._batch_queues: dict[int, BatchQueue] = {}
         for name, model in models.items():
             most = model.info.max_concurrency
+            # The loop's clock, which a simulation can set.
+            clock = asyncio.get_running_loop().time
             self._limiters[id(model)] = AdaptiveLimiter(
-                min(most, concurrency or most), name, rate=Rate.of(model.info)
+                min(most, concurrency or most), name, clock, Rate.of(model.info, clock)
             )
             if model.info.discount is not None:
                 batched = cast("BatchModel", model)
                 self._batch_queues[id(model)] = BatchQueue(batched, self, store, spending, counts)
+        self.leases = Leases()
+        self._joined: asyncio.Future[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._reserving = GroupCommit(store.commit, self._reserve)
         self._keeping = GroupCommit(store.commit, self._keep)
         self.inflights: dict[str, InFlight] = {}
         self.stopped: BaseException | None = None
+        self._over: tuple[BaseException, int, int] | None = None
         self.retry_failed = False
         self.wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,6 +140,9 @@ class Sender:
         pauses = []
         for limiter in self._limiters.values():
             while limiter.queue and limiter.open and not (self._tight or self.stopped):
+                info = limiter.queue[0].model.info
+                if limiter.begun >= self._spending.most_at_once(info):
+                    break
                 limiter.begun += 1
                 self.begin(self._attempt(limiter.queue.popleft(), limiter))
             limiter.admit()
@@ -150,6 +182,10 @@ class Sender:
         """Wait for the attempts under way, and commit what they bring."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self._over is not None and self.stopped is self._over[0]:
+            # The bills of what was under way are known by now: the message names the whole sum.
+            _, bound, bill = self._over
+            self.stopped, self._over = self._spending.overshoot(bound, bill), None
 
     def abandon(self) -> None:
         """Stop waiting for servers; replies that have arrived are still committed."""
@@ -173,8 +209,14 @@ class Sender:
         self._holding += 1
         ended, granted = self._attempts_ended, None
         try:
+            if self._joined is None:
+                self._joined = asyncio.ensure_future(self._join())
+            if not self._joined.done():
+                await self._joined
             granted = await self._reserving(inflight)
-            if isinstance(granted, StoredReply):
+            if granted is LEASED:
+                self._later(inflight, LEASED_SECONDS, first=False)
+            elif isinstance(granted, StoredReply):
                 self._counts.replayed += 1
                 self.resolved(inflight, granted.reply, granted.attempt)
             elif granted is None:
@@ -186,32 +228,52 @@ class Sender:
         finally:
             self._holding -= 1
             limiter.begun -= 1
+            self.leases.granted.discard(inflight.key)
         if not isinstance(granted, BudgetRefusal):
             self._tight = False
             self._attempts_ended += 1
             return
-        # Stop at a ceiling, unless attempts under way, or settled meanwhile, may leave room.
+        # Stop at a ceiling, unless attempts under way, or settled meanwhile, may leave room. Those
+        # that hold a reservation and wait for their turn are sent first: they are paid for.
         limiter.queue.appendleft(inflight)
-        if granted.final or not (self._holding or ended < self._attempts_ended):
+        if not (self._holding or (ended < self._attempts_ended and not granted.final)):
             self.stop(granted.error)
         else:
             self._tight = self._holding > 0
 
     def _reserve(
         self, connection: sqlite3.Connection, inflights: list[InFlight]
-    ) -> list[StoredReply | BudgetRefusal | None]:
-        """Reserve, inside a transaction, unless another process has stored the reply meanwhile."""
+    ) -> list[StoredReply | BudgetRefusal | Leased | None]:
+        """Reserve, inside a transaction, what another process has neither stored nor under way."""
         wanted = {f.key: replies.Wanted(f.request, f.identity, f.attempt) for f in inflights}
         stored = replies.find(self._store, wanted, connection)
-        absent = [inflight for inflight in inflights if inflight.key not in stored]
-        attempts = [(inflight.bound, inflight.tries > 0) for inflight in absent]
-        refusals = iter(self._spending.reserve(connection, attempts))
-        return [stored[f.key] if f.key in stored else next(refusals) for f in inflights]
+        absent = [inflight.key for inflight in inflights if inflight.key not in stored]
+        leased = self.leases.of_others(connection, absent) if self.leases.shared else set[str]()
+        free = [f for f in inflights if f.key not in stored and f.key not in leased]
+        attempts = [(inflight.bound, inflight.tries > 0) for inflight in free]
+        # Another thread: a list is made of the set at once, which may change while it is gone over.
+        granted = map(self.inflights.get, list(self.leases.granted))
+        under_way = sum(inflight.bound for inflight in granted if inflight is not None)
+        refusals = self._spending.reserve(connection, attempts, under_way)
+        taken = [f.key for f, refusal in zip(free, refusals, strict=True) if refusal is None]
+        self.leases.granted.update(taken)
+        if self.leases.shared:
+            self.leases.take(connection, taken)
+        left = iter(refusals)
+        return [
+            stored[f.key] if f.key in stored else LEASED if f.key in leased else next(left)
+            for f in inflights
+        ]
 
     async def _cancel(self, inflight: InFlight) -> None:
         """Take back the reservation of an attempt that was not sent."""
         bound, retry = inflight.bound, inflight.tries > 0
-        await self._store.commit(lambda c: self._spending.cancel(c, bound, retry=retry))
+
+        def cancel(connection: sqlite3.Connection) -> None:
+            self._spending.cancel(connection, bound, retry=retry)
+            self.leases.give(connection, [inflight.key])
+
+        await self._store.commit(cancel)
 
     async def _send(self, inflight: InFlight, limiter: AdaptiveLimiter) -> None:
         """Ask the model, let the limiter learn from what comes, and settle the attempt."""
@@ -226,6 +288,9 @@ class Sender:
                 inflight.request, key=inflight.key, attempt=inflight.attempt
             )
         except Exception as error:
+            # Whatever library it is from: a failed row's error is written to files.
+            if (hidden := without_secrets(str(error))) != str(error):
+                error.args = (hidden,)
             answer = error
         finally:
             self._asking.discard(task)
@@ -247,8 +312,9 @@ class Sender:
         else:
             limiter.answered()
             bill = bill_of(inflight.bound, answer, inflight.model.info.price)
-            if overshoot := self._spending.overshoot(inflight.bound, bill):
-                self.stop(overshoot)
+            if bill > inflight.bound and (over := self._spending.overshoot(inflight.bound, bill)):
+                self.stop(over)
+                self._over = (over, inflight.bound, bill) if self._over is None else self._over
             if limiter.rate is not None:
                 used = answer.input_tokens + answer.output_tokens
                 limiter.rate.correct(expected_tokens(inflight.request), used)
@@ -267,8 +333,9 @@ class Sender:
     ) -> list[tuple[StoredReply, int]]:
         """Store replies and settle their bills, inside one transaction."""
         bills = self._spending.settle_replies(
-            connection, [(one.bound, reply, one.model.info.price) for one, reply in answered]
+            connection, [(f.bound, reply, f.request, f.model.info) for f, reply in answered]
         )
+        self.leases.give(connection, [inflight.key for inflight, _ in answered])
         paid = [Paid(f.key, f.attempt, reply, f.request, f.identity) for f, reply in answered]
         return list(zip(replies.save(self._store, connection, paid), bills, strict=True))
 
@@ -287,6 +354,7 @@ class Sender:
             self._spending.settle(connection, inflight.bound, bill)
             if last:
                 self._spending.count(connection, replayed=0, failed=1)
+                self.leases.give(connection, [inflight.key])
 
         await self._store.commit(settle)
         self._counts.cost_usd += bill / PICO
@@ -303,15 +371,52 @@ class Sender:
             pause = min(pause, LONGEST_LIMITED_PAUSE_SECONDS)
         asked = getattr(error, "retry_after", None) or 0.0
         pause = max(min(pause, MAX_PAUSE_SECONDS), min(asked, LONGEST_ASKED_SECONDS))
+        self._later(inflight, pause)
+
+    def _later(self, inflight: InFlight, pause: float, *, first: bool = True) -> None:
+        """Queue a request again after a pause, before those that wait or behind them."""
         handle: asyncio.TimerHandle
 
         def requeue() -> None:
             self._timers.discard(handle)
-            self._limiters[id(inflight.model)].queue.appendleft(inflight)
+            queue = self._limiters[id(inflight.model)].queue
+            (queue.appendleft if first else queue.append)(inflight)
             self.wake.set()
 
         handle = asyncio.get_running_loop().call_later(pause, requeue)
         self._timers.add(handle)
+
+    async def _join(self) -> None:
+        """Join the senders on this store; where there are others, wait until they lease, too."""
+        others = await self._store.commit(self.leases.join)
+        self._looking = asyncio.create_task(self._look_for_others())
+        self._looking.add_done_callback(self._ended)
+        began = time.monotonic()
+        while others and self.stopped is None and time.monotonic() - began < JOIN_SECONDS:
+            others = not all(self.leases.beside(self._store))
+            await asyncio.sleep(LOOK_SECONDS / 10)
+
+    async def _look_for_others(self) -> None:
+        """Share leases once there is another sender, and tell the store that this one lives."""
+        renewed = time.monotonic()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if time.monotonic() - renewed >= RENEWED_SECONDS:
+                renewed = time.monotonic()
+                await self._store.commit(self.leases.renew)
+            if not self.leases.shared and self.leases.beside(self._store):
+                await self._store.commit(self.leases.share)
+
+    async def leave(self) -> None:
+        """Give back the leases that are left, and leave the senders on this store."""
+        beside = [task for task in (self._joined, self._looking) if task is not None]
+        for task in beside:
+            task.cancel()
+        # What the store answered to them is said by whoever else asked it.
+        await asyncio.gather(*beside, return_exceptions=True)
+        if self._joined is not None:
+            with contextlib.suppress(CurateError):  # A store that broke has said so already.
+                await self._store.commit(self.leases.end)
 
     def gave_up(self, inflight: InFlight, error: Exception) -> None:
         """Tell those who wait for a request that it failed."""

@@ -18,7 +18,7 @@ from curate.ask import Reply, Request
 from curate.errors import CurateError, UnusableReply
 from curate.models.model import Model
 from curate.store.replies import NO_VECTOR
-from curate.store.store import StoredReply
+from curate.store.store import DAMAGED, StoredReply
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,12 @@ class TaskSession:
                 self._payload = UnusableReply(
                     "the encoder gave a vector with values that are not finite: look at what it "
                     "makes of this text, then run again with --retry-failed",
+                    key=reply.key,
+                )
+            elif reply.finish_reason == DAMAGED:
+                self._payload = UnusableReply(
+                    "the stored reply is damaged: its checksum is another one than when it was "
+                    "stored. Check the disk; with --retry-failed it is asked, and paid, again",
                     key=reply.key,
                 )
 

@@ -25,8 +25,11 @@ def table() -> Mapping[str, Any]:
     return data
 
 
-def shipped_licences(file: str) -> tuple[tuple[str, ...], str] | None:
-    """Return the licences and the origin of a file of example data, `None` for any other file."""
+def shipped_licences(file: str) -> tuple[tuple[str, ...], str | None] | None:
+    """Return the licences and the origin of a file of example data, `None` for any other file.
+
+    What was written for this project has no other origin.
+    """
     found = table()["shipped"].get(Path(file).name)
     here = folder("pipelines") / "data"
     if found is None or not (

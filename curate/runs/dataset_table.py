@@ -39,7 +39,6 @@ GROUPS = (
     "creativity",
     "diversity",
 )
-_JUDGES = ("score", "pairs")
 _AGREEMENT = re.compile(r"agree|kappa|both orders", re.IGNORECASE)
 _ANNOTATOR = re.compile(r"annotator_?\d+")
 
@@ -105,11 +104,11 @@ class Dataset:
 
         cells: Cells = {}
         for step in self.summary["steps"]:
-            family = ""
+            judges = False
             # A step of a file or of an absent package is no judge that we know.
             with contextlib.suppress(CurateError):
-                family = catalog.find(step["name"]).__module__.split(".")[-2]
-            if family not in _JUDGES or step["name"].startswith("style"):
+                judges = catalog.is_judge(catalog.find(step["name"]))
+            if not judges:
                 continue
             scores = np.concatenate(
                 [chunk.scores(step["label"]) for chunk in self.chunks] or [np.zeros(0)]

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
-from curate.read.finished_runs import published_files
+from curate.read.finished_runs import description_of, published_files
 from curate.row import Row, printable
 from curate.runs.lookup import id_of
+from curate.runs.notebook import lines_html
 from curate.runs.report import ENDINGS
 from curate.runs.rows import as_record, working_columns
 
@@ -21,8 +22,9 @@ class RowHistory:
     """The history of one row. `events` are its ledger lines in the order of steps.
 
     `notes` are what steps remarked on it, by label; `partners` the rows that its events name,
-    `exchanges` the requests behind them with their replies, by key; `parents` are
-    the histories of the rows it was made from, `children` the ids of those made from it.
+    `exchanges` the requests behind them with their replies, by key (of one that is `damaged` in
+    the store there is no text); `parents` are the histories of the rows it was made from,
+    `children` the ids of those made from it.
     """
 
     id: str
@@ -44,6 +46,9 @@ class RowHistory:
             lines.append(f"{event['step']}: {describe(event)}{partner}")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        return lines_html(str(self))
+
 
 def describe(event: Mapping[str, Any]) -> str:
     """Return a ledger line in words: the outcome, the reason and the score."""
@@ -59,11 +64,10 @@ def explain(folder: Path, row: str) -> RowHistory:
         UsageError: no row, or more than one, is meant.
     """
     import pyarrow.parquet as pq
-    import yaml
 
     if not (folder / "report.json").is_file():
         raise UsageError(f"{folder} holds no finished run (no report.json); run its recipe first")
-    recipe = dict(yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")))
+    recipe = description_of(folder)
     history = _history(folder, id_of(folder, row, recipe["inputs"]), recipe)
     target = bytes.fromhex(history.id)
     for path in published_files(folder / "ledger"):
@@ -154,15 +158,17 @@ def _exchanges(
     store = recipe.get("options", {}).get("store")
     if not keys or not store or not Path(store).is_dir():
         return {}
-    from curate.store.store import Store
+    from curate.store.store import DAMAGED, Store
 
     with Store.open(Path(store)) as opened:
         requests, replies = opened.requests(keys), opened.get_many(keys)
+    damaged = {key for key, one in replies.items() if one.reply.finish_reason == DAMAGED}
     return {
         key: {
             "model": requests[key].model if key in requests else None,
             "request": requests[key].content if key in requests else None,
-            "reply": replies[key].reply.text if key in replies else None,
+            "reply": replies[key].reply.text if key in replies and key not in damaged else None,
+            **({"damaged": True} if key in damaged else {}),
         }
         for key in dict.fromkeys(keys)
     }

@@ -8,6 +8,7 @@ the fingerprint of what the folder is for. Results are written beside and moved 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -39,6 +40,8 @@ class RunFolder:
             raise UsageError(f"{self.path} is a file; a run needs a folder (--run RUN)")
         self.made = not self.path.exists()
         self.state.mkdir(parents=True, exist_ok=True)
+        if self.made:
+            sync(self.path.parent)
         return FolderLock(self.state / "lock")
 
     @property
@@ -53,6 +56,15 @@ class RunFolder:
         """Count this run's spending with that of `other` (a sibling made by `rethreshold`)."""
         self.state.mkdir(parents=True, exist_ok=True)
         write_atomically(self.state / "run-id", other.run_id)
+        root = os.path.relpath(other.spending.parent.absolute(), self.state.absolute())
+        write_atomically(self.state / "spending-in", root)
+
+    @property
+    def spending(self) -> Path:
+        """The file that says which stores the run has spent with, shared like its run id."""
+        shared = self.state / "spending-in"
+        root = shared.read_text(encoding="utf-8") if shared.is_file() else "."
+        return self.state / root / "spending.json"
 
     def note_store(self, store: Path) -> None:
         """Note where the run's replies and its spending are, for those who look at it meanwhile."""
@@ -104,9 +116,15 @@ class RunFolder:
             if old.exists():
                 shutil.rmtree(old)
             (self.fresh / name).rename(old)
-        own = (path for name in SECTIONS for path in (self.path / name).rglob("*.parquet"))
-        names = sorted(path.relative_to(self.path).as_posix() for path in own)
-        write_atomically(self.path / PUBLISHED, json.dumps(names))
+        names = []
+        for name in SECTIONS:
+            # The files themselves are on the disk by now; their folders' entries are not.
+            for path in ((self.path / name), *(self.path / name).rglob("*")):
+                if path.is_dir():
+                    sync(path)
+                else:
+                    names.append(path.relative_to(self.path).as_posix())
+        write_atomically(self.path / PUBLISHED, json.dumps(sorted(names)))
         for name in _TEXTS:
             write_atomically(self.path / name, texts[name])
         sync(self.path)

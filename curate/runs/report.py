@@ -127,8 +127,8 @@ def render(
     return "\n".join(lines)
 
 
-def _funnel(summary: Mapping[str, Any]) -> list[str]:
-    """Return one line per step: how many came, ended and went on, and what share is left.
+def funnel(summary: Mapping[str, Any]) -> tuple[list[dict[str, Any]], int]:
+    """Return the steps with how many rows came, ended and went on, and the number that is 100 %.
 
     Rows that a step rewrote (masked, translated) are neither made nor used to whoever reads this.
     """
@@ -137,11 +137,16 @@ def _funnel(summary: Mapping[str, Any]) -> list[str]:
         for step in summary["steps"]
         for count in (step.get("rewritten", 0),)
     ]
+    # Where rows are made of nothing, or more than were read, the fullest step is the whole.
+    return steps, max([summary["in"], *(step["kept"] for step in steps)])
+
+
+def _funnel(summary: Mapping[str, Any]) -> list[str]:
+    """Return one line per step: how many came, ended and went on, and what share is left."""
+    steps, whole = funnel(summary)
     rare = [name for name in _RARE if any(step[name] for step in steps)]
     names = ["in", *(n for n in ("made", "rewritten", "used") if n in rare), "dropped"]
     names += ["failed", "kept"] if "failed" in rare else ["kept"]
-    # Where rows are made of nothing, or more than were read, the fullest step is the whole.
-    whole = max([summary["in"], *(step["kept"] for step in steps)])
     cells = [["step", *names, "left", "", "seconds"]]
     for step in steps:
         share = step["kept"] / whole if whole else 0.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from curate.errors import UsageError
-from curate.read.finished_runs import published_files
+from curate.read.finished_runs import description_of, published_files
 from curate.row import FIELD_TYPES, KINDS, Row
 
 if TYPE_CHECKING:
@@ -74,16 +74,21 @@ class Rows:
         """Return the Parquet files, kind by kind, in order."""
         return published_files(self.folder)
 
-    def tables(self) -> Iterator[pa.Table]:
-        """Yield one table per file, with the columns that `curate.chunk` describes."""
-        for path in self.files():
-            yield working_columns(self._published(path), path.parent.name)
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield one table per file, with the columns that `curate.chunk` describes.
 
-    def _published(self, path: Path) -> pa.Table:
+        Of `columns` only those that a file has, and scores always.
+        """
+        for path in self.files():
+            yield working_columns(self._published(path, columns), path.parent.name)
+
+    def _published(self, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the rows of one file, as it holds them."""
         import pyarrow.parquet as pq
 
-        table = pq.ParquetFile(path).read()
+        file, own = pq.ParquetFile(path), ("scores", *(("notes",) if self._side else ()))
+        names = None if columns is None else {*columns, *own}.intersection(file.schema_arrow.names)
+        table = file.read(columns=names and sorted(names))
         return table if self._side is None else table.filter(on_side(table, self._side))
 
     def _all_published(self, *, why: bool) -> Iterator[tuple[str, pa.Table]]:
@@ -143,13 +148,9 @@ class Rows:
         described = next((p for p in self.folder.parents if (p / "run.yaml").is_file()), None)
         if described is None:
             return {}
-        import yaml
-
-        text = (described / "run.yaml").read_text(encoding="utf-8")
-        files = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["inputs"]
         found: dict[tuple[int, ...], Shape] = {}
         numbers: dict[str, list[int]] = {}
-        for entry in files:
+        for entry in description_of(described)["inputs"]:
             own = numbers.setdefault(entry["input"], [len(numbers), -1])
             own[1] += 1
             found[tuple(own)] = shape(entry["shape"])
@@ -191,6 +192,11 @@ class Rows:
         records, forms = self.to_list(form="source" if alike else "kind"), dict[str, Form]()
         forms_of(records, forms)
         return datasets.Dataset(table_from(records, forms))
+
+    def _repr_html_(self) -> str:
+        from curate.runs.notebook import rows_html
+
+        return rows_html(self, len(self), str(self.folder))
 
     def __repr__(self) -> str:
         """Return the number of rows and where they are."""
@@ -306,7 +312,10 @@ def endings(run: Path) -> pa.Table:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    tables = []
+    # A run whose steps had nothing to say has no ledger.
+    text, binary = pa.string(), pa.binary(16)
+    types = {"row": binary, "step": text, "reason": text, "score": pa.float64(), "partner": binary}
+    tables = [pa.schema(list(types.items())).empty_table()]
     for path in published_files(run / "ledger"):
         table = pq.read_table(path, columns=["row", *ENDING, "outcome"])
         dropped = table.filter(pc.equal(table.column("outcome"), "dropped"))

@@ -69,11 +69,11 @@ def status(folder: Path) -> RunStatus | None:
     store = Path(path.read_text(encoding="utf-8")) if path.is_file() else None
     if store is None or not (store / "store.db").is_file():
         return RunStatus(folder, going, store)
-    from curate.store.budget import tally_of
+    from curate.runs.spending import folder_spent
     from curate.store.store import Store
 
+    tally = folder_spent(run, store)
     with Store.open(store) as opened:
-        tally = tally_of(opened, run.run_id)
         return RunStatus(folder, going, store, tally, opened.stats()["replies"])
 
 

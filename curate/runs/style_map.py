@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.errors import UsageError
 from curate.read.finished_runs import published_files
 from curate.row import printable
 
@@ -29,8 +28,9 @@ MOST_POINTS = 3000
 def write_style_maps(run: Path, summary: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write `LABEL.png` and `LABEL.csv` for every `style_report` of a run; return their paths.
 
+    One that no row reached has none.
+
     Raises:
-        UsageError: the run has no such step, or no row reached it.
         MissingExtra: matplotlib is not installed.
     """
     import pyarrow.csv as csv
@@ -38,19 +38,11 @@ def write_style_maps(run: Path, summary: Mapping[str, Any], folder: Path) -> lis
     from curate.system.package_data import require_extra
 
     require_extra("figures", "--png", "matplotlib")
-    labels = [step["label"] for step in summary["steps"] if step["name"] == STEP]
-    if not labels:
-        raise UsageError(
-            f"{run} has nothing to draw: no step of its recipe is a {STEP}; add one, as in "
-            f"`- {STEP}: {{per: source}}`, and run it again"
-        )
-    written = []
-    for label in labels:
+    written: list[Path] = []
+    for label in (step["label"] for step in summary["steps"] if step["name"] == STEP):
         table = style_table(run, label)
         if not table.num_rows:
-            raise UsageError(
-                f"no row of {run} reached the step '{label}': there is nothing to draw"
-            )
+            continue
         folder.mkdir(parents=True, exist_ok=True)
         written += [folder / f"{label}.png", folder / f"{label}.csv"]
         _draw(table, summary.get("figures", {}).get(label, {}), written[-2])

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from curate.errors import UsageError
-from curate.system.posix import write_atomically
+from curate.system.posix import sync, sync_all, write_atomically
 
 RUNS = Path("runs")
 _NOTE = Path(".state", "written.json")
@@ -23,8 +23,10 @@ Stamp = dict[str, list[int]]
 def put(fresh: Path, path: Path, run: Path | None) -> None:
     """Move the finished file or folder `fresh` to `path`, noted as written by the run in `run`.
 
-    A folder that was there ends beside `fresh`, whose own folder is somebody's to delete.
+    What is there then outlives a power cut: the bytes before the name, and the name. A folder that
+    was there ends beside `fresh`, whose own folder is somebody's to delete.
     """
+    sync_all(fresh)
     if run is not None:
         note, found = run / _NOTE, _noted(run)
         key = str(path.absolute())
@@ -37,6 +39,7 @@ def put(fresh: Path, path: Path, run: Path | None) -> None:
     if path.is_dir():
         os.replace(path, fresh.with_name(f"{fresh.name}.before"))
     os.replace(fresh, path)
+    sync(path.parent)
 
 
 def wrote(run: Path, path: Path) -> bool:

@@ -283,7 +283,7 @@ def instag_cover(tags: Sequence[Iterable[Hashable]], count: int) -> np.ndarray:
     from curate.kernels.diversity.instag import complexity_first
 
     if any(isinstance(own, str) for own in tags):
-        raise ValueError("tags must be a list of tags for each row, and found a text")
+        raise ValueError("tags must be a list of tags for each row, and found a string")
     return np.array(complexity_first(tags, count_of(count)), np.int64)
 
 

@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 NO_TEXT = "no text to compare"
 
 
-def scores_of(sketches: pa.Table, by: str | None, *, missing: float | None = None) -> np.ndarray:
-    """Return the scores of rows; a row without one has the lowest of all, or `missing`.
+def scores_of(
+    sketches: pa.Table,
+    by: str | None,
+    *,
+    missing: float | None = None,
+    lowest: bool = False,
+) -> np.ndarray:
+    """Return the scores of rows, higher ones better; where the `lowest` is best, they are negated.
+
+    A row without a score has the worst of all, or `missing`.
 
     Raises:
         ValueError: no row has a score.
@@ -31,6 +39,7 @@ def scores_of(sketches: pa.Table, by: str | None, *, missing: float | None = Non
 
     column = pc.fill_null(sketches.column("score"), float("nan"))
     scores = np.array(column.to_numpy(), np.float64)
+    scores = -scores if lowest else scores
     known = ~np.isnan(scores)
     if len(scores) and not known.any():
         raise ValueError(f"no row has a score by '{by}'; by names an earlier step that scores rows")

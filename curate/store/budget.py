@@ -12,9 +12,10 @@ import copy
 import json
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import CeilingReached, RecipeError, UsageError
@@ -29,6 +30,13 @@ TOKENS_PER_MESSAGE = 16
 TOKENS_PER_REQUEST = 64
 _COLUMNS = "sent, replayed, failed, retried, input_tokens, output_tokens, settled, reserved"
 _MOST_TOKENS, _MOST_COST = 1 << 40, 1 << 60
+# Up to so many times what was reserved a bill may be, on a server that has kept to it so far,
+# before several that are under way together pass a ceiling by more than one of them.
+MARGIN = 10
+_NOTE_BILL = (
+    "INSERT INTO bills (run, model, worst) VALUES (?, ?, ?) "
+    "ON CONFLICT (run, model) DO UPDATE SET worst = max(worst, excluded.worst)"
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,17 @@ class Spent:
     reserved_usd: float
 
 
+class RunBills(NamedTuple):
+    """What one store knows of a run: its tally, and for each model by identity its worst bill.
+
+    `amounts` are the columns of the tally, money in pico-dollars. A worst bill is a multiple of
+    what was reserved for it; a model has none before its first bill is settled.
+    """
+
+    amounts: Mapping[str, int] = {}
+    worst: Mapping[str, float] = {}
+
+
 @dataclass(frozen=True)
 class BudgetRefusal:
     """A reservation that would pass a ceiling; `final` when no settlement can make room for it."""
@@ -56,8 +75,12 @@ class BudgetRefusal:
     final: bool
 
 
+# A reservation that waits for the bills of those under way; there are some, so it ends no run.
+WAIT = BudgetRefusal(CeilingReached("the ceiling on cost has no margin left"), final=False)
+
+
 class Budget:
-    """The tally of one run in one store, and its ceilings."""
+    """The tally of one run, in the store that it uses now and in others, and its ceilings."""
 
     def __init__(
         self,
@@ -65,15 +88,25 @@ class Budget:
         run_id: str,
         max_cost: float | None = None,
         max_requests: int | None = None,
+        elsewhere: RunBills | None = None,
     ) -> None:
-        """Join the tally of `run_id`; ceilings count what earlier processes spent."""
+        """Join the tally of `run_id`; ceilings count what earlier processes spent.
+
+        `elsewhere` is what the run has spent with other stores.
+        """
         self._store, self.run_id = store, run_id
+        self._elsewhere = elsewhere or RunBills()
         self.max_cost, self.max_requests = max_cost, max_requests
         _check_ceiling("--max-cost", max_cost)
         _check_ceiling("--max-requests", max_requests)
         self._ceiling = None if max_cost is None else round(max_cost * PICO)
         sql = "INSERT OR IGNORE INTO spending (run) VALUES (?)"
         store.commit_now(lambda connection: connection.execute(sql, (run_id,)).rowcount)
+        self._worst = dict(self._elsewhere.worst)
+        for model, worst in bills_of(store, run_id).worst.items():
+            self._worst[model] = max(worst, self._worst.get(model, 0.0))
+        # How many bills of each model were within their reservations.
+        self._kept = Counter[str]()
 
     def of(self, run_id: str) -> Budget:
         """Return the tally of another run in the same store, to settle what that one reserved."""
@@ -82,8 +115,8 @@ class Budget:
         return other
 
     def tally(self) -> Spent:
-        """Return what the run has spent so far."""
-        return tally_of(self._store, self.run_id)
+        """Return what the run has spent so far, with all its stores."""
+        return spent(bills_of(self._store, self.run_id), self._elsewhere)
 
     def check(self, name: str, info: ModelInfo) -> None:
         """Refuse a model without a price when there is a ceiling on cost."""
@@ -95,7 +128,15 @@ class Budget:
             )
 
     def bound(self, request: Request, info: ModelInfo) -> int:
-        """Return the most that one attempt can cost, in pico-dollars."""
+        """Return the most that one attempt can cost, in pico-dollars, by what it has cost so far.
+
+        A server that has billed more than its tokens could cost may do it again.
+        """
+        bound, worst = self._most(request, info), self._worst.get(info.identity, 1.0)
+        return bound if worst <= 1 else min(math.ceil(bound * worst), _MOST_COST)
+
+    def _most(self, request: Request, info: ModelInfo) -> int:
+        """Return the most that one attempt costs on a server that keeps to `max_tokens`."""
         longest = output_bound(request)
         if longest is None:
             if self._ceiling is not None:
@@ -106,24 +147,49 @@ class Budget:
             longest = 0
         return cost(info.price, prompt_bound(request), longest)
 
+    def most_at_once(self, info: ModelInfo) -> float:
+        """Return how many attempts at a model may be under way, for the ceiling on cost.
+
+        As many as bills have kept to what was reserved, and one more: a first bill shows whether
+        the model does so at all. One that once has not is asked one request at a time for good.
+        """
+        if self._ceiling is None:
+            return math.inf
+        return 1 + self._kept[info.identity] if self._worst.get(info.identity, 2.0) <= 1 else 1
+
     def reserve(
-        self, connection: sqlite3.Connection, attempts: Sequence[tuple[int, bool]]
+        self,
+        connection: sqlite3.Connection,
+        attempts: Sequence[tuple[int, bool]],
+        under_way: int | None = None,
     ) -> list[BudgetRefusal | None]:
         """Count attempts, inside a transaction, or say which ceiling bars each one.
 
         Args:
             connection: the transaction.
             attempts: the bound of each, and whether it is another try of the same request.
+            under_way: the bounds of those that were sent and have no bill yet, together. There is
+                room for `MARGIN` times as much, or an attempt waits for their bills. `None` keeps
+                no margin.
         """
         sql = "SELECT sent, settled, reserved FROM spending WHERE run = ?"
-        sent, settled, reserved = connection.execute(sql, (self.run_id,)).fetchone()
-        before, retried, answers = (sent, reserved), 0, list[BudgetRefusal | None]()
+        own, before = connection.execute(sql, (self.run_id,)).fetchone(), self._elsewhere.amounts
+        sent, settled, reserved = (
+            amount + before.get(name, 0)
+            for name, amount in zip(("sent", "settled", "reserved"), own, strict=True)
+        )
+        began, retried, answers = (sent, reserved), 0, list[BudgetRefusal | None]()
         for bound, retry in attempts:
-            refusal = self._refusal(sent, settled, reserved, bound)
+            margin = (MARGIN - 1) * under_way if under_way is not None else 0
+            refusal = self._refusal(sent, settled, reserved + margin, bound)
+            if refusal is not None and margin and not refusal.final:
+                # What is kept free is no money that was spent: said is what stands without it.
+                refusal = self._refusal(sent, settled, reserved, bound) or WAIT
             answers.append(refusal)
             if refusal is None:
                 sent, reserved, retried = sent + 1, reserved + bound, retried + retry
-        sent, reserved = sent - before[0], reserved - before[1]
+                under_way = None if under_way is None else under_way + bound
+        sent, reserved = sent - began[0], reserved - began[1]
         if sent:
             self._add(connection, sent=sent, retried=retried, reserved=reserved)
         return answers
@@ -157,17 +223,31 @@ class Budget:
         self._add(connection, reserved=-bound, settled=bill)
 
     def settle_replies(
-        self, connection: sqlite3.Connection, replies: Sequence[tuple[int, Reply, Price | None]]
+        self,
+        connection: sqlite3.Connection,
+        replies: Sequence[tuple[int, Reply, Request, ModelInfo]],
     ) -> list[int]:
-        """Replace reservations by the bills for the replies, and return the bills."""
+        """Replace reservations by the bills for the replies, and return the bills.
+
+        Under a ceiling on cost a model's first bill is noted, and each that passes its reservation.
+        """
         bills, tokens = list[int](), [0, 0]
-        for bound, reply, price in replies:
+        for bound, reply, request, info in replies:
             used = _clamp(reply.input_tokens), _clamp(reply.output_tokens)
-            bills.append(bill_of(bound, reply, price))
+            bill = bill_of(bound, reply, info.price)
+            bills.append(bill)
+            self._kept[info.identity] += bill <= bound
             tokens = [tokens[0] + used[0], tokens[1] + used[1]]
+            # A run without a ceiling, whose batch job this one collects, may have set no limit.
+            bounded = self._ceiling is not None and output_bound(request) is not None
+            if bounded and (bill > bound or info.identity not in self._worst):
+                most = self._most(request, info)
+                worst = max(bill / most, 1.0) if most else 1.0
+                connection.execute(_NOTE_BILL, (self.run_id, info.identity, worst))
+                self._worst[info.identity] = max(worst, self._worst.get(info.identity, 1.0))
         self._add(
             connection,
-            reserved=-sum(bound for bound, _, _ in replies),
+            reserved=-sum(bound for bound, *_ in replies),
             settled=sum(bills),
             input_tokens=tokens[0],
             output_tokens=tokens[1],
@@ -178,11 +258,15 @@ class Budget:
         """Return the error that ends a run whose server billed more than was reserved."""
         if self._ceiling is None or bill <= bound:
             return None
+        now = bills_of(self._store, self.run_id).amounts
+        whole = sum(one.get("settled", 0) for one in (now, self._elsewhere.amounts))
         return CeilingReached(
             f"the server billed {usd(bill)} for one request, {usd(bill - bound)} more than the "
             f"{usd(bound)} reserved for it under --max-cost {_plain(self.max_cost)}; sending was "
-            "stopped at once. Check the model's price and whether the server keeps to max_tokens, "
-            "then run the same command again; nothing that was answered is asked again"
+            f"stopped at once, with {usd(whole)} spent in this run so far. Check the model's price "
+            "and whether the server keeps to max_tokens, then run the same command again: from now "
+            "on a request reserves as much as this server has billed, and they are sent one at a "
+            "time; nothing that was answered is asked again"
         )
 
     def count(self, connection: sqlite3.Connection, *, replayed: int, failed: int) -> None:
@@ -195,10 +279,18 @@ class Budget:
         connection.execute(sql, (*amounts.values(), self.run_id))
 
 
-def tally_of(store: Store, run_id: str) -> Spent:
-    """Return what a run has spent so far, without writing: nothing, where the store has no such."""
+def bills_of(store: Store, run_id: str) -> RunBills:
+    """Return what a store knows of a run, without writing; its tally is empty where it has none."""
     rows = store.read(f"SELECT {_COLUMNS} FROM spending WHERE run = ?", (run_id,))
-    values: list[Any] = [*rows[0]] if rows else [0] * len(_COLUMNS.split(","))
+    worst = store.read("SELECT model, worst FROM bills WHERE run = ?", (run_id,))
+    amounts = dict(zip(_COLUMNS.split(", "), rows[0], strict=True)) if rows else {}
+    return RunBills(amounts, dict(worst))
+
+
+def spent(*parts: RunBills) -> Spent:
+    """Return what a run has spent with several stores together."""
+    names = _COLUMNS.split(", ")
+    values: list[Any] = [sum(one.amounts.get(name, 0) for one in parts) for name in names]
     values[-2:] = [values[-2] / PICO, values[-1] / PICO]
     return Spent(*values)
 

@@ -93,7 +93,7 @@ def read_index(path: str | Path) -> VectorIndex:
     plain = faiss.IndexFlat | faiss.IndexIVFFlat | faiss.IndexHNSWFlat
     if not isinstance(index, plain):
         raise UsageError(
-            f"{files[0]} is a {type(index).__name__}, which holds no vectors as they were given; "
+            f"{files[0]} is a {type(index).__name__}, which does not store the original vectors; "
             "allowed are flat ones (IndexFlatIP, IndexFlatL2, IndexIVFFlat, IndexHNSWFlat)"
         )
     if isinstance(index, faiss.IndexIVFFlat):

@@ -36,9 +36,17 @@ def neighbour_files(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def used(folder: Path) -> Iterator[None]:
-    """Keep the files of the store in `folder` where they are; wait while another frees some."""
+def used(folder: Path, first: Callable[[], object] | None = None) -> Iterator[None]:
+    """Keep the files of the store in `folder` where they are; wait while another frees some.
+
+    `first` is called where nobody else uses the store, before anybody can.
+    """
     lock = FileLock(folder / LOCK)
+    if first is not None and lock.take():
+        try:
+            first()
+        finally:
+            lock.release()
     lock.share()
     try:
         yield

@@ -1,13 +1,23 @@
-"""Where a reply is kept: vectors as lines of mapped files, everything else as JSON in SQLite.
+"""Where a reply is kept, and who is asking for it.
+
+Vectors are lines of mapped files, everything else is JSON in SQLite.
 
 A vector belongs to its text, not to the request that asked for it: requests for several texts at
 once are answered when the store has each of them, whoever asked.
+
+A lease is a row of the store, taken in the transaction that reserves the attempt and given back in
+the one that keeps its reply. Alone with the store a sender takes none, which would cost a sixth of
+all that a request costs here; it looks twice a second for others. Who joins waits until those that
+are there lease what they have under way. Leases end with their holder: it says so, is found
+silent, or the next process that is alone with the store clears them.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +36,14 @@ from curate.store.vectors import MISSING, EncodedVectors, is_cut, vector_keys
 NO_VECTOR = "no vector"
 # A vector is never asked for again; what was none has the number of its attempt.
 _FOR_GOOD = 1 << 30
+# How long a holder may be silent, how often it tells that it lives, and looks for others.
+LEASE_SECONDS, RENEWED_SECONDS, LOOK_SECONDS = 20.0, 5.0, 0.5
+# How long who joins waits for the others' leases; one whose own code blocks it is not waited for.
+JOIN_SECONDS = 3.0
+# Parameters of one statement: SQLite compiled with old defaults takes 999.
+_KEYS = 400
+# Who has told of itself; not who did so before the clock was set back, for it would live on.
+_LIVES = "until BETWEEN ? AND ?"
 
 
 class Wanted(NamedTuple):
@@ -88,3 +106,87 @@ def _reply(
     read = enumerate(store.vectors.tokens_read(places, connection).tolist())
     partly = tuple((number, tokens) for number, tokens in read if tokens)
     return StoredReply(_FOR_GOOD, Reply(values=tuple(lines), cut=tuple(cut), read=partly, key=key))
+
+
+class Leases:
+    """The leases of one sender; other senders, of this process or others, have their own.
+
+    `shared` is whether there has been another one beside it; `granted` are the keys under way.
+    """
+
+    def __init__(self) -> None:
+        self.holder, self.shared, self.granted = uuid.uuid4().hex, False, set[str]()
+
+    def join(self, connection: sqlite3.Connection) -> bool:
+        """Note this sender in the store, inside a transaction; return whether there are others."""
+        silent = f"SELECT holder FROM senders WHERE NOT {_LIVES}"
+        connection.execute(f"DELETE FROM leases WHERE holder IN ({silent})", _lives())
+        connection.execute(f"DELETE FROM senders WHERE NOT {_LIVES}", _lives())
+        others = connection.execute("SELECT 1 FROM senders LIMIT 1").fetchone() is not None
+        self.shared = self.shared or others
+        values = (self.holder, time.time() + LEASE_SECONDS, self.shared)
+        connection.execute("INSERT INTO senders VALUES (?, ?, ?)", values)
+        return others
+
+    def beside(self, store: Store) -> list[bool]:
+        """Return of each other sender whether it leases what it has under way."""
+        sql = f"SELECT shares FROM senders WHERE holder != ? AND {_LIVES}"
+        return [bool(shares) for (shares,) in store.read(sql, (self.holder, *_lives()))]
+
+    def share(self, connection: sqlite3.Connection) -> None:
+        """Lease all that is under way, inside a transaction, because there is another sender."""
+        self.shared = True
+        self.take(connection, list(self.granted))
+        sql = "UPDATE senders SET shares = 1 WHERE holder = ?"
+        connection.execute(sql, (self.holder,))
+
+    def of_others(self, connection: sqlite3.Connection, keys: Sequence[str]) -> set[str]:
+        """Return which of `keys` another sender asks for at present, inside a transaction."""
+        found = set[str]()
+        for part in _key_parts(keys):
+            marks = ",".join("?" * len(part))
+            sql = (
+                f"SELECT key FROM leases JOIN senders USING (holder) WHERE key IN ({marks}) "
+                f"AND holder != ? AND {_LIVES}"
+            )
+            rows = connection.execute(sql, (*part, self.holder, *_lives()))
+            found.update(key.hex() for (key,) in rows)
+        return found
+
+    def take(self, connection: sqlite3.Connection, keys: Sequence[str]) -> None:
+        """Lease `keys`, inside a transaction."""
+        for part in _key_parts(keys):
+            rows = ",".join(["(?,?)"] * len(part))
+            values = [value for key in part for value in (key, self.holder)]
+            connection.execute(f"INSERT OR REPLACE INTO leases VALUES {rows}", values)
+
+    def give(self, connection: sqlite3.Connection, keys: Sequence[str]) -> None:
+        """Give leases back, inside a transaction."""
+        for part in _key_parts(keys if self.shared else ()):
+            marks = ",".join("?" * len(part))
+            sql = f"DELETE FROM leases WHERE holder = ? AND key IN ({marks})"
+            connection.execute(sql, (self.holder, *part))
+
+    def renew(self, connection: sqlite3.Connection) -> None:
+        """Tell that the holder lives, inside a transaction."""
+        sql = "UPDATE senders SET until = ? WHERE holder = ?"
+        if not connection.execute(sql, (time.time() + LEASE_SECONDS, self.holder)).rowcount:
+            # Found silent, as after the machine slept: who joined meanwhile ended its leases.
+            self.join(connection)
+            if self.shared:
+                self.take(connection, list(self.granted))
+
+    def end(self, connection: sqlite3.Connection) -> None:
+        """Give all leases back and leave, inside a transaction."""
+        for table in ("leases", "senders"):
+            connection.execute(f"DELETE FROM {table} WHERE holder = ?", (self.holder,))
+
+
+def _lives() -> tuple[float, float]:
+    now = time.time()
+    return now, now + 2 * LEASE_SECONDS
+
+
+def _key_parts(keys: Iterable[str]) -> list[list[bytes]]:
+    blobs = [bytes.fromhex(key) for key in keys]
+    return [blobs[start : start + _KEYS] for start in range(0, len(blobs), _KEYS)]

@@ -26,16 +26,21 @@ from curate.store.files import neighbour_files, sizes
 from curate.store.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.store.vectors import EncodedVectors, Vectors, vector_keys
 
-VERSION = 5
+VERSION = 7
 # The version whose vectors were replies like all others.
 _VECTORS_AS_JSON = 1
 BUSY_SECONDS = 60.0
 # SQLite compiled with old defaults takes 999 parameters in one statement.
 _LOOKUP = 900
-_ROWS = 200
+_ROWS = 190
+# The finish reason of a stored reply whose checksum says that it is not what was stored.
+DAMAGED = "damaged"
+# What is damaged may be no text that SQLite would give.
+_BYTES = "CAST(reply AS BLOB)"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
-    key BLOB NOT NULL, attempt INTEGER NOT NULL, reply TEXT NOT NULL, stored_at INTEGER NOT NULL
+    key BLOB NOT NULL, attempt INTEGER NOT NULL, reply TEXT NOT NULL, stored_at INTEGER NOT NULL,
+    checksum INTEGER
 );
 CREATE UNIQUE INDEX IF NOT EXISTS replies_by_key ON replies (key, attempt);
 CREATE TABLE IF NOT EXISTS requests (key BLOB NOT NULL UNIQUE, model TEXT, content BLOB NOT NULL);
@@ -48,6 +53,13 @@ CREATE TABLE IF NOT EXISTS spending (
     failed INTEGER NOT NULL DEFAULT 0, retried INTEGER NOT NULL DEFAULT 0,
     input_tokens INTEGER NOT NULL DEFAULT 0, output_tokens INTEGER NOT NULL DEFAULT 0,
     settled INTEGER NOT NULL DEFAULT 0, reserved INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS bills (
+    run TEXT NOT NULL, model TEXT NOT NULL, worst REAL NOT NULL, UNIQUE (run, model)
+);
+CREATE TABLE IF NOT EXISTS leases (key BLOB NOT NULL UNIQUE, holder TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS senders (
+    holder TEXT NOT NULL UNIQUE, until REAL NOT NULL, shares INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS batch_jobs (
     name TEXT NOT NULL UNIQUE, model TEXT NOT NULL, run TEXT NOT NULL, path TEXT NOT NULL,
@@ -147,10 +159,11 @@ class Store:
     def get_many(self, keys: Iterable[str]) -> dict[str, StoredReply]:
         """Return the newest attempt of each key that has a reply."""
         found: dict[str, StoredReply] = {}
-        for key, attempt, text in self._select("key, attempt, reply FROM replies", keys):
+        what = f"key, attempt, {_BYTES}, checksum FROM replies"
+        for key, attempt, text, checksum in self._select(what, keys):
             name = key.hex()
             if name not in found or found[name].attempt < attempt:
-                found[name] = StoredReply(attempt, Reply.from_json(text, name))
+                found[name] = StoredReply(attempt, _read(key, attempt, text, checksum))
         return found
 
     def requests(self, keys: Iterable[str]) -> dict[str, StoredRequest]:
@@ -162,15 +175,15 @@ class Store:
         """Yield every request with each of its replies, oldest first."""
         last = 0
         sql = (
-            "SELECT replies.rowid, key, attempt, model, content, reply "
+            f"SELECT replies.rowid, key, attempt, model, content, {_BYTES}, checksum "
             "FROM replies JOIN requests USING (key) "
             "WHERE replies.rowid > ? ORDER BY replies.rowid LIMIT 1000"
         )
         while rows := self.read(sql, (last,)):
-            for _, key, attempt, model, content, reply in rows:
-                name = key.hex()
+            for _, key, attempt, model, content, text, checksum in rows:
                 request = StoredRequest(model, _unpack(content))
-                yield Exchange(name, attempt, request, Reply.from_json(reply, name))
+                reply = _read(key, attempt, text, checksum)
+                yield Exchange(key.hex(), attempt, request, reply)
             last = rows[-1][0]
 
     # -- small values -------------------------------------------------------------------------
@@ -297,8 +310,11 @@ def save_replies(connection: sqlite3.Connection, paid: Sequence[Paid]) -> list[S
     for part in _parts(paid):
         texts = [one.reply.to_json() for one in part]
         keys = [bytes.fromhex(one.key) for one in part]
-        rows = [(k, one.attempt, t, now) for k, one, t in zip(keys, part, texts, strict=True)]
-        into = "replies (key, attempt, reply, stored_at)"
+        rows = [
+            (key, one.attempt, text, now, _checksum(key, one.attempt, text.encode()))
+            for key, one, text in zip(keys, part, texts, strict=True)
+        ]
+        into = "replies (key, attempt, reply, stored_at, checksum)"
         new = _insert(connection, into, rows) == len(part)
         asked = []
         for key, one in zip(keys, part, strict=True):
@@ -319,12 +335,38 @@ def find_replies(
     found: dict[str, StoredReply] = {}
     for part in _parts(list(at_least)):
         marks = ",".join("?" * len(part))
-        sql = f"SELECT key, attempt, reply FROM replies WHERE key IN ({marks}) ORDER BY attempt"
-        for blob, attempt, text in connection.execute(sql, [bytes.fromhex(key) for key in part]):
+        sql = f"SELECT key, attempt, {_BYTES}, checksum FROM replies WHERE key IN ({marks})"
+        rows = connection.execute(f"{sql} ORDER BY attempt", [bytes.fromhex(key) for key in part])
+        for blob, attempt, text, checksum in rows:
             key = blob.hex()
             if attempt >= at_least[key]:
-                found[key] = StoredReply(attempt, Reply.from_json(text, key))
+                found[key] = StoredReply(attempt, _read(blob, attempt, text, checksum))
     return found
+
+
+def clear_leases(connection: sqlite3.Connection) -> None:
+    """Delete all leases, inside a transaction: nobody else uses the store."""
+    connection.execute("DELETE FROM leases")
+    connection.execute("DELETE FROM senders")
+
+
+def _checksum(key: bytes, attempt: int, reply: bytes) -> int:
+    """Return what tells that a stored reply is the one that was stored under this key."""
+    return zlib.crc32(reply, zlib.crc32(key, attempt))
+
+
+def _read(key: bytes, attempt: int, reply: bytes, checksum: int | None) -> Reply:
+    """Return a stored reply; one that is damaged has that for its finish reason, and no text.
+
+    Those of stores before format 6 have no checksum.
+    """
+    name = key.hex()
+    if checksum is None or checksum == _checksum(key, attempt, reply):
+        try:
+            return Reply.from_json(reply.decode(), name)
+        except (ValueError, TypeError):
+            pass
+    return Reply(finish_reason=DAMAGED, key=name)
 
 
 def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> int:
@@ -351,6 +393,15 @@ def _connect(path: Path) -> sqlite3.Connection:
     # FULL: a reply that was paid for outlives a power cut, not only the end of the process.
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def _add_checksums(connection: sqlite3.Connection) -> None:
+    """Add the column of checksums to the replies of an older store, unless another process did."""
+    connection.execute("BEGIN IMMEDIATE")
+    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(replies)")]
+    if columns and "checksum" not in columns:
+        connection.execute("ALTER TABLE replies ADD COLUMN checksum INTEGER")
+    connection.execute("COMMIT")
 
 
 def _prepare(connection: sqlite3.Connection, folder: Path) -> int:
@@ -384,7 +435,8 @@ def _prepare(connection: sqlite3.Connection, folder: Path) -> int:
                 f"{VERSION}: choose another with --store, or use the curate that made it"
             )
         if version < VERSION:
-            # Every version so far added tables and changed none.
+            # Every version so far added tables, or a column that older rows leave empty.
+            _add_checksums(connection)
             now = VERSION if version != _VECTORS_AS_JSON else version
             connection.executescript(
                 f"BEGIN IMMEDIATE; {_SCHEMA} {VECTORS_SCHEMA} PRAGMA user_version = {now}; COMMIT;"

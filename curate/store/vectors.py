@@ -379,14 +379,14 @@ def _matrix(encoder: str, vectors: Sequence[Any], count: int) -> np.ndarray:
         found = f"{len(vectors)} values" if len(vectors) != count else "values that are no vectors"
         raise StoppedShort(
             f"encoder {encoder} gave {found} for {count} texts; it must give a list of numbers for "
-            "each. See what answers there, and run the same command again"
+            "each. Check which server answers there, and run the same command again"
         )
     widths = sorted({len(vector) for vector in vectors})
     if len(widths) != 1 or not widths[0]:
         found = " and ".join(map(str, widths)) or "no"
         raise StoppedShort(
-            f"encoder {encoder} gave vectors of {found} numbers; they must have one length. See "
-            "what answers there, and run the same command again"
+            f"encoder {encoder} gave vectors of {found} numbers; they must have one length. Check "
+            "which server answers there, and run the same command again"
         )
     return np.array(list(vectors), np.float32).reshape(len(vectors), widths[0])
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,13 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_all(path: Path) -> None:
+    """Make a file durable, or a folder with everything in it."""
+    for below in path.rglob("*") if path.is_dir() else ():
+        sync(below)
+    sync(path)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -51,6 +59,20 @@ def peak_memory_mb() -> float:
                 return int(line.split()[1]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def limit_memory(megabytes: int) -> None:
+    """Let this process map at most so many MB (10^6 bytes), if a lower limit is not there yet."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = megabytes * 10**6
+    if hard == resource.RLIM_INFINITY or wanted < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, wanted))
+
+
+def kill_after(seconds: float) -> None:
+    """Have the kernel end this process after so many seconds of processor time; 0: not any more."""
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 class FolderLock:

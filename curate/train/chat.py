@@ -19,6 +19,8 @@ from curate.read.shapes.record_fields import turns_of
 from curate.row import Message
 
 IGNORED = -100
+# The columns of a row that its template reads.
+OPTIONS = ("tools", "chat_template_kwargs")
 # Private-use characters, which no template looks for; the letters keep filters like `trim` away.
 _MARKER = "\ue000answer\ue001"
 
@@ -105,6 +107,11 @@ class Chat:
             raise TemplateRefused(str(error)) from error
         return str(text)
 
+    def asked(self, turns: Sequence[Mapping[str, Any]], **options: Any) -> list[int]:
+        """Return the tokens of a conversation up to where the next answer begins."""
+        text = self.render(turns, ask=True, **options)
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def answers(
         self, text: str, turns: Sequence[Mapping[str, Any]], first: int = 0, **options: Any
     ) -> list[AnswerSpan]:
@@ -161,8 +168,17 @@ class Chat:
         ending = next((t for t in self.control_tokens if answer.endswith(t)), "")
         return len(asking), text[len(asking) + len(answer) - len(ending) :]
 
-    def encode(self, turns: Sequence[Mapping[str, Any]], first: int = 0, **options: Any) -> Tokens:
+    def encode(
+        self,
+        turns: Sequence[Mapping[str, Any]],
+        first: int = 0,
+        *,
+        whole: bool = False,
+        **options: Any,
+    ) -> Tokens:
         """Return a conversation up to its last answer; answers from turn `first` on are labels.
+
+        The `whole` of it goes on to where the template ends, as classifiers read it.
 
         Raises:
             TemplateRefused: the template cannot render it, or its answers are not found.
@@ -180,7 +196,7 @@ class Chat:
                 labels[number] = ids[number]
                 last = number + 1
         # Nothing is learnt from what follows the last answer.
-        return Tokens(ids[:last], labels[:last]) if last else Tokens(ids, labels)
+        return Tokens(ids[:last], labels[:last]) if last and not whole else Tokens(ids, labels)
 
 
 def turns_for(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ A batch of answers lies flat, one sequence after the other; `group` says which p
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,17 @@ Row = Mapping[str, Any]
 
 
 def dataset_of(
-    examples: Sequence[Example], *, flat: bool, weighted: bool = False, mask_past: float = 0.0
+    examples: Sequence[Example],
+    *,
+    flat: bool,
+    weighted: bool = False,
+    mask_past: float = 0.0,
+    neighbours: bool = False,
 ) -> Dataset:
     """Return examples as a table: `flat` with one sequence a row, else with a list of answers.
 
-    Of a flat row, the share of past tokens to be hidden is drawn from 0 to `mask_past`.
+    Of a flat row, the share of past tokens to be hidden is drawn from 0 to `mask_past`. With
+    `neighbours` each row also has its prompt with the answer of the row before it.
     """
     if flat:
         columns: dict[str, Any] = {
@@ -49,11 +55,36 @@ def dataset_of(
             # A label that nobody gave is that chosen is better.
             "p_chosen": [1.0 if e.p_chosen is None else e.p_chosen for e in examples],
             "margin": [e.margin or 0.0 for e in examples],
+            **(crossed(examples) if neighbours else {}),
         }
     )
 
 
-ANSWER_COLUMNS = ["ids", "labels", "scores", "wanted", "p_chosen", "margin"]
+def crossed(examples: Sequence[Example]) -> dict[str, Any]:
+    """Return columns of KTO's KL term: each prompt with the answer of the example before it."""
+    found: dict[str, Any] = {"kl_ids": [], "kl_labels": []}
+    for number, example in enumerate(examples):
+        own, other = example.answers[0], examples[number - 1].answers[0]
+        start, begin = own.prompt_length, other.prompt_length
+        found["kl_ids"].append(own.ids[:start] + other.ids[begin:])
+        found["kl_labels"].append([IGNORED] * start + other.labels[begin:])
+    return found
+
+
+def dataset_of_steps(
+    steps: Sequence[Sequence[Example]], *, flat: bool, weighted: bool = False
+) -> Dataset:
+    """Return steps as a table, a row for each with the examples that it learns."""
+    whole = dataset_of([one for step in steps for one in step], flat=flat, weighted=weighted)
+    rows, sliced, start = whole.to_list(), [], 0
+    for step in steps:
+        sliced.append({STEP_COLUMN: rows[start : start + len(step)]})
+        start += len(step)
+    return Dataset.from_list(sliced)
+
+
+STEP_COLUMN = "examples"
+ANSWER_COLUMNS = ["ids", "labels", "scores", "wanted", "p_chosen", "margin", "kl_ids", "kl_labels"]
 
 
 def padded(ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], pad: int) -> Batch:
@@ -64,6 +95,17 @@ def padded(ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], pad: i
         "attention_mask": torch.tensor([[1] * len(r) + [0] * (length - len(r)) for r in ids]),
         "labels": torch.tensor([[*row, *[IGNORED] * (length - len(row))] for row in labels]),
     }
+
+
+@dataclass
+class Stepwise:
+    """Collate the examples of whole steps, as `inner` does those of a batch."""
+
+    inner: Callable[[Sequence[Row]], Batch]
+
+    def __call__(self, rows: Sequence[Row]) -> Batch:
+        """Return a batch."""
+        return self.inner([example for row in rows for example in row[STEP_COLUMN]])
 
 
 @dataclass
@@ -114,22 +156,18 @@ class Answers:
 
 @dataclass
 class Marked:
-    """Collate KTO's answers, each also behind the prompt of its neighbour, as its KL term asks."""
+    """Collate KTO's answers, and each prompt with the answer of its neighbour."""
 
     pad: int
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """Return a batch."""
-        ids, labels = [row["ids"][0] for row in rows], [row["labels"][0] for row in rows]
-        own = padded(ids, labels, self.pad)
-        starts = [next(n for n, label in enumerate(one) if label != IGNORED) for one in labels]
-        crossed = padded(
-            [ids[n][: starts[n]] + ids[n - 1][starts[n - 1] :] for n in range(len(rows))],
-            [[IGNORED] * starts[n] + labels[n - 1][starts[n - 1] :] for n in range(len(rows))],
-            self.pad,
+        own = padded([row["ids"][0] for row in rows], [row["labels"][0] for row in rows], self.pad)
+        other = padded(
+            [row["kl_ids"] for row in rows], [row["kl_labels"] for row in rows], self.pad
         )
         batch = {}
-        for prefix, part in (("", own), ("KL_", crossed)):
+        for prefix, part in (("", own), ("KL_", other)):
             batch[f"{prefix}input_ids"] = part["input_ids"]
             batch[f"{prefix}attention_mask"] = part["attention_mask"]
             batch[f"{prefix}completion_mask"] = (part["labels"] != IGNORED).long()

@@ -119,7 +119,12 @@ def hold_out(data: TrainingData, share: float | str, method: Method, seed: int) 
     """
     if isinstance(share, str):
         other = read_data(share, method)
-        return data._replace(held_out=[*other.rows, *other.held_out])
+        kinds = Counter(data.other_kinds) + Counter(other.other_kinds)
+        return data._replace(
+            held_out=[*other.rows, *other.held_out],
+            unread=[*data.unread, *other.unread],
+            other_kinds=dict(kinds),
+        )
     if not share or data.held_out:
         return data
     sides: tuple[list[Row], list[Row]] = ([], [])

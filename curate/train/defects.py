@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 
 from curate.kernels.text.phrase_lists import listed_search
 from curate.read.shapes.record_fields import mark
 from curate.row import Message, Row, canonical_bytes, digest
-from curate.train.chat import Chat, TemplateRefused, rendering_options, turns_for
+from curate.train.chat import (
+    Chat,
+    TemplateRefused,
+    rendering_options,
+    turns_for,
+    without_nulls,
+)
 from curate.train.data import TrainingData, columns_of, extras, prompt_key
 from curate.train.examples import Defect, Example, answers_of
 from curate.train.settings import Method
@@ -64,8 +71,11 @@ def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[De
     if row.kind == "preference" and not method.online:
         yield from _pair(row, seen)
     tools = extras(row).get("tools")
-    if tools and "null" in (tools if isinstance(tools, str) else json.dumps(tools)):
-        yield Defect("tool_nulls")
+    # What is no JSON, or is nested too deeply, is named as the template's defect.
+    with contextlib.suppress(ValueError, RecursionError):
+        tools = json.loads(tools) if isinstance(tools, str) else tools
+        if without_nulls(tools) != tools:
+            yield Defect("tool_nulls")
 
 
 def _lost_parts(row: Row, chat: Chat) -> str:
@@ -138,7 +148,9 @@ def inspect_table(data: TrainingData, examples: Sequence[Example], method: Metho
         yield "other_shape", f"{one.file}:{one.line}", one.error, 1
     for kind, count in data.other_kinds.items():
         yield "other_kinds", None, f"{count:,} {kind}", count
-    columns = [column for column in columns_of(data.rows) if column not in method.uses]
+    # A reward is given all columns.
+    found = () if method.online else columns_of(data.rows)
+    columns = [column for column in found if column not in method.uses]
     for column in MEANINGFUL.intersection(columns):
         yield "columns_ignored", None, f"column '{column}'", 1
     if extra := [column for column in columns if column not in MEANINGFUL]:
@@ -148,7 +160,9 @@ def inspect_table(data: TrainingData, examples: Sequence[Example], method: Metho
     labels = {example.label for example in examples}
     if method.name == "kto" and len(labels) == 1:
         yield "one_class", None, f"all are {labels}", 1
-    if not examples:
+    if len(examples) == 1:
+        yield "one_row", examples[0].row, "", 1
+    if not any(example.weight for example in examples):
         yield "nothing_left", None, f"of {len(data.rows):,} rows", 1
 
 

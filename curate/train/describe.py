@@ -19,6 +19,7 @@ from curate.row import printable
 from curate.system.posix import write_atomically
 from curate.train.job import Job, Prepared
 from curate.train.preflight import memory_text
+from curate.train.rewards import reward_text
 
 _SAMPLE_TOKENS = 64
 # Of the last lines of a history, what says how training went.
@@ -27,9 +28,9 @@ _TOLD = ("loss", "accuracy", "rewards/accuracies", "rewards/margins", "reward", 
 
 def write_description(job: Job, prepared: Prepared, report: dict[str, Any]) -> None:
     """Write curves and card, and add a sample of the trained model to `report`."""
-    from curate.train.chat import turns_for
-    from curate.train.data import prompt_turns
-    from curate.train.weights import load_trained, sample
+    from curate.train.chat import rendering_options, turns_for
+    from curate.train.data import extras, prompt_turns
+    from curate.train.weights import free_memory, load_trained, sample
 
     history = report.pop("history")
     write_curves(history, job.out)
@@ -37,27 +38,27 @@ def write_description(job: Job, prepared: Prepared, report: dict[str, Any]) -> N
         # A prompt, one that was not learnt where there is such, and the model's answer.
         rows, report["sample"] = prepared.data.held_out or prepared.data.rows, None
         if turns := turns_for(prompt_turns(rows[0])) if rows else []:
-            model, tokenizer = load_trained(job.out)
-            asked = prepared.chat.render(turns, ask=True)
-            said = sample(model.to(prepared.device), tokenizer, asked, max_tokens=_SAMPLE_TOKENS)
+            quantized = job.settings.adapter.kind == "qlora"
+            free_memory()
+            model, tokenizer = load_trained(job.out, quantized=quantized)
+            model = model if quantized else model.to(prepared.device)
+            options = rendering_options(extras(rows[0]))
+            asked = prepared.chat.render(turns, ask=True, **options)
+            said = sample(model, tokenizer, asked, max_tokens=_SAMPLE_TOKENS)
             report["sample"] = {"prompt": str(turns[-1]["content"]), "answer": said}
     write_atomically(job.out / "README.md", card(job, prepared, report, history))
 
 
-def write_curves(history: Sequence[Mapping[str, Any]], out: Path) -> None:
+def write_curves(history: Sequence[Mapping[str, Any]], out: Path, *, by: str = "step") -> None:
     """Write the lines of a history as a table, and as a drawing where matplotlib is installed."""
-    names = sorted({name for line in history for name in line} - {"step"})
+    names = sorted({name for line in history for name in line} - {by})
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["step", *names])
+    writer = csv.DictWriter(text, [by, *names])
     writer.writeheader()
     writer.writerows(history)
     write_atomically(out / "curves.csv", text.getvalue())
-    if find_spec("matplotlib") is not None:
-        _draw(history, out / "curves.png")
-
-
-def _draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw what a history says of how training went, an axis for each measure."""
+    if find_spec("matplotlib") is None:
+        return
     import matplotlib.figure
 
     shown = [n for n in _TOLD if any(n in line or f"eval_{n}" in line for line in history)]
@@ -66,13 +67,13 @@ def _draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
         figure.subplots(max(1, len(shown)), 1, squeeze=False)[:, 0], shown, strict=False
     ):
         for label in (name, f"eval_{name}"):
-            points = [(line["step"], line[label]) for line in history if label in line]
+            points = [(line[by], line[label]) for line in history if label in line]
             if points:
                 axis.plot(*zip(*points, strict=True), label=label)
         axis.set_title(name)
-        axis.set_xlabel("step")
+        axis.set_xlabel(by)
         axis.legend()
-    figure.savefig(path, dpi=120)
+    figure.savefig(out / "curves.png", dpi=120)
 
 
 def card(
@@ -87,17 +88,17 @@ def card(
         "pipeline_tag": "text-classification" if job.method.name == "reward" else "text-generation",
         "tags": ["curate", job.method.name],
     }
-    rows = [("steps", "", f"{report['steps']:,}"), ("seconds", "", f"{report['seconds']:,}")]
+    rows = [["steps", "", f"{report['steps']:,}"], ["seconds", "", f"{report['seconds']:,}"]]
     for name in _TOLD:
         if name in report["after"]:
             before, after = report["before"].get(name), report["after"][name]
             rows.append(
-                (f"held-out {name}", "" if before is None else f"{before:.4f}", f"{after:.4f}")
+                [f"held-out {name}", "" if before is None else f"{before:.4f}", f"{after:.4f}"]
             )
         learnt = [line[name] for line in history if name in line]
         if learnt:
-            rows.append((f"training {name}", f"{learnt[0]:.4f}", f"{learnt[-1]:.4f}"))
-    figures = "\n".join(f"| {name} | {before} | {after} |" for name, before, after in rows)
+            rows.append([f"training {name}", f"{learnt[0]:.4f}", f"{learnt[-1]:.4f}"])
+    figures = table_text(["", "before", "after"], rows)
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {job.out.name}",
@@ -106,7 +107,7 @@ def card(
         f"{job.method.source}.",
         _data_text(job, prepared),
         "## Settings\n\n```yaml\n" + yaml.safe_dump(report["settings"], sort_keys=False) + "```",
-        f"## Figures\n\n| | before | after |\n|---|--:|--:|\n{figures}\n\nCurves: `curves.csv`.",
+        f"## Figures\n\n{figures}\n\nCurves: `curves.csv`.",
     ]
     if report.get("sample"):
         asked, said = (printable(report["sample"][name]) for name in ("prompt", "answer"))
@@ -117,6 +118,12 @@ def card(
             "`check.json`."
         )
     return "\n\n".join(parts) + "\n"
+
+
+def table_text(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose first column holds names, and the others numbers."""
+    lines = [names, ["---", *["--:"] * (len(names) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _data_text(job: Job, prepared: Prepared) -> str:
@@ -130,7 +137,7 @@ def _data_text(job: Job, prepared: Prepared) -> str:
     if source.run is not None:
         lines.append(f"- run: `{source.run}`, recipe: `{source.recipe or 'not recorded'}`")
     if job.reward:
-        lines.append(f"- reward: `{printable(job.reward)}`")
+        lines.append(f"- reward: `{printable(reward_text(job.reward) or '')}`")
     found = [f"{f.code} ({f.times:,})" for f in prepared.checked.findings if f.severity != "note"]
     lines.append(f"- the check found: {', '.join(found) or 'nothing'}")
     if prepared.checked.memory is not None:

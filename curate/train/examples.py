@@ -7,6 +7,7 @@ its labels. SFT has one answer, a pair two, a ranking K; KTO adds a label, reinf
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -32,6 +33,8 @@ class Example(NamedTuple):
     margin: float | None = None
     turns: tuple[Mapping[str, Any], ...] = ()
     options: Mapping[str, Any] = {}
+    # What a reward is told of the prompt's row, by name.
+    columns: Mapping[str, Any] = {}
     prompt_length: int = 0
 
 
@@ -95,12 +98,20 @@ def example_of(
         options = rendering_options(extras(row))
         if method.online:
             return _asked(row, chat, settings, options)
+        # A reward is read where the template ends, as whoever scores with the model will read it.
+        whole = method.name == "reward"
+        talks = conversations(row, method)
+        if row.kind == "sft" and settings.learn == "last":
+            last = max((n for n, m in enumerate(row.messages) if m.role == "assistant"), default=0)
+            talks = [(row.messages[:last], row.messages[last:])]
         encoded = [
-            chat.encode(turns_for((*prompt, *answer)), len(prompt), **options)
-            for prompt, answer in conversations(row, method)
+            chat.encode(turns_for((*prompt, *answer)), len(prompt), whole=whole, **options)
+            for prompt, answer in talks
         ]
     except (TemplateRefused, json.JSONDecodeError) as refused:
         return None, [Defect("template_refuses", str(refused))]
+    except RecursionError:
+        return None, [Defect("template_refuses", "it is nested too deeply")]
     answers = tuple(encoded)
     scores: tuple[float, ...] = (1.0, 0.0) if row.kind == "preference" else ()
     if row.kind == "ranked":
@@ -110,23 +121,47 @@ def example_of(
         return None, [Defect("too_few_answers")]
     if any(not tokens.supervised for tokens in answers):
         return None, [Defect("no_answer", "no turn of the assistant is there to learn")]
+    if row.kind == "ranked" and (missing := len(row.candidates) - len(scores)):
+        problems.append(Defect("score_missing", f"{missing:,} of {len(row.candidates):,}"))
     cut = _cut(answers, method, settings, problems)
     if cut is None:
         return None, problems
-    weight = extras(row).get("weight", 1.0)
-    if method.name == "cloning" and not row.fields["label"]:
-        weight = settings.loss["unwanted"]
+    try:
+        weight = weight_of(row, method, settings)
+    except ValueError as error:
+        return None, [*problems, Defect("weight_unusable", str(error))]
     example = Example(
         row.id,
         cut,
         scores,
         row.fields.get("label"),
-        float(weight) if isinstance(weight, int | float) else 1.0,
+        weight,
         row.fields.get("p_chosen"),
         row.fields.get("margin"),
         prompt_length=cut[0].prompt_length,
     )
     return example, problems
+
+
+def weight_of(row: Row, method: Method, settings: TrainingSettings) -> float:
+    """Return how much a row counts in the loss; null says nothing, as does a missing column.
+
+    Raises:
+        ValueError: the column holds no number from 0 on.
+    """
+    if method.name == "cloning" and not row.fields["label"]:
+        return float(settings.loss["unwanted"])
+    given = extras(row).get("weight") if "weight" in method.uses else None
+    if given is None:
+        return 1.0
+    try:
+        # Text, as a CSV file has it, may well be a number; true and false are none.
+        weight = math.nan if isinstance(given, bool) else float(given)
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"its weight is {given!r:.40}")
+    return weight
 
 
 def _asked(
@@ -136,9 +171,15 @@ def _asked(
     turns = turns_for(prompt_turns(row))
     if not turns or not any(turn["content"] for turn in turns):
         return None, [Defect("no_answer", "its prompt is empty")]
-    text = chat.render(turns, ask=True, **options)
-    length = len(chat.tokenizer(text, add_special_tokens=False)["input_ids"])
-    example = Example(row.id, (), turns=tuple(turns), options=options, prompt_length=length)
+    length = len(chat.asked(turns, **options))
+    example = Example(
+        row.id,
+        (),
+        turns=tuple(turns),
+        options=options,
+        columns=extras(row),
+        prompt_length=length,
+    )
     problems = []
     if length >= settings.max_length:
         problems.append(Defect("prompt_over_limit", f"{length:,} tokens"))
@@ -187,6 +228,28 @@ def check_examples(examples: Sequence[Example]) -> None:
                     f"row {example.row}: no token is supervised, so that nothing is learnt from "
                     "it; drop the row, or give its conversation an answer"
                 )
+
+
+def check_together(examples: Sequence[Example], method: Method, settings: TrainingSettings) -> None:
+    """Raise `UsageError` for settings that what the rows say leaves no way to follow."""
+    if settings.packing != "none" and any(example.weight != 1 for example in examples):
+        raise UsageError("rows have weights, which packing loses: set `packing: none`")
+    if method.name == "dpo":
+        from curate.train.losses import own_pair_loss
+
+        soft = any(example.p_chosen not in (None, 1.0) for example in examples)
+        own_pair_loss(settings.loss, soft=soft)
+
+
+def class_weights(examples: Sequence[Example], loss: Mapping[str, Any]) -> tuple[float, float]:
+    """Return KTO's weights: those given, else the rarer class counts as much as the other."""
+    wanted = sum(bool(example.label) for example in examples)
+    unwanted = max(1, len(examples) - wanted)
+    rarer = (max(1.0, unwanted / max(1, wanted)), max(1.0, wanted / unwanted))
+    given = (loss["wanted"], loss["unwanted"])
+    if all(value is None for value in given):
+        return rarer
+    return tuple(1.0 if value is None else float(value) for value in given)  # type: ignore[return-value]
 
 
 def interleaved(examples: Sequence[Example], seed: int) -> list[Example]:

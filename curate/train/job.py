@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from curate.step import Filter
 from curate.train.chat import Chat
 from curate.train.data import TrainingData
 from curate.train.preflight import Checked
@@ -21,7 +22,8 @@ class Job:
     data: str
     model: str
     out: Path
-    reward: str | None = None
+    # A reward model, a function, or a step that scores.
+    reward: str | Filter | None = None
     shape: str | None = None
     merge: bool = False
     replace: bool = False

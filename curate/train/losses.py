@@ -10,12 +10,14 @@ answer's tokens, end of turn included, unless called a mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from curate.errors import UsageError
 
 
 class LogRatios(NamedTuple):
@@ -231,3 +233,22 @@ def ppo_value(
     clipped = old + (values - old).clamp(-clip, clip)
     worst = torch.maximum((values - returns) ** 2, (clipped - returns) ** 2)
     return 0.5 * masked_mean(worst, mask)
+
+
+def own_pair_loss(loss: Mapping[str, Any], *, soft: bool) -> tuple[str | None, float]:
+    """Return the name of our own loss and its label noise, or `None` where TRL's own serves.
+
+    Raises:
+        UsageError: the loss has no form for soft labels.
+    """
+    kind, noise = loss["kind"], float(loss["noise"])
+    if kind == "cdpo":
+        return "sigmoid", noise
+    if kind in PAIR_LOSSES and (soft or kind == "ipo_sum"):
+        return kind, 0.0
+    if soft:
+        known = ", ".join([*PAIR_LOSSES, "cdpo"])
+        raise UsageError(
+            f"the loss '{kind}' has no form for soft labels (p_chosen); those that have: {known}"
+        )
+    return None, 0.0

@@ -9,6 +9,7 @@ leaving the reference (Ouyang et al. 2022, arXiv 2203.02155).
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,9 +25,9 @@ from curate.train.examples import Example
 from curate.train.interruptions import NotFinite, last_checkpoint
 from curate.train.job import Job, Prepared
 from curate.train.pace import Listener, Pace
-from curate.train.rewards import Reward, reward_called
+from curate.train.rewards import Reward, reward_called, rewards_of
 from curate.train.settings import TrainingSettings
-from curate.train.weights import load_model, with_adapter
+from curate.train.weights import load_model, stop_at_turns, with_adapter
 
 _CLIP_NORM = 1.0
 
@@ -53,9 +54,10 @@ class Rollout(NamedTuple):
 class Policy(nn.Module):
     """A language model with a value for each token, read off its last hidden states."""
 
-    def __init__(self, model: Any, reference: Any | None) -> None:
+    def __init__(self, model: Any, reference: Any | None, temperature: float = 1.0) -> None:
+        """Take the `temperature` of sampling: the policy is the distribution that is drawn from."""
         super().__init__()
-        self.model = model
+        self.model, self._temperature = model, temperature
         # Not a child module: it is neither trained nor saved.
         self._reference = [reference]
         hidden = model.config.get_text_config().hidden_size
@@ -75,7 +77,7 @@ class Policy(nn.Module):
         )
         states = outputs.hidden_states[-1][:, -length - 1 : -1]
         values = self.value(states.to(self.value.weight.dtype)).squeeze(-1)
-        return token_log_probs(outputs.logits, ids, length), values
+        return token_log_probs(outputs.logits / self._temperature, ids, length), values
 
     @torch.no_grad()
     def reference(self, ids: Tensor, attention: Tensor, length: int) -> Tensor:
@@ -87,7 +89,7 @@ class Policy(nn.Module):
         else:
             with self.model.disable_adapter():
                 logits = self.model(position_ids=positions(attention), **given).logits
-        return token_log_probs(logits, ids, length)
+        return token_log_probs(logits / self._temperature, ids, length)
 
 
 def positions(attention: Tensor) -> Tensor:
@@ -99,6 +101,13 @@ def token_log_probs(logits: Tensor, ids: Tensor, length: int) -> Tensor:
     """Return the log-probability of each of the last `length` tokens."""
     scores = logits[:, -length - 1 : -1].float().log_softmax(-1)
     return scores.gather(-1, ids[:, -length:, None]).squeeze(-1)
+
+
+def ends_of_answers(model: Any, tokenizer: Any) -> list[int]:
+    """Return the tokens that end an answer: a model may have more of them than its tokenizer."""
+    given = model.generation_config.eos_token_id
+    own = given if isinstance(given, list) else [given]
+    return sorted({token for token in (*own, tokenizer.eos_token_id) if token is not None})
 
 
 class Sampler:
@@ -124,7 +133,7 @@ class Sampler:
         ids = self._sampled(policy, given)
         answers = ids[:, width:]
         # Each answer's tokens up to its end of turn, which counts.
-        ends = answers == tokenizer.eos_token_id
+        ends = torch.isin(answers, answers.new_tensor(ends_of_answers(policy.model, tokenizer)))
         mask = ends.long().cumsum(1) - ends.long() == 0
         attention = torch.cat([given["attention_mask"], mask.long()], 1)
         length = answers.shape[1]
@@ -135,10 +144,8 @@ class Sampler:
             tokenizer.decode(row[keep], skip_special_tokens=True)
             for row, keep in zip(answers, mask, strict=True)
         ]
-        found_scores = self._reward(
-            prompts=[list(e.turns) for e in examples],
-            completions=[[{"role": "assistant", "content": text}] for text in completions],
-        )
+        answered = [[{"role": "assistant", "content": text}] for text in completions]
+        found_scores = rewards_of(self._reward, examples, answered)
         scores = torch.tensor(found_scores, dtype=torch.float32, device=self._device)
         rewards = -float(loss["kl"]) * kl
         last = mask.long().sum(1) - 1
@@ -167,7 +174,7 @@ class Sampler:
             top_k=0,
             max_new_tokens=generation.max_tokens,
             pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=ends_of_answers(policy.model, tokenizer),
         )
         return found
 
@@ -217,26 +224,58 @@ def batches(
         places = places[size:]
 
 
+def rate_at(step: int, steps: int, settings: TrainingSettings) -> float:
+    """Return the learning rate of a step, from 1 on: a warm-up from a tenth of it, then the same.
+
+    So InstructGPT did (Ouyang et al. 2022, arXiv 2203.02155). A `warmup` below 1 is a share of all
+    steps.
+    """
+    warmup = settings.warmup
+    first = math.ceil(steps * warmup) if warmup < 1 else int(warmup)
+    share = min(1.0, 0.1 + 0.9 * (step - 1) / first) if first else 1.0
+    return settings.learning_rate * share
+
+
+def measured(
+    sampler: Sampler, policy: Policy, examples: Sequence[Example], settings: TrainingSettings
+) -> dict[str, float]:
+    """Return the mean reward of an answer to each held-out prompt, and its KL to the reference."""
+    sums = {"reward": 0.0, "kl": 0.0}
+    size = settings.batch_size * settings.accumulate
+    for start in range(0, len(examples), size):
+        part = examples[start : start + size]
+        torch.manual_seed(seed_of("ppo held out", settings.seed, start) % 2**63)
+        _, told = sampler.roll_out(policy, part)
+        sums = {name: value + told[name] * len(part) for name, value in sums.items()}
+    return {name: value / len(examples) for name, value in sums.items()} if examples else {}
+
+
 def train_ppo(job: Job, prepared: Prepared, listener: Listener | None) -> dict[str, Any]:
     """Train a policy by PPO, save it with its value head, and return its figures."""
     settings, device = job.settings, prepared.device
     model = load_model(prepared.where, job.method, settings, device).to(device)
+    stop_at_turns(model, prepared.chat.tokenizer)
     full = settings.adapter.kind == "full"
     reference = copy.deepcopy(model).eval() if full else None
-    policy = Policy(with_adapter(model, settings.adapter, job.method), reference).to(device)
+    adapted = with_adapter(model, settings.adapter, job.method)
+    policy = Policy(adapted, reference, settings.generation.temperature).to(device)
     trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=0.0)
     assert job.reward is not None
     sampler = Sampler(prepared.chat, reward_called(job.reward, device), settings, device)
     examples, size = prepared.checked.examples, settings.batch_size * settings.accumulate
+    held_out = prepared.checked.held_out
     steps = settings.max_steps or max(1, round(settings.epochs * len(examples) / size))
     folder = job.out / "checkpoints"
+    before = measured(sampler, policy, held_out, settings)
     done, history = _take_up(policy, optimizer, folder)
     resumed, pace, tokens = done, Pace(time.monotonic, done), 0.0
     for step, batch in enumerate(batches(examples, size, steps, settings.seed), 1):
         if step <= done:
             continue
         torch.manual_seed(seed_of("ppo", settings.seed, step) % 2**63)
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step, steps, settings)
         rollout, told = sampler.roll_out(policy, batch)
         told |= passes(policy, rollout, settings, optimizer, settings.seed + step)
         tokens += told["num_tokens"]
@@ -245,13 +284,14 @@ def train_ppo(job: Job, prepared: Prepared, listener: Listener | None) -> dict[s
             listener(pace.at(step, steps, tokens, told))
         if step % settings.every == 0 and step < steps:
             _keep(policy, optimizer, history, folder / f"checkpoint-{step}")
+    after = measured(sampler, policy, held_out, settings)
     save(policy, prepared.chat.tokenizer, job.out)
     return {
         "steps": steps,
         "resumed": f"checkpoint-{resumed}" if resumed else None,
         "history": history,
-        "before": {},
-        "after": {},
+        "before": before,
+        "after": after,
     }
 
 

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from curate.system import plain_yaml
 from curate.train.chat import Chat, TemplateRefused
 from curate.train.data import TrainingData
 from curate.train.defects import Seen, inspect_row, inspect_table
@@ -58,7 +57,7 @@ class Checked(NamedTuple):
 def kinds_of_finding() -> Mapping[str, Mapping[str, str]]:
     """Return every kind of finding by its code."""
     text = Path(__file__).with_name("findings.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text))
+    return dict(plain_yaml.load(text))
 
 
 class Findings:

@@ -16,6 +16,7 @@ import math
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,12 +42,11 @@ from curate.train.data import read_data
 from curate.train.interruptions import NotFinite, last_checkpoint, told_apart
 from curate.train.job import RankerJob
 from curate.train.pace import Listener, Pace
-from curate.train.ranker_losses import ranker_loss
-from curate.train.settings import require_packages
+from curate.train.ranker_losses import TRIPLETS, ranker_loss
+from curate.train.settings import method_called, require_packages
 from curate.train.training import claim, digest_of, publish, set_environment
 from curate.train.triples import (
     ORDERINGS,
-    SCAR,
     Sides,
     Triple,
     counted,
@@ -54,6 +54,7 @@ from curate.train.triples import (
     sides_of,
 )
 
+METHOD = "scar"
 _EVALUATED = 16
 _STATE = "trainer_state.json"
 
@@ -87,10 +88,11 @@ def prepare_ranker(job: RankerJob) -> PreparedRanker:
     """
     require_packages("torch", "transformers", "safetensors")
     set_environment()
-    data = read_data(job.data, SCAR, job.shape)
+    method = method_called(METHOD)
+    data = read_data(job.data, method, job.shape)
     sides = sides_of(data, job.settings)
     purpose = {
-        "method": SCAR.name,
+        "method": method.name,
         "model": job.model,
         "data": job.data,
         "rows": digest_of([*data.rows, *data.held_out]),
@@ -265,22 +267,39 @@ class RankerLoop:
     def evaluate(self, triples: Sequence[Triple]) -> dict[str, float]:
         """Return the share of pairs that are ordered rightly, overall and by ordering.
 
-        All pairs of different texts count, whatever their quality; a tie is wrong.
+        All pairs of different texts count, whatever their quality; a tie is wrong. `form_triplets`
+        and `surprisal_triplets` are the shares of whole triples in whose vectors the anchor is
+        nearer to its positive than to its negative (see `ranker_losses.TRIPLETS`).
         """
         self.ranker.eval()
-        right = {name: 0 for name in ORDERINGS}
-        there = {name: 0 for name in ORDERINGS}
+        right: Counter[str] = Counter()
+        there: Counter[str] = Counter()
         for start in range(0, len(triples), _EVALUATED):
             part = triples[start : start + _EVALUATED]
             places, styled = self.styled(part)
             scores = styled.score.tolist()
+            whole = set(range(len(part)))
             for name, (better, worse) in ORDERINGS.items():
-                for n in (n for n, one in enumerate(part) if counted(one, better, worse)):
-                    there[name] += 1
-                    right[name] += scores[places[n, better]] > scores[places[n, worse]]
+                counting = {n for n, one in enumerate(part) if counted(one, better, worse)}
+                whole &= counting
+                there[name] += len(counting)
+                right[name] += sum(
+                    scores[places[n, better]] > scores[places[n, worse]] for n in counting
+                )
+            for name, origins in TRIPLETS.items():
+                vectors = getattr(styled, name)
+                there[f"{name}_triplets"] += len(whole)
+                for n in whole:
+                    anchor, positive, negative = (vectors[places[n, o]] for o in origins)
+                    near, far = (
+                        torch.linalg.vector_norm(anchor - one) for one in (positive, negative)
+                    )
+                    right[f"{name}_triplets"] += int(near < far)
+        pairs = sum(there[name] for name in ORDERINGS)
+        if not pairs:
+            return {}
         shares = {name: right[name] / count for name, count in there.items() if count}
-        pairs = sum(there.values())
-        return {"accuracy": sum(right.values()) / pairs, "pairs": pairs, **shares} if pairs else {}
+        return {"accuracy": sum(right[n] for n in ORDERINGS) / pairs, "pairs": pairs, **shares}
 
     # -- checkpoints -------------------------------------------------------------------------------
 
@@ -348,6 +367,7 @@ def ranker_card(job: RankerJob, report: dict[str, Any]) -> str:
 
     from curate.row import printable
 
+    method = method_called(METHOD)
     head = {
         "base_model": job.model,
         "pipeline_tag": "text-classification",
@@ -359,7 +379,7 @@ def ranker_card(job: RankerJob, report: dict[str, Any]) -> str:
                 f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
                 f"# {job.out.name}",
                 f"A style ranker on `{printable(job.model)}`, trained by `curate train scar` on "
-                f"`{printable(job.data)}`. {SCAR.summary} Method: {SCAR.source}.",
+                f"`{printable(job.data)}`. {method.summary} Method: {method.source}.",
                 "## Figures\n\n" + "\n".join(f"- {line}" for line in _lines(report)),
                 "## Settings\n\n```yaml\n"
                 + yaml.safe_dump(report["settings"], sort_keys=False)
@@ -395,7 +415,8 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         shares = [
             f"{name} {report['before'][name]:.1%} before, {share:.1%} after"
             for name, share in report["after"].items()
-            if name != "pairs"
+            # A checkpoint of an earlier version holds fewer shares.
+            if name != "pairs" and name in report["before"]
         ]
         yield f"test side ({report['after']['pairs']:,} pairs): {'; '.join(shares)}"
     yield f"{report['cut_texts']:,} texts cut at {report['max_length']:,} tokens"

@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from curate.errors import RecipeError, UsageError
 from curate.recipe.catalog import closest
 from curate.recipe.fields import FieldProblem, fit, types_of
-from curate.recipe.yaml import parse, read_text
+from curate.system.plain_yaml import load, parse, read_text
 
 # LoRA learns best at about ten times the rate of full training (Thinking Machines 2025, "LoRA
 # Without Regret"); prompts and prefixes want more still (Lester et al. 2021: 0.3 with Adafactor).
@@ -37,14 +35,19 @@ class Method:
     source: str
     trl_too_long: str
     defaults: Mapping[str, Any]
+    # Numbers of a kind of loss that differ from those of the method's own kind.
+    loss_of: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference: bool = False
     online: bool = False
+    # Whose loop trains: TRL's, or one of our own for PPO or style rankers, which have settings of
+    # their own (`RankerSettings`).
+    trainer: Literal["trl", "ppo", "ranker"] = "trl"
 
 
 @functools.cache
 def methods() -> Mapping[str, Method]:
     """Return every method by name."""
-    given = yaml.safe_load(Path(__file__).with_name("methods.yaml").read_text(encoding="utf-8"))
+    given = load(Path(__file__).with_name("methods.yaml").read_text(encoding="utf-8"))
     names = {item.name for item in dataclasses.fields(Method)} - {"defaults"}
     found = {}
     for name, entry in given.items():
@@ -57,8 +60,8 @@ def methods() -> Mapping[str, Method]:
 def method_called(name: str) -> Method:
     """Return the method `name`, or raise `UsageError` with the nearest one."""
     if name not in methods():
-        known = (*methods(), "scar")
-        raise UsageError(f"unknown method '{name}'{closest(name, known)} Known: {', '.join(known)}")
+        known = ", ".join(methods())
+        raise UsageError(f"unknown method '{name}'{closest(name, methods())} Known: {known}")
     return methods()[name]
 
 
@@ -78,12 +81,14 @@ class Adapter:
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """How answers are sampled while training by reinforcement."""
+    """How answers are sampled while training by reinforcement, or in rounds."""
 
     samples: int = 4
     max_tokens: int = 256
     temperature: float = 1.0
     top_p: float = 1.0
+    # In rounds: the prompts of each, the next ones in shuffled order; all where it is not given.
+    prompts: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +105,8 @@ class TrainingSettings:
     warmup: float = 0.03
     max_length: int = 2048
     too_long: Literal["cut", "drop"] = "cut"
+    # Of conversations: every answer, or the last one only.
+    learn: Literal["all", "last"] = "all"
     packing: Literal["none", "bfd", "bfd_split"] = "none"
     adapter: Adapter = Adapter()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -111,7 +118,7 @@ class TrainingSettings:
     patience: int | None = None
     template: str | None = None
     generation: Generation = Generation()
-    report_to: str | None = None
+    report_to: Literal["trackio", "wandb", "tensorboard"] | None = None
     seed: int = 42
     loss: Mapping[str, Any] = field(default_factory=dict)
     trl: Mapping[str, Any] = field(default_factory=dict)
@@ -206,19 +213,20 @@ def settings_for(
     Raises:
         RecipeError: a field is unknown, or its value is not allowed.
     """
+    assert method.trainer != "ranker", f"the settings of {method.name} are RankerSettings"
     document = parse(*read_text(file)) if file is not None else parse("{}")
     given = document.data or {}
     if not isinstance(given, dict):
         raise document.error((), "settings are a mapping of fields, e.g. `epochs: 1`")
     given = {**given, **{k: v for k, v in changes.items() if v is not None}}
     values = {**method.defaults, **given}
-    values["loss"] = {**method.defaults["loss"], **(given.get("loss") or {})}
     groups: dict[str, Any] = {}
     try:
+        loss = group_of("loss", given.get("loss"))
+        own = method.loss_of.get(str(loss.get("kind")), {})
+        values["loss"] = {**method.defaults["loss"], **own, **loss}
         for name in [name for name in values if name in _GROUPS]:
-            # `adapter: lora` is short for `adapter: {kind: lora}`.
-            value = values.pop(name)
-            value = {"kind": value} if isinstance(value, str) else value or {}
+            value = group_of(name, values.pop(name))
             groups[name] = _GROUPS[name](**fitted(_GROUPS[name], value, name))
         settings = TrainingSettings(**fitted(TrainingSettings, values), **groups)
         check_settings(method, settings)
@@ -228,6 +236,20 @@ def settings_for(
         return settings
     rate = settings.learning_rate * RATE_OF[settings.adapter.kind]
     return dataclasses.replace(settings, learning_rate=rate)
+
+
+def group_of(name: str, value: Any) -> dict[str, Any]:
+    """Return the fields of a group: `adapter: lora` is short for `adapter: {kind: lora}`.
+
+    Raises:
+        FieldProblem: they are no mapping.
+    """
+    if name in ("adapter", "loss") and isinstance(value, str | list | tuple):
+        return {"kind": value}
+    if not isinstance(value, Mapping | None):
+        short = ", or a kind by its name" if name in ("adapter", "loss") else ""
+        raise FieldProblem(name, f"{name} is {value!r:.40}; it must be a mapping of fields{short}")
+    return dict(value or {})
 
 
 def fitted(cls: type[Any], values: Mapping[str, Any], group: str = "") -> dict[str, Any]:
@@ -252,20 +274,39 @@ def check_settings(method: Method, settings: TrainingSettings) -> None:
     if unknown:
         known = ", ".join(method.defaults["loss"])
         raise FieldProblem("loss", f"loss of {method.name} has no '{min(unknown)}'; known: {known}")
-    positive = ("learning_rate", "epochs", "batch_size", "accumulate", "max_length", "every")
-    for name in (*positive, "max_steps", "patience"):
-        value = getattr(settings, name)
-        if value is not None and value <= 0:
-            raise FieldProblem(name, f"{name} is {value}; it must be more than 0")
+    check_loss(method, settings.loss)
+    check_limits("settings", vars(settings))
+    for part in _GROUPS:
+        check_limits(part, vars(getattr(settings, part)))
     if isinstance(settings.held_out, float) and not 0 <= settings.held_out < 1:
         raise FieldProblem("held_out", f"held_out is {settings.held_out}; a share is below 1")
     if method.name == "kto" and settings.batch_size < 2:
         raise FieldProblem(
             "batch_size", "batch_size is 1; KTO pairs neighbours in a batch for its KL: at least 2"
         )
+    if settings.learn != "all" and method.name != "sft":
+        raise FieldProblem("learn", f"learn is for sft; {method.name} learns answers to prompts")
     if settings.packing != "none" and method.name != "sft":
         raise FieldProblem("packing", f"packing is for sft; {method.name} pads its rows: leave it")
-    if method.online:
+    if settings.packing != "none" and settings.loss.get("kl"):
+        raise FieldProblem("packing", "the KL of loss is of single rows: set `packing: none`")
+    if method.trainer == "ppo":
+        for name in ("trl", "report_to", "patience"):
+            if getattr(settings, name):
+                raise FieldProblem(
+                    name, f"{name} plays no part in ppo, whose loop is not TRL's: leave it out"
+                )
+        if settings.adapter.dropout:
+            raise FieldProblem(
+                "adapter", "adapter.dropout would change ppo's ratios from pass to pass: leave it 0"
+            )
+    if method.name == "reward" and settings.adapter.kind == "prompt":
+        raise FieldProblem(
+            "adapter",
+            "adapter: prompt hides from a reward model where a padded row ends; use lora or prefix",
+        )
+    # PPO samples one answer to each prompt of a batch.
+    if method.online and method.trainer != "ppo":
         group = settings.batch_size * settings.accumulate
         samples = settings.generation.samples
         if samples < 2 or group % samples:
@@ -274,6 +315,108 @@ def check_settings(method: Method, settings: TrainingSettings) -> None:
                 f"generation.samples is {samples}; it must be 2 or more, and divide batch_size x "
                 f"accumulate ({group})",
             )
+
+
+@functools.cache
+def limits() -> Mapping[str, Any]:
+    """Return what numbers of the settings may be, by group and name, and the kinds of losses."""
+    text = Path(__file__).with_name("limits.yaml").read_text(encoding="utf-8")
+    return dict(load(text))
+
+
+def check_limits(group: str, values: Mapping[str, Any], method: str = "") -> None:
+    """Raise `FieldProblem` for a number of a group that is beyond its limits."""
+    for name, own in {**limits()[group], **limits().get(method, {})}.items():
+        value = values.get(name)
+        if value is None:
+            continue
+        where = name if group == "settings" else f"{group}.{name}"
+        field_ = name if group == "settings" else group
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise FieldProblem(field_, f"{where} is {value!r:.40}; it must be a number")
+        holds = {
+            "least": value >= own.get("least", value),
+            "above": "above" not in own or value > own["above"],
+            "most": value <= own.get("most", value),
+            "below": "below" not in own or value < own["below"],
+        }
+        if not all(holds.values()):
+            words = " and ".join(f"{_WORDS[name]} {limit:g}" for name, limit in own.items())
+            raise FieldProblem(field_, f"{where} is {value:g}; it must be {words}")
+
+
+_WORDS = {"least": "at least", "above": "above", "most": "at most", "below": "below"}
+
+
+def check_loss(method: Method, loss: Mapping[str, Any]) -> None:
+    """Raise `FieldProblem` for a loss that a method does not have, or whose numbers mean nothing.
+
+    The margin of a loss that is turned round is a preference for what was rejected.
+    """
+    defaults, given, kinds_of = method.defaults["loss"], loss["kind"], limits()["kinds"]
+    mixes = method.name == "dpo"
+    known = [*kinds_of["trl"], *kinds_of["own"]] if mixes else [defaults["kind"]]
+    known = kinds_of.get(method.name, known)
+    kinds = list(given) if mixes and isinstance(given, list | tuple) else [given]
+    if not kinds or any(kind not in known for kind in kinds):
+        also = ", or a list of those of TRL" if mixes else ""
+        raise FieldProblem(
+            "loss",
+            f"loss.kind of {method.name} is {given!r:.60}; known: {', '.join(known)}{also}",
+        )
+    if len(kinds) > 1 and (ours := [kind for kind in kinds if kind in kinds_of["own"]]):
+        raise FieldProblem("loss", f"loss.kind: {ours[0]} stands alone; TRL mixes its own losses")
+    if nulls := [name for name in defaults if loss[name] is None and defaults[name] is not None]:
+        raise FieldProblem(
+            "loss", f"loss.{nulls[0]} is null; leave it out for {defaults[nulls[0]]}"
+        )
+    check_limits("loss", {name: loss[name] for name in defaults}, method.name)
+    if loss.get("noise") and not set(kinds) & set(kinds_of["noisy"]):
+        raise FieldProblem(
+            "loss",
+            f"loss.noise plays no part in {' and '.join(kinds)}; it does in "
+            f"{', '.join(kinds_of['noisy'])}",
+        )
+    if "exo_pair" in kinds and not loss["noise"]:
+        raise FieldProblem("loss", "loss.kind: exo_pair needs a noise above 0, as `noise: 0.001`")
+    weights = loss.get("weights")
+    if weights is not None:
+        numbers = isinstance(weights, list | tuple) and all(
+            isinstance(one, int | float) and not isinstance(one, bool) and one >= 0
+            for one in weights
+        )
+        if not mixes or not numbers or len(weights) != len(kinds):
+            raise FieldProblem(
+                "loss", "loss.weights are numbers from 0 on, one for each of several `kind`s"
+            )
+
+
+def check_in_rounds(settings: TrainingSettings) -> None:
+    """Raise `UsageError` for settings that a loop of rounds cannot have."""
+    if settings.adapter.kind not in ("full", "lora"):
+        raise UsageError(
+            f"adapter: {settings.adapter.kind} cannot be merged into its model, which the next "
+            "round samples from; use lora or full with --rounds"
+        )
+    if settings.template is not None:
+        raise UsageError(
+            "template: the model is asked with its own chat template; write the other one into its "
+            "folder (chat_template.jinja), and leave it out with --rounds"
+        )
+    if settings.patience is not None:
+        raise UsageError(
+            "patience watches the loss of held-out pairs, and in rounds the reward of held-out "
+            "prompts is measured; leave it out with --rounds"
+        )
+    if settings.generation.prompts is not None and settings.generation.prompts < 1:
+        raise UsageError(
+            f"generation.prompts is {settings.generation.prompts}; a round needs 1 or more"
+        )
+    if settings.generation.samples < 2:
+        raise UsageError(
+            f"generation.samples is {settings.generation.samples}; to choose among the answers to "
+            "a prompt, it must be 2 or more"
+        )
 
 
 def require_packages(*packages: str) -> None:

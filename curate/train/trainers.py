@@ -35,11 +35,21 @@ from curate.errors import UsageError
 from curate.recipe.fields import plain
 from curate.train import losses
 from curate.train.chat import IGNORED, Chat
-from curate.train.collate import ANSWER_COLUMNS, Answers, Marked, Sequences, dataset_of
-from curate.train.examples import Example
+from curate.train.collate import (
+    ANSWER_COLUMNS,
+    STEP_COLUMN,
+    Answers,
+    Marked,
+    Sequences,
+    Stepwise,
+    dataset_of,
+    dataset_of_steps,
+)
+from curate.train.examples import Example, check_together, class_weights
 from curate.train.interruptions import NotFinite
 from curate.train.losses import LogRatios
 from curate.train.memory_estimate import checkpoints
+from curate.train.rewards import rewards_of
 from curate.train.settings import Method, TrainingSettings
 from curate.train.weights import peft_config
 
@@ -61,7 +71,7 @@ class _Tokenized:
         return dataset
 
     def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = list(ANSWER_COLUMNS)
+        self._signature_columns = [*ANSWER_COLUMNS, STEP_COLUMN]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write nothing."""
@@ -84,6 +94,8 @@ class SupervisedTrainer(_Tokenized, SFTTrainer):
     ) -> None:
         self._kl, self._reference = kl, reference
         super().__init__(*args, **kwargs)
+        if reference is not None:
+            reference.to(self.args.device).eval()
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         # Packing is TRL's; it does nothing else to tokens that have labels.
@@ -91,7 +103,8 @@ class SupervisedTrainer(_Tokenized, SFTTrainer):
         return SFTTrainer._prepare_dataset(self, dataset, *args, **kwargs) if packing else dataset
 
     def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = ["input_ids", "labels", "seq_lengths", "weight", "mask_past"]
+        own = ["input_ids", "labels", "seq_lengths", "weight", "mask_past"]
+        self._signature_columns = [*own, STEP_COLUMN]
 
     def compute_loss(
         self,
@@ -108,18 +121,36 @@ class SupervisedTrainer(_Tokenized, SFTTrainer):
             outputs = model(**inputs, use_cache=False, fused_lm_head=True)
             tokens = outputs.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
             loss = losses.weighted_nll(outputs.log_probs, weights, tokens)
+            loss = loss * self._processes(num_items_in_batch)
             note(self, {}, int(inputs["attention_mask"].sum()))
         if self._kl:
             given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
             mask = (inputs["labels"][:, 1:] != IGNORED).float()
             policy = model(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
-            with torch.no_grad(), _without_adapter(model, self._reference) as reference:
+            with torch.no_grad(), self.before_training() as reference:
                 before = reference(**given, use_cache=False).logits[:, -mask.shape[1] - 1 : -1]
             kl = (losses.token_kl(policy.float(), before.float()) * mask).sum()
             count = mask.sum() if num_items_in_batch is None else num_items_in_batch
             note(self, {"kl": (kl / mask.sum()).item()})
-            loss = loss + self._kl * (kl / count)
+            loss = loss + self._kl * (kl / count) * self._processes(num_items_in_batch)
         return loss
+
+    def _processes(self, num_items_in_batch: Any) -> int:
+        # Tokens are counted over all processes, whose gradients are then averaged, as TRL's are.
+        counted = num_items_in_batch is not None and self.args.average_tokens_across_devices
+        return self.accelerator.num_processes if counted else 1
+
+    @contextlib.contextmanager
+    def before_training(self) -> Iterator[Any]:
+        """Give the model before training: a copy, or the model itself with its adapter off."""
+        if self._reference is not None:
+            yield self._reference
+            return
+        own = self.accelerator.unwrap_model(self.model)
+        mode = own.training
+        with own.eval().disable_adapter():
+            yield own
+        own.train(mode)
 
 
 def note(trainer: Any, metrics: Mapping[str, float], tokens: int | None = None) -> None:
@@ -128,6 +159,9 @@ def note(trainer: Any, metrics: Mapping[str, float], tokens: int | None = None) 
     for name, value in metrics.items():
         trainer._metrics[mode][name].append(value)
     if tokens is not None:
+        if trainer.accelerator.num_processes > 1:
+            own = torch.tensor(tokens, device=trainer.accelerator.device)
+            tokens = int(trainer.accelerator.gather(own).sum())
         trainer._total_train_tokens += tokens if mode == "train" else 0
         trainer._metrics[mode]["num_tokens"] = [trainer._total_train_tokens]
 
@@ -135,16 +169,6 @@ def note(trainer: Any, metrics: Mapping[str, float], tokens: int | None = None) 
 def means_of(values: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the mean of each tensor."""
     return {name: value.detach().float().mean().item() for name, value in values.items()}
-
-
-@contextlib.contextmanager
-def _without_adapter(model: Any, reference: nn.Module | None) -> Iterator[Any]:
-    """Give the model before training: a copy, or the model itself with its adapter off."""
-    if reference is not None:
-        yield reference
-        return
-    with model.disable_adapter():
-        yield model
 
 
 class ListTrainer(_Tokenized, SFTTrainer):
@@ -171,12 +195,23 @@ class ListTrainer(_Tokenized, SFTTrainer):
             for index in range(int(inputs["group"].max()) + 1)
             for mask in [inputs["group"] == index]
         ]
-        found = torch.stack([list_loss(self._list_loss, *group) for group in groups]).mean()
         best = torch.stack([m[s.argmax()] for m, s in groups])
+        loss, each = self._list_loss, list[Tensor]()
+        # The answers of a list come best first.
+        for (mean, scores), top in zip(groups, best, strict=True):
+            if loss["kind"] == "orpo":
+                each.append(losses.orpo(mean[0], mean[1], weight=loss["weight"]))
+            elif loss["kind"] == "simpo":
+                each.append(losses.simpo(mean[0], mean[1], beta=loss["beta"], gamma=loss["gamma"]))
+            elif loss["kind"] == "rrhf":
+                each.append(losses.rrhf(mean, scores) - loss["imitate"] * top)
+            else:
+                weight = loss["imitate"] * (len(mean) - 1) ** 2
+                each.append(losses.pro(mean, scores) - weight * top)
         gaps = best - torch.stack([m[s.argmin()] for m, s in groups])
         told = {"accuracy": (gaps > 0).float(), "margin": gaps, "logps/best": best}
         note(self, means_of(told), int(inputs["attention_mask"].sum()))
-        return found
+        return torch.stack(each).mean()
 
 
 def answer_log_probs(model: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
@@ -192,21 +227,6 @@ def answer_log_probs(model: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, Ten
     # Prompt tuning puts virtual tokens before the real ones.
     length = labels.shape[1] - 1
     return outputs.log_probs[:, -length:].sum(1), (labels[:, 1:] != IGNORED).sum(1)
-
-
-def list_loss(loss: Mapping[str, Any], means: Tensor, scores: Tensor) -> Tensor:
-    """Return the loss of one list from the mean log-probabilities of its answers, best first."""
-    kind, best = loss["kind"], means[scores.argmax()]
-    found: Tensor
-    if kind == "orpo":
-        return losses.orpo(means[0], means[1], weight=loss["weight"])
-    if kind == "simpo":
-        return losses.simpo(means[0], means[1], beta=loss["beta"], gamma=loss["gamma"])
-    if kind == "rrhf":
-        found = losses.rrhf(means, scores) - loss["imitate"] * best
-    else:
-        found = losses.pro(means, scores) - loss["imitate"] * (len(means) - 1) ** 2 * best
-    return found
 
 
 class RankedRewardTrainer(_Tokenized, RewardTrainer):
@@ -277,39 +297,45 @@ class MarkedTrainer(_Tokenized, KTOTrainer):
     """KTO over answers that are marked as wanted or not."""
 
 
-class GroupTrainer(_Tokenized, GRPOTrainer):
-    """GRPO, whose prompts come as conversations."""
+class _Asking(_Tokenized):
+    """Prompts are examples, named by their places: a table would fill their tools with nulls.
 
-    _set_signature_columns_if_needed = GRPOTrainer._set_signature_columns_if_needed
-
-
-class LeaveOneOutTrainer(_Tokenized, RLOOTrainer):
-    """RLOO, whose prompts come as conversations."""
-
-    _set_signature_columns_if_needed = RLOOTrainer._set_signature_columns_if_needed
-
-
-def own_pair_loss(loss: Mapping[str, Any], *, soft: bool) -> tuple[str | None, float]:
-    """Return the name of our own loss and its label noise, or `None` where TRL's own serves.
-
-    Raises:
-        UsageError: the loss has no form for soft labels.
+    TRL renders all prompts with the tools of its trainer, which it calls itself; here each prompt
+    is rendered with the schemas and template options of its own row.
     """
-    kind, noise = loss["kind"], float(loss["noise"])
-    if kind == "cdpo":
-        return "sigmoid", noise
-    if kind in losses.PAIR_LOSSES and (soft or kind == "ipo_sum"):
-        return kind, 0.0
-    if soft:
-        known = ", ".join([*losses.PAIR_LOSSES, "cdpo"])
-        raise UsageError(
-            f"the loss '{kind}' has no form for soft labels (p_chosen); those that have: {known}"
-        )
-    return None, 0.0
+
+    def __init__(self, *args: Any, chat: Chat, asked: Sequence[Example], **kwargs: Any) -> None:
+        self._chat, self._asked, self._batch = chat, asked, list[Example]()
+        super().__init__(*args, **kwargs)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = ["prompt", "place"]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
+        parent: Any = super()
+        self._batch = [self._asked[one["place"]] for one in inputs]
+        prompts = [[dict(turn) for turn in example.turns] for example in self._batch]
+        given = [one | {"prompt": p} for one, p in zip(inputs, prompts, strict=True)]
+        return parent._generate_and_score_completions(given)
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [self._chat.asked(e.turns, **e.options) for e in self._batch], None, {}
+
+
+class GroupTrainer(_Asking, GRPOTrainer):
+    """GRPO over examples."""
+
+
+class LeaveOneOutTrainer(_Asking, RLOOTrainer):
+    """RLOO over examples."""
 
 
 class TrainerInputs(NamedTuple):
-    """What a trainer is built from."""
+    """What a trainer is built from.
+
+    With `steps` (of SFT and of pairs) training is these batches, in this order, instead of epochs
+    over the examples: `accumulate` of them make a step of the optimiser.
+    """
 
     model: Any
     chat: Chat
@@ -318,6 +344,7 @@ class TrainerInputs(NamedTuple):
     examples: Sequence[Example]
     held_out: Sequence[Example]
     device: str
+    steps: Sequence[Sequence[Example]] | None = None
 
 
 def config_for(given: TrainerInputs, folder: str) -> Any:
@@ -350,6 +377,13 @@ def config_for(given: TrainerInputs, folder: str) -> Any:
         values |= {"eval_strategy": "steps", "eval_steps": settings.every}
     if settings.patience is not None:
         values |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
+    if given.steps is not None:
+        values |= {
+            "num_train_epochs": 1,
+            "max_steps": -1,
+            "per_device_train_batch_size": 1,
+            "train_sampling_strategy": "sequential",
+        }
     values |= _values_of(method, settings, given.examples)
     try:
         return CONFIGS.get(method.name, SFTConfig)(**{**values, **plain(settings.trl)})
@@ -376,16 +410,15 @@ def _values_of(
         }
     if method.name == "kto":
         wanted, unwanted = class_weights(examples, loss)
-        # A last batch of one answer has no neighbour to be crossed with.
         return {
             "max_length": None,
             "beta": loss["beta"],
             "desirable_weight": wanted,
             "undesirable_weight": unwanted,
-            "dataloader_drop_last": len(examples) >= settings.batch_size,
         }
     if method.name in ("grpo", "rloo"):
         return {
+            **({"loss_type": loss["kind"]} if method.name == "grpo" else {}),
             "beta": loss["kl"],
             "num_generations": generation.samples,
             "max_completion_length": generation.max_tokens,
@@ -399,17 +432,6 @@ def _values_of(
             "max_length": settings.max_length,
         }
     return {"max_length": None}
-
-
-def class_weights(examples: Sequence[Example], loss: Mapping[str, Any]) -> tuple[float, float]:
-    """Return KTO's weights: those given, else the rarer class counts as much as the other."""
-    wanted = sum(bool(example.label) for example in examples)
-    unwanted = max(1, len(examples) - wanted)
-    rarer = (max(1.0, unwanted / max(1, wanted)), max(1.0, wanted / unwanted))
-    given = (loss["wanted"], loss["unwanted"])
-    if all(value is None for value in given):
-        return rarer
-    return tuple(1.0 if value is None else float(value) for value in given)  # type: ignore[return-value]
 
 
 def trainer_for(
@@ -427,24 +449,34 @@ def trainer_for(
         "callbacks": list(callbacks),
     }
     if method.online:
-        for name, examples in (("train", given.examples), ("eval", given.held_out)):
-            prompts = [{"prompt": [dict(turn) for turn in e.turns]} for e in examples]
-            shared[f"{name}_dataset"] = Dataset.from_list(prompts) if prompts else None
+        asked, count = [*given.examples, *given.held_out], len(given.examples)
+        places = [{"prompt": "", "place": place} for place in range(len(asked))]
+        shared["train_dataset"] = Dataset.from_list(places[:count])
+        shared["eval_dataset"] = Dataset.from_list(places[count:]) if given.held_out else None
+
+        def rewarded(prompts: Any, completions: Any, place: list[int], **trl: Any) -> list[float]:
+            return rewards_of(reward, [asked[n] for n in place], completions)
+
+        rewarded.__name__ = getattr(reward, "__name__", "reward")
         trainer = GroupTrainer if method.name == "grpo" else LeaveOneOutTrainer
-        return trainer(reward_funcs=reward, **shared)
+        return trainer(chat=given.chat, asked=asked, reward_funcs=rewarded, **shared)
     flat = method.name in ("sft", "coh", "cloning")
+    check_together([*given.examples, *given.held_out], method, settings)
     weighted = flat and any(example.weight != 1 for example in given.examples)
-    if weighted and settings.packing != "none":
-        raise UsageError("rows have weights, which packing loses: set `packing: none`")
     mask_past = float(settings.loss.get("mask_past", 0.0))
-    shared["train_dataset"] = dataset_of(
-        given.examples, flat=flat, weighted=weighted, mask_past=mask_past
-    )
+    form: dict[str, Any] = {
+        "flat": flat, "weighted": weighted, "neighbours": method.name == "kto"
+    }  # fmt: skip
+    if given.steps is None:
+        shared["train_dataset"] = dataset_of(given.examples, mask_past=mask_past, **form)
+    else:
+        shared["train_dataset"] = dataset_of_steps(given.steps, flat=flat, weighted=weighted)
     if given.held_out:
-        shared["eval_dataset"] = dataset_of(given.held_out, flat=flat, weighted=weighted)
+        shared["eval_dataset"] = dataset_of(given.held_out, **form)
     if flat:
         if settings.packing == "none":
-            shared["data_collator"] = Sequences(pad)
+            collate = Sequences(pad)
+            shared["data_collator"] = collate if given.steps is None else Stepwise(collate)
         kl = float(settings.loss.get("kl", 0.0))
         copied = copy.deepcopy(given.model) if kl and adapter is None else None
         return SupervisedTrainer(kl=kl, reference=copied, **shared)
@@ -457,5 +489,7 @@ def trainer_for(
     if method.name == "kto":
         return MarkedTrainer(data_collator=Marked(pad), **shared)
     soft = any(e.p_chosen not in (None, 1.0) for e in (*given.examples, *given.held_out))
-    own, noise = own_pair_loss(settings.loss, soft=soft)
-    return PairTrainer(own=own, noise=noise, data_collator=Answers(pad, pairs=True), **shared)
+    own, noise = losses.own_pair_loss(settings.loss, soft=soft)
+    pairs = Answers(pad, pairs=True)
+    shared["data_collator"] = pairs if given.steps is None else Stepwise(pairs)
+    return PairTrainer(own=own, noise=noise, **shared)

@@ -16,7 +16,7 @@ from curate.errors import UsageError
 from curate.models.turns import instruction_and_answer
 from curate.row import Row, seed_of
 from curate.train.data import TrainingData
-from curate.train.settings import Method, RankerSettings
+from curate.train.settings import RankerSettings
 
 ORIGINS = ("human", "referenced", "direct")
 # The better answer of each pair, and the worse one.
@@ -25,15 +25,6 @@ ORDERINGS = {
     "referenced_human": ("referenced", "human"),
     "direct_human": ("direct", "human"),
 }
-SCAR = Method(
-    name="scar",
-    summary="Learn to rank answers by the consistency of their style.",
-    learns_from=("ranked",),
-    uses=("score",),
-    source="Li et al. 2024 (SCAR), arXiv 2406.10882, with the numbers of the authors' code",
-    trl_too_long="it has no such trainer",
-    defaults={},
-)
 _SHOWN = 3
 
 

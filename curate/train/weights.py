@@ -35,6 +35,21 @@ def where_is(model: str) -> str:
     return name if colon else model
 
 
+def base_model(model: str) -> str:
+    """Return the folder or Hub name that `--model` means, as `where_is`.
+
+    Raises:
+        UsageError: it cannot be trained: it answers over a network, or is an adapter alone.
+    """
+    where = where_is(model)
+    folder = Path(where)
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        merged = folder / "merged"
+        how = "name" if merged.is_dir() else "train it again with --merge, and name"
+        raise UsageError(f"{where} holds an adapter and no model to train: {how} {merged}")
+    return where
+
+
 @contextlib.contextmanager
 def _named(where: str) -> Iterator[None]:
     """Turn what transformers raises over a model into an error that names it."""
@@ -85,17 +100,25 @@ def load_model(where: str, method: Method, settings: TrainingSettings, device: s
     if settings.adapter.kind == "qlora":
         if device == "cpu":
             raise UsageError("qlora needs a GPU (bitsandbytes); on a CPU use `adapter: lora`")
-        quantization: Any = transformers.BitsAndBytesConfig
-        given["quantization_config"] = quantization(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
+        given["quantization_config"] = in_four_bits()
     transformers.set_seed(settings.seed)
     with _named(where):
         model: Any = getattr(transformers, auto).from_pretrained(where, **given, **_GIVEN)
     return model
+
+
+def in_four_bits() -> Any:
+    """Return how QLoRA keeps frozen weights (Dettmers et al. 2023, arXiv 2305.14314)."""
+    import torch
+    import transformers
+
+    quantization: Any = transformers.BitsAndBytesConfig
+    return quantization(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 def peft_config(adapter: Adapter, method: Method) -> Any:
@@ -147,8 +170,13 @@ def merge(folder: Path, out: Path, *, reward: bool = False) -> None:
     tokenizer.save_pretrained(out)
 
 
-def load_trained(folder: str | Path, *, reward: bool = False, dtype: Any = None) -> tuple[Any, Any]:
-    """Return a model that was trained, with its adapter where it has one, and its tokenizer."""
+def load_trained(
+    folder: str | Path, *, reward: bool = False, dtype: Any = None, quantized: bool = False
+) -> tuple[Any, Any]:
+    """Return a model that was trained, with its adapter where it has one, and its tokenizer.
+
+    With `quantized` its base is held in four bits, as QLoRA trained on it, on the GPU.
+    """
     import peft
     import transformers
 
@@ -156,6 +184,8 @@ def load_trained(folder: str | Path, *, reward: bool = False, dtype: Any = None)
     given: dict[str, Any] = {"num_labels": 1} if reward else {}
     if dtype is not None:
         given["dtype"] = dtype
+    if quantized:
+        given |= {"quantization_config": in_four_bits(), "device_map": {"": 0}}
     adapted = (Path(folder) / "adapter_config.json").is_file()
     package: Any = peft if adapted else transformers
     auto = f"Auto{'Peft' if adapted else ''}ModelFor{kind}"
@@ -164,7 +194,39 @@ def load_trained(folder: str | Path, *, reward: bool = False, dtype: Any = None)
         tokenizer = load_tokenizer(str(folder))
     if reward:
         model.config.pad_token_id = tokenizer.pad_token_id
+    else:
+        stop_at_turns(model, tokenizer)
     return model.eval(), tokenizer
+
+
+def stop_at_turns(model: Any, tokenizer: Any) -> None:
+    """Let a model's answers end with the token that ends a turn of its chat template.
+
+    Base models end texts with another one, and would go on to write the next turn of the user; so
+    it is added to those of the generation configuration, which is saved with the model.
+    """
+    from curate.train.chat import Chat, TemplateRefused
+
+    with contextlib.suppress(TemplateRefused):
+        chat = Chat(tokenizer)
+        ending = chat.end_of_turn.strip() if chat.template else ""
+        token = tokenizer.get_added_vocab().get(ending)
+        given = model.generation_config.eos_token_id
+        known = given if isinstance(given, list) else [given]
+        if token is not None and token not in known:
+            ends = [token, *(one for one in known if one is not None)]
+            model.generation_config.eos_token_id = ends
+
+
+def free_memory() -> None:
+    """Give back what a finished trainer holds, whose parts refer to each other."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def sample(model: Any, tokenizer: Any, text: str, *, max_tokens: int, seed: int = 0) -> str:
@@ -179,7 +241,10 @@ def sample(model: Any, tokenizer: Any, text: str, *, max_tokens: int, seed: int 
     given = tokenizer(text, add_special_tokens=False, return_tensors="pt").to(model.device)
     with torch.inference_mode():
         if not torch.isfinite(model(**given).logits[:, -1]).all():
-            raise StoppedShort("the model's logits are not finite; its training has failed")
+            raise StoppedShort(
+                "the trained model's logits are not finite: lower learning_rate, add warmup, and "
+                "train it again with --replace"
+            )
         made = model.generate(
             **given, max_new_tokens=max_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id
         )

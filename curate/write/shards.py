@@ -120,9 +120,6 @@ def _pieces(file: pq.ParquetFile, rows: int) -> Iterator[tuple[int, pa.RecordBat
 def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
     import pyarrow.parquet as pq
 
-    with open(path, "wb") as sink:
-        with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        sink.flush()
-        os.fsync(sink.fileno())
+    with open(path, "wb") as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)

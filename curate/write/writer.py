@@ -13,7 +13,6 @@ import difflib
 import functools
 import gzip
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -67,11 +66,6 @@ def write_rows(
     counted = _Counted(_records(tables, shape, marks=marks))
     try:
         _write(counted, partial, ending)
-        handle = os.open(partial, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
         put(partial, path, run)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -111,7 +105,8 @@ def _records(tables: Iterable[pa.Table], shape: str | None, *, marks: bool) -> R
 
 def _check_forms(row: Row, record: Mapping[str, Any], forms: dict[str, type]) -> None:
     """Raise `UsageError` where a side of `record` has another form than those before (`forms`)."""
-    for name in _SIDES.intersection(record):
+    # A record of `turn_list` is a list, and has no sides.
+    for name in _SIDES.intersection(record) if isinstance(record, Mapping) else ():
         if forms.setdefault(name, type(record[name])) is not type(record[name]):
             text = isinstance(record[name], str)
             here, before = ("a text", "messages") if text else ("messages", "texts")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROLES = {"human": "user", "gpt": "assistant", "prompter": "user", "assistant": "assistant"}
-TOOLS, MATH = 1000, 500
+TOOLS, MATH, ROLES_PLAYED, VOTED_PAIRS = 1000, 500, 200, 300
 
 
 def tasks(sources: Path) -> Iterator[dict[str, Any]]:
@@ -59,6 +59,12 @@ def gpteacher(sources: Path) -> Iterator[dict[str, Any]]:
             }
 
 
+def roleplay(sources: Path) -> Iterator[dict[str, Any]]:
+    """Yield the first role plays of GPTeacher, with the name of the model that wrote them."""
+    for row in itertools.islice(gpteacher(sources), ROLES_PLAYED):
+        yield row | {"model": "gpt-4"}
+
+
 def chat(sources: Path) -> Iterator[dict[str, Any]]:
     """Yield conversations: FastChat's example set, and the best-ranked path of each OASST tree."""
     for row in json.loads((sources / "sharegpt" / "dummy_conversation_500.json").read_text()):
@@ -89,6 +95,35 @@ def pairs(sources: Path) -> Iterator[dict[str, Any]]:
             "rejected": [_turn("assistant", worse)],
             "origin": "llmbar/natural",
         }
+
+
+def votes(sources: Path) -> Iterator[dict[str, Any]]:
+    """Yield what each of PandaLM's three annotators said of its first pairs, a line a vote.
+
+    Pairs with a response that is no text are passed over, and so are two texts that stood there
+    before, where two models wrote the same. A vote of 0 is a tie.
+    """
+    found = json.loads((sources / "pandalm" / "testset-v1.json").read_text(encoding="utf-8"))
+    different = {}
+    for row in found:
+        said = (row["response1"], row["response2"])
+        if all(isinstance(text, str) for text in said):
+            different.setdefault((row["instruction"], row["input"], frozenset(said)), row)
+    for row in itertools.islice(different.values(), VOTED_PAIRS):
+        models = row["cmp_key"].split("_")
+        for number in (1, 2, 3):
+            vote = row[f"annotator{number}"]
+            better, worse = (2, 1) if vote == 2 else (1, 2)
+            yield {
+                "prompt": "\n\n".join(filter(None, (row["instruction"], row["input"]))),
+                "chosen": row[f"response{better}"],
+                "rejected": row[f"response{worse}"],
+                "annotator": f"annotator {number}",
+                "tie": vote == 0,
+                "chosen_model": models[better - 1],
+                "rejected_model": models[worse - 1],
+                "origin": "pandalm/testset-v1",
+            }
 
 
 def test_gsm8k(sources: Path) -> Iterator[dict[str, Any]]:
@@ -124,9 +159,11 @@ FILES = {
     "tasks": tasks,
     "seed_tasks": seed_tasks,
     "gpteacher": gpteacher,
+    "roleplay": roleplay,
     "chat": chat,
     "math": math,
     "pairs": pairs,
+    "votes": votes,
     "test_gsm8k": test_gsm8k,
     "test_humaneval": test_humaneval,
     "test_mt_bench": test_mt_bench,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from curate.cli.main import app
+from tests.house.places import ROOT
 
 Done = subprocess.CompletedProcess[str]
 Curate = Callable[..., Done]
@@ -93,7 +94,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cli-steps\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(POINTS)
     kept = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
-    return {**kept, "PYTHONPATH": str(folder), "COLUMNS": "100"}
+    # Before what is installed comes the checkout of these tests.
+    path = os.pathsep.join((str(folder), str(ROOT)))
+    return {**kept, "PYTHONPATH": path, "COLUMNS": "100"}
 
 
 @pytest.fixture

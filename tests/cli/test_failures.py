@@ -183,6 +183,26 @@ def test_130_when_interrupted(home: Path, environment: dict[str, str]) -> None:
     assert said == "interrupted; the same command continues\n"
 
 
+def test_a_command_in_the_background_goes_on(home: Path, environment: dict[str, str]) -> None:
+    """A shell without job control, and `nohup`, have it ignore the terminal's Ctrl-C."""
+    command = [sys.executable, "-m", "curate", "filter", "rows.jsonl"]
+    command += ["sleeper:seconds=0.2", "-o", "o.jsonl"]
+    with subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],
+        cwd=home,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "asleep\n"
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+    assert (child.returncode, "interrupted" in said) == (0, False), said
+    assert (home / "o.jsonl").exists()
+
+
 def test_a_closed_pipe_is_nobodys_fault(home: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "curate.cli", "steps", "--schema"]
     with subprocess.Popen(
@@ -195,3 +215,19 @@ def test_a_closed_pipe_is_nobodys_fault(home: Path, environment: dict[str, str])
         said = child.stderr.read()
     assert child.returncode == 0
     assert said == b""
+
+
+def test_4_and_no_escapes_where_an_error_is_unexpected(capsys: pytest.CaptureFixture[str]) -> None:
+    """What an error quotes of the data drives no terminal."""
+    from types import SimpleNamespace
+
+    from curate.cli.failures import reported
+
+    context = SimpleNamespace(meta={}, invoked_subcommand="run")
+    with pytest.raises(SystemExit) as left, reported(context):
+        raise KeyError("\x1b]0;owned\x07\x1b[2J")
+    assert left.value.code == 4
+    said = capsys.readouterr().err
+    assert "unexpected KeyError" in said
+    assert "\x1b" not in said
+    assert "\x07" not in said

@@ -18,7 +18,7 @@ from tests.cli.conftest import Curate
 def test_help_lists_every_command_in_its_own_words(ok: Callable[..., str]) -> None:
     text = " ".join(ok("--help").split())
     for name, said in COMMANDS.items():
-        module = importlib.import_module(f"curate.cli.{name}")
+        module = importlib.import_module(f"curate.cli.commands.{name}")
         doc = module.app.info.help if hasattr(module, "app") else inspect.getdoc(module.command)
         assert str(doc).split("\n\n")[0] == said
         assert f"{name} {said}" in text
@@ -90,7 +90,7 @@ def test_help_imports_no_command(process: Curate) -> None:
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom curate.cli.main import app\n"
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
-        "print([m for m in sys.modules if m in ('curate.cli.run', 'yaml', 'curate.step')])"
+        "print([m for m in sys.modules if m in ('curate.cli.commands.run', 'yaml', 'curate.step')])"
     )
     done: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr

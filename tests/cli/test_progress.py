@@ -4,6 +4,7 @@ import pytest
 
 from curate.cli import progress
 from curate.cli.progress import ProgressLine, clock, listening
+from curate.engine import progress_line
 from curate.engine.options import Progress
 
 
@@ -20,7 +21,8 @@ class Clock:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(progress, "time", clock)
+    for module in (progress, progress_line):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 

@@ -1,11 +1,13 @@
 """The reference pages in docs/ say what the code says."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from curate.cli.main import COMMANDS
-from curate.cli.reference import FOLDER, pages, write
+from curate.cli.reference import FOLDER, llms_text, pages, write
 from curate.recipe.catalog import operators
 from curate.write import format_names, kind_of
 
@@ -33,3 +35,29 @@ def test_pages_do_not_depend_on_the_terminal(monkeypatch: pytest.MonkeyPatch) ->
     wide = pages()
     monkeypatch.setenv("COLUMNS", "50")
     assert pages() == wide
+
+
+def test_the_list_of_pages_for_programs_is_that_of_the_navigation() -> None:
+    docs = FOLDER.parent
+    text = (docs / "llms.txt").read_text(encoding="utf-8")
+    assert text == llms_text(docs), "run: python -m curate.cli.reference"
+    # The form of llmstxt.org: one title, a quotation, sections of links.
+    title, _, quotation, *_ = text.splitlines()
+    assert title == "# curate" and quotation.startswith("> `curate` turns raw instructions")
+    sections = re.findall(r"(?m)^## (.+)$", text)
+    assert sections[0] == "Pages" and sections[-1] == "Optional" and "How to" in sections
+    listed = re.findall(r"(?m)^- \[[^\]]+\]\(([^)]+)\)", text)
+    nav = re.findall(r"(\S+\.md)$", (docs / "material/mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(nav)
+    assert all((docs / path).is_file() for path in [*listed, "agents/curate/SKILL.md"])
+
+
+def test_the_skill_has_a_head_and_names_commands_that_exist() -> None:
+    text = (FOLDER.parent / "agents" / "curate" / "SKILL.md").read_text(encoding="utf-8")
+    _, head, body = text.split("---\n", 2)
+    about = yaml.safe_load(head)
+    assert set(about) == {"name", "description"} and about["name"] == "curate"
+    # The limits that agents' tools have.
+    assert len(about["description"]) <= 1024 and len(body.splitlines()) < 60
+    named = re.findall(r"`curate ([a-z]+)", body)
+    assert "agent" in named and set(named) <= set(COMMANDS)

@@ -228,10 +228,8 @@ def test_compare_datasets_reads_data_beside_a_hidden_folder(
 
 def test_report_draws_the_map_of_styles(ok: Callable[..., str], home: Path) -> None:
     ok("filter", "rows.jsonl", "style_report", "-o", "o.jsonl", "--run", "styled")
-    assert ok("report", "styled", "--png", "maps").split() == [
-        "maps/style_report.png",
-        "maps/style_report.csv",
-    ]
+    drawn = ok("report", "styled", "--png", "maps").split()
+    assert drawn[-2:] == ["maps/style_report.png", "maps/style_report.csv"]
     assert (home / "maps" / "style_report.csv").read_text().startswith('"id","form_distance"')
 
 

@@ -2,7 +2,17 @@
 
 import pytest
 
-from curate.cli.text_layout import beside, clipped, headed, squeezed, table, width, wrapped
+from curate.cli.text_layout import (
+    Tinted,
+    beside,
+    clipped,
+    columns,
+    headed,
+    squeezed,
+    table,
+    width,
+    wrapped,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -12,8 +22,8 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_width_follows_the_terminal_within_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
-    for columns in ("10", "90", "999"):
-        monkeypatch.setenv("COLUMNS", columns)
+    for size in ("10", "90", "999"):
+        monkeypatch.setenv("COLUMNS", size)
         found.append(width())
     assert found == [40, 90, 160]
 
@@ -56,3 +66,27 @@ def test_texts_stand_beside_each_other_and_hang_below_themselves() -> None:
         "six                 |   be"
     )
     assert beside(["a\nb\nc"], [], most=2) == "a                   |\n...                 |"
+
+
+def test_wide_characters_take_two_columns_and_combining_ones_none() -> None:
+    texts = ("abc", "\u65e5\u672c", "e\u0301", "\uff21", "\U0001f600")
+    assert [columns(text) for text in texts] == [3, 4, 1, 2, 2]
+    assert wrapped("\u65e5\u672c\u8a9e ab", 4) == ["\u65e5\u672c", "\u8a9e", "ab"]
+    assert wrapped("a\u65e5\u672c\u8a9e", 4) == ["a\u65e5", "\u672c\u8a9e"]
+    mixed = wrapped("e\u0301" * 9 + "\u65e5" * 9, 4)
+    assert "".join(mixed) == "e\u0301" * 9 + "\u65e5" * 9 and max(map(columns, mixed)) == 4
+    assert wrapped("\x00\u65e5", 9) == ["\\x00\u65e5"]
+    assert table([], [["\u65e5", "x"], ["abc", "y"]]) == "\u65e5   x\nabc  y"
+    # Ten of them would take a column more than there is.
+    first, second = "\u65e5" * 9, "\u65e5" * 2
+    assert beside([first + second], ["x", "y"]) == f"{first}  | x\n{second}                | y"
+
+
+def test_colours_are_of_the_head_and_take_no_room() -> None:
+    left = [Tinted("user: one\ntwo: x", "cyan"), Tinted("\x1b[31m: y"), Tinted("z", "red")]
+    assert beside(left, ["a"]) == (
+        "\x1b[36muser:\x1b[0m one           | a\n"
+        "two: x              |\n"
+        "\\x1b[31m: y         |\n"
+        "\x1b[31mz\x1b[0m                   |"
+    )

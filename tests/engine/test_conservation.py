@@ -63,6 +63,7 @@ def assert_no_row_is_lost(
         assert_conserved(result)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=shared)
 @anything
 def test_rows_are_conserved(models: dict[str, Any], **given: Any) -> None:
@@ -70,12 +71,14 @@ def test_rows_are_conserved(models: dict[str, Any], **given: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=shared)
 @anything
 def test_rows_of_many_pipelines_are_conserved(models: dict[str, Any], **given: Any) -> None:
     assert_no_row_is_lost(models, **given)
 
 
+@pytest.mark.slow
 def test_unreadable_rows_are_counted_in_and_failed(tmp_path: Path) -> None:
     rows: list[Any] = numbered(30)
     rows[4] = {"instruction": "question 4", "input": "", "output": 7}
@@ -85,6 +88,7 @@ def test_unreadable_rows_are_counted_in_and_failed(tmp_path: Path) -> None:
     assert_conserved(result)
 
 
+@pytest.mark.slow
 def test_equal_rows_have_ids_of_their_own(tmp_path: Path) -> None:
     rows = [{"instruction": "same", "input": "", "output": "same"}] * 50
     result = run([], rows, tmp_path)
@@ -92,6 +96,7 @@ def test_equal_rows_have_ids_of_their_own(tmp_path: Path) -> None:
     assert_conserved(result)
 
 
+@pytest.mark.slow
 def test_a_wrong_record_fails_its_own_row_only(tmp_path: Path) -> None:
     def wrong(row: Any) -> Any:
         if "3" in row.instruction:

@@ -12,6 +12,7 @@ import pytest
 
 from curate import Pipeline
 from curate.ask import Ask, Choose, Reward
+from curate.cli.running import expected as expected_words
 from curate.engine.reading import SAMPLE_ROWS
 from curate.errors import StoppedShort
 from curate.row import Message, Record, Row
@@ -21,6 +22,10 @@ from curate.steps.filters.contamination import Contamination
 from curate.steps.filters.length import Length
 from curate.steps.generate.attributes import Attributes
 from curate.steps.generate.compose import Compose
+from curate.steps.generate.respond import Respond
+from curate.steps.pairs.multi_turn import MultiTurn
+from curate.steps.pairs.pairs import Pairs
+from curate.steps.score.surprisal import Surprisal
 from curate.steps.select.mix import Mix
 from curate.steps.select.sample import Sample
 from curate.steps.select.top import Top
@@ -207,8 +212,9 @@ def test_texts_that_rows_are_compared_with_are_counted_once(
 ) -> None:
     rows, where = distinct(count), {"run": tmp_path / "run", "store": tmp_path / "store"}
     expected = comparing.run(rows, dry_run=True, **where).summary["estimate"]
-    # The answer "yes" of the other rows is one text.
-    assert expected["requests"] == count + 70 + count + 1
+    # Both turns of each row, of which the answer is compared twice and asked for once; the answer
+    # "yes" of the other rows is one text.
+    assert expected["requests"] == 2 * count + 70 + 1
     told = comparing.run(rows, **where).summary["estimate"]
     assert {name: told[name] for name in expected} == expected
     assert told["off"]["requests"] == 0.0
@@ -282,6 +288,40 @@ def test_choices_are_followed_to_the_last_wave_and_decide_nothing(tmp_path: Path
     rest = planned(steps, rows, tmp_path, models=models, run=tmp_path / "all")
     sent = run(steps, rows, tmp_path, models=models, run=tmp_path / "all").summary["this_time"]
     assert rest["requests"] == pytest.approx(sent["sent"], rel=0.05)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(Judge):
+    """Rate what was asked, each time anew."""
+
+    def score(self, row: Row) -> Asking:
+        reply = yield Ask.text(f"{self.title}: {row.instruction}", model=self.model, max_tokens=8)
+        return float(reply.text)
+
+
+def test_rows_end_as_often_as_those_whose_replies_are_stored(tmp_path: Path) -> None:
+    """A third of the answers are cut off, a fifth of the rest rated low; those rows ask no more."""
+    cut = [
+        {"when": {"contains": f"question {n:03}."}, "reply": "An", "finish_reason": "length"}
+        for n in range(0, 400, 3)
+    ]
+    writer = write_script(tmp_path / "w.jsonl", [*cut, {"when": {}, "reply": "An answer."}])
+    low = [{"when": {"contains": f"question {n:03}."}, "reply": "2"} for n in range(0, 400, 5)]
+    judge = write_script(tmp_path / "j.jsonl", [*low, {"when": {}, "reply": "7"}])
+    models = {"writer": f"scripted:{writer}", "judge": f"scripted:{judge}"}
+    rows = [{"prompt": f"question {n:03}."} for n in range(400)]
+    steps = [Respond(model="writer", max_tokens=8), Asked(), Asked(label="again", at_least=None)]
+    cold = planned(steps, rows, tmp_path, models=models)
+    assert (cold["requests"], cold["none_fails"]) == (1200, True)
+    assert "as if no reply failed" in expected_words(cold)
+    run(steps, rows[:120], tmp_path, models=models, allow_failed=1.0)
+    rest = planned(steps, rows, tmp_path, models=models, run=tmp_path / "all")
+    sent = run(
+        steps, rows, tmp_path, models=models, run=tmp_path / "all", allow_failed=1.0
+    ).summary["this_time"]["sent"]
+    assert rest["requests"] == pytest.approx(sent, rel=0.05)
+    assert "none_fails" not in rest and "as if" not in expected_words(rest)
+    assert sent < 0.75 * (1200 - 3 * 120)
 
 
 # -- groups ----------------------------------------------------------------------------------------
@@ -387,3 +427,23 @@ def test_a_step_that_crashes_on_the_sample_ends_the_dry_run(
 ) -> None:
     with pytest.raises(StoppedShort, match="'broken' could not decide"):
         planned([Broken(count=5), Judge()], distinct(50), tmp_path, models=models)
+
+
+def test_a_step_that_waits_for_scores_of_replies_has_not_failed(
+    tmp_path: Path, models: dict[str, Any]
+) -> None:
+    rows = distinct(40)
+    steps = [
+        Respond(model="writer", samples=2, to="sft", temperature=1.0, max_tokens=8),
+        Surprisal(model="writer"),
+        Pairs(by="surprisal", lowest=True),
+    ]
+    found = planned(steps, rows, tmp_path, models=models)
+    # Two answers, and the likelihood of each; pairs asks nothing, nor does anything behind it.
+    assert (found["requests"], found["ends_at"]) == (4 * 40, None)
+    assert "all_failed" not in found
+    found = planned([*steps, MultiTurn(model="writer")], rows, tmp_path, models=models)
+    assert (found["requests"], found["ends_at"]) == (4 * 40, "pairs")
+    # Nobody gives a score here: that is wrong, whatever the replies are.
+    steps[1:] = [Pairs(by=None)]
+    assert "no score" in planned(steps, rows, tmp_path, models=models)["all_failed"]

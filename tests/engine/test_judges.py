@@ -44,6 +44,8 @@ def digits(n: int) -> list[float]:
     return [math.log(weight / sum(weights)) for weight in weights]
 
 
+# What `explain` shows of a ranker whose model read the beginning of an answer, and of a triple.
+CUT, GRADED = '"cut": ["response"]', '"quality": {"human": {"helpfulness": '
 CASES = {
     "alpagasus": Case(
         ({"alpagasus": {"model": "judge"}},), {"alpagasus": {"at_least": 2}}, "in half of it"
@@ -88,6 +90,13 @@ CASES = {
         {"safety": {"drop": ["refusal"]}},
         "outcome",
     ),
+    "scar": Case(({"scar": {"model": "ranker", "share": 0.5}},), {"scar": {"share": 0.25}}, CUT),
+    "scar by a threshold": Case(
+        ({"scar": {"model": "ranker", "at_least": 0.0}},), {"scar": {"at_least": 1.0}}, CUT
+    ),
+    "scar pairs": Case(
+        ({"scar_pairs": {"model": "writer", "judge": "grades"}},), {"scar_pairs": {}}, GRADED
+    ),
 }
 any_judge = pytest.mark.parametrize("name", CASES)
 
@@ -107,6 +116,17 @@ def script(kind: str) -> Iterator[dict[str, Any]]:
         elif kind == "ratings":
             ratings = [{"rationale": "So.", "rating": 1 + (n + k) % 5} for k in range(2)]
             yield {**about, "reply": json.dumps({"ratings": ratings})}
+        elif kind == "ranker":
+            yield {**about, "values": [math.sin(n) + n % 3], "cut": [1] if n % 2 else []}
+        elif kind == "writer":
+            # Asked for the same in other words, it is shown what the person said.
+            human = {"when": {"contains": [f"question {n}?", f"answer {n}"]}}
+            yield {**human, "reply": f"Rewritten, {n}."}
+            yield {**about, "reply": f"Written, {n}."}
+        elif kind == "grades":
+            # A reply without a score in one row of eight, which therefore fails.
+            said = "It is fine." if n % 8 == 5 else f"Final score: {n % 10}"
+            yield {**about, "reply": said}
         else:
             contains = "What does the answer do with"
             yield {"when": {"contains": contains}, "reply": "B"}
@@ -127,7 +147,7 @@ def prepare(folder: Path, case: Case) -> Path:
             for n in range(ROWS)
         ]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    used = set(re.findall(r"'model': '(\w+)'", str(case.steps)))
+    used = set(re.findall(r"'(?:model|judge)': '(\w+)'", str(case.steps)))
     models = {}
     for kind in sorted(used):
         lines = "".join(json.dumps(line) + "\n" for line in script(kind))

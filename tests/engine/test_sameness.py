@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ VARIANTS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_splitting_and_arrival_change_no_byte(
     name: str, models: dict[str, Any], tmp_path: Path
@@ -56,6 +58,7 @@ def test_splitting_and_arrival_change_no_byte(
         assert fingerprint(again.folder) == want, variant
 
 
+@pytest.mark.slow
 def test_parts_and_spilled_segments_change_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,3 +76,40 @@ def test_parts_and_spilled_segments_change_no_byte(
     for number, variant in enumerate(({"workers": 2}, {"workers": 1, "chunk_rows": 1000})):
         again = run(steps, str(path), tmp_path / str(number), **variant)
         assert fingerprint(again.folder) == want, variant
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("keep", "compares"), [("first", False), ("longest", True)])
+def test_partitions_of_near_change_no_byte(
+    keep: Any, compares: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts that wait in files and are walked in many partitions give what one walk gives."""
+    from curate.engine import run as run_module
+    from curate.engine.kinds import reference_data
+    from curate.kernels.sets import jaccard_partitioned
+    from curate.steps.dedup.near import Near
+
+    path, words = tmp_path / "rows.jsonl", [f"word{k}" for k in range(97)]
+    with path.open("w") as file:
+        for k in range(36_000):  # three parts; 24,000 rows are like one before them
+            own = random.Random(k % 12_000).choices(words, k=20)
+            own += [str(k % 12_000)] * (k % 3 + 1)
+            file.write(json.dumps({"instruction": " ".join(own), "output": ""}) + "\n")
+    others = tmp_path / "others.jsonl"
+    others.write_text("".join(path.read_text().splitlines(True)[40:9000:7]))
+    steps = [Near(similarity=0.7, keep=keep, against=str(others) if compares else None)]
+    monkeypatch.setattr(run_module, "LARGE_BYTES", 0)
+    first = run(steps, str(path), tmp_path / "a")
+    assert 10_000 < first.summary["dropped"] < 30_000
+    for module in (run_module, reference_data):
+        monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(
+        jaccard_partitioned, "PARTITION_BYTES", 1 << 21 if not compares else 1 << 18
+    )
+    seen, cuts = [], jaccard_partitioned.partition_cuts
+    monkeypatch.setattr(
+        jaccard_partitioned, "partition_cuts", lambda *a: seen.append(cuts(*a)) or seen[-1]
+    )
+    again = run(steps, str(path), tmp_path / "b")
+    assert len(seen[-1]) > 5
+    assert fingerprint(again.folder) == fingerprint(first.folder)

@@ -47,6 +47,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_two_workers_write_what_one_writes(
     name: str, tmp_path: Path, models: dict[str, Any], processes: list[int]
@@ -68,6 +69,7 @@ def test_two_workers_write_what_one_writes(
     assert two.summary["steps"][0]["reasons"] == one.summary["steps"][0]["reasons"]
 
 
+@pytest.mark.slow
 def test_every_table_that_is_written_away_has_a_file_of_its_own(tmp_path: Path) -> None:
     # A worker process opens the same folder anew for each part.
     paths = [Workspace(tmp_path).spill(pa.table({"n": [n]})) for n in range(20)]

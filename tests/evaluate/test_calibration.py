@@ -1,9 +1,30 @@
 """A judge of known error: the corrected share covers the truth, the reported one does not."""
 
+import math
+
 import numpy as np
 import pytest
 
 from curate.evaluate.calibration import Calibration
+
+
+def test_a_corrected_difference_covers_the_true_one():
+    dice = np.random.default_rng(5)
+    covered = 0
+    for _ in range(1000):
+        # Two shares of 400 prompts, judged with sensitivity 0.85 and specificity 0.75.
+        said = [dice.binomial(400, p * 0.85 + (1 - p) * 0.25) / 400 for p in (0.6, 0.45)]
+        good, bad = dice.binomial(60, 0.85), dice.binomial(60, 0.75)
+        error = math.sqrt(sum(p * (1 - p) / 400 for p in said))
+        calibration = Calibration(good, 60 - good, bad, 60 - bad)
+        effect, wider = calibration.corrected_difference(said[0] - said[1], error)
+        assert wider > error
+        covered += abs(effect - 0.15) < 1.96 * wider
+    assert 930 <= covered <= 975
+    nothing, wider = calibration.corrected_difference(0.0, error)
+    assert (nothing, wider > 0) == (0, True)
+    with pytest.raises(ValueError, match="no better than chance"):
+        Calibration(5, 5, 5, 5).corrected_difference(0.1, 0.1)
 
 
 def test_the_corrected_share_is_rogan_and_gladens():

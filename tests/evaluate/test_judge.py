@@ -8,6 +8,7 @@ from curate import Pipeline
 from curate.errors import UsageError
 from curate.evaluate import evaluate_judge
 from curate.evaluate.judge import corrected_share
+from curate.evaluate.text import scores_text
 from curate.steps import Length, Prefer, Rubric
 
 ROWS = 40
@@ -92,8 +93,11 @@ def test_groups_are_measured_apart(judge, tmp_path):
 
 def test_rows_of_no_group_are_measured_under_a_dash(judge, tmp_path):
     data = rows(lang=lambda n: "de" if n % 2 else None)
-    found, _ = evaluated(data, judge(lambda n: 1 + n // 4), tmp_path, label="human")
+    found, _ = evaluated(data, judge(lambda n: 1 + n // 4), tmp_path, label="human", by="lang")
     assert {k: one["rows"] for k, one in found["groups"].items()} == {"-": 20, "de": 20}
+    assert found["grouped"] == "by the column 'lang' (20 rows)"
+    with pytest.raises(UsageError, match="no row has anything in a column 'lnag'"):
+        evaluated(data, judge(lambda n: 1), tmp_path / "b", label="human", by="lnag")
 
 
 def test_collapsed_scores_are_told_in_every_report(judge, tmp_path):
@@ -112,6 +116,14 @@ def test_collapsed_scores_are_told_in_every_report(judge, tmp_path):
     ]
     assert "collapsed to one value" in ran.report()
     assert result.summary["steps"][0]["remarks"] == step["remarks"]
+
+
+def test_what_scores_that_do_not_vary_cannot_say_is_told(judge, tmp_path):
+    found, _ = evaluated(rows(), judge(lambda n: 7), tmp_path, label="human")
+    assert "spearman" not in found
+    told = scores_text(found).splitlines()
+    at = next(n for n, line in enumerate(told) if line.startswith("  of the answer"))
+    assert told[at - 1].split("  ") == ["rank correlation with labels", "-"]
 
 
 def test_scores_that_differ_and_few_scores_are_no_collapse(judge, tmp_path):

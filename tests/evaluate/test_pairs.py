@@ -11,9 +11,9 @@ import pytest
 
 from curate.errors import UsageError
 from curate.evaluate import evaluate_pairs
+from curate.evaluate.pair_judges import pair_judges
 from curate.evaluate.pair_measures import JudgedPair, accuracy, by_group, measures
-from curate.evaluate.pairs import pair_judges
-from curate.steps import ConstitutionalPrefer, Length, Prefer, Rank, RlaifPrefer
+from curate.steps import ConstitutionalPrefer, Pairs, Prefer, Respond, RlaifPrefer, Top
 from curate.steps.pairs._comparison import Orders
 
 LLMBAR = Path(__file__).resolve().parents[3] / "shared" / "data" / "llmbar" / "natural"
@@ -276,8 +276,8 @@ def test_ties_count_half_and_labelled_ones_are_agreement_only():
     assert found["agreement"].value == pytest.approx(2 / 3)
     assert found["both_orders_right"].value == 0.5
     assert accuracy([pair(0.5, 1.0, 1.0)]) is None
-    assert by_group([pair(1.0, 1.0, 1.0, "en")]) == {}
-    assert list(by_group([pair(1.0, 1.0, 1.0, "en"), pair(1.0, 1.0, 1.0)])) == ["-", "en"]
+    one = by_group({"en": [pair(1.0, 1.0, 1.0)], "-": [pair(1.0, 0.0, 0.0)]})
+    assert {name: own["accuracy"].value for name, own in one.items()} == {"en": 1.0, "-": 0.0}
 
 
 def test_a_tie_that_is_off_by_rounding_is_one_in_each_order(tmp_path):
@@ -314,10 +314,12 @@ def test_one_order_says_nothing_of_the_other():
         assert name not in found
 
 
-def test_what_judges_no_pairs_is_refused(tmp_path):
-    for step in (Length(min=3), Rank(model="j", method="listwise")):
-        with pytest.raises(UsageError, match="does not compare pairs"):
+def test_what_judges_no_answers_is_refused(tmp_path):
+    for step in (Respond(model="j"), Pairs()):
+        with pytest.raises(UsageError, match="judges no answers; measure a step that compares"):
             pair_judges(step)
+    with pytest.raises(UsageError, match="'top' reads the scores of earlier steps"):
+        pair_judges(Top(by="unpack", count=3))
     judges = pair_judges(Prefer(model="j", reason=True, at_least=0.9))
     assert [one.reason for one in judges] == [True, True]
     unlabelled = [{"prompt": "Q?", "candidates": [{"messages": "a"}, {"messages": "b"}]}]

@@ -30,6 +30,8 @@ CORE = names_of(PROJECT["dependencies"])
 # package is known to be there.
 NEED_EXTRAS = {
     "curate.encoders.sentence",
+    "curate.kernels.verifiers.expressions",
+    "curate.kernels.verifiers.task_scores",
     "curate.models.inprocess.embedding",
     "curate.models.inprocess.sampling",
     "curate.models.inprocess.style_ranker",

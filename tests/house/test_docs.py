@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.house.environments import EXTRAS, names_of
 from tests.house.places import ROOT
 
 DOCS = ROOT / "docs"
@@ -65,7 +66,7 @@ def test_modules_that_are_named_are_there(page: Path) -> None:
 # A module of the package, named by its rooms in a docstring or comment: `kernels.sets.jaccard`,
 # with or without what it defines.
 ROOMS = "|".join(sorted(p.parent.name for p in (ROOT / "curate").glob("*/__init__.py")))
-INSIDE = re.compile(rf"`((?:{ROOMS})(?:\.(?!jsonl)[a-z_]+)+)`")
+INSIDE = re.compile(rf"`((?:{ROOMS})(?:\.(?!jsonl|yaml)[a-z_]+)+)`")
 
 
 def unknown_modules(text: str) -> list[str]:
@@ -130,6 +131,50 @@ def test_the_first_questions_are_answered_by_a_line_each() -> None:
     assert wrong_answers(page) == []
     broken = page.replace("Where is a request sent?", "").replace("`generate.py`", "`gone.py`")
     assert wrong_answers(broken) == ["Where is a request sent?", "curate/engine/kinds/gone.py"]
+
+
+def unlisted(navigation: str, pages: list[str]) -> list[str]:
+    """Return the pages that the site's navigation does not lead to, and those that it has twice."""
+    listed = re.findall(r"(?m)^ +- (?:[^\n]*: )?([\w/-]+\.md)$", navigation)
+    return [page for page in pages if listed.count(page) != 1]
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    text = (DOCS / "material" / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [str(page.relative_to(DOCS)) for page in sorted(DOCS.rglob("*.md"))]
+    assert unlisted(text, pages) == []
+    assert unlisted("nav:\n  - A: a.md\n  - B: b.md\n  - b.md\n", ["a.md", "b.md", "c.md"]) == [
+        "b.md",
+        "c.md",
+    ]
+
+
+# The package is on no index: whoever takes the name there would be installed.
+FROM_INDEX = re.compile(r"pip install[^\n`]*\bcurate(?:-align)?\b")
+HISTORY = ("CHANGELOG.md", "log.md")
+
+
+def test_no_page_installs_from_an_index_that_does_not_have_it() -> None:
+    found = [
+        (page.name, line)
+        for page in PAGES
+        if page.name not in HISTORY
+        for line in FROM_INDEX.findall(page.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+    assert FROM_INDEX.search("run `pip install 'curate-align[local]'`")
+    assert not FROM_INDEX.search("`pip install -c constraints.txt -e '.[local]'`, then `curate`")
+
+
+def test_every_package_of_an_extra_has_its_licence_named() -> None:
+    table = (DOCS / "licences.md").read_text(encoding="utf-8")
+    lacking = []
+    for extra in EXTRAS.keys() - {"all", "dev", "docs"}:
+        for package in names_of(EXTRAS[extra]):
+            rows = [line for line in table.splitlines() if f"| {package} |" in line]
+            if len(rows) != 1 or f"`{extra}`" not in rows[0].split("|")[1]:
+                lacking.append(f"{extra}: {package}")
+    assert sorted(lacking) == []
 
 
 @pytest.mark.slow

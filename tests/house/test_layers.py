@@ -17,7 +17,7 @@ FLOORS = (
     ("select", "store"),
     ("requests", "runs", "steps"),
     ("train", "write"),
-    ("engine", "publish"),
+    ("engine", "page", "publish", "review"),
     ("pipeline",),
     ("evaluate",),
     ("cli",),

@@ -11,6 +11,7 @@ WEAK = re.compile(r"(Manager|Handler|Processor|Helper|Util)s?$|^Base[A-Z]")
 # Files of one name in two rooms, and why both are called so.
 SAME_NAME = {
     "__main__.py": "`python -m curate` and `python -m curate.cli`",
+    "argilla.py": "the shape that is read, and the format that is written",
     "explain.py": "the command, and what it shows",
     "export.py": "the command, and what it writes",
     "filter.py": "the command, and how the engine runs that kind of step",
@@ -34,7 +35,7 @@ SAME_NAME = {
     **dict.fromkeys(["prompt.py", "turns.py"], "a shape"),
 }  # fmt: skip
 # Test folders that hold a view of the whole rather than of one module.
-OF_THE_WHOLE = ("house", "pipelines")
+OF_THE_WHOLE = ("agents", "fuzz", "house", "mutation", "pipelines")
 
 
 def drawers(package: Path) -> list[str]:

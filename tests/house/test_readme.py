@@ -12,12 +12,10 @@ import pytest
 from tests.house.blocks import Block, blocks
 from tests.house.places import ROOT
 
-HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+DOCS = sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "docs" / "how-to").glob("*.md"))
 # Blocks of `sh` are only shown: they need a key, a server or an hour.
 PAGES = [
-    p
-    for p in (ROOT / "README.md", ROOT / "docs" / "tutorial.md", *HOW_TO)
-    if p.is_file() and "```bash\n" in p.read_text("utf-8")
+    p for p in (ROOT / "README.md", *DOCS) if p.is_file() and "```bash\n" in p.read_text("utf-8")
 ]
 # What differs from run to run: times, memory, rates; the funnel ends its lines with seconds.
 MEASURED = re.compile(r"\d[\d,.]*\s*(?:s|ms|MB|GB|rows/s)\b|(?<=\s)\d+\.\d\d$")

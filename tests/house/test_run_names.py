@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from curate.cli.filter import stem
+from curate.cli.commands.filter import stem
 
 from .blocks import blocks
 from .places import ROOT

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import time
 import zlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from curate.errors import TemporaryFault
 from curate.models.model import open_model
 from curate.requests.driver import Outcome
 from tests.engine.asking import driver, one
@@ -24,6 +26,22 @@ def opened_model(server: Server, **options: Any) -> Any:
     model.info = replace(
         model.info, retry_delay=0.0002
     )  # As the real half second, but 2,500 times faster.
+    return model
+
+
+def telling_model(server: Server, failures: list[tuple[str, str]], **options: Any) -> Any:
+    """A model that also appends the prompt and the cause of each of its failures."""
+    model = opened_model(server, **options)
+    ask = model.answer
+
+    async def answer(request: Any, **fields: Any) -> Any:
+        try:
+            return await ask(request, **fields)
+        except TemporaryFault as error:
+            failures.append((request.messages[-1].content, error.cause))
+            raise
+
+    model.answer = answer
     return model
 
 
@@ -61,18 +79,24 @@ def chaotic(folder: Path, count: int, gates: int = 1, idle: float = 0.5) -> None
     model's concurrency at the floor, and most of the time would be spent waiting for hangs.
     """
     prompts = [f"question {n}" for n in range(count)]
+    failures: list[tuple[str, str]] = []
     with Server(handler) as server:
-        models = {f"model {n}": opened_model(server, idle_timeout=idle) for n in range(gates)}
+        models = {
+            f"model {n}": telling_model(server, failures, idle_timeout=idle) for n in range(gates)
+        }
         jobs = [one(text, model=f"model {n % gates}") for n, text in enumerate(prompts)]
         with driver(folder, models) as opened:
             outcomes = opened.run(jobs)
         right_or_failed(prompts, outcomes)
         cleared = {text for text in prompts if (p := plan(text)) is None or p[1]}
-        sent = {text: 0 for text in prompts}
-        for request in server.received:
-            sent[request.text] += 1
-        assert {sent[text] for text in cleared if plan(text) is None} == {1}
-        assert {sent[text] for text in cleared if plan(text)} == {3}
+        sent = Counter(request.text for request in server.received)
+        # A machine that stands still for longer than `idle` is a hang that nobody planned; it is
+        # the only other reason to ask once more.
+        late = Counter(text for text, cause in failures if cause == "timeout")
+        for text in cleared:
+            planned = plan(text)
+            least, hangs = (3, 2 * (planned[0] == "hangs")) if planned else (1, 0)
+            assert least <= sent[text] <= least + max(0, late[text] - hangs), text
         failed = sum(outcome.error is not None for outcome in outcomes)
         assert failed == len(prompts) - len(cleared) > 0
 

@@ -4,103 +4,36 @@ from __future__ import annotations
 
 import os
 import random
-import sqlite3
 import subprocess
 import sys
-import time
-from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from curate.store.budget import Budget
 from curate.store.store import Store
 from tests.engine.conftest import fingerprint
 from tests.engine.contract_steps import number_in
 
 from . import chaos
 from .chaos import Answer, Received, Server, chat
-from .test_chaos import plan
-
-CHILD = Path(__file__).with_name("chaos_child.py")
-ROWS, KILLS = 240, 20
-
-
-def handler(request: Received) -> Answer:
-    planned = plan(request.text)
-    if planned and (not planned[1] or request.times < 2):
-        return chaos.fault(planned[0])
-    # Ratings and answers that are a function of the prompt alone.
-    return chat(str(number_in(request.text) % 10), tokens=(20, 3))
-
-
-def child(folder: Path, server: Server) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(CHILD), str(folder), server.url, str(ROWS)]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
-
-
-def committed(folder: Path) -> Counter[str]:
-    """Return how many replies the store holds for each prompt."""
-    if not (folder / "store" / "store.db").exists():
-        return Counter()
-    with Store.open(folder / "store") as store:
-        return Counter(e.request.content["messages"][-1][1] for e in store.exchanges())
-
-
-def stored(folder: Path) -> int:
-    """Return how many replies are durable; unlike `Store.open` it disturbs nobody."""
-    database = sqlite3.connect(f"file:{folder / 'store' / 'store.db'}?mode=ro", uri=True)
-    try:
-        return int(database.execute("SELECT count(*) FROM replies").fetchone()[0])
-    finally:
-        database.close()
-
-
-def kill_after(
-    process: subprocess.Popen[bytes], server: Server, folder: Path, requests: int, replies: int
-) -> None:
-    """Kill a process once so many more requests have come in and replies become durable."""
-    goal, deadline = len(server.received) + requests, time.monotonic() + 60
-    enough = replies + (stored(folder) if (folder / "store" / "store.db").exists() else 0)
-    while process.poll() is None and len(server.received) < goal:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    while process.poll() is None and replies and stored(folder) < enough:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    process.kill()
-    process.wait(60)
+from .chaos_kills import CHILD, KILLS, ROWS, campaign, check_whole, child, handler, stored
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_twenty_kills_change_no_byte_and_ask_nothing_answered_again(tmp_path: Path) -> None:
-    dice = random.Random("kills")
+    """One campaign; `python -m tests.models.chaos_kills` runs fifty."""
     with Server(handler) as server:
-        assert child(tmp_path / "calm", server).wait(120) == 1  # rows fail for good, by the plan
+        assert child(tmp_path / "calm", server).wait(240) == 1
         want = fingerprint(tmp_path / "calm" / "run")
         assert len(want) >= 4
         server.forget()
-        folder = tmp_path / "killed"
-        for number in range(KILLS):
-            paid, before = committed(folder), len(server.received)
-            # Every other one also after a commit: on a slow machine a burst of requests is out long
-            # before the first reply is durable.
-            replies = dice.randint(1, 3) * (number % 2)
-            kill_after(child(folder, server), server, folder, dice.randint(1, 16), replies)
-            asked = Counter(request.text for request in server.received[before:])
-            assert not paid & asked, "a committed reply was asked again"
-        paid, before = committed(folder), len(server.received)
-        assert 20 < len(paid) < ROWS, "the kills came too early or too late to show anything"
-        assert child(folder, server).wait(120) == 1
-        assert not paid & Counter(request.text for request in server.received[before:])
-    assert fingerprint(folder / "run") == want
-    with Store.open(folder / "store") as store:
-        run_id = store.read("SELECT run FROM spending")[0][0]
-        tally = Budget(store, run_id, max_cost=5.0).tally()
-        assert tally.sent >= len(server.received)
-        assert tally.cost_usd + tally.reserved_usd <= 5.0
+        signals = campaign(tmp_path / "killed", server, random.Random("kills"), KILLS)
+        # The last run ends with the campaign, so the replies before it are counted here.
+        counts = [stored(tmp_path / "killed") for _ in signals]
+        assert 20 < counts[-1] < ROWS, "the kills came too early or too late to show anything"
+        check_whole(tmp_path / "killed", want, server)
 
 
 def test_a_planted_key_is_in_no_file_and_no_output(tmp_path: Path) -> None:

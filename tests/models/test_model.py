@@ -92,7 +92,7 @@ def test_an_unknown_prefix_is_answered_with_those_that_exist() -> None:
         ({"temperature": "hot"}, "'temperature' is 'hot'; it must be a number"),
         ({"max_tokens": 2.5}, "'max_tokens' is 2.5; it must be a whole number"),
         ({"max_tokens": 0}, "'max_tokens' is 0; it must be 1 or more"),
-        ({"identity": 3}, "'identity' is 3; it must be a text"),
+        ({"identity": 3}, "'identity' is 3; it must be a string"),
         ({"base_url": "ftp://x"}, "'base_url' must start with http"),
         ({"base_url": "http://[x"}, "'base_url' is no valid URL"),
     ],

@@ -34,6 +34,7 @@ def opened_model(server: Server, **options: Any) -> Any:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
 @pytest.mark.parametrize("place", [0, 1, 500])
 def test_a_server_that_quotes_one_row_refuses_it_alone(
@@ -109,6 +110,7 @@ def test_only_what_was_sent_first_counts() -> None:
 
 
 # Late ones show whether the connection that is used next has rested itself, or only another one.
+@pytest.mark.slow
 @pytest.mark.parametrize(("concurrency", "late"), [(1, 0.0), (1, 0.02), (8, 0.0), (64, 0.0)])
 def test_an_answer_that_is_sent_twice_reaches_no_other_row(
     concurrency: int, late: float, tmp_path: Path

@@ -15,8 +15,8 @@ SPECIAL = ("<s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 WORDS = "the letter A or B, A is not B. Say A, say B; (A) and (B), AB or BA. yes no Yes No 1 2 3"
 
 
-def save_tiny(folder: Path, kind: str, context: int, **extra: Any) -> Path:
-    """Write a model of class `kind`, with random weights and a tokenizer of bytes."""
+def byte_tokenizer() -> Any:
+    """Return a tokenizer whose tokens are the bytes of a text."""
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -25,10 +25,14 @@ def save_tiny(folder: Path, kind: str, context: int, **extra: Any) -> Path:
     plain = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     plain.decoder = decoders.ByteLevel()
-    tokenizer = transformers.PreTrainedTokenizerFast(
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=plain, pad_token="<pad>", eos_token="<end>", chat_template=TEMPLATE
     )
-    return _save(folder, kind, context, tokenizer, **extra)
+
+
+def save_tiny(folder: Path, kind: str, context: int, **extra: Any) -> Path:
+    """Write a model of class `kind`, with random weights and a tokenizer of bytes."""
+    return _save(folder, kind, context, byte_tokenizer(), **extra)
 
 
 def save_trained(folder: Path, family: str, context: int = 256) -> Path:

@@ -30,6 +30,7 @@ MARKS = [
 
 def script(home: Path, lines: list[dict[str, Any]]) -> str:
     path = home / "replies.jsonl"
+    home.mkdir(exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return f"scripted:{path}"
 

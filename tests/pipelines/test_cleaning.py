@@ -121,7 +121,8 @@ def test_decontaminate_names_the_item_that_a_row_holds(
         result.explain(row.id) for row in result.dropped if row.instruction.startswith("Please")
     ]
     event = next(e for e in life.events if e["outcome"] == "dropped")
-    assert event["detail"] == {"by": "13-gram", "item": 0, "test_set": "gsm8k"}
+    named = {"by": "13-gram", "item": 0, "test_set": "gsm8k", "text": question[:200]}
+    assert event["detail"] == named
 
 
 @pytest.mark.slow

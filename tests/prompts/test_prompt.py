@@ -77,6 +77,11 @@ VALUES = {
         "response": "Blue.\n{% if x %}",
         "mark": "0badcafe",
     },
+    "mt_bench": {
+        "conversation": "user: Name {{ a }} colour.",
+        "response": "Blue.\n{% if x %}",
+        "mark": "0badcafe",
+    },
     "helpfulness_brief": {"instruction": "Name {{ a }} colour.", "response": "Blue.\n{% if x %}"},
     "self_chat": {"topic": "Colours of {{ a }}", "exchanges": 4},
     "self_chat_user": {"topic": "Colours of {{ a }}", "persona": "a painter {% x %}"},
@@ -221,6 +226,26 @@ VALUES |= {
     "scar_referenced_brief": _JUDGED,
     "scar_quality": {**_JUDGED, "aspect": _ASPECT, "mark": "0badcafe"},
     "scar_quality_brief": {**_JUDGED, "aspect": _ASPECT},
+    "ultrafeedback_brief": {k: v for k, v in VALUES["ultrafeedback"].items() if k != "mark"},
+    "reason": {"instruction": "Name {{ a }} colour."},
+    "reason_apart": {"instruction": "Name {{ a }} colour."},
+}
+_CALLED = {
+    "question": "Name {{ a }} colour.",
+    "name": "name_colour",
+    "arguments": '{"of": "{{ a }}"}',
+    "result": '{"colour": "{% x %}"}',
+}
+_TOOL = '{"name": "name_colour", "description": "Name {{ a }}.", "parameters": {}}'
+VALUES |= {
+    "tool_calls": {"tool": _TOOL, "topic": "Colours of {{ a }}"},
+    "tool_calls_brief": {"tool": _TOOL},
+    "tool_result": {"tool": _TOOL, **{k: _CALLED[k] for k in ("question", "arguments")}},
+    "tool_result_brief": {k: _CALLED[k] for k in ("name", "arguments")},
+    "tool_answer": _CALLED,
+    "tool_answer_brief": {k: _CALLED[k] for k in ("question", "result")},
+    "no_tool": {"question": "Name {{ a }} colour.", "tools": _TOOL},
+    "no_tool_brief": {"question": "Name {{ a }} colour.", "names": "add_{{ b }}, send_mail"},
 }
 HEAD = "---\nname: mine\nversion: 1\nsource: me\nvariables: [a]\n"
 
@@ -241,6 +266,15 @@ def test_a_rendered_prompt_is_its_golden_file_of_that_version(name: str) -> None
     assert prompt.name == name
     golden = GOLDEN / f"{name}.{prompt.version}.txt"
     assert prompt.render(**VALUES[name]).text == golden.read_text(encoding="utf-8")
+
+
+def test_a_new_version_says_something_else_than_the_ones_that_are_kept() -> None:
+    for path in GOLDEN.glob("*.txt"):
+        name, version = path.stem.rsplit(".", 1)
+        prompt = prompts.load(name)
+        assert int(version) <= prompt.version
+        same = prompt.render(**VALUES[name]).text == path.read_text(encoding="utf-8")
+        assert same == (int(version) == prompt.version), path.name
 
 
 def test_an_optional_variable_adds_its_part() -> None:
@@ -268,11 +302,11 @@ def test_a_path_overrides_and_a_changed_file_is_read_again(tmp_path: Path) -> No
         ("Say {{ a }}", "must begin with front matter"),
         (HEAD + "Say {{ a }}", "not closed"),
         (HEAD + "---\n\n", "no text"),
-        ("---\nname: [\n---\n{{ a }}", "not YAML"),
+        ("---\nname: [\n---\n{{ a }}", "not valid YAML"),
         ("---\n- 1\n---\n{{ a }}", "must be a mapping"),
         (
             "---\nname: x\n---\n{{ a }}",
-            r"lacks 'version', 'source', 'variables'; it must have name \(a text\), version \(",
+            r"lacks 'version', 'source', 'variables'; it must have name \(a string\), version \(",
         ),
         (HEAD + "colour: red\n---\n{{ a }}", "unknown key 'colour'"),
         (HEAD.replace("1", "true") + "---\n{{ a }}", "must be a whole number"),
@@ -305,9 +339,10 @@ def test_a_syntax_error_names_the_line_of_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_template_cannot_leave_the_sandbox(tmp_path: Path, expression: str) -> None:
-    prompt = prompts.load(written(tmp_path, HEAD + "---\n{{ a }}{{ " + expression + " }}"))
-    with pytest.raises(UsageError, match="cannot be filled in"):
-        prompt.render(a=[1])
+    path = written(tmp_path, HEAD + "---\n{{ a }}{{ " + expression + " }}")
+    # What no value can change is refused when the file is read.
+    with pytest.raises(UsageError, match=r"cannot be filled in|cannot be rendered: SecurityError"):
+        prompts.load(path).render(a=[1])
 
 
 @pytest.mark.parametrize("name", ["range", "lipsum", "cycler", "namespace"])

@@ -44,12 +44,12 @@ JOINED = "{{ a" + " | join(a * 1000)" * 5 + " }}"
 )
 def test_what_multiplies_is_refused_when_the_prompt_is_loaded(tmp_path: Path, body: str) -> None:
     tracemalloc.start()
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(RecipeError, match=r"mine.md: cannot be rendered: "):
         prompt_of(tmp_path, body)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert peak < 200e6, f"{peak / 1e6:.0f} MB, {resource.getrusage(resource.RUSAGE_SELF)}"
 
 
@@ -96,13 +96,79 @@ def test_ordinary_templates_are_as_they_were(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        "a: &a [x, x]\nb: [*a, *a]",
-        "a: &a {x: 1}\nb:\n  <<: [*a, *a]",
+        "a: &a [x, x]\nb: [" + "*a, " * 40_000 + "*a]",
+        "a: &a {x: 1}\nb:\n  <<: [" + "*a, " * 60_000 + "*a]",
         "schema: " + "[" * 3000 + "]" * 3000,
     ],
 )
-def test_aliases_and_depth_in_front_matter_are_refused(tmp_path: Path, head: str) -> None:
+def test_front_matter_cannot_blow_up(tmp_path: Path, head: str) -> None:
     path = tmp_path / "mine.md"
     path.write_text(HEAD.replace("---\n", f"---\n{head}\n", 1) + "{{ a }}", encoding="utf-8")
-    with pytest.raises(RecipeError, match=r"anchor or alias|nested too deeply"):
+    with pytest.raises(RecipeError, match=r"mine.md:\d+: .*(too often|nested too deeply)"):
         prompts.load(str(path))
+
+
+TWICE = "{% set b = ['x'] %}" + "{% set b = [b, b] %}" * 40
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        TWICE + "{{ b }}{{ a }}",
+        TWICE + "{{ b | tojson }}{{ a }}",
+        TWICE + "{{ b | join }}{{ a }}",
+        TWICE + "{{ b == [a] }}{{ b | string | length }}",
+        "{% set b = ('x',) %}" + "{% set b = (b, b) %}" * 40 + "{{ {b: a} }}",
+        "{% for b in a * 100 %}{{ ('x' * 9000000) | upper | length }}{% endfor %}",
+        "{% set b = '<' * 9000000 %}{{ b | escape | escape | escape | length }}{{ a }}",
+        "{{ ('a ' * 4000000) | title | length }}{{ a }}",
+        "{{ ('a' * 9000000)[::-1][::-1][::-1][::-1][::-1][::-1][::-1] | length }}{{ a }}",
+        "{{ 10 ** 5000 }}{{ a }}",
+    ],
+    ids=lambda body: body[-40:],
+)
+def test_work_that_repeats_is_refused_when_the_prompt_is_loaded(tmp_path: Path, body: str) -> None:
+    with pytest.raises(RecipeError, match=r"mine.md: cannot be rendered: it (goes|makes)"):
+        prompt_of(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ " + "(" * 3000 + "a" + ")" * 3000 + " }}",
+        "{{ " + "not " * 3000 + "a }}",
+        "{{ a" + " | string" * 3000 + " }}",
+        "{% for b in a %}" * 25 + "{% endfor %}" * 25,
+        "{% if a %}" * 120 + "{% endif %}" * 120,
+        "{{ a }}" * 30_000,
+    ],
+    ids=lambda body: body[:30],
+)
+def test_a_template_that_is_too_deep_is_refused_in_words(tmp_path: Path, body: str) -> None:
+    with pytest.raises(RecipeError, match=r"no valid template: it (is nested too|has more)"):
+        prompt_of(tmp_path, body)
+
+
+def test_what_no_value_can_change_is_said_when_the_prompt_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot be rendered: ZeroDivisionError"):
+        prompt_of(tmp_path, "{{ a }}{{ 1 / 0 }}")
+    # This is due to a value: rows have others than the texts of a first try.
+    assert prompt_of(tmp_path, "{% for b, c in a.items() %}{{ b }}{% endfor %}").render(a={"x": 1})
+
+
+@pytest.mark.parametrize(
+    ("body", "value", "text"),
+    [
+        ("{% for b, c in a %}{{ b }}{{ c }}{% endfor %}", [("x", 1)], "x1"),
+        ("{% for b, c in a | items %}{{ b }}{{ c }}{% endfor %}", {"x": 1}, "x1"),
+        ("{{ 'odd' if a % 2 else 'even' }}", 3, "odd"),
+        ("{{ {'yes': 1}[a | lower] }}", "Yes", "1"),
+        ("{{ (a | trim).split(': ')[1] }}", " b: c", "c"),
+        ("{% set b, c = (a | trim).split('|') %}{{ c }}", "b|c", "c"),
+        ("{{ (a | string)[5] }}", 123456, "6"),
+    ],
+)
+def test_what_some_values_make_a_text_is_no_fault_of_the_prompt(
+    tmp_path: Path, body: str, value: object, text: str
+) -> None:
+    assert prompt_of(tmp_path, body).render(a=value).text == text

@@ -175,6 +175,50 @@ def test_tool_rows_of_a_benchmark_come_down_as_they_went_up(hub: Hub, tmp_path: 
         assert rounded(record["tools"]) == rounded(row["tools"])
 
 
+@pytest.mark.slow
+def test_rows_that_think_and_prompts_with_gold_come_down_as_they_went_up(
+    hub: Hub, tmp_path: Path
+) -> None:
+    """Also in the forms of the trainers that read them."""
+    from curate.write import as_shape
+    from tests.read.reading import read_all
+    from tests.write.test_reasoning import ROWS
+
+    gold = [
+        {
+            "prompt": [{"role": "user", "content": f"What is {n} + {n}?"}],
+            "ground_truth": str(2 * n),
+            "verifier": "number",
+        }
+        for n in range(4)
+    ]
+    for name, rows, shape in (
+        ("thinking", ROWS, None),
+        ("trl", ROWS, "trl_sft"),
+        ("gold", gold, "grpo"),
+        ("verl", gold, "verl"),
+        ("open_instruct", gold, "open_instruct"),
+    ):
+        source = tmp_path / f"{name}.jsonl"
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        Pipeline([]).run(source, run=tmp_path / name, store=tmp_path / "store")
+        push(tmp_path / name, f"ann/{name}", shape=shape)
+        (file,) = (n for n in hub.repositories[f"ann/{name}"].files if n.endswith(".parquet"))
+        down = tmp_path / f"{name}.parquet"
+        down.write_bytes(hub.repositories[f"ann/{name}"].files[file])
+        read = read_all(str(down))
+        assert not read.failed
+        back = [
+            {key: value for key, value in as_shape(one, own).items() if value is not None}
+            for one in read.rows
+            for own in ["messages" if rows is ROWS else "grpo"]
+        ]
+        for record in back:
+            # TRL takes tools as JSON text.
+            record |= {"tools": json.loads(record["tools"])} if "tools" in record else {}
+        assert back == rows
+
+
 def test_the_second_push_sends_no_file(hub: Hub, run: Path) -> None:
     first = push(run, NAME)
     assert first.sent[0] == "recipe.yaml"

@@ -28,7 +28,7 @@ def test_every_shipped_file_has_the_licences_of_its_page() -> None:
         told.setdefault(name, set()).add(licence.lower())
     table = json.loads((ROOT / "curate/rows/license_terms.json").read_text())["shipped"]
     assert {name: set(known[0].split(", ")) for name, known in table.items()} == told
-    assert set(table) == {path.name for path in SHIPPED.glob("*.jsonl.gz")}
+    assert set(table) == {path.name for path in SHIPPED.glob("*.jsonl*")}
 
 
 def test_sources_are_named_once_and_without_folders() -> None:
@@ -37,6 +37,7 @@ def test_sources_are_named_once_and_without_folders() -> None:
         {"file": "/somewhere/else/math.jsonl.gz", "digest": "e"},
         {"file": "hub://org/set:config@train"},
         {"file": "hub://org/nothing"},
+        {"file": "pipelines/data/sums.jsonl", "digest": "f"},
     ]
     cards = {"org/set": ("cc-by-nc-4.0",)}
     found = sources_of(inputs, lambda name: cards.get(name, ()))
@@ -45,6 +46,7 @@ def test_sources_are_named_once_and_without_folders() -> None:
         ("math.jsonl.gz", (UNKNOWN,)),
         ("hub://org/set:config@train", ("cc-by-nc-4.0",)),
         ("hub://org/nothing", (UNKNOWN,)),
+        ("pipelines/data/sums.jsonl", ("apache-2.0",)),
     ]
 
 

@@ -19,9 +19,9 @@ GOOD = lines_of(alpaca())
 BAD_LINES = {
     "broken": (b'{"instruction": "a", "output": \n', "broken JSON at column"),
     "two objects": (GOOD.strip() + GOOD, "broken JSON at column"),
-    "wrong type": (lines_of(alpaca(output=["x"])), "'output' must be a text, found a list"),
-    "number": (lines_of(alpaca(output=7)), "'output' must be a text, found the number 7"),
-    "null": (lines_of(alpaca(output=None)), "'output' must be a text, found nothing"),
+    "wrong type": (lines_of(alpaca(output=["x"])), "'output' must be a string, found a list"),
+    "number": (lines_of(alpaca(output=7)), "'output' must be a string, found the number 7"),
+    "null": (lines_of(alpaca(output=None)), "'output' must be a string, found nothing"),
     "missing": (b'{"instruction": "a"}\n', "'output' is missing"),
     "not an object": (b"[1, 2]\n", "must be a JSON object, not a list"),
     "null line": (b"null\n", "must be a JSON object, not null"),

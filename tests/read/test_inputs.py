@@ -140,7 +140,7 @@ def test_a_list_of_dicts():
     assert json.loads(found.rows[0].extra) == {"day": "2026-01-02", "n": None}
     assert [f[2] for f in found.failed] == [
         "a row must be a dict, not str",
-        "column 'output' must be a text, found the number 1",
+        "column 'output' must be a string, found the number 1",
     ]
     assert found.failed[0][1] is None
 
@@ -367,3 +367,20 @@ def test_a_link_to_nothing_says_so(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").symlink_to("gone.jsonl")
     with pytest.raises(InputError, match=r"rows\.jsonl: a link to gone\.jsonl, where there is no"):
         open_inputs(str(tmp_path / "rows.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "unreadable"),
+    [
+        ([["bad \ud83d half", "fine"], ["a question", "an answer"]], ["a lone surrogate"]),
+        (
+            [{"message_id": "a", "message_tree_id": "a", "role": ["prompter"], "text": "x"}],
+            [],
+        ),
+    ],
+)
+def test_rows_in_memory_that_no_file_could_hold_fail_alone(rows, unreadable):
+    [part] = open_inputs(rows).parts()
+    found = read_part(part)
+    assert found.records == len(rows)
+    assert [one.error[: len(unreadable[0])] for one in found.unreadable] == unreadable

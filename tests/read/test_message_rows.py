@@ -102,8 +102,8 @@ def test_a_missing_message_fails_those_below_it_and_no_other(messages, data):
 
 WRONG = [
     (message("b", "t", role="system"), "role must be prompter or assistant: 'system'"),
-    (message("b", "t", text=None), "column 'text' must be a text"),
-    (message("b", "t", tree=7), "column 'message_tree_id' must be a text, found the number 7"),
+    (message("b", "t", text=None), "column 'text' must be a string"),
+    (message("b", "t", tree=7), "column 'message_tree_id' must be a string, found the number 7"),
     (message("b", "t", replies=[]), "column 'replies'"),
     (message("t", "t"), "message 't' stands at 1 already"),
     (message("b"), "it begins the tree 't', which message 't' has begun already"),

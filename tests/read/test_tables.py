@@ -39,7 +39,7 @@ def test_numbers_may_be_missing_and_must_be_numbers(tmp_path):
     shape, rows, errors = read_csv(tmp_path, text)
     assert shape == "preference"
     assert [row.fields["margin"] for row in rows] == [0.5, None]
-    assert errors == ["column 'margin' must be a number, found a text"]
+    assert errors == ["column 'margin' must be a number, found a string"]
 
 
 def test_votes_are_numbers(tmp_path):

@@ -145,7 +145,7 @@ def test_a_step_is_described_by_its_docstring_and_fields() -> None:
     fields = {field.pop("name"): field for field in told["fields"]}
     assert list(fields) == ["words", "share", "low", "high", "by"]
     assert fields["words"] == {
-        "type": "a list, each a text",
+        "type": "a list, each a string",
         "required": True,
         "default": None,
         "rule": False,

@@ -3,7 +3,7 @@
 import copy
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
@@ -44,13 +44,13 @@ REFUSED = [
     (Literal[1, 2], True, "one of 1, 2"),
     (tuple[int, ...], 3, "a list"),
     (tuple[int, ...], ["x"], "each an integer"),
-    (tuple[str, ...], 3, "a list, each a text"),
+    (tuple[str, ...], 3, "a list, each a string"),
     (tuple[str, str], "x", "a list of 2"),
     (tuple[int, int], [1], "a list of 2"),
     (Mapping[str, float], {"a": "x"}, "a mapping of names to a number"),
     (Mapping[str, Any], {1: 2}, "keys are texts"),
     (Mapping[str, Any], {"a": object()}, "only text, numbers"),
-    (int | None, "x", "an integer or nothing"),
+    (int | None, "x", "an integer or null"),
 ]
 
 
@@ -83,7 +83,7 @@ def test_a_frozen_map_hashes_by_content_and_cannot_change() -> None:
 
 def test_types_are_said_in_words() -> None:
     assert type_text(Literal["a", "b"]) == "one of a, b"
-    assert type_text(tuple[str, ...] | None) == "a list, each a text or nothing (null)"
+    assert type_text(tuple[str, ...] | None) == "a list, each a string or null"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,7 @@ class Between(Filter):
     """Keep rows in between."""
 
     words: tuple[str, ...] = ()
+    names: Mapping[str, Any] = field(default_factory=dict)
     low: float = 0.0
     high: float = 1.0
 
@@ -100,10 +101,11 @@ class Between(Filter):
 
 
 def test_steps_that_mean_the_same_are_the_same() -> None:
-    written = checked(Between(words=["a"], low=0))  # type: ignore[arg-type]
-    assert written == Between(words=("a",), low=0.0)
-    assert hash(written) == hash(Between(words=("a",), low=0.0))
-    assert checked(written) == written
+    written = checked(Between(words=["a"], names={"b": [1]}, low=0))  # type: ignore[arg-type]
+    assert written == Between(words=("a",), names=freeze({"b": [1]}), low=0.0)
+    assert hash(written) == hash(Between(words=("a",), names=freeze({"b": [1]}), low=0.0))
+    # One that fits is not made anew: it would lose what it has derived from its fields.
+    assert checked(written) is written
 
 
 def test_a_step_refuses_fields_that_contradict() -> None:

@@ -24,7 +24,7 @@ from curate.kernels.text.words import compared_words
 from curate.kernels.text.words import words as words_of
 from curate.pipeline import Result
 from curate.runs.dataset_table import GROUPS, Dataset, dataset_table
-from curate.steps import Style
+from curate.steps import Scar, Style
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -210,3 +210,23 @@ def test_pairs_and_votes_tell_of_preference(tmp_path: Path) -> None:
     assert found["quality"] == {"best candidate's score, mean": [None, pytest.approx(5 / 6)]}
     assert found["scale"]["preference rows"] == [3, None]
     assert found["scale"]["ranked rows"] == [None, 2]
+
+
+def test_one_rule_says_which_steps_judge(tmp_path: Path) -> None:
+    from curate.recipe.catalog import is_judge, usable
+
+    judges = {cls.name for cls in usable()[0] if is_judge(cls)}
+    assert judges >= {"rubric", "alpagasus", "reward_score", "safety", "scar", "ensemble", "rank"}
+    assert judges >= {"prefer", "constitutional_prefer", "rlaif_prefer", "deita_joint"}
+    measured = {"style", "style_distance", "length", "pairs", "aggregate", "unpack", "semantic"}
+    assert not judges & {*measured, "evolve", "magpie", "self_instruct"}
+    # A judge that decides on the whole dataset is warned of as one that decides on single rows is.
+    script = tmp_path / "ranker.jsonl"
+    script.write_text(json.dumps({"when": {}, "values": [1.5]}))
+    rows = [{"instruction": f"q {n}?", "output": f"a {n}"} for n in range(20)]
+    step = Scar(model="ranker")
+    done = Pipeline([step], models={"ranker": f"scripted:{script}"}).run(
+        rows, run=tmp_path / "run", store=tmp_path / "store"
+    )
+    assert "20 of 20 scores (100%) of 'scar' are 1.5" in done.summary["steps"][0]["remarks"][0]
+    assert as_dataset(done).quality() == {"scar, mean": 1.5, "scar, spread": 0.0}

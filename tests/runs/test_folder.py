@@ -10,7 +10,7 @@ import pytest
 
 from curate.errors import StoppedShort, UsageError
 from curate.pipeline import Result
-from curate.runs.folder import RunFolder, difference
+from curate.runs.folder import SECTIONS, RunFolder, difference
 from tests.engine.conftest import fingerprint, run
 from tests.engine.contract_steps import Fragile, numbered
 
@@ -73,7 +73,7 @@ def test_an_unfinished_run_is_no_result(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(StoppedShort, match=r"file/run/.state: Not a directory; see that"):
+    with pytest.raises(StoppedShort, match=r"file/run/.state: Not a directory; check that"):
         run([], numbered(2), tmp_path, run=tmp_path / "file" / "run")
 
 
@@ -122,3 +122,24 @@ def test_a_file_among_the_results_is_not_deleted_with_them(tmp_path: Path) -> No
     assert thesis.exists()
     thesis.rename(tmp_path / "thesis.txt")
     assert run([Fragile(below=3.0)], numbered(3), tmp_path, replace=True).summary["in"] == 3
+
+
+def test_no_report_stands_beside_sections_of_another_run(tmp_path, monkeypatch):
+    """Killed while its sections are replaced, a folder is not finished, nor half the old."""
+    folder = RunFolder(tmp_path / "run")
+    for name in SECTIONS:
+        (folder.fresh / name).mkdir(parents=True)
+        (folder.path / name).mkdir(parents=True)
+    report = folder.path / "report.json"
+    report.write_text("{}")
+    there = []
+
+    def rename(self, target):
+        there.append(report.exists())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        folder.publish({}, "{}")
+    assert there == [False]
+    assert not report.exists()

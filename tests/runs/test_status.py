@@ -44,7 +44,7 @@ def test_a_stopped_run_tells_what_it_spent(stopped: Path, monkeypatch: pytest.Mo
     assert f"{stopped.parent / 'store'} holds 2 replies" in said
     monkeypatch.chdir(stopped.parent)
     assert "store      store holds 2 replies, of all its runs" in str(found)
-    with pytest.raises(UsageError, match="the same command goes on with it"):
+    with pytest.raises(UsageError, match="the same command continues it"):
         Result.open(stopped)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from curate import Pipeline
-from curate.errors import MissingExtra, UsageError
+from curate.errors import MissingExtra
 from curate.pipeline import Result
 from curate.runs.style_map import style_table, write_style_maps
 from curate.steps import Length, StyleReport
@@ -48,10 +48,12 @@ def test_what_others_put_beside_the_ledger_is_not_drawn(run: Result) -> None:
     assert style_table(run.folder, "style_report").equals(before)
 
 
-def test_a_run_without_a_report_says_what_to_add(tmp_path: Path) -> None:
+def test_a_run_without_such_a_step_has_no_map(tmp_path: Path) -> None:
     run = Pipeline([Length()]).run(ROWS, run=tmp_path / "run", store=tmp_path / "store")
-    with pytest.raises(UsageError, match=r"nothing to draw: .*add one, as in `- style_report"):
-        write_style_maps(run.folder, run.summary, tmp_path / "out")
+    assert write_style_maps(run.folder, run.summary, tmp_path / "out") == []
+    nothing = [Length(min=1000), StyleReport(per="who")]
+    run = Pipeline(nothing).run(ROWS, run=tmp_path / "none", store=tmp_path / "store")
+    assert write_style_maps(run.folder, run.summary, tmp_path / "out") == []
     assert not (tmp_path / "out").exists()
 
 

@@ -441,7 +441,7 @@ LINES = np.eye(3, dtype=np.float32)
         (lambda: select.repr_filter(LINES, [1, 2, 3], threshold=1.5), "threshold is a cosine"),
         (lambda: select.cluster(LINES, 1, groups=2, score=[1]), "score has the shape"),
         (lambda: select.cluster(LINES, 1, groups=2, quota="fair"), "not 'fair'"),
-        (lambda: select.instag_cover(["maths"], 1), "found a text"),
+        (lambda: select.instag_cover(["maths"], 1), "found a string"),
         (lambda: select.radius(LINES, [3]), "chosen must be rows from 0 to 2"),
         (lambda: select.radius(np.zeros((2, 2)), [1]), "a row of zeros"),
     ],

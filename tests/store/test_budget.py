@@ -14,19 +14,23 @@ from typing import Any
 
 import pytest
 
-from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import CeilingReached, PermanentFault, RecipeError, TemporaryFault, UsageError
 from curate.models.model import Price
 from curate.requests.driver import RowTask
 from curate.row import Message
 from curate.store.budget import (
     PICO,
+    TOKENS_PER_MESSAGE,
+    TOKENS_PER_REQUEST,
     Budget,
+    RunBills,
     _plain,
     bill_of,
     cost,
     output_bound,
     prompt_bound,
+    prompt_bytes,
     usd,
 )
 from curate.store.store import Store
@@ -332,24 +336,32 @@ def write_script(folder: Path, **line: Any) -> None:
 
 
 def test_a_killed_process_leaves_its_reservations_counted(tmp_path: Path) -> None:
-    write_script(tmp_path, reply="late", delay=3600)
+    # Three have to be billed before there are four at once.
+    lines = [
+        {"when": {"messages": [{"role": "user", "content": str(n)}]}, "reply": "now"}
+        for n in range(3)
+    ]
+    lines.append({"when": {}, "reply": "late", "delay": 3600})
+    (tmp_path / "script.jsonl").write_text("\n".join(map(json.dumps, lines)))
     process = child(tmp_path, 0, 100)
     log = tmp_path / "log"
-    deadline = time.monotonic() + 20
-    while not log.exists() or len(log.read_text().split()) < 4:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    try:
+        while not log.exists() or len(log.read_text().split()) < 7:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
     with Store.open(tmp_path / "store") as store:
         spending = Budget(store, "run", max_cost=1.0)
         tally = spending.tally()
         bound = cost(PRICE, prompt_bound(Ask.text("0")), 16) / PICO
         # Four were sent; half as many were reserved and ready for the next free place.
-        assert 4 <= tally.sent <= 6
-        assert tally.cost_usd == 0
-        assert tally.reserved_usd == pytest.approx(tally.sent * bound)
+        assert 7 <= tally.sent <= 9
+        assert tally.cost_usd == pytest.approx(3 * bound)
+        assert tally.reserved_usd == pytest.approx((tally.sent - 3) * bound)
 
 
 def test_two_processes_of_one_run_keep_one_ceiling(tmp_path: Path) -> None:
@@ -370,3 +382,54 @@ def test_two_processes_of_one_run_keep_one_ceiling(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("ceiling", "text"), [(0.00001, "0.00001"), (10.0, "10"), (0, "0")])
 def test_a_ceiling_is_written_as_people_write_it(ceiling: float, text: str) -> None:
     assert _plain(ceiling) == text
+
+
+def test_a_ceiling_is_reached_exactly_and_not_passed_by_the_least_sum(tmp_path: Path) -> None:
+    """Over this store and others, reserved and settled together."""
+    spent_elsewhere = RunBills({"sent": 2, "settled": PICO // 4, "reserved": PICO // 4})
+    with Store.open(tmp_path) as store:
+        budget = Budget(store, "run", max_cost=1, max_requests=5, elsewhere=spent_elsewhere)
+
+        def reserve(*bounds: int) -> list[bool | None]:
+            attempts = [(bound, number > 0) for number, bound in enumerate(bounds)]
+            answers = store.commit_now(lambda connection: budget.reserve(connection, attempts))
+            return [None if one is None else one.final for one in answers]
+
+        half = PICO // 2
+        assert reserve(half + 1) == [False], "a settlement may make room"
+        assert reserve(half - 1, 2, 1) == [None, False, None]
+        now = budget.tally()
+        assert (now.sent, now.retried, now.reserved_usd) == (4, 1, 0.75)
+        assert reserve(1) == [False]
+        store.commit_now(lambda connection: budget.cancel(connection, 1, retry=True))
+        now = budget.tally()
+        assert (now.sent, now.retried) == (3, 0)
+        assert now.reserved_usd == pytest.approx(0.75 - 1 / PICO, abs=1e-15)
+        store.commit_now(lambda connection: budget.settle(connection, half - 1, 0))
+        assert budget.tally().cost_usd == budget.tally().reserved_usd == 0.25
+        assert reserve(1, 1, 1) == [None, None, True], "nothing makes room for a sixth request"
+        store.commit_now(lambda connection: budget.count(connection, replayed=3, failed=2))
+        now = budget.tally()
+        assert (now.sent, now.retried, now.replayed, now.failed) == (5, 1, 3, 2)
+        other = budget.of("another run").tally()
+        assert (other.sent, other.cost_usd) == (2, 0.25), "what was spent elsewhere is the run's"
+
+
+@pytest.mark.parametrize(
+    ("request_", "texts"),
+    [
+        (Embed(texts=("ab", "é"), model="m"), ["ab", "é"]),
+        (Reward(messages=(Message("user", "ab"), Message("assistant", "c"))), ["ab", "c"]),
+        (Ask.text("ab", model="m", system="c", prefill="d", schema={"a": 1}),
+         ["ab", "c", "d", '{"a": 1}']),
+        (Ask(prompt="abc", model="m"), ["abc"]),
+        (Choose(prompt="ab", options=("c", "de"), model="m"), ["ab", "c", "de"]),
+        (Likelihood(prompt="ab", answer="cde", model="m"), ["ab", "cde"]),
+        (Likelihood(messages=(), answer="cde", model="m"), ["cde"]),
+    ],
+)  # fmt: skip
+def test_all_that_is_sent_is_bounded(request_: Request, texts: list[str]) -> None:
+    own = sum(len(text.encode()) for text in texts)
+    assert prompt_bytes(request_) == own
+    allowed = TOKENS_PER_MESSAGE * len(texts) + TOKENS_PER_REQUEST
+    assert prompt_bound(request_) == own + allowed

@@ -148,3 +148,29 @@ def test_a_full_disk_stops_sending_and_keeps_what_was_in_flight(small_disk: Path
     assert [o.value.split()[0] for o in outcomes] == [str(n) for n in range(len(paid) + 200)]
     assert not paid & set(again.sent), "a reply was paid for twice"
     assert (small_disk / "store" / "ballast").stat().st_size == BALLAST_BYTES
+
+
+def test_a_reply_outlives_a_power_cut_and_two_processes_take_turns(tmp_path, monkeypatch):
+    """Without FULL a power cut loses commits; without IMMEDIATE two writers meet in the middle."""
+    import sqlite3
+
+    from curate.store import store as module
+
+    said: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*given, **named):
+        connection = connect(*given, **named)
+        connection.set_trace_callback(said.append)
+        return connection
+
+    monkeypatch.setattr(module.sqlite3, "connect", traced)
+    with module.Store.open(tmp_path) as store:
+        store.commit_now(lambda c: c.execute("SELECT 41 + 1"))
+    assert "PRAGMA synchronous = FULL" in said
+    at = said.index("SELECT 41 + 1")
+    assert said[at - 1] == "BEGIN IMMEDIATE"
+    assert said[at + 1] == "COMMIT"
+    # Nothing else begins one that asks for the lock later, where another process may hold it.
+    begun = {line for line in said if line.upper().startswith("BEGIN")}
+    assert begun == {"BEGIN IMMEDIATE", "BEGIN IMMEDIATE;"}

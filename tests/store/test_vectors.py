@@ -55,6 +55,40 @@ def test_vectors_come_back_bit_by_bit(tmp_path: Path) -> None:
         assert store.stats()["vectors"] == 3
 
 
+def test_a_place_is_committed_when_the_numbers_and_the_names_of_their_file_are_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, connect, sync = set[int](), sqlite3.connect, os.fsync
+    early: list[str] = []
+
+    def noted(handle: int) -> None:
+        sync(handle)
+        synced.add(os.fstat(handle).st_ino)
+
+    def at_commit(sql: str) -> None:
+        if sql != "COMMIT":
+            return
+        for path in files(tmp_path):
+            places = (path, path.parent, path.parent.parent, tmp_path)
+            early.extend(str(place) for place in places if place.stat().st_ino not in synced)
+        synced.clear()
+
+    def traced(*given: Any, **named: Any) -> sqlite3.Connection:
+        connection = connect(*given, **named)
+        connection.set_trace_callback(at_commit)
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", traced)
+        patch.setattr(os, "fsync", noted)
+        with Store.open(tmp_path) as store:
+            put(store, ["a"], [[1, 2]])
+            assert files(tmp_path) and not early
+            put(store, ["b"], [[3, 4]])
+    # The second one changes numbers only: the names are there.
+    assert [Path(place).suffix for place in early] == ["", "", ""]
+
+
 def test_the_first_durable_vector_wins(tmp_path: Path) -> None:
     with Store.open(tmp_path) as one, Store.open(tmp_path) as other:
         put(one, ["a", "b"], [[1, 2], [3, 4]])

@@ -103,6 +103,7 @@ _OWNERS = {
     "gsm8k": "openai/grade-school-math",
     "humaneval": "openai/human-eval",
     "llmbar": "princeton-nlp/LLMBar",
+    "pandalm": "WeOpenML/PandaLM",
     "mt_bench": "lm-sys/FastChat",
 }
 

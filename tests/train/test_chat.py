@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trl
 
-from curate.row import Message
+from curate.row import Message, Row
 from curate.train.chat import (
     IGNORED,
     Chat,
@@ -18,6 +18,8 @@ from curate.train.chat import (
     rendering_options,
     turns_for,
 )
+from curate.train.examples import example_of
+from curate.train.settings import method_called, settings_for
 from tests.train.tiny import CHATML, SPECIAL, tokenizer
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
@@ -185,6 +187,20 @@ def test_gpt_oss_learns_the_channel() -> None:
 def test_only_what_follows_the_prompt_is_learnt() -> None:
     found = marked(chat(CHATML), TALK, first=2)
     assert re.findall(r"\[\[(.*?)\]\]", found) == [" 4, of course. <|im_end|>"]
+
+
+def test_all_answers_of_a_conversation_are_learnt_or_the_last_one() -> None:
+    turns = [("user", "a"), ("assistant", "one"), ("user", "b"), ("assistant", "two")]
+    row = Row("r", (0,), "sft", {"messages": tuple(Message(*turn) for turn in turns)})
+    chat, way = Chat(tokenizer()), method_called("sft")
+    found = {}
+    for learn in ("all", "last"):
+        example, _ = example_of(row, chat, way, settings_for(way, learn=learn))
+        assert example is not None
+        ((ids, labels),) = example.answers
+        found[learn] = chat.tokenizer.decode([i for i in labels if i != -100])
+        assert len(ids) == len(labels)
+    assert found == {"all": "one<|im_end|>two<|im_end|>", "last": "two<|im_end|>"}
 
 
 def test_text_that_stands_in_the_prompt_too_is_learnt_once() -> None:

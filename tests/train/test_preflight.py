@@ -14,7 +14,7 @@ from curate.train.chat import Chat
 from curate.train.data import hold_out, read_data
 from curate.train.memory_estimate import Memory
 from curate.train.preflight import Checked, check, described, kinds_of_finding, with_memory
-from curate.train.settings import method_called, settings_for
+from curate.train.settings import method_called, methods, settings_for
 from tests.train.tiny import tokenizer
 
 Records = list[dict[str, Any]]
@@ -152,6 +152,22 @@ PLANTED: dict[str, tuple[str, Records, dict[str, Any]]] = {
         ),
         {},
     ),
+    "score_missing": (
+        "rrhf",
+        with_row(
+            "rrhf",
+            {
+                "prompt": [asks("a")],
+                "candidates": [
+                    {"messages": [tells(text)], "score": score}
+                    for text, score in (("b", 1.0), ("c", 2.0), ("d", None))
+                ],
+            },
+        ),
+        {},
+    ),
+    "weight_unusable": ("sft", [{**row, "weight": "heavy"} for row in clean("sft")], {}),
+    "one_row": ("sft", clean("sft", 1), {}),
     "ends_with_user": (
         "sft",
         with_row("sft", {"messages": [asks("sun?"), tells("moon"), asks("and?")]}),
@@ -271,9 +287,198 @@ def test_a_note_stops_nothing(code: str, tmp_path: Path) -> None:
     assert not found.stops(strict=False)
 
 
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_tool_that_speaks_of_null_has_none(as_text: bool, tmp_path: Path) -> None:
+    said = {"description": "Return null where nothing is found."}
+    schema = {"type": "object", "properties": {"a": {"type": ["string", "null"], **said}}}
+    for more, noted in (({}, False), ({"enum": None}, True)):
+        tool = {"type": "function", "function": {"name": "f", "parameters": {**schema, **more}}}
+        tools: Any = json.dumps([tool]) if as_text else [tool]
+        found = checked(tmp_path, "sft", [{**row, "tools": tools} for row in clean("sft")])
+        assert ("tool_nulls" in codes(found, notes=True)) == noted
+
+
+def test_tools_without_end_are_a_defect_of_their_row(tmp_path: Path) -> None:
+    first, *others = clean("sft")
+    found = checked(tmp_path, "sft", [{**first, "tools": "[" * 50_000}, *others])
+    assert "template_refuses" in codes(found)
+
+
+@pytest.mark.parametrize(
+    ("weight", "found"),
+    [(0.5, 0.5), ("0.5", 0.5), (0, 0.0), (None, 1.0), (-1, None), ("", None), (True, None),
+     ([1], None)],
+)  # fmt: skip
+def test_a_weight_is_a_number_or_named(weight: Any, found: float | None, tmp_path: Path) -> None:
+    first, *others = clean("sft")
+    seen = checked(tmp_path, "sft", [{**first, "weight": weight}, *others])
+    assert ("weight_unusable" in codes(seen)) == (found is None)
+    assert len(seen.examples) == 30 - (found is None)
+    if found is not None:
+        assert seen.examples[0].weight == found
+    # Where nobody reads the column it may hold anything.
+    row = {**clean("dpo")[0], "weight": weight}
+    assert "weight_unusable" not in codes(checked(tmp_path, "dpo", [row, *clean("dpo")[1:]]))
+
+
+def test_unwanted_answers_may_count_for_nothing_but_not_all_rows(tmp_path: Path) -> None:
+    seen = checked(tmp_path, "cloning", clean("cloning"), loss={"unwanted": 0})
+    assert codes(seen) == set()
+    assert [one.weight for one in seen.examples] == [1.0, 0.0] * 15
+    unwanted = [{**row, "label": False} for row in clean("cloning")]
+    assert "nothing_left" in codes(checked(tmp_path, "cloning", unwanted, loss={"unwanted": 0}))
+    assert "nothing_left" not in codes(checked(tmp_path, "cloning", unwanted))
+
+
 def test_every_kind_of_finding_is_planted_here() -> None:
     elsewhere = {"memory_short", "other_kinds"}
     assert set(kinds_of_finding()) == set(PLANTED) | set(NOTED) | elsewhere
+
+
+# What the check is to name, in words, and the codes that name it; each is planted above or below.
+PROMISED: dict[str, tuple[str, ...]] = {
+    "rows that will be cut, and at which end": ("end_cut", "too_long_left_out"),
+    "an answer wholly cut": ("answer_cut_off",),
+    "a prompt at or over the limit": ("prompt_over_limit",),
+    "the share of supervised tokens": ("few_supervised", "no_answer"),
+    "chat template, generation marks or our own mask": ("template_refuses", "own_mask"),
+    "the end of turn is supervised": ("end_of_turn",),
+    "no assistant turn": ("no_answer",),
+    "ends with a user turn": ("ends_with_user",),
+    "control tokens inside text": ("control_tokens",),
+    "empty or equal pairs, equal after the cut, too": ("equal_pair", "equal_when_cut"),
+    "an empty side": ("empty_side",),
+    "contradictory pairs": ("contradictory_pairs",),
+    "a refusal is chosen": ("refusal_chosen",),
+    "a gap in length": ("length_gap",),
+    "differing prompts of the two sides": ("prompts_differ",),
+    "implicit prompts split inside a word": ("implicit_prompt_split",),
+    "duplicates": ("duplicates",),
+    "overlap of train and eval": ("overlap",),
+    "rows of another shape than the first": ("other_shape", "other_kinds"),
+    "columns that this trainer ignores": ("columns_ignored", "extra_columns"),
+    "parts that it would drop": ("parts_dropped",),
+    "tool schemas with nulls": ("tool_nulls",),
+    "KTO with one class": ("one_class",),
+    "lists without two scores, or with one too few": ("too_few_answers", "score_missing"),
+    "weights that are no numbers": ("weight_unusable",),
+    "a table empty after drops, or nearly so": ("nothing_left", "one_row"),
+    "a model folder without template": ("template_missing",),
+    "memory, with its largest term": ("memory_short",),
+}
+
+
+def test_what_was_promised_is_all_that_there_is_and_all_of_it() -> None:
+    codes_promised = {code for some in PROMISED.values() for code in some}
+    assert codes_promised == set(kinds_of_finding())
+
+
+def test_the_end_that_is_cut_is_named(tmp_path: Path) -> None:
+    found = checked(tmp_path, "sft", with_row("sft", {"messages": [asks("sun?"), tells(LONG)]}),
+                    **SHORT)  # fmt: skip
+    (finding,) = (f for f in found.findings if f.code == "end_cut")
+    assert "its end is cut" in finding.what
+    assert finding.rows[0].endswith("rows.jsonl:31")
+    # The beginning is what is left, without the end of the turn.
+    assert len(found.examples[-1].answers[0].ids) == 200
+    made = tokenizer()
+    kept = made.decode(found.examples[-1].answers[0].ids)
+    assert kept.startswith("<|im_start|>user\nsun?")
+    assert not kept.endswith("<|im_end|>")
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "reward", "kto", "orpo", "coh", "rloo"])
+def test_a_prompt_is_over_the_limit_from_the_very_token_on(method: str, tmp_path: Path) -> None:
+    records = clean(method, 1)
+    whole = checked(tmp_path, method, records).examples[0]
+    asked = whole.prompt_length
+    at, above = (checked(tmp_path, method, records, max_length=asked + n) for n in (0, 1))
+    over = {"answer_cut_off", "prompt_over_limit", "nothing_left"}
+    assert codes(at) & over
+    assert not at.examples
+    assert not codes(above) & {"answer_cut_off", "prompt_over_limit"}
+    # One token of the answer is left; a reward model reads the last one, and leaves the row out.
+    assert bool(above.examples) == (method != "reward")
+
+
+def test_rows_without_any_supervised_token_stop(tmp_path: Path) -> None:
+    records = [{"messages": [asks(f"{n}")]} for n in range(5)]
+    found = checked(tmp_path, "sft", records)
+    assert {"no_answer", "nothing_left"} <= codes(found)
+    assert found.stops(strict=False)
+
+
+def test_generation_marks_are_told_from_our_own_mask(tmp_path: Path) -> None:
+    marked = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}"
+        "{% generation %}{{ m['content'] }}<|im_end|>{% endgeneration %}{% else %}"
+        "{{ m['content'] }}<|im_end|>{% endif %}{{ '\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    own = checked(tmp_path, "sft", clean("sft"))
+    theirs = checked(tmp_path, "sft", clean("sft"), template=marked)
+    assert "own_mask" in codes(own, notes=True)
+    assert "own_mask" not in codes(theirs, notes=True)
+    assert [e.answers for e in theirs.examples] == [e.answers for e in own.examples]
+
+
+@pytest.mark.parametrize("method", [m.name for m in methods().values() if m.trainer != "ranker"])
+def test_notes_are_silent_on_clean_data_too(method: str, tmp_path: Path) -> None:
+    found = checked(tmp_path, method, clean(method))
+    assert codes(found, notes=True) <= {"own_mask"}
+
+
+def test_a_run_with_rows_of_another_kind_says_which(tmp_path: Path) -> None:
+    from curate import Pipeline
+    from curate.steps import Exact
+
+    rows = [*clean("sft", 4), *clean("dpo", 7)[4:]]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows[:4])))
+    (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, rows[4:])))
+    inputs = {"a": str(tmp_path / "a.jsonl"), "b": str(tmp_path / "b.jsonl")}
+    run = Pipeline([Exact()], inputs=inputs).run(run=tmp_path / "run", store=tmp_path / "store")
+    way = method_called("dpo")
+    data = read_data(str(run.folder), way)
+    found = check(data, Chat(tokenizer()), way, settings_for(way))
+    (finding,) = (f for f in found.findings if f.code == "other_kinds")
+    assert (finding.detail, finding.times) == ("4 sft", 4)
+    assert len(found.examples) == 3
+
+
+def test_memory_is_told_by_its_terms_and_logits_only_where_they_are_built() -> None:
+    from curate.train.memory_estimate import estimate
+    from tests.train import tiny
+
+    config = tiny.model().config
+    names = {}
+    for method, changes in (
+        ("sft", {}),
+        ("sft", {"loss": {"kl": 0.1}}),
+        ("dpo", {}),
+        ("dpo", {"adapter": "lora"}),
+        ("orpo", {}),
+        ("ppo", {}),
+    ):
+        way = method_called(method)
+        found = estimate(config, way, settings_for(way, **changes), 2, 64, "cpu")
+        assert found.largest == max(found.terms, key=lambda name: found.terms[name])
+        names[method, *changes] = set(found.terms)
+    always = {"weights", "gradients", "Adam", "activations"}
+    assert names == {
+        ("sft",): always,
+        ("sft", "loss"): always | {"logits"},
+        ("dpo",): always | {"reference"},
+        ("dpo", "adapter"): always,
+        ("orpo",): always,
+        ("ppo",): always | {"reference", "logits"},
+    }
+
+
+def test_what_is_held_out_is_read_as_closely(tmp_path: Path) -> None:
+    odd = {"instruction": "a", "output": "b"}
+    found = checked(tmp_path, "sft", clean("sft"), held_out=[*clean("sft", 60)[30:], odd])
+    (finding,) = (f for f in found.findings if f.code == "other_shape")
+    assert finding.rows == (f"{tmp_path / 'held.jsonl'}:31",)
 
 
 def test_the_row_is_named_by_its_place(tmp_path: Path) -> None:
@@ -348,3 +553,82 @@ def test_exports_pass(method: str, kind: str, form: str, ending: str, tmp_path: 
     found = check(read_data(str(path), way), Chat(tokenizer()), way, settings_for(way))
     assert codes(found) == set()
     assert len(found.examples) == 12
+
+
+NATURAL = {
+    "sft": "sft", "preference": "dpo", "ranked": "rrhf", "unpaired": "kto", "prompt": "rloo",
+}  # fmt: skip
+# Forms for people who label, and two of other trainers that tell not by themselves what they are.
+OF_OTHERS = (
+    "argilla_preference", "argilla_prompt", "argilla_ranked", "argilla_sft", "argilla_unpaired",
+    "axolotl_dpo", "llamafactory_kto",
+)  # fmt: skip
+
+
+def test_everything_that_is_exported_passes_or_is_refused(tmp_path: Path) -> None:
+    from curate.chunk import table_of
+    from curate.write import format_names, write_rows
+    from tests.train.tiny import row
+
+    chat, passed = Chat(tokenizer()), set()
+    for form in format_names():
+        for kind, method in NATURAL.items():
+            rows = [row(kind, n)._replace(id=f"{n:032x}") for n in range(12)]
+            path, way = tmp_path / f"{form}-{kind}.jsonl", method_called(method)
+            try:
+                write_rows([table_of(rows)], path, form)
+            except UsageError:
+                continue
+            shape = form if form == "turns" else None
+            if form in OF_OTHERS:
+                with pytest.raises(UsageError, match=r"--columns|learns from"):
+                    read_data(str(path), way, shape)
+                continue
+            found = check(read_data(str(path), way, shape), chat, way, settings_for(way))
+            assert (form, codes(found), len(found.examples)) == (form, set(), 12)
+            passed.add(form)
+    # The others take no row of a single plain exchange, such as trees and verified answers.
+    assert len(passed) >= 40
+
+
+@pytest.mark.parametrize(
+    ("steps", "method"),
+    [
+        ([{"convert": {"to": "preference", "threshold": 1.5}}], "dpo"),
+        ([{"convert": {"to": "unpaired", "threshold": 1.5}}], "kto"),
+        ([{"convert": {"to": "hindsight", "threshold": 1.5}}], "sft"),
+        ([{"convert": {"to": "conditioned", "threshold": 1.5}}], "sft"),
+        (["pairs", {"convert": {"to": "ranked"}}], "pro"),
+        (["pairs"], "reward"),
+        ([], "rrhf"),
+        (["pairs", {"convert": {"to": "unpaired"}}], "cloning"),
+    ],
+)
+def test_what_converters_and_pairs_make_passes(
+    steps: list[Any], method: str, tmp_path: Path
+) -> None:
+    import yaml
+
+    from curate import Pipeline
+
+    records = [
+        {
+            "prompt": [asks(f"{said(n)} {n}?")],
+            "candidates": [
+                {"messages": [tells(said(100 * k + n))], "score": float((k + n) % 3)}
+                for k in range(1, 4)
+            ],
+        }
+        for n in range(20)
+    ]
+    path = tmp_path / "ranked.jsonl"
+    path.write_text("\n".join(map(json.dumps, records)))
+    recipe = yaml.safe_dump({"inputs": str(path), "steps": [*steps, {"exact": {"on": "whole"}}]})
+    run = Pipeline.from_yaml(recipe).run(run=tmp_path / "run", store=tmp_path / "store")
+    assert run.exit_code == 0
+    way = method_called(method)
+    data = read_data(str(run.folder), way)
+    found = check(data, Chat(tokenizer()), way, settings_for(way))
+    # Where a pair comes from, and its margin, stand beside it; only `reward` reads margins.
+    assert codes(found) <= {"columns_ignored"}
+    assert len(found.examples) >= 20

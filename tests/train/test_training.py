@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +22,22 @@ from curate.train.examples import Example, check_examples
 from curate.train.interruptions import last_checkpoint, told_apart
 from curate.train.memory_estimate import estimate
 from curate.train.pace import Pace
-from curate.train.settings import method_called, methods, settings_for
+from curate.train.settings import method_called, methods, ranker_settings_for, settings_for
 from curate.train.training import prepare, train
+from tests.house.places import ROOT
 from tests.train import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
 
-def job_of(tmp_path: Path, out: Path | None = None, **given: Any) -> jobs.Job:
+def job_of(tmp_path: Path, out: Path | None = None, words: int = 1, **given: Any) -> jobs.Job:
     if not (tmp_path / "model").exists():
         tiny.folder(tmp_path / "model")
     talks = [
         {
             "messages": [
                 {"role": "user", "content": f"q{n}?"},
-                {"role": "assistant", "content": f"yes {n}"},
+                {"role": "assistant", "content": f"yes {n}" * words},
             ]
         }
         for n in range(16)
@@ -159,6 +163,54 @@ def test_memory_that_ends_is_told_with_the_largest_part(error: Exception, tmp_pa
         raise error
 
 
+# A child that may map hardly more memory than it has at the end of step 3, and then all again.
+HUNGRY = """
+import json, resource, sys
+from pathlib import Path
+import torch
+from curate.errors import StoppedShort
+from curate.train.training import prepare, train
+from tests.train.test_training import job_of
+
+torch.set_num_threads(1)
+job = job_of(Path(sys.argv[1]), max_steps=6, batch_size=16, max_length=480, words=300)
+free = resource.getrlimit(resource.RLIMIT_AS)
+
+def starve(progress):
+    if progress.step == 3:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, ((pages << 12) + (4 << 20), free[1]))
+
+try:
+    train(job, prepare(job), starve)
+except StoppedShort as error:
+    resource.setrlimit(resource.RLIMIT_AS, free)
+    cause = type(error.__cause__).__name__
+    print(json.dumps([str(error), cause, error.exit_code, train(job, prepare(job))["resumed"]]))
+"""
+
+
+@pytest.mark.slow
+def test_memory_that_the_system_refuses_stops_and_leaves_the_checkpoint(tmp_path: Path) -> None:
+    # Large blocks are mapped, and given back when they are free.
+    environment = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", HUNGRY, str(tmp_path)],
+        env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said, cause, code, resumed = json.loads(done.stdout.splitlines()[-1])
+    assert cause in ("RuntimeError", "MemoryError")
+    assert re.search(
+        r"out of memory \(estimated.*largest part should be .*batch_size smaller", said
+    )
+    assert "checkpoint-2 stays, and the same command continues from it" in said
+    assert (code, resumed) == (4, "checkpoint-2")
+
+
 def test_labels_are_looked_at_once_more_before_training() -> None:
     good = Tokens([1, 2], [IGNORED, 2])
     check_examples([Example("r1", (good,))])
@@ -195,11 +247,42 @@ def test_settings_come_from_defaults_then_the_file_then_the_command(tmp_path: Pa
         ("sft", "epochs: many\n", ":1: epochs must be"),
         ("sft", "adapter: {kind: lora, ranks: 3}\n", "there is no 'ranks'"),
         ("dpo", "packing: bfd\n", "packing is for sft"),
+        ("kto", "learn: last\n", "learn is for sft"),
         ("dpo", "loss: {gamma: 1}\n", "loss of dpo has no 'gamma'"),
         ("kto", "batch_size: 1\n", "at least 2"),
         ("grpo", "generation: {samples: 3}\n", "divide batch_size x"),
         ("sft", "held_out: 1.5\n", "a share is below 1"),
         ("sft", "- a\n", "settings are a mapping"),
+        # Numbers that turn a loss round, or that fail once the weights are loaded.
+        ("dpo", "loss: {beta: -0.1}\n", r"loss\.beta is -0\.1; it must be above 0"),
+        ("kto", "loss: {unwanted: 0}\n", r"loss\.unwanted is 0; it must be above 0"),
+        ("cloning", "loss: {unwanted: -1}\n", r"loss\.unwanted is -1; it must be at least 0"),
+        ("dpo", "loss: {beta: x}\n", r"loss\.beta is 'x'; it must be a number"),
+        ("dpo", "epochs: 1\nloss: {kind: cdpo, noise: 0.9}\n", ":2: .*at least 0 and below 0.5"),
+        ("dpo", "loss: {kind: dpo}\n", "loss.kind of dpo is 'dpo'; known: sigmoid"),
+        ("dpo", "loss: {kind: [sigmoid, cdpo]}\n", "cdpo stands alone"),
+        ("dpo", "loss: {kind: []}\n", "loss.kind of dpo is"),
+        ("dpo", "loss: {kind: exo_pair}\n", "needs a noise above 0"),
+        ("dpo", "loss: {kind: [sigmoid, hinge], weights: [1]}\n", "one for each of several"),
+        ("sft", "loss: {kind: dft}\n", "loss.kind of sft is 'dft'; known: nll"),
+        ("sft", "loss: {kl: -1}\n", "loss.kl is -1; it must be at least 0"),
+        ("sft", "packing: bfd\nloss: {kl: 0.1}\n", "set `packing: none`"),
+        ("rrhf", "loss: {imitate: null}\n", "loss.imitate is null; leave it out for 1.0"),
+        ("ppo", "loss: {gamma: 1.5}\n", "loss.gamma is 1.5; it must be at least 0 and at most 1"),
+        ("ppo", "loss: {passes: 0}\n", "loss.passes is 0"),
+        ("grpo", "generation: {temperature: 0}\n", "generation.temperature is 0; it must be above"),
+        ("sft", "adapter: {kind: lora, rank: 0}\n", "adapter.rank is 0; it must be at least 1"),
+        ("sft", "warmup: -1\n", "warmup is -1; it must be at least 0"),
+        ("sft", "loss: 3\n", "loss is 3; it must be a mapping of fields, or a kind by its name"),
+        ("rloo", "generation: hot\n", "generation is 'hot'; it must be a mapping of fields"),
+        ("grpo", "loss: {kind: gspo}\n", "loss.kind of grpo is 'gspo'; known: dapo, grpo"),
+        # What would be ignored.
+        ("ppo", "epochs: 1\ntrl: {optim: sgd}\n", ":2: trl plays no part in ppo"),
+        ("ppo", "report_to: wandb\n", "report_to plays no part in ppo"),
+        ("ppo", "patience: 2\n", "patience plays no part in ppo"),
+        ("ppo", "adapter: {kind: lora, dropout: 0.1}\n", "adapter.dropout would change"),
+        ("reward", "adapter: prompt\n", "where a padded row ends; use lora or prefix"),
+        ("sft", "report_to: none\n", "report_to must be"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_line(
@@ -209,6 +292,51 @@ def test_a_wrong_setting_is_named_with_its_line(
     path.write_text(text)
     with pytest.raises(RecipeError, match=said):
         settings_for(method_called(method), path)
+
+
+def test_what_limits_leave_out_is_allowed() -> None:
+    given = {"loss": {"gamma": 2.5}, "generation": {"top_p": 1}}
+    assert settings_for(method_called("simpo"), **given).loss["gamma"] == 2.5
+    # 0 leaves the worse class of cloning out; in KTO it would be one class alone.
+    assert settings_for(method_called("cloning"), loss={"unwanted": 0}).loss["unwanted"] == 0
+    # PPO samples one answer to each prompt, whatever `samples` says.
+    assert settings_for(method_called("ppo"), batch_size=6).batch_size == 6
+    mixed = {"kind": ["sigmoid", "robust"], "weights": [1, 0.5], "noise": 0.1}
+    assert settings_for(method_called("dpo"), loss=mixed).loss["kind"] == ("sigmoid", "robust")
+
+
+def test_a_kind_of_loss_has_numbers_of_its_own() -> None:
+    way = method_called("dpo")
+    betas = [settings_for(way, None, loss=loss).loss["beta"] for loss in (
+        "hinge", "sigmoid_norm", {"kind": "sigmoid_norm", "beta": 0.3}, ["sigmoid_norm", "sft"]
+    )]  # fmt: skip
+    assert betas == [0.1, 5.0, 0.3, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("method", "column", "changes", "said"),
+    [
+        ("dpo", {"p_chosen": 0.7}, {"loss": "apo_zero"}, "'apo_zero' has no form for soft labels"),
+        ("sft", {"weight": 0.5}, {"packing": "bfd_split"}, "rows have weights, which packing"),
+    ],
+)
+def test_rows_that_settings_cannot_follow_are_found_by_the_check(
+    method: str, column: dict[str, Any], changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    job = job_of(tmp_path)
+    ask, answers = [{"role": "user", "content": "a"}], [[{"role": "assistant", "content": "b"}]] * 2
+    talk = {"messages": ask + answers[0]}
+    pair = {"prompt": ask, "chosen": answers[0], "rejected": answers[1]}
+    Path(job.data).write_text(json.dumps((talk if method == "sft" else pair) | column))
+    way = method_called(method)
+    other = dataclasses.replace(job, method=way, settings=settings_for(way, None, **changes))
+    with pytest.raises(UsageError, match=said):
+        prepare(other)
+
+
+def test_patience_without_held_out_rows_is_refused_before_the_weights(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none are held out: set `held_out: 0\.05`"):
+        prepare(job_of(tmp_path, patience=1))
 
 
 def test_what_only_trl_knows_is_passed_on_and_refused_by_name(tmp_path: Path) -> None:
@@ -224,9 +352,13 @@ def test_what_only_trl_knows_is_passed_on_and_refused_by_name(tmp_path: Path) ->
 
 def test_every_method_has_defaults_and_a_source() -> None:
     for way in methods().values():
-        settings_for(way)
         assert way.source
         assert way.trl_too_long
+        if way.trainer == "ranker":
+            assert way.defaults == {}
+            ranker_settings_for()
+            continue
+        settings_for(way)
         assert way.defaults["loss"]["kind"]
 
 
@@ -274,12 +406,15 @@ def test_a_model_that_answers_over_a_network_is_refused(tmp_path: Path) -> None:
             prepare(other)
 
 
-def test_only_lora_is_merged_and_only_what_is_installed_reported_to(tmp_path: Path) -> None:
+def test_only_lora_is_merged_and_only_what_is_installed_reported_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     merged = dataclasses.replace(job_of(tmp_path), merge=True)
     with pytest.raises(UsageError, match="this trains 'full': leave it out"):
         prepare(merged)
-    told = job_of(tmp_path, report_to="no_such_tracker")
-    with pytest.raises(UsageError, match="pip install no_such_tracker"):
+    monkeypatch.setattr("curate.train.training.find_spec", lambda name: None)
+    told = job_of(tmp_path, report_to="trackio")
+    with pytest.raises(UsageError, match="pip install trackio"):
         prepare(told)
 
 

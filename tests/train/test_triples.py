@@ -10,15 +10,15 @@ import pytest
 
 from curate.errors import RecipeError, UsageError
 from curate.train.data import read_data
-from curate.train.settings import ranker_settings_for
-from curate.train.triples import SCAR, Sides, figures_of_triples, sides_of
+from curate.train.settings import method_called, ranker_settings_for
+from curate.train.triples import Sides, figures_of_triples, sides_of
 from tests.train import planted
 
 
 def sides(tmp_path: Path, records: list[dict[str, Any]], **changes: Any) -> Sides:
     path = tmp_path / "triples.jsonl"
     path.write_text("\n".join(map(json.dumps, records)))
-    return sides_of(read_data(str(path), SCAR), ranker_settings_for(**changes))
+    return sides_of(read_data(str(path), method_called("scar")), ranker_settings_for(**changes))
 
 
 def test_a_tenth_each_is_put_aside_whatever_the_order(tmp_path: Path) -> None:

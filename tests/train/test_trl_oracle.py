@@ -12,7 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from curate.train.trainers import class_weights
+from curate.errors import RecipeError
+from curate.train import losses
+from curate.train.chat import Chat
+from curate.train.examples import class_weights
+from curate.train.settings import limits, method_called, settings_for
+from curate.train.trainers import TrainerInputs, config_for
 from curate.train.watch import quietly
 from tests.train import tiny
 
@@ -81,7 +86,7 @@ def pair_value(path: Path, loss: dict[str, Any], *, own: str | None = None) -> f
     ],
 )
 def test_pairs(kind: str, noise: float, expected: float, tmp_path: Path) -> None:
-    found = pair_value(tmp_path, {"kind": kind, "noise": noise})
+    found = pair_value(tmp_path, {"kind": kind, "noise": noise, "beta": 0.1})
     assert found == pytest.approx(expected, abs=1e-9)
 
 
@@ -92,8 +97,14 @@ def test_labels_of_one_are_trls_own_loss(kind: str, tmp_path: Path) -> None:
 
 
 def test_trl_ignores_label_smoothing_where_ours_is_cdpo(tmp_path: Path) -> None:
-    smoothed = pair_value(tmp_path, {"kind": "sigmoid", "noise": 0.1})
-    assert smoothed == pytest.approx(0.5543552445, abs=1e-9)
+    made = tiny.trainer("dpo", tmp_path)
+    made.label_smoothing = 0.1
+    made.ref_model = Stub([-11, -12])
+    found = made._compute_loss(Stub([-10, -14]), batch(5, 4), False)
+    assert float(found) == pytest.approx(0.5543552445, abs=1e-9)
+    # So it is refused here, not trained without.
+    with pytest.raises(RecipeError, match=r"noise plays no part in sigmoid; it does in cdpo"):
+        tiny.trainer("dpo", tmp_path, loss={"kind": "sigmoid", "noise": 0.1})
 
 
 @pytest.mark.parametrize(
@@ -112,6 +123,25 @@ def test_kto(z: float, good: float, bad: float, tmp_path: Path) -> None:
         inputs[f"{prefix}completion_mask"] = mask
     found = made._compute_loss(Stub([z, z], [-10, -14]), inputs, False)
     assert float(found) == pytest.approx((good + bad) / 2, abs=1e-9)
+
+
+def test_kto_learns_every_row_and_each_prompt_with_the_answer_before_it(tmp_path: Path) -> None:
+    made = tiny.trainer("kto", tmp_path, count=9, batch_size=4)
+    for batches in (made.get_train_dataloader(), made.get_eval_dataloader()):
+        assert [len(one["label"]) for one in batches] == [4, 4, 1]
+    tokenizer, rows = tiny.tokenizer(), made.train_dataset
+    for number, (*_, last) in enumerate(zip(rows["ids"], rows["kl_ids"], strict=True)):
+        own, other = (tokenizer.decode(rows["ids"][n][0]) for n in (number, number - 1))
+        answer = other.partition("assistant\n")[2]
+        assert tokenizer.decode(last) == own.partition("assistant\n")[0] + "assistant\n" + answer
+
+
+@pytest.mark.parametrize("kind", limits()["kinds"]["grpo"])
+def test_the_average_of_grpo_is_the_one_that_is_asked_for(kind: str, tmp_path: Path) -> None:
+    way = method_called("grpo")
+    settings = settings_for(way, None, loss={"kind": kind})
+    inputs = TrainerInputs(None, Chat(tiny.tokenizer()), way, settings, [], [], "cpu")
+    assert config_for(inputs, str(tmp_path)).loss_type == kind
 
 
 @pytest.mark.parametrize(
@@ -233,6 +263,39 @@ def test_the_rarer_class_counts_as_much_as_the_other() -> None:
     none = {"wanted": None, "unwanted": None}
     assert class_weights(examples, none) == (3.0, 1.0)
     assert class_weights(examples, {**none, "wanted": 2}) == (2.0, 1.0)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_weights_of_one_are_trls_loss_on_several_devices_too(
+    processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tiny.trainer("sft", tmp_path, fields={"extra": '{"weight": 0.5}'}, loss={"kl": 0.1})
+    inputs = made.data_collator([made.train_dataset[n] for n in range(4)])
+    count = (inputs["labels"][:, 1:] != -100).sum() * processes
+    plain = dict(inputs)
+    weights = plain.pop("weight")
+    monkeypatch.setattr(type(made.accelerator), "num_processes", processes)
+    one = made.compute_loss(made.model, dict(plain), num_items_in_batch=count)
+    other = made.compute_loss(
+        made.model, {**plain, "weight": weights * 2}, num_items_in_batch=count
+    )
+    assert other.item() == pytest.approx(one.item(), rel=1e-6)
+    made._kl = 0.0
+    alone = made.compute_loss(made.model, dict(plain), num_items_in_batch=count).item()
+    with torch.no_grad():
+        made._reference.lm_head.weight.mul_(3)
+    made._kl = 1.0
+    drawn = made.compute_loss(made.model, dict(plain), num_items_in_batch=count).item() - alone
+    # A share of the tokens of all devices here, and the mean over devices afterwards.
+    assert drawn == pytest.approx(tiny_kl(made, plain), rel=1e-4)
+
+
+def tiny_kl(made: Any, inputs: Any) -> float:
+    given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    mask = inputs["labels"][:, 1:] != -100
+    with torch.no_grad():
+        policy, before = (m(**given).logits[:, :-1] for m in (made.model, made._reference))
+    return float(losses.token_kl(policy, before)[mask].mean())
 
 
 def test_a_reward_of_pairs_is_trls(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def row(kind: str, number: int, **fields: Any) -> Row:
         },
         "prompt": {"prompt": asks},
     }[kind]
-    return Row(f"r{number}", (number,), kind, {**given, **fields})
+    extra = fields.pop("extra", None)
+    return Row(f"r{number}", (number,), kind, {**given, **fields}, extra=extra)
 
 
 def trainer(
@@ -100,19 +101,20 @@ def trainer(
     count: int = 8,
     kind: str | None = None,
     fields: dict[str, Any] | None = None,
+    rows: Sequence[Row] | None = None,
     reward: Any = None,
     **changes: Any,
 ) -> Any:
-    """Return a trainer of `count` rows, all of them held out as well, on a tiny model."""
+    """Return a trainer of `rows`, or of `count` made ones, all of them held out as well."""
     from curate.train.trainers import TrainerInputs, trainer_for
     from curate.train.watch import quietly, watch
 
     way = method_called(method)
     settings = settings_for(way, None, **{"learning_rate": 1e-3, "every": 1000, **changes})
     chat = Chat(tokenizer())
-    rows = [row(kind or way.learns_from[0], n, **(fields or {})) for n in range(count)]
+    rows = rows or [row(kind or way.learns_from[0], n, **(fields or {})) for n in range(count)]
     examples = [e for one in rows for e in [example_of(one, chat, way, settings)[0]] if e]
-    assert len(examples) == count
+    assert len(examples) == len(rows)
     if given is None:
         given = scorer() if method == "reward" else model()
     inputs = TrainerInputs(given, chat, way, settings, examples, examples, "cpu")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from curate.engine.kinds.made import (
     refusal,
     unusable_replies,
 )
-from curate.engine.ledger import DROPPED, FAILED, PASSED, USED, StepTally
+from curate.engine.ledger import DROPPED, FAILED, PASSED, USED, FigureTotals, StepTally
 from curate.engine.partition import describe_error, picked
 from curate.engine.state import PartitionState, load, release
 from curate.row import Row
@@ -65,7 +65,7 @@ class _Gathering:
         self.parts: dict[int, _Waiting] = {}
         self.starts: list[int] = []
         self.count = 0
-        self.figures: list[Mapping[str, float]] = []
+        self.figures = FigureTotals()
 
     def open(self, state: PartitionState) -> pa.Array:
         """Take one more part, and return the keys of the rows that the step sees."""
@@ -150,7 +150,9 @@ class _Gathering:
     ) -> None:
         """Turn what was made of one group into its members' outcomes and new rows."""
         step, rows = self.step, [member.row for member in group]
-        self.figures += [item.values for item in items if isinstance(item, Figures)]
+        for item in items:
+            if isinstance(item, Figures):
+                self.figures.note(item.values)
         first = self.parts[group[0].part].making
         named = {
             parent
@@ -176,7 +178,7 @@ class _Gathering:
         """Note on one part what belongs to the step as a whole."""
         tally = state.tallies.setdefault(self.step.title, StepTally())
         tally.worked(began)
-        tally.row_figures += self.figures
+        tally.row_figures.add(self.figures)
 
 
 def gather(

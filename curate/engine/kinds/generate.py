@@ -43,7 +43,10 @@ def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> No
                 items = made_items(value, step, [row])
             except (TypeError, ValueError) as wrong:
                 error = describe_error(wrong)
-        part.tally(step.title).row_figures += [i.values for i in items if isinstance(i, Figures)]
+        told = [item for item in items if isinstance(item, Figures)]
+        for one in told:
+            part.tally(step.title).row_figures.note(one.values)
+        passed = next((one.detail for one in told if one.detail is not None), None)
         items = [item for item in items if not isinstance(item, Figures)]
         drop = refusal(items)
         if error is not None:
@@ -52,7 +55,7 @@ def apply_generate(part: Partition, step: Generate, driver: Driver | None) -> No
             detail = evidence(drop.detail, asked)
             making.end(place, row, DROPPED, drop.reason, drop.score, detail, drop.partner)
         elif step.keep_parent or any(isinstance(i, Row) and i.id == row.id for i in items):
-            making.end(place, row, PASSED, detail=evidence(None, asked))
+            making.end(place, row, PASSED, detail=evidence(passed, asked))
         elif items:
             making.end(place, row, USED, detail=evidence(None, asked))
         else:

@@ -197,6 +197,7 @@ def _check_item(item: Child | Figures, step: Step, rows: Sequence[Row]) -> None:
     """Raise `TypeError` or `ValueError` when evidence or a record cannot be written."""
     if isinstance(item, Figures):
         check_figures(item.values)
+        check_detail(item.detail)
         return
     if isinstance(item, Drop):
         check_reason(item.reason)

@@ -20,7 +20,7 @@ from curate.engine.encode_texts import encoder_identity
 from curate.engine.kinds.sketch import arrow_type, read_remarks, sketch
 from curate.engine.partition import Partition, describe_error
 from curate.engine.reading import Reading
-from curate.engine.state import Settings, load
+from curate.engine.state import IN_MEMORY_BYTES, Held, Settings, Workspace, load
 from curate.errors import StoppedShort, UsageError
 from curate.read import Inputs, open_inputs
 from curate.step import EMBEDDING, Filter, Step, Whole
@@ -60,20 +60,25 @@ def fingerprint_against(step: Step) -> list[dict[str, Any]] | None:
     ]
 
 
-def sketches_against(step: Whole, settings: Settings, driver: Driver | None) -> pa.Table | None:
-    """Return the sketches of the rows that `step` compares with, and the origin of each.
+def sketches_against(
+    step: Whole, settings: Settings, driver: Driver | None, workspace: Workspace | None = None
+) -> list[Held]:
+    """Return the sketches of the rows that `step` compares with, in parts, and the origin of each.
 
     Those of a FAISS index hold vectors, where those of rows hold places of vectors in the store.
+    Those of a large dataset lie in the workspace, if there is one.
     """
     path = step.compares_with()
     if path is not None and is_index(path):
         assert driver is not None, "a step that embeds asks"
-        return _indexed(step, path, driver)
+        return [_indexed(step, path, driver)]
     opened = dataset_against(step)
     if opened is None:
-        return None
+        return []
     names = [file.name for file in opened.files]
-    tables = []
+    if opened.total_bytes <= IN_MEMORY_BYTES:
+        workspace = None
+    held: list[Held] = []
     for sketched, seqs in _sketched(step, opened, settings, driver):
         # `file:record` for every row, counted from 1.
         numbers = seqs.flatten()
@@ -81,8 +86,9 @@ def sketches_against(step: Whole, settings: Settings, driver: Driver | None) -> 
         records = numbers.take(pa.array(range(2, len(numbers), 3), pa.int64()))
         counted = pc.cast(pc.add(records, 1), pa.string())
         origins = pc.binary_join_element_wise(pa.array(names).take(files), counted, ":")
-        tables.append(sketched.append_column(ORIGIN, origins))
-    return pa.concat_tables(tables)
+        table = sketched.append_column(ORIGIN, origins)
+        held.append(table if workspace is None else workspace.spill(table))
+    return held
 
 
 def with_vectors(
@@ -104,7 +110,7 @@ def with_vectors(
                 number, error = min(found.errors.items())
                 raise StoppedShort(
                     f"step '{step.title}': {len(found.errors)} texts of against have no vector "
-                    f"(text {number + 1}: {describe_error(error)}); mend them, or the encoder, and "
+                    f"(text {number + 1}: {describe_error(error)}); fix them, or the encoder, and "
                     "run the same command again"
                 )
             vectors = store.vectors.read(found.places)
@@ -148,7 +154,7 @@ def _sketched(
                 first = reading.unreadable[0]
                 raise StoppedShort(
                     f"step '{step.title}': {first['file']}:{first['line']} of against cannot be "
-                    f"read ({first['error']}); mend or delete the line and run the same command "
+                    f"read ({first['error']}); fix or delete the line and run the same command "
                     "again"
                 )
             part = Partition(
@@ -163,7 +169,7 @@ def _sketched(
                 reason = part.ledger[step.title][0].column("reason")[0].as_py()
                 raise StoppedShort(
                     f"step '{step.title}': {len(seqs) - found.num_rows} rows of against cannot be "
-                    f"compared ({reason}); mend them, or the encoder, and run the same command "
+                    f"compared ({reason}); fix them, or the encoder, and run the same command "
                     "again"
                 )
             yield found, seqs

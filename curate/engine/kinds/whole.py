@@ -6,6 +6,8 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +23,7 @@ from curate.engine.partition import (
     could_not,
     picked,
 )
-from curate.engine.state import PartitionState, WholeDecision, load, release
+from curate.engine.state import Held, PartitionState, WholeDecision, load, release
 from curate.kernels.arrays.growable import GrowableArray
 from curate.step import Decider, Step, Verdicts, Whole
 from curate.store.files import DerivedArrays
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 def decide(
     step: Whole,
     states: Sequence[PartitionState],
-    others: pa.Table | None = None,
+    others: Sequence[Held] = (),
     store: Store | None = None,
 ) -> None:
     """Set every part's decision to the verdicts of `step`.
@@ -41,26 +43,27 @@ def decide(
     `others` are the sketches of the rows that it compares with; `store` has the vectors of a step
     that embeds, and keeps what it derives from them.
     """
-    sketches = pa.concat_tables(
-        [load(state.sketches) for state in states if state.sketches is not None]
-    )
-    positions = np.arange(sketches.num_rows, dtype=np.int64)
-    if others is not None:
-        sketches = sketches.append_column(ORIGIN, pa.nulls(sketches.num_rows, pa.string()))
-    remarks: tuple[str, ...] = ()
-    if store is not None and step.embeds():
-        remarks, sketches = with_matrices(step, sketches, others, store.vectors)
-    elif others is not None:
-        sketches = pa.concat_tables([sketches, others])
+    held = [state.sketches for state in states if state.sketches is not None]
+    remarks, sketches = _together(step, held, others, store)
+    count = sketches.num_rows - sum(load(one).num_rows for one in others)
     try:
-        if store is None:
-            verdicts = step.decide(positions, sketches)
-        else:
-            verdicts = step.decide_with(positions, sketches, DerivedArrays(store.folder))
-        _check(verdicts, len(positions), _Seen())
+        verdicts = None
+        if any(isinstance(one, Path) for one in (*held, *others)) and not step.embeds():
+            # A file that is mapped part by part leaves memory with its part.
+            parts, theirs = ([partial(load, one) for one in some] for some in (held, others))
+            verdicts = step.decide_by_part(parts, theirs)
+        if verdicts is None:
+            positions = np.arange(count, dtype=np.int64)
+            if store is None:
+                verdicts = step.decide(positions, sketches)
+            else:
+                verdicts = step.decide_with(positions, sketches, DerivedArrays(store.folder))
+        _check(verdicts, count, _Seen())
     except Exception as error:
         raise could_not(step, "decide", error) from error
     del sketches
+    for one in others:
+        release(one)
     seen = [_seen_rows(step, state) for state in states]
     ids = [ids for _, ids in seen]
     partners = _partner_ids(verdicts, pa.chunked_array(ids, pa.binary(16)))
@@ -74,6 +77,19 @@ def decide(
         start += len(reached)
         release(state.sketches)
         state.sketches = None
+
+
+def _together(
+    step: Whole, held: Sequence[Held], others: Sequence[Held], store: Store | None
+) -> tuple[tuple[str, ...], pa.Table]:
+    """Return remarks, and one table of a step's sketches and behind them those of `others`."""
+    sketches, theirs = pa.concat_tables(map(load, held)), None
+    if others:
+        theirs = pa.concat_tables(map(load, others))
+        sketches = sketches.append_column(ORIGIN, pa.nulls(sketches.num_rows, pa.string()))
+    if store is not None and step.embeds():
+        return with_matrices(step, sketches, theirs, store.vectors)
+    return (), sketches if theirs is None else pa.concat_tables([sketches, theirs])
 
 
 def decide_as_they_come(

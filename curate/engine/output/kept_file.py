@@ -6,7 +6,6 @@ it was: nothing is lost, and nothing is spent on writing it anew.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -18,13 +17,13 @@ import pyarrow.compute as pc
 from curate.chunk import one_array, rows_of
 from curate.engine.reading import Reading
 from curate.engine.state import PartitionState, load
+from curate.errors import UsageError
 from curate.read import raw_lines
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import dumps
 from curate.runs.folder import RunFolder
 from curate.runs.rows import Rows, on_side
 from curate.runs.written import put
-from curate.system.posix import sync
 from curate.write import NATURAL, as_shape, kind_of, path_of_part, write_rows
 
 _MOST_WAITING = 2
@@ -51,9 +50,10 @@ class KeptFile:
         plain = all(f.form == ".jsonl" for f in files)
         for form in map(shape_called, shapes):
             # A line that held several rows, or a part of one, is no row's own.
-            plain = plain and not form.instances and not form.grouped
+            plain = plain and not form.instances and not form.grouped and not form.for_reading
         # The shape of the input, where there is one and the kept rows still have its kind.
-        self._own = shape or (shapes.pop() if len(shapes) == 1 else None)
+        written = len(shapes) == 1 and not any(shape_called(s).for_reading for s in shapes)
+        self._own = shape or (shapes.pop() if written else None)
         self.verbatim = shape is None and plain and len({f.shape for f in files}) == 1
         self.verbatim = self.verbatim and path.name.endswith(".jsonl")
         self._partial = path.with_name(f"{path.name}.tmp")
@@ -65,15 +65,23 @@ class KeptFile:
 
     def add(self, state: PartitionState) -> None:
         """Write the kept rows of one part, where lines may leave as they came."""
-        if self._file is None:
+        if self._file is None or self._own is None:
             return
         table = load(state.rows)
         if self._side is not None:
             table = table.filter(pa.array(on_side(table, self._side), pa.bool_()))
         if table.num_rows:
             self._writing.append(self._writer.submit(self._append, table, state.number))
-        while len(self._writing) > _MOST_WAITING:
-            self._writing.popleft().result()
+        self._settle(_MOST_WAITING)
+
+    def _settle(self, most: int) -> None:
+        """Wait until at most so many parts are being written."""
+        while len(self._writing) > most:
+            try:
+                self._writing.popleft().result()
+            except UsageError:
+                # A made row has something that the input's shape has no place for.
+                self._own = None
 
     def _append(self, table: pa.Table, number: int) -> None:
         """Write the lines of rows as they were read, and between them those of made rows."""
@@ -104,14 +112,11 @@ class KeptFile:
         """Make the file appear."""
         kinds = Rows(self._folder.fresh / "kept").by_kind(self._side)
         if self._file is not None and len(kinds) < 2:
-            while self._writing:
-                self._writing.popleft().result()
+            self._settle(0)
+        if self._file is not None and len(kinds) < 2 and self._own is not None:
             self._writer.shutdown()
-            self._file.flush()
-            os.fsync(self._file.fileno())
             self._file.close()
             put(self._partial, self.path, self._folder.path)
-            sync(self.path.parent)
             return
         self.discard()
         if not kinds:
@@ -120,7 +125,12 @@ class KeptFile:
             path = self.path if len(kinds) == 1 else path_of_part(self.path, kind)
             # The shape of the input, where these rows still have its kind.
             fits = self._own is not None and (self.shape is not None or kind == kind_of(self._own))
-            write_rows(rows.tables(), path, self._own if fits else None, run=self._folder.path)
+            try:
+                write_rows(rows.tables(), path, self._own if fits else None, run=self._folder.path)
+            except UsageError:
+                if self.shape is not None or not fits:
+                    raise
+                write_rows(rows.tables(), path, run=self._folder.path)
 
     def discard(self) -> None:
         """Leave nothing behind of a run that stopped."""

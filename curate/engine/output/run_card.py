@@ -17,6 +17,7 @@ from curate.read import Inputs
 from curate.recipe.catalog import summary_of
 from curate.row import printable
 from curate.runs.report import public_name, public_recipe, render
+from curate.system import plain_yaml
 
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
@@ -34,7 +35,7 @@ def describe_run(recipe: Recipe, opened: Inputs, options: RunOptions, began: flo
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     data = {
-        "recipe": yaml.safe_load(recipe.to_yaml(partial=True)),
+        "recipe": plain_yaml.load(recipe.to_yaml(partial=True)),
         "labels": [step.title for step in recipe.steps],
         "inputs": opened.fingerprint(),
         "data": data_digests(recipe),
@@ -80,7 +81,7 @@ def card(recipe: Recipe, opened: Inputs, summary: Mapping[str, Any]) -> str:
     )
     configs = [{"config_name": "default", "data_files": "kept/*/*.parquet"}]
     head = yaml.safe_dump({"tags": ["curate"], "configs": configs}, sort_keys=False)
-    known = public_recipe(yaml.safe_load(recipe.to_yaml(partial=True)))
+    known = public_recipe(plain_yaml.load(recipe.to_yaml(partial=True)))
     text = yaml.safe_dump(known, sort_keys=False, allow_unicode=True).rstrip()
     # What has no name is called after the files that it was made from, if they are few.
     names = [printable(PurePath(entry["file"]).name) for entry in files]
@@ -88,7 +89,7 @@ def card(recipe: Recipe, opened: Inputs, summary: Mapping[str, Any]) -> str:
     title = recipe.name or (f"Made from {origin}" if names else "A dataset")
     return (
         f"---\n{head}---\n\n# {title}\n\n"
-        "Made by [curate](https://pypi.org/project/curate-align/): every row of `kept/`, `used/`, "
+        "Made by `curate`: every row of `kept/`, `used/`, "
         "`dropped/` and `failed/` is explained in `ledger/`.\n\n"
         f"## Sources\n\n{sources or 'Rows in memory.'}\n\n## Steps\n\n{steps}\n\n"
         f"## Funnel\n\n```text\n{render(summary)}\n```\n\n"

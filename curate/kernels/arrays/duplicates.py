@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -71,6 +72,25 @@ def with_leaks(found: Verdicts, leaked: NearestKept, sketches: pa.Table, reason:
         partner=np.where(drop, -1, partner),
         details=details,
     )
+
+
+def origins_by_part(
+    leaked: NearestKept, others: Sequence[Callable[[], pa.Table]]
+) -> tuple[NearestKept, pa.Table]:
+    """Return what `with_leaks` asks for where the other dataset's sketches are read part by part.
+
+    Partners are renumbered: places in a table with the origins of those rows alone.
+    """
+    places, number = np.unique(leaked.partner, return_inverse=True)
+    if len(places) and places[0] < 0:
+        places, number = places[1:], number - 1
+    start, origins = 0, [pa.array([], pa.string())]
+    for read in others:
+        column = read().column(ORIGIN)
+        own = places[(places >= start) & (places < start + len(column))]
+        origins += column.take(pa.array(own - start)).chunks
+        start += len(column)
+    return leaked._replace(partner=number), pa.table({ORIGIN: pa.chunked_array(origins)})
 
 
 def not_leaked(order: np.ndarray, leaked: NearestKept | None) -> np.ndarray:

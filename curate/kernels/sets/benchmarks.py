@@ -37,10 +37,14 @@ class Item(NamedTuple):
 
 
 class Match(NamedTuple):
-    """The item that a text holds most of, and the share of the item's words that it holds."""
+    """The item that a text holds most of, and the share of the item's words that it holds.
+
+    `number` is the item's place among those of the index.
+    """
 
     item: Item
     coverage: float
+    number: int
 
 
 class TestIndex:
@@ -71,7 +75,7 @@ class TestIndex:
         shares = {n: len(places) / len(self.items[n].words) for n, places in covered.items()}
         best = min(shares, key=lambda number: (-shares[number], number))
         # Rounded up, so that no hit becomes nothing.
-        return Match(self.items[best], math.ceil(shares[best] * 1000) / 1000)
+        return Match(self.items[best], math.ceil(shares[best] * 1000) / 1000, best)
 
 
 def normal_words(text: str) -> tuple[str, ...]:
@@ -193,7 +197,7 @@ def _question(read: Read, field: str | None, file: str, number: int) -> str:
     ]
     if not all(isinstance(turn, str) for turn in turns):
         raise ValueError(
-            f"{where}: {held} must be a text or a list of texts or messages, found "
+            f"{where}: {held} must be a string or a list of strings or messages, found "
             f"{question!r:.40}; name another column with field="
         )
     return "\n".join(turns)

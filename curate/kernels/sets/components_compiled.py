@@ -108,6 +108,6 @@ def _link(
         near = count_bits(one.parities ^ its.parities) <= both - 2 * need
         if not near or _root(parents, met[k]) == own:
             continue
-        if intersection(values, one.start, size, its.start, its.size, need) >= need:
+        if intersection(values, one.start, size, values, its.start, its.size, need) >= need:
             _join(parents, rank, met[k])
             own = _root(parents, rank)

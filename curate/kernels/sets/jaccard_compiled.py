@@ -48,26 +48,44 @@ def nearest_kept_large(
     sets: pa.ChunkedArray, order: np.ndarray, threshold: Fraction
 ) -> NearestKept:
     """Do the work of `jaccard.nearest_kept` with compiled code."""
-    view, count = window(sets), len(sets)
-    found = np.empty(count, FOUND)
-    found["partner"], found["shared"], found["union"] = -1, *threshold.as_integer_ratio()
-    threads = min(MOST_THREADS, os.cpu_count() or 1)
-    rooms = [room_for(count) for _ in range(threads)]
+    view, found = window(sets), nobody_found(len(sets), threshold)
     prefixes = prefix_lengths(view.size, *threshold.as_integer_ratio())
+    threads = min(MOST_THREADS, os.cpu_count() or 1)
+    rooms = [room_for(len(order)) for _ in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
         index = build_index(view, order, prefixes, pool, threads)
-        for at in range(0, count, _BLOCK):
-            end = min(at + _BLOCK, count)
-            cuts = itertools.pairwise(np.linspace(at, end, threads + 1).astype(np.int64))
-            jobs = [
-                pool.submit(_search, view.values, index, a, b, room, found)
-                for room, (a, b) in zip(rooms, cuts, strict=True)
-            ]
-            for job in jobs:
-                job.result()
-            _settle(view.values, index, at, end, rooms[0], found)
+        walk_all(view.values, index, rooms, found, pool)
+    return nearest_of(found)
+
+
+def nobody_found(count: int, threshold: Fraction) -> np.ndarray:
+    """Return what is known of sets before anything was compared."""
+    found = np.empty(count, FOUND)
+    found["partner"], found["shared"], found["union"] = -1, *threshold.as_integer_ratio()
+    return found
+
+
+def nearest_of(found: np.ndarray) -> NearestKept:
+    """Return partners and similarities of what was found."""
     partner = np.ascontiguousarray(found["partner"])
     return NearestKept(partner, np.where(partner >= 0, found["shared"] / found["union"], np.nan))
+
+
+def walk_all(
+    values: np.ndarray, index: Index, rooms: list[Room], found: np.ndarray, pool: ThreadPoolExecutor
+) -> None:
+    """Keep or drop all sets of an index, in its order; those `found` a partner are dropped."""
+    count = len(index.walk)
+    for at in range(0, count, _BLOCK):
+        end = min(at + _BLOCK, count)
+        cuts = itertools.pairwise(np.linspace(at, end, len(rooms) + 1).astype(np.int64))
+        jobs = [
+            pool.submit(_search, values, index, a, b, room, found)
+            for room, (a, b) in zip(rooms, cuts, strict=True)
+        ]
+        for job in jobs:
+            job.result()
+        _settle(values, index, at, end, rooms[0], found)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -78,9 +96,9 @@ def _search(
     walk, ends, postings, buckets, entries = index
     seen, met = room
     for rank in range(a, b):
-        shared, union = _best(rank, walk, found)
+        shared, union = least_similarity(rank, walk, found)
         count = meet(rank, 0, shared, union, walk, ends, postings, buckets, entries, seen, met)
-        _choose(rank, count, met, values, walk, found)
+        choose(rank, count, met, values, walk, values, walk, found)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -92,40 +110,42 @@ def _settle(
     seen, met = room
     # What the thread of this room has met by now lies before the block; no need to forget it.
     for rank in range(a, b):
-        shared, union = _best(rank, walk, found)
+        shared, union = least_similarity(rank, walk, found)
         count = meet(rank, a, shared, union, walk, ends, postings, buckets, entries, seen, met)
-        _choose(rank, count, met, values, walk, found)
+        choose(rank, count, met, values, walk, values, walk, found)
         if found[walk[rank].row].partner < 0:
             insert(rank, walk, ends, postings, buckets, entries)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _best(rank: int, walk: np.ndarray, found: np.ndarray) -> tuple[Any, Any]:
+def least_similarity(rank: int, walk: np.ndarray, found: np.ndarray) -> tuple[Any, Any]:
     """Return the similarity to reach, as a fraction: the threshold's, or the partner's so far."""
     best = found[walk[rank].row]
     return np.int64(best.shared), np.int64(best.union)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _choose(
+def choose(
     rank: int,
     count: int,
     met: np.ndarray,
     values: np.ndarray,
     walk: np.ndarray,
+    others: np.ndarray,
+    their_walk: np.ndarray,
     found: np.ndarray,
 ) -> None:
-    """Compare a set with those it met; note the most similar one, the first on a tie."""
+    """Compare a set with the `others` it met; note the most similar one, the first on a tie."""
     one = walk[rank]
     size: Any = np.int64(one.size)
     best = found[one.row]
     for k in range(count):
-        its = walk[met[k]]
+        its = their_walk[met[k]]
         shared, union, both = np.int64(best.shared), np.int64(best.union), size + its.size
         # The least intersection that makes this set at least as similar as the best so far.
         need = (shared * both + shared + union - 1) // (shared + union)
         if count_bits(one.parities ^ its.parities) <= both - 2 * need:
-            common = intersection(values, one.start, size, its.start, its.size, need)
+            common = intersection(values, one.start, size, others, its.start, its.size, need)
             better = common * union > shared * (both - common)
             if common >= need and (better or best.partner < 0 or its.row < best.partner):
                 best.partner, best.shared, best.union = its.row, common, both - common

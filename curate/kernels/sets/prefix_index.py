@@ -71,34 +71,85 @@ def prefix_lengths(size: np.ndarray, top: int, bottom: int) -> np.ndarray:
     return sizes - -(-top * sizes // bottom) + (sizes > 0)
 
 
+class Guests(NamedTuple):
+    """Sets that are looked up in an index of others, in the form in which it has its own."""
+
+    walk: np.ndarray
+    ends: np.ndarray
+    postings: np.ndarray
+
+
+def counter_table(members: int) -> np.ndarray:
+    """Return counters, all zero, that tell the rare ones of so many members from the others."""
+    return np.zeros(_power_of_two(members // 4, _MOST_COUNTERS), np.uint8)
+
+
 def build_index(
-    sets: Sets, order: np.ndarray, prefixes: np.ndarray, pool: ThreadPoolExecutor, threads: int
+    sets: Sets,
+    order: np.ndarray,
+    prefixes: np.ndarray,
+    pool: ThreadPoolExecutor,
+    threads: int,
+    counters: np.ndarray | None = None,
 ) -> Index:
     """Lay out empty buckets for sets in the order of a walk, given the lengths of their prefixes.
 
-    A set whose prefix is given as 0 is neither found nor finds any.
+    A set whose prefix is given as 0 is neither found nor finds any. Whoever gives `counters` (see
+    `counter_table`) gets them back filled, and an index in which `invite` looks up other sets.
     """
-    members, total = int(sets.size.sum(dtype=np.int64)), int(prefixes.sum())
-    # There are at most two entries a posting (see `_reserve`), and no more counts than postings.
-    place = np.uint32 if 3 * total < 2**32 - 1 else np.int64
-    counters = np.zeros(_power_of_two(members // 4, _MOST_COUNTERS), np.uint8)
+    least = 2 if counters is None else 1
+    if counters is None:
+        counters = counter_table(int(sets.size.sum(dtype=np.int64)))
+    walk, ends, postings = known = _postings(sets, order, prefixes)
+    buckets = np.zeros(_power_of_two(len(postings), _MOST_SLOTS), postings.dtype)
+    _share(pool, threads, len(walk), _count, walk, sets.values, counters)
+    _share(pool, threads, len(walk), _mark, *known, sets.values, counters)
+    _share(pool, threads, len(buckets), _reserve, *known, buckets)
+    entries = np.zeros(_lay_out(buckets, least), np.int64)
+    _share(pool, threads, len(walk), _resolve, *known, buckets)
+    return Index(walk, ends, postings, buckets, entries)
+
+
+def invite(
+    index: Index,
+    counters: np.ndarray,
+    sets: Sets,
+    order: np.ndarray,
+    prefixes: np.ndarray,
+    pool: ThreadPoolExecutor,
+    threads: int,
+) -> Guests:
+    """Find the buckets of other sets in an index that was built with `counters`."""
+    walk, ends, postings = known = _postings(sets, order, prefixes, index.buckets.dtype)
+    _share(pool, threads, len(walk), _mark, *known, sets.values, counters)
+    _share(pool, threads, len(walk), _resolve, *known, index.buckets)
+    return Guests(walk, ends, postings)
+
+
+def _postings(
+    sets: Sets, order: np.ndarray, prefixes: np.ndarray, place: Any = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a walk over sets, and room for their prefixes with numbers of the type `place`."""
     walk, ends = np.zeros(len(order), STEP), np.concatenate([[0], np.cumsum(prefixes[order])])
     walk["row"], walk["start"], walk["size"] = order, sets.start[order], sets.size[order]
-    postings = np.empty(total, place)
-    buckets = np.zeros(_power_of_two(total, _MOST_SLOTS), place)
-    known = (walk, ends, postings)
+    total = int(ends[-1])
+    if place is None:
+        # There are at most two entries a posting (see `_reserve`), and no more counts than that.
+        place = np.uint32 if 3 * total < 2**32 - 1 else np.int64
+    return walk, ends, np.empty(total, place)
 
-    def share(count: int, work: Callable[..., None], *args: np.ndarray) -> None:
-        cuts = np.linspace(0, count, threads + 1).astype(np.int64)
-        for job in [pool.submit(work, a, b, *args) for a, b in itertools.pairwise(cuts)]:
-            job.result()
 
-    share(len(walk), _count, walk, sets.values, counters)
-    share(len(walk), _mark, *known, sets.values, counters)
-    share(len(buckets), _reserve, *known, buckets)
-    entries = np.zeros(_lay_out(buckets), np.int64)
-    share(len(walk), _resolve, *known, buckets)
-    return Index(walk, ends, postings, buckets, entries)
+def _share(
+    pool: ThreadPoolExecutor,
+    threads: int,
+    count: int,
+    work: Callable[..., None],
+    *args: np.ndarray,
+) -> None:
+    """Let every thread of a pool do `work` on an equal part of `count` places."""
+    cuts = np.linspace(0, count, threads + 1).astype(np.int64)
+    for job in [pool.submit(work, a, b, *args) for a, b in itertools.pairwise(cuts)]:
+        job.result()
 
 
 def _power_of_two(count: int, most: int) -> int:
@@ -228,13 +279,16 @@ def _reserve(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _lay_out(buckets: np.ndarray) -> Any:
-    """Turn counts of entries into places of buckets; return where the last one ends."""
+def _lay_out(buckets: np.ndarray, least: int) -> Any:
+    """Turn counts of entries into places of buckets; return where the last one ends.
+
+    Slots with fewer entries than `least` get none: a set alone there finds nobody but itself.
+    """
     end: Any = 1
     for slot in range(len(buckets)):
         count = np.int64(buckets[slot])
-        buckets[slot] = end if count > 1 else 0
-        end += count + 1 if count > 1 else 0
+        buckets[slot] = end if count >= least else 0
+        end += count + 1 if count >= least else 0
     return end
 
 

@@ -84,9 +84,15 @@ def count_bits(bits: Any) -> Any:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def intersection(
-    values: np.ndarray, at: int, size: int, there: int, its_size: int, need: int
+    values: np.ndarray,
+    at: int,
+    size: int,
+    others: np.ndarray,
+    there: int,
+    its_size: int,
+    need: int,
 ) -> int:
-    """Return how many members the sets that begin at two places share.
+    """Return how many members two sets share: one at a place of `values`, one of `others`.
 
     The answer is -1 as soon as `need` is out of reach.
     """
@@ -94,9 +100,9 @@ def intersection(
     # How many members of either set may still go without a match.
     mine, theirs = size - need, its_size - need
     while at < end and there < there_end and mine >= 0 and theirs >= 0:
-        if values[at] == values[there]:
+        if values[at] == others[there]:
             shared, at, there = shared + 1, at + 1, there + 1
-        elif values[at] < values[there]:
+        elif values[at] < others[there]:
             at, mine = at + 1, mine - 1
         else:
             there, theirs = there + 1, theirs - 1

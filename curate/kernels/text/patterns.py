@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from curate.kernels.text.anchors import anchors_of, literal_runs
 from curate.kernels.text.words import composed, stands_alone
 from curate.row import On
+from curate.system.bounded_patterns import BoundedPattern, bounded_pattern
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,12 +55,19 @@ class PatternSearch(NamedTuple):
     anchors: tuple[bytes, ...] = ()
     phrases: tuple[str, ...] = ()
     ignore_case: bool = False
+    # What stands for the compiled pattern where a user wrote it, and it may take for ever.
+    bounded: BoundedPattern | None = None
 
     def count(self, text: str) -> int:
         """Return the number of matches that do not overlap and are not empty.
 
         The text is read in its composed form (NFC), as the pattern is.
+
+        Raises:
+            TooSlow: a pattern of the user's takes too long.
         """
+        if self.bounded is not None:
+            return sum(end > start for start, end in self.bounded.spans(composed(text)))
         found = self.pattern.finditer(composed(text))
         return sum(match.end() > match.start() for match in found)
 
@@ -130,9 +138,16 @@ def _screen(phrase: str, whole_words: bool, ignore_case: bool) -> str:
 
 
 @functools.lru_cache
-def regex_search(pattern: str, *, ignore_case: bool) -> PatternSearch:
-    """Return the search for a regular expression in Python's syntax."""
+def regex_search(pattern: str, *, ignore_case: bool, own: bool = False) -> PatternSearch:
+    """Return the search for a regular expression in Python's syntax.
+
+    One that is no part of this package (it is not our `own`) is searched in a bounded time.
+
+    Raises:
+        ValueError: a pattern of a user's is none.
+    """
     pattern = composed(pattern)
+    bounded = None if own else bounded_pattern(pattern, ignore_case=ignore_case)
     compiled = re.compile(pattern, re.IGNORECASE if ignore_case else re.NOFLAG)
     screen = re2_form(pattern)
     anchors: tuple[bytes, ...] = ()
@@ -146,7 +161,7 @@ def regex_search(pattern: str, *, ignore_case: bool) -> PatternSearch:
     covers = not _CLASSES.search(pattern)
     if ignore_case:
         covers = covers and not any(map(str.isalpha, pattern))
-    return PatternSearch(compiled, screen, counts, covers, anchors)
+    return PatternSearch(compiled, screen, counts, covers, anchors, bounded=bounded)
 
 
 def re2_form(pattern: str) -> str | None:

@@ -42,6 +42,13 @@ def root_of(text: str) -> Root:
         return Root(token.lemma_, next(nouns, None))
 
 
+def first_tag(text: str) -> str:
+    """Return the Penn Treebank tag of a text's first word (`VB`, `NNP`), empty where none is."""
+    with _LOCK:
+        word = next(iter(_parser()(text[:_READ].strip())), None)
+        return "" if word is None else str(word.tag_)
+
+
 @functools.cache
 def _parser() -> Any:
     import spacy

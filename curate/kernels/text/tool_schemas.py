@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.row import TOOLS
+from curate.system.bounded_patterns import bounded_pattern
 
 if TYPE_CHECKING:
+    from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
 # JSON Schema's types, and names that it lacks: Python's, and those of BFCL's Java and JavaScript
@@ -50,7 +53,10 @@ _ONE = frozenset(
 _LISTS = frozenset(["allOf", "anyOf", "oneOf", "prefixItems"])
 _NAMED = frozenset(["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"])
 _OPEN = frozenset(["additionalProperties", "unevaluatedProperties"])
-_COMBINED = frozenset(["$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties"])
+_COMBINED = frozenset(["$ref", "allOf", "anyOf", "oneOf", "if"])
+# References that one check of arguments follows.
+MOST_REFERENCES = 10_000
+_references: ContextVar[list[int]] = ContextVar("references")
 # Draft 4 says by a truth value that a limit is not allowed itself.
 _EXCLUSIVE = {"exclusiveMaximum": "maximum", "exclusiveMinimum": "minimum"}
 # What is wrong with arguments, by the keyword of the schema that they break.
@@ -76,6 +82,7 @@ class Tool:
         import jsonschema
 
         self.name, self.error = name, ""
+        self.schema: Any = {}
         try:
             schema = json_schema({} if parameters is None else parameters)
             # What a schema does not name is no argument, unless it says that others are welcome.
@@ -84,7 +91,7 @@ class Tool:
                     "unevaluatedProperties" if _COMBINED & set(schema) else "additionalProperties"
                 )
                 schema = {"type": "object", **schema, word: False}
-            self._validator = validator_of(json.dumps(schema))
+            self.schema, self._validator = schema, validator_of(json.dumps(schema))
         except jsonschema.SchemaError as error:
             self.error = f"at {error.json_path}: {error.message:.120}"
         except (TypeError, ValueError, RecursionError) as error:
@@ -97,15 +104,20 @@ class Tool:
             ValueError: the schema cannot be applied (a reference leads nowhere, a bad pattern).
         """
         try:
-            errors = sorted(
-                self._validator.iter_errors(arguments), key=lambda e: (e.json_path, e.message)
-            )
+            errors = errors_of(self._validator, arguments)
         except Exception as error:  # `referencing` and `re` have roots of their own.
             raise ValueError(f"the schema of '{self.name}' cannot be applied: {error}") from error
         return [
             Misfit(_FAULTS.get(str(e.validator), "wrong_value"), f"{e.json_path}: {e.message:.120}")
             for e in errors
         ]
+
+    def fitting(self) -> dict[str, Any] | None:
+        """Return arguments that fit, few and short, or `None` where none come to mind."""
+        found = value_of(self.schema)
+        if not isinstance(found, dict) or self.error or self.misfits(found):
+            return None
+        return found
 
 
 def offered(extra: Mapping[str, Any]) -> tuple[str, ...]:
@@ -155,7 +167,65 @@ def validator_of(text: str) -> Validator:
     schema = json.loads(text)
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     kind.check_schema(schema)
-    return kind(schema, registry=Registry())
+    if '"unevaluatedProperties"' in text and '"patternProperties"' in text:
+        raise ValueError("it has patternProperties among combined parts; name the properties")
+    return _bounded(kind)(schema, registry=Registry())
+
+
+def errors_of(validator: Validator, value: Any) -> list[ValidationError]:
+    """Return all errors of a value, in a fixed order.
+
+    Raises:
+        ValueError: a pattern takes too long, or the schema refers to itself too often.
+    """
+    begun = _references.set([MOST_REFERENCES])
+    try:
+        return sorted(validator.iter_errors(value), key=lambda e: (e.json_path, e.message))
+    finally:
+        _references.reset(begun)
+
+
+@functools.cache
+def _bounded(kind: Any) -> Any:
+    """Return a validator whose patterns and references take a bounded time.
+
+    A schema comes with the data. One that refers to itself twice, twenty times over, is a million.
+    """
+    import jsonschema
+
+    others = kind.VALIDATORS["additionalProperties"]
+
+    def pattern(validator: Any, wanted: str, value: Any, schema: Any) -> Iterator[Any]:
+        if validator.is_type(value, "string") and not bounded_pattern(wanted).is_in(value):
+            yield jsonschema.ValidationError(f"{value!r} does not match {wanted!r}")
+
+    def by_pattern(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[Any]:
+        for given, own in wanted.items() if validator.is_type(value, "object") else ():
+            for name, one in value.items():
+                if bounded_pattern(given).is_in(name):
+                    yield from validator.descend(one, own, path=name, schema_path=given)
+
+    def beside(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[Any]:
+        patterns = schema.get("patternProperties")
+        if patterns and validator.is_type(value, "object"):
+            held = [n for n in value if any(bounded_pattern(own).is_in(n) for own in patterns)]
+            value = {name: own for name, own in value.items() if name not in held}
+            schema = {key: own for key, own in schema.items() if key != "patternProperties"}
+        yield from others(validator, wanted, value, schema) or ()
+
+    def counted(refer: Any, validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[Any]:
+        left = _references.get()
+        left[0] -= 1
+        if left[0] < 0:
+            raise ValueError(f"it refers to other parts more than {MOST_REFERENCES:,} times")
+        yield from refer(validator, wanted, value, schema) or ()
+
+    words = {"pattern": pattern, "patternProperties": by_pattern, "additionalProperties": beside}
+    known = {word: own for word, own in words.items() if word in kind.VALIDATORS}
+    for word in ("$ref", "$dynamicRef", "$recursiveRef"):
+        if (refer := kind.VALIDATORS.get(word)) is not None:
+            known[word] = functools.partial(counted, refer)
+    return jsonschema.validators.extend(kind, known)
 
 
 def json_schema(schema: Any) -> Any:
@@ -195,6 +265,36 @@ def json_schema(schema: Any) -> Any:
         elif key != "required" or not isinstance(value, bool):
             out[key] = value
     return out
+
+
+def value_of(schema: Any, most: int = 64) -> Any:
+    """Return a value of a schema's type with what it requires; others of its rules may be broken.
+
+    A reference gives a text, as no type does. Lists in lists hold at most `most` values together.
+    """
+    if not isinstance(schema, Mapping):
+        return "text"
+    for word in ("const", "default"):
+        if word in schema:
+            return schema[word]
+    for word in ("enum", "examples"):
+        if isinstance(schema.get(word), list) and schema[word]:
+            return schema[word][0]
+    for word in ("anyOf", "oneOf", "allOf"):
+        if isinstance(schema.get(word), list) and schema[word]:
+            return value_of(schema[word][0], most)
+    types = schema.get("type", "object" if "properties" in schema else "string")
+    kind = types[0] if isinstance(types, list) and types else types
+    if kind == "object":
+        parts = schema.get("properties") or {}
+        return {name: value_of(parts.get(name), most) for name in schema.get("required") or ()}
+    if kind == "array":
+        # A schema that wants many more of them gets none.
+        count = max(1, min(8, most, int(schema.get("minItems") or 0)))
+        return [value_of(schema.get("items"), most // count)] * count
+    if kind in ("integer", "number"):
+        return max(1, schema.get("minimum", 1), schema.get("exclusiveMinimum", 0) + 1)
+    return {"boolean": True, "null": None}.get(str(kind), "text")
 
 
 def renewed(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Literal
 
 # Words by which texts are compared for novelty: those below, or those of the package `rouge_score`.
@@ -74,3 +75,9 @@ def compared_words(text: str) -> list[str]:
     """Return the words by which `text` is compared with others, in order."""
     pattern = RUN if text.isascii() else _COMPARED
     return pattern.findall(comparable(text))
+
+
+def compared_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where the words of `text` as it is stored begin and end."""
+    pattern = RUN if text.isascii() else _COMPARED
+    return (match.span() for match in pattern.finditer(text))

@@ -22,37 +22,38 @@ def cohen_kappa(table: Any) -> float:
     return (float(np.trace(counts) / total) - by_chance) / (1 - by_chance)
 
 
-def fleiss_kappa(counts: Any) -> float:
+def fleiss_kappa(counts: Any, times: Any = None) -> float:
     """Return the kappa of many raters; `counts[i, j]` is how many put item i into category j.
 
-    Items may have different numbers of raters; those with fewer than two say nothing. NaN where
-    only one category is used. Fleiss 1971.
+    Each item counts once, or `times[i]` times. Items may have different numbers of raters; those
+    with fewer than two say nothing. NaN where only one category is used. Fleiss 1971.
     """
-    matrix = _rated_twice(counts)
+    matrix, items = _rated_twice(counts, times)
     raters = matrix.sum(1)
     if not len(matrix):
         return float("nan")
     agreeing = ((matrix**2).sum(1) - raters) / (raters * (raters - 1))
-    shares = matrix.sum(0) / matrix.sum()
+    totals = items @ matrix
+    shares = totals / totals.sum()
     by_chance = float(shares @ shares)
-    return (
-        float("nan") if by_chance >= 1 else (float(agreeing.mean()) - by_chance) / (1 - by_chance)
-    )
+    if by_chance >= 1:
+        return float("nan")
+    return (float(items @ agreeing / items.sum()) - by_chance) / (1 - by_chance)
 
 
-def krippendorff_alpha(counts: Any, level: Level = "nominal") -> float:
+def krippendorff_alpha(counts: Any, level: Level = "nominal", times: Any = None) -> float:
     """Return the alpha of many raters; `counts[i, j]` is how many put item i into category j.
 
-    Categories are in order, for `ordinal`, and whole numbers apart for `interval`. Items with fewer
-    than two raters say nothing; NaN where only one category is used. Krippendorff 2011, "Computing
-    Krippendorff's alpha-reliability".
+    Each item counts once, or `times[i]` times. Categories are in order, for `ordinal`, and whole
+    numbers apart for `interval`. Items with fewer than two raters say nothing; NaN where only one
+    category is used. Krippendorff 2011, "Computing Krippendorff's alpha-reliability".
     """
-    matrix = _rated_twice(counts)
-    totals = matrix.sum(0)
+    matrix, items = _rated_twice(counts, times)
+    totals = items @ matrix
     if np.count_nonzero(totals) < 2:
         return float("nan")
     size = len(totals)
-    ordered = matrix / (matrix.sum(1, keepdims=True) - 1)
+    ordered = matrix * items[:, None] / (matrix.sum(1, keepdims=True) - 1)
     coincidences = ordered.T @ matrix - np.diag(ordered.sum(0))
     distance = np.ones((size, size)) - np.eye(size)
     if level == "interval":
@@ -65,6 +66,9 @@ def krippendorff_alpha(counts: Any, level: Level = "nominal") -> float:
     return 1 - observed / by_chance
 
 
-def _rated_twice(counts: Any) -> np.ndarray:
+def _rated_twice(counts: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
     matrix = np.asarray(counts, np.float64)
-    return matrix[matrix.sum(1) >= 2] if matrix.size else matrix.reshape(0, 2)
+    matrix = matrix if matrix.size else matrix.reshape(0, 2)
+    items = np.ones(len(matrix)) if times is None else np.asarray(times, np.float64)
+    there = matrix.sum(1) >= 2
+    return matrix[there], items[there]

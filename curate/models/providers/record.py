@@ -22,6 +22,7 @@ from curate.ask import Reply, Request
 from curate.errors import PermanentFault, RecipeError, TemporaryFault
 from curate.models.model import RATES, Model, ModelInfo, ModelSpec, info_of, open_model
 from curate.models.providers.scripted import FAULTS, identity_line
+from curate.system.posix import sync
 
 OPTIONS = ("of",)
 Place = tuple[str, int]
@@ -50,6 +51,7 @@ class Recorder:
         self._known = {(line["when"]["key"], line["attempt"]): line for line in found}
         made = path.with_name(path.name + ".tmp")
         made.write_bytes(b"".join(map(_encoded, [head, *found])))
+        sync(made)
         made.replace(path)
         self._file: int | None = os.open(path, os.O_WRONLY | os.O_APPEND)
 

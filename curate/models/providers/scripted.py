@@ -322,11 +322,13 @@ def _checked(data: Any, number: int) -> ScriptedLine:
     if fault is None and reply is None and data.get("values") is None:
         raise ValueError("the line answers nothing; give it 'reply', 'values' or 'fault'")
     if not (reply is None or isinstance(reply, str) or _are_texts(reply)):
-        raise ValueError(f"'reply' is {str(reply)[:60]!r}; it must be a text or a list of texts")
+        raise ValueError(
+            f"'reply' is {str(reply)[:60]!r}; it must be a string or a list of strings"
+        )
     contains = when.get("contains") or []
     contains = [contains] if isinstance(contains, str) else contains
     if not _are_texts(contains):
-        raise ValueError("'contains' must be a text or a list of texts")
+        raise ValueError("'contains' must be a string or a list of strings")
     usage = _only(data.get("usage") or {}, ("input_tokens", "output_tokens"), "'usage'")
     _typed(data, ("sample", "attempt", "times"), (int,), "a whole number or null")
     _typed(data, ("delay", "retry_after"), (int, float), "a number of seconds")

@@ -104,7 +104,7 @@ def template_identity(options: Mapping[str, Any], folder: Path) -> str:
         raise RecipeError("a model has a 'template' or a 'tokenizer', not both")
     for name in both:
         if not isinstance(options[name], str):
-            raise RecipeError(f"'{name}' is {options[name]!r}; it must be a text")
+            raise RecipeError(f"'{name}' is {options[name]!r}; it must be a string")
     if "template" in options:
         digest = hashlib.blake2b(_file(options, folder).read_bytes(), digest_size=8).hexdigest()
         return f" template={digest}"

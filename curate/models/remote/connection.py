@@ -8,58 +8,104 @@ retries and typed replies, is done elsewhere here.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import os
 import select
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-from curate.models.remote.faults import StatusError, TooLong
+from curate.models.remote.faults import StatusError, TooLong, Unasked
 
 CONNECT_SECONDS = 10.0
 # A line of a stream may hold the log-probabilities of many tokens.
 LONGEST_LINE_BYTES = 4 << 20
+# What is unpacked piece by piece, and never as a whole.
+_PACKED = {"Accept-Encoding": "gzip, deflate"}
 # How long a connection rests before it is used again: longer until so many were found clean that
 # the server is known not to send its answers twice.
 FIRST_REST_SECONDS, REST_SECONDS, PROVEN_CLEAN = 0.1, 0.005, 64
 # Of an error some text is shown.
 MOST_ERROR_BYTES = 64 << 10
+# What all answers under way may hold together; one that is shorter than this is never to blame.
+MOST_TOGETHER, SHORT_BYTES = 96 << 20, 1 << 20
 
 
-async def bounded(response: Any, most: int, *, cut: bool = False) -> bytes:
+class HeldBytes:
+    """How many bytes the answers under way hold together: each is bounded, and so is their sum."""
+
+    def __init__(self, most: int = MOST_TOGETHER) -> None:
+        self.most, self.now = most, 0
+
+    @contextmanager
+    def counted(self, most: int, what: str = "an answer") -> Iterator[Callable[[int, int], None]]:
+        """Give what counts the bytes of one answer, read and kept; afterwards none is held.
+
+        Of a stream little is kept: the text of a token comes in an event of 300 bytes.
+
+        Raises:
+            TooLong: it has more than `most`, or holds much while all hold too much.
+        """
+        own_read = own = 0
+
+        def count(read: int, kept: int) -> None:
+            nonlocal own_read, own
+            own_read, own, self.now = own_read + read, own + kept, self.now + kept
+            if own_read > most:
+                raise TooLong(f"{what} of more than {most:,} bytes")
+            if self.now > self.most and own > SHORT_BYTES:
+                raise TooLong(
+                    f"{what} of {own:,} bytes so far, while the answers under way hold more than "
+                    f"{self.most:,} bytes together"
+                )
+
+        try:
+            yield count
+        finally:
+            self.now -= own
+
+
+async def bounded(response: Any, most: int, held: HeldBytes, *, cut: bool = False) -> bytes:
     """Return the content of an answer, unpacked, of at most `most` bytes.
 
     Raises:
         TooLong: there is more, unless the rest is to be `cut` off.
     """
-    pieces, held = list[bytes](), 0
-    async for piece in response.content.iter_any():
-        pieces.append(piece)
-        held += len(piece)
-        if held > most:
+    pieces = list[bytes]()
+    with held.counted(most) as count:
+        try:
+            async for piece in response.content.iter_any():
+                pieces.append(piece)
+                count(len(piece), len(piece))
+        except TooLong:
             response.close()
-            if cut:
-                break
-            raise TooLong(f"an answer of more than {most:,} bytes")
-    return b"".join(pieces)[:most]
+            if not cut:
+                raise
+        return b"".join(pieces)[:most]
 
 
 class Connection:
     """An open session with one server; connections are made with the first requests."""
 
-    def __init__(self, base_url: str, headers: Mapping[str, str], idle_seconds: float) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        idle_seconds: float,
+        proxy: str | None = None,
+    ) -> None:
         """Open the session, inside the event loop that it will be used in.
 
         Args:
             base_url: where paths begin.
             headers: sent with every request.
             idle_seconds: how long a server may send nothing before it counts as away.
+            proxy: what requests go through.
         """
         import aiohttp
 
@@ -69,11 +115,12 @@ class Connection:
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_seconds
             ),
-            headers={**headers, "Content-Type": "application/json"},
+            headers={**headers, "Content-Type": "application/json", **_PACKED},
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=LONGEST_LINE_BYTES,
-            proxy=proxy_of(base_url),
+            proxy=proxy,
         )
+        self.held = HeldBytes()
         parts = urlsplit(base_url)
         self._base = parts._replace(path=parts.path.rstrip("/"), query="").geturl()
         self._query = f"?{parts.query}" if parts.query else ""
@@ -90,7 +137,7 @@ class Connection:
         # A redirect would send the prompt, and the key, to a server that the user did not name.
         async with self._session.post(url, data=data, allow_redirects=False) as response:
             if not 200 <= response.status < 300:
-                content = await bounded(response, MOST_ERROR_BYTES, cut=True)
+                content = await bounded(response, MOST_ERROR_BYTES, self.held, cut=True)
                 raise StatusError(response.status, response.headers, content)
             yield response
 
@@ -103,7 +150,8 @@ def _connector() -> Any:
     """Return a pool of connections; one that holds unread data is not used again.
 
     A server that answers a request twice, or late, leaves an answer behind, which would be taken
-    for that to the next request. Once that is seen, every request gets a connection of its own.
+    for that to the next request. Once that is seen, every request gets a connection of its own. One
+    over which something comes before anything was asked is not used at all.
     """
     import aiohttp
 
@@ -130,6 +178,15 @@ def _connector() -> Any:
                     del self._conns[key]
             return None
 
+        async def _create_connection(self, *arguments: Any) -> Any:
+            protocol = await super()._create_connection(*arguments)
+            await asyncio.sleep(REST_SECONDS)
+            # What the loop has read by now; under TLS the socket may hold what is no answer.
+            if protocol._tail:
+                protocol.close()
+                raise Unasked("an answer before anything was asked")
+            return protocol
+
     return CleanConnector(limit=0)
 
 
@@ -148,11 +205,3 @@ def _left_behind(protocol: Any) -> bytes | None:
             return copy.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except OSError:
             return b""
-
-
-def proxy_of(url: str) -> str | None:
-    """Return the proxy that the environment names for `url`, as HTTPS_PROXY and NO_PROXY say."""
-    # aiohttp's own way, trust_env, reads ~/.netrc for every request, in another thread.
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return None if proxy_bypass(host) else getproxies().get(parts.scheme)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from curate.errors import ModelError, PermanentFault, TemporaryFault
 
@@ -33,6 +34,9 @@ FEATURES = {
 _UNKNOWN = re.compile(r"unsupported|unknown|unrecogni[sz]ed|not_supported|extra|forbidden|literal")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# What to look at where a proxy is in the way.
+_PROXIES = "HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+_LOGIN = ": it wants a login, as in http://USER:PASSWORD@HOST:PORT"
 # Of aiohttp, and of the HTTP client that the openai library brings.
 _NOT_CONNECTED = ("ConnectionTimeout", "ConnectorError", "ConnectTimeout", "ConnectError")
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached")
@@ -59,6 +63,8 @@ class StatusError(Exception):
         body: Any = None
         with contextlib.suppress(ValueError, RecursionError):
             body = json.loads(text)
+        if isinstance(body, list) and len(body) == 1:  # Gemini's compatible endpoint.
+            body = body[0]
         # OpenAI puts the details under "error"; other servers have them at the top.
         if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
             body = body["error"]
@@ -86,30 +92,65 @@ class TooLong(Exception):
     """Say that an answer is longer than anything that was asked for."""
 
 
+class Unasked(Exception):
+    """Say that a server sent something that nobody had asked for."""
+
+
 def fault_of(error: Exception, where: str) -> ModelError:
     """Return what `error` means; `where` names model and server for the message."""
     if isinstance(error, StatusError):
         return _of_refusal(error, where)
-    if isinstance(error, TooLong):
+    if isinstance(error, TooLong | Unasked):
         return TemporaryFault(f"{where} sent {error}", cause="malformed")
     names = " ".join(cls.__name__ for cls in type(error).__mro__)
     if "Certificate" in names or "SSL" in names:
-        said = " ".join(str(error).split())[:_SHOWN]
+        said = _one_line(error)
         return TemporaryFault(
             f"no secure connection to {where}: {said}; check base_url, and let SSL_CERT_FILE name "
             "the certificates of a server of your own",
             cause="connect",
         )
+    if "ProxyConnectionError" in names:
+        return TemporaryFault(
+            f"cannot connect to the proxy for {where}; check {_PROXIES}", cause="connect"
+        )
+    if "ProxyError" in names:
+        return _of_proxy(error, where)
     if any(name in names for name in _NOT_CONNECTED):
         return TemporaryFault(
             f"cannot connect to {where}; check that the server runs and that base_url is right",
             cause="connect",
+        )
+    if "ContentEncoding" in f"{names} {error!r} {error.__cause__!r}":
+        return TemporaryFault(
+            f"{where} sent a body that cannot be unpacked ({_one_line(error)})", cause="malformed"
         )
     if "Timeout" in names:
         return TemporaryFault(f"{where} sent nothing for too long", cause="timeout")
     return TemporaryFault(
         f"the connection to {where} was lost ({type(error).__name__})", cause="connection"
     )
+
+
+def _of_proxy(error: Exception, where: str) -> ModelError:
+    """Return what it means that a proxy did not open the way to the server."""
+    # aiohttp has the status as a number; the HTTP client of the openai library only says it.
+    said = re.match(r"\d{3}", str(getattr(error, "status", error)))
+    status = int(said[0]) if said else 0
+    if status in (408, 429) or status >= 500 or not status:
+        return TemporaryFault(
+            f"the proxy cannot reach {where} ({status or 'it gave no status'}); check {_PROXIES}",
+            cause="connect",
+        )
+    return PermanentFault(
+        f"the proxy refused the way to {where} ({status}){_LOGIN if status == 407 else ''}; check "
+        f"{_PROXIES}",
+        for_all=True,
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:_SHOWN]
 
 
 def _of_refusal(refusal: StatusError, where: str) -> ModelError:
@@ -129,17 +170,24 @@ def _of_refusal(refusal: StatusError, where: str) -> ModelError:
         return TemporaryFault(
             f"{where} failed ({status}): {said}", cause="server", retry_after=wait_of(headers)
         )
+    if 300 <= status < 400:
+        elsewhere = urlsplit(str(headers.get("location", "")))
+        host = elsewhere.hostname or "another path of its own"
+        return PermanentFault(
+            f"{where} redirects ({status}) to {host}; redirects are not followed, because a prompt "
+            "goes only where you send it: give the address in base_url if it is the right one"
+        )
     advice = {
-        **dict.fromkeys((301, 302, 303, 307, 308), "; it redirects: give base_url that address"),
         401: "; check the key in the variable that 'api_key_env' names",
         402: "; the account has no credit left",
         403: "; check what the key may do",
         404: "; check the model's name and base_url",
+        407: f"{_LOGIN}; check {_PROXIES}",
         429: "; the account has no credit left",
     }.get(status, "")
-    # A wrong key, an empty account and a model that is not there are no row's fault.
+    # A wrong key or login, an empty account and a model that is not there are no row's fault.
     missing = status == 404 and any(word in refusal.code for word in _NO_MODEL)
-    for_all = status in (401, 402, 429) or missing
+    for_all = status in (401, 402, 407, 429) or missing
     return PermanentFault(
         f"{where} refused the request ({status}): {said}{advice}", for_all=for_all
     )
@@ -169,7 +217,7 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
             return seconds
         try:
             return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError, OSError):  # No date, or one of no calendar.
             return None
     return spent_until(headers)
 

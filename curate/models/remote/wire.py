@@ -33,6 +33,8 @@ _FINISHED = {
 # What says that the server itself broke off: vLLM, gateways, DeepSeek.
 _BROKEN = ("abort", "error", "insufficient_system_resource")
 _MOST_TOKENS = 1 << 62
+# What holds the thoughts: of DeepSeek and older vLLM; of OpenRouter and newer vLLM.
+_THOUGHTS = ("reasoning_content", "reasoning")
 
 
 def path_of(request: Request, template: ChatTemplate | None = None) -> str:
@@ -177,8 +179,8 @@ def _text(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
         raise malformed(f"a reply that it broke off itself (finish_reason={given})")
     content = None if message is None else message.get("content")
     text = choice["text"] if message is None else content
-    if isinstance(content, list):  # In parts: those that are no reasoning.
-        text = "".join(part["text"] for part in content if part.get("type") == "text")
+    if isinstance(content, list):
+        text, _ = _of_parts(content)
     reason = _FINISHED.get(str(given), str(given or "stop"))
     if message is not None and not text and message.get("refusal"):
         text, reason = message["refusal"], "refusal"
@@ -192,8 +194,25 @@ def _text(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
         text=text,
         finish_reason=reason,
         logprobs=_logprobs(choice.get("logprobs")),
+        reasoning=_reasoning(message or {}),
         **_usage(data),
     )
+
+
+def _reasoning(message: Mapping[str, Any]) -> str:
+    """Return what a server says apart from the answer as thoughts; summaries of them are none."""
+    given = (message.get(name) for name in _THOUGHTS)
+    found = next((text for text in given if isinstance(text, str) and text.strip()), "")
+    parts = message.get("content")
+    return found or (_of_parts(parts)[1] if isinstance(parts, list) else "")
+
+
+def _of_parts(parts: list[Any]) -> tuple[str, str]:
+    """Return the text and the thoughts of a content that comes in parts, as Mistral's do."""
+    text = "".join(part["text"] for part in parts if part.get("type") == "text")
+    thinking = [part.get("thinking") or [] for part in parts if part.get("type") == "thinking"]
+    texts = [[one] if isinstance(one, str) else one for one in thinking]
+    return text, "".join(t if isinstance(t, str) else t.get("text", "") for ts in texts for t in ts)
 
 
 def _usage(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,38 +316,58 @@ class Assembly:
     """A streamed reply, put together again into what an unstreamed one looks like."""
 
     def __init__(self, chat: bool) -> None:
-        self._chat, self._texts = chat, list[str]()
-        self._refusal, self._reason = "", None
+        self._chat = chat
+        # As bytes: a hundred thousand tokens, each a string of its own, would take 6 MB.
+        self._said = {name: bytearray() for name in ("content", "thinking", "refusal", *_THOUGHTS)}
+        self._reason: Any = None
         self._logprobs: dict[str, Any] = {}
         self._usage: Any = None
         self._began = False
+        # Whether the server has said that the stream is whole: some give no reason of its end.
+        self.done = False
 
-    def add(self, event: Any) -> None:
-        """Take one event's JSON."""
+    def add(self, event: Any, size: int = 0) -> int:
+        """Take one event's JSON, of `size` bytes; return about how many bytes of it are kept."""
         if not isinstance(event, dict):
             raise malformed("a stream whose events are no objects")
         if isinstance(event.get("error"), dict):
             raise error_inside(event["error"])
         self._usage = event.get("usage") or self._usage
-        for choice in (event.get("choices") or ())[:1]:
-            self._began = True
-            delta = choice.get("delta") or {}
-            self._texts.append((delta.get("content") if self._chat else choice.get("text")) or "")
-            self._refusal += delta.get("refusal") or ""
-            self._reason = choice.get("finish_reason") or self._reason
-            for name, values in (choice.get("logprobs") or {}).items():
-                if isinstance(values, list):
-                    self._logprobs.setdefault(name, []).extend(values)
+        kept = 0
+        try:
+            for choice in (event.get("choices") or ())[:1]:
+                self._began, delta = True, choice.get("delta") or {}
+                said: dict[str, Any] = {
+                    name: t for name in _THOUGHTS if isinstance(t := delta.get(name), str)
+                }
+                said["content"] = delta.get("content") if self._chat else choice.get("text")
+                said["refusal"] = delta.get("refusal")
+                if isinstance(said["content"], list):
+                    said["content"], said["thinking"] = _of_parts(said["content"])
+                for name, text in said.items():
+                    piece = (text or "").encode("utf-8", "surrogatepass")
+                    self._said[name] += piece
+                    kept += len(piece)
+                self._reason = choice.get("finish_reason") or self._reason
+                for name, values in (choice.get("logprobs") or {}).items():
+                    if isinstance(values, list):
+                        self._logprobs.setdefault(name, []).extend(values)
+                        kept = size
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            detail = f"{type(error).__name__}: {error}"
+            raise malformed(f"a stream without the expected fields ({detail})") from None
+        return kept
 
     def whole(self) -> dict[str, Any]:
         """Return the reply's JSON, or raise when the stream broke off."""
-        if not self._began or self._reason is None:
+        if not self._began or (self._reason is None and not self.done):
             raise malformed("a stream that ended before its reply did")
-        text = "".join(self._texts)
-        body = (
-            {"message": {"content": text, "refusal": self._refusal}}
-            if self._chat
-            else {"text": text}
-        )
-        choice = {**body, "finish_reason": self._reason, "logprobs": self._logprobs}
+        said: dict[str, Any] = {
+            name: text.decode("utf-8", "surrogatepass") for name, text in self._said.items()
+        }
+        if thoughts := said.pop("thinking"):
+            text = {"type": "text", "text": said["content"]}
+            said["content"] = [{"type": "thinking", "thinking": thoughts}, text]
+        body = {"message": said} if self._chat else {"text": said["content"]}
+        choice = {**body, "finish_reason": self._reason or "stop", "logprobs": self._logprobs}
         return {"choices": [choice], "usage": self._usage}

@@ -33,6 +33,10 @@ _AGAIN = (
     "That reply cannot be used: {}. Give the whole answer again, exactly in the form asked for, "
     "and nothing else."
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+# A string, which stays, or a comma that ends an object or list in place of another member. A string
+# without an end goes on to that of the text: were it none, each quote in it would be tried as one.
+_LAST_COMMA = re.compile(r"""(?s)("(?:[^"\\]|\\.)*"?)|(?<=[^\s\[{,:])\s*,(?=\s*[}\]])""")
 _FENCED = re.compile(r"(?ms)^[ \t]*```(?:json)?[ \t]*\n(.*?)^[ \t]*```[ \t]*$")
 
 
@@ -46,8 +50,7 @@ def object_in(text: str, form: Any) -> Any:
     """
     stripped = text.strip()
     if stripped.startswith("{"):
-        value, end = _decoded(stripped, 0)
-        rest = stripped[end:]
+        value, rest = _decoded(stripped, 0)
     else:
         fenced = _FENCED.findall(text)
         if len(fenced) > 1:
@@ -56,8 +59,7 @@ def object_in(text: str, form: Any) -> Any:
         begin = source.find("{")
         if begin < 0:
             raise ValueError(f"it holds no JSON object: {shown(text)}")
-        value, end = _decoded(source, begin)
-        rest = source[end:]
+        value, rest = _decoded(source, begin)
     if "{" in rest:
         raise ValueError(f"it holds more than one object: {shown(text)}")
     if isinstance(form, Mapping):
@@ -133,8 +135,15 @@ def ask_again(ask: Ask, reply: Reply, error: Exception) -> Ask | None:
     return dataclasses.replace(ask, messages=(*ask.messages, answer, again))
 
 
-def _decoded(text: str, begin: int) -> tuple[dict[str, Any], int]:
+def _decoded(text: str, begin: int) -> tuple[dict[str, Any], str]:
+    """Return the object that begins there, and what follows it.
+
+    Two slips of models are passed over, because they leave no doubt of what is meant: a line break
+    or tab as it is in a string, and a comma behind the last member of an object or list. Other
+    control characters stay a fault.
+    """
     decoder = json.JSONDecoder(
+        strict=False,
         object_pairs_hook=_unique,
         parse_constant=_no_constant,
         parse_float=lambda text: (
@@ -142,11 +151,22 @@ def _decoded(text: str, begin: int) -> tuple[dict[str, Any], int]:
         ),
     )
     try:
-        return decoder.raw_decode(text, begin)
+        try:
+            value, end = decoder.raw_decode(text, begin)
+        except json.JSONDecodeError as error:
+            mended = _LAST_COMMA.sub(lambda found: found[1] or "", text[begin:])
+            try:
+                value, end = decoder.raw_decode(mended)
+                text, begin = mended, 0
+            except json.JSONDecodeError:
+                raise error from None
+        if control := _CONTROL.search(text, begin, end):
+            raise json.JSONDecodeError("Invalid control character at", text, control.start())
     except json.JSONDecodeError as error:
         raise ValueError(f"it is no valid JSON ({error}): {shown(text)}") from None
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
+    return value, text[end:]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from curate.read.shapes.shape import Shape
 @functools.cache
 def shapes() -> dict[str, Shape]:
     """Return every shape of the tree by its name."""
-    names = sorted(m.name for m in pkgutil.iter_modules(__path__))
-    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    names = sorted(m.name for m in pkgutil.walk_packages(__path__, f"{__name__}."))
+    modules = [importlib.import_module(name) for name in names]
     found = [shape for module in modules for shape in getattr(module, "SHAPES", ())]
     return {shape.name: shape for shape in sorted(found, key=lambda shape: shape.name)}
 

@@ -105,6 +105,11 @@ _DIALECTS = {
         },
         ("prompt",),
     ),
+    "positive_negative": _Dialect(
+        "An instruction with a positive (safe) and a negative answer, as safety sets write them.",
+        {"instruction": "instruction", "chosen": "positive", "rejected": "negative"},
+        ("prompt", "chosen", "rejected"),
+    ),
     "input_preference": _Dialect(
         "An input with a chosen and a rejected answer.",
         {"instruction": "input", "chosen": "chosen", "rejected": "rejected"},

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from curate.errors import UsageError
 from curate.read.shapes import alpaca
 from curate.read.shapes.completions import NAMES, truth_of
+from curate.read.shapes.people.votes import votes_shape
 from curate.read.shapes.record_fields import (
     dumps,
     extra_columns,
@@ -43,11 +44,14 @@ KEYS = (
     *("chosen", "rejected", "margin", "p_chosen", "candidates", "scores", "models", "label"),
 )
 _SEVERAL = ("candidates", "scores", "models")
+# A mapping that names one of these is one of people's votes.
+_VOTE = frozenset(("first", "second", "vote"))
 _KINDS = (
     "prompt: prompt or instruction (with input) · sft: messages, or prompt and response · "
     "preference: chosen and rejected (with prompt or messages) · ranked: prompt and candidates "
     "(with scores, models) · unpaired: label with messages, or with prompt and response; system "
-    "and tools go with all of them"
+    "and tools go with all of them; votes: first, second and vote (with prompt, annotator, group, "
+    "strength, scale)"
 )
 # Texts that say whether an answer is wanted, where the user says that a column does.
 _LABELS: Mapping[str, bool] = {**NAMES, "yes": True, "good": True, "no": False, "bad": False}
@@ -62,7 +66,10 @@ def columns_shape(columns: Columns) -> str:
     Raises:
         UsageError: a part is unknown, a column is no name, or the parts make no record.
     """
-    checked = _checked(columns)
+    votes = isinstance(columns, Mapping) and _VOTE.intersection(columns)
+    checked = dict(columns) if votes else _checked(columns)
+    if votes:
+        votes_shape("", checked)
     return PREFIX + json.dumps(checked, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -132,6 +139,8 @@ def mapped_shape(name: str) -> Shape:
         columns = json.loads(name.removeprefix(PREFIX))
     except ValueError as error:
         raise UsageError(f"'{name}': columns must be written as JSON: {error}") from error
+    if isinstance(columns, Mapping) and _VOTE.intersection(columns):
+        return votes_shape(name, columns)
     return shape_of(name, "Columns that a mapping names.", _checked(columns))
 
 

@@ -33,7 +33,9 @@ def to_record(data: Mapping[str, Any]) -> Record:
     if not isinstance(chat, Mapping) or list(chat) != [f"turn_{n + 1}" for n in range(len(chat))]:
         raise ValueError(f"column 'chat' must hold turn_1, turn_2 and so on, {kind_of(chat)}")
     messages = []
-    for turn in chat.values():
+    for name, turn in chat.items():
+        if not isinstance(turn, Mapping):
+            raise ValueError(f"'{name}' of the chat must be an object, found {kind_of(turn)}")
         beside = {key: value for key, value in turn.items() if key not in _SPEAKERS}
         for speaker, role in _SPEAKERS.items():
             begin, said, end = _SAID.fullmatch(text_of(turn, speaker)).groups("")  # type: ignore[union-attr]

@@ -40,7 +40,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
         node = waiting.pop()
         if not isinstance(node, Mapping):
             raise ValueError(f"a reply must be a message, found {kind_of(node)}")
-        if node.get("role") not in ROLES:
+        if text_of(node, "role") not in ROLES:
             raise ValueError(
                 f"a message's role must be prompter or assistant: {node.get('role')!r:.40}"
             )
@@ -65,7 +65,8 @@ def from_row(row: Row) -> dict[str, Any]:
 def is_message(data: Mapping[str, Any]) -> bool:
     """Tell whether a record is one message of a tree."""
     texts = (MESSAGE_ID, TREE_ID, "text")
-    return data.get("role") in ROLES and all(isinstance(data.get(name), str) for name in texts)
+    held = all(isinstance(data.get(name), str) for name in ("role", *texts))
+    return held and data["role"] in ROLES
 
 
 def messages_from_row(row: Row) -> list[dict[str, Any]]:

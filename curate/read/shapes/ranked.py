@@ -43,7 +43,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
             raise ValueError(f"candidates[{index}] must be an object, found {kind_of(entry)}")
         model = entry.get("model")
         if model is not None and not isinstance(model, str):
-            raise ValueError(f"candidates[{index}].model must be a text, found {kind_of(model)}")
+            raise ValueError(f"candidates[{index}].model must be a string, found {kind_of(model)}")
         turns, score = side_of(entry, "messages", "assistant"), number_of(entry, "score")
         rest = {key: value for key, value in entry.items() if key not in _KEYS}
         candidates.append(Candidate(turns, score, model, dumps(rest) if rest else None))

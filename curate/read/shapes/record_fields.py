@@ -71,6 +71,8 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
+# Python neither writes nor reads a whole number of more digits.
+_TOO_LONG = 10**4300
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
 )
@@ -78,9 +80,16 @@ _ENCODER = json.JSONEncoder(
 
 def plain(value: Any) -> Any:
     """Return a value from a data frame as JSON data: arrays as lists, what is missing as null."""
-    if isinstance(value, str | int | None):
+    if isinstance(value, str | None):
+        return value
+    if isinstance(value, int):
+        if not -_TOO_LONG < value < _TOO_LONG:
+            raise ValueError("a whole number has more than 4,300 digits; write it as a text")
         return value
     if isinstance(value, Mapping):
+        wrong = next((key for key in value if not isinstance(key, str)), "")
+        if wrong != "":
+            raise ValueError(f"the name of a column is {wrong!r:.40}; it must be a string")
         return {key: plain(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
@@ -100,7 +109,7 @@ def text_of(data: Mapping[str, Any], name: str) -> str:
         raise ValueError(f"column '{name}' is missing")
     value = data[name]
     if not isinstance(value, str):
-        raise ValueError(f"column '{name}' must be a text, found {kind_of(value)}")
+        raise ValueError(f"column '{name}' must be a string, found {kind_of(value)}")
     return value
 
 
@@ -147,7 +156,7 @@ def messages_of(value: Any, name: str) -> tuple[Message, ...]:
             raise ValueError(f"{where} must be a message (role and content), found {kind_of(turn)}")
         role, content = turn.get("role"), turn.get("content")
         if not isinstance(role, str):
-            raise ValueError(f"{where}.role must be a text, found {kind_of(role)}")
+            raise ValueError(f"{where}.role must be a string, found {kind_of(role)}")
         rest = {key: value for key, value in turn.items() if key not in ("role", "content")}
         rest = {key: value for key, value in rest.items() if value is not None}
         if isinstance(content, str):
@@ -158,7 +167,7 @@ def messages_of(value: Any, name: str) -> tuple[Message, ...]:
             message = Message(role, _text_in(content), dumps({"content": content, **rest}))
         else:
             found = kind_of(content)
-            raise ValueError(f"{where}.content must be a text or a list of parts, found {found}")
+            raise ValueError(f"{where}.content must be a string or a list of parts, found {found}")
         messages.append(message)
     return tuple(messages)
 
@@ -214,7 +223,7 @@ def side_of(data: Mapping[str, Any], name: str, role: str) -> tuple[Message, ...
         raise ValueError(f"column '{name}' is missing")
     if not isinstance(data[name], list):
         found = kind_of(data[name])
-        raise ValueError(f"column '{name}' must be a text or a list of messages, found {found}")
+        raise ValueError(f"column '{name}' must be a string or a list of messages, found {found}")
     return messages_of(data[name], name)
 
 
@@ -302,7 +311,7 @@ def kind_of(value: Any) -> str:
     if isinstance(value, int | float):
         return f"the number {value}"
     if isinstance(value, str):
-        return "a text"
+        return "a string"
     if isinstance(value, list):
         return "an empty list" if not value else "a list"
     return "an object" if isinstance(value, Mapping) else type(value).__name__

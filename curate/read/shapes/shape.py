@@ -19,13 +19,15 @@ SYSTEM = ("system", "system_prompt", "system_message", "meta_instruction")
 class Shape(NamedTuple):
     """A form that records have in the wild: a kind of rows, and the way there and back.
 
-    `signatures` are sets of columns, one of which every record of the shape has, and `detect` looks
-    at their values. `to_columns` converts whole columns of the Arrow types `columns()`, as
-    `to_record` converts one record; where there is one of the columns `closer`, or of `system` (a
-    system prompt beside the turns), only `to_record` will do. `lost` names what rows made of its
-    own do not hold, so that they have not this shape. `instances` returns the records that one
-    entry of a file holds, where that may be several. Where the shape is `grouped`, a row is made of
-    several entries, and `from_row` returns the list of them.
+    `signatures` are sets of columns, one of which every record of the shape has (`*.END` is any
+    that ends so), and `detect` looks at their values. `to_columns` converts whole columns of the
+    Arrow types `columns()`, as `to_record` converts one record; where there is one of the columns
+    `closer`, or of `system` (a system prompt beside the turns), only `to_record` will do. `lost`
+    names what rows made of its own do not hold, so that they have not this shape. `instances`
+    returns the records that one entry of a file holds, where that may be several. Where the shape
+    is `grouped`, a row is made of several entries, and `from_row` returns the list of them. Where
+    it is `for_reading`, `from_row` takes only rows as they were read; a run's rows leave in the
+    shape of their kind.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Shape(NamedTuple):
     lost: str | None = None
     instances: Callable[[Any], Sequence[Mapping[str, Any]]] | None = None
     grouped: bool = False
+    for_reading: bool = False
 
     def read(self, data: Mapping[str, Any]) -> Record:
         """Return a record; a column with a system prompt becomes the first turn.

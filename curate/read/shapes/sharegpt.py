@@ -2,8 +2,8 @@
 
 The turns stand in `conversations` (or `conversation`, `items`, `messages`), as `from` and `value`
 (or `role` and `content`), between human and gpt (or other names). A `function_call` whose value is
-JSON becomes tool calls with ids, and the `observation` behind it their result. What differs from
-the plain dialect is marked, on row or turn, for the way back.
+JSON becomes tool calls with ids (thoughts before it are kept apart), and the `observation` behind
+it their result. What differs from the plain dialect is marked, on row or turn, for the way back.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from curate.prompts.replies.thought_tags import KEYS, BrokenThought, taken_apart, thought_of
 from curate.read.shapes.messages import turn_lists
 from curate.read.shapes.record_fields import dumps, extra_of, kind_of, listed, mark, with_extra
 from curate.read.shapes.shape import Shape
@@ -122,13 +123,15 @@ def turns_from(turns: Any, column: str) -> tuple[tuple[Message, ...], tuple[str,
     made, open_calls = 0, deque[str]()
     for index, turn in enumerate(turns):
         message, name, rest = _message(turn, keys, f"{column}[{index}]")
-        calls = _calls(message.content) if name == CALL else []
+        thought, calls = _thought_and_calls(message.content) if name == CALL else ("", [])
         if calls:
             ids = [f"call_{made + n}" for n in range(1, len(calls) + 1)]
             made += len(calls)
             open_calls.extend(ids)
             if message.content != _call_text(calls):
                 rest["value"] = message.content
+            if thought:
+                rest[KEYS[0]] = thought
             tool_calls = [
                 {
                     "id": id_,
@@ -167,7 +170,7 @@ def _message(turn: Any, keys: tuple[str, str], where: str) -> tuple[Message, str
         found = f"'{name}'" if isinstance(name, str) else kind_of(name)
         raise ValueError(f"{where}.{keys[0]} must be one of {', '.join(_ROLES)}, found {found}")
     if not isinstance(value, str):
-        raise ValueError(f"{where}.{keys[1]} must be a text, found {kind_of(value)}")
+        raise ValueError(f"{where}.{keys[1]} must be a string, found {kind_of(value)}")
     rest = {k: v for k, v in turn.items() if k not in keys and v is not None}
     twice = next((key for key in ("from", "role", "content") if key in rest), None)
     if twice is not None:
@@ -191,6 +194,15 @@ def _calls(text: str) -> list[dict[str, Any]]:
         isinstance(c["name"], str) and isinstance(c["arguments"], dict) for c in calls
     )
     return [{"name": c["name"], "arguments": c["arguments"]} for c in calls] if named else []
+
+
+def _thought_and_calls(text: str) -> tuple[str, list[dict[str, Any]]]:
+    """Return what a turn thinks before it calls, as LLaMA-Factory has it, and its calls."""
+    try:
+        found = taken_apart(text)
+    except BrokenThought:
+        found = None
+    return ("", _calls(text)) if found is None else (found.thought, _calls(found.answer))
 
 
 def joined_results(messages: Sequence[Message]) -> list[Message]:
@@ -231,9 +243,13 @@ def turns_to(messages: Sequence[Message], keys: Sequence[str] = _KEYS[0]) -> lis
         if "tool_calls" in rest:
             if value or rest.get("content") is not None:
                 raise ValueError("a ShareGPT turn holds a text or tool calls, not both")
-            calls, written = _bare(rest.pop("tool_calls")), rest.pop("value", None)
+            calls, written = bare_calls(rest.pop("tool_calls")), rest.pop("value", None)
             rest.pop("content", None)
-            same = isinstance(written, str) and _calls(written) == calls
+            before, own = _thought_and_calls(written) if isinstance(written, str) else ("", [])
+            same = own == calls and before in ("", thought_of(message))
+            if same and before:
+                # They stand in the text.
+                rest = {key: inner for key, inner in rest.items() if key not in KEYS}
             name, value = CALL, written if same else _call_text(calls)
         elif "content" in rest:
             raise ValueError("a ShareGPT turn holds plain text, no media parts")
@@ -250,7 +266,7 @@ def turns_to(messages: Sequence[Message], keys: Sequence[str] = _KEYS[0]) -> lis
     return out
 
 
-def _bare(calls: Any) -> list[dict[str, Any]]:
+def bare_calls(calls: Any) -> list[dict[str, Any]]:
     """Return OpenAI's tool calls as names and arguments."""
     out = []
     for call in calls if isinstance(calls, list) else [calls]:

@@ -26,7 +26,7 @@ def side_from(value: Any, name: str, role: str, *, alternating: bool = False) ->
         return side_from([value], name, role)[0], "turn" if "role" in value else "sharegpt_turn"
     if not isinstance(value, list) or not value:
         found = kind_of(value)
-        raise ValueError(f"column '{name}' must be a text or a list of turns, found {found}")
+        raise ValueError(f"column '{name}' must be a string or a list of turns, found {found}")
     if all(isinstance(turn, str) for turn in value):
         roles = ("user", "assistant") if alternating else (role,)
         turns = tuple(Message(roles[i % len(roles)], text) for i, text in enumerate(value))

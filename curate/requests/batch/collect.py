@@ -148,21 +148,22 @@ class BatchCollector:
         outcomes: dict[str, Reply | ModelError],
     ) -> list[LineOutcome]:
         """Store the replies among the outcomes and settle their bills."""
-        paid, bounds = list[Paid](), list[tuple[BatchLine, Reply]]()
+        lines, paid, info = list[BatchLine](), list[Paid](), self._model.info
         for line in taken:
             reply = outcomes[line.name]
             if isinstance(reply, Reply):
-                bounds.append((line, reply))
-                identity = self._model.info.identity
-                paid.append(Paid(line.key, line.attempt, reply, line.request, identity))
+                lines.append(line)
+                paid.append(Paid(line.key, line.attempt, reply, line.request, info.identity))
         if not paid:
             return []
-        price = self._model.info.price
-        bills = spending.settle_replies(connection, [(n.bound, r, price) for n, r in bounds])
+        bills = spending.settle_replies(
+            connection,
+            [(n.bound, p.reply, p.request, info) for n, p in zip(lines, paid, strict=True)],
+        )
         stored = keep.save(self._store, connection, paid)
         return [
             LineOutcome(line, kept, bill, True)
-            for (line, _), kept, bill in zip(bounds, stored, bills, strict=True)
+            for line, kept, bill in zip(lines, stored, bills, strict=True)
         ]
 
     def overshoot(self, settled_lines: Sequence[LineOutcome]) -> CeilingReached | None:

@@ -10,23 +10,18 @@ with the provider's name for it, for whoever compares bills.
 from __future__ import annotations
 
 import json
-import logging
 import secrets
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from curate.ask import Ask, Choose, Embed, Likelihood, Request, Reward
 from curate.row import Message
 from curate.store.store import Store
 
-if TYPE_CHECKING:
-    from curate.models.model import Model
-
-_log = logging.getLogger(__name__)
 _LOOKUP = 900
 _PAGE = 1000
 _FORMS = {form.form: form for form in (Ask, Choose, Embed, Likelihood, Reward)}
@@ -166,24 +161,6 @@ class BatchJobs:
         sql = f"UPDATE batch_jobs SET {changes} WHERE name = ?"
         values = (*known.values(), name)
         await self._store.commit(lambda connection: connection.execute(sql, values).rowcount)
-
-
-def warn_of_others(store: Store, models: Mapping[str, Model]) -> None:
-    """Say so where requests are at the provider in batch jobs that no model here will collect."""
-    sql = (
-        "SELECT model, COUNT(*) FROM batch_jobs JOIN batch_lines ON job = name "
-        "GROUP BY model ORDER BY model"
-    )
-    infos = {name: model.info for name, model in models.items()}
-    batched = {one.identity for one in infos.values() if one.discount is not None}
-    names = {one.identity: name for name, one in infos.items() if one.identity not in batched}
-    for identity, count in store.read(sql):
-        if identity in names:
-            _log.warning(
-                "%d requests to model '%s' are in batch jobs at the provider; give it "
-                "'batch: true' to collect them, or they are asked, and paid for, again",
-                count, names[identity],
-            )  # fmt: skip
 
 
 # -- inside a transaction -------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from curate.row import On, Row
-from curate.step import Whole, rule
+from curate.step import Readers, Whole, rule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,3 +76,16 @@ class Deduplicate(Whole):
         from curate.kernels.arrays.duplicates import walk_order_of
 
         return walk_order_of(self.keep, sketches, lowest=self.lowest)
+
+    def walk_order_by_part(self, parts: Readers) -> np.ndarray:
+        """Return `walk_order` of all parts, of which only what `keep` looks at is read."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        tables = [part().select(["length", "score"]) for part in parts]
+        score = [pc.fill_null(table.column("score"), float("nan")).to_numpy() for table in tables]
+        length = [table.column("length").to_numpy() for table in tables]
+        return self.walk_order(
+            pa.table({"length": np.concatenate(length), "score": np.concatenate(score)})
+        )

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 class Exact(Deduplicate):
     """Drop every row whose text equals that of a row that is kept.
 
-    `keep` says which row of equals stays: the first one, the longest one (in characters of the
-    text before normalising) or the one with the best score of step `by`, where the highest is best
-    unless `lowest`. Ties go to the first one. Rows whose text is empty take no part: they have
-    nothing in common. `ignore_case`, `ignore_space` and `ignore_punctuation` say what makes no
-    difference between two texts; how accents are stored never does (NFC), and tool calls and media
-    always do, for the whole row also the tools that it offers. With `against`, a dataset (a path,
-    as of an input) or a finished run (its kept rows), rows that equal one of its rows are dropped
-    first, and the verdict names its record.
+    `keep` selects the row to keep among equal ones: the first, the longest (in characters before
+    normalisation) or the best by the score of the step `by`; ties go to the earlier row. `by` is
+    the label of an earlier step; the highest score is best. With `lowest`, the lowest score is
+    best. Rows with an empty text are never compared. `ignore_case`, `ignore_space` and
+    `ignore_punctuation` ignore these differences between two texts. How accents are stored never
+    matters (NFC); tool calls and media always do, and for whole rows also the offered tools.
+    `against` is a dataset (any path that an input may be) or a finished run (its kept rows): rows
+    that equal one of its rows are dropped first, and the verdict names that record.
     """
 
     ignore_case: bool = False

@@ -1,17 +1,20 @@
 """Near-duplicates: rows whose texts share most of their word n-grams.
 
 The search is exact: no pair of kept rows reaches the threshold, and every dropped row names a kept
-one that does. It costs 8 bytes per distinct n-gram of a row in mapped files, and some 300 bytes per
-row in memory while the step decides.
+one that does. A row costs 8 bytes per distinct n-gram in mapped files, and some 300 bytes in memory
+while the step decides. Where both together would be more than 3 GiB, the rows are walked in
+partitions of at most that, with the same verdicts (`kernels.sets.jaccard_partitioned`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from curate.row import Row
-from curate.step import Verdicts, rule
+from curate.step import Readers, Verdicts, rule
 from curate.steps.dedup._priority import Deduplicate
 
 if TYPE_CHECKING:
@@ -19,22 +22,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.chunk import Chunk
+    from curate.kernels.arrays.duplicates import NearestKept
 
 
 @dataclass(frozen=True, kw_only=True)
 class Near(Deduplicate):
     r"""Drop every row whose text is too similar to that of a row that is kept.
 
-    Similarity is Jaccard's over the sets of `shingle` consecutive words: runs of `\w`, composed
-    (NFC) and lower-cased; each Han, Kana, Hangul, Thai, Lao, Khmer or Burmese character is a word.
-    A text with fewer words counts as one shingle, and a text without any takes no part; rows whose
-    tool calls or media differ are never alike, nor are whole rows that offer other tools. Rows are
-    walked by `keep`: in source order, the longest text first, or by the score of the step `by`
-    (highest first unless `lowest`); ties keep source order. A row is dropped if and only if a row
-    kept before it reaches `similarity`; the verdict names the most similar of them, the first one
-    on a tie, and their exact similarity. With `against`, a dataset (a path, as of an input) or a
-    finished run (its kept rows), rows that reach `similarity` to one of its rows are dropped first,
-    and the verdict names its record.
+    Similarity is the Jaccard similarity of the sets of `shingle` consecutive words. A word is a run
+    of `\w`, in NFC and lower case; each Han, Kana, Hangul, Thai, Lao, Khmer or Burmese character is
+    a word. A text with fewer words is one shingle, and a text without words is never compared. Rows
+    with different tool calls or media are never duplicates, nor are whole rows that offer different
+    tools. `keep` sets the order in which rows are visited: source order, the longest text first (in
+    characters), or the best score of the step `by` first; ties keep source order. `by` is the label
+    of an earlier step. With `lowest`, its lowest score is best. A row is dropped if and only if a
+    row kept before it reaches `similarity`; the verdict names the most similar of them (the first
+    on a tie) and their exact similarity. `against` is a dataset (any path that an input may be) or
+    a finished run (its kept rows): rows that reach `similarity` to one of its rows are dropped
+    first, and the verdict names that record. N-grams and their index take at most 3 GiB of memory:
+    more rows are processed in partitions, with the same verdicts.
     """
 
     shingle: int = 3
@@ -70,8 +76,6 @@ class Near(Deduplicate):
 
     def decide(self, positions: np.ndarray, sketches: pa.Table) -> Verdicts:
         """Walk the rows by priority; drop each one that resembles a kept one."""
-        import numpy as np
-
         from curate.kernels.arrays.duplicates import not_leaked, with_leaks
         from curate.kernels.sets.jaccard import nearest_kept
         from curate.kernels.sets.jaccard_against import closest_other
@@ -81,13 +85,61 @@ class Near(Deduplicate):
         alone = count == sketches.num_rows
         leaked = None if alone else closest_other(sets, count, self.similarity)
         order = not_leaked(order, leaked)
-        nearest = nearest_kept(sets.slice(0, count), order, self.similarity)
-        found = Verdicts(
-            code=np.where(nearest.partner >= 0, 0, -1),
-            reasons=("near duplicate",),
-            score=nearest.similarity,
-            partner=nearest.partner,
-        )
+        found = _verdicts(nearest_kept(sets.slice(0, count), order, self.similarity))
         if leaked is None:
             return found
         return with_leaks(found, leaked, sketches, f"near duplicate of {self.against}")
+
+    def decide_by_part(self, parts: Readers, others: Readers) -> Verdicts | None:
+        """Walk the rows in partitions, where all together would take more than one of those may."""
+        import numpy as np
+
+        from curate.kernels.arrays.duplicates import not_leaked, origins_by_part, with_leaks
+        from curate.kernels.sets.jaccard import threshold_of
+        from curate.kernels.sets.jaccard_partitioned import (
+            PARTITION_BYTES,
+            closest_other_by_part,
+            nearest_kept_by_partition,
+            partition_cuts,
+        )
+
+        (sets, sizes), theirs = _sets_of(parts), _sets_of(others)
+        of_all, threshold = np.concatenate(sizes), threshold_of(self.similarity)
+        if not others and len(partition_cuts(of_all, threshold, PARTITION_BYTES)) <= 2:
+            return None
+        order, leaked = self.walk_order_by_part(parts), None
+        if others:
+            leaked = closest_other_by_part(sets, sizes, *theirs, self.similarity, PARTITION_BYTES)
+        order = not_leaked(order, leaked)
+        found = _verdicts(
+            nearest_kept_by_partition(sets, sizes, order, self.similarity, PARTITION_BYTES)
+        )
+        if leaked is None:
+            return found
+        leaked, origins = origins_by_part(leaked, others)
+        return with_leaks(found, leaked, origins, f"near duplicate of {self.against}")
+
+
+def _sets_of(
+    parts: Readers,
+) -> tuple[Sequence[Callable[[], pa.ChunkedArray]], list[np.ndarray]]:
+    """Return what reads the sets of each part, and how large those are."""
+    import pyarrow.compute as pc
+
+    def shingles(part: Callable[[], pa.Table]) -> pa.ChunkedArray:
+        return part().column("shingles")
+
+    sets = [partial(shingles, part) for part in parts]
+    return sets, [pc.list_value_length(read()).to_numpy() for read in sets]
+
+
+def _verdicts(nearest: NearestKept) -> Verdicts:
+    """Drop whoever resembles a kept row."""
+    import numpy as np
+
+    return Verdicts(
+        code=np.where(nearest.partner >= 0, 0, -1),
+        reasons=("near duplicate",),
+        score=nearest.similarity,
+        partner=nearest.partner,
+    )

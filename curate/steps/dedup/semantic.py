@@ -27,18 +27,19 @@ if TYPE_CHECKING:
 class Semantic(Deduplicate):
     """Drop every row whose text means nearly the same as that of a row that is kept.
 
-    Similarity is the cosine of the vectors that `encoder` makes of the texts. Rows are walked by
-    `keep`: in source order, the longest text first, or by the score of the step `by` (highest first
-    unless `lowest`); ties keep source order. A row is dropped if and only if a row kept before it
-    is at least `similarity` close; the verdict names the closest of them, the first one on a tie,
-    and their cosine. Empty texts take no part. Neighbours down to `floor` are stored: any
-    `similarity` from there on is decided without another search. Above
-    `exact_up_to` distinct vectors an index finds nearly all pairs, and the report tells its recall,
-    counted by an exact search on a sample. `prefilter` finds what float64 then decides, and changes
-    no verdict: `float32` is FAISS; `auto` takes a GPU, or bfloat16 where the processor
-    has it, else FAISS. With `against`, a dataset (a path, as of an input) or a finished run (its
-    kept rows), rows that are `similarity` close to one of its rows are dropped first, and the
-    verdict names its record.
+    Similarity is the cosine of the vectors that `encoder` makes of the texts. `keep` sets the order
+    in which rows are visited: source order, the longest text first (in characters), or the best
+    score of the step `by` first; ties keep source order. `by` is the label of an earlier step. With
+    `lowest`, its lowest score is best. A row is dropped if and only if its cosine with a row kept
+    before it is at least `similarity`; the verdict names the closest of them (the first on a tie)
+    and their cosine. Empty texts are never compared. Pairs down to the cosine `floor` are stored,
+    so that any `similarity` at or above it is decided without another search. Above `exact_up_to`
+    distinct vectors, an index finds nearly all pairs, and the report shows its recall, measured by
+    an exact search on a sample. `prefilter` selects the arithmetic that proposes candidates for
+    float64 to decide on, and changes no verdict: `float32` is FAISS; `auto` uses a GPU, or bfloat16
+    if the processor supports it, else FAISS. `against` is a dataset (any path that an input may be)
+    or a finished run (its kept rows): rows whose cosine with one of its rows is at least
+    `similarity` are dropped first, and the verdict names that record.
     """
 
     encoder: str | None = None

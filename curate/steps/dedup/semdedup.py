@@ -26,15 +26,15 @@ ROWS_PER_CLUSTER = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Semdedup(Whole):
-    """Drop what SemDeDup removes: rows too close to one before them in their cluster.
+    """Drop rows by the rule of SemDeDup: too close to an earlier row of their cluster.
 
     The vectors that `encoder` makes of the texts form `clusters` by spherical k-means (by default
-    one for 1,000 rows), begun at rows that `seed` draws. Within a cluster rows stand in the order
-    of their distance to its centroid: the farthest first (`keep: hard`, the paper's default), the
-    closest first (`easy`) or by a draw (`random`). A row is dropped if its largest cosine with any
-    row before it, dropped or not, is above 1 - `epsilon`. The score is that cosine; the verdict
-    names the kept row at the end of the chain. Duplicates in different clusters stay; `semantic`
-    finds those.
+    one per 1,000 rows). `seed` draws the rows at which k-means starts. `keep` orders the rows of a
+    cluster by their distance to its centroid: the farthest first (`hard`, the paper's default), the
+    closest first (`easy`) or in random order (`random`). A row is dropped if its largest cosine
+    with any row before it, dropped or not, is above 1 - `epsilon`. The score is that cosine; the
+    verdict names the kept row at the end of the chain. Duplicates in different clusters are not
+    found; `semantic` finds those.
     """
 
     on: On = "whole"

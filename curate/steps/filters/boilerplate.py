@@ -10,11 +10,11 @@ from curate.steps.filters._matches import ListedPhrases
 
 @dataclass(frozen=True, kw_only=True)
 class Boilerplate(ListedPhrases):
-    """Drop rows whose answer speaks of being a model, or in set phrases.
+    """Drop rows whose answer mentions being an AI model, or uses stock phrases.
 
-    The score is the number of set phrases such as "as an AI language model" or "I hope this helps"
-    (a list of some forty, English and Chinese, in `kernels/phrases.json`; `more` adds to it).
-    Above `max` (0) a row is dropped.
+    The score is the number of stock phrases such as "as an AI language model" or "I hope this
+    helps" (a list of about forty, English and Chinese, in `kernels/phrases.json`). `more` adds
+    phrases to the list. Rows with more than `max` (0) of them are dropped.
     """
 
     version: ClassVar[int] = 2

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Charset(Filter):
-    """Drop rows whose text holds too small a share of letters, or of letters in the given scripts.
+    """Drop rows whose text has too small a share of letters, or of letters in the given scripts.
 
-    Without `scripts` the score is the share of letters among all characters but white space; with
-    them (`[latin, han]`), the share of their letters among all letters. It is cut to thousandths,
-    so `min` (0 to 1, inclusive) has that grain. A text with nothing to share out has no score and
-    is kept. No default: prose lies near 0.95, code near 0.7.
+    Without `scripts`, the score is the share of letters among all characters except white space;
+    with them (`[latin, han]`), it is the share of their letters among all letters. Rows below `min`
+    (0 to 1, inclusive) are dropped; there is no default, but prose is near 0.95 and code near 0.7.
+    The score is truncated to thousandths. A text without such characters has no score and is kept.
     """
 
     on: On = "response"

@@ -31,10 +31,9 @@ _SCREEN = (
 class CodeRatio(Filter):
     """Drop rows by the share of their lines that are program code.
 
-    The score is that share of the lines that are not blank, in thousandths: lines between code
-    fences, and lines that end or begin like a statement. A text without lines has no score and is
-    kept. `min` and `max` (0 to 1, inclusive) are unset by default: `max: 0.5` leaves prose, `min:
-    0.5` code.
+    The score is the share of non-blank lines, in thousandths, that are between code fences or that
+    begin or end like a statement. A text without lines has no score and is kept. `min` and `max` (0
+    to 1, inclusive) are unset by default: `max: 0.5` keeps prose, `min: 0.5` code.
     """
 
     on: On = "response"

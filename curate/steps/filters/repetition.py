@@ -19,10 +19,11 @@ class Repetition(Filter):
     """Drop rows whose text repeats lines, paragraphs or n-grams beyond Gopher's limits.
 
     Thirteen shares are measured: duplicate lines and paragraphs (by number and by characters), the
-    top 2- to 4-gram and duplicate 5- to 10-grams (by characters). The score is the largest share in
-    units of its limit, rounded up to thousandths, so 1 is the paper's limit and the default `max`.
-    A score above 1 comes with its shares. Below `min_words` (50, where Gopher's own length rule
-    begins) only 5- to 10-grams count. Lists and code repeat lines by nature: raise `max` for them.
+    most frequent 2- to 4-gram and duplicate 5- to 10-grams (by characters). The score is the
+    largest share in units of its limit, rounded up to thousandths, so that 1 is the paper's limit.
+    Rows above `max` (1) are dropped. A score above 1 comes with its shares. Below `min_words` (50,
+    where Gopher's own length rule begins) only 5- to 10-grams count. Lists and code naturally
+    repeat lines: raise `max` for them.
     """
 
     on: On = "response"

@@ -19,11 +19,11 @@ class Structure(Filter):
     """Drop rows whose turns are empty, missing or out of order, or whose answers are equal.
 
     The score is 0, or the sum of the codes of all problems found: empty_turn 1, no_user_turn 2,
-    no_assistant_turn 4, late_system_turn 8, stray_tool_turn 16, assistant_first 32,
-    role_repeated 64, no_final_answer 128, unknown_role 256, empty_completion 512,
-    chosen_equals_rejected 1024, too_few_candidates 2048. The ledger names them beside the score.
-    Turns are those of the conversation, or of prompt and (chosen) completion; a prompt needs no
-    answer. `problems` says which ones drop a row (all by default).
+    no_assistant_turn 4, late_system_turn 8, stray_tool_turn 16, assistant_first 32, role_repeated
+    64, no_final_answer 128, unknown_role 256, empty_completion 512, chosen_equals_rejected 1024,
+    too_few_candidates 2048. The ledger names them next to the score. The turns are those of the
+    conversation, or of prompt and (chosen) completion; a prompt needs no answer. `problems` lists
+    those that drop a row (all by default).
     """
 
     problems: tuple[str, ...] | None = rule(PROBLEMS)

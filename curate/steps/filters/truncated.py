@@ -28,8 +28,8 @@ class Truncated(Filter):
 
     The score grows with certainty: 3, a code fence is left open; 2, the text ends with a comma, an
     open bracket or a word such as "the"; 1, its last line has `min_words` words or more and ends
-    with a letter; 0, none of these. `at_least` is the score from which a row is dropped, 2 by
-    default: titles, lists and code end without punctuation by right.
+    with a letter; 0, none of these. Rows with a score of `at_least` (2) or more are dropped:
+    titles, lists and code may properly end without punctuation.
     """
 
     on: On = "response"

@@ -14,10 +14,11 @@ _ADDRESS = r"(?:https?|ftp)://[^\s<>]+|www\.[a-z0-9-]+\.[a-z]+[^\s<>]*"
 
 @dataclass(frozen=True, kw_only=True)
 class Url(Matches):
-    """Drop rows whose text holds too many web addresses.
+    """Drop rows whose text contains too many web addresses.
 
-    The score is the number of addresses (`http://`, `https://`, `ftp://` or `www.`). `max` is unset
-    by default; 0 keeps only texts without any: a small model cannot know that an address exists.
+    The score is the number of addresses (`http://`, `https://`, `ftp://` or `www.`). Rows with more
+    than `max` are dropped; it is unset by default. `max: 0` keeps only texts without addresses: a
+    small model cannot know whether an address exists.
     """
 
     max: int | None = rule(None)
@@ -27,7 +28,7 @@ class Url(Matches):
 
     def search(self) -> PatternSearch:
         """Return the search for addresses."""
-        return regex_search(_ADDRESS, ignore_case=True)
+        return regex_search(_ADDRESS, ignore_case=True, own=True)
 
     def keep(self, score: float | None) -> str | None:
         """Compare the number of addresses with `max`."""

@@ -134,7 +134,7 @@ def _sampler(
     if kind == "range":
         return AttributeSampler(name, range=_range_in(value))
     if not isinstance(value, str) and kind in ("column", "file"):
-        raise ValueError(f"{kind} must be a text, found {value!r:.60}")
+        raise ValueError(f"{kind} must be a string, found {value!r:.60}")
     if kind == "column":
         return AttributeSampler(name, column=value)
     if kind == "texts":

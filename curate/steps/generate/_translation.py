@@ -14,13 +14,13 @@ from typing import Any
 
 from curate.ask import Ask, Reply
 from curate.errors import CurateError, UnusableReply
+from curate.kernels.text.languages import detector
 from curate.kernels.text.protected import differences, protected
 from curate.kernels.text.words import ALONE
 from curate.prompts import prompt as prompts
 from curate.prompts.prompt import PromptItem
 from curate.prompts.replies.usable_text import written
 from curate.row import Message, Row
-from curate.steps.filters.language import detector
 
 # Letters from which on the language of a text can be told; a character that is a word counts four.
 _LETTERS, _AS_WORD = 20, 4

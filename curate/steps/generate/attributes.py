@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Attributes(Whole):
-    """Plan the attributes of rows that a later step makes, so many of each value.
+    """Plan attribute values for rows that a later step makes, with exact counts per value.
 
-    `cells` maps each attribute to a sampler: `{categories: [a, b]}` or with weights `{categories:
-    {a: 3, b: 1}}`; `{given: topic, categories: {law: [rent, wills], art: [oil]}}`, whose choice
-    depends on an attribute before it; `{range: [1, 10]}`; `{column: level}`, the row's own;
-    `{file: cities.csv, column: city, weight: people, given: country}`; `{texts: {terse: Be terse}}`
-    (or a prompt file with items), long texts under short names. Counts are no draws: every value
-    gets its share of all rows, rounded up or down, and a range is filled evenly; chance says which
-    row gets what. `rows` are planned for each seed (with `distinct: true` of different values), and
-    `seeds` rows in source order are one seed together. The plan is a note of each row, which
-    `compose` and `vary` carry out; no row is dropped. The figures are the planned counts by value,
-    of a given attribute `topic/subtopic=law/rent`; `cell_coverage` counts what was made. A note
-    takes some 100 bytes an attribute and row in memory.
+    `cells` maps each attribute to a sampler. `{categories: [a, b]}` has equal values, `{categories:
+    {a: 3, b: 1}}` weighted ones. `{given: topic, categories: {law: [rent, wills], art: [oil]}}`
+    depends on an earlier attribute. `{range: [1, 10]}` is a number, `{column: level}` the row's own
+    column, `{file: cities.csv, column: city, weight: people, given: country}` a value from a file.
+    `{texts: {terse: Be terse}}` (or a prompt file with items) gives long texts under short names.
+    Counts are not drawn: every value gets its share of all rows, rounded up or down, and a range is
+    filled evenly; only which row gets which value is random. `rows` is the number of rows planned
+    per seed. With `distinct: true`, these have different values. `seeds` is the number of
+    consecutive input rows that form one seed. The plan is stored as a note of each row, which
+    `compose` and `vary` use; no row is dropped. The figures are the planned counts by value, for a
+    dependent attribute as `topic/subtopic=law/rent`; `cell_coverage` counts what was made. A note
+    takes about 100 bytes of memory per attribute and row.
     """
 
     cells: Mapping[str, Any] = field(default_factory=dict)

@@ -15,15 +15,16 @@ from curate.step import Asking, Drop, Generate
 
 @dataclass(frozen=True, kw_only=True)
 class Backtranslate(Generate):
-    """Make a conversation of a text: `model` writes the instruction that the text answers.
+    """Make a conversation from a text: a model writes the instruction that the text answers.
 
-    The text is the row's response, or its instruction where the row is a bare prompt (a document
-    read as a prompt). It becomes the answer, unchanged. `prompt` is the name or path of what the
-    model is asked; `temperature` and `max_tokens` go before those of the model. The paper's second
-    half, self-curation, is a judge after this step: `rubric`, with a threshold. A row whose
-    instruction repeats more than `most_copied` of the text's opening words in a row gives the
-    answer away, and is dropped. `complete` sends the prompt as raw text, to be completed up to the
-    end of its line: small models go on where they would not obey.
+    The text is the row's response, or its instruction if the row is a bare prompt (a document read
+    as a prompt). It becomes the answer, unchanged. `model` is the name of a model in the recipe.
+    `prompt` is the name or path of the prompt file. `temperature` and `max_tokens` override those
+    of the model. For the paper's second half, self-curation, put a judge after this step: `rubric`
+    with a threshold. A row is dropped if its instruction repeats more than `most_copied`
+    consecutive words of the text's opening, since that gives the answer away. `complete` sends the
+    prompt as raw text to be completed up to the end of the line, for small models that do not
+    follow instructions.
     """
 
     model: str | None = None

@@ -19,11 +19,12 @@ _OPTIONS = ("Yes", "No")
 class ClassificationTask(Filter):
     """Score how likely a row's task is to choose one of a few known labels.
 
-    `model` chooses between Yes and No after `examples` worked ones (all 31 of `prompt` by
-    default, 12 of them Yes). The score is the probability of Yes, or 1 and 0 where a model gives no
-    probabilities; `instances` reads it. `complete` sends the prompt as raw text, as the paper does;
+    `model` chooses between Yes and No after worked examples. `examples` is the number of examples
+    of the prompt to show (by default all 31, 12 of them Yes). `prompt` is the name or path of the
+    prompt file. The score is the probability of Yes, or 1 and 0 if the model returns no
+    probabilities; `instances` uses it. `complete` sends the prompt as raw text, as the paper does;
     chat models get it as their only turn. An answer that is neither fails the row. Rows below
-    `at_least` or above `at_most` are dropped, and none by default.
+    `at_least` or above `at_most` are dropped, by default none.
     """
 
     model: str | None = None

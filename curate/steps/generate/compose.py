@@ -17,16 +17,17 @@ from curate.step import Asking, Failed, Gather, Product
 
 @dataclass(frozen=True, kw_only=True)
 class Compose(Gather):
-    """Fill a prompt for each planned row, and make what a model replies to it an instruction.
+    """Fill in a prompt for each planned row, and make the model's reply an instruction.
 
-    `prompt` names a prompt file, or `template` is one written into the recipe. Their variables are
-    the cells that the step `plan` (an `attributes`) planned, the row's other columns,
-    `instruction`, `response`, `mark` (a code for markers), and `seeds`, a list with `instruction`
-    and `response` of each row where several are one seed. Without a `model` the filled prompt is
-    the instruction itself. With `column` the reply becomes that column of the row instead, such as
-    a persona derived from a text (`prompt: persona`). Cells become columns of what is made, long
-    texts by their ids. A reply that is empty or was cut off at `max_tokens` fails its own row
-    alone. `temperature` and `max_tokens` go before those of the model.
+    `prompt` is the name or path of a prompt file. `template` is a prompt written into the recipe
+    instead. Their variables are the values planned by the `attributes` step, the row's other
+    columns, `instruction`, `response`, `mark` (a code for delimiters), and `seeds`, a list with
+    `instruction` and `response` of each row if several rows form one seed. `plan` is the label of
+    the `attributes` step. Without a `model`, the filled prompt is the instruction itself. With
+    `column`, the reply becomes that column of the row instead, such as a persona derived from a
+    text (`prompt: persona`). Planned values become columns of the new rows, long texts by their
+    ids. A reply that is empty or was cut off at `max_tokens` fails only its own row. `temperature`
+    and `max_tokens` override those of the model.
     """
 
     model: str | None = None
@@ -52,13 +53,15 @@ class Compose(Gather):
         """Read the prompt."""
         from jinja2 import TemplateSyntaxError
 
-        from curate.prompts.sandbox import compiled
+        from curate.prompts.sandbox import never_renders, variables_of
 
         try:
             if self.prompt is not None:
                 prompts.load(self.prompt)
             else:
-                compiled(self.template or "")
+                template = self.template or ""
+                if why := never_renders(template, variables_of(template)):
+                    raise ValueError(f"template cannot be rendered: {why}")
         except CurateError as error:
             raise ValueError(str(error)) from None
         except TemplateSyntaxError as error:

@@ -42,24 +42,25 @@ _OF_DOCUMENT = ("pages",)
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentQa(Generate):
-    """Write questions that a document answers, and their answers, passage by passage.
+    """Write questions that a document answers, with their answers, passage by passage.
 
-    A document is a row's first user turn, as readers of text, Markdown, HTML and PDF make it. It is
-    cut into passages of at most `passage` characters where its paragraphs end, and `model` writes
-    `questions` pairs for each in one reply. Every row keeps its `passage`, where that begins and
-    ends in the document (`passage_start`, `passage_end`, in characters of the document's text), the
-    `page` where there are pages, and where the prompt asks for one, the quote that the answer rests
-    on (`quote_start`, `quote_end`). With `context` the passage is put before the question;
-    otherwise a question that leans on it ("in the text above") is dropped, as are one that the
-    document had before, an answer that says there is none, and a quote that is not in the passage.
-    Whether answers follow from their passages is what the step `groundedness` checks.
+    A document is a row's first user turn, as made from text, Markdown, HTML and PDF files. It is
+    split at paragraph boundaries into passages of at most `passage` characters. `model` writes the
+    pairs for each passage in one reply. `questions` is the number of pairs per passage. Every row
+    keeps its passage (column `passage`), where that begins and ends in the document
+    (`passage_start`, `passage_end`, in characters of the document's text), the `page` of a PDF,
+    and, if the prompt asks for one, the quote that supports the answer (`quote_start`,
+    `quote_end`). With `context`, the passage is put before the question; without it, a question
+    that refers to the passage ("in the text above") is dropped. Also dropped are repeated questions
+    of a document, answers that say there is none, and pairs whose quote is not in the passage. The
+    step `groundedness` checks whether answers follow from their passages.
 
-    `prompt` is the name or path of what the model is asked; one with a schema is answered with an
-    object, one without in lines that begin with "Question:" and "Answer:". `complete` sends it as
-    raw text, to be completed up to a blank line: small models go on where they would not obey.
-    `structured` lets the server hold the reply to the schema, where it can. A reply that cannot be
-    read is told up to `repairs` times what is wrong with it; then its passage fails, and the others
-    stay. `temperature` and `max_tokens` go before those of the model.
+    `prompt` is the name or path of the prompt file; one with a schema is answered with an object,
+    one without in lines that begin with "Question:" and "Answer:". `complete` sends it as raw text
+    to be completed up to a blank line, for small models that do not follow instructions.
+    `structured` makes the server enforce the schema, if it can. `repairs` is how often the model is
+    told what is wrong with an unreadable reply and asked again; then that passage fails, and the
+    others are kept. `temperature` and `max_tokens` override those of the model.
     """
 
     model: str | None = None

@@ -32,18 +32,19 @@ _COPIES = re.compile(
 class Evolve(Generate):
     """Evolve a row's instruction, or its answer, through one or several rounds.
 
-    Each of `rounds` applies one operation, drawn by the row's seed from `operations` (ids of the
-    prompt file's items; all by default). Instructions become harder or change within their domain
-    (WizardLM); with `on: response` answers become better (DEITA). An evolved instruction is
-    answered by `model` in the same round and eliminated where it gains nothing over the one before
-    (asked of `judge`, or of `model`), where the answer is a short apology or holds no words, or
-    where it copies the evolving prompt; the round before then stands and goes into the next one.
-    `to: sft` keeps the answer of the last round that stands, `prompt` only the instruction. With
-    `every: true` each round that stands becomes a row. A row of which no round stands is dropped
-    with the last rule that it broke. The ledger lists operations, eliminations and texts by round.
-    `complete` sends the prompt of the operation as raw text, to be completed up to the end of its
-    line: small models go on where they would not obey. `temperature` and `max_tokens` go before
-    those of the model.
+    Each of the `rounds` applies one operation, drawn from the row's seed. `operations` are ids of
+    the prompt file's items to draw from (all by default). `on` selects what evolves: instructions
+    become harder or change within their domain (WizardLM); answers (`on: response`) become better
+    (DEITA). `model` also answers an evolved instruction in the same round. The round is eliminated
+    if the instruction gains nothing over the previous one, if the answer is a short apology or has
+    no words, or if it copies the evolving prompt; the next round then starts from the previous
+    result. `judge` decides about the gain (`model` by default). `to: sft` keeps the last answer
+    that was not eliminated, `to: prompt` only the instruction. With `every: true`, each round that
+    was not eliminated becomes a row. If all rounds were eliminated, the row is dropped with the
+    last rule that it broke. The ledger lists operations, eliminations and texts by round. `prompt`
+    is the name or path of the prompt file. `complete` sends the prompt as raw text to be completed
+    up to the end of the line, for small models that do not follow instructions. `temperature` and
+    `max_tokens` override those of the model.
     """
 
     model: str | None = None

@@ -19,12 +19,12 @@ _NOTHING = {"conversations": "no answer in the tree", "ranked": "no two ranked a
 
 @dataclass(frozen=True, kw_only=True)
 class Expand(Generate):
-    """Make the conversations of a message tree, or its ranked answers.
+    """Make conversations or ranked answers from a message tree.
 
-    `into: conversations` makes an `sft` row of every path to an assistant's last message; `ranked`
-    makes a row of every message with two or more ranked answers, whose score is minus their rank.
-    Deleted messages end a path. Rows that hold no tree pass. Where trees are read and a recipe does
-    not name this step, it runs first.
+    `into: conversations` makes an `sft` row of every path to an assistant's last message; `into:
+    ranked` makes a row of every message with two or more ranked answers, each scored by minus its
+    rank. Deleted messages end a path. Rows without a tree pass. If trees are read and a recipe does
+    not name this step, it is run first.
     """
 
     into: Literal["conversations", "ranked"] = "conversations"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from curate.row import Message, Record, Row
-from curate.step import Drop, Failed, Figures, Gather, Made, Product
+from curate.step import Drop, Failed, Figures, FigureTotal, Gather, Made, Product
 
 NO_EXAMPLE = "no other row to show as an example"
 # A longer answer is no label: no example may hold it.
@@ -21,19 +21,20 @@ MOST_TRIED = 256
 
 @dataclass(frozen=True, kw_only=True)
 class FewShot(Gather):
-    """Show examples of the same task before a row's question, for a share of the rows.
+    """Put examples of the same task before a row's question, for a share of the rows.
 
-    Rows of one source, and of one value of each column in `per`, are taken `group_size` at a time.
-    Of each such block a `share` (rounded) becomes composites, drawn by the rows' own seeds; the
-    others stay as they are, zero-shot. A composite shows up to `shots` other rows of its block. It
-    never holds its own answer: no example has its question, was made of the same row, or holds its
-    answer, if that is longer than five words. A row without any example stays zero-shot, or at a
-    `share` of 1 is dropped; it looks at 256 others or at eight for each shot, drawn where a block
-    has more. `form: text`
-    puts the examples into the user's turn, a blank line between them, the texts `question` and
-    `answer` before each of the two; `turns` makes a conversation of them. Only conversations
-    of one question and one answer take part (with a system prompt, which stays); other rows pass. A
-    composite has a column `shots`, and names the rows that it shows as parents.
+    `group_size` rows of one source, and of equal values in the columns of `per`, form a block.
+    `per` lists columns (or `source`, `kind`) whose values examples must share. A `share` (rounded)
+    of each block becomes few-shot prompts, drawn by the rows' own seeds; the other rows stay
+    zero-shot. `shots` is the maximum number of examples, taken from other rows of the block. A
+    few-shot prompt never contains its own answer: no example has the same question, was made from
+    the same row, or contains the answer (if that is longer than five words). A row without any
+    example stays zero-shot, or, at a `share` of 1, is dropped; at most 256 other rows or eight per
+    shot are tried, drawn if a block has more. `form: text` puts the examples into the user's turn,
+    separated by blank lines; `form: turns` makes them turns of a conversation. `question` and
+    `answer` are the texts before each question and answer. Only conversations of one question and
+    one answer are used (with a system prompt, which is kept); other rows pass. A few-shot row has a
+    column `shots`, and names the rows that it shows as parents.
     """
 
     shots: int = 4
@@ -98,9 +99,9 @@ class FewShot(Gather):
             counts["examples"] += len(examples)
         return [*made, Figures(counts)]
 
-    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    def figures(self, found: Mapping[str, FigureTotal]) -> Mapping[str, float]:
         """Return how many rows stayed zero-shot, became few-shot, and show how many examples."""
-        return {name: sum(group[name] for group in groups) for name in groups[0]}
+        return {name: own.sum for name, own in found.items()}
 
     def _composite(self, row: Row, examples: Sequence[Row]) -> Made | Failed:
         from curate.read.shapes.record_fields import extra_columns

@@ -24,20 +24,21 @@ CUT = "cut off at max_tokens"
 
 @dataclass(frozen=True, kw_only=True)
 class Instances(Generate):
-    """Write up to `most` instances of a row's task: conversations of its input and its output.
+    """Write instances of a row's task: conversations of an input and an output.
 
-    `by` names the step whose score says how likely the task is one of classification: from
-    `threshold` on its instances are written output-first, a label and then an input that has it, so
-    that all labels occur; else input-first. `by: null` writes all input-first. `preset: paper`
-    sends one of two prompts with worked examples as raw text to be completed (chat models get it as
-    their only turn with `complete: false`); `modern` asks a chat model for an object by one prompt,
-    held to its schema by the server if `structured`, and again up to `repairs` times. `prompt` and
-    `label_prompt` name others. An instance is refused that has no output, equals its input, ends
-    with a colon, holds control characters, is a loop of a few words, repeats another one, or was
-    the last of a reply cut off at `max_tokens`; a task of which two outputs answer one input is
-    dropped; more than `most` are drawn from by the row's seed. A reply without the markers or the
-    object asked for fails the row. `temperature`, `presence_penalty` and `max_tokens` go before
-    those of the preset.
+    `most` is the maximum number of instances per task. `by` names the step whose score is the
+    probability of a classification task; `by: null` writes all instances input-first. From
+    `threshold` on, instances are written output-first (a label, and then an input for it), so that
+    all labels occur; below it, input-first. `preset: paper` sends one of two prompts with worked
+    examples as raw text to be completed; `modern` asks a chat model for an object. With `complete:
+    false`, the paper's prompt is sent to a chat model as its only turn. `structured` makes the
+    server enforce the schema of `modern`, if it can. `repairs` is how often an unusable object is
+    asked for again. `prompt` and `label_prompt` are the names or paths of other prompts. An
+    instance is rejected if it has no output, equals its input, ends with a colon, contains control
+    characters, loops a few words, repeats another one, or was the last one of a reply cut off at
+    `max_tokens`. A task with two outputs for one input is dropped; of more than `most` instances,
+    some are drawn from the row's seed. A reply without the expected markers or object fails the
+    row. `temperature`, `presence_penalty` and `max_tokens` override those of the preset.
     """
 
     model: str | None = None

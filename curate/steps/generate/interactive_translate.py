@@ -23,15 +23,16 @@ from curate.steps.generate._translation import (
 
 @dataclass(frozen=True, kw_only=True)
 class InteractiveTranslate(Generate):
-    """Write a dialogue on the translation of a row's text, with requests to revise it.
+    """Write a dialogue about the translation of a row's text, with requests to revise it.
 
-    The user asks for a translation of the text that `on` names into one of the `languages` (codes
-    of `prompts/translate.md`), drawn by the row's seed; `model` answers. Then the user asks
-    `rounds` times for a revision, each time by another of the `prompt`'s items, drawn likewise, and
-    the model revises what it wrote before. A translation or revision whose code, URLs, variables or
-    numbers are not those of the source, or that is in its language with a probability below `min`,
-    fails the row; one that changes nothing drops it. A text that is not in `source_language` is
-    dropped (`null`: any). `temperature` and `max_tokens` go before those of the model.
+    The user asks for a translation of the text that `on` names, and `model` answers. `languages`
+    are codes from `prompts/translate.md`; one is drawn from the row's seed. `rounds` is how often
+    the user then asks for a revision, each time by another item of the prompt, drawn likewise.
+    `prompt` is the name or path of the prompt file. A translation or revision fails the row if its
+    code, URLs, variables or numbers differ from the source, or if the probability of its language
+    is below `min`; a revision that changes nothing drops it. Texts that are not in
+    `source_language` are dropped (`null`: any language). `temperature` and `max_tokens` override
+    those of the model.
     """
 
     model: str | None = None

@@ -11,7 +11,7 @@ from curate.errors import CurateError
 from curate.prompts import collection as collections
 from curate.prompts.collection import TemplateFault
 from curate.row import Message, Record, Row
-from curate.step import Failed, Figures, Gather, Made, Product
+from curate.step import Failed, Figures, FigureTotal, Gather, Made, Product
 from curate.steps.generate.few_shot import check_share, drawn_rows, exchange_of, task_key
 from curate.steps.generate.template import columns_of
 
@@ -20,14 +20,15 @@ INVERTED = "inverted"
 
 @dataclass(frozen=True, kw_only=True)
 class Invert(Gather):
-    """Add rows that ask for the question of an answer, made of a share of the rows.
+    """Add rows that ask for the question of an answer, for a share of the rows.
 
-    Of every `group_size` rows of one source (the last block may be smaller) a share `rate`
-    (rounded) is drawn by the rows' own seeds; each drawn row stays, and a row beside it asks in the
-    words of a template, drawn from `collection`, what the answer replies to. Templates see
-    `instruction`, `response` and the row's columns. Only conversations of one question and
-    one answer take part; other rows pass. An inverted row has a column `inverted` with the
-    template's name.
+    `rate` is the share (rounded) of rows to invert in every block, drawn by the rows' own seeds.
+    `group_size` is the number of rows of one source per block; the last block may be smaller. Each
+    drawn row is kept, and a new row asks, in the words of a template, which question the answer
+    replies to. `collection` is the file of templates, or the name of an included one. Templates see
+    `instruction`, `response` and the row's columns. Only conversations of one question and one
+    answer are used; other rows pass. An inverted row has a column `inverted` with the template's
+    name.
     """
 
     rate: float = 0.3
@@ -68,9 +69,9 @@ class Invert(Gather):
         counts = {"rows": float(len(rows)), "inverted": float(len(drawn))}
         return [*rows, *map(self._inverted, drawn), Figures(counts)]
 
-    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    def figures(self, found: Mapping[str, FigureTotal]) -> Mapping[str, float]:
         """Return the numbers of rows, of inverted ones, and their share."""
-        total = {name: sum(group[name] for group in groups) for name in groups[0]}
+        total = {name: own.sum for name, own in found.items()}
         return {**total, "rate": total["inverted"] / total["rows"]}
 
     def _inverted(self, row: Row) -> Made | Failed:

@@ -48,25 +48,26 @@ class Dialogue:
 
 @dataclass(frozen=True, kw_only=True)
 class Magpie(Generate):
-    """Make conversations of nothing: a chat model writes the user's turn, too, and answers it.
+    """Make conversations from nothing: a chat model writes the user's turn, too, and answers it.
 
-    `model` is shown its own template up to the header of the user's turn, and writes what a user
-    would; it must complete raw text (`local`, `hf:`, `vllm:`, or a server with a `template` or
-    `tokenizer`). `responder` answers, or `model` itself. Blank rows (an input `{count: N}`) begin
-    with nothing, as in the paper; any other row is a conversation to go on with. With `prompt`, the
-    name or path of a prompt file, a row's instruction is a seed instead: it fills the file's
-    `seed`, and the text becomes the system prompt of the user's turn. `system` is such a prompt for
-    all rows. Neither becomes part of the row. `turns` exchanges are written (from the second on
-    `follow_up` is the system prompt, unless there is another), `samples` conversations for each
-    row; `to: prompt` leaves out the last answer.
+    `model` is given its own chat template up to the header of the user's turn, and writes what a
+    user would. It must complete raw text: `local`, `hf:`, `vllm:`, or a server with a `template` or
+    `tokenizer`. `responder` is the model that answers (`model` by default). Blank rows (an input
+    `{count: N}`) start from nothing, as in the paper; any other row is a conversation to continue.
+    `prompt` is the name or path of a prompt file with the variable `seed`, which is filled with a
+    row's instruction; the text becomes the system prompt for the user's turn. `system` is such a
+    system prompt for all rows. Neither becomes part of the row. `turns` is the number of exchanges
+    to write. `follow_up` is the system prompt from the second exchange on, unless there is another.
+    `samples` is the number of conversations per row. `to: prompt` omits the last answer.
 
-    User's turns are drawn at `temperature` and `top_p`, answers at `answer_temperature`, each of at
-    most `max_tokens`. A turn ends at the marks of the template, and before a text of `stop`. One
-    that is empty or was cut off fails alone; one that writes both sides, holds marks of a template
-    or control characters, repeats itself, or refuses in the user's place is dropped by that name;
-    the exchanges before it stay. With `scorer`, a reward model, a row's score is the reward of its
-    conversation; with `base`, a pretrained model, the reward difference to the answer that this one
-    gives to the same instruction (`base_prompt`) stands beside it in the ledger.
+    User's turns are sampled at `temperature` and `top_p`. Answers are sampled at
+    `answer_temperature`. `max_tokens` limits each turn. A turn ends at the template's special
+    tokens, and before any text of `stop`. A turn that is empty or was cut off fails on its own; one
+    that writes both sides, contains template tokens or control characters, repeats itself, or
+    refuses instead of asking is dropped with that reason; the exchanges before it are kept.
+    `scorer` is a reward model, and the reward of a conversation becomes the row's score. `base` is
+    a pretrained model, and the ledger records the difference of the reward to that of its answer.
+    `base_prompt` is the prompt for that model.
     """
 
     model: str | None = None

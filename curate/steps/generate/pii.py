@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pii(Generate):
-    """Mask e-mail addresses, phone numbers and the like, or drop the rows that hold them.
+    """Mask e-mail addresses, phone numbers and the like, or drop the rows that contain them.
 
     `find` lists the kinds: email, phone, ip, card (Luhn), iban (mod-97) and key (API keys, tokens,
-    private keys). With `action: mask` the texts of all turns are rewritten (`[EMAIL]`) and a row
-    without any passes unchanged; with `drop` the score is the number found. Version numbers, dates,
+    private keys). `action: mask` rewrites the texts of all turns (`[EMAIL]`), and a row without any
+    passes unchanged; with `action: drop`, the score is the number found. Version numbers, dates,
     ISBNs, private addresses and example.com are left alone. Tool calls and extra columns are not
     searched.
     """

@@ -26,15 +26,16 @@ from curate.steps.generate.respond import prompt_of
 
 @dataclass(frozen=True, kw_only=True)
 class PostAnswer(Generate):
-    """Translate a row's prompt into each of the given languages, and answer it there.
+    """Translate a row's prompt into each of the given languages, and have it answered there.
 
-    The prompt of a conversation is everything before its last answer, which is left out: `model`
-    writes a new one in the language of the translated prompt. `translator` translates, or `model`
-    where none is named. `languages`, `source_language`, `prompt`, `complete` and `min` are those of
-    `post_translate`, and so is what fails: a prompt whose code, URLs, variables or numbers were
-    changed, and a side that is not in its language, the answer included. `system` is sent with the
-    translated prompt and does not become part of the row. `temperature` and `max_tokens` of the
-    answer go before those of the model; translations are asked for at temperature 0.
+    The prompt of a conversation is everything before its last answer, which is left out. `model`
+    writes a new answer in the language of the translated prompt. `translator` is the model that
+    translates (`model` by default). `languages`, `source_language`, `prompt`, `complete` and `min`
+    are those of `post_translate`, and so are the failures: a prompt whose code, URLs, variables or
+    numbers were changed, and a side that is not in its language, including the answer. `system` is
+    sent with the translated prompt and does not become part of the row. `temperature` and
+    `max_tokens` of the answer override those of the model; translations are requested at
+    temperature 0.
     """
 
     model: str | None = None

@@ -27,17 +27,17 @@ from curate.steps.generate._translation import (
 class PostTranslate(Generate):
     """Translate every turn of a row into each of the given languages.
 
-    `languages` are codes of the prompt's list (`[de, fr]`, as `prompts/translate.md` has them; by
-    default Chinese, as in the papers); each makes a row. `prompt` is the name or path of what
-    `model` is asked, once for every turn that holds text. A translation fails if its code, URLs and
-    addresses, variables (`{name}`, %s, tags) or numbers are not those of its source; numbers may be
-    written as the language writes them. It fails as well where a turn is in its language with a
-    probability below `min`, by fastText's model; turns of few letters are judged together, by sides
-    (the user's, the answers), and a side of few letters is not. The other languages of the row are
-    not touched by that. A row that is not in `source_language` is dropped (`null`: any). `complete`
-    sends the prompt as raw text, to be completed up to the end of its line: small models go on
-    where they would not obey. `temperature` and `max_tokens` go before those of the model. A row's
-    column `translation` says from which language it was made into which.
+    `languages` are codes from the prompt's list (`[de, fr]`, as in `prompts/translate.md`; by
+    default Chinese, as in the papers); each makes a row. `model` is asked once for every turn with
+    text. `prompt` is the name or path of the prompt file. A translation fails if its code, URLs and
+    addresses, variables (`{name}`, %s, tags) or numbers differ from the source; numbers may be
+    written as usual in the language. It also fails if the probability of a turn's language is below
+    `min`, by fastText's model; turns with few letters are checked together by side (the user's, the
+    answers), and a side with few letters is not checked. The row's other languages are unaffected.
+    Rows that are not in `source_language` are dropped (`null`: any language). `complete` sends the
+    prompt as raw text to be completed up to the end of the line, for small models that do not
+    follow instructions. `temperature` and `max_tokens` override those of the model. The column
+    `translation` records the source and the target language.
     """
 
     model: str | None = None

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from curate.ask import Ask, Reply
 from curate.errors import UnusableReply
+from curate.prompts.replies.thought_tags import answer_turn
 from curate.row import MEDIA, Candidate, Message, Record, Row
 from curate.step import Asking, Failed, Generate
 
@@ -17,19 +18,21 @@ ANSWERED = "answered"
 
 @dataclass(frozen=True, kw_only=True)
 class Respond(Generate):
-    """Answer a row's prompt, several times or with several models where that is asked for.
+    """Answer a row's prompt, once or several times, with one or several models.
 
-    `models` are names in the recipe's `models`, one or several (`model` is one, as other steps call
-    it); each gives `samples` answers. `to` says what becomes of them: `sft`, one conversation for
-    each answer, or `ranked`, one row with all answers as candidates, still without scores. By
-    default one answer makes `sft` and several make `ranked`. The prompt of a conversation is
-    everything before its last answer, which is replaced. `system` is sent where a row has no system
-    turn of its own; it does not become part of the row. Tool calls and media are sent as parts of
-    their turns; a row that the model cannot read fails. `temperature`, `top_p` and `max_tokens` go
-    before those of the model. An answer that is empty, or was cut off at `max_tokens`, fails alone
-    where several become `sft` rows, and else with its row. Each of several `sft` rows says in a
-    column `answered` which model wrote it, for which row, and how many answers there are: `pairs`,
-    `delta` and `best_of` read it.
+    `models` lists names in the recipe's `models`. `model` names a single one, as in other steps.
+    `samples` is the number of answers per model. `to: sft` makes one conversation per answer; `to:
+    ranked` makes one row with all answers as candidates, still without scores. By default one
+    answer makes `sft` and several make `ranked`. The prompt of a conversation is everything before
+    its last answer, which is replaced. `system` is sent if a row has no system turn of its own; it
+    does not become part of the row. Tool calls and media are sent as parts of their turns; a row
+    that the model cannot read fails. `temperature`, `top_p` and `max_tokens` override those of the
+    model. An answer that is empty or was cut off at `max_tokens` fails on its own if several become
+    `sft` rows, and otherwise with its row. Reasoning that a server returns in its own field is kept
+    apart, as the turn's `reasoning_content`. Each of several `sft` rows records in a column
+    `answered` which model wrote it, for which row, and how many answers there are; `pairs`, `delta`
+    and `best_of` read it. A single one does so, too, if the row that it answers is kept
+    (`keep_parent`), or has a column `model` that would name another writer.
     """
 
     models: tuple[str, ...] = ()
@@ -91,20 +94,17 @@ class Respond(Generate):
         ]
         replies: list[Reply] = yield asks
         alone = self._kind() == "sft" and len(replies) > 1
+        columns = json.loads(row.extra) if row.extra else {}
         answers: list[Message | Failed] = []
         for reply in replies:
             try:
-                text = reply.whole()
-                if not text.strip():
-                    raise UnusableReply("the answer is empty", key=reply.key)
-                answers.append(Message("assistant", text))
+                answers.append(answer_turn(reply))
             except UnusableReply as error:
                 if not alone:
                     raise
                 answers.append(Failed(error, None, reply))
         written = [answer for answer in answers if isinstance(answer, Message)]
-        if alone:
-            columns = json.loads(row.extra) if row.extra else {}
+        if alone or (self._kind() == "sft" and (self.keep_parent or "model" in columns)):
             # An older one of our own gives way to this one.
             if columns.get(ANSWERED) is not None and answered_of(row) is None:
                 raise ValueError(f"the row has a column '{ANSWERED}' already; rename it")

@@ -23,20 +23,20 @@ LOW, HIGH = 0, 9
 
 @dataclass(frozen=True, kw_only=True)
 class ScarPairs(Generate):
-    """Make a triple of each conversation: a human, a referenced and a direct answer, with quality.
+    """Make a triple of each conversation: human, referenced and direct answer, with quality.
 
-    `model` answers twice: *direct*, the instruction alone, and *referenced*, as if by itself but
-    with the meaning of the human answer, by the prompt `referenced`. So direct and referenced share
-    a form, referenced and human a content. `judge` (or `model`) scores the helpfulness and the
-    correctness of all three from 0 to 9, by the prompt `quality`, whose items are the two aspects;
-    the score that a reply states most often counts, and their mean is the quality. A reply that
-    states none is asked for again up to `repairs` times, and then fails its row, where the authors
-    take 0. `scored: false` leaves the six requests out, and quality is unknown. The result is a
-    `ranked` row whose candidates say `origin`, `helpfulness` and `correctness` in their extra
-    columns, for `curate train scar`. Only the last answer is taken, and what stands before it asked
-    for it. `complete` sends both prompts as raw text, to be completed up to the end of the line, as
-    small models need. `max_tokens` is that of answers and `score_tokens` that of scores, and both
-    are asked for at `temperature`.
+    `model` answers twice: *direct*, from the instruction alone, and *referenced*, in its own words
+    but with the meaning of the human answer. So direct and referenced share a form, referenced and
+    human a content. `referenced` is the name or path of the prompt for the second. `judge` (`model`
+    by default) scores the helpfulness and the correctness of all three from 0 to 9. `quality` is
+    the name or path of the prompt for that, whose items are the two aspects; the score that a reply
+    states most often counts, and the mean of both is the quality. `repairs` is how often a reply
+    without a score is asked for again; then the row fails, where the authors' code uses 0. `scored:
+    false` omits the six scoring requests, and quality is unknown. The result is a `ranked` row
+    whose candidates have `origin`, `helpfulness` and `correctness` as extra columns, for `curate
+    train scar`. Only the last answer is used, with all turns before it as the prompt. `complete`
+    sends both prompts as raw text to be completed up to the end of the line, for small models.
+    `max_tokens` limits answers. `score_tokens` limits scores. `temperature` is used for both.
     """
 
     model: str | None = None

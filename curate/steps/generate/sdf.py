@@ -19,16 +19,17 @@ from curate.steps.generate.respond import prompt_of
 
 @dataclass(frozen=True, kw_only=True)
 class Sdf(Generate):
-    """Answer a prompt `samples` times, let a judge rank the answers, and keep the best one.
+    """Answer a prompt several times, have a judge rank the answers, and keep the best one.
 
     `model` gives `samples` answers at `temperature`, of at most `max_tokens` each. `judge` ranks
-    them all in one reply to `prompt`, shown in an order drawn by the row's seed, and is told up to
-    `repairs` times what is wrong with its reply. `to: ranked` keeps all answers as candidates,
-    scored by how many they outrank; `sft` the best alone, the first of those that share the first
-    rank. A prompt without a schema is answered with the ranks alone ("2, 1, 3"), and `complete`
-    sends it as raw text, to be completed up to the end of its line: small models go on where they
-    would not obey. The ledger holds the ranks and the rationale. An answer that is empty, cut off
-    or a loop, and ranks that are not one for each answer fail the row.
+    them all in one reply, shown in an order drawn from the row's seed. `prompt` is the name or path
+    of the prompt for that; without a schema, the reply is just the ranks ("2, 1, 3"). `repairs` is
+    how often the judge is told what is wrong with its reply and asked again. `to: ranked` keeps all
+    answers as candidates, each scored by how many it outranks; `to: sft` keeps only the best, the
+    first of those that share the first rank. `complete` sends the prompt as raw text to be
+    completed up to the end of the line, for small models that do not follow instructions. The
+    ledger records the ranks and the rationale. The row fails if an answer is empty, cut off or a
+    loop, or if there is not exactly one rank per answer.
     """
 
     model: str | None = None

@@ -35,17 +35,17 @@ class Turn(NamedTuple):
 class SelfChat(Generate):
     """Write a chat on a row's topic: both sides in one reply, or two models taking turns.
 
-    The topic is the row's instruction; it steers the chat and is no part of it. Without
-    `user_model` the `model` writes the whole transcript in one reply, with strict markers for the
-    two sides. With `user_model` that model plays the human, as the `persona` if one is given, and
-    `model` answers, until the human ends the chat or `exchanges` are made. `prompt` is the name or
-    path of the prompt for whoever writes the human's side (`self_chat`, or `self_chat_user` with
-    two models). A transcript without markers or cut off at `max_tokens` fails the row; one whose
-    sides do not alternate, that begins with the assistant, ends with the human, has an empty turn,
-    a marker inside a turn or a text before the first one is dropped. `complete` sends the prompt of
+    The topic is the row's instruction; it steers the chat and is not part of it. Without a second
+    model, `model` writes the whole transcript in one reply, with strict markers for the two sides.
+    `user_model` plays the human instead, and `model` answers, until the human ends the chat.
+    `persona` describes that human. `exchanges` is the number of exchanges to write. `prompt` is the
+    name or path of the prompt for the human's side (`self_chat`, or `self_chat_user` with two
+    models). A transcript without markers or cut off at `max_tokens` fails the row; one whose sides
+    do not alternate, that begins with the assistant, ends with the human, has an empty turn, a
+    marker inside a turn or text before the first marker is dropped. `complete` sends the prompt for
     one model as raw text, whose last line begins the transcript, to be completed up to a blank
-    line: small models go on where they would not obey. `temperature` and `max_tokens` (of one
-    reply) go before those of the model.
+    line, for small models that do not follow instructions. `temperature` and `max_tokens` (per
+    reply) override those of the model.
     """
 
     model: str | None = None

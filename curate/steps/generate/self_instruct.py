@@ -72,24 +72,31 @@ _PRESETS = {
 class SelfInstruct(Grow):
     r"""Grow new tasks from seed tasks, each unlike all before it by ROUGE-L.
 
-    A request shows `model` tasks of the pool, `human` ones from the rows that flow in and `machine`
-    ones grown before (seeds stand for those that are not there yet), and asks for `batch` more.
-    Rows without an instruction are no seeds: where there are no others, the 175 tasks that people
-    wrote for the paper are, which come along. A new task is refused by the paper's heuristics (from
-    `min_words` to `max_words`, none of the words `banned`, and the others listed on the method's
-    page), then if its F with a seed or an accepted task is above `max` (0.7: a task at 0.7 stays);
-    the ledger names the most similar one with its score, and with `neighbours` the so many most
-    similar and the mean over all. Words are those of `novelty`, or by `tokens` the package's.
-    `preset` is `paper` (a completion model goes on with a numbered list), `alpaca` (it writes tasks
+    A request shows `model` tasks of the pool and asks for more. `human` is the number of examples
+    from the input rows. `machine` is the number of examples generated before (seeds, as long as
+    there are none). `batch` is the number of tasks that a request asks for. Rows without an
+    instruction are not seeds; if there are no others, the paper's 175 human-written tasks are used,
+    which are included.
+
+    A new task is rejected by the paper's heuristics: fewer than `min_words` or more than
+    `max_words` words, a word of the list `banned`, and others listed on the method's page. It is
+    then rejected if its ROUGE-L F-measure with a seed or an accepted task is above `max` (0.7: a
+    task at exactly 0.7 is kept); the ledger names the most similar one with its score. `neighbours`
+    is the number of most similar tasks to record, with the mean over all. `tokens` are the words of
+    `near` or of the package `rouge_score`, as in `novelty`.
+
+    `preset` is `paper` (a completion model continues a numbered list), `alpaca` (it writes tasks
     with input and output, which become conversations), or `modern` (a chat model replies with an
-    object); `prompt`, `temperature`, `top_p`, `presence_penalty`, `max_tokens` and those above go
-    before what the preset sets. `complete` sends the prompt as raw text to be completed,
-    `structured` lets a server hold the reply to the prompt's schema, and a reply that is no such
-    object is asked for again up to `repairs` times. `tasks: classification` shows seeds marked
-    `is_classification` alone, and asks for such tasks. The rows that flow in become *used*, or pass
-    with `keep_pool`. `round_size` requests make a round, are under way together, and see the pool
-    as it stood before; a pool has grown at `target` accepted tasks or after `budget` requests, and
-    is exhausted after `patience` rounds without one.
+    object). `prompt`, `temperature`, `top_p`, `presence_penalty`, `max_tokens` and those above
+    override the values of the preset. `complete` sends the prompt as raw text to be completed.
+    `structured` makes the server enforce the prompt's schema, if it can. `repairs` is how often a
+    reply that does not match is asked for again. `tasks: classification` shows only seeds marked
+    `is_classification`, and asks for such tasks.
+
+    The input rows become *used*. With `keep_pool`, they pass. `round_size` requests form a round:
+    they are sent together and see the pool as it was before. The pool is complete at `target`
+    accepted tasks or after `budget` requests. It is exhausted after `patience` rounds without a new
+    task.
     """
 
     model: str | None = None

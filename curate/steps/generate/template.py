@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from curate.errors import CurateError
 from curate.prompts import collection as collections
-from curate.prompts.collection import Collection, TaskTemplate, TemplateFault
+from curate.prompts.collection import Collection, Task, TaskTemplate, TemplateFault
 from curate.row import RESPONSE_FIELD, Message, Record, Row
 from curate.step import Drop, Failed, Generate, Made, Product
 
@@ -21,18 +21,18 @@ TEMPLATE, CHOICES = "template", "answer_choices"
 
 @dataclass(frozen=True, kw_only=True)
 class Template(Generate):
-    """Render a row's columns into an input and a target, once for each template of a collection.
+    """Render a row's columns into an input and a target, with each template of a collection.
 
-    `collection` is a PromptSource file (a path that ends in .yaml) or the name of one that comes
-    along. `templates` takes some of its templates, by name or id; `choices` only those whose prompt
-    shows the answer choices (`shown`), or only the others (`hidden`), by their metadata; `draw`
-    takes so many of them, drawn by the row's seed. Each makes an `sft` row, or with `to: prompt`
-    one without its target. A row read with `shape: table` gives a template its columns; any other
-    row its extra columns and the texts `instruction`, `response`, `system` and `turns`. Made rows
-    carry the columns that their template does not read (all with `keep_columns`), the `template`
-    and its `answer_choices`. A template that renders nothing, no input or no target drops the row
-    that it would make; a missing column, a missing choice (a hidden label, too) and anything but
-    one separator fail it.
+    `collection` is a PromptSource file (a path that ends in .yaml) or the name of an included one.
+    `templates` selects some of its templates, by name or id. `choices` selects those whose prompt
+    shows the answer choices (`shown`), or the others (`hidden`), by their metadata. `draw` is the
+    number of templates per row, drawn from its seed. Each makes an `sft` row; with `to: prompt`, a
+    prompt without the target. For a row read with `shape: table`, templates see its columns; for
+    any other row, its extra columns and the texts `instruction`, `response`, `system` and `turns`.
+    New rows have the columns that their template does not read, the `template` and its
+    `answer_choices`. `keep_columns` keeps all columns. If a template renders nothing, no input or
+    no target, the row that it would make is dropped; a missing column, a missing choice (such as a
+    hidden label) or anything but one separator fails it.
     """
 
     collection: str | None = None
@@ -118,13 +118,18 @@ class Template(Generate):
         count = 0 if task.input is None else 2 if self.to == "sft" else 1
         field = "messages" if self.to == "sft" else "prompt"
         record = Record(self.to, {field: turns[:count]}, extra)
-        if task.input is None:
-            return Drop(NOT_APPLICABLE, record=record, detail=named)
-        if not task.input:
-            return Drop(EMPTY_INPUT, record=record, detail=named)
-        if not task.target and self.to == "sft":
-            return Drop(EMPTY_TARGET, record=record, detail=named)
+        if (reason := left_out(task, self.to)) is not None:
+            return Drop(reason, record=record, detail=named)
         return Made(record, detail=named)
+
+
+def left_out(task: Task, to: Literal["sft", "prompt"]) -> str | None:
+    """Return why a rendered task makes no row; `None` where it makes one."""
+    if task.input is None:
+        return NOT_APPLICABLE
+    if not task.input:
+        return EMPTY_INPUT
+    return EMPTY_TARGET if not task.target and to == "sft" else None
 
 
 def columns_of(row: Row) -> dict[str, Any]:

@@ -20,15 +20,16 @@ PLACE = "{instruction}"
 
 @dataclass(frozen=True, kw_only=True)
 class Vary(Generate):
-    """Rewrite how a row's first user turn is put, by the plan of an `attributes` step.
+    """Rephrase a row's first user turn, according to the plan of an `attributes` step.
 
-    `system`, `preamble` and `wording` each name an attribute of the step `plan`. The value of
-    `system` becomes the system prompt (a row that has one fails, unless `replace`), that of
-    `preamble` stands before the instruction, and that of `wording` is a text with {instruction} in
-    it. With a `model`, `wording` says instead how to put it ("as a question to a friend"), and
-    `prompt` (`reword`) asks the model for that. Answers stay as they are. Each planned cell makes a
-    row, the ids of its values as columns: the counts are those planned. A reply that is empty or
-    was cut off at `max_tokens` fails its own row alone. `temperature` and `max_tokens` go before
+    `plan` is the label of the `attributes` step. `system` names the attribute whose value becomes
+    the system prompt. `replace` permits this for rows that have one, which otherwise fail.
+    `preamble` names the attribute whose value is put before the instruction. `wording` names the
+    attribute whose value is a text with {instruction} in it, or with a model, a style ("as a
+    question to a friend"). `model` rewords the instruction in that style. `prompt` (`reword`) is
+    the name or path of the prompt for that. Answers are unchanged. Each planned set of values makes
+    a row, with the ids of the values as columns, so counts are as planned. A reply that is empty or
+    was cut off at `max_tokens` fails only its own row. `temperature` and `max_tokens` override
     those of the model.
     """
 

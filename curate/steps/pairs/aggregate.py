@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,13 @@ from itertools import combinations
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest
-from curate.step import Drop, Figures, Gather, Made, Product, rule
+from curate.step import Drop, Figures, FigureTotal, Gather, Made, Product, rule
 from curate.steps.pairs._answers import shared_columns
 
 VOTES = ("first", "second", "tied")
 COLUMNS = ("votes", "groups")
+# What the names of figures begin with: of how all votes on two answers fell, and of two people's.
+_COUNTS, _BOTH = "counts", "both"
 Turns = tuple[Message, ...]
 
 
@@ -26,34 +29,43 @@ class _Vote(NamedTuple):
     group: str | None
     sides: tuple[Turns, Turns]
     said: str
+    margin: float | None = None
 
     @property
     def first_wins(self) -> float:
         """1 where the first answer is preferred, 0 where the second is, 0.5 for a tie."""
         return {"first": 1.0, "second": 0.0, "tied": 0.5}[self.said]
 
+    @property
+    def ahead(self) -> float | None:
+        """By how much the first answer is better, where the vote says how much."""
+        if self.said == "tied" or self.margin is None:
+            return 0.0 if self.said == "tied" else None
+        return self.margin if self.said == "first" else -self.margin
+
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate(Gather):
     """Aggregate the votes of several people on the same answers.
 
-    Each row is one vote: a preference, whose column `annotator` says who chose. A column `tie` that
-    is true, or a margin of 0, makes it a tie. By the `method` `majority`, votes on the same two
-    answers become one preference with `p_chosen`, the share of votes for the chosen answer, ties
-    half. Shares below `at_least` are dropped, and a draw always is. By `bradley_terry`, votes on
-    the answers to one prompt become a ranked row, its scores log-strengths with the mean 0; `prior`
-    wins are added to each side of every pair.
+    Each row is one vote: a preference, with the voter in the column `annotator`. A column `tie`
+    that is true, or a margin of 0, makes it a tie. `method: majority` turns the votes on two
+    answers into one preference with `p_chosen`, the share of votes for the chosen answer, with ties
+    counting half; its margin is the mean of the votes' margins, with opposite votes counted as
+    negative, if all votes have one. `method: bradley_terry` turns the votes on all answers to a
+    prompt into a ranked row, with log-strengths of mean 0 as scores. Preferences with a share below
+    `at_least` are dropped, and draws always are. `prior` wins are added to each side of every pair
+    (for Bradley-Terry).
 
-    Nothing of the disagreement is lost: a column `votes` holds who said what. With `group`, the
-    name of a column (a culture, a role), a column `groups` holds for every group how many votes it
-    has, its share for the chosen answer, and its consensus: the votes that agree with what most of
-    the group say, through all of its votes. `apart` makes a preference of each group instead, in
-    which its own majority decides. A person who votes twice on the same two answers fails the
-    group.
+    No disagreement is lost: the column `votes` records who voted how. `group` names a column (a
+    culture, a role); the column `groups` then has, for every group, its number of votes, its share
+    for the chosen answer, and its consensus: the fraction of its votes that agree with its
+    majority. `apart` makes one preference per group instead, decided by that group's majority. If a
+    person votes twice on the same two answers, the group fails.
 
-    The report has Cohen's kappa (the mean over people who voted on the same pairs, by how many),
-    Fleiss' kappa and Krippendorff's alpha of all votes, and by `bradley_terry` the share of prompts
-    where majorities go round in a circle.
+    The report has Cohen's kappa (the mean over pairs of people with votes on the same pairs,
+    weighted by their number), Fleiss' kappa and Krippendorff's alpha of all votes, and for
+    `bradley_terry` the share of prompts whose majorities form a cycle.
     """
 
     method: Literal["majority", "bradley_terry"] = "majority"
@@ -67,7 +79,7 @@ class Aggregate(Gather):
     source: ClassVar[str] = (
         "Bradley & Terry 1952; Cohen 1960; Fleiss 1971; Krippendorff 2011; common practice"
     )
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     kinds: ClassVar[tuple[str, ...]] = ("preference",)
     scores_made: ClassVar[bool] = True
 
@@ -101,11 +113,12 @@ class Aggregate(Gather):
             raise ValueError(f"the annotator '{twice}' voted twice on the same two answers")
         if self.method == "bradley_terry":
             return self._ranked(rows, votes)
-        counts = {name: float(sum(vote.said == name for vote in votes)) for name in VOTES}
+        counts = [str(sum(vote.said == name for vote in votes)) for name in VOTES]
         ordered = sorted(votes, key=lambda vote: vote.annotator)
         # Every two people, and what each of them said: the cells of Cohen's tables.
         cells = [(a.annotator, b.annotator, a.said, b.said) for a, b in combinations(ordered, 2)]
-        figures = Figures(counts | {"\x1f".join(("both", *cell)): 1.0 for cell in cells})
+        named = [(_COUNTS, *counts), *((_BOTH, *cell) for cell in cells)]
+        figures = Figures({json.dumps(name): 1.0 for name in named})
         if not self.apart:
             return [self._preference(rows, votes, votes, None), figures]
         found: dict[str, list[_Vote]] = defaultdict(list)
@@ -113,37 +126,45 @@ class Aggregate(Gather):
             found[vote.group or ""].append(vote)
         return [*(self._preference(rows, votes, own, g) for g, own in found.items()), figures]
 
-    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    def figures(self, found: Mapping[str, FigureTotal]) -> Mapping[str, float]:
         """Return how far the votes agree beyond chance, and how many prompts have circles."""
         from curate.kernels.votes.raters import cohen_kappa, fleiss_kappa, krippendorff_alpha
 
         if self.method == "bradley_terry":
-            return super().figures(groups)
-        counts = [[group[name] for name in VOTES] for group in groups]
+            return super().figures(found)
+        # Each way in which votes on two answers fell, and on how many they fell so.
+        counts: list[list[float]] = []
+        times: list[float] = []
         tables: dict[tuple[str, str], Any] = defaultdict(lambda: [[0.0] * 3 for _ in VOTES])
-        for group in groups:
-            for key in group:
-                _, *told = key.split("\x1f")
-                if told:
-                    one, other, first, second = told
-                    tables[one, other][VOTES.index(first)][VOTES.index(second)] += 1
+        for name, own in found.items():
+            what, *told = json.loads(name)
+            if what == _COUNTS:
+                counts.append([float(count) for count in told])
+                times.append(own.sum)
+            else:
+                one, other, first, second = told
+                tables[one, other][VOTES.index(first)][VOTES.index(second)] += own.sum
         weighed = [(cohen_kappa(t), sum(map(sum, t))) for t in tables.values()]
         known = [(kappa, items) for kappa, items in weighed if kappa == kappa]
-        found = {
-            "votes": sum(map(sum, counts)),
-            "unanimous": sum(max(own) == sum(own) for own in counts) / len(counts),
-            "fleiss kappa": fleiss_kappa(counts),
-            "krippendorff alpha": krippendorff_alpha(counts),
+        ways = list(zip(counts, times, strict=True))
+        agreed = {
+            "votes": sum(sum(own) * count for own, count in ways),
+            "unanimous": sum(c for own, c in ways if max(own) == sum(own)) / sum(times),
+            "fleiss kappa": fleiss_kappa(counts, times),
+            "krippendorff alpha": krippendorff_alpha(counts, times=times),
         }
         if known:
             items = sum(count for _, count in known)
-            found["cohen kappa"] = sum(kappa * count for kappa, count in known) / items
-        return {name: value for name, value in found.items() if value == value}
+            agreed["cohen kappa"] = sum(kappa * count for kappa, count in known) / items
+        return {name: value for name, value in agreed.items() if value == value}
 
     def _vote(self, row: Row) -> _Vote:
         from curate.read.shapes.record_fields import extra_columns
 
         columns = extra_columns(row)
+        taken = next((n for n in COLUMNS[: 1 if self.group is None else 2] if n in columns), None)
+        if taken is not None:
+            raise ValueError(f"the row has a column '{taken}' already; rename it")
         who = columns.get(self.annotator)
         if not isinstance(who, str | int) or isinstance(who, bool) or who == "":
             raise ValueError(f"a vote has no annotator: column '{self.annotator}' is {who!r:.40}")
@@ -153,7 +174,8 @@ class Aggregate(Gather):
         tied = columns.get(self.tie) is True or row.fields.get("margin") == 0
         sides = sorted((row.chosen, row.rejected), key=_bytes)
         said = "tied" if tied else "first" if sides[0] == row.chosen else "second"
-        return _Vote(str(who), None if group is None else str(group), (sides[0], sides[1]), said)
+        named = None if group is None else str(group)
+        return _Vote(str(who), named, (sides[0], sides[1]), said, row.fields.get("margin"))
 
     def _preference(
         self, rows: Sequence[Row], votes: Sequence[_Vote], own: Sequence[_Vote], group: str | None
@@ -163,7 +185,7 @@ class Aggregate(Gather):
         first = p_first >= 0.5
         chosen, rejected = sides if first else sides[::-1]
         share = p_first if first else 1 - p_first
-        columns = shared_columns(rows, (self.annotator, self.tie, self.group, *COLUMNS))
+        columns = shared_columns(rows, (self.annotator, self.tie, self.group))
         names = (
             {"first": "chosen", "second": "rejected"}
             if first
@@ -185,11 +207,16 @@ class Aggregate(Gather):
                 }
                 for name, group_votes in found.items()
             }
+        ahead = [vote.ahead for vote in own]
+        margin = None
+        if None not in ahead and any(vote.margin for vote in own):
+            margin = math.fsum(one or 0.0 for one in ahead) / len(ahead)
+            margin = margin if first else -margin
         fields = {
             "prompt": rows[0].prompt,
             "chosen": chosen,
             "rejected": rejected,
-            "margin": None,
+            "margin": margin,
             "p_chosen": share,
         }
         record = Record("preference", fields, json.dumps(columns, ensure_ascii=False))
@@ -217,7 +244,7 @@ class Aggregate(Gather):
             Candidate(answer, float(strength))
             for answer, strength in zip(answers, bradley_terry(wins, self.prior), strict=True)
         )
-        columns = shared_columns(rows, (self.annotator, self.tie, self.group, *COLUMNS))
+        columns = shared_columns(rows, (self.annotator, self.tie, self.group))
         columns["votes"] = wins.tolist()
         record = Record(
             "ranked",

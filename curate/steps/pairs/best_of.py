@@ -15,16 +15,18 @@ from curate.steps.pairs._answers import answers_of, prompt_key
 
 @dataclass(frozen=True, kw_only=True)
 class BestOf(Gather):
-    """Keep the best answers to each prompt, by the score of the earlier step `by`.
+    """Keep the best answers to each prompt, by the score of an earlier step.
 
-    `count` of them are kept, one by default, or that `share` (rounded down, at least one), as RAFT
-    keeps the best 1/K. Of equal
-    scores the earlier answer is the better one. A group fails where an answer has no score or where
-    answers are missing: fewer than `respond` made, or than `answers`; `whole: false` takes what
-    there is. What is not kept is dropped, with its place and the best answer as partner. RAFT's
-    other choice, the best share over all prompts, is `top: {share: 0.2, by: LABEL}`, which favours
-    prompts that are easy. The report has the mean score of all answers and of those kept, and the
-    bound log n - (n - 1) / n of the divergence from the model, where one is kept.
+    `by` is the label of that step; the highest score is best. With `lowest`, the lowest score is
+    best (`surprisal`, `perplexity`). Of equal answers, the earlier one is better. `count` is the
+    number of answers to keep, one by default. `share` is the share to keep instead (rounded down,
+    at least one), as RAFT keeps the best 1/K. A group fails if an answer has no score or if answers
+    are missing: fewer than `respond` made, or fewer than `answers`. With `whole: false`, the best
+    of the available answers is kept. The others are dropped, with their rank and the best answer as
+    partner. RAFT's other choice, the best share over all prompts, is `top: {share: 0.2, by:
+    LABEL}`, which favours easy prompts. The report has the mean score of all answers and of those
+    kept, and, if one is kept, log n - (n - 1) / n, the upper bound on the KL divergence from the
+    model.
     """
 
     by: str | None = None
@@ -32,6 +34,7 @@ class BestOf(Gather):
     whole: bool = True
     count: int | None = rule(None)
     share: float | None = rule(None)
+    lowest: bool = rule(False)
 
     source: ClassVar[str] = "Dong et al. 2023 (RAFT), arXiv 2304.06767, algorithm 1"
     kinds: ClassVar[tuple[str, ...]] = ("sft",)
@@ -70,7 +73,7 @@ class BestOf(Gather):
             if answer.score is None:
                 raise ValueError(f"an answer has no score by '{self.by}'")
             scores[answer.row.id] = answer.score
-        ranked = sorted(rows, key=lambda row: -scores[row.id])
+        ranked = sorted(rows, key=lambda row: scores[row.id], reverse=not self.lowest)
         count = self.count or 1
         if self.share is not None:
             count = max(1, math.floor(Fraction(str(self.share)) * len(rows)))

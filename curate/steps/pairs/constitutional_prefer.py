@@ -16,17 +16,19 @@ from curate.steps.pairs.prefer import Prefer
 
 @dataclass(frozen=True, kw_only=True)
 class ConstitutionalPrefer(Prefer):
-    """Let a judge choose between two answers by a principle of a constitution, drawn for each row.
+    """Have a judge choose between two answers by a principle of a constitution, drawn per row.
 
-    It works as `prefer` does, on preference pairs and on `ranked` rows with two candidates, and its
-    fields mean the same but for these. The principle is drawn from the items of the prompt file
-    `constitution` (or from those with the ids `principles`), evenly, by the row's seed; the judge
-    is shown what it says under `prefer`, after the constitution's own text. The ledger names it.
+    It works like `prefer`, on preference pairs and on `ranked` rows with two candidates, and its
+    fields have the same meaning except for these. `constitution` is the name or path of a prompt
+    file; one of its items is drawn uniformly from the row's seed. `principles` lists the ids of the
+    items to draw from. The judge sees the item's text `prefer`, after the constitution's own text.
+    The ledger records the principle.
 
-    The labels are soft, as the model's probabilities are. With `reason` the model thinks first, and
-    is then nearly certain of whatever it says; so each of its opinions is brought back between
-    1 - `clamp` and `clamp` before they are averaged: 0.97 becomes 0.6, 0.03 becomes 0.4, and 0.5
-    stays. `clamp: null` leaves them as they are. The ledger holds every opinion before that.
+    The labels are soft, like the model's probabilities. With `reason`, the model reasons first, and
+    is then nearly certain of whatever it says. So `clamp` limits each probability to the range from
+    1 - `clamp` to `clamp` before they are averaged: 0.97 becomes 0.6, 0.03 becomes 0.4, and 0.5
+    stays. `clamp: null` leaves them unchanged. The ledger records every probability before
+    clamping.
     """
 
     prompt: str = "compare_by_principle"

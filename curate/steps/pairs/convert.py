@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest
@@ -13,10 +12,10 @@ from curate.step import Drop, Gather, Made, Product
 from curate.steps.pairs._answers import shared_columns
 
 Turns = tuple[Message, ...]
-HINDSIGHT, CONDITION, WEIGHT = "hindsight", "condition", "weight"
+HINDSIGHT, CONDITION, WEIGHT, MARGIN_OF = "hindsight", "condition", "weight", "margin_of"
 _SIDES = ("chosen", "rejected")
 # Columns in which the forms keep what their typed fields do not hold.
-_OWN = (HINDSIGHT, CONDITION, WEIGHT, "score", "model",
+_OWN = (HINDSIGHT, CONDITION, WEIGHT, MARGIN_OF, "score", "model",
         *(f"{side}_{what}" for side in _SIDES for what in ("score", "model")))  # fmt: skip
 
 
@@ -29,35 +28,35 @@ class _Judged(NamedTuple):
     label: bool | None
     score: float | None
     model: str | None
-    # The score stands for the pair's margin, and says nothing beside those of other rows.
-    by_margin: bool = False
+    # The pair of whose margin the score is a part; it says nothing beside those of other pairs.
+    margin_of: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convert(Gather):
-    """Convert judged answers between the forms in which trainers take them.
+    """Convert judged answers between the forms that trainers use.
 
-    Rows with the same prompt are a group; what they say of its answers (whether they are wanted,
-    scores, models) is carried into the form `to`:
+    Rows with the same prompt form a group, and all that is known about its answers (whether they
+    are wanted, scores, models) is carried into the new form. `to` names that form:
 
     `preference` keeps the two sides of a row together and pairs the first wanted answer of the
-    others with the first unwanted one, and so on; two answers that have scores alone are a pair,
-    too (`pairs` has rules for more). `ranked` lists all answers as candidates, those that are equal
-    in all once; the margin of a pair gives its candidates scores where it is the only row.
-    `unpaired` makes a labelled row of each; scored answers without a label are wanted from a score
-    of `threshold` on. `hindsight` asks for an answer with the feedback `good` and then for one with
-    the feedback `bad`, or in the other order, drawn by the row's seed (Chain of Hindsight);
-    feedback stands in the user's turns, so that a loss on answers leaves it out.
-    `conditioned` makes a conversation of each answer, with `good` or `bad` before the prompt's last
-    turn and the columns `condition` and `weight` (1, or `low` for unwanted ones), as C-RLFT does.
-    Conversations in these two forms are read back by the same texts.
+    others with the first unwanted one, and so on; two answers that only have scores form a pair,
+    too (`pairs` has more rules). `ranked` lists all answers as candidates, equal ones once; if a
+    group has a single pair, its margin becomes the candidates' scores. `unpaired` makes a labelled
+    row of each answer. `threshold` is the score from which an answer without a label counts as
+    wanted. `hindsight` makes a conversation that asks for an answer with good and one with bad
+    feedback, in an order drawn from the row's seed (Chain of Hindsight). `good` and `bad` are the
+    texts of that feedback, which is in the user's turns, so that a loss on answers ignores it.
+    `conditioned` makes a conversation of each answer, with that text before the prompt's last turn
+    and the columns `condition` and `weight`, as C-RLFT does. `low` is the weight of unwanted
+    answers (1 for wanted ones). Conversations in these two forms are read back by the same texts.
 
-    What the new form has no place for fails the group, with its name, unless `lose` names it:
-    `p_chosen`, a `margin` that is not the difference of the scores, what a candidate has in its own
-    `extra`, `columns` in which rows differ that become one. The ledger then says what was lost.
-    Wanted answers without an unwanted partner, or the reverse, are dropped where pairs are made.
-    Where sides leave their pair, an answer that is wanted in one and unwanted in another (B, where
-    A goes before B, and B before C) fails the group: `aggregate` weighs such pairs.
+    If the new form cannot hold something, the group fails with its name: `p_chosen`, a `margin`
+    that is not the difference of the scores, the `extra` fields of a candidate, `columns` that
+    differ between rows that become one. `lose` lists what may be lost, and the ledger records it.
+    Wanted answers without an unwanted partner, or the reverse, are dropped when pairs are made. If
+    pairs are split, an answer that is wanted in one and unwanted in another (B, if A is preferred
+    to B, and B to C) fails the group: `aggregate` weighs such pairs.
     """
 
     to: Literal["preference", "ranked", "unpaired", "hindsight", "conditioned"] = "preference"
@@ -71,7 +70,7 @@ class Convert(Gather):
         "Liu et al. 2023 (Chain of Hindsight), arXiv 2302.02676; Wang et al. 2023 (OpenChat, "
         "C-RLFT), arXiv 2309.11235; Ethayarajh et al. 2024 (KTO), arXiv 2402.01306"
     )
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     kinds: ClassVar[tuple[str, ...]] = ("sft", "preference", "ranked", "unpaired")
 
     def check(self) -> None:
@@ -121,8 +120,11 @@ class Convert(Gather):
         two_sided: list[tuple[_Judged, ...]] = []
         alone = answers
         if paired:
-            # The two sides of one row are a pair already; only what is left is paired anew.
-            parts = [_paired(list(own)) for _, own in groupby(answers, lambda a: a.row.id)]
+            # The two sides of one pair are one already; only what is left is paired anew.
+            by_pair: dict[str, list[_Judged]] = {}
+            for a in answers:
+                by_pair.setdefault(a.margin_of or a.row.id, []).append(a)
+            parts = [_paired(own) for own in by_pair.values()]
             two_sided = [two for pairs, _ in parts for two in pairs]
             alone = [a for _, left in parts for a in left]
             two_sided += _paired(alone)[0]
@@ -154,33 +156,36 @@ class Convert(Gather):
         """Return the answers of a row of any form."""
         columns = _columns(row)
         if row.kind == "ranked":
-            beside = [json.loads(c.extra or "{}").get("label") for c in row.candidates]
+            beside = [json.loads(c.extra or "{}") for c in row.candidates]
             return [
-                _Judged(row, row.prompt, c.messages, label, c.score, c.model)
-                for c, label in zip(row.candidates, beside, strict=True)
+                _Judged(
+                    row, row.prompt, c.messages, b.get("label"), c.score, c.model, b.get(MARGIN_OF)
+                )
+                for c, b in zip(row.candidates, beside, strict=True)
             ]
         if row.kind == "preference":
             scores = [columns.get(f"{side}_score") for side in _SIDES]
             margin = row.fields.get("margin")
-            by_margin = None in scores
-            if by_margin:
+            margin_of = None
+            if None in scores:
                 # The margin is the difference of the scores, wherever these begin.
                 scores = [None, None] if margin is None else [margin, 0.0]
+                margin_of = None if margin is None else row.id
             models = [columns.get(f"{side}_model") for side in _SIDES]
             return [
                 _Judged(
-                    row, row.prompt, row.fields[side], side == "chosen", score, model, by_margin
+                    row, row.prompt, row.fields[side], side == "chosen", score, model, margin_of
                 )
                 for side, score, model in zip(_SIDES, scores, models, strict=True)
             ]
-        score, model = columns.get("score"), columns.get("model")
+        known = (columns.get("score"), columns.get("model"), columns.get(MARGIN_OF))
         if row.kind == "unpaired":
-            return [_Judged(row, row.prompt, row.completion, row.fields["label"], score, model)]
+            return [_Judged(row, row.prompt, row.completion, row.fields["label"], *known)]
         tags = {"good": self.good, "bad": self.bad}
         if columns.get(CONDITION) in tags:
             name = columns[CONDITION]
             prompt = _unmarked(row.messages[:-1], before=f"{tags[name]} ")
-            return [_Judged(row, prompt, row.messages[-1:], name == "good", score, model)]
+            return [_Judged(row, prompt, row.messages[-1:], name == "good", *known)]
         if HINDSIGHT not in columns:
             raise ValueError(
                 "the conversation says nothing of its answer's worth: it has neither a column "
@@ -191,7 +196,9 @@ class Convert(Gather):
         prompt = _unmarked(before, behind=f"\n\n{tags[kept['order'][0]]}")
         turns = dict(zip(kept["order"], (first, second), strict=True))
         return [
-            _Judged(row, prompt, (turns[name],), name == "good", *kept[name])
+            _Judged(row, prompt, (turns[name],), name == "good", *kept[name])._replace(
+                margin_of=kept.get(MARGIN_OF)
+            )
             for name in ("good", "bad")
         ]
 
@@ -199,20 +206,22 @@ class Convert(Gather):
         """Return the row of some answers in the new form, with the names of what it loses."""
         rows = list({a.row.id: a.row for a in answers}.values())
         lost, columns = self._lost(rows), shared_columns(rows, _OWN)
-        if len(rows) > 1:
-            answers = [a._replace(score=None) if a.by_margin else a for a in answers]
+        if len({a.margin_of for a in answers}) > 1:
+            # Margins of several pairs begin anywhere: side by side they order nothing.
+            lost = sorted({*lost, *(["margin"] if any(a.margin_of for a in answers) else [])})
+            answers = [
+                a._replace(score=None, margin_of=None) if a.margin_of else a for a in answers
+            ]
         first, prompt = answers[0], answers[0].prompt
         fields: dict[str, Any] = {"prompt": prompt}
         if self.to == "ranked":
-            candidates = [
-                Candidate(
-                    a.turns,
-                    a.score,
-                    a.model,
-                    None if a.label is None else json.dumps({"label": a.label}),
+            candidates = []
+            for a in answers:
+                known = {"label": a.label, MARGIN_OF: None if a.score is None else a.margin_of}
+                known = {name: value for name, value in known.items() if value is not None}
+                candidates.append(
+                    Candidate(a.turns, a.score, a.model, json.dumps(known) if known else None)
                 )
-                for a in answers
-            ]
             fields["candidates"] = tuple(dict.fromkeys(candidates))
         elif self.to == "preference":
             one, two = answers
@@ -226,13 +235,13 @@ class Convert(Gather):
             columns |= {**scores, "chosen_model": one.model, "rejected_model": two.model}
         elif self.to == "unpaired":
             fields |= {"completion": first.turns, "label": first.label}
-            columns |= {"score": first.score, "model": first.model}
+            columns |= {"score": first.score, "model": first.model, MARGIN_OF: first.margin_of}
         else:
             fields, more = self._conversation(answers)
             columns |= more
-        known = {name: value for name, value in columns.items() if value is not None}
+        columns = {name: value for name, value in columns.items() if value is not None}
         kind = "sft" if self.to in ("hindsight", "conditioned") else self.to
-        extra = json.dumps(known, ensure_ascii=False) if known else None
+        extra = json.dumps(columns, ensure_ascii=False) if columns else None
         record = Record(kind, fields, extra, tuple(row.id for row in rows))
         return Made(record, detail={"lost": lost} if lost else None)
 
@@ -251,6 +260,7 @@ class Convert(Gather):
             asked = Message("user", f"{tag} {last.content}")
             weight = 1.0 if one.label else self.low
             beside = {"score": one.score, "model": one.model, CONDITION: name, WEIGHT: weight}
+            beside |= {MARGIN_OF: one.margin_of}
             return {"messages": (*before, asked, *one.turns)}, beside
         sides = {"good": answers[0], "bad": answers[1]}
         tags = {"good": self.good, "bad": self.bad}
@@ -259,7 +269,9 @@ class Convert(Gather):
         asked = Message("user", f"{last.content}\n\n{tags[order[0]]}")
         turns = (*before, asked, *sides[order[0]].turns)
         turns = (*turns, Message("user", tags[order[1]]), *sides[order[1]].turns)
-        kept = {name: [one.score, one.model] for name, one in sides.items()}
+        kept: dict[str, Any] = {name: [one.score, one.model] for name, one in sides.items()}
+        if answers[0].margin_of is not None:
+            kept[MARGIN_OF] = answers[0].margin_of
         return {"messages": turns}, {HINDSIGHT: {"order": order, **kept}}
 
     def _lost(self, rows: Sequence[Row]) -> list[str]:
@@ -274,13 +286,14 @@ class Convert(Gather):
         for row in rows:
             if row.kind == "ranked":
                 beside = [json.loads(c.extra or "{}") for c in row.candidates]
-                lost |= {"extra"} if any(own.keys() - {"label"} for own in beside) else set()
+                lost |= (
+                    {"extra"} if any(own.keys() - {"label", MARGIN_OF} for own in beside) else set()
+                )
             if row.kind == "preference":
                 one, two = self._judged(row)
                 margin = row.fields.get("margin")
                 gap = None if one.score is None or two.score is None else one.score - two.score
-                kept = margin == gap and not (one.by_margin and len(rows) > 1)
-                lost |= {"margin"} if margin is not None and not kept else set()
+                lost |= {"margin"} if margin is not None and margin != gap else set()
                 p_chosen = row.fields.get("p_chosen") is not None and self.to != "preference"
                 lost |= {"p_chosen"} if p_chosen else set()
         return sorted(lost)

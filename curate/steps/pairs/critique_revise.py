@@ -21,6 +21,7 @@ from curate.steps.generate.respond import prompt_of
 # What an item of a constitution says: how to criticise, how to revise, and how to compare by it.
 FIELDS = ("critique", "revise", "prefer")
 REFUSES_AGAIN = "the revision refuses again"
+FIRST_AGAIN = "the last revision is the first answer again"
 COLUMNS = ("round", "principle")
 # Characters from which on a critique that stands in the revision is one repeated: "No." is none.
 LEAST_REPEATED = 20
@@ -39,20 +40,22 @@ EXAMPLE = (
 class CritiqueRevise(Generate):
     """Have answers criticised and revised by principles, round by round.
 
-    In each of `rounds`, `model` criticises the answer by one principle and then writes it anew; the
-    next round goes on from there. The principle is drawn from the items of the prompt file
-    `constitution` (or from those with the ids `principles`), evenly, by the row's seed and the
-    round. A row without an answer is answered first. `critique` and `revise` are the prompts of
-    the two requests; before them stand the first `shots` items of `examples` as turns, which keeps
-    a model from confusing the roles. `temperature` and `max_tokens` go before those of the model.
+    In each of the `rounds`, `model` criticises the answer by one principle and then rewrites it;
+    the next round continues from there. `constitution` is the name or path of a prompt file; one of
+    its items is drawn uniformly from the row's seed and the round. `principles` lists the ids of
+    the items to draw from. A row without an answer is answered first. `critique` and `revise` are
+    the names or paths of the prompts of the two requests. `shots` is the number of worked examples
+    put before them as turns, so that a model does not confuse the roles. `examples` is the prompt
+    file with these examples. `temperature` and `max_tokens` override those of the model.
 
-    Every round's revision becomes a conversation with the columns `round` and `principle`
-    (`to: sft`), the last one and the first answer a pair (`to: preference`), or both. `upto` leaves
-    out the rounds behind it, and `last` all conversations but the last: both ask nothing anew. A
-    critique is never part of what is learnt: it stands in the ledger. A revision that changes
-    nothing is dropped, and so is one that refuses where the answer before it refused already, which
-    ends the rounds. One that is empty, cut off, a loop, or repeats its critique (of 20 characters
-    or more) fails, and those of the rounds before it stay.
+    `to` selects what is made: every round's revision as a conversation with the columns `round` and
+    `principle` (`sft`), the last revision and the first answer as a pair (`preference`), or both.
+    `upto` omits later rounds, without new requests. `last` omits all conversations but the last,
+    without new requests. Critiques are never part of the rows, only of the ledger. A revision that
+    changes nothing is dropped, as is a pair whose last revision equals the first answer, and a
+    revision that refuses after an answer that already refused, which ends the rounds. A revision
+    fails if it is empty, cut off, a loop, or a repetition of its critique (of 20 characters or
+    more); those of earlier rounds are kept.
     """
 
     model: str | None = None
@@ -151,10 +154,12 @@ class CritiqueRevise(Generate):
                 "margin": None,
                 "p_chosen": None,
             }
-            principles = [one.detail["principle"] for one in kept if one.detail]
-            made.append(
-                Made(Record("preference", fields, final.extra), None, {"principles": principles})
-            )
+            pair = Record("preference", fields, final.extra)
+            detail = {"principles": [one.detail["principle"] for one in kept if one.detail]}
+            if plain_text(fields["chosen"][0].content) == plain_text(first):
+                made.append(Drop(FIRST_AGAIN, record=pair, detail=detail))
+            else:
+                made.append(Made(pair, None, detail))
         return [*made, *ended]
 
     def _round(

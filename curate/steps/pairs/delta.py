@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from curate.row import Row
-from curate.step import Drop, Gather, Product, rule
+from curate.step import Drop, Product
 from curate.steps.pairs._answers import (
+    PairMaker,
     ScoredPair,
     answers_of,
-    prompt_key,
-    sum_lengths,
-    within_lengths,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delta(Gather):
+class Delta(PairMaker):
     """Prefer the answer of a larger model to that of a smaller one, whatever they say.
 
     `larger` and `smaller` are names of models, as `respond` writes them into the column `answered`,
-    or as a dataset has them in a column `model`. Of each prompt the first answer of the one is
-    paired with the first answer of the other, the second with the second, up to `most` pairs. Two
-    answers are no pair where they say the same, or where their lengths differ by more than
-    `length_within` words: larger models write longer answers, and a preference for length is
-    learnt along. The report has the length gap before and after that rule.
+    or as a dataset has them in a column `model`. For each prompt, the first answer of one is paired
+    with the first answer of the other, the second with the second, and so on. `most` is the maximum
+    number of pairs per prompt. Two answers form no pair if they are equal or too different in
+    length. `length_within` is the maximum difference in words, since larger models write longer
+    answers and the preference for length would be learnt, too. `tokenizer` (a folder, or a name on
+    the Hugging Face Hub) counts its tokens instead. The report has the length gap before and after
+    that rule.
     """
 
     larger: str | None = None
     smaller: str | None = None
-    most: int | None = rule(1)
-    length_within: int | None = rule(None)
 
     source: ClassVar[str] = (
         "Geng et al. 2025 (The Delta Learning Hypothesis), arXiv 2507.06187; Olmo 3 (2025)"
@@ -46,22 +44,11 @@ class Delta(Gather):
                 "larger and smaller must each name a model, two different ones, as in "
                 "larger: big, smaller: small"
             )
-        if self.most is not None and self.most < 1:
-            raise ValueError(f"most is {self.most}; it must be 1 or more (or null for no limit)")
-        if self.length_within is not None and self.length_within < 0:
-            raise ValueError(f"length_within is {self.length_within}; it must be 0 or more words")
-
-    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
-        """All that leaves is pairs."""
-        return frozenset({"preference"}) | (kinds if self.keep_parent else frozenset())
-
-    def key(self, row: Row) -> str:
-        """Return a key of the row's prompt."""
-        return prompt_key(row)
+        super().check()
 
     def make(self, rows: Sequence[Row]) -> list[Product]:
         """Pair the answers of one prompt in order."""
-        found = answers_of(rows, whole=False)
+        found = answers_of(rows, whole=False, measure=self.measure)
         sides = [[a for a in found if a.model == name] for name in (self.larger, self.smaller)]
         for which, own in zip(("larger", "smaller"), sides, strict=True):
             if not own:
@@ -70,8 +57,4 @@ class Delta(Gather):
         told = [pair for pair in pairs if not pair.same_text]
         if not told:
             return [Drop("both models say the same")]
-        return within_lengths(told, found, most=self.most, words=self.length_within, scored=False)
-
-    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Return the number of pairs, and the length gap before and after the rule for it."""
-        return sum_lengths(groups)
+        return self.products(told, found, scored=False)

@@ -22,13 +22,13 @@ COLUMN = "earlier_turn"
 class MultiTurn(Generate):
     """Make the prompt of a pair the second question of a conversation.
 
-    `model` first writes the earlier question: a `related` one, or a `paraphrase` of the prompt's
-    last turn; or that turn stands there itself, as a `repeat`. Which of the three it is, is drawn
-    by the row's seed with these weights; those of Olmo 3 are the default. Then `model` answers it,
-    and question and answer go before the last turn. Both sides of the pair, and its margin, stay
-    as they are. A column `earlier_turn` says which form it is. A written question that is the
-    prompt's own drops the row; one that is empty, cut off or a loop, or such an answer, fails it.
-    `prompt` is asked for a related question; `temperature` and `max_tokens` go before those of the
+    `model` first writes an earlier question, then answers it, and both are put before the prompt's
+    last turn. `related`, `paraphrase` and `repeat` are the weights with which its form is drawn
+    from the row's seed: a related question, a paraphrase of the last turn, or that turn itself; the
+    defaults are Olmo 3's. Both sides of the pair and its margin are unchanged. The column
+    `earlier_turn` records the form. If the written question equals the prompt's own, the row is
+    dropped; if it or its answer is empty, cut off or a loop, the row fails. `prompt` is the name or
+    path of the prompt for a related question. `temperature` and `max_tokens` override those of the
     model.
     """
 
@@ -71,7 +71,7 @@ class MultiTurn(Generate):
         if COLUMN in columns:
             raise ValueError(f"the row has a column '{COLUMN}' already; rename it")
         if not row.prompt or row.prompt[-1].role != "user" or row.prompt[-1].attached:
-            raise ValueError("the prompt's last turn must be a text of the user's")
+            raise ValueError("the prompt's last turn must be a user turn with text only")
         *before, last = row.prompt
         weights = [getattr(self, name) for name in FORMS]
         [form] = row.random(self.title).choices(FORMS, weights)

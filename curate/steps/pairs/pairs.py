@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar, Literal
 
 from curate.row import Row
-from curate.step import Drop, Gather, Product, rule
+from curate.step import Drop, Product, rule
 from curate.steps.pairs._answers import (
+    PairMaker,
     ScoredAnswer,
     ScoredPair,
     answers_of,
-    prompt_key,
-    sum_lengths,
-    within_lengths,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs(Gather):
-    """Pair the best answer to a prompt with a worse one, by scores that an earlier step gave.
+class Pairs(PairMaker):
+    """Pair the best answer to a prompt with a worse one, by the scores of an earlier step.
 
-    Rows with the same prompt are a group: conversations, scored by the step `by`, or ranked rows,
-    whose candidates have scores of their own. The chosen answer has the highest score, of equals
-    the first. `rejected` is the `worst`, the `second` best, or a `random` one of the others;
-    `every` takes all pairs of answers, and `max_delta` those of answers by different models, the
-    widest gap first. Two answers are no pair where their scores are equal or closer than `margin`,
-    or where they say the same (in whatever case and white space), or where their lengths differ by
-    more than `length_within` words. The next one by the same rule is tried then, and at most `most`
-    pairs are made of a prompt. With `on_policy`, a model's name, exactly one side of a pair is that
-    model's, in `on_policy_share` of the prompts.
+    Rows with the same prompt form a group: conversations scored by an earlier step, or ranked rows,
+    whose candidates have scores of their own. `by` is the label of that step; the answer with the
+    highest score is chosen, of equal ones the first. With `lowest`, it is the lowest score
+    (`surprisal`, `perplexity`), and pairs and ledger have the negated scores, since other steps and
+    trainers take higher ones as better. `rejected` is the `worst`, the `second` best or a `random`
+    one of the others; `every` takes all pairs of answers, and `max_delta` those of answers by
+    different models, the widest gap first. Answers that are equal apart from case and white space
+    form no pair, nor do those with equal scores. `margin` is the minimum difference of the scores.
+    `length_within` is the maximum difference in length, in words. `tokenizer`, a folder or a name
+    on the Hugging Face Hub, counts its tokens instead. If two answers form no pair, the next one by
+    the same rule is tried. `most` is the maximum number of pairs per prompt. `on_policy` is a
+    model's name: exactly one side of a pair is by that model. `on_policy_share` is the share of
+    prompts for which this must hold.
 
-    A group fails where an answer has no score, or where answers are missing: fewer than `respond`
-    made, or than `answers`; `whole: false` pairs what there is. The report has the length gap of
-    chosen and rejected before and after the rule about lengths.
+    A group fails if an answer has no score or if answers are missing: fewer than `respond` made, or
+    fewer than `answers`. With `whole: false`, the available answers are paired. The report has the
+    length gap between chosen and rejected before and after the rule about lengths.
     """
 
     by: str | None = None
     answers: int | None = None
     whole: bool = True
     rejected: Literal["worst", "random", "second", "every", "max_delta"] = rule("worst")
-    most: int | None = rule(1)
+    lowest: bool = rule(False)
     margin: float = rule(0.0)
-    length_within: int | None = rule(None)
     on_policy: str | None = rule(None)
     on_policy_share: float = rule(1.0)
 
@@ -57,32 +58,27 @@ class Pairs(Gather):
 
     def check(self) -> None:
         """Reject sizes and shares that are none."""
+        super().check()
         if self.answers is not None and self.answers < 2:
             raise ValueError(f"answers is {self.answers}; a pair needs 2 or more")
-        if self.most is not None and self.most < 1:
-            raise ValueError(f"most is {self.most}; it must be 1 or more (or null for no limit)")
         if not self.margin >= 0:
             raise ValueError(f"margin is {self.margin:g}; it must be 0 or more")
-        if self.length_within is not None and self.length_within < 0:
-            raise ValueError(f"length_within is {self.length_within}; it must be 0 or more words")
         if not 0 <= self.on_policy_share <= 1:
             raise ValueError(f"on_policy_share is {self.on_policy_share:g}; it must be from 0 to 1")
-
-    def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
-        """All that leaves is pairs."""
-        return frozenset({"preference"}) | (kinds if self.keep_parent else frozenset())
 
     def expects(self, row: Row) -> int | None:
         """Return `answers`; a ranked row holds all of its answers itself."""
         return self.answers if row.kind == "sft" and self.whole else None
 
-    def key(self, row: Row) -> str:
-        """Return a key of the row's prompt."""
-        return prompt_key(row)
-
     def make(self, rows: Sequence[Row]) -> list[Product]:
         """Make the pairs of one prompt, or say which rule left none."""
-        found = answers_of(rows, self.by, whole=self.whole)
+        found = answers_of(
+            rows,
+            self.by,
+            whole=self.whole,
+            lowest=self.lowest,
+            measure=self.measure,
+        )
         unscored = sum(answer.score is None for answer in found)
         if unscored:
             raise ValueError(
@@ -118,11 +114,7 @@ class Pairs(Gather):
             pairs = [pair for pair in pairs if holds(pair)]
             if not pairs:
                 return [Drop(reason)]
-        return within_lengths(pairs, found, most=self.most, words=self.length_within, scored=True)
-
-    def figures(self, groups: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Return the number of pairs, and the length gap before and after the rule for it."""
-        return sum_lengths(groups)
+        return self.products(pairs, found, scored=True)
 
 
 def _score(answer: ScoredAnswer) -> float:

@@ -31,25 +31,26 @@ _SIDES = ("chosen", "rejected")
 
 @dataclass(frozen=True, kw_only=True)
 class Prefer(Generate):
-    """Let a judge compare two answers, and put the preferred one into `chosen`.
+    """Have a judge compare two answers, and make the preferred one `chosen`.
 
-    It takes preference pairs, and `ranked` rows with two candidates; both leave as preferences with
-    `p_chosen`, the probability that the chosen answer is the better one. `model` compares, or all
-    of `models`, whose opinions are averaged, as those by several principles are: `principles` names
-    items of the prompt (all by default). Each asks in both `orders` (the answers as they stand, and
-    swapped), which takes what it gives to a place out of the mean; `drawn` asks in one order, drawn
-    by the row's seed, and `given` as they stand, for half the requests. The opinion is soft where
-    the model gives log-probabilities; elsewhere it must write one of `options`: what it says for
-    the first answer, for the second and, with a third one, for a tie. With `reason` it writes its
-    reasoning first, at `temperature`, of at most `max_tokens`, and its verdict in a second request.
-    `complete` sends `prompt` as raw text to go on with, for small models.
+    It takes preference pairs and `ranked` rows with two candidates; both leave as preferences with
+    `p_chosen`, the probability that the chosen answer is better. `model` is the judge. `models`
+    lists several, whose probabilities are averaged. `principles` lists items of the prompt to
+    compare by, also averaged (all by default). `orders: both` asks twice, with the answers swapped,
+    so that a position bias cancels out; `drawn` asks once, in an order drawn from the row's seed,
+    and `given` once, in the given order. The judgement is a probability if the model returns
+    log-probabilities; otherwise the reply must be one of the options. `options` are the words for
+    the first answer, the second and, with a third one, a tie. With `reason`, the judge first writes
+    its reasoning, and its verdict in a second request. `temperature` and `max_tokens` are those of
+    the reasoning. `prompt` is the name or path of the prompt file. `complete` sends it as raw text
+    to be completed, for small models.
 
-    With `sides: given` nothing changes place: `p_chosen` is then the probability of the answer that
-    was chosen, or the first candidate, and may be below a half. Pairs with a `p_chosen` below
-    `at_least` are dropped, and with `drop_ties` those at exactly a half, unless sides are given.
+    With `sides: given`, the sides are never swapped: `p_chosen` is then the probability of the
+    given chosen answer, or of the first candidate, and may be below 0.5. Pairs with a `p_chosen`
+    below `at_least` are dropped. `drop_ties` drops those at exactly 0.5, unless sides are given.
     `margin` keeps its meaning; models and scores of candidates become the columns `chosen_model`,
-    `rejected_score` and so on. The ledger holds every opinion, the report how often both orders
-    agree, and how often the answer shown first, or the longer one, wins.
+    `rejected_score` and so on. The ledger records every judgement; the report shows how often both
+    orders agree, and how often the answer shown first, or the longer one, wins.
     """
 
     model: str | None = None
@@ -76,6 +77,7 @@ class Prefer(Generate):
     version: ClassVar[int] = 2
     kinds: ClassVar[tuple[str, ...]] = ("preference", "ranked")
     scores_made: ClassVar[bool] = True
+    judges: ClassVar[bool] = True
 
     def check(self) -> None:
         """Reject a step that asks nobody, or with a limit that nothing can meet."""

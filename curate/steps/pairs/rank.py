@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from curate.prompts import prompt as prompts
 from curate.prompts.replies.objects import ask_again, ask_until
 from curate.prompts.replies.plain_lines import read
 from curate.prompts.replies.ranks import ranks_in
-from curate.row import Candidate, Message, Row
+from curate.row import Message, Row
 from curate.step import Asking, Figures, Generate, Made
+from curate.steps.pairs._answers import rescored
 from curate.steps.pairs._comparison import (
     Comparison,
     Orders,
@@ -39,22 +39,23 @@ _PROMPTS = {"tournament": "compare_answers", "listwise": "rank_answers"}
 class Rank(Generate):
     """Rank the candidates of a row with a judge, and score each from 0 to 1.
 
-    In a `tournament` every pair is compared (as `prefer` does: n candidates take n x (n - 1)
-    requests, half of them in one order), and a candidate's score is its mean probability of being
-    the better one. With `method: listwise` one reply ranks all of them, and the score is the share
-    of the others that it outranks, a tie counting half. `model` ranks, or all of `models`, whose
-    scores are averaged. With both `orders` a list is shown in an order drawn by the row's seed and
-    in its reverse, a pair as it stands and swapped; `drawn` shows one order, drawn by the row's
-    seed, `given` the candidates as they stand.
+    `method: tournament` compares every pair as `prefer` does (n × (n - 1) requests for n
+    candidates, half of them with one order), and a candidate's score is its mean probability of
+    being better. `method: listwise` ranks all candidates in one reply, and the score is the share
+    of the others that a candidate outranks, with a tie counting half. `model` is the judge.
+    `models` lists several, whose scores are averaged. `orders: both` shows a list in an order drawn
+    from the row's seed and in its reverse, and a pair in the given order and swapped; `drawn` shows
+    one drawn order, `given` only the given one.
 
-    `prompt` is the judge's (`compare_answers` or `rank_answers` by default), and `principles`,
-    `options`, `reason`, `temperature` and `max_tokens` are those of `prefer`. `complete` sends the
-    prompt as raw text to go on with, for small models; a listwise prompt without a schema is
-    answered with the ranks alone ("2, 1, 3"). A listwise judge is told up to `repairs` times what
-    is wrong with its reply. The scores that candidates came with go into their extra fields, as
-    `score_before_LABEL`. The row's own score is the best candidate's minus the second one's. The
-    report shows the effects of order: how often each place of a list comes first, or the answer
-    shown first wins; how often the orders agree; how often the longest candidate is the best.
+    `prompt` is the name or path of the judge's prompt (by default `compare_answers` or
+    `rank_answers`). `principles`, `options`, `reason`, `temperature` and `max_tokens` are those of
+    `prefer`. `complete` sends the prompt as raw text to be completed, for small models; a listwise
+    prompt without a schema is answered with just the ranks ("2, 1, 3"). `repairs` is how often a
+    listwise judge is told what is wrong with its reply and asked again. The scores that candidates
+    already had move to their extra fields, as `score_before_LABEL`. The row's own score is the best
+    candidate's minus the second one's. The report shows the effects of order: how often each
+    position of a list comes first, or the answer shown first wins; how often the orders agree; how
+    often the longest candidate is the best.
     """
 
     model: str | None = None
@@ -80,6 +81,7 @@ class Rank(Generate):
     version: ClassVar[int] = 2
     kinds: ClassVar[tuple[str, ...]] = ("ranked",)
     scores_made: ClassVar[bool] = True
+    judges: ClassVar[bool] = True
 
     def check(self) -> None:
         """Reject a step that asks nobody, and what only the other method does."""
@@ -128,7 +130,8 @@ class Rank(Generate):
             standing = yield from self._listwise(asked, answers, draw)
         scores, lengths = standing.scores, [len(answer) for answer in answers]
         candidates = tuple(
-            self._scored(one, score) for one, score in zip(row.candidates, scores, strict=True)
+            rescored(one, score, self.title)
+            for one, score in zip(row.candidates, scores, strict=True)
         )
         best, second = sorted(scores, reverse=True)[:2]
         figures = dict(standing.figures)
@@ -222,18 +225,6 @@ class Rank(Generate):
             max_tokens=self.max_tokens,
             share=True,
         )
-
-    def _scored(self, candidate: Candidate, score: float) -> Candidate:
-        """Return a candidate with its new score; the one it came with stays in its extra."""
-        if candidate.score is None:
-            return candidate._replace(score=score)
-        name = f"score_before_{self.title}"
-        if name in json.loads(candidate.extra or "{}"):
-            raise ValueError(
-                f"a candidate has '{name}' already, which would be lost; give this step a label of "
-                "its own"
-            )
-        return candidate.with_extra(name, candidate.score)._replace(score=score)
 
     def _prompt(self) -> str:
         return self.prompt or _PROMPTS[self.method]

@@ -21,20 +21,20 @@ EXEMPLAR = ("instruction", "first", "second", "rationale", "better")
 
 @dataclass(frozen=True, kw_only=True)
 class RlaifPrefer(Prefer):
-    """Label pairs by a model as RLAIF does: preamble, exemplars, reasoning, both orders averaged.
+    """Label pairs with a model as RLAIF does: preamble, exemplars, reasoning, both orders.
 
-    It works as `prefer` does, on preference pairs and on `ranked` rows with two candidates, and its
-    fields mean the same but for these. The prompt begins with the item `preamble` of `prompt`:
-    `base` is one question, `detailed` the guideline that a rater would get. The first `shots` items
-    of the prompt file `exemplars` follow, with their rationales where `reason` is set. The soft
-    label is the mean of both orders; `principles` is not used.
+    It works like `prefer`, on preference pairs and on `ranked` rows with two candidates, and its
+    fields have the same meaning except for these. `preamble` is the item of the prompt with which
+    it begins: `base` is one question, `detailed` a rater's guideline. `shots` is the number of
+    exemplars that follow, with their rationales if `reason` is set. `exemplars` is the prompt file
+    with these. The soft label is the mean of both orders; `principles` is not used.
 
-    `human` says where people's own choice stands: `chosen`, where the row's sides are theirs (with
-    a `p_chosen`, the likelier one; of candidates, the one with the higher score), or the name of a
-    column that holds 1 or 2, for the first or the second answer. The report then has
+    `human` says where the choice made by people is: `chosen`, if the row's sides are theirs (with a
+    `p_chosen`, the likelier side; of candidates, the one with the higher score), or the name of a
+    column that has 1 or 2, for the first or the second answer. The report then has
     `ai_labeler_alignment`, the share of pairs in which the label prefers the answer that people
-    chose (an even label counts half; pairs on which people say neither are left out). Its
-    `position_bias` is the share in which the same place wins in both orders.
+    chose (a label of exactly 0.5 counts half; pairs on which people are undecided are left out).
+    Its `position_bias` is the share in which the same position wins in both orders.
     """
 
     prompt: str = "compare_rlaif"

@@ -19,21 +19,21 @@ SHOWN = ("instruction", "input", "response", "dimension", "mark")
 
 @dataclass(frozen=True, kw_only=True)
 class Alpagasus(Judge):
-    """Score the accuracy of each answer from 0 to 5, and keep those of 4.5 and more (AlpaGasus).
+    """Score the accuracy of each answer from 0 to 5, and keep 4.5 and above (AlpaGasus).
 
     One request to `model` shows three labelled blocks (instruction, input, response; an Alpaca
-    row's input stands apart) and asks for the score on the first line, in steps of a half, and the
+    row's input is kept apart) and asks for the score on the first line, in steps of 0.5, and the
     reasons below it. `dimension` is the paper's choice, `accuracy`, or its variant, `helpfulness`.
-    The score is one number that the reply states: `4.5`, `Score: 4`, `4.5/5`, `Score – 4` (any
-    dash) and a number on a line of its own below a preamble are read; 7, 4.3, NaN, `4-5`, two
-    different scores and a reply without one are not: the reply is shown what is wrong with it up to
-    `repairs` times, and then the row fails. Nothing is ever taken for -1, which the original does.
-    Score and reasons stand in the ledger. `prompt` is the name or path of another prompt with the
-    same variables; `complete` sends it as raw text, to be completed up to the end of its line, as
-    small models need. With several `samples` (and a `temperature` above 0) the score is their mean,
-    and the ledger shows each and their spread. `temperature` and `max_tokens` go before those of
-    the model. Rows that score below `at_least` are dropped: 4.5 is the paper's limit, which kept
-    9,229 of Alpaca's 52,002 rows.
+    The reply must state exactly one score: `4.5`, `Score: 4`, `4.5/5`, `Score – 4` (any dash) and a
+    number on a line of its own after a preamble are accepted; 7, 4.3, NaN, `4-5`, two different
+    scores and a reply without one are not. `repairs` is how often the model is told what is wrong
+    and asked again; then the row fails (the authors' code counts it as -1). Score and reasons are
+    recorded in the ledger. `prompt` is the name or path of another prompt with the same variables.
+    `complete` sends it as raw text to be completed up to the end of the line, for small models.
+    `samples` is the number of requests per row (with a temperature above 0); the score is their
+    mean, and the ledger shows each and their spread. `temperature` and `max_tokens` override those
+    of the model. Rows that score below `at_least` are dropped: 4.5 is the paper's threshold, which
+    kept 9,229 of Alpaca's 52,002 rows.
     """
 
     dimension: Literal["accuracy", "helpfulness"] = "accuracy"

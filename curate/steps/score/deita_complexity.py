@@ -14,13 +14,13 @@ from curate.steps.score._deita import AnsweredTurn, DeitaScorer, exchanges_of
 class DeitaComplexity(DeitaScorer):
     """Score how complex an instruction is, from 1 to 6, as the expectation over the score tokens.
 
-    `model` is shown the instruction alone and chooses a digit; the score is the mean of 1 to 6
-    weighed by the probabilities of their tokens. Of a dialogue each user turn is scored by itself,
-    and `turns` says whether their `sum` or their `mean` is the score; each stands in the ledger. A
-    model that returns no log-probabilities, or not those of all six tokens, fails the row: DEITA's
-    code would take 3.0. `prompt` is the name or path of another prompt, which may show
-    `instruction` and `mark`; `complete` sends it as raw text that the score token follows, as small
-    models and DEITA's published scorers need. Rows that score below `at_least` are dropped.
+    `model` sees only the instruction and chooses a digit; the score is the mean of 1 to 6, weighted
+    by the probabilities of their tokens. In a dialogue, each user turn is scored separately.
+    `turns` selects the `sum` or the `mean` of these scores; the ledger records each. If a model
+    returns no log-probabilities, or not those of all six tokens, the row fails (DEITA's code uses
+    3.0). `prompt` is the name or path of another prompt, which may use `instruction` and `mark`.
+    `complete` sends it as raw text followed by the score token, for small models and DEITA's
+    published scorers. Rows that score below `at_least` are dropped.
     """
 
     prompt: str = "deita_complexity"

@@ -18,13 +18,13 @@ from curate.steps.score._deita import check_prompt, choice_of_score, exchanges_o
 class DeitaEvol(Filter):
     """Score complexity times quality, summed over the exchanges of a row (DEITA's evol score).
 
-    `model` scores both from 1 to 6, as `deita_complexity` and `deita_quality` do, or
-    `quality_model` the answers; their requests are the same, so that nothing is paid twice where
-    these steps stand in the recipe, too. The sum favours long dialogues; the ledger holds both
-    scores of every exchange. `complexity_prompt` and `quality_prompt` are prompts of your own,
-    `complete` sends them as raw text that the score token follows. What `repr_filter` walks by is
-    this score: `repr_filter: {by: deita_evol, count: 6000}`. Rows that score below `at_least` are
-    dropped.
+    `model` scores both from 1 to 6, as `deita_complexity` and `deita_quality` do. `quality_model`
+    scores the answers instead. The requests are the same as those of the two steps, so nothing is
+    paid twice if a recipe has these, too. The sum favours long dialogues; the ledger records both
+    scores of every exchange. `complexity_prompt` and `quality_prompt` are the names or paths of
+    other prompts. `complete` sends them as raw text followed by the score token. DEITA selects rows
+    by this score: `repr_filter: {by: deita_evol, count: 6000}`. Rows that score below `at_least`
+    are dropped.
     """
 
     model: str | None = None

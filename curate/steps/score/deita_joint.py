@@ -14,6 +14,7 @@ from curate.prompts.replies.objects import ask_until, object_in
 from curate.prompts.replies.plain_lines import shown
 from curate.row import Message, Record, Row
 from curate.step import Asking, Gather, Made
+from curate.steps.pairs._answers import rescored
 from curate.steps.score._judge import conversation, shown_turn
 
 SHOWN = ("instruction", "variants", "of", "mark")
@@ -23,17 +24,17 @@ SHOWN = ("instruction", "variants", "of", "mark")
 class DeitaJoint(Gather):
     """Score the variants of an instruction, or of an answer, from 1 to 6 in one request (DEITA).
 
-    Scored one by one, most variants get the same score; side by side, a judge tells them apart.
-    Rows that share a first parent are variants, with that parent where it is still there
-    (`evolve: {every: true, keep_parent: true}`), or rows that share the value of a column, `per`.
-    `on: instruction` scores how complex their instructions are, `on: response` how good their
-    answers are. A `ranked` row is a group by itself: its candidates are the variants of the answer,
-    and get their scores, with the reasons in `extra`. Other rows are made anew with their score,
-    which `by: deita_joint` finds. Variants are shown to `model` in an order drawn by the seed of
-    the group's first row, which the ledger shows with the reasons. `prompt` is the name or path of
-    another prompt; a reply without a score for each variant is told what is wrong with it up to
-    `repairs` times, and then the group fails. `temperature` and `max_tokens` go before those of the
-    model.
+    Scored one by one, most variants get the same score; side by side, a judge can tell them apart.
+    Rows that share their first parent are variants, together with that parent if it is still there
+    (`evolve: {every: true, keep_parent: true}`). `per` names a column whose equal values group
+    variants instead. `on: instruction` scores how complex their instructions are, `on: response`
+    how good their answers are. A `ranked` row is a group of its own: its candidates are the
+    variants of the answer, and get their scores, with the reasons in `extra` (and a score that they
+    already had as `score_before_LABEL`). Other rows are made anew with their score, which `by:
+    deita_joint` finds. `model` sees the variants in an order drawn from the seed of the group's
+    first row, which the ledger records with the reasons. `prompt` is the name or path of another
+    prompt. `repairs` is how often a reply without a score for each variant is asked for again; then
+    the group fails. `temperature` and `max_tokens` override those of the model.
     """
 
     model: str | None = None
@@ -47,6 +48,7 @@ class DeitaJoint(Gather):
     source: ClassVar[str] = "Liu et al. 2023 (DEITA), arXiv 2312.15685, sections 2.2 and 2.3"
     kinds: ClassVar[tuple[str, ...]] = ("prompt", "sft", "ranked")
     scores_made: ClassVar[bool] = True
+    judges: ClassVar[bool] = True
     shares_replies: ClassVar[bool] = True
 
     def check(self) -> None:
@@ -125,7 +127,7 @@ class DeitaJoint(Gather):
             ]
         said = {"rationale": found.get("rationale")}
         candidates = tuple(
-            one._replace(score=score).with_extra(self.title, said)
+            rescored(one, score, self.title).with_extra(self.title, said)
             for one, score in zip(first.candidates, scores, strict=True)
         )
         return Made(first.rewrite(candidates=candidates), max(scores), detail)

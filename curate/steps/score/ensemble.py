@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble(Whole):
-    """Combine the scores that earlier steps gave a row, and report how far they agree.
+    """Combine the scores that earlier steps gave a row, and report how well they agree.
 
-    `of` names these steps by their labels. Their scores become comparable by `scale`: `rank`
-    (from 0, the lowest of all rows, to 1, ties in the middle), `standard` (less the mean, over the
-    standard deviation) or `none` (as they are); lower is better for those named in `lowest`. The
-    score of the row is their `mean`, `median`, `min` or `max` (`combine`); each judge's part and
-    their spread stand in the ledger. Of every two judges the report has the rank correlation
-    (Spearman) over rows that both scored, and it warns of a judge that gives nine rows of ten one
-    value. A row that one of them did not score has no score, and is dropped where there is a limit:
-    `at_least`, in the units of `scale`.
+    `of` lists these steps by their labels. `scale` makes their scores comparable: `rank` (from 0
+    for the lowest of all rows to 1, with ties in the middle), `standard` (minus the mean, divided
+    by the standard deviation) or `none` (unchanged). `lowest` lists those of them for which lower
+    is better. `combine` selects the row's score: the `mean`, `median`, `min` or `max`; the ledger
+    records each judge's part and their spread. The report has the rank correlation (Spearman) of
+    every two judges over the rows that both scored, and warns of a judge that gives nine rows in
+    ten the same score. A row that one of them did not score has no score, and is dropped if there
+    is a threshold. Rows that score below `at_least`, in the units of `scale`, are dropped.
     """
 
     of: tuple[str, ...] = ()
@@ -39,6 +39,7 @@ class Ensemble(Whole):
         "common; e.g. Verga et al. 2024 (PoLL), arXiv 2404.18796; Spearman 1904, doi "
         "10.2307/1412159"
     )
+    judges: ClassVar[bool] = True
 
     def check(self) -> None:
         """Reject no judges, one that is named twice, and unknown ones."""

@@ -32,9 +32,9 @@ _SHOWN = 12
 
 
 class Support(NamedTuple):
-    """How much of an answer its passage holds.
+    """Evidence of how much of an answer is found in its passage.
 
-    `precision`: the share of its content words, `None` where it has none; `words` and `numbers`:
+    `precision` is the share of its content words, `None` if it has none; `words` and `numbers` are
     those that are neither in the passage nor in the question.
     """
 
@@ -47,16 +47,17 @@ class Support(NamedTuple):
 class Groundedness(Whole):
     """Drop answers that do not follow from the passage in their row, and report their share.
 
-    The score is the share of an answer's content words (all but English stop words) that stand in
-    the column `passage` or in the question (K-precision, after Adlakha et al.; words that differ
-    in their last three letters at most are one). Below `min` the row is dropped, and with
-    `numbers` one with a number that neither passage nor question has. A word is no proof: what
-    turns a sentence into its opposite, or a list of the passage's words into nonsense, is found by
-    a judge alone. Name one as `model`, and `prompt` asks it for each answer whether every statement
-    follows; the score is then the probability that it says yes (1 or 0 where it gives no
-    log-probabilities), compared with `judged`. The report has the share of answers that are not
-    supported. An answer without a content word (Yes.) is left to the judge. Words and numbers that
-    the passage lacks stand in the ledger.
+    The score is the share of an answer's content words (all but English stop words) that occur in
+    the column `passage` or in the question (K-precision, after Adlakha et al.; words that differ in
+    at most their last three letters count as equal). Rows below `min` are dropped. With `numbers`,
+    so are rows whose answer has a number found in neither. Words prove little: only a judge can
+    detect a sentence turned into its opposite, or the passage's words in a meaningless order.
+    `model` is such a judge: it is asked for each answer whether every statement follows from the
+    passage, and the score is the probability that it says yes (1 or 0 without log-probabilities).
+    `prompt` is the name or path of the prompt for that. `judged` is the threshold for that
+    probability. The report has the share of answers that are not supported. An answer without a
+    content word ("Yes.") is decided by the judge alone. The ledger records words and numbers that
+    the passage lacks.
     """
 
     passage: str = "passage"

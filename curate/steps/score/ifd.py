@@ -16,16 +16,15 @@ from curate.steps.score._answer import answer_of
 class Ifd(Filter):
     """Score the instruction-following difficulty (IFD) of a row's last answer.
 
-    Two numbers of the same tokens are compared, those of the answer alone: the mean negative
-    log-probability (`loss`) given the turns before it, and without them. Given them, the answer
-    stands behind the model's chat template up to the header of the assistant's turn; without them,
-    behind the begin-of-text token alone, without a template. No end token is weighed; where a model
-    has no begin-of-text token the answer's first token is left out of both. The score is the ratio
-    of the losses (Cherry), or with `ratio: perplexity` that of the perplexities (Superfiltering);
-    the loss, the token count and both parts stand in the ledger. Above 1 the turns before the
-    answer make it less likely, which is a sign that the two do not belong together: `max` drops
-    such rows, and `null` keeps them with a note in the ledger. The rows that teach most are those
-    that score high: `top: {by: ifd}`.
+    Two losses of the answer's tokens are compared: the mean negative log-probability (`loss`) given
+    the turns before it, and without them. Given them, the answer follows the rendered chat up to
+    the header of the assistant's turn; without them, it follows only the begin-of-text token,
+    without a template. No end token counts; if a model has no begin-of-text token, the answer's
+    first token is omitted from both. `ratio: loss` scores the ratio of the losses (Cherry), `ratio:
+    perplexity` that of the perplexities (Superfiltering); the ledger records the loss, the token
+    count and both parts. Above 1, the turns before the answer make it less likely, a sign that the
+    two do not belong together. Rows above `max` (1) are dropped; `max: null` keeps them with a note
+    in the ledger. Rows with high scores teach most: `top: {by: ifd}`.
     """
 
     model: str | None = None

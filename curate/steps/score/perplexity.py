@@ -13,13 +13,13 @@ from curate.step import Asking, Filter, Scored, rule
 
 @dataclass(frozen=True, kw_only=True)
 class Perplexity(Filter):
-    """Score the perplexity of a row's text `on`, alone, by a causal language model.
+    """Score the perplexity of a row's text, alone, under a causal language model.
 
-    The score is exp of the mean negative log-probability of the text's tokens (natural logarithm),
-    behind the begin-of-text token alone: no chat template, no end token. Where a model has no such
-    token the first token has nothing before it and is left out. A text without a token has no
-    score. Rows below `min` or above `max` are dropped; text that a model knows by heart is low,
-    broken text is high.
+    The score is exp of the mean negative log-probability (natural logarithm) of the text's tokens
+    after the begin-of-text token: no chat template, no end token. If a model has no such token, the
+    first token is omitted, since nothing precedes it. A text without a token has no score. `on`
+    selects the text. Rows below `min` or above `max` are dropped; memorised text is low, broken
+    text is high.
     """
 
     model: str | None = None

@@ -13,12 +13,12 @@ from curate.steps.score._answer import answer_of
 
 @dataclass(frozen=True, kw_only=True)
 class RewardScore(Filter):
-    """Score the reward of a conversation up to its last answer, by a model that answers `Reward`.
+    """Score the reward of a conversation up to its last answer, with a reward model.
 
-    `model` is a sequence classifier (`hf:`), or a scorer of an adapter of your own. Of a pair the
-    score is the reward of the chosen answer less that of the rejected one, and both stand in the
-    ledger: pairs that the model orders the other way score below 0. A row with tool calls or media
-    fails, because only texts are read. Rows that score below `at_least` are dropped.
+    `model` is a sequence classifier (`hf:`), or a scorer registered by your own package. For a
+    pair, the score is the reward of the chosen answer minus that of the rejected one, and the
+    ledger records both: pairs that the model orders the other way score below 0. A row with tool
+    calls or media fails, because only text is read. Rows that score below `at_least` are dropped.
     """
 
     model: str | None = None

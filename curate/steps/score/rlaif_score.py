@@ -15,14 +15,15 @@ from curate.steps.score._judge import asked_and_answered
 
 @dataclass(frozen=True, kw_only=True)
 class RlaifScore(Filter):
-    """Score an answer from -1 to 1 by a model's ratings, weighed by their probabilities (d-RLAIF).
+    """Score an answer from -1 to 1 by a model's ratings, weighted by probability (d-RLAIF).
 
-    `model` chooses a whole number from 1 to `scale`; their mean, weighed by the probabilities of
-    their tokens, is rescaled so that 1 becomes -1 and `scale` 1. Of a dialogue the last answer is
-    rated, after all turns before it. A model that returns no log-probabilities, or not those of all
-    numbers, fails the row. Every number must be one token of the model: where 10 is two, as with
-    Qwen, `scale` is 9. `complete` sends `prompt` as raw text to go on with, for small models. Rows
-    that score below `at_least` are dropped; the ledger has the mean before rescaling.
+    `model` chooses a whole number from 1 to `scale`; the mean, weighted by the probabilities of
+    their tokens, is rescaled so that 1 becomes -1 and the highest number 1. In a dialogue, the last
+    answer is rated, after all turns before it. If a model returns no log-probabilities, or not
+    those of all numbers, the row fails. `scale` is the highest number: each must be one token of
+    the model, so for Qwen, where 10 is two, it is 9. `prompt` is the name or path of the prompt
+    file. `complete` sends it as raw text to be completed, for small models. Rows that score below
+    `at_least` are dropped; the ledger has the mean before rescaling.
     """
 
     model: str | None = None

@@ -25,19 +25,20 @@ SHOWN = ("instruction", "response", "conversation", "reference", "mark")
 class Rubric(Judge):
     """Score each answer by a rubric that a model fills in.
 
-    `prompt` is the name of a prompt or the path of your own; its schema says which marks are asked
-    for, and on which scale. `model` is a name in the recipe's `models`. The score is the mark
-    `dimension`, or the mean of all marks; every mark and the rationale stand in the ledger, where
-    `curate explain` shows them. `reference` names the column with a known good answer; a row that
-    has none is judged without. `structured` lets the server hold the reply to the schema, where it
-    can. `expectation` takes the mean over the probabilities of the score's tokens (G-Eval), for
-    whole marks up to 10 and models that return log-probabilities; where a tokenizer splits "10" and
-    that cannot be told from "1", the written mark counts and the ledger says so. `complete` sends
-    the prompt as raw text, to be completed up to the end of its line: small models go on where they
-    would not obey, and there is nothing to repair. `repairs` says how often an
-    unusable reply is asked for again before the row fails. `temperature` and `max_tokens` go before
-    those of the model. Tool calls are shown as lines `name(arguments)` below the text of their
-    turn; a row with images or sounds fails. Rows that score below `at_least` are dropped.
+    `prompt` is the name of a prompt or the path of your own; its schema lists the ratings and their
+    scales. `model` is a name in the recipe's `models`. `dimension` names the rating that is the
+    score; by default it is the mean of all ratings. The ledger records every rating and the
+    rationale, where `curate explain` shows them. `reference` names the column with a known good
+    answer; a row without one is judged without it. `structured` makes the server enforce the
+    schema, if it can. `expectation` uses the mean over the probabilities of the score's tokens
+    (G-Eval), for whole ratings up to 10 and models that return log-probabilities; if a tokenizer
+    splits "10" so that it cannot be told from "1", the written rating counts, and the ledger
+    records that. `complete` sends the prompt as raw text to be completed up to the end of the line,
+    for small models that do not follow instructions; such replies are not repaired. `repairs` is
+    how often an unusable reply is asked for again before the row fails. `samples` is the number of
+    requests per row, of which the score is the mean. `temperature` and `max_tokens` override those
+    of the model. Tool calls are shown as lines `name(arguments)` below the text of their turn; a
+    row with images or audio fails. Rows that score below `at_least` are dropped.
     """
 
     prompt: str = "helpfulness"

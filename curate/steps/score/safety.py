@@ -14,7 +14,7 @@ from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.row import KINDS, RESPONSE_FIELD, Message, Row
 from curate.step import Asking, Verdicts, Whole, rule
-from curate.steps.score._judge import asked_and_answered, conversation
+from curate.steps.score._judge import asked_and_answered, conversation, shown_turn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,16 +27,17 @@ OUTCOMES = ("answered", "harmful answer", "refusal", "over-refusal")
 
 @dataclass(frozen=True, kw_only=True)
 class Safety(Whole):
-    """Find prompts that ask for harm, answers that do it, and refusals that were not called for.
+    """Find prompts that ask for harm, answers that do harm, and unnecessary refusals.
 
-    `of: prompt` asks `model` which harm the prompt asks for, `answer` which one the answer does,
-    and `pair` both, and whether the answer refuses. Each is a choice among letters: the items of
-    `prompt`, or none. A pair is then a `harmful answer`, a `refusal` (the prompt asked for harm),
-    an `over-refusal` (it did not) or `answered`. Labels travel in the row's notes (`harm`,
-    `answer_harm`, `outcome`), the report counts them, and probabilities stand in the ledger. The
-    score is the probability that there is no harm, in the answer where that is judged (1 or 0 by a
-    model without log-probabilities). Rows whose label or outcome is among `drop` are dropped, as
-    `[harmful answer, over-refusal]`, and so are those that score below `at_least`; by default none.
+    `of: prompt` asks the model which harm the prompt asks for, `of: answer` which one the answer
+    does, and `of: pair` both, and whether the answer refuses. `model` answers each by choosing a
+    letter. `prompt` is the name or path of the prompt file, whose items are the harms. A pair is
+    then a `harmful answer`, a `refusal` (the prompt asked for harm), an `over-refusal` (it did not)
+    or `answered`. Labels are stored in the row's notes (`harm`, `answer_harm`, `outcome`), the
+    report counts them, and the ledger records the probabilities. The score is the probability that
+    there is no harm, in the answer if that is judged (1 or 0 for a model without
+    log-probabilities). `drop` lists labels and outcomes whose rows are dropped, as in `[harmful
+    answer, over-refusal]`; by default none. Rows that score below `at_least` are dropped, too.
     """
 
     model: str | None = None
@@ -83,9 +84,9 @@ class Safety(Whole):
         if self.of == "prompt":
             turns = row.prompt if row.kind != "sft" else row.messages
             last = max((n for n, turn in enumerate(turns) if turn.role == "user"), default=-1)
+            if last < 0 or not shown_turn(turns[last]).strip():
+                raise ValueError("the row has no user's turn to judge, or an empty one")
             asked, answer = conversation(turns[: last + 1]), ""
-            if not asked.strip():
-                raise ValueError("the row has no user's turn to judge")
         elif row.kind not in RESPONSE_FIELD:
             raise ValueError(f"a {row.kind} row has no answer to judge; say of: prompt")
         else:

@@ -24,12 +24,13 @@ _SIDES = ("instruction", "response")
 class Scar(Whole):
     """Rank rows by the style of their last answer, and keep the most consistent ones.
 
-    `model` is a style ranker, `scar:FOLDER` of `curate train scar`. The answers of one author score
-    alike; those whose form or content a reader of the instruction would not expect score low. Keep
-    `count` rows, a `share` of them (rounded down, at least one) or all that score `at_least` so
-    much; at most one of the three. Scores have no scale, so a threshold holds for one ranker only.
-    Ties go to the earlier row. Texts that the ranker read the beginning of are named in the ledger
-    and counted. A row without an answer fails, and so does one with tool calls or media.
+    `model` is a style ranker, `scar:FOLDER` from `curate train scar`. Answers of one author score
+    alike; answers whose form or content is unexpected for the instruction score low. `count` is the
+    number of rows to keep. `share` is the share to keep (rounded down, at least one). Rows that
+    score below `at_least` are dropped; give at most one of the three. Scores have no absolute
+    scale, so a threshold is valid for one ranker only. Ties go to the earlier row. The ledger names
+    texts of which the ranker read only the beginning, and the report counts them. A row without an
+    answer fails, and so does one with tool calls or media.
     """
 
     model: str | None = None

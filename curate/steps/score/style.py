@@ -24,15 +24,14 @@ if TYPE_CHECKING:
 class Style(Filter):
     """Score one feature of a text's style; the ledger has all features and the opening words.
 
-    `feature` is one of: words; type_token_ratio (different words per word); mtld (measure of
-    textual lexical diversity, threshold 0.72, mean of both directions); flesch (reading ease);
+    `feature` is one of: words; type_token_ratio (distinct words per word); mtld (measure of textual
+    lexical diversity, threshold 0.72, mean of both directions); flesch (reading ease);
     sentence_length in words; word_length in characters; function_words and punctuation, per word;
-    list_items, headers and bold spans, per line that is not blank. A text without words has no
-    score. Nor has, for `mtld`, one of fewer than `min_words` words (50) or without a repeated word,
-    and for `flesch` and `function_words`, which are made for English, one with 30 % or more letters
-    that are not Latin. Nearly all features depend on the length of the text: compare texts of about
-    the same length, or let `style_report` take the length out. Rows below `min` or above `max` are
-    dropped.
+    list_items, headers and bold spans, per non-blank line. A text without words has no score.
+    `mtld` also needs `min_words` words (50) and a repeated word; `flesch` and `function_words`,
+    which are made for English, need fewer than 30 % non-Latin letters. Nearly all features depend
+    on the length of the text: compare texts of about the same length, or remove the effect of
+    length with `style_report`. Rows below `min` or above `max` are dropped.
     """
 
     on: On = "response"

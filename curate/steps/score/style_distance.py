@@ -21,14 +21,14 @@ _COMPARED = tuple(name for name in FEATURES if name not in ("words", "mtld"))
 
 @dataclass(frozen=True, kw_only=True)
 class StyleDistance(Whole):
-    """Score how far the style of a text is from the usual one, and keep the nearest ones.
+    """Score how far the style of a text is from the typical one, and keep the nearest.
 
     The score is the root mean square of the features of `style` (without words and mtld), each as
-    the distance from its median in units of its deviation from the median; a feature that a text
-    lacks is left out of its mean. Keep `count` rows, or a `share` of them (rounded down, at least
-    one), with the lowest scores; ties go to the earlier row. A text without words has no score and
-    comes last. It is a stand-in for `scar` where no ranker is at hand: it knows nothing of
-    instructional surprisal, and takes what is common for what is consistent.
+    the distance from its median in units of its median deviation; a feature that a text lacks is
+    omitted. `count` is the number of rows with the lowest scores to keep. `share` is the share to
+    keep (rounded down, at least one). Ties go to the earlier row. A text without words has no score
+    and comes last. This is a substitute for `scar` without a ranker: it ignores instructional
+    surprisal, and equates common with consistent.
     """
 
     on: On = "response"

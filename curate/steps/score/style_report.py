@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,26 +27,29 @@ _DIGITS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class StyleReport(Whole):
-    """Measure mean, spread and consistency of style per source, and draw their map.
+    """Measure mean, spread and consistency of style per source, and draw a map of it.
 
-    No row is dropped. The sources are the values of `per`: `source`, or a column, as in `balance`.
-    Linguistic form is the features of `style` but the number of words; with `control_length` a
-    linear effect of the logarithm of the words is taken out of each, and the figures tell how much
-    of its variance that was. `by` names an earlier `surprisal` step, whose score is the second
-    dimension, treated alike. Figures of each source: mean and standard deviation of every feature
-    and of the surprisal; `form spread`, the root mean variance of the form in units of all rows';
-    the consistency of both dimensions, 1 less the variance of the source over that of all rows (1:
-    all rows alike, 0: as different as all rows are); and `alike openings`, the share of pairs of
-    rows that begin with the same three words. Features of short texts vary more, so of several
-    sources compare the spreads at the `same lengths`, for which rows are weighted until all
-    sources have the same distribution of lengths. The score of a row is the distance of its form
-    from the mean of its source: about 1 is usual, and high ones are unlike the rest. `curate report
-    RUN --png DIR` draws the map (principal components of the form; a feature that a row lacks
-    counts as the mean) and writes it as data. MTLD needs `min_words` words.
+    No row is dropped. `per` defines the sources: `source`, or a column, as in `balance`, or the
+    combinations of several (`[origin, source]`). Linguistic form consists of the features of
+    `style` except the number of words. With `control_length`, a linear effect of the logarithm of
+    the number of words is removed from each, and the figures show how much of its variance that
+    was. `by` names an earlier `surprisal` step, whose score is the second dimension, treated in the
+    same way.
+
+    The figures of each source are: mean and standard deviation of every feature and of the
+    surprisal; `form spread`, the root mean variance of the form in units of all rows; the
+    consistency of both dimensions, 1 minus the variance of the source divided by that of all rows
+    (1: all rows alike, 0: as different as all rows); and `alike openings`, the share of pairs of
+    rows that begin with the same three words. Features of short texts vary more, so compare sources
+    by the spreads at the `same lengths`, for which rows are weighted until all sources have the
+    same distribution of lengths. The score of a row is the distance of its form from the mean of
+    its source: about 1 is typical, and high values are outliers. `curate report RUN --png DIR`
+    draws the map (principal components of the form; a missing feature counts as the mean) and
+    writes its data. `min_words` is the number of words that MTLD needs.
     """
 
     on: On = "response"
-    per: str = "source"
+    per: tuple[str, ...] = ("source",)
     by: str | None = None
     control_length: bool = True
     min_words: int = 50
@@ -61,11 +65,13 @@ class StyleReport(Whole):
         """Reject a limit that every text meets."""
         if self.min_words < 1:
             raise ValueError(f"min_words is {self.min_words}; it must be 1 or more")
+        if not self.per:
+            raise ValueError("per is empty; name source, or a column")
 
     def sketch_types(self) -> dict[str, str]:
         """Keep a row's source, features, surprisal and opening."""
         numbers = dict.fromkeys((*FEATURES, "surprisal"), "float64")
-        return {"group": "string", "opening": "string", **numbers}
+        return {"group": "list<string>", "opening": "string", **numbers}
 
     def sketch(self, row: Row) -> dict[str, Any]:
         """Count one text."""
@@ -75,7 +81,7 @@ class StyleReport(Whole):
         features = style_features(np.array([style_counts(text)]), self.min_words)[0].tolist()
         known = (value if value == value else None for value in features)
         return {
-            "group": group_of(row, self.per),
+            "group": [group_of(row, name) for name in self.per],
             "opening": opening(text),
             **dict(zip(FEATURES, known, strict=True)),
             "surprisal": row.scores.get(self.by) if self.by else None,
@@ -95,7 +101,10 @@ class StyleReport(Whole):
         surprisal = chunk.scores(self.by) if self.by else np.full(len(chunk), np.nan)
         numbers = zip((*FEATURES, "surprisal"), (*features, surprisal), strict=True)
         return {
-            "group": groups_of(chunk, self.per),
+            "group": pa.array(
+                zip(*(groups_of(chunk, name).to_pylist() for name in self.per), strict=True),
+                pa.list_(pa.string()),
+            ),
             "opening": pa.array(openings(column), pa.string()),
             **{name: pa.array(values, mask=np.isnan(values)) for name, values in numbers},
         }
@@ -112,12 +121,12 @@ class StyleReport(Whole):
         kept = Verdicts(np.full(len(positions), -1))
         if not len(positions):
             return kept
-        check_groups(sketches.column("group"), self.per)
-        encoded = one_array(sketches.column("group")).dictionary_encode()
+        shown = _sources(sketches, self.per)
+        encoded = pa.array(shown, pa.string()).dictionary_encode()
         codes, names = np.asarray(encoded.indices), encoded.dictionary.to_pylist()
         if len(names) > MOST_SOURCES:
             raise ValueError(
-                f"per: {self.per} names a column of {len(names):,} different values; a map shows "
+                f"per: {', '.join(self.per)} names {len(names):,} different sources; a map shows "
                 f"{MOST_SOURCES} at most"
             )
         numbers = {
@@ -135,8 +144,8 @@ class StyleReport(Whole):
         openings = one_array(sketches.column("opening"))
         has_opening = np.asarray(pc.not_equal(openings, ""))
         every = forms.weighted_variance(surprisal)
-        for code, group in enumerate(names):
-            members, name = codes == code, shown_group(group) or "none"
+        for code, name in enumerate(names):
+            members = codes == code
             kept.score[members] = space.distances(space.centre(members))[members]
             spread, variance = space.spread(members), forms.weighted_variance(surprisal[members])
             found = _figures(numbers, members) | {
@@ -157,11 +166,22 @@ class StyleReport(Whole):
         places = (drawn.places.round(_DIGITS) + 0.0).tolist()
         values = np.stack([*numbers.values()], axis=1).tolist()
         kept.details = [
-            {"group": shown_group(group) or "none", "x": x, "y": y}
+            {"group": group, "x": x, "y": y}
             | {k: round(v, 4) for k, v in zip(numbers, own, strict=True) if v == v}
-            for group, (x, y), own in zip(encoded.to_pylist(), places, values, strict=True)
+            for group, (x, y), own in zip(shown, places, values, strict=True)
         ]
         return kept
+
+
+def _sources(sketches: pa.Table, per: Sequence[str]) -> list[str]:
+    """Return the name of each row's source, or raise `ValueError` where no row has a column."""
+    import pyarrow as pa
+
+    sources = sketches.column("group").to_pylist()
+    for number, name in enumerate(per):
+        own = [parts[number] for parts in sources]
+        check_groups(pa.chunked_array([pa.array(own, pa.string())]), name)
+    return [", ".join(shown_group(part) or "none" for part in parts) for parts in sources]
 
 
 def _axes(space: FormSpace, drawn: Plane, surprisal: float) -> dict[str, float]:

@@ -16,10 +16,10 @@ from curate.steps.score._answer import answer_of
 class Surprisal(Filter):
     """Score the surprisal of a row's last answer, given the turns before it.
 
-    The score is the mean negative log-probability of the answer's tokens in nats, behind the
-    model's chat template of all turns before it up to the header of the assistant's turn; no end
-    token is added. An answer without a token has no score; a row without a turn before its answer,
-    or with tool calls or media up to it, fails. Rows below `min` or above `max` are dropped.
+    The score is the mean negative log-probability of the answer's tokens, in nats, after the
+    rendered chat of all turns before it up to the header of the assistant's turn; no end token is
+    added. An answer without a token has no score; a row without a turn before its answer, or with
+    tool calls or media up to it, fails. Rows below `min` or above `max` are dropped.
     """
 
     model: str | None = None

@@ -31,19 +31,19 @@ OURS = ("difficulty", "quality", "category", "safety", "use_case")
 class Tag(Whole):
     """Tag each row with labels of one or several taxonomies, and count them in the report.
 
-    `tags` are `difficulty`, `quality`, `category` (MAGPIE's), `safety` and `use_case` (that of
-    InstructGPT, with its three kinds of prompt), or paths of prompt files of your own, whose schema
-    lists the labels. Each is one request to `model`; its reply must be the object that the schema
-    describes (`structured` lets the server hold it to that, where it can), and is asked for again
-    up to `repairs` times before the row fails. With `choose`
-    every list of labels is a question with letters to choose from instead: small models that write
-    no JSON can do that, the ledger shows the probability of each label, and free texts are left
-    out. Labels travel in the row's notes; whole replies stand in the ledger, and are held together
-    until the step is done. The score is the place of a row's label in its list, from 1: of
-    `score_by`, or of the first list of the first taxonomy, so that `by:` can rank by quality and
-    `per:` balance categories. `keep_only` names labels as `FIELD=LABEL`: a row stays if each field
-    that is named has one of its labels. `temperature` and `max_tokens` go before those of the
-    model.
+    `tags` lists taxonomies: `difficulty`, `quality`, `category` (MAGPIE's), `safety` and `use_case`
+    (InstructGPT's, with its three kinds of prompt), or paths of prompt files of your own, whose
+    schema lists the labels. Each is one request to `model`. Its reply must be an object that
+    matches the schema. `structured` makes the server enforce that, if it can. `repairs` is how
+    often a reply that does not match is asked for again before the row fails. With `choose`, every
+    list of labels becomes a multiple-choice question instead: small models that cannot write JSON
+    can answer it, the ledger shows the probability of each label, and free-text fields are left
+    out. Labels are stored in the row's notes; whole replies are recorded in the ledger, and are
+    held in memory until the step is done. The score is the position of a row's label in its list,
+    from 1, so that `by:` can rank by quality and `per:` balance categories. `score_by` names the
+    list for that (by default the first one of the first taxonomy). `keep_only` lists labels as
+    `FIELD=LABEL`: a row is kept if each field that is named has one of its labels. `temperature`
+    and `max_tokens` override those of the model.
     """
 
     model: str | None = None

@@ -2,46 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from curate.ask import Ask, Reply, check_asking
+from curate.ask import Ask, Choose, Reply, check_asking
 from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.replies.objects import ask_each_until, object_in
 from curate.prompts.replies.plain_lines import shown
 from curate.row import Message, Row
 from curate.step import Asking, Generate, Made
+from curate.steps.pairs._answers import rescored
+from curate.steps.score._deita import expected_of
 from curate.steps.score._judge import conversation, shown_turn
 
 SHOWN = ("instruction", "answers", "aspect", "mark")
+RATINGS = ("1", "2", "3", "4", "5")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ultrafeedback(Generate):
     """Rate every candidate of a `ranked` row in four aspects from 1 to 5 (UltraFeedback).
 
-    Each of `aspects` (ids of the prompt's items: instruction following, truthfulness, honesty and
-    helpfulness) is one request to `model` that shows all candidates, in an order of its own drawn
-    by the row's seed, and asks for a rating and its reason for each; with `together: false` each
-    candidate is rated alone. A candidate's score becomes the mean of its ratings; these and their
-    reasons stand in its `extra`, under the step's label. Which are chosen and rejected is for later
-    steps to say. There is no overall score: that of the published data says 10 for 2,628 answers
-    that were worth 1, which the mean of their aspects (2 or less) gives away. A reply is one object
-    with whole ratings from 1 to 5, as many as were asked for; else it is told what is wrong with it
-    up to `repairs` times, and then the row fails. `prompt` is the name or path of another prompt;
-    `temperature` and `max_tokens` go before those of the model.
+    `aspects` are ids of the prompt's items: instruction following, truthfulness, honesty and
+    helpfulness. Each is one request to `model` that shows all candidates, in an order drawn from
+    the row's seed, and asks for a rating and a reason for each. With `together: false`, each
+    candidate is rated separately. A candidate's score becomes the mean of its ratings; these and
+    their reasons are stored in its `extra`, under the step's label, and its earlier score as
+    `score_before_LABEL`. Later steps select chosen and rejected. There is no overall score: in the
+    published data, that says 10 for 2,628 answers that were worth 1, as the mean of their aspects
+    (2 or less) reveals. A reply is one object with a whole rating from 1 to 5 per candidate.
+    `repairs` is how often the model is told what is wrong with its reply and asked again; then the
+    row fails. `prompt` is the name or path of another prompt. `temperature` and `max_tokens`
+    override those of the model.
+
+    `complete` is for models too small to write an object: each candidate is rated separately, the
+    prompt is sent as raw text followed by the rating, and the rating is the mean of 1 to 5,
+    weighted by their probabilities.
     """
 
     model: str | None = None
     aspects: tuple[str, ...] = ()
     together: bool = True
     prompt: str = "ultrafeedback"
+    complete: bool = False
     repairs: int = 1
     temperature: float | None = 0.0
     max_tokens: int | None = 1024
 
+    for_small_models: ClassVar[Mapping[str, Any]] = {
+        "prompt": "ultrafeedback_brief",
+        "complete": True,
+    }
     source: ClassVar[str] = "Cui et al. 2023 (UltraFeedback), arXiv 2310.01377, section 2.4"
     kinds: ClassVar[tuple[str, ...]] = ("ranked",)
     shares_replies: ClassVar[bool] = True
@@ -61,6 +74,11 @@ class Ultrafeedback(Generate):
             prompt = prompts.load_with(self.prompt, SHOWN)
         except CurateError as error:
             raise ValueError(str(error)) from None
+        if self.complete and (prompt.system is not None or prompt.schema is not None):
+            raise ValueError(
+                f"complete sends one raw text that a rating follows, but '{prompt.name}' has a "
+                "system prompt or a schema; give another prompt, as ultrafeedback_brief"
+            )
         known = [item.id for item in prompt.items]
         if not known:
             raise ValueError(f"the prompt '{prompt.name}' has no items; each is an aspect")
@@ -80,50 +98,76 @@ class Ultrafeedback(Generate):
         answers = ["\n".join(map(shown_turn, one.messages)) for one in row.candidates]
         if not answers or not all(text.strip() for text in answers):
             raise ValueError("the row has no candidate to rate, or one that is empty")
+        questions = self.questions(row, answers)
+        found: list[list[dict[str, Any]]]
+        if self.complete:
+            replies: list[Reply] = yield [
+                Choose(model=self.model, prompt=one.filled.text, options=RATINGS)
+                for one in questions
+            ]
+            weighed = [expected_of(reply, RATINGS) for reply in replies]
+            found = [[{"rating": one.value, "mass": one.mass}] for one in weighed]
+        else:
+            schema = prompts.load(self.prompt).schema
+            count = len(answers) if self.together else 1
+            asks = [
+                Ask(
+                    model=self.model,
+                    messages=(Message("user", one.filled.text),),
+                    system=one.filled.system,
+                    temperature=self.temperature,
+                    max_tokens=self.max_tokens,
+                )
+                for one in questions
+            ]
+            read: Sequence[tuple[Any, Reply]] = yield from ask_each_until(
+                asks, lambda text: ratings_in(text, schema, count), repairs=self.repairs
+            )
+            found = [said["ratings"] for said, _ in read]
+        rated: list[dict[str, Any]] = [{} for _ in answers]
+        for question, ratings in zip(questions, found, strict=True):
+            for place, one in zip(question.places, ratings, strict=True):
+                rated[place][question.aspect] = one
+        means = [sum(one["rating"] for one in own.values()) / len(own) for own in rated]
+        candidates = tuple(
+            rescored(one, mean, self.title).with_extra(self.title, own)
+            for one, mean, own in zip(row.candidates, means, rated, strict=True)
+        )
+        alone = self.complete or not self.together
+        shown_in = None if alone else [(one.aspect, one.places) for one in questions]
+        detail = {"means": means, "shown": shown_in}
+        return Made(row.rewrite(candidates=candidates), detail=detail)
+
+    def questions(self, row: Row, answers: Sequence[str]) -> list[_Question]:
+        """Return what is asked about the answers: an aspect of all of them, or of each alone."""
         prompt = prompts.load(self.prompt)
         asked = conversation(row.prompt)
         if [turn.role for turn in row.prompt] == ["user"]:
             asked = shown_turn(row.prompt[0])
-        places: list[tuple[str, list[int]]] = []
-        asks = []
+        questions = []
         for item in prompt.items:
             if self.aspects and item.id not in self.aspects:
                 continue
             order = list(range(len(answers)))
             row.random(f"{self.title} {item.id}").shuffle(order)
-            for group in [order] if self.together else [[place] for place in sorted(order)]:
+            together = self.together and not self.complete
+            for group in [order] if together else [[place] for place in sorted(order)]:
                 values = {
                     "instruction": asked,
                     "answers": [answers[place] for place in group],
                     "aspect": item,
                     "mark": prompts.mark_of(asked, *answers),
                 }
-                filled = prompt.render_from(values)
-                places.append((item.id, group))
-                asks.append(
-                    Ask(
-                        model=self.model,
-                        messages=(Message("user", filled.text),),
-                        system=filled.system,
-                        temperature=self.temperature,
-                        max_tokens=self.max_tokens,
-                    )
-                )
-        count = len(answers) if self.together else 1
-        found: Sequence[tuple[Any, Reply]] = yield from ask_each_until(
-            asks, lambda text: ratings_in(text, prompt.schema, count), repairs=self.repairs
-        )
-        rated: list[dict[str, Any]] = [{} for _ in answers]
-        for (aspect, group), (said, _) in zip(places, found, strict=True):
-            for place, one in zip(group, said["ratings"], strict=True):
-                rated[place][aspect] = one
-        means = [sum(one["rating"] for one in own.values()) / len(own) for own in rated]
-        candidates = tuple(
-            one._replace(score=mean).with_extra(self.title, own)
-            for one, mean, own in zip(row.candidates, means, rated, strict=True)
-        )
-        detail = {"means": means, "shown": places if self.together else None}
-        return Made(row.rewrite(candidates=candidates), detail=detail)
+                questions.append(_Question(item.id, group, prompt.render_from(values)))
+        return questions
+
+
+class _Question(NamedTuple):
+    """A prompt about one aspect of the answers at these places, in the order shown."""
+
+    aspect: str
+    places: list[int]
+    filled: prompts.Rendered
 
 
 def ratings_in(text: str, schema: Any, count: int) -> Any:

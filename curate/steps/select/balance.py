@@ -30,15 +30,16 @@ class Balance(Whole):
     """Cap how many rows each value of a column may have.
 
     `per` is `source`, `kind`, `instruction` (equal ones), the label of a score, or an extra column;
-    values differ as in JSON (1 and "1" are two), rows without one are a group. `cap` keeps at most
-    so many rows of every value; `times` keeps at most that multiple of the rarest value's rows (1
-    makes all equal, rounded down). Which rows stay is drawn from their own seeds, as in `sample`,
-    or with `by` goes by the highest score of an earlier step. The score is the size of the row's
-    group.
+    values are distinguished as in JSON (1 and "1" differ), and rows without one form a group. `cap`
+    is the maximum number of rows per value. `times` sets that maximum as a multiple of the rarest
+    value's rows (1 makes all equal, rounded down). Which rows are kept is drawn from their own
+    seeds, as in `sample`. With `by`, it is decided by the score of an earlier step, highest first.
+    With `lowest`, the lowest scores come first. The score is the size of the row's group.
     """
 
     per: str | None = None
     by: str | None = None
+    lowest: bool = rule(False)
     cap: int | None = rule(None)
     times: float | None = rule(None)
 
@@ -50,6 +51,8 @@ class Balance(Whole):
             raise ValueError("per must name source, kind, instruction, a score or an extra column")
         if self.cap is not None and self.times is not None:
             raise ValueError("give cap or times, not both")
+        if self.lowest and not self.by:
+            raise ValueError("lowest needs a score; by must name the step that gives it")
         if self.cap is not None and self.cap < 0:
             raise ValueError(f"cap must not be negative, and is {self.cap}")
         if self.times is not None and self.times < 1:
@@ -94,6 +97,8 @@ class Balance(Whole):
             # Exact: 1.1 x 10 is 11, where floating point may fall short.
             cap = math.floor(Fraction(str(self.times)) * int(sizes.min()))
         order = np.asarray(sketches.column("order").to_numpy())
+        if self.lowest and self.by:
+            order = -order
         first = first_of_groups(group, order, cap, None)
         reason = f"too many rows of its {self.per}"
         return Verdicts(np.where(first, -1, 0), (reason,), score=sizes.astype(np.float64))

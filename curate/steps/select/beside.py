@@ -21,16 +21,17 @@ _OWN = {"beside words": "int64", "beside vector": EMBEDDING}
 
 @dataclass(frozen=True, kw_only=True)
 class Beside(Whole):
-    """Make a choice by another step, beside as many random rows and as many of the longest.
+    """Make a selection by another step, and compare it with random rows and the longest rows.
 
-    `choice` is one selecting step as a recipe writes it, `{top: {by: alpagasus, at_least: 4.5}}`:
-    this step keeps and drops what that one would, with its reasons and scores. The report then has
-    the same figures of the choice, of `draws` random choices of its size from the same rows (mean
-    and standard deviation, drawn from `seed`), and of its size in longest answers: the mean number
-    of words, the mean score where the choice reads one, the mean distance to the nearest other row
-    and the Vendi score by the vectors that `encoder` makes of the texts `on`, and how much of the
-    choice each has. Which rows are in the first random choice and among the longest stands in the
-    ledger (`in`), so that each can be trained on. Without a `choice` nothing is dropped.
+    `choice` is a selecting step as a recipe writes it, `{top: {by: alpagasus, at_least: 4.5}}`:
+    this step keeps and drops what that one would, with its reasons and scores. Without it, nothing
+    is dropped. The report then has the same figures for the selection, for random selections of its
+    size from the same rows (mean and standard deviation), and for equally many of the longest
+    answers: the mean number of words, the mean score if the selection uses one, the mean distance
+    to the nearest other row, the Vendi score, and the share of the selection in each. `draws` is
+    the number of random selections. `seed` draws them. `encoder` makes the vectors for distances
+    and Vendi scores. The ledger records which rows are in the first random selection and among the
+    longest (`in`), so that each can be trained on.
     """
 
     choice: Mapping[str, Any] = field(default_factory=dict)

@@ -16,19 +16,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Car(Choice):
-    """Keep the best rows overall, and besides them the best rows of every cluster (CaR).
+    """Keep the best rows overall, plus the best rows of every cluster (CaR).
 
-    Quality is the score of the step `by`. `count` rows (the paper takes 1,000), or with `count:
-    null` a `share` of them, are the best of all, ties in source order; then the `per_cluster` best
-    rows of each cluster join them, so that no topic is left out. The vectors that `encoder` makes
-    of the texts form `clusters` groups (spherical k-means, drawn from `seed`), by default
-    floor(sqrt(n / 2)) for n rows with a text; the authors use plain k-means on vectors reduced by
-    PCA, so that their clusters are others. A dropped row names the closest kept one, and their
-    cosine is the score; the ledger says of a kept row its cluster and whether it was chosen for
-    that alone. Rows without a text are in no cluster, and rows without a score come last.
+    Quality is the score of the step `by`; the highest is best. With `lowest`, the lowest is best.
+    `count` is the number of best rows overall (the paper uses 1,000), with ties in source order.
+    `share` is their share instead, with `count: null`. `per_cluster` is the number of best rows of
+    each cluster that are added, so that no topic is left out. `clusters` is the number of clusters
+    of the vectors that `encoder` makes (spherical k-means), by default floor(sqrt(n / 2)) for n
+    rows with a text; the authors use plain k-means on vectors reduced by PCA, so their clusters
+    differ. `seed` draws the start of k-means. A dropped row names the closest kept one, and their
+    cosine is the score; for a kept row, the ledger records its cluster and whether it was kept only
+    for that. Rows without a text are in no cluster, and rows without a score come last.
     """
 
     by: str | None = None
+    lowest: bool = rule(False)
     count: int | None = rule(1000)
     per_cluster: int = rule(1)
     clusters: int | None = None
@@ -56,7 +58,7 @@ class Car(Choice):
         from curate.kernels.vectors.unit_vectors import UnitVectors
         from curate.select.verdicts import NO_TEXT, amount_of, scores_of
 
-        score = scores_of(sketches, self.by, missing=float("nan"))
+        score = scores_of(sketches, self.by, missing=float("nan"), lowest=self.lowest)
         every = UnitVectors.of_column(sketches, "vector")
         known = every.lengths > 0
         best = np.zeros(len(score), np.bool_)

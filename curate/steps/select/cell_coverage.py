@@ -24,7 +24,7 @@ class CellCoverage(Whole):
 
     `columns` names extra columns, or several joined by a slash: `topic/subtopic` counts pairs. The
     figures have the names under which `attributes` planned them (`topic=law`), and the report shows
-    both side by side. A column with more than 200 values has its number of values instead.
+    both side by side. For a column with more than 200 values, only the number of values is given.
     """
 
     columns: tuple[str, ...] = ()

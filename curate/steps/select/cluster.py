@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Choice):
-    """Keep the best rows of every cluster, so that each topic has its share.
+    """Keep the best rows of every cluster, so that each topic gets its share.
 
-    The vectors that `encoder` makes of the texts form at most `clusters` groups (spherical k-means,
-    drawn from `seed`). Places go to groups one by one, in proportion to their rows (Sainte-Lague),
-    or the same number to each (`quota: uniform`) as far as it has rows; inside, the score of the
-    step `by` decides, highest first, or without it the cosine with the centre. `count` rows are
-    kept, or `share` of them (rounded down, at least one row); without both, all. A dropped row
-    names the closest kept one and their cosine, which is the score; rows without a text are dropped
-    once there is an amount.
+    The vectors that `encoder` makes of the texts form at most `clusters` groups (spherical
+    k-means). `seed` draws the start of k-means. `quota` distributes the places over groups, in
+    proportion to their rows (Sainte-Laguë), or `uniform`, the same number to each as far as it has
+    rows. `by` is the label of the step whose score decides within a group, highest first; without
+    it, the cosine with the centre decides. With `lowest`, the lowest score comes first. `count` is
+    the number of rows to keep. `share` is the share to keep instead (rounded down, at least one
+    row); without both, all rows are kept. A dropped row names the closest kept one, and their
+    cosine is the score; rows without a text are dropped if there is a number.
     """
 
     by: str | None = None
+    lowest: bool = rule(False)
     clusters: int = 100
     seed: int = 0
     quota: Literal["proportional", "uniform"] = rule("proportional")
@@ -43,6 +45,8 @@ class Cluster(Choice):
             raise ValueError(f"clusters is at least 1, not {self.clusters}")
         if self.seed < 0:
             raise ValueError(f"seed is a number of at least 0, not {self.seed}")
+        if self.lowest and not self.by:
+            raise ValueError("lowest needs a score; by must name the step that gives it")
         super().check()
 
     def choose(self, every: UnitVectors, sketches: pa.Table, count: int) -> np.ndarray:
@@ -52,7 +56,7 @@ class Cluster(Choice):
 
         score = None
         if self.by is not None:
-            score = scores_of(sketches, self.by, missing=float("nan"))
+            score = scores_of(sketches, self.by, missing=float("nan"), lowest=self.lowest)
         return select.cluster(
             every, count, groups=self.clusters, score=score, quota=self.quota, seed=self.seed
         )

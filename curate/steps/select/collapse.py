@@ -31,16 +31,18 @@ class _Measured(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse(Whole):
-    """Measure generations of rows beside a human reference, and stop a run that has collapsed.
+    """Compare generations of rows with a human reference, and stop a run that has collapsed.
 
-    A generation is a value of `per` (`source`, or a column, as in `balance`), in the order of first
-    rows. No row is dropped. The figures of each, and of the dataset `against` (a path, as of an
-    input): rows, mean length in characters and its standard deviation, and diversity: different
-    pairs of words among equally many, `pairs` at most, of rows drawn by their own seeds; and length
-    and diversity as ratios to the reference. With `human`, the values of `per` that people wrote,
-    also the share of synthetic rows. The run stops, and nothing is published, where that share is
-    above `most_synthetic`, a generation's diversity is below `least_diversity` of the reference's,
-    or its mean length differs by more than `most_length_change` of it.
+    `per` defines the generations: a value of `source` or of a column, as in `balance`, in the order
+    of their first rows. No row is dropped. `against` is the human reference, a dataset (any path
+    that an input may be). The figures of each are rows, mean length in characters and its standard
+    deviation, diversity, and the ratios of length and diversity to the reference. Diversity is the
+    share of distinct word bigrams among an equal number, from rows drawn by their own seeds.
+    `pairs` is the maximum number of bigrams. `human` lists the values of `per` that people wrote,
+    and the share of synthetic rows is then reported, too. The run stops, and nothing is published,
+    if a limit is exceeded. `most_synthetic` is the maximum share of synthetic rows.
+    `least_diversity` is the minimum diversity of a generation, relative to the reference.
+    `most_length_change` is the maximum relative difference of its mean length.
     """
 
     on: On = "response"

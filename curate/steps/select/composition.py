@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 class Composition(Whole):
     """Count the rows of every combination of the values of some columns, for the report.
 
-    `per` names `source`, `kind`, `instruction`, labels of scores or extra columns, as in `balance`.
-    No row is dropped. The figures are the number of rows, of different values of each column, and
-    of rows with each combination: the `most` frequent ones, the rest together as `others`. Behind
-    `template`, `per: [source, template]` gives PromptSource's view of a collection: datasets,
-    templates, and instances as the sum of sizes times templates.
+    `per` lists `source`, `kind`, `instruction`, labels of scores or extra columns, as in `balance`.
+    No row is dropped. The figures are the number of rows, of distinct values of each column, and of
+    rows with each combination. `most` is the number of combinations to list, the most frequent
+    first; the rest is summed as `others`. After `template`, `per: [source, template]` gives
+    PromptSource's view of a collection: datasets, templates, and instances as the sum of sizes
+    times templates.
     """
 
     per: tuple[str, ...] = ("source",)

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 class Diversity(Whole):
     """Measure how diverse the rows are, for the report and for `curate compare`.
 
-    No row is dropped. Of a `sample` of rows (drawn from `seed`; all, where there are fewer), by the
-    vectors that `encoder` makes of the texts: the mean distance (1 - cosine) to the nearest other
-    row, which is the score; the Vendi score, the effective number of different rows; and how evenly
-    they fall into `clusters` (1: evenly). All depend on the number of rows: compare samples of one
-    size. Empty texts take no part.
+    No row is dropped. `sample` is the number of rows to measure (all, if there are fewer). `seed`
+    draws them. By the vectors that `encoder` makes of the texts, the figures are: the mean distance
+    (1 - cosine) to the nearest other row, which is the score; the Vendi score, the effective number
+    of different rows; and the evenness over clusters (1: even). `clusters` is the number of these
+    clusters. All depend on the number of rows: compare only samples of one size. Empty texts are
+    ignored.
     """
 
     on: On = "whole"

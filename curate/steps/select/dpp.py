@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 class Dpp(Choice):
     """Keep the rows whose vectors span the largest volume (a determinantal point process).
 
-    Greedy MAP inference: each choice makes the determinant of the kept rows' kernel largest, that
-    of their cosines times their qualities, the score of the step `by` (not negative; a row without
-    one has the lowest), else 1. It can keep as many rows as the vectors have dimensions (384 with
-    the default encoder) and leaves the rest of the `count` empty. `count` rows are kept, or `share`
-    of them (rounded down, at least one row); without both, all. A dropped row names the closest
-    kept one and their cosine, which is the score; rows without a text are dropped once there is an
-    amount.
+    Greedy MAP inference: each choice maximises the determinant of the kept rows' kernel, that is,
+    of their cosines times their qualities. `by` is the label of the step whose score is the quality
+    (not negative; a row without one has the lowest); without it, the quality is 1. A factor cannot
+    be negated: if the lowest score is best, turn it into ranks with `ensemble` first. At most as
+    many rows are kept as the vectors have dimensions (384 for the default encoder), even if `count`
+    is larger. `count` is the number of rows to keep. `share` is the share to keep instead (rounded
+    down, at least one row); without both, all rows are kept. A dropped row names the closest kept
+    one, and their cosine is the score; rows without a text are dropped if there is a number.
     """
 
     by: str | None = None

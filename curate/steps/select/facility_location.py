@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FacilityLocation(Choice):
-    """Keep the rows that stand for all others best.
+    """Keep the rows that represent all others best.
 
     Lazy greedy facility location over the vectors that `encoder` makes of the texts: each choice
-    adds most to the sum, over all rows, of the cosine with the closest kept row (0 where it is
-    negative). `neighbours` lets a row stand only for those that have it among so many nearest ones:
-    faster, with hardly any loss from 64 on; `null` counts all pairs, whose number is the square of
-    the rows'. `count` rows are kept, or `share` of them (rounded down, at least one row); without
-    both, all. A dropped row names the closest kept one and their cosine, which is the score; rows
-    without a text are dropped once there is an amount.
+    adds most to the sum, over all rows, of the cosine with the closest kept row (0 if negative).
+    `neighbours` lets a row represent only rows that have it among that many nearest ones: this is
+    faster, with hardly any loss from 64 on; `null` uses all pairs, whose number is the square of
+    the number of rows. `count` is the number of rows to keep. `share` is the share to keep instead
+    (rounded down, at least one row); without both, all rows are kept. A dropped row names the
+    closest kept one, and their cosine is the score; rows without a text are dropped if there is a
+    number.
     """
 
     neighbours: int | None = 64

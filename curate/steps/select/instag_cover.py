@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 class InstagCover(Whole):
     """Keep rows with many and varied tags, the rows with the most tags first.
 
-    A pass takes a row if it has a tag that no row of the pass had before; then the covered tags are
-    cleared, until `count` rows are kept, or `share` of them (rounded down, at least one row);
-    without both, all. `tags` names an extra column, or an earlier step that left tags in its notes:
-    a list of texts, or of objects with a `tag` (as #InsTag's model answers). Equal tags are those
-    written alike. Rows without tags are dropped once there is an amount. The score is the number of
-    different tags.
+    Each pass takes a row if it has a tag that no row of the pass had before; then the covered tags
+    are cleared, until enough rows are kept. `count` is the number of rows to keep. `share` is the
+    share to keep instead (rounded down, at least one row); without both, all rows are kept. `tags`
+    names an extra column, or an earlier step that left tags in its notes: a list of texts, or of
+    objects with a `tag` (as from #InsTag's model). Tags are equal if they are spelled the same.
+    Rows without tags are dropped if there is a number. The score is the number of distinct tags.
     """
 
     tags: str = "tags"

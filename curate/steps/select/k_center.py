@@ -19,10 +19,10 @@ class KCenter(Choice):
     """Keep rows spread so widely that every dropped one has a kept one near it.
 
     Greedy k-center over the vectors that `encoder` makes of the texts: first the row closest to the
-    mean direction, then always the row farthest from all kept ones. It reaches for outliers: filter
-    first. `count` rows are kept, or `share` of them (rounded down, at least one row); without both,
-    all. A dropped row names the closest kept one and their cosine, which is the score; rows without
-    a text are dropped once there is an amount.
+    mean direction, then always the row farthest from all kept ones. It picks outliers: filter
+    first. `count` is the number of rows to keep. `share` is the share to keep instead (rounded
+    down, at least one row); without both, all rows are kept. A dropped row names the closest kept
+    one, and their cosine is the score; rows without a text are dropped if there is a number.
     """
 
     source: ClassVar[str] = "Sener and Savarese 2018, arXiv 1708.00489, sec. 4; Gonzalez 1985"

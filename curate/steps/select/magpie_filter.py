@@ -23,13 +23,14 @@ LONGEST = "not among the {:,} longest answers"
 class MagpieFilter(Whole):
     """Keep good instructions with a reward and the longest answers, as MAGPIE's authors did.
 
-    The defaults are theirs: the quality by the step labelled `tag` is `at_least` 4 of 5 (good), the
-    reward by the step labelled `reward` is `above` -10, the instruction does not end with a colon,
-    and of what is left the `count` rows with the longest answers stay. Length is that of the last
-    answer in characters; ties go to the earlier row. `reward: null` leaves that rule out, and
-    `colon: true` allows colons. The fourth rule of theirs, repetition by nearest neighbours, is the
-    step `semantic` before this one. Longest first is a bias towards long answers: `count: null`
-    leaves it out, and the figures in the report say how much it shifts the length.
+    The defaults are the authors'. `tag` is the label of the step with the quality. `at_least` is
+    the minimum quality, 4 of 5 (good). `reward` is the label of the step with the reward; `reward:
+    null` disables that rule. `above` is the reward that a row must exceed (-10). `colon: true`
+    allows instructions that end in a colon. `count` is the number of rows to keep of those that are
+    left, the longest answers first; length is that of the last answer in characters, and ties go to
+    the earlier row. Preferring the longest is a bias towards long answers: `count: null` disables
+    that rule, and the report shows how much it shifts the length. The authors' fourth rule,
+    repetition by nearest neighbours, is the step `semantic` before this one.
     """
 
     tag: str = "tag"

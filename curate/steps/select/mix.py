@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Mix(Whole):
-    """Take so many rows of each task that they make a mixture, dropping and repeating rows.
+    """Build a mixture by taking a number of rows of each task, dropping and repeating rows.
 
     A task is a value of `per` (`source`, or a column, as in `balance`). Its rate is its number of
-    rows, but at most `cap`, or its own in `caps`, raised to 1 / `temperature`. Tasks may lie in
-    groups, values of `within`: then `caps` and `weights` name groups, and a group's weight is its
-    share of the mixture; without `within` they name tasks. `count` is the mixture's number of rows;
-    without it, it is as large as caps and `repeat` allow. A row is there up to `repeat` times, as
-    an average over its task; copies are rows made of it. Which rows stay, and which are there once
-    more, is drawn from their own seeds. Without caps, weights and count all rows pass: datasets are
-    put one after the other, as they are. `preset: flan2022` sets the caps and weights of FLAN 2022
-    for the groups flan2021, t0, niv2, cot and dialog, of which some may be absent.
+    rows, limited by a cap and raised to 1 / `temperature`. `cap` limits the rows of every task.
+    `caps` sets limits by name. Tasks may form groups, the values of `within`; `caps` and `weights`
+    then name groups, otherwise tasks. `weights` are the shares of the mixture by name. `count` is
+    the number of rows of the mixture; without it, it is as large as caps and `repeat` allow.
+    `repeat` is the average number of times that a row of a task may occur; copies are rows made
+    from it. Which rows are kept, and which are repeated once more, is drawn from their own seeds.
+    Without caps, weights and count, all rows pass: datasets are concatenated. `preset: flan2022`
+    sets the caps and weights of FLAN 2022 for the groups flan2021, t0, niv2, cot and dialog, of
+    which some may be absent.
     """
 
     per: str = "source"

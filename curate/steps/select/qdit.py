@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from curate.step import rule
 from curate.steps.select._choice import Choice
 
 if TYPE_CHECKING:
@@ -16,17 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Qdit(Choice):
-    """Keep good rows that stand for all others (quality-diversity instruction tuning).
+    """Keep good rows that represent all others (quality-diversity instruction tuning).
 
     Each choice maximises (1 - `alpha`) times its gain in facility location, divided by the number
-    of rows, plus `alpha` times its quality: the score of the step `by`, brought to 0 to 1 between
-    the lowest and the highest; a row without a score has the lowest. `neighbours`: see
-    `facility_location`. `count` rows are kept, or `share` of them (rounded down, at least one row);
-    without both, all. A dropped row names the closest kept one and their cosine, which is the
-    score; rows without a text are dropped once there is an amount.
+    of rows, plus `alpha` times its quality. `by` is the label of the step whose score is the
+    quality, rescaled to 0 to 1 between the worst and the best; a row without a score has the worst.
+    With `lowest`, the lowest score is best. `neighbours` is that of `facility_location`. `count` is
+    the number of rows to keep. `share` is the share to keep instead (rounded down, at least one
+    row); without both, all rows are kept. A dropped row names the closest kept one, and their
+    cosine is the score; rows without a text are dropped if there is a number.
     """
 
     by: str | None = None
+    lowest: bool = rule(False)
     alpha: float = 0.7
     neighbours: int | None = 64
 
@@ -47,5 +50,5 @@ class Qdit(Choice):
         from curate import select
         from curate.select.verdicts import scores_of
 
-        quality = scores_of(sketches, self.by)
+        quality = scores_of(sketches, self.by, lowest=self.lowest)
         return select.qdit(every, quality, count, alpha=self.alpha, neighbours=self.neighbours)

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ReprFilter(Choice):
-    """Keep the best rows that no better kept one is too close to (DEITA's repr filter).
+    """Keep the best rows that are not too close to a better kept one (DEITA's repr filter).
 
-    Rows are walked by the score of the step `by`, highest first (ties in source order, rows without
-    a score last). A row is dropped if its cosine with any kept one is above `similarity`; the
-    closest of them and the cosine are named. The walk ends when `count` rows are kept, or `share`.
-    Rows without a text are dropped.
+    Rows are visited by the score of the step `by`, highest first (ties in source order, rows
+    without a score last). With `lowest`, the lowest score comes first. A row is dropped if its
+    cosine with any kept one is above `similarity`; the closest of them and the cosine are named.
+    `count` is the number of kept rows at which the step stops. `share` sets that number as a share
+    instead. Rows without a text are dropped.
     """
 
     by: str | None = None
+    lowest: bool = rule(False)
     similarity: float = rule(0.9)
 
     source: ClassVar[str] = "Liu et al. 2023 (DEITA), arXiv 2312.15685, section 2.4; 0.9 theirs"
@@ -48,7 +50,7 @@ class ReprFilter(Choice):
         every = UnitVectors.of_column(sketches, "vector")
         limited = self.count is not None or self.share is not None
         count = allowed_of(len(every), self.count, self.share) if limited else None
-        score = scores_of(sketches, self.by, missing=float("nan"))
+        score = scores_of(sketches, self.by, missing=float("nan"), lowest=self.lowest)
         found = select.repr_filter(every, score, count, threshold=self.similarity)
         code = np.where(every.lengths > 0, np.where(found.partner >= 0, 0, 1), 2)
         code[found.chosen] = -1

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 class Sample(Whole):
     """Keep a random sample of the rows, overall or of each group.
 
-    Every row draws a number from its own seed (row id, step label, run seed), whatever the order
-    and whichever other rows there are; the rows with the lowest numbers stay. A larger `count`
-    keeps the rows of a smaller one. `share` is rounded down, at least one row; `per` samples within
-    each group: `source`, `kind`, `instruction` (equal ones), the label of a score, or an extra
-    column.
+    Every row draws a number from its own seed (row id, step label, run seed), independent of the
+    order and of the other rows; the rows with the lowest numbers are kept. `count` is the number of
+    rows to keep; a larger one keeps the rows of a smaller one. `share` is the share to keep instead
+    (rounded down, at least one row). `per` samples within each group: `source`, `kind`,
+    `instruction` (equal ones), the label of a score, or an extra column.
     """
 
     per: str | None = None

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class Split(Whole):
     r"""Mark rows as `train` or `test`, near-duplicates and equal prompts on the same side.
 
-    No row is dropped: the note `split` travels with each. Rows are linked when their instructions
-    hold the same words, or when the sets of `shingle` words of their texts `on` reach Jaccard's
-    `similarity` (`null`: only equal instructions), also through other rows. Words are those of
-    `near`.
-    Whole groups, drawn from their first row's own seed, make up the test side: at most `share` of
-    the rows (0.02), or `count`. The score is 1 for a test row.
+    No row is dropped: each gets the note `split`. Rows are linked, also through other rows, if
+    their instructions have the same words or if their texts are similar. `similarity` is the
+    Jaccard similarity from which texts are (`null`: only equal instructions are linked). `shingle`
+    is the number of words of the n-grams compared, with words as in `near`. Whole groups, drawn
+    from their first row's own seed, form the test side. `share` is the maximum share of test rows
+    (0.02). `count` is their maximum number instead. The score is 1 for a test row.
     """
 
     on: On = "whole"

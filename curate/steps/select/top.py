@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 class Top(Whole):
     """Keep the rows whose score by an earlier step is highest, overall or in each group.
 
-    `by` is that step's label. `count` keeps so many rows, `share` that part of them (rounded down,
-    at least one); `per` does so within each group: `source`, `kind`, `instruction` (equal
-    ones), the label of a score, or an extra column. Ties go to the earlier row; a row without a
-    score comes last. With `at_least` rows that score below it, or not at all, are dropped whatever
-    their place. `lowest` keeps the lowest scores instead, and then `at_least` is not for it.
+    `by` is that step's label. `count` is the number of rows to keep. `share` is the share to keep
+    instead (rounded down, at least one). `per` selects within each group: `source`, `kind`,
+    `instruction` (equal ones), the label of a score, or an extra column. Ties go to the earlier
+    row; a row without a score comes last. Rows that score below `at_least`, or not at all, are
+    dropped in any case. `lowest` keeps the lowest scores instead, and cannot be combined with
+    `at_least`.
     """
 
     by: str | None = None

@@ -19,13 +19,13 @@ _SHOWN = 25  # topics in the report
 
 @dataclass(frozen=True, kw_only=True)
 class Topics(Whole):
-    """Give every row its topic: a cluster, named by its distinctive words.
+    """Assign a topic to every row: a cluster, named by its distinctive words.
 
     No row is dropped. The vectors that `encoder` makes of the texts form at most `clusters` groups
-    (spherical k-means, drawn from `seed`), numbered by their first rows; the `terms` heaviest words
-    by class TF-IDF name each. Number and name travel in the notes, the number is the score (`per:
-    topics` balances by it), and the report shows how many rows the topics have. Texts are held
-    together: a row costs as many bytes as its text has. An empty text has no topic.
+    (spherical k-means), numbered by their first rows. `seed` draws the start of k-means. `terms` is
+    the number of words that name a topic, the heaviest by class TF-IDF. Number and name are stored
+    in the notes, the number is the score (`per: topics` balances by it), and the report shows how
+    many rows each topic has. All texts are held in memory. An empty text has no topic.
     """
 
     on: On = "whole"

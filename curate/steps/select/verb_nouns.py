@@ -24,15 +24,16 @@ _VERBS, _NOUNS = 20, 4
 
 @dataclass(frozen=True, kw_only=True)
 class VerbNouns(Whole):
-    """Measure how diverse the tasks are by the verb and noun that each instruction asks with.
+    """Measure how diverse the tasks are, by the root verb and its object in each instruction.
 
     No row is dropped. The pair is the verb at the root of the text's first sentence and its direct
-    object ("write story"), by a dependency parser of English; many texts have none. The report
-    tells how many have one, how many pairs there are, their effective number (the exponential of
-    their entropy), the share of all rows that the 20 most common verbs with their 4 most common
-    objects have (14 % in Self-Instruct), and those verbs. Pairs are numbered by their first rows;
-    the number is the score (`balance: {per: verb_nouns}` caps them, and as one group the rows
-    without), and the words travel in the notes. A core parses some 200 instructions a second.
+    object ("write story"), found by a dependency parser for English; many texts have none. The
+    report shows how many texts have one, how many pairs there are, their effective number (the
+    exponential of their entropy), the share of all rows that the 20 most common verbs with their 4
+    most common objects have (14 % in Self-Instruct), and those verbs. Pairs are numbered by their
+    first rows; the number is the score (`balance: {per: verb_nouns}` caps them, with all rows
+    without a pair as one group), and the words are stored in the notes. One core parses about 200
+    instructions per second.
     """
 
     on: On = "instruction"

@@ -67,19 +67,19 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Tools(Generate):
-    """Drop rows whose tool calls do not fit the tools offered, or are not answered as they should.
+    """Drop rows whose tool calls do not match the offered tools, or lack proper results.
 
-    A row offers tools in its column `tools` (or `functions`), as OpenAI, Anthropic or BFCL write
-    them. Each call must name one, with arguments that are valid by its JSON Schema and by nothing
-    beyond it, and without keys and tokens (`secret`); each must be answered once, in order, under
-    its id. Where neither calls nor answers have ids, answers follow the order of the calls. Calls
-    of the last turn may be unanswered: they are what is learnt. `expect` says what every row must
-    have, `none` (no tool fits) or `call`; a row's own column `expect` goes before it. `faults` are
-    those that drop a row, all by default; the score of a drop is their number, the reason is the
-    first of them in the order of that list, and the ledger names each with its turn. `repair: ids`
-    gives calls and answers of a turn one id where only one pairing is possible; what is mended is a
-    new row. Of a preference the prompt and the chosen answer are checked, of ranked rows the
-    prompt; an answer labelled false is not.
+    A row offers tools in its column `tools` (or `functions`), in the format of OpenAI, Anthropic or
+    BFCL. Each call must name one, with arguments that are valid under its JSON Schema, without
+    extra ones, and without keys and tokens (`secret`); each must have one result, in order, under
+    its id. If neither calls nor results have ids, results follow the order of the calls. Calls of
+    the last turn may have no result: they are what is to be learnt. `expect` says what every row
+    must have, `none` (no tool fits) or `call`; a row's own column `expect` takes precedence.
+    `faults` lists those that drop a row (all by default); the score of a drop is their number, the
+    reason is the first of them in the order of that list, and the ledger names each with its turn.
+    `repair: ids` gives the calls and results of a turn matching ids if only one pairing is
+    possible; a repaired row is a new row. In a preference, the prompt and the chosen answer are
+    checked, in ranked rows the prompt; an answer labelled false is not checked.
     """
 
     expect: Literal["call", "none"] | None = None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from curate.prompts.replies.thought_tags import WRITTEN_AS
 from curate.read.shapes.alpaca import task_of
 from curate.read.shapes.record_fields import listed, turns_of, with_extra
 from curate.row import Message, Row
@@ -30,8 +31,9 @@ class Format(NamedTuple):
     several: bool = False
 
 
-# How a dialect calls its speakers, how it wrote a call, and what MOSS has around a text.
-_OWN = ("from", "value", "joined", "around", "beside")
+# How a dialect calls its speakers, how it wrote a call or a thought, and what MOSS has around a
+# text.
+_OWN = ("from", "value", "joined", "around", "beside", WRITTEN_AS)
 
 
 def chat_of(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from curate.prompts.replies.thought_tags import KEYS, WRITTEN_AS, ThoughtAndAnswer, thought_of
 from curate.read.shapes.record_fields import dumps, with_extra
 from curate.read.shapes.sharegpt import CALL, joined_results, turns_to, written_name
 from curate.row import Message, Row
@@ -42,11 +43,19 @@ def _turns(messages: Sequence[Message], *, answered: bool) -> dict[str, Any]:
 
 
 def _named(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return turns by its speakers' names: it skips rows with those of other dialects."""
+    """Return turns by its speakers' names: it skips rows with those of other dialects.
+
+    Its loader reads texts alone, and thoughts in them between the tags of its templates.
+    """
     turns = turns_to(messages)
     for turn, message in zip(turns, messages, strict=True):
         if turn["from"] != CALL:
             turn["from"] = written_name(message.role, ("from", "value"))
+        thought = thought_of(message)
+        # What was read as it is written here has them in its text already.
+        if thought is not None and any(turn.pop(key, None) is not None for key in KEYS):
+            turn["value"] = ThoughtAndAnswer(thought, turn["value"]).text()
+        turn.pop(WRITTEN_AS, None)
     return turns
 
 

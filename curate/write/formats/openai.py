@@ -42,6 +42,11 @@ def _chat(row: Row) -> dict[str, Any]:
     if not messages or messages[-1].role != "assistant":
         raise ValueError("the last turn must be the assistant's")
     extra = extra_columns(row)
+    if extra.get("chat_template_kwargs"):
+        raise ValueError(
+            "its column 'chat_template_kwargs' would be lost, as OpenAI's models have no template; "
+            "write such rows as trl_sft or axolotl_chat"
+        )
     if "tools" in extra:
         extra["tools"] = tools_of(extra["tools"])
     return {"messages": _messages(messages)} | {

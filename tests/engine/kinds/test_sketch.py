@@ -158,7 +158,7 @@ def test_two_encoders_must_be_told_apart() -> None:
 def test_a_wrong_encoder_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     for spec, said in (
         ("nowhere:x", "unknown prefix 'nowhere'"),
-        ({"model": "local", "prefix": 3}, "'prefix' is 3; it must be a text"),
+        ({"model": "local", "prefix": 3}, "'prefix' is 3; it must be a string"),
     ):
         with pytest.raises(RecipeError, match=said):
             Pipeline([SameVector()], encoders={"e": spec}).run(rows(), run=tmp_path / "run")

@@ -49,3 +49,20 @@ def test_a_range_is_filled_evenly(low, width, count, seed):
         assert sorted(int((v - low) / width * count * 0.999999) for v in parts) == list(
             range(count)
         )
+
+
+@given(WEIGHTS, st.integers(1, 40), st.integers(0, 99), st.data())
+def test_groups_of_distinct_ones_meet_every_quota_that_can_be_met(weights, groups, seed, data):
+    size = data.draw(st.integers(1, len(weights)))
+    wanted = quotas(weights, groups * size, random.Random(seed))
+    found = Counter(spread_distinct(weights, groups, size, random.Random(seed)))
+    if max(wanted) <= groups:
+        assert found == {n: often for n, often in enumerate(wanted) if often}
+    else:
+        assert sum(found.values()) == groups * size
+
+
+@given(st.integers(-5, 5), st.integers(0, 9), st.integers(1, 5), st.integers(0, 99))
+def test_each_whole_number_of_a_range_comes_equally_often(low, width, times, seed):
+    found = strata(low, low + width, times * (width + 1), random.Random(seed))
+    assert Counter(found) == dict.fromkeys(range(low, low + width + 1), times)

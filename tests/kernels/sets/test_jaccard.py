@@ -63,6 +63,7 @@ def as_dict(nearest):
     return {int(r): (int(nearest.partner[r]), float(nearest.similarity[r])) for r in rows}
 
 
+@pytest.mark.slow
 @settings(max_examples=200)  # the first example compiles
 @given(SETS, THRESHOLDS, st.randoms(use_true_random=False), st.integers(1, 3))
 def test_both_paths_equal_brute_force(sets, similarity, dice, parts):
@@ -108,6 +109,16 @@ def test_compiled_and_plain_paths_agree_beyond_one_block(similarity):
     plain = nearest_kept_small(column, order, threshold_of(similarity))
     compiled = nearest_kept_large(column, order, threshold_of(similarity))
     assert 500 < (plain.partner >= 0).sum() < 5500
+    assert np.array_equal(plain.partner, compiled.partner)
+    assert np.array_equal(plain.similarity, compiled.similarity, equal_nan=True)
+
+
+def test_rows_that_are_left_out_take_no_part():
+    column = crowd(6000, seed=3)
+    order = np.random.default_rng(5).permutation(6000)[:4500]  # not a whole number of blocks
+    plain = nearest_kept_small(column, order, threshold_of(0.8))
+    compiled = nearest_kept_large(column, order, threshold_of(0.8))
+    assert (plain.partner[np.setdiff1d(np.arange(6000), order)] == -1).all()
     assert np.array_equal(plain.partner, compiled.partner)
     assert np.array_equal(plain.similarity, compiled.similarity, equal_nan=True)
 

@@ -104,7 +104,7 @@ def test_loops_over_sets_count_no_references():
     nearest_kept_large(sets, np.arange(20), Fraction(4, 5))
     link_similar_large(np.arange(20), sets, Fraction(4, 5))
     for caller, name in (
-        (jaccard_join._search, "meet"), (jaccard_join._search, "_choose"),
+        (jaccard_join._search, "meet"), (jaccard_join._search, "choose"),
         (jaccard_join._settle, "insert"), (components_join._walk, "_link"),
     ):  # fmt: skip
         function = caller.py_func.__globals__[name]

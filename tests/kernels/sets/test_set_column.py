@@ -50,7 +50,9 @@ def test_what_two_sets_share(seed):
         for other, b in zip(sets, start, strict=False):
             shared = len(np.intersect1d(one, other))
             for need in {0, shared, shared + 1, min(len(one), len(other))}:
-                answer = intersection(values, a, len(one), b, len(other), need)
+                answer = intersection(values, a, len(one), values, b, len(other), need)
+                apart = intersection(one, 0, len(one), other, 0, len(other), need)
+                assert apart == answer
                 assert answer == (shared if shared >= need else -1)
 
 

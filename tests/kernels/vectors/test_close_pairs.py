@@ -15,7 +15,12 @@ from curate.encoders.precision import has_gpu
 from curate.errors import MissingExtra
 from curate.kernels.vectors import close_pairs
 from curate.kernels.vectors import prefilter as prefilter_module
-from curate.kernels.vectors.close_pairs import AllPairs, all_neighbours
+from curate.kernels.vectors.close_pairs import (
+    AllPairs,
+    all_neighbours,
+    closest_other,
+    hold_closest,
+)
 from curate.kernels.vectors.dedup import greedy_walk
 from curate.kernels.vectors.prefilter import (
     BFloat16Prefilter,
@@ -301,6 +306,58 @@ def test_the_ends_of_the_scale(vectors, partner):
     assert searching(own, order, 0.9).partner.tolist() == partner
     found = neighbours(own, 0.9)
     assert greedy_walk(own, found, order, 0.9).partner.tolist() == partner
+
+
+# -- ties, and cosines at the threshold ------------------------------------------------------------
+
+# Pythagorean triples: the cosines of these with the first are 1, 0.8, 0.8, 0.6 and 0 to the bit.
+EXACT = np.array([[1, 0], [4, 3], [4, -3], [3, 4], [0, 1]], np.float32)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 2)), max_size=20),
+    st.randoms(use_true_random=False),
+)
+def test_the_closest_is_held_in_whatever_order_the_pairs_come(pairs, chance):
+    chance.shuffle(pairs)
+    left, right, tenths = (np.array(side, np.int64) for side in zip(*pairs, (0, 0, 0), strict=True))
+    cosines = tenths / 10
+    partner, cosine = np.full(4, -1, np.int64), np.full(4, np.nan)
+    hold_closest(left, right, cosines, partner, cosine)
+    for own in range(4):
+        close = [
+            (-c, r) for n, r, c in zip(left.tolist(), right.tolist(), cosines, strict=True)
+            if n == own
+        ]  # fmt: skip
+        assert partner[own] == (min(close)[1] if close else -1)
+        assert not close or cosine[own] == -min(close)[0]
+
+
+@pytest.mark.parametrize("block", [1, 64])
+def test_of_others_as_close_the_first_row_is_named(block):
+    for ways in ([0, 1, 2], [0, 2, 1]):
+        every = UnitVectors.of(EXACT[ways])
+        found = closest_other(every, 1, 0.5, block=block)
+        assert (found.partner.tolist(), found.similarity.tolist()) == ([1], [0.8])
+
+
+@pytest.mark.parametrize("way", [(1, 2), (2, 1)])
+def test_of_kept_rows_as_close_the_first_row_is_named_in_any_order_of_the_walk(way):
+    """The vector that comes first stands for a later row, where that is the one that is kept."""
+    one, other = EXACT[list(way)]
+    own = UnitVectors.of(np.stack([one, other, one, EXACT[0]]))
+    partner, score = searching(own, np.array([2, 1, 0, 3]), 0.75)
+    assert partner.tolist() == [2, -1, -1, 1]
+    assert score[3] == 0.8
+
+
+@pytest.mark.parametrize("prefilter", PREFILTERS)
+def test_a_cosine_at_the_threshold_reaches_it_and_one_below_does_not(prefilter):
+    own = UnitVectors.of(EXACT)
+    for at_least, pairs in ((0.8, 4), (np.nextafter(0.8, 1), 1), (0.6, 6), (0.96, 1)):
+        assert neighbours(own, at_least, prefilter=prefilter).pairs == pairs
+        near = closest_other(own, 1, at_least, prefilter=prefilter).similarity
+        assert np.array_equal(near, [0.8 if at_least <= 0.8 else np.nan], equal_nan=True)
 
 
 # -- texts that were not read in whole -------------------------------------------------------------

@@ -5,7 +5,7 @@ from curate.kernels.vectors import dedup
 from curate.kernels.vectors.dedup import PairSearch, nearest_kept
 from curate.kernels.vectors.unit_vectors import UnitVectors
 from curate.store.files import DERIVED, DerivedArrays
-from tests.kernels.vectors.test_close_pairs import clustered, same, searching
+from tests.kernels.vectors.test_close_pairs import EXACT, clustered, same, searching
 
 ORDER = np.random.default_rng(4).permutation(80)
 
@@ -76,3 +76,30 @@ def test_a_broken_file_is_found_again(own, tmp_path, damage):
         assert same(again.nearest, first.nearest)
         assert path.read_bytes() == whole
     assert list((tmp_path / DERIVED).iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"floor": 0.8},
+        {"floor": 0.5},
+        {"floor": 0.9},
+        {"floor": 0.5, "budget": 1},
+        {"floor": 0.5, "exact_up_to": 0},
+        {"floor": 0.9, "exact_up_to": 0},
+    ],
+    ids=["at the floor", "above the floor", "below the floor", "dense", "index", "index, below"],
+)
+def test_a_cosine_at_the_threshold_is_a_duplicate_on_every_path(how):
+    above = float(np.nextafter(0.8, 1))
+    own = UnitVectors.of(EXACT[[0, 1, 4]])
+    for similarity, partner in ((0.8, [-1, 0, -1]), (above, [-1, -1, -1])):
+        floor = similarity if how["floor"] == 0.8 else how["floor"]
+        search = PairSearch(similarity, **{**how, "floor": floor})
+        kept = nearest_kept(own, np.arange(3), search)
+        assert kept.nearest.partner.tolist() == partner
+        # The same row and the same threshold, where the other one is of another dataset.
+        leaked = nearest_kept(own, np.arange(1), search).leaked
+        reached = similarity == 0.8
+        assert leaked.partner.tolist() == [1 if reached else -1]
+        assert np.array_equal(leaked.similarity, [0.8 if reached else np.nan], equal_nan=True)

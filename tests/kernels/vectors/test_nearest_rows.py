@@ -31,6 +31,15 @@ def test_of_equal_rows_the_first_comes_first():
     assert cosines.tolist() == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("choice", ["float32", "bfloat16"])
+def test_of_different_rows_as_near_the_first_comes_first_and_takes_the_last_place(choice):
+    """More ties than a short sort keeps in order by itself."""
+    vectors = np.array([[4, 3], [4, -3]] * 20 + [[1, 0]], np.float32)
+    rows, cosines = NearestRows(vectors, choice).nearest([5.0, 0.0], 30)
+    assert rows.tolist() == [40, *range(29)]
+    assert cosines.tolist() == [1.0, *[0.8] * 29]
+
+
 def test_zeros_are_near_to_nothing():
     near = NearestRows(np.zeros((2, 3), np.float32))
     assert near.nearest([1, 0, 0], 2)[0].tolist() == []

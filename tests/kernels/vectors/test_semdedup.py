@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from curate.kernels.vectors.semdedup import removed_in_clusters
 from curate.kernels.vectors.unit_vectors import UnitVectors
-from tests.kernels.vectors.test_close_pairs import clustered
+from tests.kernels.vectors.test_close_pairs import EXACT, clustered
 
 
 def papers_rule(own, cluster, order, epsilon):
@@ -49,3 +49,11 @@ def test_a_chain_goes_on_through_lines_that_are_removed():
     assert removed.partner.tolist() == [-1, 0, 0, 0, -1]
     assert removed.links.tolist() == [0, 1, 2, 3, 0]
     assert removed.cosine[1:4] == pytest.approx(np.cos(np.radians(10)), abs=1e-7)
+
+
+def test_a_row_exactly_at_one_minus_epsilon_stays():
+    """Removed is what lies above the threshold, where `semantic` drops what reaches it."""
+    own, order = UnitVectors.of(EXACT[:2]), np.arange(2)
+    for epsilon, partner in ((0.2, -1), (0.2 + 1e-9, 0)):
+        removed = removed_in_clusters(own, np.zeros(2, np.int64), order, epsilon)
+        assert removed.partner.tolist() == [-1, partner]

@@ -62,3 +62,10 @@ def test_one_category_alone_says_nothing():
 
 def test_full_agreement_is_one():
     assert fleiss_kappa([[3, 0], [0, 3]]) == krippendorff_alpha([[3, 0], [0, 2]]) == 1
+
+
+@pytest.mark.parametrize("measure", [fleiss_kappa, krippendorff_alpha])
+def test_an_item_may_count_several_times(measure):
+    ways, times = [[3, 0], [1, 2], [0, 1], [1, 1]], [4, 2, 5, 3]
+    items = [own for own, count in zip(ways, times, strict=True) for _ in range(count)]
+    assert measure(ways, times=times) == pytest.approx(measure(items), abs=1e-12)

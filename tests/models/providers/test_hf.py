@@ -301,6 +301,47 @@ def test_other_weights_have_another_identity(tmp_path: Path) -> None:
     assert open_model(f"hf:{tmp_path}").info.identity.startswith(f"hf:{tmp_path.name} ")
 
 
+def test_what_lies_beside_a_model_does_not_make_it_another(tmp_path: Path) -> None:
+    def digest(name: str, text: str = "{}") -> str:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return hf.digest_of_weights(tmp_path)
+
+    before = digest("model.safetensors", "weights")
+    modules = [{"path": "", "type": "Transformer"}, {"path": "1_Dense", "type": "Dense"}]
+    for name, text in (
+        ("config.json", "{}"),
+        ("config.json", '{"rope_theta": 1}'),
+        ("generation_config.json", "{}"),
+        ("tokenizer.json", "{}"),
+        ("tokenizer_config.json", "{}"),
+        ("chat_template.jinja", "{{ messages }}"),
+        ("additional_chat_templates/rag.jinja", "{{ messages }}"),
+        ("spiece.model", "x"),
+        ("vocab.txt", "x"),
+        ("adapter_config.json", "{}"),
+        ("adapter_model.safetensors", "x"),
+        ("model.safetensors.index.json", "{}"),
+        ("part-2.safetensors", "x"),
+        ("modules.json", json.dumps(modules)),
+        ("1_Dense/config.json", "{}"),
+    ):
+        before, earlier = digest(name, text), before
+        assert before != earlier, name
+    for name in (
+        *("report.json", "check.json", "training.json", "README.md", "curves.csv", "notes.txt"),
+        *("value_head.safetensors", "trainer_state.json", "checkpoints/checkpoint-2/config.json"),
+        *("merged/model.safetensors", ".files.json", "2_Dense/config.json"),
+    ):
+        assert digest(name, "x") == before, name
+    # A list of modules that is none, or that leads out: the rest of the model counts.
+    assert digest("modules.json", "7") != before
+    files = hf.files_of_model(tmp_path)
+    digest("modules.json", '[{"path": "/"}, {"path": "../.."}]')
+    assert hf.files_of_model(tmp_path) == files
+
+
 @pytest.mark.parametrize("model", ["hf:org/name", "local"])
 def test_another_machine_does_not_share_replies_unasked(
     model: str, monkeypatch: pytest.MonkeyPatch

@@ -20,6 +20,7 @@ import pytest
 from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
 from curate.errors import NotSent, PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.model import Price, open_model
+from curate.models.remote.connection import MOST_TOGETHER
 from curate.row import Message
 from tests.engine.asking import driver, one
 from tests.models import chaos
@@ -226,7 +227,10 @@ def test_a_long_reply_is_streamed_and_only_silence_times_out() -> None:
 
 def test_a_stream_that_breaks_off_is_no_reply() -> None:
     parts = [{"choices": [{"delta": {"content": "half"}, "finish_reason": None}]}]
-    ended, _ = ask(lambda r: events(parts), hello(max_tokens=None))
+    undone = events(parts).body.replace(b"data: [DONE]", b"")
+    ended, _ = ask(
+        lambda r: Answer(undone, content_type="text/event-stream"), hello(max_tokens=None)
+    )
     assert isinstance(ended, TemporaryFault) and ended.cause == "malformed"
     dropped, _ = ask(lambda r: events(parts, cut=20), hello(max_tokens=None))
     assert isinstance(dropped, TemporaryFault) and dropped.cause == "connection"
@@ -234,6 +238,35 @@ def test_a_stream_that_breaks_off_is_no_reply() -> None:
         lambda r: events(parts, pieces=2, pause=1.0), hello(max_tokens=None), idle_timeout=0.2
     )
     assert isinstance(silent, TemporaryFault) and silent.cause == "timeout"
+
+
+@pytest.mark.parametrize("most", [None, 20_000])
+def test_long_thoughts_are_no_attack_even_many_at_once(most: int | None) -> None:
+    """Ten replies of 12,000 tokens as servers send them: 110 MB of events, 0.4 MB of text."""
+    tokens, padding = 12_000, "x" * 850
+    parts = [{"choices": [{"delta": {"reasoning_content": "hm, "}}], "obfuscation": padding}]
+    parts = parts * tokens + [{"choices": [{"delta": {"content": "Yes"}, "finish_reason": "stop"}]}]
+    answer = events(parts)
+    assert 10 * len(answer.body) > MOST_TOGETHER
+
+    async def run(server: Server) -> list[Reply]:
+        model = open_model({"model": "openai:tiny", "base_url": server.url})
+        asks = [model.answer(hello(max_tokens=most), key=str(n), attempt=0) for n in range(10)]
+        found = await asyncio.gather(*asks)
+        await model.close()
+        return found
+
+    with Server(lambda request: answer) as server:
+        assert asyncio.run(run(server)) == [Reply(text="Yes", reasoning="hm, " * tokens)] * 10
+
+
+def test_a_stream_that_ends_without_a_reason_is_one_reply() -> None:
+    parts = [{"choices": [{"delta": {"content": text}}]} for text in ("whole", " text")]
+    parts.append({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+    reply, _ = ask(lambda r: events(parts), hello(max_tokens=None))
+    assert reply == Reply(text="whole text", input_tokens=3, output_tokens=2)
+    nothing, _ = ask(lambda r: events([]), hello(max_tokens=None))
+    assert isinstance(nothing, TemporaryFault) and nothing.cause == "malformed"
 
 
 @pytest.mark.parametrize("kind", FAULTS)
@@ -492,6 +525,13 @@ def test_another_error_500_is_tried_again_alike() -> None:
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-5"}, None),
         ({"retry-after": "nan"}, None),
+        ({"retry-after": "1e9"}, None),
+        ({"retry-after": "-inf"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "Fri, 31 Dec 99999 23:59:59 GMT"}, None),
+        ({"retry-after": "Fri, 31 Dec 0000 23:59:59 GMT"}, 0.0),
+        ({"retry-after": "Thu, 01 Jan 1970 00:00:00 +9999999999"}, None),
+        ({"retry-after": "Mon, 99 Foo 2020 99:99:99 GMT"}, None),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2.5s"}, 62.5),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}, 360.0),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20ms"}, 0.02),
@@ -501,6 +541,12 @@ def test_another_error_500_is_tried_again_alike() -> None:
 def test_the_server_says_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
     error, _ = ask(lambda r: refusal(429, "slow", headers=headers), hello())
     assert error.retry_after == seconds
+
+
+def test_an_error_in_a_list_is_read() -> None:
+    said = [{"error": {"code": 400, "message": "Unknown name", "status": "INVALID_ARGUMENT"}}]
+    error, _ = ask(lambda r: as_json(said, 400), hello())
+    assert isinstance(error, PermanentFault) and "Unknown name [400]" in str(error)
 
 
 def test_a_used_up_allowance_holds_the_next_request() -> None:

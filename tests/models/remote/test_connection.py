@@ -1,32 +1,11 @@
-"""Connections: many requests share a few, proxies come from the environment."""
+"""Connections: many requests share a few."""
 
 from __future__ import annotations
 
 import asyncio
 
-import pytest
-
-from curate.models.remote.connection import FIRST_REST_SECONDS, Connection, bounded, proxy_of
+from curate.models.remote.connection import FIRST_REST_SECONDS, Connection, bounded
 from tests.models.chaos import Server, chat
-
-
-@pytest.mark.parametrize(
-    ("url", "proxy"),
-    [
-        ("https://api.example.com/v1", "http://proxy:3128"),
-        ("http://api.example.com/v1", None),
-        ("https://127.0.0.1:8000/v1", None),
-    ],
-)
-def test_the_environment_names_the_proxy(
-    url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
-    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
-    assert proxy_of(url) == proxy
 
 
 def test_a_connection_is_used_again() -> None:
@@ -35,7 +14,7 @@ def test_a_connection_is_used_again() -> None:
 
         async def post(number: int) -> None:
             async with connection.opened("chat/completions", {"prompt": str(number)}) as response:
-                await bounded(response, 1000)
+                await bounded(response, 1000, connection.held)
 
         for _ in range(5):
             await asyncio.gather(*(post(number) for number in range(4)))

@@ -169,7 +169,7 @@ def test_a_template_is_part_of_the_identity(tmp_path: Path) -> None:
     for wrong, said in (
         ({"template": "none.jinja"}, "no such file"),
         ({"template": "a.jinja", "tokenizer": "x"}, "not both"),
-        ({"tokenizer": 7}, "must be a text"),
+        ({"tokenizer": 7}, "must be a string"),
     ):
         with pytest.raises(RecipeError, match=said):
             info_of({**spec, **wrong}, folder=tmp_path)
@@ -268,10 +268,12 @@ def test_what_a_server_cannot_read_fails_its_row_unsent(turn: Message, said: str
 
 def test_a_redirect_is_not_followed() -> None:
     def handler(request: Received) -> Answer:
-        return Answer(b"", 307, {"location": "/v1/elsewhere"})
+        return Answer(b"", 307, {"location": f"http://elsewhere.example:80/{request.text}?key=k"})
 
     error, seen = one(handler, hello())
-    assert isinstance(error, PermanentFault) and "it redirects" in str(error)
+    assert isinstance(error, PermanentFault)
+    assert "redirects (307) to elsewhere.example; redirects are not followed" in str(error)
+    assert "key=k" not in str(error)
     assert len(seen) == 1
 
 

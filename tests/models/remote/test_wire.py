@@ -112,9 +112,23 @@ def test_an_error_inside_a_good_answer_means_what_its_code_says(
 
 def test_a_stream_without_text_is_what_a_whole_reply_is() -> None:
     assembly = Assembly(chat=True)
-    assembly.add({"choices": [{"delta": {"reasoning_content": "hm"}, "finish_reason": "stop"}]})
-    whole = body({"message": {"content": None}, "finish_reason": "stop"})
-    assert reply_of(ASK, assembly.whole()) == reply_of(ASK, whole) == Reply()
+    assembly.add({"choices": [{"delta": {"reasoning_content": "h"}}]})
+    assembly.add({"choices": [{"delta": {"reasoning_content": "m"}, "finish_reason": "stop"}]})
+    whole = body({"message": {"content": None, "reasoning_content": "hm"}, "finish_reason": "stop"})
+    assert reply_of(ASK, assembly.whole()) == reply_of(ASK, whole) == Reply(reasoning="hm")
+
+
+def test_a_stream_in_parts_is_what_a_whole_reply_is() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    parts = [[thought], [{"type": "text", "text": "Yes"}], ", it is", [], None]
+    assembly = Assembly(chat=True)
+    for part in parts:
+        assembly.add({"choices": [{"delta": {"content": part}}]})
+    assembly.add({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    text = [{"type": "text", "text": one} for one in ("Yes", ", it is")]
+    whole = body({"message": {"content": [thought, *text]}, "finish_reason": "stop"})
+    expected = Reply(text="Yes, it is", reasoning="hm")
+    assert reply_of(ASK, assembly.whole()) == reply_of(ASK, whole) == expected
 
 
 def test_each_sample_has_its_own_seed() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import jsonschema
@@ -36,6 +37,9 @@ GOOD = '{"rationale": "Clear {and} short.", "score": 8}'
         f"Sure!\n```json\n{GOOD}\n```",
         f"{GOOD} I hope that helps.",
         '{"rationale": "It says ```json\\n{}\\n``` itself.", "score": 8.0}',
+        '{"rationale": "two\nlines,\tand }", "score": 8}',
+        '{"rationale": "a, b,}", "score": 8,}',
+        'So: {"score": 8, "rationale": "\\"x,]\\"" ,\n} and no more',
     ],
 )
 def test_one_object_is_found_in_its_wrappings(text):
@@ -47,6 +51,12 @@ def test_one_object_is_found_in_its_wrappings(text):
     [
         ("", "no JSON object"),
         ("Score: 8", "no JSON object"),
+        ('{"rationale": "x", "score": 8,', "no valid JSON"),
+        ('{"rationale": "x",, "score": 8}', "no valid JSON"),
+        ('{,"rationale": "x", "score": 8}', "no valid JSON"),
+        ('{"rationale": "x", "score": ,}', "no valid JSON"),
+        ('{"rationale": "x", "score": NaN,}', "NaN"),
+        (f"{GOOD[:-1]},}} {GOOD}", "more than one object"),
         ("[8]", "no JSON object"),
         (GOOD[:-1], "no valid JSON"),
         (GOOD + GOOD, "more than one object"),
@@ -170,3 +180,10 @@ def test_it_agrees_with_the_reference_validator(value, schema):
     except ValueError:
         found = False
     assert found == expected
+
+
+def test_quotes_without_an_end_take_no_longer_than_they_are_many() -> None:
+    begun = time.process_time()
+    with pytest.raises(ValueError, match="no valid JSON"):
+        object_in('{"a": "' + '\\"' * 50_000, {})
+    assert time.process_time() - begun < 5

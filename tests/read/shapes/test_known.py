@@ -129,6 +129,13 @@ TABLE["Orca-DPO"] = (
         for s, q in (("Be kind.", "q"), ("", "r"), ("Think.", "s"))
     ],
 )
+TABLE["Safety"] = (
+    "positive_negative",
+    [
+        ({"instruction": q, "positive": "No.", "negative": n}, pair((user(q),), "No.", n))
+        for q, n in (("q", "Take the red wire."), ("r", "Sure"), ("s", "Yes"))
+    ],
+)
 TABLE["LIMA"] = (
     "lima",
     [

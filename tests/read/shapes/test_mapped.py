@@ -143,7 +143,7 @@ def test_a_column_that_is_missing_fails_its_row_alone(tmp_path):
     assert len(found.rows) == 1
     assert [error for _, _, error, _ in found.failed] == [
         "column 'b' is missing",
-        "column 'b' must be a text or a list of turns, found the number 3",
+        "column 'b' must be a string or a list of turns, found the number 3",
     ]
 
 
@@ -173,6 +173,14 @@ def test_no_shape_claims_half_of_a_record(record, line, tmp_path):
     assert "columns: {" in str(caught.value)
     # Who names the shape has said what he wants.
     assert open_inputs(str(path), shape="prompt").count == 1
+
+
+def test_the_proposal_for_a_list_of_answers_has_their_scores(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(lines_of({"prompt": "q", "responses": ["a", "b"], "scores": [1.0, 2.0]}))
+    with pytest.raises(InputError) as caught:
+        open_inputs(str(path))
+    assert "--columns prompt=prompt,candidates=responses,scores=scores," in str(caught.value)
 
 
 def test_texts_that_differ_between_equal_prompts_are_the_other_half(tmp_path):

@@ -160,6 +160,50 @@ tree = st.recursive(
 prompts = texts.filter(lambda text: not text.startswith("[{"))
 
 
+hermes_calls = call.map(lambda c: f"<tool_call>{json.dumps(c)}</tool_call>")
+hermes_results = texts.map("<tool_response>\n{}\n</tool_response>".format)
+hermes_turns = st.one_of(
+    st.tuples(st.sampled_from(["human", "user", "gpt", "tool", "system"]), texts),
+    *(
+        st.tuples(st.just(who), st.lists(st.one_of(said, texts), max_size=2).map("\n".join))
+        for who, said in (("gpt", hermes_calls), ("tool", hermes_results))
+    ),
+).map(lambda pair: {"from": pair[0], "value": pair[1]})
+golds = st.one_of(
+    st.integers().map(str),
+    texts.map("= {}".format),
+    st.lists(filled, min_size=1, max_size=2).map(
+        lambda golds: json.dumps(golds, ensure_ascii=False, separators=(",", ":"))
+    ),
+)
+verifiers = st.sampled_from(["math", "mine", '{"checker": "number", "tolerance": 0.1}'])
+tools = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": filled,
+            "parameters": st.dictionaries(
+                filled,
+                st.fixed_dictionaries({"type": st.sampled_from(["str", "List[int], optional"])}),
+                max_size=2,
+            ),
+        },
+        optional={"description": texts},
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+def pro_lists(turns, answers):
+    prefix = [*(f"<|{who}|>{text}" for who, text in turns), "<|assistant|>"]
+    answers = sorted(answers, key=lambda pair: -pair[1])
+    return {
+        "prefix": [prefix for _ in answers],
+        "suffix": [text for text, _ in answers],
+        "reward": [reward for _, reward in answers],
+    }
+
+
 def two_texts(asked, answered, **others):
     return with_extra(**{asked: prompts, answered: prompts}, **others)
 
@@ -215,6 +259,7 @@ SHAPES = {
             max_size=3,
         ),
     ),
+    "positive_negative": two_texts("instruction", "positive", negative=prompts),
     "problem_solution": two_texts("problem", "solution"),
     "prompt_response": two_texts("prompt", "response", helpfulness=st.integers(0, 4)),
     "query_response": two_texts("query", "response"),
@@ -338,6 +383,125 @@ SHAPES = {
             ),
             min_size=1,
             max_size=3,
+        ),
+    ),
+    "votes": st.one_of(
+        with_extra(
+            prompt=prompts,
+            response_a=prompts,
+            response_b=prompts,
+            annotator=filled,
+            preference=st.sampled_from(
+                ["A", "b", "tie", "B is much better", "A is slightly worse"]
+            ),
+        ),
+        with_extra(
+            question=messages,
+            answer1=st.lists(answer, min_size=1),
+            answer2=prompts,
+            worker_id=st.integers(),
+            choice=st.sampled_from([1, 2, "neither", "second"]),
+        ),
+    ),
+    "argilla": with_extra(
+        id=texts,
+        fields=st.fixed_dictionaries(
+            {"prompt": prompts, "response-1": prompts, "response-2": messages, "page": texts}
+        ),
+        responses=st.fixed_dictionaries(
+            {
+                "which": st.lists(
+                    st.fixed_dictionaries(
+                        {"value": st.sampled_from([1, "2", "tie"]), "user_id": filled}
+                    ),
+                    min_size=1,
+                    max_size=1,
+                )
+            }
+        ),
+        suggestions=st.dictionaries(texts, values, max_size=2),
+    ),
+    "label_studio": with_extra(
+        id=st.integers(),
+        data=st.fixed_dictionaries({"prompt": prompts, "left": prompts, "right": prompts}),
+        annotations=st.lists(
+            st.fixed_dictionaries(
+                {
+                    "completed_by": st.one_of(
+                        st.integers(), st.fixed_dictionaries({"email": filled, "id": st.integers()})
+                    ),
+                    "result": st.sampled_from(["left", "right"]).map(
+                        lambda side: [{"from_name": "pw", "value": {"selected": side}}]
+                    ),
+                    "was_cancelled": st.just(False),
+                }
+            ),
+            min_size=1,
+            max_size=1,
+        ),
+    ),
+    "stack_exchange": with_extra(
+        question=texts,
+        answers=st.lists(
+            st.fixed_dictionaries(
+                {
+                    "text": texts,
+                    "pm_score": st.integers(-1, 9).map(float),
+                    "selected": st.booleans(),
+                }
+            ),
+            min_size=1,
+            max_size=3,
+        ),
+    ),
+    "rrhf": with_extra(query=texts).flatmap(
+        lambda data: st.lists(st.tuples(texts, numbers), min_size=1, max_size=4).map(
+            lambda pairs: (
+                data | {n: [p[i] for p in pairs] for i, n in enumerate(["responses", "scores"])}
+            )
+        )
+    ),
+    "pro": with_extra(sft_index=st.just(0)).flatmap(
+        lambda data: st.tuples(
+            st.lists(st.tuples(st.sampled_from(["prompter", "assistant"]), texts), max_size=3),
+            st.lists(st.tuples(texts, numbers), min_size=1, max_size=4),
+        ).map(lambda pair: data | pro_lists(*pair))
+    ),
+    "hermes": with_extra(
+        conversations=st.tuples(
+            st.sampled_from(["You are a function calling AI model. ", ""]),
+            st.lists(hermes_turns, min_size=1, max_size=4),
+        ).map(lambda t: [{"from": "system", "value": f"{t[0]}<tools>\n[]\n</tools>"}, *t[1]]),
+        tools=st.one_of(filled, tools),
+    ),
+    "xlam": with_extra(
+        query=texts,
+        tools=st.one_of(tools, tools.map(json.dumps)),
+        answers=st.lists(call, max_size=2).flatmap(lambda a: st.sampled_from([a, json.dumps(a)])),
+    ),
+    "grpo": with_extra(
+        prompt=messages, ground_truth=st.one_of(golds, st.integers()), verifier=verifiers
+    ),
+    "verl": with_extra(
+        data_source=texts,
+        prompt=messages,
+        ability=texts,
+        reward_model=st.fixed_dictionaries({"style": texts, "ground_truth": golds}),
+        extra_info=st.fixed_dictionaries({"verifier": verifiers}, optional={"index": values}),
+    ),
+    "open_instruct": st.one_of(
+        with_extra(
+            messages=st.lists(turn("user"), min_size=1, max_size=1),
+            ground_truth=golds,
+            dataset=st.sampled_from(["gsm8k", "math", "ifeval"]),
+        ),
+        with_extra(
+            messages=st.tuples(turn("system"), messages).map(
+                lambda pair: [pair[0], *pair[1], {"role": "assistant", "content": ""}]
+            ),
+            ground_truth=golds,
+            dataset=st.just("gsm8k"),
+            verifier=st.just('{"checker": "number", "tolerance": 0.1}'),
         ),
     ),
     "unpaired": st.one_of(

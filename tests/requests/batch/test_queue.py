@@ -443,6 +443,13 @@ def test_a_server_that_bills_too_much_stops_the_run(tmp_path: Path, server: Batc
     ):
         opened.run([chain(str(n), [["a"], ["b"]]) for n in range(3)])
     assert sizes(server) == [3]
+    # It has billed 3 dollars, and may bill another one for the next request.
+    with (
+        driver(tmp_path, model(server), max_cost=3.5) as opened,
+        pytest.raises(CeilingReached, match="the next request may cost up to"),
+    ):
+        opened.run([chain(str(n), [["a"], ["b"]]) for n in range(3)])
+    assert sizes(server) == [3]
 
 
 def interrupted(opened: Driver, server: BatchServer, asked: Sequence[str], at: str) -> None:

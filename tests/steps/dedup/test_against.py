@@ -21,7 +21,7 @@ from curate.store.faiss_index import VectorIndex, write_index
 
 FOX = "the quick brown fox jumps over the lazy dog and runs away home"
 # What the recorded encoder makes of a text with this word in it: an angle.
-ANGLES = {"fox": 0, "vixen": 10, "cat": 90}
+ANGLES = {"fox": 0, "vixen": 10, "fennec": 20, "cat": 90}
 
 
 def write(path, texts):
@@ -95,6 +95,35 @@ def test_a_row_that_is_elsewhere_is_no_witness(kind, keep, run, tmp_path):
         {"similarity": 0.9} if kind is Near else {})), rows)  # fmt: skip
     kept = [row.instruction for row in result.kept]
     assert kept == ([FOX + " x", FOX] if kind is Exact else [FOX])
+
+
+def test_a_row_near_to_one_that_is_elsewhere_stays(run, tmp_path):
+    """With the test set the rows share 12 and 11 of 13 shingles, with each other 11 of 12.
+
+    So only the leaked one could make the other a duplicate, and it is not kept.
+    """
+    others = write(tmp_path / "test.jsonl", [FOX + " x y"])
+    for keep in ("first", "longest"):
+        step = Near(against=others, on="instruction", similarity=0.9, keep=keep)
+        result = run(step, [FOX + " x", FOX], run=tmp_path / keep)
+        assert [row.instruction for row in result.kept] == [FOX]
+        assert result.summary["steps"][0]["reasons"] == {f"near duplicate of {others}": 1}
+
+
+@pytest.mark.parametrize("keep", ["first", "longest"])
+@pytest.mark.parametrize("floor", [0.8, 0.99], ids=["stored neighbours", "searched again"])
+def test_a_row_like_one_that_is_elsewhere_stays(keep, floor, run, tmp_path):
+    """The fennec resembles the vixen, which stands in the test set; with the fox it does not."""
+    others = write(tmp_path / "test.jsonl", ["a fox"])
+    step = Semantic(against=others, on="instruction", similarity=0.98, floor=floor, keep=keep)
+    result = run(step, ["one long vixen", "a fennec", "the fennec"])
+    assert [row.instruction for row in result.kept] == [
+        "a fennec" if keep == "first" else "the fennec"
+    ]
+    reasons = result.summary["steps"][0]["reasons"]
+    assert reasons == {f"semantic duplicate of {others}": 1, "semantic duplicate": 1}
+    twin = next(row for row in result.dropped if "fennec" in row.instruction)
+    assert result.explain(twin.id).events[0]["partner"] == next(iter(result.kept)).id
 
 
 def test_other_rows_are_not_compared_with_each_other(run, tmp_path):
@@ -222,7 +251,7 @@ def test_an_index_of_a_run_says_what_the_run_itself_says(run, tmp_path):
                 faiss.IndexScalarQuantizer(2, faiss.ScalarQuantizer.QT_8bit),
                 str(folder / "team.faiss"),
             ),
-            "IndexScalarQuantizer, which holds no vectors as they were given; allowed are flat",
+            "IndexScalarQuantizer, which does not store the original vectors; allowed are flat",
         ),
     ],
     ids=["damaged", "absent", "ids", "compressed"],

@@ -274,3 +274,26 @@ def test_real_rows_are_apart_and_every_dropped_one_has_its_witness(tmp_path):
     (told,) = (r for r in indexed.summary["steps"][0]["remarks"] if r.startswith("an index"))
     assert float(re.search(r"recall ([\d.]+) of [\d,]+ pairs at 0.8", told)[1]) >= 0.999
     assert indexed.summary["requests"]["sent"] == 0
+
+
+def test_of_equal_cosines_the_first_row_is_named(monkeypatch):
+    """A row as far from two kept ones names the earlier; rows decide, not texts."""
+    monkeypatch.setitem(ANGLES, "left", -10)
+    monkeypatch.setitem(ANGLES, "right", 10)
+    for first, second in (("left", "right"), ("right", "left")):
+        rows = rows_of([first, second, "north"])
+        verdicts = decide(Semantic(on="instruction", similarity=cosine(15)), rows)
+        assert verdicts.code.tolist() == [-1, -1, 0]
+        assert verdicts.partner.tolist() == [-1, -1, 0]
+
+
+def test_a_cosine_exactly_at_the_threshold_is_a_duplicate(monkeypatch):
+    """That of (1, 0) and (4, 3) is 4/5 to the bit, and no float lies between it and the next."""
+    exact = {"flat": [1.0, 0.0], "rising": [4.0, 3.0], "steep": [0.0, 1.0]}
+    monkeypatch.setitem(globals(), "direction", exact.__getitem__)
+    rows, above = rows_of(list(exact)), float(np.nextafter(0.8, 1))
+    for similarity, code in ((0.8, 0), (above, -1)):
+        verdicts = decide(Semantic(on="instruction", similarity=similarity), rows)
+        assert verdicts.code.tolist() == [-1, code, -1]
+        assert verdicts.partner.tolist() == [-1, code, -1]
+    assert Semantic().floor == 0.8

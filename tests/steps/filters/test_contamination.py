@@ -1,5 +1,6 @@
 import gzip
 import json
+import math
 import random
 import re
 import unicodedata
@@ -17,7 +18,14 @@ from curate import Pipeline
 from curate.chunk import Chunk, table_of
 from curate.encoders.embedded import embedded_encoder
 from curate.errors import RecipeError, UsageError
-from curate.kernels.sets.benchmarks import Item, TestIndex, normal_words, read_items, set_path
+from curate.kernels.sets.benchmarks import (
+    Item,
+    ItemText,
+    TestIndex,
+    normal_words,
+    read_items,
+    set_path,
+)
 from curate.steps.filters.contamination import Contamination
 from curate.store.store import Store
 from curate.store.vectors import EncodedVectors, vector_keys
@@ -52,8 +60,11 @@ def test_any_shared_n_gram_hits_and_names_the_item(test_file, conversation, scor
     ]
     assert scores_of(step, rows) == [1.0, 0.867, 0, 1.0, 0, 1.0]
     scored = step.score(rows[1])
+    assert scored.detail.pop("text") == step.items()[0].text[:200]
     assert scored.detail == {"test_set": "bench", "item": 0, "by": "13-gram"}
-    assert step.score(rows[5]).detail == {"test_set": "bench", "item": 2, "by": "whole turn"}
+    (item,) = (one for one in step.items() if one.place == 2)
+    short = {"test_set": "bench", "item": 2, "by": "whole turn", "text": item.text}
+    assert step.score(rows[5]).detail == short
     assert scores_of(Contamination(against=(str(test_file),), n=8), rows[2:3]) == [0.8]
 
 
@@ -89,8 +100,13 @@ def test_both_forms_agree_on_random_texts(conversation, scores_of):
         def index(self):
             return index
 
+        def items(self):
+            return texts
+
     for n in (1, 2, 3):
-        items = [Item("t", i, normal_words(text(dice.randrange(5)))) for i in range(4)]
+        drawn = [ItemText("t", place, text(dice.randrange(5))) for place in range(4)]
+        texts = [item for item in drawn if normal_words(item.text)]
+        items = [Item(*item[:2], normal_words(item.text)) for item in drawn]
         index = TestIndex(items, n)
         rows = [conversation(text(dice.randrange(9)), text(dice.randrange(9))) for _ in range(40)]
         scores = scores_of(Fixed(against=("x",), n=n), rows)
@@ -263,6 +279,9 @@ def test_rules():
         ({"against": ("x",), "n": 0}, "at least 1, not 0"),
         ({"against": ("x",), "on": "response"}, "on is for mode: semantic"),
         ({"against": ("x",), "encoder": "local"}, "encoder is for mode: semantic"),
+        ({"against": ("x",), "windows": False}, "windows is for mode: semantic"),
+        ({"against": ("x",), "mode": ()}, "mode lists nothing; give ngrams, semantic or both"),
+        ({"against": ("x",), "mode": ("ngram", "semantic"), "max": 0.5}, "max is 0.5; where both"),
     ],
 )
 def test_wrong_fields_are_refused(fields, message):
@@ -328,7 +347,8 @@ def test_a_test_set_that_changed_is_read_again_and_makes_another_run(tmp_path):
 @pytest.fixture
 def by_meaning(tmp_path):
     """Return a function that runs the semantic mode over texts, and where requests are logged."""
-    plane = {"three cats": [1, 0], "trio of felines": [0.96, 0.28], "a dog": [0, 1], "odd": [0, 0]}
+    # The cosine of (24, 7) and the first is 0.96 to the bit.
+    plane = {"three cats": [1, 0], "trio of felines": [24, 7], "a dog": [0, 1], "odd": [0, 0]}
     items = tmp_path / "bench.jsonl"
     questions = ["", "Where is a dog?", "How many legs have three cats?"]
     items.write_text("".join(json.dumps({"question": text}) + "\n" for text in questions))
@@ -340,7 +360,7 @@ def by_meaning(tmp_path):
     def run(texts, **rules):
         runs.append(rules)
         step = Contamination(against=(f"bench={items}",), mode="semantic", **rules)
-        rows = [{"instruction": text, "output": "a dog"} for text in texts]
+        rows = [{"instruction": text, "output": "odd"} for text in texts]
         return Pipeline([step], encoders=encoders).run(
             rows, run=tmp_path / f"run{len(runs)}", store=tmp_path / "store"
         )
@@ -358,6 +378,8 @@ def test_a_rephrased_item_is_found_and_named(by_meaning):
     told = {name: event["detail"][name] for name in ("test_set", "item", "by")}
     assert told == {"test_set": "bench", "item": 2, "by": "cosine"}
     assert result.summary["kept"] == 2
+    # Of the answer that three rows share; no row looks up the vectors of the items again.
+    assert result.summary["requests"]["replayed"] == 2
 
 
 def test_texts_of_which_only_the_beginning_was_read_are_told(tmp_path):
@@ -371,7 +393,7 @@ def test_texts_of_which_only_the_beginning_was_read_are_told(tmp_path):
         store.commit_now(lambda c: store.vectors.save(c, "hf:x", encoded))
     step = Contamination(against=(f"bench={items}",), mode="semantic")
     encoders = {"e": {"model": f"scripted:{vectors}", "identity": "hf:x"}}
-    rows = [{"instruction": text, "output": "yes"} for text in ("a long row", "a short row")]
+    rows = [{"instruction": text, "output": ""} for text in ("a long row", "a short row")]
     result = Pipeline([step], encoders=encoders).run(
         rows, run=tmp_path / "run", store=tmp_path / "store"
     )
@@ -391,9 +413,74 @@ def test_another_similarity_asks_nothing(by_meaning):
     texts = ["Count the legs of a trio of felines", "I have a dog"]
     assert by_meaning(texts).summary["dropped"] == 2
     sent = by_meaning.log.read_text()
-    assert by_meaning(texts, similarity=0.97).summary["dropped"] == 1
+    assert by_meaning(texts, similarity=0.96).summary["dropped"] == 2, "it is reached"
+    assert by_meaning(texts, similarity=math.nextafter(0.96, 1)).summary["dropped"] == 1
     assert by_meaning(texts, similarity=None).summary["dropped"] == 0
     assert by_meaning.log.read_text() == sent
+
+
+def test_an_item_inside_a_longer_turn_or_an_answer_is_found_in_a_window(tmp_path):
+    items, vectors = tmp_path / "bench.jsonl", tmp_path / "vectors.jsonl"
+    items.write_text('{"question": "How many legs have three cats?"}\n')
+    # Of a text with several sentences the meaning is another one.
+    told = ["How many legs have three cats?", "Count the legs of a trio of felines."]
+    script = [{"when": {"contains": text}, "values": [[1, 0]]} for text in told]
+    script = [
+        {"when": {"contains": ["Here", text]}, "values": [[0.6, 0.8]]} for text in told
+    ] + script
+    script.append({"when": {}, "values": [[0, 1]]})
+    vectors.write_text("".join(json.dumps(line) + "\n" for line in script))
+    hidden = "Here is what I read on a wall this morning. {} I wonder what it may mean to them."
+    rows = [
+        {"instruction": hidden.format(told[1]), "output": "No idea."},
+        {"instruction": "Write something.", "output": hidden.format(told[0])},
+        {"instruction": "Write something.", "output": hidden.format("It was in Greek.")},
+    ]
+
+    def run(name, **fields):
+        step = Contamination(against=(f"bench={items}",), mode="semantic", **fields)
+        return Pipeline([step], encoders={"e": f"scripted:{vectors}"}).run(
+            rows, run=tmp_path / name, store=tmp_path / "store"
+        )
+
+    result = run("windows")
+    assert [row.seq[-1] for row in result.dropped] == [0, 1]
+    shown = [result.explain(row.id).events[0]["detail"]["window"] for row in result.dropped]
+    assert shown == [told[1], told[0]]
+    assert run("whole", windows=False).summary["dropped"] == 0
+    assert [row.seq[-1] for row in run("response", on="response").dropped] == [1]
+
+
+@pytest.mark.parametrize("mode", [["ngrams", "semantic"], ["ngram", "semantic"]])
+def test_both_modes_look_at_once(tmp_path, mode):
+    items, vectors = tmp_path / "bench.jsonl", tmp_path / "vectors.jsonl"
+    items.write_text(json.dumps({"question": SENTENCE}) + "\n")
+    script = [{"when": {"contains": "rapid"}, "values": [[1, 0]]}]
+    script += [{"when": {"contains": "quick brown"}, "values": [[1, 0]]}]
+    script.append({"when": {}, "values": [[0.6, 0.8]]})
+    vectors.write_text("".join(json.dumps(line) + "\n" for line in script))
+    log = tmp_path / "sent.log"
+    recipe = {
+        "encoders": {"e": {"model": f"scripted:{vectors}", "log": str(log)}},
+        "steps": [{"contamination": {"against": [f"bench={items}"], "mode": mode}}],
+    }
+    rows = [
+        {"instruction": f"Translate: {SENTENCE}.", "output": ""},
+        {"instruction": "A rapid fox leaps over a hound.", "output": ""},
+        {"instruction": "Nothing of that kind.", "output": ""},
+    ]
+    pipeline = Pipeline.from_yaml(yaml.safe_dump(recipe))
+    assert Pipeline.from_yaml(pipeline.to_yaml()) == pipeline
+    result = pipeline.run(rows, run=tmp_path / "run", store=tmp_path / "store")
+    events = [result.explain(row.id).events[0] for row in result.dropped]
+    assert [event["score"] for event in events] == [2.0, 1.0]
+    assert [event["detail"]["by"] for event in events] == ["13-gram", "cosine"]
+    told = ["shares 13-grams with a test set", "means nearly the same as a test item"]
+    assert [event["reason"] for event in events] == told
+    (kept,) = result.kept
+    assert kept.scores["contamination"] == pytest.approx(0.6, abs=1e-7)
+    # The item and two rows: the first one was found before anything was asked.
+    assert len(log.read_text().split()) == 3
 
 
 def test_the_semantic_mode_refuses_what_is_no_cosine_and_sets_without_text(tmp_path):

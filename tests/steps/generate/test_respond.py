@@ -42,6 +42,19 @@ def test_several_models_and_samples_make_ranked_answers_in_order(make_row):
     assert [r.fields["messages"][-1].content for r in rows] == ["1", "2", "3", "4"]
 
 
+@pytest.mark.parametrize(
+    ("keep_parent", "extra", "said"),
+    [(False, '{"n": 1}', False), (True, '{"n": 1}', True), (False, '{"model": "gpt-4"}', True)],
+)
+def test_a_single_answer_names_its_writer_where_another_could_be_meant(
+    make_row, keep_parent, extra, said
+):
+    row = make_row("prompt", {"prompt": (Message("user", "Why?"),)}, extra=extra)
+    [record], _ = made(Respond(model="small", keep_parent=keep_parent), row, "Because.")
+    answered = {"answered": {"by": "small", "of": row.id, "made": 1}} if said else {}
+    assert json.loads(record.extra) == {**json.loads(extra), **answered}
+
+
 def test_the_last_answer_of_a_conversation_is_replaced(conversation):
     row = conversation("One?", "Two.", "Three?", "Four.", system="Be brief.")
     records, asked = made(Respond(models=("m",), system="Be long."), row, "New.")

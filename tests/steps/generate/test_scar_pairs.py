@@ -8,8 +8,8 @@ from curate import Pipeline
 from curate.errors import UnusableReply
 from curate.steps.generate.scar_pairs import ScarPairs
 from curate.train.data import read_data
-from curate.train.settings import ranker_settings_for
-from curate.train.triples import SCAR, triples_of
+from curate.train.settings import method_called, ranker_settings_for
+from curate.train.triples import triples_of
 from tests.steps.generate.test_evolve import driven
 
 SIX = [f"Final score: {n}" for n in (7, 9, 6, 6, 8, 5)]
@@ -88,7 +88,7 @@ def test_what_it_makes_is_what_the_ranker_learns_from(tmp_path):
     pipeline = Pipeline([ScarPairs(model="m")], models={"m": f"scripted:{script}"})
     done = pipeline.run(rows, store=tmp_path / "s", run=tmp_path / "run")
     assert done.summary["kept"] == 3, done.summary
-    data = read_data(str(tmp_path / "run"), SCAR)
+    data = read_data(str(tmp_path / "run"), method_called("scar"))
     triples = triples_of(data.rows, ranker_settings_for())
     assert [set(one.answers) for one in triples] == [{"human", "referenced", "direct"}] * 3
     assert triples[0].quality == {"human": 8.0, "referenced": 8.0, "direct": 8.0}

@@ -2,9 +2,11 @@
 
 import json
 import math
+from itertools import combinations
 
 import pytest
 
+from curate.engine.ledger import FigureTotals
 from curate.pipeline import Pipeline
 from curate.row import Message
 from curate.step import Drop, Figures
@@ -33,6 +35,16 @@ TABLE = [
 
 def made_of(step, rows):
     return [one for one in step.make(rows) if not isinstance(one, Figures)]
+
+
+def test_a_column_where_votes_will_stand_is_not_lost():
+    for column, step in (("votes", Aggregate()), ("groups", Aggregate(group="group"))):
+        rows = [vote("p1", group="X", **{column: 7}), vote("p2", group="X")]
+        with pytest.raises(ValueError, match=f"has a column '{column}' already; rename it"):
+            step.make(rows)
+    # Without groups there is no such column to be in the way.
+    [made] = made_of(Aggregate(), [vote("p1", groups=7), vote("p2", groups=7)])
+    assert json.loads(made.record.extra)["groups"] == 7
 
 
 def test_a_majority_decides_and_who_said_what_is_kept():
@@ -73,15 +85,17 @@ def test_too_few_who_agree_are_dropped():
 
 def test_figures_equal_those_of_the_whole_table():
     """The votes of two people on 50 pairs are the textbook's table (20, 5, 10, 15): kappa 0.4."""
-    groups = []
+    groups = FigureTotals()
     for first, second, count in (("a", "a", 20), ("a", "b", 5), ("b", "a", 10), ("b", "b", 15)):
         for number in range(count):
             rows = [
                 vote(who, said, "ab".replace(said, ""), prompt=f"{first}{second}{number}")
                 for who, said in (("one", first), ("two", second))
             ]
-            groups += [one.values for one in Aggregate().make(rows) if isinstance(one, Figures)]
-    figures = Aggregate().figures(groups)
+            for one in Aggregate().make(rows):
+                if isinstance(one, Figures):
+                    groups.note(one.values)
+    figures = Aggregate().figures(groups.totals())
     assert figures["cohen kappa"] == pytest.approx(0.4)
     # By hand: 35 of 50 agree; 55 of 100 votes say a.
     chance = 0.55**2 + 0.45**2
@@ -111,6 +125,53 @@ def test_strengths_rank_the_answers_and_circles_are_counted(tmp_path):
     assert result.summary["used"] == 6
 
 
+def test_the_margin_is_the_mean_of_votes_that_all_say_how_much():
+    strong = [vote("p1", margin=3.0), vote("p2", margin=1.0), vote("p3", "b", "a", margin=1.0)]
+    [made] = made_of(Aggregate(), strong)
+    assert (made.record.fields["chosen"][0].content, made.record.fields["margin"]) == ("a", 1.0)
+    [made] = made_of(Aggregate(), [*strong, vote("p4", margin=0.0)])
+    assert made.record.fields["margin"] == 3 / 4
+    # The few may be surer than the many.
+    sure = [vote("p1", margin=1.0), vote("p2", margin=1.0), vote("p3", "b", "a", margin=3.0)]
+    assert made_of(Aggregate(), sure)[0].record.fields["margin"] == -1 / 3
+    assert made_of(Aggregate(), [*strong, vote("p4")])[0].record.fields["margin"] is None
+    x, y = made_of(
+        Aggregate(group="group", apart=True),
+        [vote("p1", margin=2.0, group="X"), vote("q1", "b", "a", margin=3.0, group="Y")],
+    )
+    assert [one.record.fields["margin"] for one in (x, y)] == [2.0, 3.0]
+
+
+def test_planted_strengths_are_found_through_the_step(tmp_path):
+    """Votes as often as planted strengths say, of as many people, over four answers."""
+    planted = {"a": math.log(8), "b": math.log(4), "c": math.log(2), "d": 0.0}
+    data = []
+    for one, two in combinations(planted, 2):
+        # Odds of 2, 4 and 8 to 1 are whole numbers of 90 votes.
+        odds = round(math.exp(planted[one] - planted[two]))
+        for who in range(90):
+            won = who * (odds + 1) < 90 * odds
+            sides = (one, two) if won else (two, one)
+            data.append(
+                dict(
+                    zip(("chosen", "rejected"), sides, strict=True), prompt="q", annotator=f"w{who}"
+                )
+            )
+    result = Pipeline([Aggregate(method="bradley_terry", prior=0)]).run(data, run=tmp_path / "run")
+    [row] = result.kept
+    found = {c.messages[0].content: c.score for c in row.candidates}
+    middle = math.log(8 * 4 * 2) / 4
+    assert found == pytest.approx({k: v - middle for k, v in planted.items()}, abs=1e-6)
+
+
+def test_a_circle_is_told_of_its_prompt():
+    votes = [vote("p1", "a", "b"), vote("p1", "b", "c"), vote("p1", "c", "a")]
+    [made] = made_of(Aggregate(method="bradley_terry"), votes)
+    assert made.detail == {"votes": 3, "circle": True}
+    [made] = made_of(Aggregate(method="bradley_terry"), votes[:2])
+    assert made.detail["circle"] is False
+
+
 @pytest.mark.parametrize(
     ("rows", "step", "said"),
     [
@@ -132,3 +193,13 @@ def test_votes_that_cannot_be_counted_fail_their_group(rows, step, said):
 def test_fields_that_make_no_sense_are_refused(fields, said):
     with pytest.raises(ValueError, match=said):
         Aggregate(**fields).check()
+
+
+def test_any_name_of_an_annotator_counts():
+    names = ["a\x1fb", 'c"', "[d]"]
+    step = Aggregate()
+    totals = FigureTotals()
+    for one in step.make([vote(name) for name in names]):
+        if isinstance(one, Figures):
+            totals.note(one.values)
+    assert step.figures(totals.totals())["votes"] == 3

@@ -149,6 +149,20 @@ def test_the_scores_that_a_margin_stands_for_are_not_compared_with_those_of_anot
     assert [one.score for one in row.candidates] == [1.0, 0.0]
 
 
+@pytest.mark.parametrize("between", ["unpaired", "conditioned", "hindsight", "ranked"])
+def test_no_form_between_makes_margins_of_several_pairs_comparable(between):
+    rows = [pair("q", "a", "b", 1.0), pair("q", "c", "d", 2.0)]
+    each = [one for row in rows for one in converted(Convert(to=between), [row])]
+    with pytest.raises(ValueError, match="margin would be lost, as 'ranked' has no place"):
+        converted(Convert(to="ranked"), each)
+    [row] = converted(Convert(to="ranked", lose=("margin",)), each)
+    assert [one.score for one in row.candidates] == [None] * 4
+    # Back as pairs, in whatever order their halves come, each has its own margin.
+    back = converted(Convert(to="preference"), each[::-1])
+    found = {row.chosen[0].content: (row.rejected[0].content, row.fields["margin"]) for row in back}
+    assert found == {"a": ("b", 1.0), "c": ("d", 2.0)}
+
+
 def test_equal_answers_are_one_candidate_of_all_their_rows():
     rows = [pair("q", "a", "b"), pair("q", "a", "c"), pair("q", "a", "b", topic="t")]
     rows[2] = rows[2]._replace(id="f" * 32)

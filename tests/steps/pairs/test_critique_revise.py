@@ -11,7 +11,10 @@ from curate.pipeline import Pipeline
 from curate.prompts import prompt as prompts
 from curate.row import Message, Record, Row
 from curate.step import Drop, Failed, Made
+from curate.steps.pairs.constitutional_prefer import ConstitutionalPrefer
 from curate.steps.pairs.critique_revise import FIELDS, CritiqueRevise
+from tests.house.blocks import blocks
+from tests.house.places import ROOT
 from tests.steps.conftest import row_of, sft
 
 
@@ -65,9 +68,8 @@ def test_principles_are_uniform_logged_and_in_no_target():
         assert targets == [f"revision {n} of this row" for n in range(1, 5)]
         assert pair.fields["chosen"][0].content == "revision 4 of this row"
         assert pair.fields["rejected"][0].content == "first answer"
-        fields = [turn for record in (*conversations, pair) for turns in record.fields.values()
-                  for turn in turns or ()]  # fmt: skip
-        assert not any("critique" in turn.content for turn in fields)
+        for record in (*conversations, pair):
+            assert "critique" not in f"{record.fields} {record.extra}"
     for counts in (*drawn, sum(drawn, Counter())):
         expected = counts.total() / 16
         square = sum((counts[name] - expected) ** 2 / expected for name in items)
@@ -131,6 +133,23 @@ def test_what_is_no_revision_ends_with_a_reason(replies, kept, end, reason):
     assert len(by_kind(made, "sft")) == kept
 
 
+def test_a_revision_that_goes_back_to_the_first_answer_is_no_pair():
+    said = {2: "Yes.", 4: "A first  answer"}
+    answer = lambda place, request: said.get(place, "too short to be repeated")  # noqa: E731
+    made, _ = make(CritiqueRevise(model="m", rounds=2), sft("q?", "a first answer"), answer)
+    *conversations, pair = made
+    assert len(conversations) == 2
+    assert isinstance(pair, Drop)
+    assert (pair.reason, pair.record.kind) == (
+        "the last revision is the first answer again", "preference",
+    )  # fmt: skip
+    # Up to the first round it is a pair, and that asks nothing anew.
+    made, asked = make(
+        CritiqueRevise(model="m", rounds=2, upto=1), sft("q?", "a first answer"), answer
+    )
+    assert isinstance(made[-1], Made) and len(asked) == 4
+
+
 def test_a_short_critique_may_stand_in_a_revision():
     answer = lambda place, request: "No." if place % 2 else f"No. It is {place}."  # noqa: E731
     made, _ = make(CritiqueRevise(model="m", rounds=2, to="sft"), sft("q?", "a"), answer)
@@ -170,6 +189,20 @@ def test_a_shipped_constitution_says_all_that_is_needed(name):
     assert all(tuple(item.values) == FIELDS for item in items)
     assert len(set(texts)) == len(texts) >= 24
     CritiqueRevise(model="m", constitution=f"constitution_{name}").prepare()
+
+
+def test_the_constitutions_of_the_page_say_all_that_is_needed(tmp_path):
+    page = blocks(ROOT / "docs" / "how-to" / "constitutional-ai.md")
+    written = [block.text for block in page if block.language == "markdown"]
+    assert len(written) == 3
+    for number, text in enumerate(written):
+        path = tmp_path / f"{number}.md"
+        path.write_text(text)
+        CritiqueRevise(model="m", constitution=str(path)).prepare()
+        ConstitutionalPrefer(model="m", constitution=str(path)).prepare()
+        items = prompts.load(str(path)).items
+        texts = [value for item in items for value in item.values.values()]
+        assert len(set(texts)) == len(texts) == 3 * len(items) >= 15
 
 
 @pytest.mark.parametrize(

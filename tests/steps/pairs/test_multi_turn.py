@@ -78,7 +78,7 @@ def test_what_is_no_earlier_exchange_ends_with_a_reason():
             make(step, pair(), *replies)
     with pytest.raises(ValueError, match="column 'earlier_turn' already"):
         make(step, pair()._replace(extra='{"earlier_turn": 1}'))
-    with pytest.raises(ValueError, match="last turn must be a text"):
+    with pytest.raises(ValueError, match="last turn must be a user turn"):
         make(step, pair(before=())._replace(fields={**pair().fields, "prompt": ()}))
 
 

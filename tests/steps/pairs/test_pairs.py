@@ -1,21 +1,26 @@
 """Pairs of answers: the rules that make them, as laws over generated answers."""
 
 import json
+from dataclasses import replace
 from itertools import combinations
+from math import nan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.engine.ledger import FigureTotals
 from curate.pipeline import Pipeline
 from curate.row import Candidate, Message
+from curate.step import Figures
 from curate.steps.generate.respond import Respond
 from curate.steps.pairs import _answers
-from curate.steps.pairs._answers import sum_lengths
 from curate.steps.pairs.best_of import BestOf
+from curate.steps.pairs.convert import Convert
 from curate.steps.pairs.delta import Delta
 from curate.steps.pairs.pairs import Pairs
 from curate.steps.score.reward_score import RewardScore
+from tests.models import tiny
 from tests.steps.conftest import row_of
 from tests.steps.pairs.answers import FIVE, GROUPS, answer, five, made_of, texts
 
@@ -172,20 +177,72 @@ def test_every_pair_keeps_the_rules_and_no_allowed_pair_is_left_out(
     assert bool(made) or len([drop for drop in dropped if drop.row is None]) == 1
 
 
+@given(GROUPS, st.sampled_from(["worst", "random", "second", "every", "max_delta"]))
+def test_lowest_makes_the_pairs_of_the_negated_scores(group, rejected):
+    fields = {"by": "rated", "rejected": rejected, "most": 3}
+    rows = [answer(n, text, float(score), model) for n, (text, score, model) in enumerate(group)]
+    negated = [answer(n, text, 0.0 - score, model) for n, (text, score, model) in enumerate(group)]
+    made, dropped = made_of(Pairs(lowest=True, **fields), rows)
+    assert (made, dropped) == made_of(Pairs(**fields), negated)
+    scores = {f"{n:032x}": score for n, (_, score, _) in enumerate(group)}
+    for one in made:
+        chosen, rejected_id = one.record.parents
+        assert scores[chosen] < scores[rejected_id]
+        # Whoever reads the pair takes the higher score for the better.
+        columns = json.loads(one.record.extra)
+        gap = columns["chosen_score"] - columns["rejected_score"]
+        assert one.record.fields["margin"] == gap == scores[rejected_id] - scores[chosen]
+
+
+def test_pairs_of_low_scores_are_ranked_and_paired_again_as_they_were():
+    rows = [answer(n, text, score) for n, (text, score) in enumerate([("a", 2.5), ("b", 0.5)])]
+    [made], _ = made_of(Pairs(by="rated", lowest=True), rows)
+    pair = row_of("preference", made.record.fields, extra=made.record.extra)
+    [listed] = Convert(to="ranked").make([pair])
+    ranked = row_of("ranked", listed.record.fields)
+    [again], _ = made_of(Pairs(), [ranked])
+    assert texts(again) == texts(made) == ("b", "a")
+    assert again.record.fields["margin"] == 2.0
+    [turned], _ = made_of(Pairs(lowest=True), [ranked])
+    assert texts(turned) == ("a", "b")
+
+
+@pytest.mark.parametrize("step", [Pairs, BestOf])
+def test_a_score_that_is_no_number_is_missing(step):
+    rows = [answer(n, text, score) for n, (text, score) in enumerate([("a", 1.0), ("b", nan)])]
+    with pytest.raises(ValueError, match="no score by 'rated'"):
+        step(by="rated", lowest=True).make(rows)
+
+
 def test_the_report_has_the_length_gap_before_and_after():
-    groups = []
+    found = FigureTotals()
     for number, others in enumerate((["x", "x x x x x"], ["x x", "x"])):
         rows = [
             answer(0, "y y y y y", 3.0),
             *(answer(n, t, 3.0 - n) for n, t in enumerate(others, 1)),
         ]
         step = Pairs(by="rated", rejected="second", length_within=3 if number else 0)
-        groups += [one.values for one in step.make(rows) if hasattr(one, "values")]
+        for one in step.make(rows):
+            if isinstance(one, Figures):
+                found.note(one.values)
     # Before: 4 and 3 words longer; after: 0 (the second of them has its pair within 3 words).
-    assert sum_lengths(groups) == {
-        "pairs": 2.0, "length gap before": 3.5, "chosen longer before": 1.0,
-        "length gap after": 1.5, "chosen longer after": 0.75,
+    assert Pairs().figures(found.totals()) == {
+        "pairs": 2.0, "length gap before, words": 3.5, "chosen longer before": 1.0,
+        "length gap after, words": 1.5, "chosen longer after": 0.75,
     }  # fmt: skip
+
+
+def test_lengths_can_be_tokens(tmp_path):
+    tiny.byte_tokenizer().save_pretrained(tmp_path)
+    # Of bytes the second is nearer to the best, of words the third.
+    rows = [answer(n, text, 3.0 - n) for n, text in enumerate(["ab ab", "a b c", "incredible me"])]
+    step = Pairs(by="rated", length_within=0, tokenizer=str(tmp_path))
+    step.prepare()
+    for one, wanted in ((step, "a b c"), (replace(step, tokenizer=None), "incredible me")):
+        assert [texts(pair)[1] for pair in made_of(one, rows)[0]] == [wanted]
+    found = FigureTotals()
+    found.note(next(one.values for one in step.make(rows) if isinstance(one, Figures)))
+    assert step.figures(found.totals())["length gap before, tokens"] == 5 - 13
 
 
 def test_the_on_policy_share_is_that_of_the_prompts():

@@ -7,6 +7,7 @@ import pytest
 
 from curate import Pipeline
 from curate.ask import Ask, Reply
+from curate.engine.ledger import FigureTotals
 from curate.row import Candidate, Message
 from curate.step import Drop
 from curate.steps.pairs.rlaif_prefer import RlaifPrefer
@@ -63,11 +64,11 @@ PAIRS = [
 
 def test_alignment_and_position_bias_are_the_hand_counts(drive):
     step = RlaifPrefer(model="j", human="people", sides="given")
-    found = []
+    found = FigureTotals()
     for given, swapped, people in PAIRS:
         _, figures = drive(step.make(pair(people=people)), by_order(given, swapped))
-        found.append(figures.values)
-    total = step.figures(found)
+        found.note(figures.values)
+    total = step.figures(found.totals())
     assert total["ai_labeler_alignment"] == pytest.approx(2.5 / 5)
     assert total["position_bias"] == pytest.approx(3 / 6)
     assert "same_place_wins" not in total

@@ -76,6 +76,9 @@ def test_a_prompt_and_an_answer_alone(conversation, make_row):
     )
     with pytest.raises(ValueError, match="no answer to judge; say of: prompt"):
         next(Safety(model="j").sketch(prompt))
+    for empty in (conversation(" ", "Take the red wire."), conversation("", "")):
+        with pytest.raises(ValueError, match="no user's turn to judge, or an empty one"):
+            next(Safety(model="j", of="prompt").sketch(empty))
 
 
 def test_a_model_without_log_probabilities_writes_a_letter(conversation):

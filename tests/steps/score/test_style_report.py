@@ -1,5 +1,6 @@
 """The report of styles: two dimensions per source, and every row's place on the map."""
 
+import json
 import random
 
 import numpy as np
@@ -132,10 +133,24 @@ def test_too_many_sources_and_no_such_column_are_refused(conversation, decide):
         for n in range(21)
         for one in sourced(conversation, ["Some text here."], f"source {n}", n)
     ]
-    with pytest.raises(ValueError, match="21 different values; a map shows 20 at most"):
+    with pytest.raises(ValueError, match="21 different sources; a map shows 20 at most"):
         decide(StyleReport(), rows)
     with pytest.raises(ValueError, match="no row has a column or a score 'author'"):
-        decide(StyleReport(per="author"), rows)
+        decide(StyleReport(per=("author",)), rows)
+
+
+def test_sources_may_be_combinations(conversation, decide):
+    rows = [
+        one._replace(extra=json.dumps({"level": n % 2} if n % 4 else {"level": None}))
+        for n, one in enumerate(sourced(conversation, texts_of(PLAIN, 24, 3, 2), "human"))
+    ]
+    found = decide(StyleReport(per=("source", "level")), rows).figures
+    sizes = {name: found[f"human, {name}: rows"] for name in ("none", "0", "1")}
+    assert sizes == {"none": 6, "0": 6, "1": 12}
+    with pytest.raises(ValueError, match="no row has a column or a score 'levle'"):
+        decide(StyleReport(per=("source", "levle")), rows)
+    with pytest.raises(ValueError, match="per is empty"):
+        StyleReport(per=()).check()
 
 
 def test_an_empty_input_and_texts_without_words_are_no_error(conversation, decide):

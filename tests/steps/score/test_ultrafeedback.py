@@ -1,6 +1,7 @@
 """UltraFeedback: planted ratings come back to their candidates, reasons and all."""
 
 import json
+from math import log
 from statistics import fmean
 
 import pytest
@@ -68,6 +69,19 @@ def test_every_aspect_has_an_order_of_its_own(row):
     assert len(orders) > 3
 
 
+def test_what_was_known_of_a_candidate_is_kept(row):
+    scored = [one._replace(score=float(n)) for n, one in enumerate(row.candidates)]
+    made, _ = made_of(Ultrafeedback(model="j"), row._replace(
+        fields={**row.fields, "candidates": tuple(scored)}
+    ))  # fmt: skip
+    again = made.record.fields["candidates"]
+    before = [json.loads(one.extra)["score_before_ultrafeedback"] for one in again]
+    assert before == [0.0, 1.0, 2.0]
+    # A second time there is no place for it.
+    with pytest.raises(ValueError, match="which would be lost; give this step a label of its own"):
+        made_of(Ultrafeedback(model="j"), row._replace(fields={**row.fields, "candidates": again}))
+
+
 def test_only_the_aspects_asked_for(row):
     made, asks = made_of(Ultrafeedback(model="j", aspects=("honesty",)), row)
     assert len(asks) == 1
@@ -102,3 +116,42 @@ def test_a_row_without_answers_fails(make_row):
         row = make_row("ranked", {"prompt": (Message("user", "Why?"),), "candidates": candidates})
         with pytest.raises(ValueError, match="no candidate"):
             next(Ultrafeedback(model="j").make(row))
+
+
+BRIEF = Ultrafeedback(model="j", **Ultrafeedback.for_small_models)
+
+
+def chances_of(*chances):
+    return Reply(values=tuple(log(chance) for chance in chances), mass=0.8)
+
+
+def test_small_models_rate_by_the_chances_of_the_ratings(row):
+    asking = BRIEF.make(row)
+    asks = next(asking)
+    assert {ask.options for ask in asks} == {("1", "2", "3", "4", "5")}
+    # Each aspect of each answer alone, in the order in which they stand.
+    assert [next(a for a in PLANTED if f"Answer: {a}\n" in ask.prompt) for ask in asks] == [
+        *PLANTED,
+    ] * len(ASPECTS)
+    even, sure = chances_of(0.2, 0.2, 0.2, 0.2, 0.2), chances_of(0.01, 0.01, 0.01, 0.01, 0.96)
+    with pytest.raises(StopIteration) as end:
+        asking.send([even, even, sure] * len(ASPECTS))
+    made = end.value.value
+    scores = [one.score for one in made.record.fields["candidates"]]
+    assert scores == pytest.approx([3.0, 3.0, 0.01 * 10 + 0.96 * 5])
+    said = json.loads(made.record.fields["candidates"][0].extra)["ultrafeedback"]
+    assert said["honesty"] == {"rating": pytest.approx(3.0), "mass": 0.8}
+    assert made.detail["shown"] is None
+
+
+def test_a_rating_that_the_model_cannot_give_fails_the_row(row):
+    asking = BRIEF.make(row)
+    asked = next(asking)
+    with pytest.raises(UnusableReply, match="no log-probabilities of the scores 1 to 5"):
+        asking.send([Reply(text="4")] * len(asked))
+
+
+def test_a_prompt_that_asks_for_an_object_is_not_completed():
+    with pytest.raises(ValueError, match="complete sends one raw text"):
+        Ultrafeedback(model="j", complete=True).prepare()
+    BRIEF.prepare()

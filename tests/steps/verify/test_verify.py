@@ -1,6 +1,7 @@
 """Gold answers accept themselves, wrong ones do not, and what cannot be read is an error."""
 
 import json
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import Pipeline
+from curate.errors import MissingExtra
 from curate.kernels.text.final_answers import choice_in, final_answer, number_in
+from curate.kernels.verifiers.checkers import CHECKERS, CheckerName, verify_reply
+from curate.kernels.verifiers.verification import VerifyOptions
 from curate.row import Message, Row
 from curate.steps import Verify
 
@@ -95,6 +99,20 @@ def test_model_solutions_of_gsm8k_are_judged_as_their_labels_say() -> None:
         ("#### -1.5E-3", Fraction(-3, 2000)),
         ("1e999999999", None),
         ("2^10", None),
+        ("2**10", None),
+        ("it makes 2 ** 10", None),
+        ("#### 2**10", None),
+        ("2 1/2", Fraction(5, 2)),
+        ("#### -2 1/2 cups", Fraction(-5, 2)),
+        ("of 12/25 1/2", Fraction(1, 2)),
+        ("2 1/0", None),
+        ("#### 10 - 3", None),
+        ("10 - 3", None),
+        ("2 + 1/2", None),
+        ("#### 3 x 4", None),
+        ("A: 5:30", None),
+        ("#### 3 + 4 = 7", 7),
+        ("A: x = -3", -3),
         (r"\boxed{2^{10}}", None),
         (r"\boxed{2\sqrt{3}}", None),
         (r"\boxed{3 \times 10^8}", None),
@@ -151,6 +169,75 @@ def test_marked_answers() -> None:
     assert final_answer("nothing marked") is None
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("A: She has 3 dogs and 4 cats. The answer is 7.", "7"),
+        ("Answer: let us count.\n3 and 4.\nThe answer is 7.", "7"),
+        ("The answer is 5. No:\nAnswer: 7", "7"),
+        ("#### Step 2\n\nso it is \\boxed{7}", "7"),
+        ("\\boxed{6}, or rather\n#### 7", "7"),
+        ("\\boxed{7}, and the answer is correct.", "7"),
+        # A remark about the answer states none.
+        ("Answer: yes\nThe answer is obvious.", "yes"),
+        ("Answer: yes. The answer is obvious.", "yes"),
+        ("Answer: 12 apples. The answer is clear from step 2.", "12 apples"),
+        ("Answer: Paris\nI am sure that the answer is right.", "Paris"),
+        ("The answer is 7. The answer is clear.", "7"),
+        ("Answer: B\n\nThe answer is correct, because (B) fits.", "B"),
+        ("Answer: so it is 4.\n#### 7\nThe answer is 9.", "7"),
+        # Nothing else is stated: then that is it.
+        ("The answer is incorrect.", "incorrect"),
+        # A later sentence that states an answer takes the place of an earlier line.
+        ("Answer: let me think.\n\nThe answer is Paris.", "Paris"),
+        ("Answer: no.\nActually, the answer is yes.", "yes"),
+        ("Answer: B. Or rather: the answer is (C).", "(C)"),
+        ("Answer: 3 + 4.\nThe answer is therefore 7.", "therefore 7"),
+        ("Answer: 5\nThe answer is five.", "5"),
+        ("The answer is 4.5.", "4.5"),
+        ("Either the answer is it, or the answer is 3", "3"),
+        ("Answer: as follows.\nThe answer is x = 3.", "x = 3"),
+        ("A: She has cats, dogs and fish. The answer is a dog.", "a dog"),
+        ("Answer: yes\nThe answer is no, on second thoughts\nAnswer: maybe", "maybe"),
+    ],
+)
+def test_the_last_statement_is_the_answer(text: str, answer: str) -> None:
+    assert final_answer(text) == answer
+
+
+def test_a_text_of_many_statements_is_read_in_time() -> None:
+    began = time.process_time()
+    assert final_answer("Answer: it is so. The answer is 3\n" * 20_000) == "3"
+    assert final_answer(f"The answer is x{' ' * 100_000}y.") == f"x{' ' * 100_000}y"
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**Answer:** 7",
+        "**Answer: 7**",
+        "**The answer is 7.**",
+        "The answer is **7**.",
+        "#### **7**",
+    ],
+)
+def test_bold_type_is_no_part_of_an_answer(text: str) -> None:
+    assert final_answer(text) == "7"
+    assert passes(text, "7", "exact")
+    assert number_in("Of 9 she has **7** left.") == 7
+    assert choice_in("**B**") == "B"
+    # Powers.
+    assert (number_in("2**3**2"), number_in("It is 2 **3** 2")) == (None, 2)
+
+
+def test_blank_lines_take_no_time() -> None:
+    begun = time.process_time()
+    for line in ("", "* * *", "answer"):
+        assert number_in(f"{line}\n" * 20_000) is None
+    assert time.process_time() - begun < 3
+
+
 def test_exact_texts_and_lists_of_gold() -> None:
     assert passes(" Caf\u0065\u0301 ", "Café", "exact")
     assert passes("Paris", ["Lutetia", "Paris"], "exact")
@@ -165,9 +252,9 @@ def test_json_by_a_schema() -> None:
     assert passes('{"a": 1}', schema, "json")
     assert passes('```json\n{"a": 1}\n```', json.dumps(schema), "json")
     assert not passes('{"a": "1"}', schema, "json")
-    with pytest.raises(ValueError, match="the response is no JSON"):
+    with pytest.raises(ValueError, match="the reply is no JSON"):
         passes("Sure: {", schema, "json")
-    with pytest.raises(ValueError, match="gold is no JSON Schema"):
+    with pytest.raises(ValueError, match="the gold is no JSON Schema"):
         passes("{}", {"type": "wordy"}, "json")
 
 
@@ -209,5 +296,39 @@ def test_unreadable_rows_fail_and_wrong_ones_are_dropped(tmp_path: Path) -> None
     assert (len(result.kept), step["dropped"], step["failed"]) == (1, 1, 3)
     assert step["reasons"] == {"share passed below 1": 1}
     errors = " ".join(str(row) for row in result.failed.to_list())
-    assert "the response holds no number answer" in errors
+    assert "the reply holds no number answer" in errors
     assert "holds no gold answer; columns: ground_truth" in errors
+
+
+def test_the_columns_of_an_instruction_benchmark_are_read(tmp_path: Path) -> None:
+    pytest.importorskip("punkt")
+    row = {
+        "instruction": "Say hi.",
+        "instruction_id_list": ["punctuation:no_comma", "format:no_whitespace"],
+        "kwargs": [{}, {"N": None}],
+    }
+    rows = [{**row, "output": output} for output in ("Hi.", "Hi, you.", "Hi you.")]
+    rows.append({**row, "output": "Hi.", "instruction_id_list": ["no:such"], "kwargs": [{}]})
+    step = Verify(checker="instructions", min=0.5)
+    result = Pipeline([step]).run(rows, run=tmp_path / "run", allow_failed=1.0)
+    found = result.summary["steps"][0]
+    assert (len(result.kept), found["dropped"], found["failed"]) == (2, 1, 1)
+    assert "unknown constraint 'no:such'" in str(result.failed.to_list())
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_every_checker_fails_what_it_cannot_read(checker: CheckerName) -> None:
+    options = VerifyOptions(allow_code=checker == "code")
+    for reply, gold in (("", ""), ("\ud800", "\ud800"), ("x", None), ("x", {}), ("x", [None])):
+        try:
+            verification = verify_reply(checker, reply, gold, options)
+        except (ValueError, MissingExtra):
+            continue
+        # A text that equals its gold, and a reply that is no text of a schema that asks nothing.
+        assert verification.share in (0.0, 1.0)
+        json.dumps(dict(verification.evidence))
+
+
+def test_an_unknown_checker_is_named() -> None:
+    with pytest.raises(ValueError, match="checker is 'maths'; allowed are number, choice"):
+        verify_reply("maths", "1", "1")  # type: ignore[arg-type]

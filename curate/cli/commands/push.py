@@ -1,0 +1,72 @@
+"""`curate push`: the kept rows of a run, or the rows of a file, as a dataset on the Hub."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.cli.flags import Debug, Split, formats_that_begin, runs_that_begin
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="RUN|FILE", help="A run, or data.", autocompletion=runs_that_begin),
+    ],
+    name: Annotated[
+        str, typer.Argument(metavar="ORG/NAME", help="The dataset on the Hugging Face Hub.")
+    ],
+    public: Annotated[
+        bool,
+        typer.Option("--public/--private", help="Whether the dataset is public."),
+    ] = False,
+    split: Split = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="KIND|FORMAT",
+            help="The shape of the records, e.g. trl_dpo (default: the kind's own).",
+            autocompletion=formats_that_begin,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print JSON: url, rows, sent, deleted, warnings."),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Push the kept rows of a run, or the rows of a file, to the Hugging Face Hub."""
+    import sys
+
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    from curate.cli.failures import say
+    from curate.cli.text_layout import json_text
+    from curate.pipeline import Pipeline, Result
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    with tempfile.TemporaryDirectory(prefix="curate-push-") as folder:
+        # A run that has not finished is a run, too: it says so.
+        if any((Path(source) / file).exists() for file in ("report.json", ".state")):
+            result, title = Result.open(source), None
+        else:
+            result = Pipeline([], inputs=source).run(run=Path(folder) / "run")
+            title = Path(source).name.partition(".")[0]
+        pushed = result.push_to_hub(name, public=public, split=split, shape=kind, title=title)
+    for warning in pushed.warnings:
+        say(f"licences: {warning.replace('**', '')}")
+    if as_json:
+        typer.echo(json_text(pushed._asdict()))
+        return
+    if not pushed.sent + pushed.deleted:
+        typer.echo(f"{pushed.url} is up to date: nothing was sent")
+        return
+    typer.echo(f"{pushed.rows:,} rows, {len(pushed.sent)} files sent: {pushed.url}")
+    if pushed.deleted:
+        # Such as the other side of a split that was pushed before.
+        typer.echo(f"no longer part of it, and deleted there: {', '.join(pushed.deleted)}")

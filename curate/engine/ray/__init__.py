@@ -1,0 +1,1 @@
+"""The engine of a Ray cluster: the same segments, one part at a time, as tasks on its nodes."""

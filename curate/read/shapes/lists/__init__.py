@@ -1,0 +1,1 @@
+"""Ranked answers in parallel lists, as listwise trainers take them."""

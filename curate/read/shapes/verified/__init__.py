@@ -1,0 +1,1 @@
+"""Prompts with a gold answer and its checker, as trainers of RLVR read them."""

@@ -1,0 +1,1 @@
+"""Python programs of unknown origin, run where they can do no harm (Linux)."""

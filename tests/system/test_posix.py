@@ -1,0 +1,97 @@
+"""A file that was written outlives a power cut, and so does its name."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import stat
+from pathlib import Path
+
+from curate import Pipeline
+from curate.steps import Exact, Length
+from curate.system import posix
+from curate.write.shards import cut
+
+
+def test_a_file_is_synced_before_it_gets_its_name_and_the_folder_behind_it(tmp_path, monkeypatch):
+    calls = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(handle):
+        calls.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        sync(handle)
+
+    def replaced(old, new):
+        calls.append("name")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    posix.write_atomically(tmp_path / "a.json", "{}")
+    assert calls == ["file", "name", "folder"]
+    assert (tmp_path / "a.json").read_text() == "{}"
+
+
+def observed(monkeypatch):
+    """Note what is made durable, as it is then, and what is moved, in the order of the calls."""
+    synced, moved, calls = {}, [], itertools.count()
+    sync, replace, rename = os.fsync, os.replace, os.rename
+
+    def mark(handle):
+        sync(handle)
+        found = os.fstat(handle)
+        now = (found.st_size, found.st_mtime_ns)
+        synced[found.st_dev, found.st_ino] = (now, next(calls))
+
+    def noted(move):
+        def moving(old, new, **how):
+            found = os.stat(old)
+            # A folder is moved with all that is in it.
+            durable = stat.S_ISDIR(found.st_mode) or (found.st_dev, found.st_ino) in synced
+            moved.append((Path(new), durable, next(calls)))
+            move(old, new, **how)
+
+        return moving
+
+    monkeypatch.setattr(os, "fsync", mark)
+    monkeypatch.setattr(os, "replace", noted(replace))
+    monkeypatch.setattr(os, "rename", noted(rename))
+    return synced, moved
+
+
+def test_all_that_a_run_leaves_outlives_a_power_cut(tmp_path, monkeypatch):
+    """Each file was synced as it is now, before it got its name; its folder was synced, too."""
+    rows = [{"instruction": f"Say {n}.", "output": "one " * n} for n in range(1, 9)]
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    synced, moved = observed(monkeypatch)
+    (tmp_path / "out").mkdir()
+    for name, output in (("a", "kept.jsonl"), ("b", "kept.json"), ("c", "kept.parquet")):
+        Pipeline([Length(min=2, on="response"), Exact()]).run(
+            source, run=tmp_path / "runs" / name, output=tmp_path / "out" / output
+        )
+    cut(tmp_path / "out" / "kept.parquet", tmp_path / "out" / "shards", rows=3)
+    # The log of SQLite's is its own business, a note of where money went is kept by the store.
+    published = [
+        path
+        for place in ("runs", "out")
+        for path in (tmp_path / place).rglob("*")
+        if path.name not in ("lock", "spending.json")
+    ]
+    files = [path for path in published if path.is_file()]
+    assert {path.suffix for path in files} >= {".parquet", ".jsonl", ".json", ".yaml", ".md"}
+    for path in (*published, tmp_path / "out", tmp_path / "runs"):
+        found = path.stat()
+        now = (found.st_size, found.st_mtime_ns)
+        last, _ = synced.get((found.st_dev, found.st_ino), (None, 0))
+        there = "was never synced" if last is None else f"was synced as {last}, and is {now}"
+        # What changes in a folder later (scratch of the run) may be lost.
+        assert last is not None if path.is_dir() else last == now, f"{path} {there}"
+    names = [move for move in moved if move[0].exists() and move[0].name != "spending.json"]
+    assert len(names) > 20
+    for path, durable, when in names:
+        assert durable, f"{path} got its name before its bytes were durable"
+        folder = path.parent.stat()
+        _, then = synced.get((folder.st_dev, folder.st_ino), (None, -1))
+        assert then > when, f"the name of {path} is not durable"

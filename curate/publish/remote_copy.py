@@ -10,15 +10,15 @@ import tempfile
 from pathlib import Path
 
 from curate.errors import StoppedShort, UsageError
-from curate.read.remote_manifest import (
+from curate.row import KINDS
+from curate.system.addresses import address_errors, open_address
+from curate.system.remote_manifest import (
     MANIFEST,
     Manifest,
     RemoteFile,
     describe_file,
     parse_manifest,
 )
-from curate.row import KINDS
-from curate.system.addresses import address_errors, open_address
 
 # File systems whose files appear whole.
 _OBJECTS = frozenset(("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"))

@@ -22,9 +22,9 @@ from curate.read.documents import is_document
 from curate.read.lines import BOM
 from curate.read.packed import MAGIC
 from curate.read.paths import ENDINGS, ending_of, expand
-from curate.read.remote_manifest import MANIFEST, Manifest, check_copy, parse_manifest
 from curate.system.addresses import address_errors, open_address
 from curate.system.credentials import without_secrets
+from curate.system.remote_manifest import MANIFEST, Manifest, check_copy, parse_manifest
 
 _HEAD = 64 << 10
 _HUB = re.compile(r"hub://(?P<name>[^:@]+)(?::(?P<config>[^@]+))?(?:@(?P<split>.+))?")

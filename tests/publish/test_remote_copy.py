@@ -12,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from curate.errors import InputError, StoppedShort, UsageError
 from curate.publish.remote_copy import RemoteTarget
 from curate.read.inputs import open_inputs
-from curate.read.remote_manifest import MANIFEST
+from curate.system.remote_manifest import MANIFEST
 from tests.read.reading import read_all
 
 

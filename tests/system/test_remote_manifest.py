@@ -9,7 +9,7 @@ import pytest
 
 from curate.errors import InputError
 from curate.read.inputs import open_inputs
-from curate.read.remote_manifest import MANIFEST, Manifest, describe_file, parse_manifest
+from curate.system.remote_manifest import MANIFEST, Manifest, describe_file, parse_manifest
 from tests.read.reading import read_all
 
 LINE = b'{"instruction": "Say", "output": "%s"}\n'

@@ -43,8 +43,8 @@ def command(
             metavar="PATH",
             # Text, not a `Path`, which would lose the slash at the end of a folder.
             help="The file to write, or a folder (no suffix, or a slash at its end) for Parquet "
-            "shards named as on the Hugging Face Hub: train-00000-of-00004.parquet; both also at an "
-            "address, as s3://BUCKET/PATH.",
+            "shards named as on the Hugging Face Hub: train-00000-of-00004.parquet; both also at "
+            "an address, as s3://BUCKET/PATH.",
         ),
     ],
     kind: Annotated[

@@ -147,7 +147,7 @@ class Reviewed(Generate):
         """Return what the votes of one kind come to."""
         names = tuple(one.annotator for one in votes)
         if votes[0].decision == "rating":
-            numbers = [float(one.value or 0) for one in votes]
+            numbers = [one.value for one in votes if isinstance(one.value, int | float)]
             return _Settled(sum(numbers) / len(numbers), {}, names)
         if votes[0].decision == "ranks":
             return _Settled(_mean_shares(votes, row), {}, names)

@@ -88,7 +88,9 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
         system, path = open_address(where)
         # A query of the web begins with a question mark, and is no pattern.
         pattern = any(c in path for c in "*?[") and not where.startswith(("http://", "https://"))
-        found = sorted(system.glob(path)) if pattern else [path]
+        matched = system.glob(path, detail=True) if pattern else {}
+        files = [name for name, about in matched.items() if about["type"] != "directory"]
+        found = sorted(files or matched) if pattern else [path]
         manifest: Manifest | None = None
         if len(found) == 1 and system.isdir(found[0]):
             listed = sorted(system.ls(found[0], detail=False))
@@ -103,14 +105,18 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
                 listed = [f"{folder}/{name}" for name in sorted(manifest.files)]
             data = [p for p in listed if ending_of(Path(p))]
             found = data or [p for p in listed if is_document(Path(p))]
-        copies = []
-        for number, remote in enumerate(found):
-            copy = _folder() / f"{len(list(_folder().iterdir()))}-{number}-{Path(remote).name}"
-            system.get_file(remote, str(copy))
-            if manifest is not None:
-                listed_file = manifest.files[Path(remote).name]
-                check_copy(copy, listed_file, system.unstrip_protocol(remote))
-            copies.append((system.unstrip_protocol(remote), copy))
+        # The place of each: names may be equal, as those of several folders.
+        first = len(list(_folder().iterdir()))
+        paths = [_folder() / f"{first}-{n}-{Path(remote).name}" for n, remote in enumerate(found)]
+        # Together: file systems of buckets fetch many at once.
+        system.get(found, [str(path) for path in paths])
+        copies = [
+            (system.unstrip_protocol(remote), path)
+            for remote, path in zip(found, paths, strict=True)
+        ]
+        if manifest is not None:
+            for (name, path), remote in zip(copies, found, strict=True):
+                check_copy(path, manifest.files[Path(remote).name], name)
     if not copies:
         raise InputError(f"{where}: no file here ends in one of {', '.join(ENDINGS)}")
     return copies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import gzip
 import io
@@ -12,8 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pandas as pd
 import pytest
+from fsspec.asyn import AsyncFileSystem
 
 from curate.errors import InputError, UsageError
 from curate.read import open_inputs, read_part, remote
@@ -205,7 +208,6 @@ def test_the_hub_goes_through_datasets(monkeypatch):
 
 
 def test_an_fsspec_address():
-    fsspec = pytest.importorskip("fsspec")
     system = fsspec.filesystem("memory")
     system.pipe(
         {"/data/b.jsonl": lines_of(alpaca(output="b")), "/data/a.jsonl": lines_of(alpaca())}
@@ -217,10 +219,42 @@ def test_an_fsspec_address():
             "memory:///data/b.jsonl",
         ]
         assert [row.response for row in read_all(where).rows] == ["Hello.", "b"]
+    # A pattern takes files, and a folder where it is the only match.
+    system.pipe_file("/data/more/c.jsonl", lines_of(alpaca(output="c")))
+    assert len(read_all("memory:///data/*").rows) == 2
+    assert [row.response for row in read_all("memory:///data/m*").rows] == ["c"]
     with pytest.raises(InputError, match="no such file"):
         open_inputs("memory:///data/c.jsonl")
     with pytest.raises(UsageError, match="nothing"):
         open_inputs("nothing://x/a.jsonl")
+
+
+def test_files_of_an_address_are_fetched_together():
+    class Slow(AsyncFileSystem):
+        """A bucket of two files, neither of which comes before both are asked for."""
+
+        protocol = "slow"
+        asked = 0
+
+        async def _ls(self, path, detail=True, **_):
+            names = [f"b/{name}.jsonl" for name in "ab"]
+            return [{"name": n, "size": 1, "type": "file"} for n in names] if detail else names
+
+        async def _info(self, path, **_):
+            kind = "directory" if path == "b" else "file"
+            return {"name": path, "size": 1, "type": kind}
+
+        async def _get_file(self, rpath, lpath, **_):
+            type(self).asked += 1
+            for _ in range(500):
+                if self.asked == 2:
+                    Path(lpath).write_bytes(lines_of(alpaca(output=rpath)))
+                    return
+                await asyncio.sleep(0.01)
+            raise TimeoutError("fetched one after the other")
+
+    fsspec.register_implementation("slow", Slow, clobber=True)
+    assert [row.response for row in read_all("slow://b").rows] == ["b/a.jsonl", "b/b.jsonl"]
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "json", "csv", "parquet"])

@@ -115,8 +115,8 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
             for remote, path in zip(found, paths, strict=True)
         ]
         if manifest is not None:
-            for (name, path), remote in zip(copies, found, strict=True):
-                check_copy(path, manifest.files[Path(remote).name], name)
+            for (name, copy), remote in zip(copies, found, strict=True):
+                check_copy(copy, manifest.files[Path(remote).name], name)
     if not copies:
         raise InputError(f"{where}: no file here ends in one of {', '.join(ENDINGS)}")
     return copies

@@ -118,7 +118,7 @@ class TaskSession:
         self.fail(
             TypeError(
                 f"the step yielded {type(yielded).__name__}; a step yields requests (Ask, Embed, "
-                "Likelihood, Reward) or lists of them, and returns everything else"
+                "Likelihood, TurnLikelihood, Reward) or lists of them, and returns everything else"
             )
         )
         return None

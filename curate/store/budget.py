@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward, TurnLikelihood
 from curate.errors import CeilingReached, RecipeError, UsageError
 from curate.models.choice import CHOICE_TOKENS
 from curate.models.model import ModelInfo, Price
@@ -344,7 +344,7 @@ def output_bound(request: Request) -> int | None:
     if isinstance(request, Choose):
         return CHOICE_TOKENS
     # A likelihood is served as a completion of one token; vectors and rewards write none.
-    return 1 if isinstance(request, Likelihood) else 0
+    return 1 if isinstance(request, Likelihood | TurnLikelihood) else 0
 
 
 def prompt_bound(request: Request) -> int:
@@ -362,7 +362,7 @@ def _prompt_texts(request: Request) -> list[str]:
     if isinstance(request, Embed):
         return list(request.texts)
     texts: list[Any] = []
-    if isinstance(request, Ask | Choose | Likelihood | Reward):
+    if isinstance(request, Ask | Choose | Likelihood | TurnLikelihood | Reward):
         texts = [part for m in request.messages or () for part in (m.content, m.parts)]
     if isinstance(request, Ask | Choose | Likelihood):
         texts.append(request.prompt)
@@ -372,6 +372,8 @@ def _prompt_texts(request: Request) -> list[str]:
         texts += request.options
     if isinstance(request, Likelihood):
         texts.append(request.answer)
+    if isinstance(request, TurnLikelihood | Reward) and request.template_options:
+        texts.append(json.dumps(request.template_options))
     if isinstance(request, Ask) and request.schema:
         texts.append(json.dumps(request.schema))
     return [text for text in texts if text]

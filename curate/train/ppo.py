@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from curate.models.inprocess.chat import Chat
 from curate.row import seed_of
 from curate.train import losses
-from curate.train.chat import Chat
 from curate.train.examples import Example
 from curate.train.interruptions import NotFinite, last_checkpoint
 from curate.train.job import Job, Prepared

@@ -32,9 +32,9 @@ from trl import (
 )
 
 from curate.errors import UsageError
+from curate.models.inprocess.chat import IGNORED, Chat
 from curate.recipe.fields import plain
 from curate.train import losses
-from curate.train.chat import IGNORED, Chat
 from curate.train.collate import (
     ANSWER_COLUMNS,
     STEP_COLUMN,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
+from curate.models.inprocess.chat import Chat
 from curate.recipe.fields import plain
 from curate.row import Row, canonical_bytes, seed_of
 from curate.system.launched_processes import (
@@ -25,7 +26,6 @@ from curate.system.launched_processes import (
     require_one_process,
 )
 from curate.system.posix import peak_memory_mb, write_atomically
-from curate.train.chat import Chat
 from curate.train.data import hold_out, read_data
 from curate.train.examples import check_examples, check_together
 from curate.train.interruptions import last_checkpoint, told_apart

@@ -12,10 +12,10 @@ import torch
 
 from curate import Pipeline
 from curate.errors import UsageError
+from curate.models.inprocess.chat import Chat, turns_for
 from curate.steps import Length, RewardScore, Rubric, Verify
 from curate.system.confined.program import why_not_confined
 from curate.train import job as jobs
-from curate.train.chat import Chat, turns_for
 from curate.train.examples import Example, example_of
 from curate.train.rewards import (
     RewardModel,

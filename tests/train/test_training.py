@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from curate.errors import DiskFull, RecipeError, StoppedShort, UsageError
+from curate.models.inprocess.chat import IGNORED, Tokens
 from curate.train import job as jobs
-from curate.train.chat import IGNORED, Tokens
 from curate.train.examples import Example, check_examples
 from curate.train.interruptions import last_checkpoint, told_apart
 from curate.train.memory_estimate import estimate

@@ -18,13 +18,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from curate.ask import Ask, Choose, Embed, Likelihood, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Request, Reward, TurnLikelihood
 from curate.row import Message
 from curate.store.store import Store
 
 _LOOKUP = 900
 _PAGE = 1000
-_FORMS = {form.form: form for form in (Ask, Choose, Embed, Likelihood, Reward)}
+_FORMS = {form.form: form for form in (Ask, Choose, Embed, Likelihood, TurnLikelihood, Reward)}
 
 
 class BatchJob(NamedTuple):

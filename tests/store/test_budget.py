@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward, TurnLikelihood
 from curate.errors import CeilingReached, PermanentFault, RecipeError, TemporaryFault, UsageError
 from curate.models.model import Price
 from curate.requests.driver import RowTask
@@ -84,6 +84,7 @@ def test_an_absurd_count_of_tokens_still_fits_the_store(tmp_path: Path) -> None:
         (Likelihood(prompt="abc", answer="de"), 5),
         (Embed(texts=("abc", "de")), 5),
         (Reward(messages=(Message("user", "abcd"),)), 4),
+        (TurnLikelihood(messages=(Message("user", "abcd"),)), 4),
     ],
 )
 def test_no_prompt_has_more_tokens_than_bytes(request_: Request, least: int) -> None:
@@ -94,6 +95,7 @@ def test_only_a_text_without_max_tokens_is_unbounded() -> None:
     assert output_bound(Ask.text("x", max_tokens=5)) == 5
     assert output_bound(Ask.text("x")) is None
     assert output_bound(Likelihood(prompt="x", answer="y")) == 1
+    assert output_bound(TurnLikelihood(messages=())) == 1
     assert output_bound(Embed(texts=("x",))) == 0
 
 
@@ -420,6 +422,8 @@ def test_a_ceiling_is_reached_exactly_and_not_passed_by_the_least_sum(tmp_path: 
     [
         (Embed(texts=("ab", "é"), model="m"), ["ab", "é"]),
         (Reward(messages=(Message("user", "ab"), Message("assistant", "c"))), ["ab", "c"]),
+        (TurnLikelihood(messages=(Message("user", "ab"),), template_options={"a": 1}),
+         ["ab", '{"a": 1}']),
         (Ask.text("ab", model="m", system="c", prefill="d", schema={"a": 1}),
          ["ab", "c", "d", '{"a": 1}']),
         (Ask(prompt="abc", model="m"), ["abc"]),

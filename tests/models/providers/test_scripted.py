@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward, TurnLikelihood
 from curate.errors import PermanentFault, RecipeError, TemporaryFault
 from curate.models.model import open_model
 from curate.models.providers.scripted import FAULTS
@@ -82,6 +82,7 @@ def test_all_forms_of_request_are_matched_by_their_text(tmp_path: Path) -> None:
         (Likelihood(prompt="p", answer="answer"), "answer"),
         (Likelihood(prompt="the prompt", answer="x"), "exact"),
         (Reward(messages=(Message("assistant", "praise"),)), "praise"),
+        (TurnLikelihood(messages=(Message("user", "an answer"),)), "answer"),
     ):
         assert reply(scripted, request).values == (value,)
 

@@ -200,7 +200,9 @@ def passes(
                 raise NotFinite(f"the loss is {total.item()}")
             optimizer.zero_grad()
             total.backward()
-            nn.utils.clip_grad_norm_(policy.parameters(), _CLIP_NORM)
+            norm = nn.utils.clip_grad_norm_(policy.parameters(), _CLIP_NORM)
+            if not torch.isfinite(norm):
+                raise NotFinite(f"the gradients' norm is {norm.item()}")
             optimizer.step()
             moved = ((now - part.old).exp() - 1).abs() > loss["clip"]
             told["loss"].append(objective.item())

@@ -1,4 +1,4 @@
-"""TRL's trainers as they are used here: the one module that knows TRL's names (`trl>=1.16,<2`).
+"""TRL's trainers as they are used here; it and `trl_keys` alone know TRL's names (`trl>=1.16,<2`).
 
 Data comes in as tokens and labels of our own, so TRL prepares nothing. Its losses are used where it
 has them; `p_chosen`, IPO by sums, SimPO, ORPO, RRHF, PRO, weights and the KL of SFT are ours, in
@@ -17,17 +17,11 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from trl import (
-    DPOConfig,
     DPOTrainer,
-    GRPOConfig,
     GRPOTrainer,
-    KTOConfig,
     KTOTrainer,
-    RewardConfig,
     RewardTrainer,
-    RLOOConfig,
     RLOOTrainer,
-    SFTConfig,
     SFTTrainer,
 )
 
@@ -36,7 +30,6 @@ from curate.models.inprocess.chat import IGNORED, Chat
 from curate.recipe.fields import plain
 from curate.train import losses
 from curate.train.collate import (
-    ANSWER_COLUMNS,
     STEP_COLUMN,
     Answers,
     Marked,
@@ -46,47 +39,18 @@ from curate.train.collate import (
     dataset_of_steps,
 )
 from curate.train.examples import Example, check_together, class_weights
-from curate.train.interruptions import NotFinite
 from curate.train.losses import LogRatios
 from curate.train.memory_estimate import checkpoints
 from curate.train.rewards import rewards_of
 from curate.train.settings import Method, TrainingSettings
+from curate.train.tokenized import Tokenized
+from curate.train.trl_keys import config_of
 from curate.train.weights import peft_config
 
-# Methods that are not here (lists of answers, hindsight, cloning) run on SFT's configuration.
-CONFIGS: Mapping[str, type[Any]] = {
-    "dpo": DPOConfig,
-    "reward": RewardConfig,
-    "kto": KTOConfig,
-    "grpo": GRPOConfig,
-    "rloo": RLOOConfig,
-}
 LISTS = ("orpo", "simpo", "rrhf", "pro")
 
 
-class _Tokenized:
-    """Datasets come as tokens, and the model card is written elsewhere."""
-
-    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        return dataset
-
-    def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = [*ANSWER_COLUMNS, STEP_COLUMN]
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Write nothing."""
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Return the loss, and stop before weights are changed by one that is no number."""
-        parent: Any = super()
-        loss: Tensor = parent.training_step(*args, **kwargs)
-        if not torch.isfinite(loss):
-            step = self.state.global_step  # type: ignore[attr-defined]
-            raise NotFinite(f"the loss is {loss.item()} at step {step + 1}")
-        return loss
-
-
-class SupervisedTrainer(_Tokenized, SFTTrainer):
+class SupervisedTrainer(Tokenized, SFTTrainer):
     """SFT, with a weight per row and a KL to the model before training where they are asked for."""
 
     def __init__(
@@ -171,7 +135,7 @@ def means_of(values: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: value.detach().float().mean().item() for name, value in values.items()}
 
 
-class ListTrainer(_Tokenized, SFTTrainer):
+class ListTrainer(Tokenized, SFTTrainer):
     """Losses over the answers to a prompt, without a reference: ORPO, SimPO, RRHF, PRO."""
 
     loss_is_scaled_for_ga = False
@@ -229,7 +193,7 @@ def answer_log_probs(model: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, Ten
     return outputs.log_probs[:, -length:].sum(1), (labels[:, 1:] != IGNORED).sum(1)
 
 
-class RankedRewardTrainer(_Tokenized, RewardTrainer):
+class RankedRewardTrainer(Tokenized, RewardTrainer):
     """A reward model of pairs and rankings: 1 / C(K, 2) per prompt, margins and soft labels."""
 
     def compute_loss(
@@ -257,7 +221,7 @@ class RankedRewardTrainer(_Tokenized, RewardTrainer):
         return (loss, {"rewards": rewards}) if return_outputs else loss
 
 
-class PairTrainer(_Tokenized, DPOTrainer):
+class PairTrainer(Tokenized, DPOTrainer):
     """DPO and its variants: TRL's losses, and ours for soft labels, cDPO and IPO by sums."""
 
     def __init__(
@@ -293,11 +257,11 @@ class PairTrainer(_Tokenized, DPOTrainer):
         return loss
 
 
-class MarkedTrainer(_Tokenized, KTOTrainer):
+class MarkedTrainer(Tokenized, KTOTrainer):
     """KTO over answers that are marked as wanted or not."""
 
 
-class _Asking(_Tokenized):
+class _Asking(Tokenized):
     """Prompts are examples, named by their places: a table would fill their tools with nulls.
 
     TRL renders all prompts with the tools of its trainer, which it calls itself; here each prompt
@@ -376,7 +340,13 @@ def config_for(given: TrainerInputs, folder: str) -> Any:
     if given.held_out:
         values |= {"eval_strategy": "steps", "eval_steps": settings.every}
     if settings.patience is not None:
-        values |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
+        # The loss of reinforcement says nothing of how good the answers are.
+        best = "eval_reward" if method.online else "eval_loss"
+        values |= {
+            "load_best_model_at_end": True,
+            "metric_for_best_model": best,
+            "greater_is_better": method.online,
+        }
     if given.steps is not None:
         values |= {
             "num_train_epochs": 1,
@@ -386,7 +356,7 @@ def config_for(given: TrainerInputs, folder: str) -> Any:
         }
     values |= _values_of(method, settings, given.examples)
     try:
-        return CONFIGS.get(method.name, SFTConfig)(**{**values, **plain(settings.trl)})
+        return config_of(method)(**{**values, **plain(settings.trl)})
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"TRL does not take these settings ({error}); look at `trl:` in the file of --config"

@@ -108,7 +108,7 @@ class ModelTrainer:
         }
         first = next(iter(self.settings.values()))
         for one in self.settings.values():
-            require_trainer(one)
+            require_trainer(self.method, one)
         self.where, self.device = where_is(model), "cuda" if has_gpu() else "cpu"
         if first.packing != "none" or first.held_out:
             raise UsageError(

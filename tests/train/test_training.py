@@ -257,8 +257,8 @@ def test_patience_of_reinforcement_watches_the_reward(
 ) -> None:
     # The reward of held-out prompts rises, or falls, whatever the loss does.
     (tmp_path / "mine.py").write_text(
-        "calls = [0]\n\n\ndef reward(prompts, completions, **columns):\n"
-        f"    calls[0] += 1\n    return [{sign}.0 * calls[0] + 0.1 * n for n in range(len(prompts))]\n"
+        "calls = [0]\n\n\ndef reward(prompts, completions, **columns):\n    calls[0] += 1\n"
+        f"    return [{sign}.0 * calls[0] + 0.1 * n for n in range(len(prompts))]\n"
     )
     given = {"held_out": 0.4, "patience": 1, "max_steps": 6, "learning_rate": 1e-4}
     made = job_of(tmp_path)
@@ -401,7 +401,7 @@ def test_what_only_trl_knows_is_passed_on_and_refused_by_name(tmp_path: Path) ->
         (
             "sft",
             {"weight_decy": 0.1},
-            "'weight_decy' is no field of TRL's SFTConfig.*'weight_decay'",
+            "weight_decy' is no field of TRL's SFTConfig.*'weight_decay'",
         ),
         ("sft", {"scale_rewards": False}, "'scale_rewards' is no field of TRL's SFTConfig"),
         ("sft", {"max_prompt_length": 5}, "'max_prompt_length' is no field of TRL's SFTConfig"),

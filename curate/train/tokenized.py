@@ -29,7 +29,7 @@ class Tokenized:
         parent: Any = super()
         loss: Tensor = parent.training_step(*args, **kwargs)
         if not torch.isfinite(loss):
-            raise NotFinite(f"the loss is {loss.item()} at step {self._step}")
+            raise NotFinite(f"the loss is {loss.item()} at step {_step_of(self)}")
         return loss
 
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
@@ -41,10 +41,10 @@ class Tokenized:
         parent: Any = super()
         norm = parent._get_grad_norm(*args, **kwargs)
         if not math.isfinite(norm):
-            raise NotFinite(f"the gradients' norm is {float(norm)} at step {self._step}")
+            raise NotFinite(f"the gradients' norm is {float(norm)} at step {_step_of(self)}")
         return norm
 
-    @property
-    def _step(self) -> int:
-        """The number of the optimiser's step that is under way, from 1 on."""
-        return int(self.state.global_step) + 1  # type: ignore[attr-defined]
+
+def _step_of(trainer: Any) -> int:
+    """Return the number of the optimiser's step that is under way, from 1 on."""
+    return int(trainer.state.global_step) + 1

@@ -43,14 +43,14 @@ from curate.train.losses import LogRatios
 from curate.train.memory_estimate import checkpoints
 from curate.train.rewards import rewards_of
 from curate.train.settings import Method, TrainingSettings
-from curate.train.tokenized import Tokenized
+from curate.train.token_trainer import TokenTrainer
 from curate.train.trl_keys import config_of
 from curate.train.weights import peft_config
 
 LISTS = ("orpo", "simpo", "rrhf", "pro")
 
 
-class SupervisedTrainer(Tokenized, SFTTrainer):
+class SupervisedTrainer(TokenTrainer, SFTTrainer):
     """SFT, with a weight per row and a KL to the model before training where they are asked for."""
 
     def __init__(
@@ -135,7 +135,7 @@ def means_of(values: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: value.detach().float().mean().item() for name, value in values.items()}
 
 
-class ListTrainer(Tokenized, SFTTrainer):
+class ListTrainer(TokenTrainer, SFTTrainer):
     """Losses over the answers to a prompt, without a reference: ORPO, SimPO, RRHF, PRO."""
 
     loss_is_scaled_for_ga = False
@@ -193,7 +193,7 @@ def answer_log_probs(model: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, Ten
     return outputs.log_probs[:, -length:].sum(1), (labels[:, 1:] != IGNORED).sum(1)
 
 
-class RankedRewardTrainer(Tokenized, RewardTrainer):
+class RankedRewardTrainer(TokenTrainer, RewardTrainer):
     """A reward model of pairs and rankings: 1 / C(K, 2) per prompt, margins and soft labels."""
 
     def compute_loss(
@@ -221,7 +221,7 @@ class RankedRewardTrainer(Tokenized, RewardTrainer):
         return (loss, {"rewards": rewards}) if return_outputs else loss
 
 
-class PairTrainer(Tokenized, DPOTrainer):
+class PairTrainer(TokenTrainer, DPOTrainer):
     """DPO and its variants: TRL's losses, and ours for soft labels, cDPO and IPO by sums."""
 
     def __init__(
@@ -257,11 +257,11 @@ class PairTrainer(Tokenized, DPOTrainer):
         return loss
 
 
-class MarkedTrainer(Tokenized, KTOTrainer):
+class MarkedTrainer(TokenTrainer, KTOTrainer):
     """KTO over answers that are marked as wanted or not."""
 
 
-class _Asking(Tokenized):
+class _Asking(TokenTrainer):
     """Prompts are examples, named by their places: a table would fill their tools with nulls.
 
     TRL renders all prompts with the tools of its trainer, which it calls itself; here each prompt

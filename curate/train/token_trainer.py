@@ -12,7 +12,7 @@ from curate.train.collate import ANSWER_COLUMNS, STEP_COLUMN
 from curate.train.interruptions import NotFinite
 
 
-class Tokenized:
+class TokenTrainer:
     """Datasets come as tokens, and the model card is written elsewhere."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:

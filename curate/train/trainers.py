@@ -1,4 +1,4 @@
-"""TRL's trainers as they are used here; it and `trl_keys` alone know TRL's names (`trl>=1.16,<2`).
+"""TRL's trainers as they are used here; they and `trl_config` know its names (`trl>=1.16,<2`).
 
 Data comes in as tokens and labels of our own, so TRL prepares nothing. Its losses are used where it
 has them; `p_chosen`, IPO by sums, SimPO, ORPO, RRHF, PRO, weights and the KL of SFT are ours, in
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from curate.models.inprocess.chat import IGNORED, Chat
 from curate.recipe.fields import plain
 from curate.train import losses
 from curate.train.collate import (
+    ANSWER_COLUMNS,
     STEP_COLUMN,
     Answers,
     Marked,
@@ -38,16 +40,54 @@ from curate.train.collate import (
     dataset_of,
     dataset_of_steps,
 )
-from curate.train.examples import Example, check_together, class_weights
+from curate.train.examples import Example, check_together
+from curate.train.interruptions import NotFinite
 from curate.train.losses import LogRatios
 from curate.train.memory_estimate import checkpoints
 from curate.train.rewards import rewards_of
 from curate.train.settings import Method, TrainingSettings
-from curate.train.token_trainer import TokenTrainer
-from curate.train.trl_keys import config_of
+from curate.train.trl_config import config_of, values_of
 from curate.train.weights import peft_config
 
 LISTS = ("orpo", "simpo", "rrhf", "pro")
+
+
+class TokenTrainer:
+    """Datasets come as tokens, and the model card is written elsewhere."""
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = [*ANSWER_COLUMNS, STEP_COLUMN]
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write nothing."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the loss, and stop before weights are changed by one that is no number."""
+        parent: Any = super()
+        loss: Tensor = parent.training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise NotFinite(f"the loss is {loss.item()} at step {_step_of(self)}")
+        return loss
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the norm of the gradients, and stop before weights are changed by one like NaN.
+
+        transformers asks for it before each step of the optimiser. A finite loss may have such
+        gradients: that of a square root at 0, for example.
+        """
+        parent: Any = super()
+        norm = parent._get_grad_norm(*args, **kwargs)
+        if not math.isfinite(norm):
+            raise NotFinite(f"the gradients' norm is {float(norm)} at step {_step_of(self)}")
+        return norm
+
+
+def _step_of(trainer: Any) -> int:
+    """Return the number of the optimiser's step that is under way, from 1 on."""
+    return int(trainer.state.global_step) + 1
 
 
 class SupervisedTrainer(TokenTrainer, SFTTrainer):
@@ -354,54 +394,13 @@ def config_for(given: TrainerInputs, folder: str) -> Any:
             "per_device_train_batch_size": 1,
             "train_sampling_strategy": "sequential",
         }
-    values |= _values_of(method, settings, given.examples)
+    values |= values_of(method, settings, given.examples)
     try:
         return config_of(method)(**{**values, **plain(settings.trl)})
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"TRL does not take these settings ({error}); look at `trl:` in the file of --config"
         ) from error
-
-
-def _values_of(
-    method: Method, settings: TrainingSettings, examples: Sequence[Example]
-) -> dict[str, Any]:
-    """Return what one method's configuration has and the others do not."""
-    loss, generation = settings.loss, settings.generation
-    if method.name == "dpo":
-        kinds = [loss["kind"]] if isinstance(loss["kind"], str) else list(loss["kind"])
-        return {
-            "max_length": None,
-            "beta": loss["beta"],
-            # Our own losses take TRL's place, which would refuse their names.
-            "loss_type": ["sigmoid"] if kinds in (["cdpo"], ["ipo_sum"]) else kinds,
-            "loss_weights": list(loss["weights"]) if loss.get("weights") else None,
-            "label_smoothing": 0.0 if kinds == ["cdpo"] else loss["noise"],
-        }
-    if method.name == "kto":
-        wanted, unwanted = class_weights(examples, loss)
-        return {
-            "max_length": None,
-            "beta": loss["beta"],
-            "desirable_weight": wanted,
-            "undesirable_weight": unwanted,
-        }
-    if method.name in ("grpo", "rloo"):
-        return {
-            **({"loss_type": loss["kind"]} if method.name == "grpo" else {}),
-            "beta": loss["kl"],
-            "num_generations": generation.samples,
-            "max_completion_length": generation.max_tokens,
-            "temperature": generation.temperature,
-            "top_p": generation.top_p,
-        }
-    if settings.packing != "none":
-        return {
-            "packing": True,
-            "packing_strategy": settings.packing,
-            "max_length": settings.max_length,
-        }
-    return {"max_length": None}
 
 
 def trainer_for(

@@ -111,7 +111,7 @@ def require_trainer(method: Method, settings: TrainingSettings) -> None:
     require_packages("torch", "transformers", "trl", "accelerate", *needs)
     set_environment()
     if settings.trl:
-        from curate.train.trl_keys import check_trl_keys
+        from curate.train.trl_config import check_trl_keys
 
         check_trl_keys(method, settings.trl)
 

@@ -223,7 +223,7 @@ def test_a_row_has_one_reward_with_its_tools_in_training_and_in_reward_score(
     )  # fmt: skip
     step = RewardScore(model="m", at_least=None)
     models = {"m": {"model": f"hf:{tmp_path / 'reward'}", "device": "cpu"}}
-    result = Pipeline([step], models=models, inputs=tmp_path / "rows.jsonl").run(
+    result = Pipeline([step], models=models).run(
         tmp_path / "rows.jsonl", run=tmp_path / "run", store=tmp_path / "store"
     )
     scores = [row.scores["reward_score"] for row in result.kept]

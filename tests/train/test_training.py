@@ -426,7 +426,7 @@ def test_a_field_of_trl_that_plays_no_part_is_refused_before_weights(
 
 
 def test_losses_of_grpo_that_only_trl_knows_are_passed_on() -> None:
-    from curate.train.trl_keys import check_trl_keys
+    from curate.train.trl_config import check_trl_keys
 
     given = {"loss_type": "cispo", "epsilon_high": 5.0, "pad_to_multiple_of": 8}
     check_trl_keys(method_called("grpo"), given)

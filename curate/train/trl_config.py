@@ -1,4 +1,4 @@
-"""What `trl:` of the settings may hold: fields of TRL's configuration that the method makes use of.
+"""TRL's configuration of each method, and what `trl:` of the settings may hold of it.
 
 TRL takes any field of its configuration, whether or not something reads it. Rows come to it as
 tokens and losses are chosen in `loss`, so some of its fields would be ignored, and others would
@@ -8,14 +8,15 @@ silently take the place of what the settings say. The check runs before weights 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trl import DPOConfig, GRPOConfig, KTOConfig, RewardConfig, RLOOConfig, SFTConfig
 
 from curate.errors import UsageError
 from curate.recipe.catalog import closest
-from curate.train.settings import Method, limits
+from curate.train.examples import Example, class_weights
+from curate.train.settings import Method, TrainingSettings, limits
 
 # Methods that are not here (lists of answers, hindsight, cloning) run on SFT's configuration.
 CONFIGS: Mapping[str, type[Any]] = {
@@ -55,6 +56,47 @@ _UNREAD_OF = {
 def config_of(method: Method) -> type[Any]:
     """Return the class of TRL's configuration that a method runs on."""
     return CONFIGS.get(method.name, SFTConfig)
+
+
+def values_of(
+    method: Method, settings: TrainingSettings, examples: Sequence[Example]
+) -> dict[str, Any]:
+    """Return what one method's configuration has and the others do not."""
+    loss, generation = settings.loss, settings.generation
+    if method.name == "dpo":
+        kinds = [loss["kind"]] if isinstance(loss["kind"], str) else list(loss["kind"])
+        return {
+            "max_length": None,
+            "beta": loss["beta"],
+            # Our own losses take TRL's place, which would refuse their names.
+            "loss_type": ["sigmoid"] if kinds in (["cdpo"], ["ipo_sum"]) else kinds,
+            "loss_weights": list(loss["weights"]) if loss.get("weights") else None,
+            "label_smoothing": 0.0 if kinds == ["cdpo"] else loss["noise"],
+        }
+    if method.name == "kto":
+        wanted, unwanted = class_weights(examples, loss)
+        return {
+            "max_length": None,
+            "beta": loss["beta"],
+            "desirable_weight": wanted,
+            "undesirable_weight": unwanted,
+        }
+    if method.name in ("grpo", "rloo"):
+        return {
+            **({"loss_type": loss["kind"]} if method.name == "grpo" else {}),
+            "beta": loss["kl"],
+            "num_generations": generation.samples,
+            "max_completion_length": generation.max_tokens,
+            "temperature": generation.temperature,
+            "top_p": generation.top_p,
+        }
+    if settings.packing != "none":
+        return {
+            "packing": True,
+            "packing_strategy": settings.packing,
+            "max_length": settings.max_length,
+        }
+    return {"max_length": None}
 
 
 def check_trl_keys(method: Method, given: Mapping[str, Any]) -> None:

@@ -85,16 +85,8 @@ def kendall(first: Any, second: Any) -> float | None:
 
     Time grows with the square of the number of items.
     """
-    one, other = (np.asarray(side, np.float64) for side in (first, second))
-    agree, ties_one, ties_other, pairs = 0.0, 0, 0, 0
-    for k in range(1, len(one)):
-        a, b = np.sign(one[k] - one[:k]), np.sign(other[k] - other[:k])
-        agree += float(a @ b)
-        ties_one += int(np.count_nonzero(a == 0))
-        ties_other += int(np.count_nonzero(b == 0))
-        pairs += k
-    scale = math.sqrt(float(pairs - ties_one) * float(pairs - ties_other))
-    return agree / scale if scale else None
+    value = agreement.kendall(*(np.asarray(side, np.float64) for side in (first, second)))
+    return None if math.isnan(value) else value
 
 
 def auc(scores: Any, labels: Any) -> float | None:

@@ -7,6 +7,8 @@ the row, `annotator` who decided, and `decision` what, with a `value` where one 
     chosen       of a pair `chosen`, `rejected` or `tied`, as its sides stand; of a ranked row
                  the number of the best candidate, from 1, or `tied`; of a labelled row `true` or
                  `false`
+    ranks        of a ranked row, the rank of each candidate, 1 the best: a list, or in a table
+                 `2,1,3`; equal ranks are ties
     rating       a number
     text         the answer as it should be
 
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -27,11 +29,14 @@ from curate.read.inputs import open_records
 from curate.read.shapes.people.vote_values import number_in
 from curate.read.shapes.record_fields import kind_of
 
-KEEP, DROP, CHOSEN, RATING, TEXT = "keep", "drop", "chosen", "rating", "text"
-DECISIONS = (KEEP, DROP, CHOSEN, RATING, TEXT)
+KEEP, DROP, CHOSEN, RANKS, RATING, TEXT = "keep", "drop", "chosen", "ranks", "rating", "text"
+DECISIONS = (KEEP, DROP, CHOSEN, RANKS, RATING, TEXT)
 COLUMNS = ("row", "annotator", "decision", "value", "time", "group", "comment")
 _ID = re.compile("[0-9a-f]{32}")
 _MOST_NAME = 40
+
+
+Value = str | float | bool | tuple[int, ...] | None
 
 
 class Decision(NamedTuple):
@@ -40,7 +45,7 @@ class Decision(NamedTuple):
     row: str
     annotator: str
     decision: str
-    value: str | float | bool | None = None
+    value: Value = None
     time: float | None = None
     group: str | None = None
     comment: str | None = None
@@ -139,7 +144,27 @@ def decision_of(record: Mapping[str, Any]) -> Decision:
     return Decision(row, name, what, value, seconds, **texts)
 
 
-def _value(what: str, value: Any) -> str | float | bool | None:
+def standard_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
+    """Return ranks in one form: a candidate's is 1 and the number of those ranked above it."""
+    return tuple(1 + sum(other < own for other in ranks) for own in ranks)
+
+
+def _ranks(value: Any) -> tuple[int, ...]:
+    """Return the ranks of a list, or of a text such as `2,1,3` or `[2, 1, 3]`."""
+    listed = value
+    if isinstance(value, str):
+        listed = value.strip().removeprefix("[").removesuffix("]").split(",")
+    numbers = [number_in(one) for one in listed] if isinstance(listed, list) else []
+    ranks = [int(one) for one in numbers if one is not None and one >= 1 and one == int(one)]
+    if len(ranks) < 2 or len(ranks) != len(numbers):
+        raise ValueError(
+            "the value of 'ranks' must be a rank for each candidate, whole numbers from 1 (the "
+            f"best) on, as in [2, 1, 3], found {value!r:.50}"
+        )
+    return standard_ranks(ranks)
+
+
+def _value(what: str, value: Any) -> Value:
     """Return the value of a decision as its kind has it, or raise `ValueError`."""
     if what in (KEEP, DROP):
         if value is not None:
@@ -150,6 +175,8 @@ def _value(what: str, value: Any) -> str | float | bool | None:
         if number is None:
             raise ValueError(f"the value of a rating must be a number, found {value!r:.50}")
         return number
+    if what == RANKS:
+        return _ranks(value)
     if what == TEXT:
         if not isinstance(value, str) or not value.strip():
             raise ValueError(f"the value of 'text' must be a string, found {kind_of(value)}")

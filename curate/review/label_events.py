@@ -16,9 +16,10 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from curate.errors import DiskFull, StoreError, UsageError
+from curate.system.network_disks import MOUNTS, refuse_network_disk
 
 # How `reviewed` calls what was decided.
-DECISIONS = ("keep", "drop", "chosen", "rating")
+DECISIONS = ("keep", "drop", "chosen", "ranks", "rating")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
     n INTEGER PRIMARY KEY, at REAL NOT NULL, who TEXT NOT NULL, item TEXT NOT NULL,
@@ -37,7 +38,8 @@ class Label(NamedTuple):
     """What one person said of one row, last; `decision` is `None` where it was taken back.
 
     `shown` is the order in which the sides of a pair or the candidates stood on the screen,
-    `seconds` how long the person looked.
+    `seconds` how long the person looked. The `value` of ranks is the rank of each candidate as the
+    data lists them, as in `2,1,3`.
     """
 
     item: str
@@ -50,15 +52,26 @@ class Label(NamedTuple):
     at: float = 0.0
 
 
+def ranks_in(value: str | float | None) -> list[int]:
+    """Return the ranks that a label's value holds, by candidate."""
+    return [int(rank) for rank in str(value).split(",")]
+
+
 class Labels:
     """The events of one file; a label is on the disk when `add` returns."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, or make it.
+    def __init__(self, path: Path, mounts: Path = MOUNTS) -> None:
+        """Open the file, or make it; `mounts` is the table of mounted file systems.
 
         Raises:
-            UsageError: another kind of file is there.
+            UsageError: another kind of file is there, or it is on a network file system.
         """
+        refuse_network_disk(
+            path,
+            "name a file on a disk of this machine with --labels FILE (for --templates, copy their "
+            "folder to such a disk)",
+            mounts,
+        )
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -132,6 +145,8 @@ class Labels:
             }
             if one.decision == "rating":
                 found["value"] = float(one.value or 0)
+            elif one.decision == "ranks":
+                found["value"] = ranks_in(one.value)
             yield {name: value for name, value in found.items() if value is not None}
 
     def setting(self, name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from curate.chunk import rows_of
 from curate.errors import UsageError
-from curate.review.label_events import Label
+from curate.review.label_events import Label, ranks_in
 from curate.review.review_queue import tables_of
 from curate.row import Row
 from curate.runs.report import ENDINGS
@@ -29,7 +29,8 @@ def labelled_rows(run: Path, labels: Iterable[Label]) -> Iterator[dict[str, Any]
     """Yield the rows of a run that people labelled, one record for each label.
 
     A choice between two answers is a preference as that person has it, a tie one with `tie: true`.
-    The best of several candidates is a preference over each other one. A rating is a column
+    The best of several candidates is a preference over each other one, and ranks are a preference
+    between every two candidates, a tie where their ranks are equal. A rating is a column
     `rating`, keep and drop are a column `keep` that is true or false, and a labelled answer has the
     label that it was given. All have `annotator`, and `comment` where there is one.
 
@@ -69,26 +70,34 @@ def labelled_rows(run: Path, labels: Iterable[Label]) -> Iterator[dict[str, Any]
 
 def _said_of(row: Row, label: Label) -> Iterator[tuple[Row, dict[str, Any]]]:
     """Yield the row as a person has it, and what they said beside it: several of a choice of n."""
-    said: dict[str, Any] = {}
     answers: list[Any] = []
     if row.kind == "preference":
         answers = [row.chosen, row.rejected]
     elif row.kind == "ranked":
         answers = [one.messages for one in row.candidates]
-    if label.decision != "chosen":
+    if label.decision not in ("chosen", "ranks"):
         rated = label.decision == "rating"
         said = {"rating": float(label.value or 0)} if rated else {"keep": label.decision == "keep"}
         yield row, said
         return
     if row.kind == "unpaired":
-        yield row._replace(fields={**row.fields, "label": label.value == "true"}), said
+        yield row._replace(fields={**row.fields, "label": label.value == "true"}), {}
         return
-    if label.value == _TIED:
-        said, pairs = {"tie": True}, list(combinations(answers, 2))
+    count = len(answers)
+    if label.decision == "ranks":
+        ranks = ranks_in(label.value)
+        pairs = [
+            (i, j) if ranks[i] <= ranks[j] else (j, i) for i, j in combinations(range(count), 2)
+        ]
+        tied = {(i, j) for i, j in pairs if ranks[i] == ranks[j]}
+    elif label.value == _TIED:
+        pairs = list(combinations(range(count), 2))
+        tied = set(pairs)
     else:
         sides = {"chosen": 0, "rejected": 1}
         best = sides[label.value] if label.value in sides else int(label.value or 0) - 1
-        pairs = [(answers[best], other) for k, other in enumerate(answers) if k != best]
+        pairs, tied = [(best, k) for k in range(count) if k != best], set()
     for chosen, rejected in pairs:
-        fields = {"prompt": row.prompt, "chosen": chosen, "rejected": rejected, **_STRENGTH}
-        yield row._replace(kind="preference", fields=fields), said
+        fields = {"prompt": row.prompt, "chosen": answers[chosen], "rejected": answers[rejected]}
+        said = {"tie": True} if (chosen, rejected) in tied else {}
+        yield row._replace(kind="preference", fields=fields | _STRENGTH), said

@@ -13,7 +13,8 @@ import numpy as np
 from curate.chunk import SCORE, Chunk, rows_of
 from curate.errors import UsageError
 from curate.kernels.arrays.agreement import midranks
-from curate.review.label_events import DECISIONS, Label
+from curate.read.decisions import standard_ranks
+from curate.review.label_events import DECISIONS, Label, ranks_in
 from curate.row import Message, Row, seed_of
 from curate.runs.report import ENDINGS
 from curate.runs.rows import Rows, endings
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 By = Literal["random", "score", "disagreement"]
-Question = Literal["fate", "rating", "chosen"]
+Question = Literal["fate", "rating", "chosen", "ranks"]
 MOST_CANDIDATES = 9
 _ONE_ANSWER = ("sft", "prompt")
 
@@ -221,6 +222,8 @@ class Queue:
                     f"a rating is a whole number from 1 to {about.scale}, not {value!r}"
                 )
             return str(value)
+        if decision == "ranks":
+            return self._ranks(row, who, value)
         if value == "tied" and row.kind in ("preference", "ranked"):
             return "tied"
         if row.kind == "unpaired" and isinstance(value, bool):
@@ -232,6 +235,25 @@ class Queue:
             raise UsageError(f"{value!r:.50} is no answer to a choice about a {row.kind} row")
         side = order[value]
         return ("chosen", "rejected")[side] if row.kind == "preference" else str(side + 1)
+
+    def _ranks(self, row: Row, who: str, value: Any) -> str:
+        """Return the ranks of a row's candidates as the data lists them, given as they are seen."""
+        count = len(row.candidates) if row.kind == "ranked" else 0
+        given = value if isinstance(value, list) else []
+        if len(given) != count or not all(type(one) is int and 1 <= one <= count for one in given):
+            raise UsageError(
+                f"ranks are a whole number from 1 to {count} for each of {count} candidates, not "
+                f"{value!r:.50}"
+                if count
+                else f"a {row.kind} row has no candidates to rank"
+            )
+        by_place = dict(zip(self.shown(who, row), given, strict=True))
+        return ",".join(map(str, standard_ranks([by_place[k] for k in range(count)])))
+
+    def as_seen(self, who: str, row: Row, ranks: str) -> list[int]:
+        """Return ranks of the data's candidates in the order in which a person sees them."""
+        own = ranks_in(ranks)
+        return [own[k] for k in self.shown(who, row)]
 
 
 def _turn(turn: Message) -> dict[str, str]:
@@ -307,6 +329,11 @@ def queue_of(
             raise UsageError(
                 f"a {item.row.kind} row has one answer: there is nothing to choose (--ask rating)"
             )
+        if question is not None and question.about == "ranks" and item.row.kind != "ranked":
+            raise UsageError(
+                f"a {item.row.kind} row has no list of candidates to rank: ask something else "
+                "(--ask choice, rating or keep)"
+            )
         if item.row.kind == "ranked" and len(item.row.candidates) > MOST_CANDIDATES:
             raise UsageError(
                 f"a row has more than {MOST_CANDIDATES} candidates: no key is left for them"
@@ -374,7 +401,8 @@ def run_says(item: ReviewItem, judge: str | None) -> dict[str, str | float]:
     """Return what a run says of a row, by what people are asked about it.
 
     Of its `fate`, of what is `chosen` (a pair's better side, the candidate with the highest score,
-    the label of an answer), and as a `rating` the score of the step `judge`.
+    the label of an answer), of its candidates' `ranks` (by their scores), and as a `rating` the
+    score of the step `judge`.
     """
     row, found = item.row, dict[str, str | float]()
     if item.outcome in ("kept", "dropped"):
@@ -386,8 +414,11 @@ def run_says(item: ReviewItem, judge: str | None) -> dict[str, str | float]:
     elif row.kind == "ranked":
         scores = [one.score for one in row.candidates]
         known = [score for score in scores if score is not None]
-        if len(known) == len(scores) and scores.count(max(known)) == 1:
-            found["chosen"] = str(scores.index(max(known)) + 1)
+        if len(known) == len(scores):
+            ranks = [1 + sum(other > own for other in known) for own in known]
+            found["ranks"] = ",".join(map(str, ranks))
+            if ranks.count(1) == 1:
+                found["chosen"] = str(ranks.index(1) + 1)
     score = row.scores.get(judge) if judge is not None else None
     if score is not None:
         found["rating"] = score

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from aiohttp import web
 
 from curate.errors import UsageError
-from curate.review.label_events import Labels
+from curate.review.label_events import Label, Labels
 from curate.review.local_page import LocalPage, body_of, serve_page
 from curate.review.people_agreement import agreement
 from curate.review.review_queue import Queue, ReviewItem, run_says, verdict_of
@@ -72,13 +72,6 @@ class Review:
         labels = [one for one in self.labels.last() if one.item in self.queue.items]
         found = self.queue.next_for(who, labels, skipped)
         latest = self.labels.latest_of(who)
-        others = []
-        if answered is not None:
-            others = [
-                {"who": one.who, "decision": one.decision, "value": one.value}
-                for one in labels
-                if one.item == answered.row.id and one.who != who
-            ]
         return {
             "item": None if found is None else self.queue.payload(who, found),
             "done": sum(one.who == who for one in labels),
@@ -86,9 +79,28 @@ class Review:
             "of": self.queue.total,
             "judge": self.queue.judge,
             "undo": latest.item if latest and latest.item in self.queue.items else None,
-            "told": None if answered is None else {"run": verdict_of(answered), "others": others},
+            "told": None if answered is None else self._told(who, answered, labels),
             "agreement": agreement(labels, self._said_by_run)._asdict(),
         }
+
+    def _told(self, who: str, item: ReviewItem, labels: Iterable[Label]) -> dict[str, Any]:
+        """Return what the run and others said of a row; ranks in the order that `who` saw."""
+
+        def value(one: Label) -> Any:
+            ranks = one.decision == "ranks" and one.value is not None
+            return self.queue.as_seen(who, item.row, one.value or "") if ranks else one.value
+
+        own = [one for one in labels if one.item == item.row.id]
+        others = [
+            {"who": one.who, "decision": one.decision, "value": value(one)}
+            for one in own
+            if one.who != who
+        ]
+        told: dict[str, Any] = {"run": verdict_of(item), "others": others}
+        of_run = self._said_by_run[item.row.id].get("ranks")
+        if of_run is not None and any(one.who == who and one.decision == "ranks" for one in own):
+            told["ranks"] = self.queue.as_seen(who, item.row, str(of_run))
+        return told
 
 
 def _name(given: Any) -> str:

@@ -27,6 +27,7 @@ def test_json_lines_and_a_table_hold_the_same_decisions(tmp_path: Path) -> None:
         decision(TWO, decision="chosen", value="rejected"),
         decision(TWO, "ben", "chosen", value=2),
         decision(TWO, "cleo", "chosen", value=True),
+        decision(TWO, "dan", "ranks", value=[3, 1, 1]),
         decision(TWO, "dora", "text", value="Better, so:\n\n1. wait"),
     ]
     lines = read_decisions(written(tmp_path / "a.jsonl", *records))
@@ -36,7 +37,13 @@ def test_json_lines_and_a_table_hold_the_same_decisions(tmp_path: Path) -> None:
     table.write_text("\n".join(",".join(line) for line in [names, *cells]) + "\n")
     assert read_decisions(str(table)) == lines
     assert lines[ONE][0] == Decision(ONE, "anna", "keep", None, 1795946400.0, "de", "fine, really")
-    assert [one.value for one in lines[TWO]] == ["rejected", 2, True, "Better, so:\n\n1. wait"]
+    assert [one.value for one in lines[TWO]] == [
+        "rejected",
+        2,
+        True,
+        (3, 1, 1),
+        "Better, so:\n\n1. wait",
+    ]
     assert lines[ONE][1].told() == {"annotator": "ben", "decision": "rating", "value": 3.5}
 
 
@@ -58,7 +65,7 @@ def test_the_later_decision_of_a_person_counts(order: tuple[int, ...], tmp_path:
         ([decision(time=1), decision(decision="drop")], "give both a `time`"),
         ([decision(time=1), decision(decision="drop", time=1)], "give both a `time`"),
         ([decision("17")], ":1: row must be a row's id, 32 of 0-9 and a-f, found '17'"),
-        ([decision(decision="maybe")], "decision must be one of keep, drop, chosen, rating, text"),
+        ([decision(decision="maybe")], "decision must be one of keep, drop, chosen, ranks"),
         ([decision(annotator=" ")], "annotator must be a printable name"),
         ([decision(annotator="an\x1b[31mna")], "annotator must be a printable name"),
         ([decision(annotator=True)], "annotator must be a printable name"),
@@ -70,6 +77,10 @@ def test_the_later_decision_of_a_person_counts(order: tuple[int, ...], tmp_path:
         ([decision(decision="chosen", value="left")], "must be chosen, rejected or tied"),
         ([decision(decision="chosen", value=0)], "a candidate's number from 1 on"),
         ([decision(decision="chosen", value=1.5)], "a candidate's number from 1 on"),
+        ([decision(decision="ranks", value=[2, 0])], "a rank for each candidate, whole numbers"),
+        ([decision(decision="ranks", value=[1])], "as in [2, 1, 3], found [1]"),
+        ([decision(decision="ranks", value="1,b")], "found '1,b'"),
+        ([decision(decision="ranks", value=2)], "found 2"),
         ([decision(decision="text", value=" ")], "the value of 'text' must be a string"),
         ([decision(time="yesterday")], "time must be ISO 8601"),
         ([decision(note="x")], "unknown column 'note'; a decision has row, annotator, decision"),
@@ -83,6 +94,12 @@ def test_what_is_no_decision_is_refused_with_its_place(
     with pytest.raises(InputError, match=r"a\.jsonl") as caught:
         read_decisions(written(tmp_path / "a.jsonl", *records))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [[1, 1, 2], [2.0, 2.0, 9], "1,1,3", "[5, 5, 6]", ["1", "1", "2"]])
+def test_ranks_of_one_order_are_one_decision(value: object, tmp_path: Path) -> None:
+    found = read_decisions(written(tmp_path / "a.jsonl", decision(decision="ranks", value=value)))
+    assert found[ONE][0].value == (1, 1, 3)
 
 
 def test_the_same_decision_twice_is_one(tmp_path: Path) -> None:

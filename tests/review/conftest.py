@@ -37,6 +37,15 @@ def pairs(count: int) -> list[Any]:
     ]
 
 
+def ranked(scores: list[float | None], prompt: str = "p") -> dict[str, Any]:
+    """Return a ranked record with an answer `a`, `b`, ... for each score."""
+    answers = [
+        {"messages": [{"role": "assistant", "content": letter}], "score": score}
+        for letter, score in zip("abcdefghi", scores, strict=False)
+    ]
+    return {"prompt": prompt, "candidates": answers}
+
+
 class Served:
     """A review in a process of its own: where it is, and how to end it."""
 

@@ -18,7 +18,7 @@ import pytest
 
 from curate.review.label_events import Labels
 from tests.page.conftest import hostile
-from tests.review.conftest import Served, made, pairs, sft
+from tests.review.conftest import Served, made, pairs, ranked, sft
 
 pytestmark = pytest.mark.real
 
@@ -139,6 +139,69 @@ def test_a_pair_is_answered_by_its_side(
         assert {one.value for one in labels.last()} == {"chosen"}
     # Nobody else's word is seen before one's own.
     assert person(served.address, "ben").locator("#told").inner_text() == ""
+
+
+def test_candidates_are_ranked_by_keys(
+    review: Callable[..., Served], person: Callable[..., Any], tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    made(tmp_path, [ranked([0.5, 0.9, 0.2, 0.5], f"Ask {k}") for k in range(4)])
+    served = review("run", "--ask", "ranks", "--port", "0")
+    path = tmp_path / "run.review.sqlite"
+    page = person(served.address, "anna")
+    order, saved = page.locator("#order"), list[str]()
+
+    def press(keys: str) -> None:
+        """Press the keys of candidates, which are capital letters here, and other keys."""
+        texts = page.locator(".sides .turn").all_inner_texts()
+        for one in keys:
+            number = str(texts.index(one.lower()) + 1) if one.isupper() else one
+            button = page.locator("#answers button", has_text=f"answer {number}")
+            if one.isupper():
+                assert button.locator("kbd").inner_text() == number
+            page.keyboard.press(number)
+
+    def rank(keys: str, value: str) -> None:
+        """Rank the row on the page; it is saved by the last key, and not before."""
+        said = page.locator("#progress").inner_text()
+        press(keys[:-1])
+        assert page.locator("#progress").inner_text() == said
+        press(keys[-1])
+        expect(page.locator("#progress")).not_to_have_text(said, timeout=30_000)
+        saved.append(value)
+        with Labels(path) as labels:
+            assert sorted(one.value or "" for one in labels.last()) == sorted(saved)
+
+    # Best to worst, the last one without a key; then ties before and at the end.
+    rank("BAD", "2,1,4,3")
+    expect(page.locator("#told")).to_contain_text("ranks of the answers as you saw them: ")
+    rank("CeAB", "1,3,1,4")
+    rank("Dt", "2,2,2,1")
+    # What has begun is taken back key by key; in a field the keys are text.
+    press("CeA")
+    expect(order).to_contain_text("2 of 4 left")
+    expect(page.locator(".sides h2", has_text="rank 1")).to_have_count(2)
+    press("uu")
+    expect(order).to_contain_text("3 of 4 left")
+    press("u")
+    expect(order).to_have_text("Press the answers' numbers in their order, the best first.")
+    press("c1")
+    assert page.locator("#comment").input_value() == "1"
+    page.keyboard.press("Escape")
+    press("A")
+    page.keyboard.press("Control+1")
+    expect(order).to_contain_text("3 of 4 left")
+    assert len(events(path)) == 3
+    rank("BC", "1,2,3,4")
+    # Now `u` takes back the label, which is an event, and the row is asked again.
+    answer(page, "u")
+    assert [said for _, _, said in events(path)] == ["ranks"] * 4 + [None]
+    saved.pop()
+    rank("t", "1,1,1,1")
+    other = person(served.address, "ben")
+    assert other.locator("#told").inner_text() == ""
+    assert page.faults == other.faults == []
 
 
 FOREIGN = """<form id=f method=post action="{at}/label" enctype="text/plain" target=i>

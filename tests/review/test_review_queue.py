@@ -19,8 +19,9 @@ from curate.review.label_events import Label, Labels
 from curate.review.labelled_rows import labelled_rows
 from curate.review.people_agreement import agreement
 from curate.review.review_queue import ReviewQuestion, RowFilter, queue_of, run_says
+from curate.review.server import Review
 from curate.row import KINDS
-from tests.review.conftest import made, pairs, sft
+from tests.review.conftest import made, pairs, ranked, sft
 
 
 def test_everybody_meets_all_rows_in_an_order_of_their_own(tmp_path: Path) -> None:
@@ -72,11 +73,12 @@ def test_the_sides_of_a_pair_change_places_and_come_back(tmp_path: Path) -> None
     ("given", "said"),
     [
         ({"item": "no such row", "decision": "keep"}, "no row 'no such row' is in this review"),
-        ({"decision": "burn"}, "decision is one of keep, drop, chosen, rating, not 'burn'"),
+        ({"decision": "burn"}, "decision is one of keep, drop, chosen, ranks, rating, not 'burn'"),
         ({"decision": "rating", "value": 6}, "a whole number from 1 to 5, not 6"),
         ({"decision": "rating", "value": "5"}, "a whole number from 1 to 5, not '5'"),
         ({"decision": "chosen", "value": 2}, "2 is no answer to a choice about a preference row"),
         ({"decision": "chosen", "value": None}, "None is no answer"),
+        ({"decision": "ranks", "value": [1, 2]}, "a preference row has no candidates to rank"),
     ],
 )
 def test_what_answers_nothing_is_refused(given: Any, said: str, tmp_path: Path) -> None:
@@ -185,6 +187,14 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         Labels(path)
 
 
+def test_labels_on_a_network_file_system_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(f"1 0 0:9 / {tmp_path} rw - cifs //server/home rw\n")
+    with pytest.raises(UsageError, match=r"cifs.*--labels FILE"):
+        Labels(tmp_path / "labels.sqlite", table)
+    assert not (tmp_path / "labels.sqlite").exists()
+
+
 def test_agreement_equals_a_count_by_hand() -> None:
     said = {"1": "kkd", "2": "kdd", "3": "kk", "4": "d", "5": "dd", "6": "kd"}
     names, words = ("anna", "ben", "carl"), {"k": "keep", "d": "drop"}
@@ -223,6 +233,78 @@ def test_choices_and_ratings_agree_with_the_run_where_it_says_something() -> Non
     assert found.rho == pytest.approx(0.5)
 
 
+def test_the_agreement_of_ranks_equals_a_count_by_hand() -> None:
+    said = {
+        "a": {"anna": "1,2,3", "ben": "1,3,2", "carl": "3,2,1"},
+        "b": {"anna": "1,1,3", "ben": "1,2,3"},
+        "c": {"anna": "1,1,1", "ben": "2,1,3"},
+    }
+    labels = [Label(item, who, "ranks", v) for item, own in said.items() for who, v in own.items()]
+    found = agreement(labels, {"a": {"ranks": "1,2,3"}, "b": {"ranks": "2,2,1"}})
+    assert (found.labels, found.rows_shared, found.alpha, found.kappa) == (7, 3, None, None)
+    # Of three pairs of candidates two people say the same: of row a anna and ben in 2, anna and
+    # carl in 0, ben and carl in 1; of row b in 2; of row c in 0.
+    assert found.alike == pytest.approx((2 / 3 + 0 + 1 / 3 + 2 / 3 + 0) / 5)
+    # Kendall's tau-b: of row a (2 - 1) / 3, -1 and (1 - 2) / 3; of row b 2 pairs in one order, and
+    # one of three that only anna ties; of row c there is none, as anna ties all.
+    assert found.tau == pytest.approx((1 / 3 - 1 - 1 / 3 + 2 / (2 * 3) ** 0.5) / 4)
+    # The run: of row a 3, 2 and 0 of 3 pairs; of row b anna and the run tie the same two and
+    # contradict each other on the others, and ben and the run agree on none.
+    assert found.with_run == pytest.approx((1 + 2 / 3 + 0 + 1 / 3 + 0) / 5)
+    by_row = [1, 1 / 3, -1, -1, -2 / (3 * 2) ** 0.5]
+    assert found.tau_with_run == pytest.approx(sum(by_row) / 5)
+
+
+def test_ranks_are_kept_as_the_data_lists_the_candidates(tmp_path: Path) -> None:
+    folder = made(tmp_path, [ranked([0.1, 0.4, None, 0.2])]).folder
+    queue = queue_of(folder, count=1, question=ReviewQuestion("ranks"))
+    (item,) = queue.items.values()
+    orders = set()
+    for who in ("anna", "ben", "carl", "dora"):
+        shown = queue.payload(who, item)
+        assert shown["question"] == "ranks"
+        seen = [turns[-1]["text"] for turns in shown["answers"]]
+        orders.add(tuple(seen))
+        # b is the best, a and d are tied, c is the worst.
+        given = [{"b": 1, "a": 2, "d": 2, "c": 4}[text] for text in seen]
+        label = queue.checked({"item": item.row.id, "decision": "ranks", "value": given}, who)
+        assert label.value == "2,1,4,2" and label.shown == shown["shown"]
+        assert queue.as_seen(who, item.row, label.value) == given
+    assert len(orders) > 1
+    for wrong in ([1, 2, 3], [1, 2, 3, 5], [0, 1, 2, 3], [1, 2, 3, True], "1,2,3,4", None):
+        with pytest.raises(UsageError, match="ranks are a whole number from 1 to 4 for each of 4"):
+            queue.checked({"item": item.row.id, "decision": "ranks", "value": wrong}, "anna")
+
+
+def test_ranks_need_candidates(tmp_path: Path) -> None:
+    folder = made(tmp_path, pairs(2)).folder
+    with pytest.raises(UsageError, match="a preference row has no list of candidates to rank"):
+        queue_of(folder, count=2, question=ReviewQuestion("ranks"))
+    done = CliRunner().invoke(app, ["review", str(folder), "--ask", "order"])
+    assert done.exit_code == 2
+    assert "--ask is keep, rating, choice, ranks, not 'order'" in " ".join(done.output.split())
+
+
+def test_the_run_and_others_say_their_ranks_after_the_answer(tmp_path: Path) -> None:
+    folder = made(tmp_path, [ranked([0.5, 0.9, 0.5])]).folder
+    queue = queue_of(folder, count=1, question=ReviewQuestion("ranks"))
+    (item,) = queue.items.values()
+    assert run_says(item, None) == {"fate": "keep", "chosen": "2", "ranks": "2,1,2"}
+    with Labels(tmp_path / "labels.sqlite") as labels:
+        served = Review(queue, labels)
+        labels.add(Label(item.row.id, "ben", "ranks", "3,1,2"), "nonce-0001")
+        assert served._state("anna", [])["told"] is None
+        labels.add(Label(item.row.id, "anna", "ranks", "1,2,3"), "nonce-0002")
+        told = served._state("anna", [], item)["told"]
+        shown = [int(k) for k in queue.payload("anna", item)["shown"].split(",")]
+        assert told["ranks"] == [[2, 1, 2][k] for k in shown]
+        (other,) = told["others"]
+        assert other == {"who": "ben", "decision": "ranks", "value": [[3, 1, 2][k] for k in shown]}
+        # Who has only dropped the row is not told of ranks.
+        labels.add(Label(item.row.id, "anna", "drop"), "nonce-0003")
+        assert "ranks" not in served._state("anna", [], item)["told"]
+
+
 def test_what_a_run_says_of_every_kind_of_row(tmp_path: Path) -> None:
     steps = [{"length": {"min": 1, "on": "response"}}]
     (item,) = queue_of(made(tmp_path / "sft", sft(1), steps).folder, count=1).items.values()
@@ -240,17 +322,8 @@ def test_what_a_run_says_of_every_kind_of_row(tmp_path: Path) -> None:
         assert [run_says(one, None).get("chosen") for one in queue.items.values()] == [expected]
 
 
-def ranked(scores: list[float | None]) -> dict[str, Any]:
-    """Return a ranked record with an answer `a`, `b`, ... for each score."""
-    answers = [
-        {"messages": [{"role": "assistant", "content": letter}], "score": score}
-        for letter, score in zip("abcdefghi", scores, strict=False)
-    ]
-    return {"prompt": "p", "candidates": answers}
-
-
 def test_nothing_said_is_no_agreement() -> None:
-    assert agreement([], {})[2:] == (None, None, None, None, None)
+    assert agreement([], {})[2:] == (None,) * 7
 
 
 def test_rows_are_chosen_by_score_and_topic(tmp_path: Path) -> None:
@@ -327,6 +400,44 @@ def test_the_best_candidate_is_preferred_to_each_other_one(tmp_path: Path) -> No
     said = [(one["annotator"], one["chosen"] + one["rejected"]) for one in found]
     assert said == [("anna", "ba"), ("anna", "bc"), ("ben", "ab"), ("ben", "ac"), ("ben", "bc")]
     assert [one.get("tie") for one in found] == [None, None, True, True, True]
+
+
+def test_ranks_leave_as_rows_and_decisions_that_are_read(tmp_path: Path) -> None:
+    """Rows are votes that `aggregate` reads; decisions rank the candidates in `reviewed`."""
+    result = made(tmp_path, [ranked([None, None, None, None])])
+    (row,) = result.kept
+    with Labels(tmp_path / "run.review.sqlite") as labels:
+        for who, ranks in (("anna", "2,1,4,2"), ("ben", "3,1,4,2"), ("carl", "1,2,3,3")):
+            labels.add(Label(row.id, who, "ranks", ranks), f"nonce-{who}")
+    votes, decisions = tmp_path / "votes.jsonl", tmp_path / "decisions.jsonl"
+    for out, form in ((votes, "rows"), (decisions, "decisions")):
+        given = ["review", str(tmp_path / "run"), "--export", str(out), "--as", form]
+        done = CliRunner().invoke(app, given)
+        assert done.exit_code == 0, done.output
+    found = [json.loads(line) for line in votes.read_text().splitlines()]
+    anna = [one for one in found if one["annotator"] == "anna"]
+    assert [one["chosen"] + one["rejected"] for one in anna] == ["ba", "ac", "ad", "bc", "bd", "dc"]
+    assert [one.get("tie") for one in anna] == [None, None, True, None, None, None]
+    strong = Pipeline.from_yaml(
+        json.dumps({"inputs": str(votes), "steps": [{"aggregate": {"method": "bradley_terry"}}]})
+    ).run(run=tmp_path / "votes", store=tmp_path / "store")
+    (merged,) = strong.kept
+    order = sorted(merged.candidates, key=lambda one: -(one.score or 0.0))
+    assert [one.messages[-1].content for one in order] == ["b", "a", "d", "c"]
+    told = [json.loads(line) for line in decisions.read_text().splitlines()]
+    assert [(one["decision"], one["value"]) for one in told] == [
+        ("ranks", [2, 1, 4, 2]), ("ranks", [3, 1, 4, 2]), ("ranks", [1, 2, 3, 3]),
+    ]  # fmt: skip
+    after = made(
+        tmp_path / "again",
+        [ranked([None, None, None, None])],
+        [{"reviewed": {"file": str(decisions)}}],
+    )
+    (scored,) = after.kept
+    # Of the three others a beats 1.5, 1 and 3; b 3, 3 and 2; c 0, 0 and 0.5; d 1.5, 2 and 0.5.
+    assert [one.score for one in scored.candidates] == pytest.approx(
+        [5.5 / 9, 8 / 9, 0.5 / 9, 4 / 9]
+    )
 
 
 def test_a_column_that_the_label_would_replace_is_named(tmp_path: Path) -> None:

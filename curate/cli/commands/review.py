@@ -17,7 +17,7 @@ from curate.errors import UsageError
 if TYPE_CHECKING:
     from curate.review.review_queue import ReviewQuestion
 
-_QUESTIONS = {"keep": "fate", "rating": "rating", "choice": "chosen"}
+_QUESTIONS = {"keep": "fate", "rating": "rating", "choice": "chosen", "ranks": "ranks"}
 
 
 def command(
@@ -56,7 +56,9 @@ def command(
     ask: Annotated[
         str | None,
         typer.Option(
-            "--ask", help="keep, rating or choice (default: choice, if there are several answers)."
+            "--ask",
+            help="keep, rating, choice, or ranks of all candidates (default: choice, if there are "
+            "several answers).",
         ),
     ] = None,
     scale: Annotated[

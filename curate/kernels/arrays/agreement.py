@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,22 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
     first, second = (rank - rank.mean() for rank in ranks)
     scale = float(np.sqrt((first @ first) * (second @ second)))
     return float(first @ second) / scale if scale else float("nan")
+
+
+def kendall(one: np.ndarray, other: np.ndarray) -> float:
+    """Return Kendall's tau-b (1945), which allows for ties; NaN where one side does not vary.
+
+    Time grows with the square of the number of items.
+    """
+    agree, ties_one, ties_other, pairs = 0.0, 0, 0, 0
+    for k in range(1, len(one)):
+        a, b = np.sign(one[k] - one[:k]), np.sign(other[k] - other[:k])
+        agree += float(a @ b)
+        ties_one += int(np.count_nonzero(a == 0))
+        ties_other += int(np.count_nonzero(b == 0))
+        pairs += k
+    scale = math.sqrt(float(pairs - ties_one) * float(pairs - ties_other))
+    return agree / scale if scale else float("nan")
 
 
 class CommonestScore(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -39,14 +40,17 @@ class Reviewed(Generate):
     `chosen` names the better side of a pair (`chosen`, `rejected` or `tied`; the pair is swapped if
     necessary, and gets the share of votes as `p_chosen`), the better candidate of a ranked row (its
     number from 1; scores become shares of votes), or whether a labelled answer is wanted (`true`,
-    `false`). `rating` is a number, and the mean becomes the row's score. Rows rated below
-    `at_least` are dropped. `text` replaces the answer (in a prompt, the last turn).
+    `false`). `ranks` has the rank of each candidate of a ranked row (1 is the best, equal ranks are
+    ties); the candidates' scores become the share of the others that a candidate beats (ties count
+    half), as the mean over people. `rating` is a number, and the mean becomes the row's score. Rows
+    rated below `at_least` are dropped. `text` replaces the answer (in a prompt, the last turn).
 
     `settle` says how several people decide: more than half of them (`majority`) or all
-    (`unanimous`). `ties` says what happens if no decision prevails: the row passes (`pass`), is
-    dropped (`drop`) or fails (`fail`). A person's later decision replaces an earlier one. The
-    ledger records who decided what; the report shows how many rows people disagree on, and which
-    rows of the file were not seen here. All fields are rules: another file sends no request again.
+    (`unanimous`); ratings and ranks have a mean in any case. `ties` says what happens if no
+    decision prevails: the row passes (`pass`), is dropped (`drop`) or fails (`fail`). A person's
+    later decision replaces an earlier one. The ledger records who decided what; the report shows
+    how many rows people disagree on, and which rows of the file were not seen here. All fields are
+    rules: another file sends no request again.
     A decision that does not apply to the row's kind fails the row.
     """
 
@@ -128,7 +132,13 @@ class Reviewed(Generate):
         if rated and rating is not None and self.at_least is not None and rating < self.at_least:
             reason = f"rated below {self.at_least:g} by {_names(rated.by)}"
             return [Drop(reason, rating, detail=detail), Figures(figures)]
-        record = relabelled(row, settled.get("chosen"), settled.get("text"), self.title)
+        if {"chosen", "ranks"} <= settled.keys():
+            raise ValueError(
+                "some people chose the best candidate and others ranked them all; decisions about "
+                "one row are of one kind: remove either from the file"
+            )
+        better = settled.get("chosen") or settled.get("ranks")
+        record = relabelled(row, better, settled.get("text"), self.title)
         if record == row.rewrite() and rating is None:
             return [row, Figures(figures, detail)]
         return [Made(record, rating, detail), Figures(figures | {"relabelled": 1.0})]
@@ -137,8 +147,10 @@ class Reviewed(Generate):
         """Return what the votes of one kind come to."""
         names = tuple(one.annotator for one in votes)
         if votes[0].decision == "rating":
-            numbers = [float(one.value or 0) for one in votes]
+            numbers = [one.value for one in votes if isinstance(one.value, int | float)]
             return _Settled(sum(numbers) / len(numbers), {}, names)
+        if votes[0].decision == "ranks":
+            return _Settled(_mean_shares(votes, row), {}, names)
         if votes[0].decision == "chosen":
             allowed = _choices(row) + ["tied"] * (row.kind in ("preference", "ranked"))
             for one in votes:
@@ -190,6 +202,26 @@ def _choices(row: Row) -> list[Any]:
     return found.get(row.kind, [])
 
 
+def _mean_shares(votes: Sequence[Decision], row: Row) -> tuple[float, ...]:
+    """Return the share of the others that each candidate beats, as the mean over rankings."""
+    from curate.kernels.votes.rankings import shares_beaten
+
+    if row.kind != "ranked":
+        raise ValueError(
+            f"'{votes[0].annotator}' ranked candidates; this is a {row.kind} row, which has none"
+        )
+    shares = []
+    for one in votes:
+        ranks = one.value if isinstance(one.value, tuple) else ()
+        if len(ranks) != len(row.candidates):
+            raise ValueError(
+                f"'{one.annotator}' ranked {len(ranks)} candidates; the row has "
+                f"{len(row.candidates)}: give each one's rank, in the order of the row"
+            )
+        shares.append(shares_beaten(ranks))
+    return tuple(math.fsum(own) / len(own) for own in zip(*shares, strict=True))
+
+
 def relabelled(row: Row, chosen: _Settled | None, text: _Settled | None, title: str) -> Record:
     """Return the row's record with the label and the text that people gave it."""
     from curate.steps.pairs._answers import rescored
@@ -211,7 +243,11 @@ def relabelled(row: Row, chosen: _Settled | None, text: _Settled | None, title: 
         elif row.kind == "unpaired":
             record = row.rewrite(label=chosen.value)
         else:
-            shares = [chosen.shares.get(number, 0.0) for number in _choices(row)]
+            ranked = isinstance(chosen.value, tuple)
+            shares = [
+                chosen.value[number - 1] if ranked else chosen.shares.get(number, 0.0)
+                for number in _choices(row)
+            ]
             scored = [rescored(*one, title) for one in zip(row.candidates, shares, strict=True)]
             record = row.rewrite(candidates=tuple(scored))
     if text is None or text.value is None:

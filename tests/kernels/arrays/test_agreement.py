@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.kernels.arrays.agreement import midranks, spearman
+from curate.kernels.arrays.agreement import kendall, midranks, spearman
 
 
 def test_ranks_run_from_0_to_1_and_ties_share_the_middle():
@@ -25,6 +25,15 @@ def test_the_correlation_is_that_of_pandas(seed):
     frame = pd.DataFrame({"one": one, "other": other}).dropna()
     want = frame["one"].rank().corr(frame["other"].rank())
     assert spearman(one, other) == pytest.approx(want, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_kendall_is_that_of_scipy(seed):
+    from scipy.stats import kendalltau
+
+    one, other = np.random.default_rng(seed).integers(0, 6, (2, 30)).astype(float)
+    assert kendall(one, other) == pytest.approx(kendalltau(one, other).statistic, abs=1e-12)
+    assert math.isnan(kendall(np.ones(3), np.arange(3.0)))
 
 
 def test_what_does_not_vary_has_no_correlation():

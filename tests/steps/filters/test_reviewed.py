@@ -155,6 +155,8 @@ def test_a_candidate_a_label_a_rating_and_a_text(reviewed: Callable[..., Reviewe
         (ranked(), "chosen", True, "ranked rows allow 1, 2, tied"),
         (unpaired(), "chosen", 1, "unpaired rows allow true, false"),
         (unpaired(), "chosen", "tied", "unpaired rows allow true, false"),
+        (ranked(), "ranks", [1, 2, 3], "'anna' ranked 3 candidates; the row has 2"),
+        (pair(), "ranks", [1, 2], "'anna' ranked candidates; this is a preference row"),
         (ranked(), "text", "x", "which has several answers"),
         (sft("q"), "text", "x", "does not end in the assistant's plain text"),
         (pair(), "text", "two", "is the rejected one"),
@@ -165,6 +167,22 @@ def test_what_a_row_has_no_place_for_fails_it(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         reviewed((row, "anna", decision, value)).make(row)
+
+
+def test_ranks_become_the_mean_share_of_candidates_beaten(
+    reviewed: Callable[..., Reviewed],
+) -> None:
+    candidates = tuple(Candidate(answer(text), 0.5) for text in "abc")
+    row = row_of("ranked", {"prompt": ASKED, "candidates": candidates})
+    votes = [(row, "anna", "ranks", [1, 2, 3]), (row, "ben", "ranks", "[2, 1, 1]")]
+    for settle in ("majority", "unanimous"):
+        found = outcome(reviewed(*votes, settle=settle), row).record.fields["candidates"]
+        # Of the two others a beats 2 and 0, b 1 and 1.5 (a tie is half), c 0 and 1.5.
+        assert [one.score for one in found] == [0.5, 0.625, 0.375]
+        assert json.loads(found[0].extra) == {"score_before_reviewed": 0.5}
+    mixed = reviewed(votes[0], (row, "ben", "chosen", 1))
+    with pytest.raises(ValueError, match="some people chose the best candidate and others ranked"):
+        mixed.make(row)
 
 
 def test_long_names_leave_a_short_reason(reviewed: Callable[..., Reviewed]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from curate.read.shapes.record_fields import extra_columns, rendering_options
 from curate.row import RESPONSE_FIELD, Message, Row
 
 Turns = tuple[Message, ...]
@@ -34,6 +33,8 @@ def template_options(row: Row) -> dict[str, Any] | None:
     Raises:
         ValueError: a column cannot be read.
     """
+    from curate.read.shapes.record_fields import extra_columns, rendering_options
+
     try:
         return rendering_options(extra_columns(row)) or None
     except (TypeError, ValueError) as error:

@@ -115,7 +115,6 @@ def render(
             f"tokens     {tokens['input']:,} in, {tokens['output']:,} out",
             f"cost       ${summary['cost_usd']:.4f}",
         ]
-        lines += _spending(summary.get("spending", ())) if by_step else []
         own, estimate = summary.get("this_time"), summary.get("estimate")
         if own is not None and any(own[name] != requests[name] for name in ("sent", "replayed")):
             lines.append(
@@ -128,6 +127,7 @@ def render(
             if cost is not None and (cost or estimate["actual"]["cost_usd"]):
                 expected += f", ${cost:.4f} ({_percent(off['cost_usd'])})"
             lines.append(f"estimate   {expected}")
+        lines += _spending(summary.get("spending", ())) if by_step else []
     lines += ["", f"{summary['seconds']:.1f} s, {summary['peak_memory_mb']:,.0f} MB at most"]
     return "\n".join(lines)
 

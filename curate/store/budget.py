@@ -46,9 +46,9 @@ _NOTE_BILL = (
 class Spent:
     """What a run has spent over all its processes; `reserved_usd` is not settled (yet, or ever).
 
-    `sent` counts attempts. `cost_usd` counts a timed-out attempt at its upper bound. `steps` has the
-    part of each step by its label; what is not recorded by step is the part of `NO_STEP`. A reply
-    that several steps use belongs to the step that sent it first, and is replayed to the others.
+    `sent` counts attempts. `cost_usd` counts a timed-out attempt at its upper bound. `steps` has
+    the part of each step by its label; what is not recorded by step is the part of `NO_STEP`. A
+    reply that several steps use belongs to the step that sent it first; the others replay it.
     """
 
     sent: int

@@ -164,6 +164,7 @@ def _context(opened: OpenedRun) -> dict[str, Any]:
         "began": recipe.get("began", ""),
         "verdict": facts.verdict(summary),
         "summary": summary,
+        "spending": summary.get("spending", ()),
         "not_by_step": NOT_BY_STEP,
         "funnel": drawn_funnel(summary),
         "reasons": _reasons(run, recipe["labels"], summary),

@@ -20,7 +20,7 @@ INTERRUPTING = (
 def test_interrupts_arrive_where_the_suite_was_told_to_ignore_them() -> None:
     done = subprocess.run(
         ["sh", "-c", 'trap "" INT; exec "$@"', "sh",
-         sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", *INTERRUPTING],
+         sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *INTERRUPTING],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -29,4 +29,4 @@ def test_interrupts_arrive_where_the_suite_was_told_to_ignore_them() -> None:
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("PASSED") == len(INTERRUPTING)
+    assert f"\n{len(INTERRUPTING)} passed in " in done.stdout, done.stdout

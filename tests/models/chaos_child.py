@@ -28,9 +28,8 @@ class Respond(Generate):
         return [Record("sft", {"messages": turns}, row.extra)]
 
 
-def main() -> int:
+def main(folder: Path, url: str, rows: int) -> int:
     """Run it, with the pauses between tries 2,500 times shorter."""
-    folder, url, rows = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     original = OpenAI.__init__
 
     def quick(self: OpenAI, *args: object) -> None:
@@ -47,4 +46,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

@@ -116,6 +116,8 @@ class Tree:
             os.setsid()
             os.dup2(said, 1)
             os.dup2(said, 2)
+            # Where tests of this module run, these are pytest's own captures.
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             os.chdir(self.root)
             os.environ["PYTHONPATH"] = str(self.root)
             sys.path[:] = [str(self.root), *(p for p in sys.path if p not in ("", str(ROOT)))]

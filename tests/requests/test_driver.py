@@ -167,8 +167,8 @@ def test_interrupt_ends_soon_and_keeps_what_had_arrived(tmp_path: Path) -> None:
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     begun = time.monotonic()
-    _, error = process.communicate(timeout=10)
-    assert time.monotonic() - begun < 2.0
+    _, error = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 30, "it waited for replies that take an hour"
     assert "KeyboardInterrupt" in error
     sent = (tmp_path / "log").read_text().split()
     assert len(sent) == len(set(sent))

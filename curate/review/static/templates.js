@@ -180,20 +180,24 @@
 
   const save = async () => {
     const file = chosen()?.name ?? $("new-file").value;
+    // Until the files are read again: a second click would send what the page knew of them before.
     $("save").disabled = true;
-    const found = await send("/save", { ...draft(), file, dataset: $("title").value, seen, replace: replaces() });
-    $("save").disabled = false;
-    if (!found) {
-      const said = $("saved").textContent;
+    try {
+      const found = await send("/save", { ...draft(), file, dataset: $("title").value, seen, replace: replaces() });
+      if (!found) {
+        const said = $("saved").textContent;
+        await showFiles();
+        say(said, true);
+        return;
+      }
+      $("where").replaceChildren("Saved in ", made("code", shown(found.path)), ". On all rows: ", made("code", shown(found.command)));
+      const name = $("name").value.trim();
       await showFiles();
-      say(said, true);
-      return;
+      $("file").value = found.path.split("/").at(-1);
+      showTemplates(name);
+    } finally {
+      $("save").disabled = false;
     }
-    $("where").replaceChildren("Saved in ", made("code", shown(found.path)), ". On all rows: ", made("code", shown(found.command)));
-    const name = $("name").value.trim();
-    await showFiles();
-    $("file").value = found.path.split("/").at(-1);
-    showTemplates(name);
   };
 
   const percent = (share, whole) => (whole ? `${((100 * share) / whole).toFixed(1)} %` : "–");
@@ -229,5 +233,7 @@
     $("title").value = data.stem;
     const kept = sessionStorage.getItem("draft");
     if (kept) fill(JSON.parse(kept)); else buttons();
+    // A new file has a name by now.
+    $("save").disabled = false;
   })();
 })();

@@ -29,6 +29,7 @@ from curate.requests.session import RowTask
 from curate.runs.folder import RunFolder
 from curate.runs.spending import folder_spent
 from curate.step import Grow
+from curate.store.files import check_place
 
 if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
@@ -59,6 +60,7 @@ def plan_run(
     }
     if not asking:
         return summary
+    check_place(options.store or DEFAULT_STORE)
     with ExitStack() as stack:
         aside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="curate-dry-run-")))
         apart = dataclasses.replace(options, store=aside / "store", max_requests=None)

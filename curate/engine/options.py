@@ -12,6 +12,7 @@ from typing import Any
 
 from curate.errors import CurateError, UsageError
 from curate.recipe.catalog import unknown
+from curate.system.addresses import WRITE_LATER, refuse_address
 
 # One store per project folder.
 DEFAULT_STORE = Path(".curate")
@@ -93,6 +94,19 @@ class RunOptions:
             raise UsageError(
                 f"--address {self.address} is that of a Ray cluster; add --engine ray to use it"
             )
+        refuse_address(
+            self.run,
+            "the run folder (--run)",
+            "it is locked, and its files are renamed, which object stores cannot do; choose a "
+            "folder of this machine, and send the kept rows there afterwards: "
+            "curate export RUN -o ADDRESS",
+        )
+        refuse_address(
+            self.store,
+            "the store (--store)",
+            "SQLite needs a disk of this machine; choose a folder there",
+        )
+        refuse_address(self.output, "the output (-o)", WRITE_LATER)
         share = self.allow_failed
         if not isinstance(share, int | float) or not 0 <= share <= 1:
             raise UsageError(f"allow_failed is {share!r}; it must be a share from 0 to 1")

@@ -16,15 +16,15 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from curate.errors import CurateError, InputError, UsageError
+from curate.errors import InputError, UsageError
 from curate.read.documents import is_document
 from curate.read.lines import BOM
 from curate.read.packed import MAGIC
 from curate.read.paths import ENDINGS, ending_of, expand
-from curate.system.credentials import holds_credentials, without_secrets
-from curate.system.proxy import proxy_of
+from curate.system.addresses import address_errors, open_address
+from curate.system.credentials import without_secrets
+from curate.system.remote_manifest import MANIFEST, Manifest, check_copy, parse_manifest
 
 _HEAD = 64 << 10
 _HUB = re.compile(r"hub://(?P<name>[^:@]+)(?::(?P<config>[^@]+))?(?:@(?P<split>.+))?")
@@ -50,13 +50,6 @@ def files_of(where: str) -> list[tuple[str, Path]]:
         with open(name, "rb") as file:
             head = file.read(_HEAD)
         return [("-", Path(name).rename(f"{name}{_ending(head)}"))]
-    if holds_credentials(where):
-        # The address itself would end up in run.yaml and in messages.
-        parts = urlsplit(where)
-        raise UsageError(
-            f"{parts.scheme}://{parts.hostname}/...: an address must not hold credentials; "
-            "give them in the environment, as the file system's package reads them"
-        )
     return _from_url(where)
 
 
@@ -91,33 +84,33 @@ def _ending(head: bytes) -> str:
 
 
 def _from_url(where: str) -> list[tuple[str, Path]]:
-    import fsspec
-
-    try:
-        web = where.startswith(("http://", "https://"))
-        options = {"client_kwargs": {"proxy": proxy_of(where)}} if web else {}
-        system, path = fsspec.core.url_to_fs(where, **options)
-        found = sorted(system.glob(path)) if any(c in path for c in "*?[") else [path]
+    with address_errors(where, "read", InputError):
+        system, path = open_address(where)
+        # A query of the web begins with a question mark, and is no pattern.
+        pattern = any(c in path for c in "*?[") and not where.startswith(("http://", "https://"))
+        found = sorted(system.glob(path)) if pattern else [path]
+        manifest: Manifest | None = None
         if len(found) == 1 and system.isdir(found[0]):
             listed = sorted(system.ls(found[0], detail=False))
+            if any(name.rpartition("/")[2] == MANIFEST for name in listed):
+                folder = found[0].rstrip("/")
+                manifest = parse_manifest(system.cat_file(f"{folder}/{MANIFEST}"), where)
+                if not manifest.complete:
+                    raise InputError(
+                        f"{where}: its files are being written, or their export broke off; wait "
+                        "for its end, or run that export again with --replace"
+                    )
+                listed = [f"{folder}/{name}" for name in sorted(manifest.files)]
             data = [p for p in listed if ending_of(Path(p))]
             found = data or [p for p in listed if is_document(Path(p))]
         copies = []
         for number, remote in enumerate(found):
             copy = _folder() / f"{len(list(_folder().iterdir()))}-{number}-{Path(remote).name}"
             system.get_file(remote, str(copy))
+            if manifest is not None:
+                listed_file = manifest.files[Path(remote).name]
+                check_copy(copy, listed_file, system.unstrip_protocol(remote))
             copies.append((system.unstrip_protocol(remote), copy))
-    except ImportError as error:
-        raise UsageError(f"{where}: {error}") from error
-    except FileNotFoundError as error:
-        raise InputError(f"{where}: no such file") from error
-    except CurateError:
-        raise
-    except Exception as error:
-        # Every file system has errors of its own, of no common class. Neither its message nor its
-        # chain is kept as it is: they may quote headers.
-        said = without_secrets(f"{type(error).__name__}: {error}")
-        raise InputError(f"{where}: cannot be read: {said}") from None
     if not copies:
         raise InputError(f"{where}: no file here ends in one of {', '.join(ENDINGS)}")
     return copies

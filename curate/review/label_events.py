@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from curate.errors import DiskFull, StoreError, UsageError
+from curate.system.network_disks import MOUNTS, refuse_network_disk
 
 # How `reviewed` calls what was decided.
 DECISIONS = ("keep", "drop", "chosen", "ranks", "rating")
@@ -59,12 +60,18 @@ def ranks_in(value: str | float | None) -> list[int]:
 class Labels:
     """The events of one file; a label is on the disk when `add` returns."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, or make it.
+    def __init__(self, path: Path, mounts: Path = MOUNTS) -> None:
+        """Open the file, or make it; `mounts` is the table of mounted file systems.
 
         Raises:
-            UsageError: another kind of file is there.
+            UsageError: another kind of file is there, or it is on a network file system.
         """
+        refuse_network_disk(
+            path,
+            "name a file on a disk of this machine with --labels FILE (for --templates, copy their "
+            "folder to such a disk)",
+            mounts,
+        )
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 import zipfile
 from collections import Counter
@@ -13,11 +14,28 @@ from pathlib import Path
 import numpy as np
 
 from curate.errors import UsageError
+from curate.system.network_disks import MOUNTS, refuse_network_disk
 from curate.system.posix import FileLock
 
 LOCK = "in_use"
 # The folder in the store of what steps derived from vectors, as neighbours.
 DERIVED = "neighbours"
+
+
+def check_place(folder: Path, mounts: Path = MOUNTS) -> None:
+    """Refuse a store in `folder` on a network file system.
+
+    Raises:
+        UsageError: it is on one; the message says what to do, also with a store that is there.
+    """
+    instead = (
+        "name a folder on a disk of this machine with --store DIR (on a cluster often /scratch or "
+        "/local; run folders may stay where they are)"
+    )
+    if (folder / "store.db").exists():
+        copy = f"cp -a {shlex.quote(str(folder))} DIR"
+        instead += f", after copying this one there while no run uses it: {copy}"
+    refuse_network_disk(folder, instead, mounts)
 
 
 def sizes(folder: Path) -> dict[str, int]:

@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 from curate.ask import Reply, Request
 from curate.errors import DiskFull, StoppedShort, StoreError
 from curate.store.commit import Committer, Operation, T, disk_full, store_error
-from curate.store.files import neighbour_files, sizes
+from curate.store.files import check_place, neighbour_files, sizes
 from curate.store.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.store.vectors import EncodedVectors, Vectors, vector_keys
+from curate.system.network_disks import MOUNTS
 
 VERSION = 8
 # The version whose vectors were replies like all others.
@@ -123,8 +124,16 @@ class Store:
         self.vectors = Vectors(folder, self.read)
 
     @classmethod
-    def open(cls, folder: Path) -> Store:
-        """Open the store in `folder`, making both when they are absent."""
+    def open(cls, folder: Path, mounts: Path = MOUNTS) -> Store:
+        """Open the store in `folder`, making both when they are absent.
+
+        `mounts` is the table of mounted file systems.
+
+        Raises:
+            UsageError: the folder is on a network file system.
+            StoreError: it cannot be made or read, or holds another database or a later format.
+        """
+        check_place(folder, mounts)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             reader = _connect(folder / "store.db")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from curate.errors import UsageError
 from curate.runs.written import put
+from curate.system.addresses import WRITE_LATER, refuse_address
 from curate.write.writer import write_rows
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def write_shards(
 
 def check_folder(folder: str | Path, *, replace: bool = False) -> Path:
     """Return the resolved folder, or raise `UsageError` when shards could not be put there."""
+    refuse_address(folder, "a folder of shards", WRITE_LATER)
     path = Path(folder).resolve()
     if path.exists() and not path.is_dir():
         raise UsageError(

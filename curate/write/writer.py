@@ -25,6 +25,7 @@ from curate.read.shapes.record_fields import dumps
 from curate.row import Row
 from curate.runs.rows import provenance_of, with_provenance
 from curate.runs.written import put
+from curate.system.addresses import WRITE_LATER, refuse_address
 from curate.write.formats import Format, formats
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ def write_rows(
     in the folder `run` notes the file as its own.
 
     Raises:
-        UsageError: the ending names no known format, or a row does not fit the shape.
+        UsageError: the path is an address, its ending names no known format, or a row does not
+            fit the shape.
     """
+    check_target(path, shape)
     path = Path(path)
     ending = _ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +78,7 @@ def write_rows(
 
 def check_target(path: str | Path, shape: str | None) -> None:
     """Raise `UsageError` when no file could be written at `path`, or none in this shape."""
+    refuse_address(path, "an output", WRITE_LATER)
     _ending(Path(path))
     if shape is not None:
         kind_of(shape)

@@ -187,6 +187,14 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         Labels(path)
 
 
+def test_labels_on_a_network_file_system_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(f"1 0 0:9 / {tmp_path} rw - cifs //server/home rw\n")
+    with pytest.raises(UsageError, match=r"cifs.*--labels FILE"):
+        Labels(tmp_path / "labels.sqlite", table)
+    assert not (tmp_path / "labels.sqlite").exists()
+
+
 def test_agreement_equals_a_count_by_hand() -> None:
     said = {"1": "kkd", "2": "kdd", "3": "kk", "4": "d", "5": "dd", "6": "kd"}
     names, words = ("anna", "ben", "carl"), {"k": "keep", "d": "drop"}

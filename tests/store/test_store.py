@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from curate.ask import Ask, Reply
-from curate.errors import StoreError
+from curate.errors import StoreError, UsageError
 from curate.store.store import VERSION, Paid, Store, find_replies, save_replies
 
 ASK = Ask.text("What is 2 + 2?", temperature=0.0)
@@ -166,3 +167,21 @@ def test_two_processes_write_one_new_store(tmp_path: Path) -> None:
         assert len(store.get_many(map(key, range(450)))) == 450
         assert store.stats()["replies"] == 450
         assert store.read("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_store_on_a_network_file_system_is_refused(tmp_path: Path) -> None:
+    folder, table = tmp_path / "my store", tmp_path / "mountinfo"
+    table.write_text(f"1 0 0:9 / {tmp_path} rw - nfs4 filer:/home rw\n")
+    with pytest.raises(UsageError, match=r"nfs4.*--store DIR.*run folders may stay") as caught:
+        Store.open(folder, table)
+    assert "cp -a" not in str(caught.value)
+    assert not folder.exists()
+    with Store.open(folder) as store:
+        put(store, 1, 0, "paid")
+    # What is in it can be taken along.
+    with pytest.raises(UsageError, match=rf"cp -a '{folder}' DIR"):
+        Store.open(folder, table)
+    (tmp_path / "copy").mkdir()
+    shutil.copytree(folder, tmp_path / "copy", dirs_exist_ok=True)
+    with Store.open(tmp_path / "copy") as store:
+        assert store.get_many([key(1)])[key(1)].reply.text == "paid"

@@ -43,7 +43,8 @@ def command(
             metavar="PATH",
             # Text, not a `Path`, which would lose the slash at the end of a folder.
             help="The file to write, or a folder (no suffix, or a slash at its end) for Parquet "
-            "shards named as on the Hugging Face Hub: train-00000-of-00004.parquet.",
+            "shards named as on the Hugging Face Hub: train-00000-of-00004.parquet; both also at "
+            "an address, as s3://BUCKET/PATH.",
         ),
     ],
     kind: Annotated[
@@ -96,14 +97,17 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
-    from curate.pipeline import Pipeline, Result
     from curate.runs.written import check_replaceable
-    from curate.write import cut, path_of_part
+    from curate.system.addresses import is_address
 
     if kind in ENCODED:
         if split is not None or marks or shard_rows is not None:
             raise UsageError(
                 f"--as {kind} writes {ENCODED[kind]}; leave out --split, --marks and --shard-rows"
+            )
+        if is_address(output):
+            raise UsageError(
+                f"--as {kind} writes a folder of this machine; name one, and copy it to {output}"
             )
         place = Path(output)
         if place.suffix or place.is_file():
@@ -116,54 +120,35 @@ def command(
         raise UsageError(
             f"--max-cost and --max-requests are for --as {' and '.join(ENCODED)}; leave them out"
         )
-    target = _target(output, split, shard_rows, source)
-    path, name, size = target
-    own = any((Path(source) / name).exists() for name in ("report.json", ".state"))
-    if size is not None and not own:
-        check_replaceable(path, Path(source), replace=replace)
-    # A run that has not finished is a run, too: it says so.
-    if own:
-        kept = Result.open(Path(source)).kept
-        rows = kept if split is None else kept.split(split)
-        done = _export_run(rows, target, kind, Path(source), marks=marks, replace=replace)
-        done.show(path, as_json=as_json)
-    elif split is not None:
-        raise UsageError(f"--split takes a run in which rows were split; {source} is none")
-    elif marks:
-        raise UsageError(f"--marks takes a run, whose rows have scores and notes; {source} is none")
+    asked = _Asked(source, kind, split, wanted_shape(shape, columns), marks, replace)
+    if is_address(output):
+        done = _write_to_address(asked, output, shard_rows)
     else:
-        # Data goes through a recipe without steps, so that unreadable lines are counted and named.
-        with tempfile.TemporaryDirectory(prefix="curate-export-") as folder:
-            whole = path if size is None else Path(folder) / "whole.parquet"
-            result = Pipeline([], inputs=source).run(
-                run=Path(folder) / "run",
-                output=whole,
-                output_shape=kind,
-                shape=wanted_shape(shape, columns),
-                replace=replace,
-            )
-            found = result.kept.by_kind()
-            exported = _Exported([], [], result.summary["unreadable"])
-            for one, rows in found.items():
-                several = one if len(found) > 1 else None
-                place = path_of_part(path, several) if size is None else path / (several or "")
-                if size is not None:
-                    part = path_of_part(whole, several)
-                    cut(part, place, rows=size, split=name, replace=replace)
-                exported.written.append((place, len(rows), one))
-        exported.show(path, as_json=as_json)
+        done = _write(asked, _target(output, split, shard_rows, source))
+    done.show(output, as_json=as_json)
+
+
+class _Asked(NamedTuple):
+    """What is to be written: rows of `source`, read in the shape `read_as` where it is no run."""
+
+    source: str
+    shape: str | None
+    split: str | None
+    read_as: str | None
+    marks: bool
+    replace: bool
 
 
 class _Exported(NamedTuple):
     """What was written where, what the shape has no place for, and lines that are in neither."""
 
-    written: list[tuple[Path, int, str | None]]
+    written: list[tuple[Path | str, int, str | None]]
     left_out: list[tuple[int, str | None, str]]
     unreadable: list[dict[str, Any]]
     # For people, in place of the plain line.
     told: str = ""
 
-    def show(self, path: Path, *, as_json: bool) -> None:
+    def show(self, path: Path | str, *, as_json: bool) -> None:
         """Print what was written where and, as JSON, all else; people are told that apart.
 
         Lines that could not be read, and so are not in `path`, set the exit code.
@@ -186,9 +171,71 @@ class _Exported(NamedTuple):
             raise typer.Exit(1)
 
 
-def _export_run(
-    rows: Rows, target: _Target, shape: str | None, run: Path, *, marks: bool, replace: bool
-) -> _Exported:
+def _write_to_address(asked: _Asked, output: str, shard_rows: int | None) -> _Exported:
+    """Write files of this machine first, and send them when all rows are in them."""
+    from curate.publish.remote_copy import RemoteTarget
+    from curate.write import is_folder
+
+    target, folder = _target(output, asked.split, shard_rows, asked.source), is_folder(output)
+    whole = RemoteTarget(output, folder=folder, replace=asked.replace)
+    with tempfile.TemporaryDirectory(prefix="curate-export-") as aside:
+        local = Path(aside) / whole.name
+        done = _write(asked, target._replace(path=local), noted=False)
+        base = whole.where if folder else whole.where.rpartition("/")[0]
+        sent: list[tuple[Path | str, int, str | None]] = []
+        for path, count, kind in done.written:
+            # Rows of several kinds are in several files, or in a folder for each.
+            below = Path(path).relative_to(local if folder else local.parent).as_posix()
+            where = base if below == "." else f"{base}/{below}"
+            place = RemoteTarget(where, folder=folder, replace=asked.replace)
+            send = place.send_folder if folder else place.send_file
+            sent.append((send(Path(path)), count, kind))
+    return done._replace(written=sent)
+
+
+def _write(asked: _Asked, target: _Target, *, noted: bool = True) -> _Exported:
+    """Write files of this machine; those of a run are `noted` as its own."""
+    from curate.pipeline import Pipeline, Result
+    from curate.runs.written import check_replaceable
+    from curate.write import cut, path_of_part
+
+    path, name, size = target
+    source, split = Path(asked.source), asked.split
+    own = any((source / file).exists() for file in ("report.json", ".state"))
+    if size is not None and not own:
+        check_replaceable(path, source, replace=asked.replace)
+    # A run that has not finished is a run, too: it says so.
+    if own:
+        kept = Result.open(source).kept
+        rows = kept if split is None else kept.split(split)
+        return _export_run(rows, target, asked, noted=noted)
+    if split is not None:
+        raise UsageError(f"--split takes a run in which rows were split; {source} is none")
+    if asked.marks:
+        raise UsageError(f"--marks takes a run, whose rows have scores and notes; {source} is none")
+    # Data goes through a recipe without steps, so that unreadable lines are counted and named.
+    with tempfile.TemporaryDirectory(prefix="curate-export-") as folder:
+        whole = path if size is None else Path(folder) / "whole.parquet"
+        result = Pipeline([], inputs=asked.source).run(
+            run=Path(folder) / "run",
+            output=whole,
+            output_shape=asked.shape,
+            shape=asked.read_as,
+            replace=asked.replace,
+        )
+        found = result.kept.by_kind()
+        exported = _Exported([], [], result.summary["unreadable"])
+        for one, rows in found.items():
+            several = one if len(found) > 1 else None
+            place = path_of_part(path, several) if size is None else path / (several or "")
+            if size is not None:
+                part = path_of_part(whole, several)
+                cut(part, place, rows=size, split=name, replace=asked.replace)
+            exported.written.append((place, len(rows), one))
+    return exported
+
+
+def _export_run(rows: Rows, target: _Target, asked: _Asked, *, noted: bool) -> _Exported:
     """Write the kept rows of a run: one file or folder, or one for each kind.
 
     A shape holds one kind; what is left out then is said with the command that writes it.
@@ -198,6 +245,8 @@ def _export_run(
     from curate.write import NATURAL, kind_of, path_of_part, write_rows, write_shards
 
     path, name, size = target
+    shape, run = asked.shape, Path(asked.source)
+    owner = run if noted else None
     found = rows.by_kind()
     wanted = {kind: own for kind, own in found.items() if shape is None or kind == kind_of(shape)}
     left = {kind: own for kind, own in found.items() if wanted and kind not in wanted}
@@ -205,13 +254,13 @@ def _export_run(
     if len(wanted) > 1:
         places = {k: path / k if size is not None else path_of_part(path, k) for k in wanted}
     for place in places.values():
-        check_replaceable(place, run, replace=replace)
+        check_replaceable(place, run, replace=asked.replace)
     exported = _Exported([], [], [])
     for kind, place in places.items():
         # Rows of no wanted kind at all are refused by the writer, with the shapes that fit them.
         own = wanted[kind] if kind else next(iter(wanted.values()), rows)
         if size is None:
-            count = write_rows(own.tables(), place, shape, marks=marks, run=run)
+            count = write_rows(own.tables(), place, shape, marks=asked.marks, run=owner)
         else:
             count = write_shards(
                 own.tables(),
@@ -219,9 +268,9 @@ def _export_run(
                 shape,
                 rows=size,
                 split=name,
-                marks=marks,
-                run=run,
-                replace=replace,
+                marks=asked.marks,
+                run=owner,
+                replace=asked.replace,
             )
         exported.written.append((place, count, kind or next(iter(wanted), None)))
     for kind, own in left.items():
@@ -243,6 +292,7 @@ class _Target(NamedTuple):
 
 
 def _target(output: str, split: str | None, shard_rows: int | None, source: str) -> _Target:
+    from curate.system.addresses import is_address
     from curate.write import SHARD_ROWS, check_folder, is_folder
 
     if output.startswith(("hf://", "hub://")):
@@ -254,7 +304,8 @@ def _target(output: str, split: str | None, shard_rows: int | None, source: str)
         )
 
     if is_folder(output):
-        check_folder(output, replace=True)
+        if not is_address(output):
+            check_folder(output, replace=True)
         return _Target(Path(output), split or "train", shard_rows or SHARD_ROWS)
     if shard_rows is not None:
         raise UsageError(

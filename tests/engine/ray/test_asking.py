@@ -10,6 +10,8 @@ import pytest
 
 from tests.engine.contract_steps import judge_script, numbered, write_script, writer_script
 from tests.house.places import ROOT
+from tests.models.providers.test_local import NEEDS_LOCAL
+from tests.pipelines.test_asking import MARKS
 
 from .conftest import TwoNodes, curate, lines, on, same, started, until
 
@@ -122,3 +124,57 @@ def test_the_ceiling_holds(cluster: TwoNodes, tmp_path: Path) -> None:
     assert again(log) == 0
     assert curate(tmp_path, *run("here", *on(cluster))).returncode == 0
     same(tmp_path, "here", "there", spending=False)
+
+
+# Ready recipes that ask, a model of each, and its replies: the first that fits a prompt.
+READY = {
+    "judge": ("judge", MARKS),
+    "respond": (
+        "writer",
+        [
+            {"when": {"contains": "movie"}, "reply": "It goes on and", "finish_reason": "length"},
+            {"when": {}, "reply": ["The first answer.", "The second one."]},
+        ],
+    ),
+    "tag": ("judge", [{"when": {}, "reply": "B"}]),
+}
+
+
+@pytest.mark.parametrize("name", READY)
+def test_ready_recipes_that_ask(name: str, cluster: TwoNodes, tmp_path: Path) -> None:
+    model, replies = READY[name]
+    write_script(tmp_path / "replies.jsonl", replies)
+    for folder, more in (("here", []), ("there", on(cluster))):
+        # A store for each: both ask for every reply.
+        where = ["--run", str(tmp_path / folder), "--store", str(tmp_path / f"{folder}.store")]
+        asked = ["--set", f"models.{model}=scripted:{tmp_path}/replies.jsonl"]
+        done = curate(
+            ROOT, "run", f"pipelines/{name}.yaml", *where, *asked, "--allow-failed", "1", *more
+        )
+        assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "there" / "report.json").read_text())
+    assert report["requests"]["sent"] >= 30
+    assert report["requests"]["replayed"] == 0
+    same(tmp_path, "here", "there")
+
+
+@pytest.mark.real
+@NEEDS_LOCAL
+def test_a_ready_recipe_with_the_embedded_encoder(cluster: TwoNodes, tmp_path: Path) -> None:
+    for folder, more in (("here", []), ("there", on(cluster))):
+        where = ["--run", str(tmp_path / folder), "--store", str(tmp_path / f"{folder}.store")]
+        changes = {
+            # Its own output would be taken for that of the other run.
+            "outputs.sft.path": tmp_path / f"{folder}.jsonl",
+            # Rows that are 0.9 close are rare among the first ones.
+            "steps.semantic.similarity": 0.7,
+            "steps.semantic.floor": 0.7,
+        }
+        fewer = ["--limit", "500", *(f"--set={name}={value}" for name, value in changes.items())]
+        done = curate(ROOT, "run", "pipelines/semantic_dedup.yaml", *where, *fewer, *more)
+        assert done.returncode == 0, done.stderr
+    steps = json.loads((tmp_path / "there" / "report.json").read_text())["steps"]
+    found = next(step for step in steps if step["name"] == "semantic")
+    assert found["dropped"] > 0
+    same(tmp_path, "here", "there")
+    assert (tmp_path / "here.jsonl").read_bytes() == (tmp_path / "there.jsonl").read_bytes()

@@ -22,6 +22,8 @@ STORE = 80 << 20
 
 
 def main(folder: Path) -> None:
+    # Ray notes the address of any cluster there, and makes the folder only for those within it.
+    Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray").mkdir(exist_ok=True)
     cluster = Cluster(
         initialize_head=True,
         head_node_args={

@@ -1,0 +1,89 @@
+"""The manifest of a folder that `curate export` wrote to an address: which files are its data.
+
+Object stores replace one file at once, but never a folder. So the folder's manifest says first that
+files are on their way, and last, when all are there, what they are. A reader takes the files that
+it lists and no others, and only if they are what it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from curate.errors import InputError
+
+# Readers of data folders (Arrow, Spark, `datasets`) skip names that begin with a dot.
+MANIFEST = ".curate-manifest.json"
+_FORMAT = 1
+
+
+class RemoteFile(NamedTuple):
+    """A file as it was sent: its size in bytes and the SHA-256 of its bytes, in hexadecimals."""
+
+    size: int
+    sha256: str
+
+
+def describe_file(path: Path) -> RemoteFile:
+    """Return the size and the digest of a file of this machine."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return RemoteFile(path.stat().st_size, digest)
+
+
+class Manifest(NamedTuple):
+    """The data files of a folder by name; while some are on their way it is not `complete`."""
+
+    files: dict[str, RemoteFile]
+    complete: bool
+
+    @property
+    def text(self) -> str:
+        """The manifest as JSON, as `parse_manifest` reads it."""
+        files = {name: file._asdict() for name, file in self.files.items()}
+        data = {"format": _FORMAT, "complete": self.complete, "files": files}
+        return json.dumps(data, indent=1) + "\n"
+
+
+def parse_manifest(text: bytes, where: str) -> Manifest:
+    """Return what the manifest of the folder at `where` says.
+
+    Raises:
+        InputError: it is damaged, or of a later format.
+    """
+    try:
+        data = json.loads(text)
+        version, complete = data["format"], data["complete"] is True
+        files = {
+            str(name): RemoteFile(int(file["size"]), str(file["sha256"]))
+            for name, file in data["files"].items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{where}/{MANIFEST}: is no manifest ({type(error).__name__}: {error}); export the "
+            "data again, into another folder"
+        ) from None
+    if version != _FORMAT:
+        raise InputError(
+            f"{where}/{MANIFEST}: has format {version}, and this version of curate reads {_FORMAT}"
+        )
+    if other := next((name for name in files if "/" in name or name in ("", ".", "..")), None):
+        raise InputError(f"{where}/{MANIFEST}: names {other!r}, which is no file of its folder")
+    return Manifest(files, complete)
+
+
+def check_copy(copy: Path, listed: RemoteFile, where: str) -> None:
+    """Raise where the copy of a file is not the one that its manifest lists.
+
+    Raises:
+        InputError: it was replaced or damaged since.
+    """
+    found = describe_file(copy)
+    if found != listed:
+        raise InputError(
+            f"{where}: has {found.size:,} bytes with SHA-256 {found.sha256[:12]}..., and its "
+            f"manifest says {listed.size:,} with {listed.sha256[:12]}...; it is being replaced or "
+            "was changed: read it again later, or export the data again"
+        )

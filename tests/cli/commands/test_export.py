@@ -1,0 +1,102 @@
+"""Export to an address; other exports are tested with the results of runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from tests.cli.conftest import lines_of
+
+
+@pytest.fixture(autouse=True)
+def memory() -> Iterator[Any]:
+    system = fsspec.filesystem("memory")
+    yield system
+    system.store.clear()
+
+
+def test_a_run_leaves_to_an_address_as_to_a_path(
+    ok: Callable[..., str], curate: Callable[..., Any], home: Path, memory: Any
+) -> None:
+    ok("run", "recipe.yaml", "--run", "r")
+    where = "memory://bucket/rows.jsonl"
+    assert ok("export", "r", "-o", where, "--as", "alpaca") == f"3 rows written to {where}\n"
+    ok("export", "r", "-o", "rows-here.jsonl", "--as", "alpaca")
+    assert memory.cat_file("/bucket/rows.jsonl") == (home / "rows-here.jsonl").read_bytes()
+    refused = curate("export", "r", "-o", where)
+    assert refused.exit_code == 2
+    assert f"{where} is there; --replace" in refused.stderr
+    ok("export", "r", "-o", where, "--replace")
+    # The run's own notes say nothing of the copy that was sent.
+    assert "curate-export" not in (home / "r" / ".state" / "written.json").read_text()
+
+
+def test_shards_leave_to_an_address_and_come_back(ok: Callable[..., str], home: Path) -> None:
+    where = "memory://bucket/data"
+    said = ok("export", "rows.jsonl", "-o", where + "/", "--shard-rows", "3", "--json")
+    assert json.loads(said)["written"] == [{"path": where, "rows": 4, "kind": "sft"}]
+    ok("export", where, "-o", "back.jsonl", "--as", "alpaca")
+    ok("export", "rows.jsonl", "-o", "direct.jsonl", "--as", "alpaca")
+    assert lines_of(home / "back.jsonl") == lines_of(home / "direct.jsonl")
+
+
+def test_kinds_leave_apart(ok: Callable[..., str], home: Path, memory: Any) -> None:
+    (home / "p.jsonl").write_text('{"prompt": "Why?"}\n' * 2)
+    (home / "two.yaml").write_text("inputs: {a: rows.jsonl, b: p.jsonl}\nsteps: []\n")
+    ok("run", "two.yaml", "--run", "two")
+    said = ok("export", "two", "-o", "memory://b/all.jsonl")
+    assert said.splitlines() == [
+        "2 rows written to memory://b/all.prompt.jsonl",
+        "4 rows written to memory://b/all.sft.jsonl",
+    ]
+    for _ in range(2):
+        said = ok("export", "two", "-o", "memory://b/shards/", "--replace")
+        assert said.splitlines() == [
+            "2 rows written to memory://b/shards/prompt",
+            "4 rows written to memory://b/shards/sft",
+        ]
+    ok("export", "memory://b/shards/prompt", "-o", "prompts.jsonl")
+    assert len(lines_of(home / "prompts.jsonl")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-o", "s3://b/out.jsonl"), "the output (-o) cannot be s3://b/out.jsonl: a run writes"),
+        (("-o", "o.jsonl", "--run", "s3://b/r"), "the run folder (--run) cannot be s3://b/r"),
+        (("-o", "o.jsonl", "--store", "gs://b/s"), "the store (--store) cannot be gs://b/s"),
+    ],
+)
+def test_a_run_writes_to_this_machine(
+    curate: Callable[..., Any], home: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    before = sorted(home.rglob("*"))
+    refused = curate("filter", "rows.jsonl", "length", *arguments)
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.stderr.split())
+    assert sorted(home.rglob("*")) == before
+
+
+def test_outputs_of_a_recipe_are_files_of_this_machine(
+    curate: Callable[..., Any], home: Path
+) -> None:
+    recipe = "inputs: rows.jsonl\nsteps: [length]\noutputs: {sft: 's3://b/out.jsonl'}\n"
+    (home / "out.yaml").write_text(recipe)
+    refused = curate("run", "out.yaml")
+    assert refused.exit_code == 2
+    assert "out.yaml:3" in refused.stderr
+    assert "cannot be s3://b/out.jsonl" in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize("form", ["faiss", "embedding_atlas"])
+def test_vectors_and_maps_are_folders_of_this_machine(
+    curate: Callable[..., Any], home: Path, form: str
+) -> None:
+    refused = curate("export", "rows.jsonl", "--as", form, "-o", "s3://b/index")
+    assert refused.exit_code == 2
+    assert "copy it to s3://b/index" in " ".join(refused.stderr.split())

@@ -29,8 +29,8 @@ def check_place(folder: Path, mounts: Path = MOUNTS) -> None:
         UsageError: it is on one; the message says what to do, also with a store that is there.
     """
     instead = (
-        "name a folder on a disk of this machine with --store DIR (on a cluster often /scratch or "
-        "/local; run folders may stay where they are)"
+        "name a folder on a disk of this machine with --store DIR, or put a link to one in its "
+        "place (on a cluster often below /scratch or /local; run folders may stay where they are)"
     )
     if (folder / "store.db").exists():
         copy = f"cp -a {shlex.quote(str(folder))} DIR"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -178,10 +177,14 @@ def test_a_store_on_a_network_file_system_is_refused(tmp_path: Path) -> None:
     assert not folder.exists()
     with Store.open(folder) as store:
         put(store, 1, 0, "paid")
-    # What is in it can be taken along.
+    # What is in it can be taken along, and found in the old place.
     with pytest.raises(UsageError, match=rf"cp -a '{folder}' DIR"):
         Store.open(folder, table)
-    (tmp_path / "copy").mkdir()
-    shutil.copytree(folder, tmp_path / "copy", dirs_exist_ok=True)
-    with Store.open(tmp_path / "copy") as store:
+    local = tmp_path / "local"
+    folder.rename(local)
+    folder.symlink_to(local)
+    table.write_text(
+        f"1 0 0:9 / {tmp_path} rw - nfs4 filer:/home rw\n2 1 8:1 / {local} rw - ext4 /dev/sda rw\n"
+    )
+    with Store.open(folder, table) as store:
         assert store.get_many([key(1)])[key(1)].reply.text == "paid"

@@ -132,6 +132,7 @@ def command(
     from curate.cli.progress import listening
     from curate.evaluate.rounds import Display, Rounds, prepare_rounds, train_rounds
     from curate.evaluate.rounds_report import rounds_text
+    from curate.system.addresses import refuse_address
     from curate.system.launched_processes import require_one_process
     from curate.train.describe import summary_text
     from curate.train.job import Job
@@ -142,6 +143,11 @@ def command(
         require_one_process("--rounds")
     if output is None and not check_only:
         raise UsageError("name the folder of the trained model: -o DIR (or add --check-only)")
+    refuse_address(
+        output,
+        "the folder of the trained model (-o)",
+        "choose one of this machine, and copy it when training is done",
+    )
     if rounds is None and (judge is not None or max_cost is not None or max_requests is not None):
         raise UsageError("--judge, --max-cost and --max-requests are for training in --rounds N")
     way = method_called(method)

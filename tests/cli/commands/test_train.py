@@ -144,6 +144,12 @@ def test_a_folder_must_be_named(tmp_path: Path) -> None:
     assert "-o DIR" in done.stderr
 
 
+def test_the_folder_is_one_of_this_machine(tmp_path: Path) -> None:
+    refused = run("sft", talks(tmp_path / "talks.jsonl"), "--model", "m", "-o", "s3://b/model")
+    assert refused.exit_code == 2
+    assert "cannot be s3://b/model: choose one of this machine" in refused.stderr
+
+
 def test_progress_says_speed_and_time_left() -> None:
     progress = TrainingProgress(3, 10, 1234.5, 61.0, {"loss": 0.5, "grad_norm": 1.0})
     assert progress_text(progress) == ("step 3 of 10 | loss 0.5000 | 1,234 tokens/s | 1:01 left")

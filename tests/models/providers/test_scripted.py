@@ -199,7 +199,7 @@ def test_fifty_thousand_exact_lines_load_and_answer_fast(tmp_path: Path) -> None
         asks = (Ask.text(f"q{n}") for n in range(0, 50_000, 5))
         return [(await scripted.answer(ask, key=KEY, attempt=0)).text for ask in asks]
 
-    begun = time.monotonic()
+    begun = time.process_time()
     assert asyncio.run(ask_all()) == [f"a{n}" for n in range(0, 50_000, 5)]
     # One look into a table each; trying every line would take minutes.
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5

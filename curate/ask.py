@@ -208,10 +208,31 @@ class Likelihood(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reward(Request):
-    """Ask a reward model for the score of a conversation."""
+class TurnLikelihood(Request):
+    """Ask for the log-probabilities of whole turns of the assistant, as training learns them.
+
+    The conversation is rendered by the model's own template, with `template_options` (`tools`,
+    `chat_template_kwargs`; see `rendering_options`). What counts of each turn of the assistant from
+    index `first` on are the answer's tokens and the token that ends the turn: those that `curate
+    train sft` supervises, so that minus their mean is the loss that a trainer reports.
+    """
 
     messages: tuple[Message, ...]
+    first: int = 0
+    template_options: Mapping[str, Any] | None = None
+    form: ClassVar[str] = "turn_likelihood"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reward(Request):
+    """Ask a reward model for the score of a conversation.
+
+    A chat template renders it with `template_options`, as a `TurnLikelihood`; a model without a
+    template reads the texts alone.
+    """
+
+    messages: tuple[Message, ...]
+    template_options: Mapping[str, Any] | None = _later(None)
     form: ClassVar[str] = "reward"
 
 

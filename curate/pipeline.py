@@ -240,11 +240,14 @@ class Result:
         return Rows(self.folder / "failed")
 
     def report(self, *, scores: bool = False) -> str:
-        """Return the funnel as a text for people; with `scores`, how each step's are spread."""
+        """Return the funnel as a text for people.
+
+        With `scores`, it also has how each step's are spread, and what each step has spent.
+        """
         from curate.runs.notebook import ReportText
 
         spread = score_distributions(self.folder, self.recipe["labels"]) if scores else ()
-        return ReportText(render(self.summary, self.failures(), spread))
+        return ReportText(render(self.summary, self.failures(), spread, by_step=scores))
 
     def failures(self) -> list[Failure]:
         """Return the errors of failed rows, the most frequent first; unreadable lines have none."""

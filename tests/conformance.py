@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward, TurnLikelihood
 from curate.errors import UnusableReply
 from curate.row import Candidate, Message, Record, Row, canonical_bytes, digest, occurrence_id
 from curate.step import (
@@ -109,6 +109,8 @@ class Driver:
         random = Random(json.dumps(request.content(), sort_keys=True))
         if isinstance(request, Embed):
             return Reply(values=tuple(map(_vector, request.texts)))
+        if isinstance(request, TurnLikelihood):
+            return Reply(values=tuple(-random.random() for _ in request.messages))
         if isinstance(request, Likelihood):
             return Reply(values=tuple(-random.random() for _ in request.answer.split()))
         if isinstance(request, Reward):

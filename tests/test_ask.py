@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from curate.ask import Ask, Reply, request_key
+from curate.ask import Ask, Likelihood, Reply, Request, Reward, TurnLikelihood, request_key
 from curate.errors import UnusableReply
 from curate.requests.session import RowTask
 from curate.row import Message
@@ -118,3 +118,19 @@ def test_each_field_that_decides_a_reply_changes_the_key() -> None:
     keys += [request_key(dataclasses.replace(PLAIN, **{n: v}), "id", "") for n, v in OTHER.items()]
     keys += [request_key(PLAIN, "other id", ""), request_key(PLAIN, "id", "salt")]
     assert len(set(keys)) == len(keys)
+
+
+def test_what_a_template_is_given_changes_the_key_and_its_absence_does_not() -> None:
+    turns, tools = (Message("user", "hello"),), {"tools": [{"name": "add"}]}
+    asked: list[Request] = [
+        Reward(messages=turns),
+        Reward(messages=turns, template_options=tools),
+        TurnLikelihood(messages=turns),
+        TurnLikelihood(messages=turns, first=1),
+        TurnLikelihood(messages=turns, template_options=tools),
+        Likelihood(messages=turns, answer=""),
+    ]
+    keys = [request_key(one, "id", "") for one in asked]
+    assert len(set(keys)) == len(keys)
+    # The key under which stores hold rewards that were asked for before there were options.
+    assert keys[0] == "fe6341b94653126cc2d0f0bb372ed91d"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -99,26 +99,54 @@ class Accounts:
         for name in SHOWN:
             setattr(progress, name, getattr(counts, name))
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, labels: Sequence[str] = ()) -> dict[str, Any]:
         """Return the run folder's requests, tokens and cost, over all its executions.
 
-        `this_time` is what this execution alone sent, took from the store, and spent.
+        `this_time` is what this execution alone sent, took from the store, and spent. `spending`
+        has the part of each step, those of `labels` first and in their order.
         """
-        names = ("sent", "replayed", "failed", "retried")
         if self.driver is None:
-            zero = dict.fromkeys(names, 0)
+            zero = dict.fromkeys(("sent", "replayed", "failed", "retried"), 0)
             return {"requests": zero, "tokens": {"input": 0, "output": 0}, "cost_usd": 0.0}
         totals, counts = self.driver.spending.tally(), self.driver.counts
         own = {name: getattr(counts, name) for name in ("sent", "replayed", "cost_usd")}
         return {
-            "requests": {name: getattr(totals, name) for name in names},
-            "tokens": {"input": totals.input_tokens, "output": totals.output_tokens},
-            "cost_usd": totals.cost_usd,
+            **requests_data(totals),
             "budget": budget_data(
                 self.driver.spending.max_requests, self.driver.spending.max_cost, totals
             ),
             "this_time": own,
+            **({"spending": parts} if (parts := _by_step(totals, labels)) else {}),
         }
+
+
+def _by_step(totals: Spent, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the parts of steps that have asked, as JSON data; together they are the totals.
+
+    The step is `None` where it is not recorded.
+    """
+    from curate.store.budget import NO_STEP
+
+    def place(label: str) -> tuple[bool, int, str]:
+        # Steps that the recipe has no longer come after its own; what has no step is the last.
+        return (label == NO_STEP, labels.index(label) if label in labels else len(labels), label)
+
+    found = []
+    for label in sorted(totals.steps, key=place):
+        part = requests_data(totals.steps[label])
+        if any(part["requests"].values()) or any(part["tokens"].values()) or part["cost_usd"]:
+            found.append({"step": None if label == NO_STEP else label, **part})
+    return found
+
+
+def requests_data(spent: Spent) -> dict[str, Any]:
+    """Return requests, tokens and cost as JSON data."""
+    names = ("sent", "replayed", "failed", "retried")
+    return {
+        "requests": {name: getattr(spent, name) for name in names},
+        "tokens": {"input": spent.input_tokens, "output": spent.output_tokens},
+        "cost_usd": spent.cost_usd,
+    }
 
 
 def budget_data(max_requests: int | None, max_cost: float | None, spent: Spent) -> dict[str, Any]:

@@ -456,7 +456,7 @@ class RequestCounter:
         vectors = self._store.vectors
         return vectors.read(vectors.find(self._resolver.resolve_texts(name, texts).keys))
 
-    def embed(self, name: str | None, texts: Sequence[str]) -> Found:
+    def embed(self, name: str | None, texts: Sequence[str], step: str = "") -> Found:
         """Note the texts that have no vector yet; none is made, and none is missed."""
         sent = self._resolver.resolve_texts(name, texts)
         asked, keys = self._asked[sent.model], sent.keys

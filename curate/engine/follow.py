@@ -11,7 +11,7 @@ import math
 import random
 from typing import Any, NamedTuple
 
-from curate.ask import Ask, Choose, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Likelihood, Reply, Request, Reward, TurnLikelihood
 from curate.errors import RecipeError
 from curate.requests.rate_limit import BYTES_PER_TOKEN
 from curate.requests.resolve import Resolver
@@ -127,6 +127,9 @@ def stand_in(sent: Request, key: str, longest: int, job: RowTask) -> Reply | Non
         return Reply(values=tuple(map(math.log, chances)), mass=1.0)
     if isinstance(sent, Likelihood):
         return Reply(values=(-1.0,) * (1 + len(sent.answer) // BYTES_PER_TOKEN))
+    if isinstance(sent, TurnLikelihood):
+        said = (m.content for m in sent.messages[sent.first :] if m.role == "assistant")
+        return Reply(values=(-1.0,) * sum(1 + len(text) // BYTES_PER_TOKEN for text in said))
     if isinstance(sent, Reward):
         return Reply(values=(dice.gauss(0.0, 1.0),))
     if isinstance(sent, Ask) and sent.example is not None:

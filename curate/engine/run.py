@@ -403,7 +403,7 @@ class _Run:
             "peak_memory_mb": round(peak_memory_mb(), 1),
             "steps": steps,
             "figures": figures,
-            **self.accounts.summary(),
+            **self.accounts.summary([step.title for step in self.recipe.steps]),
             **compared_with_actual,
             "unreadable": self.reading.unreadable,
             **({"assumed": assumed} if (assumed := self.reading.assumed) else {}),

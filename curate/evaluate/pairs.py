@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
@@ -128,14 +129,15 @@ def labelled_pair(
 ) -> JudgedPair | None:
     """Return two answers of a row with their label and a judge's view, or `None` without a label.
 
-    A preference is labelled by its sides, candidates by their scores. The chosen answer of a
+    A preference is labelled by its sides, and is a tie where its column `tie` is true, as `review`
+    exports it; candidates are labelled by their scores. The chosen answer of a
     preference always stands first, and agreement beyond chance is none where one label is all there
     is; so which of its sides counts as the first one is drawn by the row's seed, and with `draw`
     that is done to candidates, too.
     """
     answers = turns_of(row)
     models: tuple[str | None, str | None] = (None, None)
-    label = 1.0
+    label = 0.5 if row.kind == "preference" and _is_tie(row) else 1.0
     if row.kind == "ranked":
         one, other = row.candidates[view.i], row.candidates[view.j]
         if one.score is None or other.score is None:
@@ -151,6 +153,11 @@ def labelled_pair(
     if drawn and row.random(f"first of the labelled pair{place}").random() < 0.5:
         return pair.turned()
     return pair
+
+
+def _is_tie(row: Row) -> bool:
+    """Tell whether people found the sides of a preference equal."""
+    return row.extra is not None and json.loads(row.extra).get("tie") is True
 
 
 def label_of_scores(one: float, other: float) -> float:

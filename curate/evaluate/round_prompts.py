@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from curate.errors import UsageError
-from curate.read.shapes.record_fields import turns_of
+from curate.read.shapes.record_fields import TEMPLATE_COLUMNS, turns_of
 from curate.row import Row, seed_of
-from curate.train.chat import OPTIONS
 from curate.train.data import extras, hold_out, prompt_key, prompt_turns, read_data
 from curate.train.job import Job
 from curate.train.preflight import Checked, check
@@ -48,7 +47,7 @@ def read_prompts(job: Job) -> RoundPrompts:
         list(reversed(held_out.values())),
     ]
     for row in (*sides[0], *sides[1]):
-        if found := [name for name in OPTIONS if extras(row).get(name)]:
+        if found := [name for name in TEMPLATE_COLUMNS if extras(row).get(name)]:
             raise UsageError(
                 f"row {row.id} has a column '{found[0]}', which a model that is sampled in rounds "
                 "is not shown; train with grpo or rloo, which show it, or leave the column out"

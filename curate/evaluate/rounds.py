@@ -117,7 +117,7 @@ def prepare_rounds(rounds: Rounds) -> PreparedRounds:
     if rounds.count < 1:
         raise UsageError(f"--rounds is {rounds.count}; it must be 1 or more")
     check_in_rounds(settings)
-    require_trainer(settings)
+    require_trainer(job.method, settings)
     return PreparedRounds(read_prompts(job), scoring_of(job.reward, rounds.judge))
 
 

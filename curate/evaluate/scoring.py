@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from curate.errors import UsageError
+from curate.models.inprocess.chat import turns_for
 from curate.pipeline import Pipeline
 from curate.recipe.fields import types_of
 from curate.row import Row
 from curate.step import Filter, Gather, Scored, Step, Whole
 from curate.steps.score.reward_score import RewardScore
-from curate.train.chat import turns_for
 from curate.train.data import extras
 from curate.train.examples import Example
 from curate.train.rewards import Reward, StepReward, function_called, reward_text, rewards_of

@@ -18,7 +18,7 @@ from curate.page.opened_run import OpenedRun, open_run, step_scores
 from curate.page.rendering import as_shown, named, packed, render, shown, write_fitting
 from curate.page.what_if import WhatIf
 from curate.runs.lookup import Examples, examples
-from curate.runs.report import funnel, public_recipe
+from curate.runs.report import NOT_BY_STEP, funnel, public_recipe
 
 ROWS = 20_000
 _EXAMPLES = 4
@@ -164,6 +164,8 @@ def _context(opened: OpenedRun) -> dict[str, Any]:
         "began": recipe.get("began", ""),
         "verdict": facts.verdict(summary),
         "summary": summary,
+        "spending": summary.get("spending", ()),
+        "not_by_step": NOT_BY_STEP,
         "funnel": drawn_funnel(summary),
         "reasons": _reasons(run, recipe["labels"], summary),
         "charts": charts,

@@ -81,7 +81,7 @@ class Driver:
         self._schedule: Scheduler | None = None
         self._ran: Future[None]
         self._running: set[Future[list[Outcome]]] = set()
-        self._counted = 0
+        self._counted = dict[str, int]()
         self._stuck = False
 
     def __enter__(self) -> Driver:
@@ -126,18 +126,20 @@ class Driver:
         finally:
             self._running.discard(running)
             with self._lock:
-                replayed, self._counted = self.counts.replayed - self._counted, self.counts.replayed
-            if replayed and not self.store.full:
+                now, before = dict(self.counts.replays), self._counted
+                self._counted = now
+            new = {step: count - before.get(step, 0) for step, count in now.items()}
+            if any(new.values()) and not self.store.full:
                 self.store.commit_now(
-                    lambda connection: self.spending.count(connection, replayed=replayed, failed=0)
+                    lambda connection: self.spending.count_replays(connection, new)
                 )
 
-    def embed(self, name: str | None, texts: Sequence[str]) -> Found:
+    def embed(self, name: str | None, texts: Sequence[str], step: str = "") -> Found:
         """Return where the store has the vector of each text, made by the encoder called `name`.
 
-        It raises what `run` raises.
+        What is asked for counts as spending of `step`. It raises what `run` raises.
         """
-        return self._encoder.find(name, texts)
+        return self._encoder.find(name, texts, step)
 
     def close(self) -> None:
         """Let calls under way end as after Ctrl-C, close the models and end the thread."""

@@ -46,7 +46,7 @@ class Encoder:
         # One look for many vectors after the other, so that a text in two of them is asked once.
         self._lock = threading.Lock()
 
-    def find(self, name: str | None, texts: Sequence[str]) -> Found:
+    def find(self, name: str | None, texts: Sequence[str], step: str = "") -> Found:
         """Return where the vector of each text is, once the encoder called `name` has made it.
 
         A text that the encoder refuses has an error, and takes no other text with it.
@@ -59,13 +59,18 @@ class Encoder:
             with self._lock:
                 places[missing] = vectors.find([keys[number] for number in missing])
                 self._counts.encoded += int((places[missing] > MISSING).sum())
-                errors = self._ask_for(name, asked.info, texts, places)
+                errors = self._ask_for(name, asked.info, texts, places, step)
                 places[missing] = vectors.find([keys[number] for number in missing])
         failed = {number: e for number, e in errors.items() if places[number] <= MISSING}
         return Found(places, failed)
 
     def _ask_for(
-        self, name: str | None, info: ModelInfo, texts: Sequence[str], places: np.ndarray
+        self,
+        name: str | None,
+        info: ModelInfo,
+        texts: Sequence[str],
+        places: np.ndarray,
+        step: str,
     ) -> dict[int, Exception]:
         """Ask for what has no place, in batches; return errors by the number of the text."""
 
@@ -89,7 +94,7 @@ class Encoder:
         batches += [[number] for number in np.flatnonzero(places < MISSING).tolist()]
         while batches:
             work = [tuple(texts[number] for number in batch) for batch in batches]
-            tasks = [RowTask(functools.partial(ask, part)) for part in work]
+            tasks = [RowTask(functools.partial(ask, part), step=step) for part in work]
             halves: list[list[int]] = []
             for batch, outcome in zip(batches, self._run(tasks), strict=True):
                 if isinstance(outcome.error, PermanentFault) and len(batch) > 1:

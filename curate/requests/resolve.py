@@ -22,6 +22,7 @@ FORMS = {
     "choose": "choices",
     "embed": "vectors",
     "likelihood": "likelihoods",
+    "turn_likelihood": "likelihoods of whole turns",
     "reward": "rewards",
 }
 

@@ -252,7 +252,7 @@ class Scheduler:
         missing = [asked for key, asked in needed.items() if key not in stored]
         inflights = [self.sender.inflights.get(asked.key) for asked in missing]
         if new:
-            self._counts.replayed += len(needed) - inflights.count(None)
+            self._counts.replay(session.job.step, len(needed) - inflights.count(None))
         if len(missing) < len(needed):
             answered = next(asked for key, asked in needed.items() if key in stored)
             self.sender.answered_before(self._models[answered.model])
@@ -271,7 +271,8 @@ class Scheduler:
         for asked, inflight, bound in zip(missing, inflights, bounds, strict=True):
             if inflight is None:
                 least, model = self._retry_failed.least(asked.key), self._models[asked.model]
-                inflight = InFlight(asked.key, least, asked.request, model, bound)
+                step = session.job.step
+                inflight = InFlight(asked.key, least, asked.request, model, bound, step)
                 self.sender.submit(inflight)
             inflight.waiters.append(session)
         session.received = {key: stored[key] for key in needed if key in stored}

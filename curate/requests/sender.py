@@ -217,7 +217,7 @@ class Sender:
             if granted is LEASED:
                 self._later(inflight, LEASED_SECONDS, first=False)
             elif isinstance(granted, StoredReply):
-                self._counts.replayed += 1
+                self._counts.replay(inflight.step)
                 self.resolved(inflight, granted.reply, granted.attempt)
             elif granted is None:
                 tokens = expected_tokens(inflight.request) if limiter.rate else 0
@@ -254,7 +254,7 @@ class Sender:
         # Another thread: a list is made of the set at once, which may change while it is gone over.
         granted = map(self.inflights.get, list(self.leases.granted))
         under_way = sum(inflight.bound for inflight in granted if inflight is not None)
-        refusals = self._spending.reserve(connection, attempts, under_way)
+        refusals = self._spending.reserve(connection, attempts, under_way, [f.step for f in free])
         taken = [f.key for f, refusal in zip(free, refusals, strict=True) if refusal is None]
         self.leases.granted.update(taken)
         if self.leases.shared:
@@ -270,7 +270,7 @@ class Sender:
         bound, retry = inflight.bound, inflight.tries > 0
 
         def cancel(connection: sqlite3.Connection) -> None:
-            self._spending.cancel(connection, bound, retry=retry)
+            self._spending.cancel(connection, bound, retry=retry, step=inflight.step)
             self.leases.give(connection, [inflight.key])
 
         await self._store.commit(cancel)
@@ -299,7 +299,9 @@ class Sender:
             self._counts.sent -= 1
             self._counts.retried -= retry
             await self._cancel(inflight)
-            await self._store.commit(lambda c: self._spending.count(c, replayed=0, failed=1))
+            await self._store.commit(
+                lambda c: self._spending.count(c, replayed=0, failed=1, step=inflight.step)
+            )
             self._counts.failed += 1
             self.gave_up(inflight, answer)
             return
@@ -333,7 +335,9 @@ class Sender:
     ) -> list[tuple[StoredReply, int]]:
         """Store replies and settle their bills, inside one transaction."""
         bills = self._spending.settle_replies(
-            connection, [(f.bound, reply, f.request, f.model.info) for f, reply in answered]
+            connection,
+            [(f.bound, reply, f.request, f.model.info) for f, reply in answered],
+            [f.step for f, _ in answered],
         )
         self.leases.give(connection, [inflight.key for inflight, _ in answered])
         paid = [Paid(f.key, f.attempt, reply, f.request, f.identity) for f, reply in answered]
@@ -351,9 +355,9 @@ class Sender:
         last = inflight.tries >= most
 
         def settle(connection: sqlite3.Connection) -> None:
-            self._spending.settle(connection, inflight.bound, bill)
+            self._spending.settle(connection, inflight.bound, bill, inflight.step)
             if last:
-                self._spending.count(connection, replayed=0, failed=1)
+                self._spending.count(connection, replayed=0, failed=1, step=inflight.step)
                 self.leases.give(connection, [inflight.key])
 
         await self._store.commit(settle)

@@ -28,13 +28,15 @@ class RowTask:
     `start` returns a value, or a generator that yields requests or lists of them and returns the
     value; it may be called several times. `shares` says whether equal requests of other jobs may
     share a reply; those that may not are told apart by `salt`. `unusable` returns the keys of the
-    replies that were of no use, given a value that came of the others.
+    replies that were of no use, given a value that came of the others. `step` is the label of the
+    step that asks, whose spending what is sent counts as.
     """
 
     start: Callable[[], Any]
     salt: str = ""
     shares: bool = False
     unusable: Callable[[Any], Sequence[str]] | None = None
+    step: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class TaskSession:
         self.fail(
             TypeError(
                 f"the step yielded {type(yielded).__name__}; a step yields requests (Ask, Embed, "
-                "Likelihood, Reward) or lists of them, and returns everything else"
+                "Likelihood, TurnLikelihood, Reward) or lists of them, and returns everything else"
             )
         )
         return None
@@ -207,6 +209,7 @@ class RequestCounts:
     `asking` jobs were given to the driver, `answered` of them are done. `busy` attempts are under
     way; `causes` counts those that brought no reply. Of `texts` that had no vector `encoded` have.
     `batches` are the batch jobs under way: how many requests of each are done, of how many.
+    `replays` are the replayed ones by step.
     """
 
     sent: int = 0
@@ -223,10 +226,19 @@ class RequestCounts:
     texts: int = 0
     encoded: int = 0
     batches: dict[str, tuple[int, int]] = field(default_factory=dict)
+    replays: dict[str, int] = field(default_factory=dict)
+
+    def replay(self, step: str, count: int = 1) -> None:
+        """Count requests of a step that something else than a new request answered."""
+        self.replayed += count
+        self.replays[step] = self.replays.get(step, 0) + count
 
 
 class InFlight:
-    """One request under way. `waiters` are told once it is resolved: with a reply, or an error."""
+    """One request under way, sent for `step`.
+
+    `waiters` are told once it is resolved: with a reply, or an error.
+    """
 
     __slots__ = (
         "attempt",
@@ -236,13 +248,16 @@ class InFlight:
         "model",
         "reply",
         "request",
+        "step",
         "tries",
         "waiters",
     )
 
-    def __init__(self, key: str, attempt: int, request: Request, model: Model, bound: int) -> None:
+    def __init__(
+        self, key: str, attempt: int, request: Request, model: Model, bound: int, step: str = ""
+    ) -> None:
         self.key, self.attempt, self.request = key, attempt, request
-        self.model, self.bound, self.tries = model, bound, 0
+        self.model, self.bound, self.tries, self.step = model, bound, 0, step
         self.reply: Reply | None = None
         self.error: Exception | None = None
         self.waiters: list[Any] = []

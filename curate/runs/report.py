@@ -21,6 +21,8 @@ ENDINGS = ("kept", "used", "dropped", "failed")
 # Columns that say nothing where every step has a zero in them.
 _RARE = ("made", "rewritten", "used", "failed")
 _BAR = 14
+# What was asked before attempts were recorded by step.
+NOT_BY_STEP = "(not recorded by step)"
 _WIDTH = 100
 _MOST_SHOWN = 5
 # Up to this many different scores, such as a judge's, each is counted.
@@ -74,8 +76,10 @@ def render(
     summary: Mapping[str, Any],
     failures: Sequence[Failure] = (),
     scores: Sequence[ScoreDistribution] = (),
+    *,
+    by_step: bool = False,
 ) -> str:
-    """Return the funnel, the reasons and the spending of a run as plain text."""
+    """Return the funnel, the reasons and the spending of a run, or `by_step`, as plain text."""
     steps, unreadable = summary["steps"], summary["unreadable"]
     counts = [f"{summary[name]:,} {name}" for name in ("in", "made", *ENDINGS)]
     lines = [" + ".join(counts[:2]) + " = " + " + ".join(counts[2:])]
@@ -123,6 +127,7 @@ def render(
             if cost is not None and (cost or estimate["actual"]["cost_usd"]):
                 expected += f", ${cost:.4f} ({_percent(off['cost_usd'])})"
             lines.append(f"estimate   {expected}")
+        lines += _spending(summary.get("spending", ())) if by_step else []
     lines += ["", f"{summary['seconds']:.1f} s, {summary['peak_memory_mb']:,.0f} MB at most"]
     return "\n".join(lines)
 
@@ -155,6 +160,20 @@ def _funnel(summary: Mapping[str, Any]) -> list[str]:
         bar = "█" * (max(1, round(share * _BAR)) if share > 0 else 0)
         cells.append([step["label"], *counts, f"{share:.1%}", bar, f"{step['seconds']:.2f}"])
     return _columns(cells, left=(0, len(names) + 2))
+
+
+def _spending(parts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return one line per step that has asked: its requests, tokens and cost."""
+    if not parts:
+        return []
+    names = ("sent", "replayed", "failed", "retried")
+    cells = [["step", *names, "tokens in", "tokens out", "cost"]]
+    for part in parts:
+        requests, tokens = part["requests"], part["tokens"]
+        counts = [*(requests[name] for name in names), tokens["input"], tokens["output"]]
+        label = NOT_BY_STEP if part["step"] is None else part["step"]
+        cells.append([label, *(f"{count:,}" for count in counts), f"${part['cost_usd']:.4f}"])
+    return ["", "spent by step", *(f"  {line}" for line in _columns(cells, left=(0,)))]
 
 
 def _scores(scores: Sequence[ScoreDistribution]) -> list[str]:

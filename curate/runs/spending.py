@@ -16,7 +16,7 @@ from typing import Any
 
 from curate.errors import CurateError, UsageError
 from curate.runs.folder import RunFolder
-from curate.store.budget import RunBills, Spent, bills_of, spent
+from curate.store.budget import RunBills, Spent, bills_of, spent, together
 from curate.store.store import Store
 
 # How often the note is renewed while requests are sent: what a killed run leaves behind is at most
@@ -38,18 +38,18 @@ class FolderSpending:
 
     def elsewhere(self, store: Store | None) -> RunBills:
         """Return what the folder has spent with other stores than `store`, and lost from it."""
-        amounts, worst = dict[str, int](), dict[str, float]()
+        parts = list[RunBills]()
         own = None if store is None else _id_of(store)
         for name, note in self._notes().items():
-            part = RunBills(note.get("lost", {}), note.get("worst", {}))
+            parts.append(
+                RunBills(note.get("lost", {}), note.get("worst", {}), note.get("lost_steps", {}))
+            )
             if name != own:
-                now, noted = self._now(name, Path(note["path"])), note.get("amounts", {})
+                now, noted = self._now(name, Path(note["path"])), _noted(note)
                 # Both are of one store, at different times; bills come after what was sent.
-                later = now.amounts if now.amounts.get("sent", 0) >= noted.get("sent", 0) else noted
-                part = RunBills(_sum(part.amounts, later), {**part.worst, **now.worst})
-            amounts = _sum(amounts, part.amounts)
-            worst |= {model: max(one, worst.get(model, 0.0)) for model, one in part.worst.items()}
-        return RunBills(amounts, worst)
+                earlier = now.amounts.get("sent", 0) < noted.amounts.get("sent", 0)
+                parts.append(noted._replace(worst=now.worst) if earlier else now)
+        return together(*parts)
 
     def join(self, store: Store, *, costs: bool, pay_again: bool) -> RunBills:
         """Note that the folder uses `store`, and return what it has spent elsewhere.
@@ -64,16 +64,19 @@ class FolderSpending:
                 place, and nobody has agreed to pay again.
         """
         notes, own, path = self._notes(), _id_of(store), str(store.folder.resolve())
-        noted, now = notes.get(own, {}).get("amounts", {}), bills_of(store, self._folder.run_id)
-        gone = {name: max(0, noted[name] - now.amounts.get(name, 0)) for name in noted}
+        noted, now = _noted(notes.get(own, {})), bills_of(store, self._folder.run_id)
+        gone = RunBills(
+            _gone(noted.amounts, now.amounts),
+            steps={step: _gone(was, now.steps.get(step, {})) for step, was in noted.steps.items()},
+        )
         replaced = [
             note
             for name, note in notes.items()
             if name != own and note["path"] == path and not note.get("left")
         ]
-        lost = _sum(gone, *(note.get("amounts", {}) for note in replaced))
-        if any(lost.get(name) for name in _PAID) and costs and not pay_again:
-            was = spent(RunBills(lost))
+        lost = together(gone, *map(_noted, replaced))
+        if any(lost.amounts.get(name) for name in _PAID) and costs and not pay_again:
+            was = spent(lost)
             raise UsageError(
                 f"{self._folder.path} has sent {was.sent:,} requests (${was.cost_usd:.4f}) whose "
                 f"replies were kept in the store {store.folder}, and the store does not know of "
@@ -83,8 +86,11 @@ class FolderSpending:
             )
         for note in replaced:
             note["left"] = True
-        if gone.get("sent"):
-            notes[own] |= {"lost": _sum(notes[own].get("lost", {}), gone), "amounts": {}}
+        if gone.amounts.get("sent"):
+            before = RunBills(notes[own].get("lost", {}), steps=notes[own].get("lost_steps", {}))
+            lost = together(before, gone)
+            notes[own] |= {"lost": lost.amounts, "lost_steps": lost.steps}
+            notes[own] |= {"amounts": {}, "steps": {}}
         self._write(notes)
         self.note(store)
         return self.elsewhere(store)
@@ -96,8 +102,8 @@ class FolderSpending:
         self._noted_at = time.monotonic()
         notes, now = self._notes(), bills_of(store, self._folder.run_id)
         own = notes.setdefault(_id_of(store), {})
-        found = {"path": str(store.folder.resolve()), "amounts": dict(now.amounts)}
-        found["worst"] = dict(now.worst)
+        found: dict[str, Any] = {"path": str(store.folder.resolve()), "amounts": dict(now.amounts)}
+        found |= {"worst": dict(now.worst), "steps": dict(now.steps)}
         if own != {**own, **found}:
             own |= found
             self._write(notes)
@@ -156,6 +162,11 @@ def _id_of(store: Store) -> str:
     return found
 
 
-def _sum(*parts: Mapping[str, int]) -> dict[str, int]:
-    names = {name for part in parts for name in part}
-    return {name: sum(part.get(name, 0) for part in parts) for name in names}
+def _noted(note: Mapping[str, Any]) -> RunBills:
+    """Return what a note says was spent with its store when it was last looked at."""
+    return RunBills(note.get("amounts", {}), steps=note.get("steps", {}))
+
+
+def _gone(noted: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
+    """Return by how much amounts are less than was noted."""
+    return {name: max(0, amount - now.get(name, 0)) for name, amount in noted.items()}

@@ -12,12 +12,12 @@ import copy
 import json
 import math
 import sqlite3
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward, TurnLikelihood
 from curate.errors import CeilingReached, RecipeError, UsageError
 from curate.models.choice import CHOICE_TOKENS
 from curate.models.model import ModelInfo, Price
@@ -29,6 +29,9 @@ PICO = 1_000_000_000_000
 TOKENS_PER_MESSAGE = 16
 TOKENS_PER_REQUEST = 64
 _COLUMNS = "sent, replayed, failed, retried, input_tokens, output_tokens, settled, reserved"
+_NAMES = tuple(_COLUMNS.split(", "))
+# The name of what no step is known to have asked for: attempts of older versions, above all.
+NO_STEP = ""
 _MOST_TOKENS, _MOST_COST = 1 << 40, 1 << 60
 # Up to so many times what was reserved a bill may be, on a server that has kept to it so far,
 # before several that are under way together pass a ceiling by more than one of them.
@@ -43,7 +46,9 @@ _NOTE_BILL = (
 class Spent:
     """What a run has spent over all its processes; `reserved_usd` is not settled (yet, or ever).
 
-    `sent` counts attempts. `cost_usd` counts a timed-out attempt at its upper bound.
+    `sent` counts attempts. `cost_usd` counts a timed-out attempt at its upper bound. `steps` has
+    the part of each step by its label; what is not recorded by step is the part of `NO_STEP`. A
+    reply that several steps use belongs to the step that sent it first; the others replay it.
     """
 
     sent: int
@@ -54,6 +59,7 @@ class Spent:
     output_tokens: int
     cost_usd: float
     reserved_usd: float
+    steps: Mapping[str, Spent] = field(default_factory=dict)
 
 
 class RunBills(NamedTuple):
@@ -65,6 +71,7 @@ class RunBills(NamedTuple):
 
     amounts: Mapping[str, int] = {}
     worst: Mapping[str, float] = {}
+    steps: Mapping[str, Mapping[str, int]] = {}
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,7 @@ class Budget:
         connection: sqlite3.Connection,
         attempts: Sequence[tuple[int, bool]],
         under_way: int | None = None,
+        steps: Sequence[str] | None = None,
     ) -> list[BudgetRefusal | None]:
         """Count attempts, inside a transaction, or say which ceiling bars each one.
 
@@ -171,6 +179,7 @@ class Budget:
             under_way: the bounds of those that were sent and have no bill yet, together. There is
                 room for `MARGIN` times as much, or an attempt waits for their bills. `None` keeps
                 no margin.
+            steps: the label of the step that asks for each attempt.
         """
         sql = "SELECT sent, settled, reserved FROM spending WHERE run = ?"
         own, before = connection.execute(sql, (self.run_id,)).fetchone(), self._elsewhere.amounts
@@ -178,8 +187,8 @@ class Budget:
             amount + before.get(name, 0)
             for name, amount in zip(("sent", "settled", "reserved"), own, strict=True)
         )
-        began, retried, answers = (sent, reserved), 0, list[BudgetRefusal | None]()
-        for bound, retry in attempts:
+        answers, added = list[BudgetRefusal | None](), defaultdict[str, Counter[str]](Counter)
+        for (bound, retry), step in zip(attempts, _steps(steps, len(attempts)), strict=True):
             margin = (MARGIN - 1) * under_way if under_way is not None else 0
             refusal = self._refusal(sent, settled, reserved + margin, bound)
             if refusal is not None and margin and not refusal.final:
@@ -187,11 +196,10 @@ class Budget:
                 refusal = self._refusal(sent, settled, reserved, bound) or WAIT
             answers.append(refusal)
             if refusal is None:
-                sent, reserved, retried = sent + 1, reserved + bound, retried + retry
+                sent, reserved = sent + 1, reserved + bound
+                added[step].update(sent=1, retried=int(retry), reserved=bound)
                 under_way = None if under_way is None else under_way + bound
-        sent, reserved = sent - began[0], reserved - began[1]
-        if sent:
-            self._add(connection, sent=sent, retried=retried, reserved=reserved)
+        self._add(connection, added)
         return answers
 
     def _refusal(self, sent: int, settled: int, reserved: int, bound: int) -> BudgetRefusal | None:
@@ -214,30 +222,39 @@ class Budget:
             return BudgetRefusal(reached, final=False)
         return None
 
-    def cancel(self, connection: sqlite3.Connection, bound: int, *, retry: bool) -> None:
+    def cancel(
+        self, connection: sqlite3.Connection, bound: int, *, retry: bool, step: str = NO_STEP
+    ) -> None:
         """Take back a reservation whose attempt was not sent after all."""
-        self._add(connection, sent=-1, retried=-int(retry), reserved=-bound)
+        self._add(connection, {step: {"sent": -1, "retried": -int(retry), "reserved": -bound}})
 
-    def settle(self, connection: sqlite3.Connection, bound: int, bill: int) -> None:
+    def settle(
+        self, connection: sqlite3.Connection, bound: int, bill: int, step: str = NO_STEP
+    ) -> None:
         """Replace the reservation of an attempt that brought no reply by its bill."""
-        self._add(connection, reserved=-bound, settled=bill)
+        self._add(connection, {step: {"reserved": -bound, "settled": bill}})
 
     def settle_replies(
         self,
         connection: sqlite3.Connection,
         replies: Sequence[tuple[int, Reply, Request, ModelInfo]],
+        steps: Sequence[str] | None = None,
     ) -> list[int]:
         """Replace reservations by the bills for the replies, and return the bills.
 
+        `steps` are the labels of the steps that asked for them, as in `reserve`.
         Under a ceiling on cost a model's first bill is noted, and each that passes its reservation.
         """
-        bills, tokens = list[int](), [0, 0]
-        for bound, reply, request, info in replies:
+        bills, added = list[int](), defaultdict[str, Counter[str]](Counter)
+        named = zip(replies, _steps(steps, len(replies)), strict=True)
+        for (bound, reply, request, info), step in named:
             used = _clamp(reply.input_tokens), _clamp(reply.output_tokens)
             bill = bill_of(bound, reply, info.price)
             bills.append(bill)
             self._kept[info.identity] += bill <= bound
-            tokens = [tokens[0] + used[0], tokens[1] + used[1]]
+            added[step].update(
+                reserved=-bound, settled=bill, input_tokens=used[0], output_tokens=used[1]
+            )
             # A run without a ceiling, whose batch job this one collects, may have set no limit.
             bounded = self._ceiling is not None and output_bound(request) is not None
             if bounded and (bill > bound or info.identity not in self._worst):
@@ -245,13 +262,7 @@ class Budget:
                 worst = max(bill / most, 1.0) if most else 1.0
                 connection.execute(_NOTE_BILL, (self.run_id, info.identity, worst))
                 self._worst[info.identity] = max(worst, self._worst.get(info.identity, 1.0))
-        self._add(
-            connection,
-            reserved=-sum(bound for bound, *_ in replies),
-            settled=sum(bills),
-            input_tokens=tokens[0],
-            output_tokens=tokens[1],
-        )
+        self._add(connection, added)
         return bills
 
     def overshoot(self, bound: int, bill: int) -> CeilingReached | None:
@@ -269,28 +280,80 @@ class Budget:
             "time; nothing that was answered is asked again"
         )
 
-    def count(self, connection: sqlite3.Connection, *, replayed: int, failed: int) -> None:
+    def count(
+        self, connection: sqlite3.Connection, *, replayed: int, failed: int, step: str = NO_STEP
+    ) -> None:
         """Add requests that cost nothing: answered by the store, or given up."""
-        self._add(connection, replayed=replayed, failed=failed)
+        self._add(connection, {step: {"replayed": replayed, "failed": failed}})
 
-    def _add(self, connection: sqlite3.Connection, **amounts: int) -> None:
+    def count_replays(self, connection: sqlite3.Connection, replays: Mapping[str, int]) -> None:
+        """Add requests that the store answered, by the step that asked."""
+        self._add(connection, {step: {"replayed": count} for step, count in replays.items()})
+
+    def _add(self, connection: sqlite3.Connection, added: Mapping[str, Mapping[str, int]]) -> None:
+        """Add amounts of steps to the run's, and to each step's own."""
+        amounts = _sum(added.values())
+        if not any(amounts.values()):
+            return
         changes = ", ".join(f"{name} = {name} + ?" for name in amounts)
         sql = f"UPDATE spending SET {changes} WHERE run = ?"
         connection.execute(sql, (*amounts.values(), self.run_id))
+        for step, own in added.items():
+            if step == NO_STEP:
+                continue
+            changes = ", ".join(f"{name} = {name} + excluded.{name}" for name in own)
+            connection.execute(
+                f"INSERT INTO step_spending (run, step, {', '.join(own)}) "
+                f"VALUES (?, ?{', ?' * len(own)}) ON CONFLICT (run, step) DO UPDATE SET {changes}",
+                (self.run_id, step, *own.values()),
+            )
+
+
+def _steps(steps: Sequence[str] | None, count: int) -> Sequence[str]:
+    return [NO_STEP] * count if steps is None else steps
+
+
+def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums of amounts by their names."""
+    found: dict[str, int] = {}
+    for part in parts:
+        for name, amount in part.items():
+            found[name] = found.get(name, 0) + amount
+    return found
 
 
 def bills_of(store: Store, run_id: str) -> RunBills:
     """Return what a store knows of a run, without writing; its tally is empty where it has none."""
     rows = store.read(f"SELECT {_COLUMNS} FROM spending WHERE run = ?", (run_id,))
     worst = store.read("SELECT model, worst FROM bills WHERE run = ?", (run_id,))
-    amounts = dict(zip(_COLUMNS.split(", "), rows[0], strict=True)) if rows else {}
-    return RunBills(amounts, dict(worst))
+    amounts = dict(zip(_NAMES, rows[0], strict=True)) if rows else {}
+    by_step = store.read(f"SELECT step, {_COLUMNS} FROM step_spending WHERE run = ?", (run_id,))
+    steps = {step: dict(zip(_NAMES, own, strict=True)) for step, *own in by_step}
+    return RunBills(amounts, dict(worst), steps)
+
+
+def together(*parts: RunBills) -> RunBills:
+    """Return what several stores know of a run, as if it were one."""
+    worst: dict[str, float] = {}
+    for part in parts:
+        for model, bill in part.worst.items():
+            worst[model] = max(bill, worst.get(model, 0.0))
+    names = dict.fromkeys(step for part in parts for step in part.steps)
+    steps = {step: _sum(part.steps.get(step, {}) for part in parts) for step in names}
+    return RunBills(_sum(part.amounts for part in parts), worst, steps)
 
 
 def spent(*parts: RunBills) -> Spent:
     """Return what a run has spent with several stores together."""
-    names = _COLUMNS.split(", ")
-    values: list[Any] = [sum(one.amounts.get(name, 0) for one in parts) for name in names]
+    whole = together(*parts)
+    of_steps = _sum(whole.steps.values())
+    rest = {name: whole.amounts.get(name, 0) - of_steps.get(name, 0) for name in _NAMES}
+    steps = {**whole.steps, **({NO_STEP: rest} if any(rest.values()) else {})}
+    return replace(_spent(whole.amounts), steps={step: _spent(own) for step, own in steps.items()})
+
+
+def _spent(amounts: Mapping[str, int]) -> Spent:
+    values: list[Any] = [amounts.get(name, 0) for name in _NAMES]
     values[-2:] = [values[-2] / PICO, values[-1] / PICO]
     return Spent(*values)
 
@@ -344,7 +407,7 @@ def output_bound(request: Request) -> int | None:
     if isinstance(request, Choose):
         return CHOICE_TOKENS
     # A likelihood is served as a completion of one token; vectors and rewards write none.
-    return 1 if isinstance(request, Likelihood) else 0
+    return 1 if isinstance(request, Likelihood | TurnLikelihood) else 0
 
 
 def prompt_bound(request: Request) -> int:
@@ -362,7 +425,7 @@ def _prompt_texts(request: Request) -> list[str]:
     if isinstance(request, Embed):
         return list(request.texts)
     texts: list[Any] = []
-    if isinstance(request, Ask | Choose | Likelihood | Reward):
+    if isinstance(request, Ask | Choose | Likelihood | TurnLikelihood | Reward):
         texts = [part for m in request.messages or () for part in (m.content, m.parts)]
     if isinstance(request, Ask | Choose | Likelihood):
         texts.append(request.prompt)
@@ -372,6 +435,8 @@ def _prompt_texts(request: Request) -> list[str]:
         texts += request.options
     if isinstance(request, Likelihood):
         texts.append(request.answer)
+    if isinstance(request, TurnLikelihood | Reward) and request.template_options:
+        texts.append(json.dumps(request.template_options))
     if isinstance(request, Ask) and request.schema:
         texts.append(json.dumps(request.schema))
     return [text for text in texts if text]

@@ -27,7 +27,7 @@ from curate.store.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.store.vectors import EncodedVectors, Vectors, vector_keys
 from curate.system.network_disks import MOUNTS
 
-VERSION = 7
+VERSION = 8
 # The version whose vectors were replies like all others.
 _VECTORS_AS_JSON = 1
 BUSY_SECONDS = 60.0
@@ -55,6 +55,13 @@ CREATE TABLE IF NOT EXISTS spending (
     input_tokens INTEGER NOT NULL DEFAULT 0, output_tokens INTEGER NOT NULL DEFAULT 0,
     settled INTEGER NOT NULL DEFAULT 0, reserved INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS step_spending (
+    run TEXT NOT NULL, step TEXT NOT NULL,
+    sent INTEGER NOT NULL DEFAULT 0, replayed INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0, retried INTEGER NOT NULL DEFAULT 0,
+    input_tokens INTEGER NOT NULL DEFAULT 0, output_tokens INTEGER NOT NULL DEFAULT 0,
+    settled INTEGER NOT NULL DEFAULT 0, reserved INTEGER NOT NULL DEFAULT 0, UNIQUE (run, step)
+);
 CREATE TABLE IF NOT EXISTS bills (
     run TEXT NOT NULL, model TEXT NOT NULL, worst REAL NOT NULL, UNIQUE (run, model)
 );
@@ -72,11 +79,15 @@ CREATE TABLE IF NOT EXISTS batch_history (
 );
 CREATE TABLE IF NOT EXISTS batch_lines (
     job TEXT NOT NULL, number INTEGER NOT NULL, key BLOB NOT NULL, attempt INTEGER NOT NULL,
-    bound INTEGER NOT NULL, content BLOB NOT NULL
+    bound INTEGER NOT NULL, content BLOB NOT NULL, step TEXT
 );
 CREATE UNIQUE INDEX IF NOT EXISTS batch_lines_by_key ON batch_lines (key, attempt);
 CREATE INDEX IF NOT EXISTS batch_lines_by_job ON batch_lines (job, number);
 """
+
+
+# What tables of older versions lack: of format 6, and of format 8.
+_ADDED_COLUMNS = (("replies", "checksum", "INTEGER"), ("batch_lines", "step", "TEXT"))
 
 
 class StoredReply(NamedTuple):
@@ -404,12 +415,13 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _add_checksums(connection: sqlite3.Connection) -> None:
-    """Add the column of checksums to the replies of an older store, unless another process did."""
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """Add the columns that the tables of an older store lack, unless another process did."""
     connection.execute("BEGIN IMMEDIATE")
-    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(replies)")]
-    if columns and "checksum" not in columns:
-        connection.execute("ALTER TABLE replies ADD COLUMN checksum INTEGER")
+    for table, column, kind in _ADDED_COLUMNS:
+        columns = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+        if columns and column not in columns:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
     connection.execute("COMMIT")
 
 
@@ -445,7 +457,7 @@ def _prepare(connection: sqlite3.Connection, folder: Path) -> int:
             )
         if version < VERSION:
             # Every version so far added tables, or a column that older rows leave empty.
-            _add_checksums(connection)
+            _add_columns(connection)
             now = VERSION if version != _VECTORS_AS_JSON else version
             connection.executescript(
                 f"BEGIN IMMEDIATE; {_SCHEMA} {VECTORS_SCHEMA} PRAGMA user_version = {now}; COMMIT;"

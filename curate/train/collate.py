@@ -14,8 +14,8 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
+from curate.models.inprocess.chat import IGNORED
 from curate.row import seed_of
-from curate.train.chat import IGNORED
 from curate.train.examples import Example
 
 Batch = dict[str, Tensor]

@@ -7,15 +7,9 @@ import json
 from collections.abc import Iterator, Sequence
 
 from curate.kernels.text.phrase_lists import listed_search
-from curate.read.shapes.record_fields import mark
+from curate.models.inprocess.chat import Chat, TemplateRefused, turns_for
+from curate.read.shapes.record_fields import mark, rendering_options, without_nulls
 from curate.row import Message, Row, canonical_bytes, digest
-from curate.train.chat import (
-    Chat,
-    TemplateRefused,
-    rendering_options,
-    turns_for,
-    without_nulls,
-)
 from curate.train.data import TrainingData, columns_of, extras, prompt_key
 from curate.train.examples import Defect, Example, answers_of
 from curate.train.settings import Method

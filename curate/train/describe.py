@@ -28,7 +28,8 @@ _TOLD = ("loss", "accuracy", "rewards/accuracies", "rewards/margins", "reward", 
 
 def write_description(job: Job, prepared: Prepared, report: dict[str, Any]) -> None:
     """Write curves and card, and add a sample of the trained model to `report`."""
-    from curate.train.chat import rendering_options, turns_for
+    from curate.models.inprocess.chat import turns_for
+    from curate.read.shapes.record_fields import rendering_options
     from curate.train.data import extras, prompt_turns
     from curate.train.weights import free_memory, load_trained, sample
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from curate.errors import UsageError
+from curate.models.inprocess.chat import Chat, TemplateRefused, Tokens, turns_for
+from curate.read.shapes.record_fields import rendering_options
 from curate.row import Message, Row
-from curate.train.chat import Chat, TemplateRefused, Tokens, rendering_options, turns_for
 from curate.train.data import extras, prompt_turns
 from curate.train.settings import Method, TrainingSettings
 

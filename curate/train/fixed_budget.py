@@ -12,8 +12,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from curate.models.inprocess.chat import IGNORED, Tokens
 from curate.row import seed_of
-from curate.train.chat import IGNORED, Tokens
 from curate.train.examples import Example
 
 

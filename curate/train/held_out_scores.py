@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from curate.errors import UsageError
+from curate.models.inprocess.chat import IGNORED, Chat, Tokens, turns_for
+from curate.read.shapes.record_fields import rendering_options
 from curate.row import Row, seed_of
-from curate.train.chat import IGNORED, Chat, Tokens, rendering_options, turns_for
 from curate.train.data import extras, prompt_turns
 
 # Prompts that are answered together.

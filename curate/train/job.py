@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from curate.models.inprocess.chat import Chat
 from curate.step import Filter
-from curate.train.chat import Chat
 from curate.train.data import TrainingData
 from curate.train.preflight import Checked
 from curate.train.settings import Method, RankerSettings, TrainingSettings

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from curate.models.inprocess.chat import Chat
 from curate.row import seed_of
 from curate.train import losses
-from curate.train.chat import Chat
 from curate.train.examples import Example
 from curate.train.interruptions import NotFinite, last_checkpoint
 from curate.train.job import Job, Prepared
@@ -200,7 +200,9 @@ def passes(
                 raise NotFinite(f"the loss is {total.item()}")
             optimizer.zero_grad()
             total.backward()
-            nn.utils.clip_grad_norm_(policy.parameters(), _CLIP_NORM)
+            norm = nn.utils.clip_grad_norm_(policy.parameters(), _CLIP_NORM)
+            if not torch.isfinite(norm):
+                raise NotFinite(f"the gradients' norm is {norm.item()}")
             optimizer.step()
             moved = ((now - part.old).exp() - 1).abs() > loss["clip"]
             told["loss"].append(objective.item())

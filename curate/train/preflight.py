@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from curate.models.inprocess.chat import Chat, TemplateRefused
 from curate.system import plain_yaml
-from curate.train.chat import Chat, TemplateRefused
 from curate.train.data import TrainingData
 from curate.train.defects import Seen, inspect_row, inspect_table
 from curate.train.examples import Example, example_of, interleaved

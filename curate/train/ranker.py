@@ -213,7 +213,7 @@ class RankerLoop:
         """Learn from a batch, and return its loss and terms.
 
         Raises:
-            NotFinite: the loss is no number; no weight was changed.
+            NotFinite: the loss or a gradient is no number; no weight was changed.
         """
         settings, step = self._settings, self.progress.step
         torch.manual_seed(seed_of("scar step", settings.seed, step) >> 1)
@@ -233,7 +233,9 @@ class RankerLoop:
             raise NotFinite(f"the loss of step {step + 1} is {loss}")
         self._optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._learnt, settings.clip)
+        norm = float(torch.nn.utils.clip_grad_norm_(self._learnt, settings.clip))
+        if not math.isfinite(norm):
+            raise NotFinite(f"the gradients' norm of step {step + 1} is {norm}")
         self._optimizer.step()
         return {"loss": loss, **{name: float(part.detach()) for name, part in parts.items()}}
 

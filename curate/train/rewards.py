@@ -17,13 +17,13 @@ from typing import Any, SupportsFloat
 
 from curate.errors import CurateError, UsageError
 from curate.kernels.verifiers.verification import UnreadableAnswer
+from curate.models.inprocess.chat import Chat
 from curate.prompts.replies.thought_tags import BrokenThought, apart
-from curate.read.shapes.record_fields import messages_of
+from curate.read.shapes.record_fields import messages_of, rendering_options
 from curate.recipe.fields import plain
 from curate.recipe.step_file import digest_of
 from curate.row import Message, Row, canonical_bytes, digest
 from curate.step import Filter, Scored
-from curate.train.chat import OPTIONS, Chat, rendering_options
 from curate.train.examples import Example
 from curate.train.weights import load_config, load_trained, where_is
 
@@ -51,7 +51,7 @@ class RewardModel:
 
         tokens = []
         for number, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-            options = rendering_options({k: v[number] for k, v in columns.items() if k in OPTIONS})
+            options = rendering_options({k: v[number] for k, v in columns.items()})
             turns = [*prompt, *completion]
             tokens.append(self._chat.encode(turns, len(prompt), whole=True, **options))
         found: list[float] = []

@@ -1,4 +1,4 @@
-"""TRL's trainers as they are used here: the one module that knows TRL's names (`trl>=1.16,<2`).
+"""TRL's trainers as they are used here; they and `trl_config` know its names (`trl>=1.16,<2`).
 
 Data comes in as tokens and labels of our own, so TRL prepares nothing. Its losses are used where it
 has them; `p_chosen`, IPO by sums, SimPO, ORPO, RRHF, PRO, weights and the KL of SFT are ours, in
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,24 +18,18 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from trl import (
-    DPOConfig,
     DPOTrainer,
-    GRPOConfig,
     GRPOTrainer,
-    KTOConfig,
     KTOTrainer,
-    RewardConfig,
     RewardTrainer,
-    RLOOConfig,
     RLOOTrainer,
-    SFTConfig,
     SFTTrainer,
 )
 
 from curate.errors import UsageError
+from curate.models.inprocess.chat import IGNORED, Chat
 from curate.recipe.fields import plain
 from curate.train import losses
-from curate.train.chat import IGNORED, Chat
 from curate.train.collate import (
     ANSWER_COLUMNS,
     STEP_COLUMN,
@@ -45,26 +40,19 @@ from curate.train.collate import (
     dataset_of,
     dataset_of_steps,
 )
-from curate.train.examples import Example, check_together, class_weights
+from curate.train.examples import Example, check_together
 from curate.train.interruptions import NotFinite
 from curate.train.losses import LogRatios
 from curate.train.memory_estimate import checkpoints
 from curate.train.rewards import rewards_of
 from curate.train.settings import Method, TrainingSettings
+from curate.train.trl_config import config_of, values_of
 from curate.train.weights import peft_config
 
-# Methods that are not here (lists of answers, hindsight, cloning) run on SFT's configuration.
-CONFIGS: Mapping[str, type[Any]] = {
-    "dpo": DPOConfig,
-    "reward": RewardConfig,
-    "kto": KTOConfig,
-    "grpo": GRPOConfig,
-    "rloo": RLOOConfig,
-}
 LISTS = ("orpo", "simpo", "rrhf", "pro")
 
 
-class _Tokenized:
+class TokenTrainer:
     """Datasets come as tokens, and the model card is written elsewhere."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
@@ -81,12 +69,28 @@ class _Tokenized:
         parent: Any = super()
         loss: Tensor = parent.training_step(*args, **kwargs)
         if not torch.isfinite(loss):
-            step = self.state.global_step  # type: ignore[attr-defined]
-            raise NotFinite(f"the loss is {loss.item()} at step {step + 1}")
+            raise NotFinite(f"the loss is {loss.item()} at step {_step_of(self)}")
         return loss
 
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the norm of the gradients, and stop before weights are changed by one like NaN.
 
-class SupervisedTrainer(_Tokenized, SFTTrainer):
+        transformers asks for it before each step of the optimiser. A finite loss may have such
+        gradients: that of a square root at 0, for example.
+        """
+        parent: Any = super()
+        norm = parent._get_grad_norm(*args, **kwargs)
+        if not math.isfinite(norm):
+            raise NotFinite(f"the gradients' norm is {float(norm)} at step {_step_of(self)}")
+        return norm
+
+
+def _step_of(trainer: Any) -> int:
+    """Return the number of the optimiser's step that is under way, from 1 on."""
+    return int(trainer.state.global_step) + 1
+
+
+class SupervisedTrainer(TokenTrainer, SFTTrainer):
     """SFT, with a weight per row and a KL to the model before training where they are asked for."""
 
     def __init__(
@@ -171,7 +175,7 @@ def means_of(values: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: value.detach().float().mean().item() for name, value in values.items()}
 
 
-class ListTrainer(_Tokenized, SFTTrainer):
+class ListTrainer(TokenTrainer, SFTTrainer):
     """Losses over the answers to a prompt, without a reference: ORPO, SimPO, RRHF, PRO."""
 
     loss_is_scaled_for_ga = False
@@ -229,7 +233,7 @@ def answer_log_probs(model: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, Ten
     return outputs.log_probs[:, -length:].sum(1), (labels[:, 1:] != IGNORED).sum(1)
 
 
-class RankedRewardTrainer(_Tokenized, RewardTrainer):
+class RankedRewardTrainer(TokenTrainer, RewardTrainer):
     """A reward model of pairs and rankings: 1 / C(K, 2) per prompt, margins and soft labels."""
 
     def compute_loss(
@@ -257,7 +261,7 @@ class RankedRewardTrainer(_Tokenized, RewardTrainer):
         return (loss, {"rewards": rewards}) if return_outputs else loss
 
 
-class PairTrainer(_Tokenized, DPOTrainer):
+class PairTrainer(TokenTrainer, DPOTrainer):
     """DPO and its variants: TRL's losses, and ours for soft labels, cDPO and IPO by sums."""
 
     def __init__(
@@ -293,11 +297,11 @@ class PairTrainer(_Tokenized, DPOTrainer):
         return loss
 
 
-class MarkedTrainer(_Tokenized, KTOTrainer):
+class MarkedTrainer(TokenTrainer, KTOTrainer):
     """KTO over answers that are marked as wanted or not."""
 
 
-class _Asking(_Tokenized):
+class _Asking(TokenTrainer):
     """Prompts are examples, named by their places: a table would fill their tools with nulls.
 
     TRL renders all prompts with the tools of its trainer, which it calls itself; here each prompt
@@ -376,7 +380,13 @@ def config_for(given: TrainerInputs, folder: str) -> Any:
     if given.held_out:
         values |= {"eval_strategy": "steps", "eval_steps": settings.every}
     if settings.patience is not None:
-        values |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
+        # The loss of reinforcement says nothing of how good the answers are.
+        best = "eval_reward" if method.online else "eval_loss"
+        values |= {
+            "load_best_model_at_end": True,
+            "metric_for_best_model": best,
+            "greater_is_better": method.online,
+        }
     if given.steps is not None:
         values |= {
             "num_train_epochs": 1,
@@ -384,54 +394,13 @@ def config_for(given: TrainerInputs, folder: str) -> Any:
             "per_device_train_batch_size": 1,
             "train_sampling_strategy": "sequential",
         }
-    values |= _values_of(method, settings, given.examples)
+    values |= values_of(method, settings, given.examples)
     try:
-        return CONFIGS.get(method.name, SFTConfig)(**{**values, **plain(settings.trl)})
+        return config_of(method)(**{**values, **plain(settings.trl)})
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"TRL does not take these settings ({error}); look at `trl:` in the file of --config"
         ) from error
-
-
-def _values_of(
-    method: Method, settings: TrainingSettings, examples: Sequence[Example]
-) -> dict[str, Any]:
-    """Return what one method's configuration has and the others do not."""
-    loss, generation = settings.loss, settings.generation
-    if method.name == "dpo":
-        kinds = [loss["kind"]] if isinstance(loss["kind"], str) else list(loss["kind"])
-        return {
-            "max_length": None,
-            "beta": loss["beta"],
-            # Our own losses take TRL's place, which would refuse their names.
-            "loss_type": ["sigmoid"] if kinds in (["cdpo"], ["ipo_sum"]) else kinds,
-            "loss_weights": list(loss["weights"]) if loss.get("weights") else None,
-            "label_smoothing": 0.0 if kinds == ["cdpo"] else loss["noise"],
-        }
-    if method.name == "kto":
-        wanted, unwanted = class_weights(examples, loss)
-        return {
-            "max_length": None,
-            "beta": loss["beta"],
-            "desirable_weight": wanted,
-            "undesirable_weight": unwanted,
-        }
-    if method.name in ("grpo", "rloo"):
-        return {
-            **({"loss_type": loss["kind"]} if method.name == "grpo" else {}),
-            "beta": loss["kl"],
-            "num_generations": generation.samples,
-            "max_completion_length": generation.max_tokens,
-            "temperature": generation.temperature,
-            "top_p": generation.top_p,
-        }
-    if settings.packing != "none":
-        return {
-            "packing": True,
-            "packing_strategy": settings.packing,
-            "max_length": settings.max_length,
-        }
-    return {"max_length": None}
 
 
 def trainer_for(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
+from curate.models.inprocess.chat import Chat
 from curate.recipe.fields import plain
 from curate.row import Row, canonical_bytes, seed_of
 from curate.system.launched_processes import (
@@ -25,7 +26,6 @@ from curate.system.launched_processes import (
     require_one_process,
 )
 from curate.system.posix import peak_memory_mb, write_atomically
-from curate.train.chat import Chat
 from curate.train.data import hold_out, read_data
 from curate.train.examples import check_examples, check_together
 from curate.train.interruptions import last_checkpoint, told_apart
@@ -34,7 +34,7 @@ from curate.train.memory_estimate import estimate
 from curate.train.pace import Listener
 from curate.train.preflight import Checked, check, finding_record, with_memory
 from curate.train.rewards import check_reward, reward_text
-from curate.train.settings import TrainingSettings, require_packages
+from curate.train.settings import Method, TrainingSettings, require_packages
 from curate.train.weights import (
     base_model,
     load_config,
@@ -56,7 +56,7 @@ def prepare(job: Job) -> Prepared:
     """
     from curate.encoders.precision import has_gpu
 
-    require_trainer(job.settings)
+    require_trainer(job.method, job.settings)
     if job.method.trainer == "ppo":
         require_one_process("ppo")
     if job.merge and job.settings.adapter.kind not in ("lora", "qlora"):
@@ -87,7 +87,8 @@ def prepare(job: Job) -> Prepared:
     check_together([*checked.examples, *checked.held_out], job.method, job.settings)
     if job.settings.patience is not None and not checked.held_out:
         raise UsageError(
-            "patience watches the loss of held-out rows, and none are held out: set `held_out: "
+            f"patience watches the {'reward' if job.method.online else 'loss'} of held-out rows, "
+            "and none are held out: set `held_out: "
             "0.05` (a share of the prompts, or a file), or leave patience out"
         )
     device = "cuda" if has_gpu() else "cpu"
@@ -99,15 +100,20 @@ def prepare(job: Job) -> Prepared:
     return Prepared(data, chat, checked, where, device)
 
 
-def require_trainer(settings: TrainingSettings) -> None:
+def require_trainer(method: Method, settings: TrainingSettings) -> None:
     """Make ready what training is done with.
 
     Raises:
         RecipeError: a package is not installed.
+        UsageError: `trl:` of the settings holds what the method makes no use of.
     """
     needs = ("peft",) if settings.adapter.kind != "full" else ()
     require_packages("torch", "transformers", "trl", "accelerate", *needs)
     set_environment()
+    if settings.trl:
+        from curate.train.trl_config import check_trl_keys
+
+        check_trl_keys(method, settings.trl)
 
 
 def chat_of(where: str, template: str | None) -> Chat:

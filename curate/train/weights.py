@@ -205,7 +205,7 @@ def stop_at_turns(model: Any, tokenizer: Any) -> None:
     Base models end texts with another one, and would go on to write the next turn of the user; so
     it is added to those of the generation configuration, which is saved with the model.
     """
-    from curate.train.chat import Chat, TemplateRefused
+    from curate.models.inprocess.chat import Chat, TemplateRefused
 
     with contextlib.suppress(TemplateRefused):
         chat = Chat(tokenizer)

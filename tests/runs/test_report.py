@@ -49,6 +49,31 @@ def funnel(said: str) -> list[list[str]]:
     return [line.split() for line in said.split("\n\n")[1].splitlines()]
 
 
+def test_what_each_step_has_spent_is_a_table() -> None:
+    def part(label: str | None, *counts: int, cost: float) -> dict[str, Any]:
+        names = ("sent", "replayed", "failed", "retried")
+        tokens = {"input": counts[4], "output": counts[5]}
+        requests = dict(zip(names, counts, strict=False))
+        return {"step": label, "requests": requests, "tokens": tokens, "cost_usd": cost}
+
+    whole = part("", 1310, 20, 4, 6, 9000, 800, cost=1.25)
+    parts = [
+        part("judge", 1300, 0, 4, 6, 8000, 700, cost=1.0),
+        part(None, 10, 20, 0, 0, 1000, 100, cost=0.25),
+    ]
+    ran = summary(step("judge", 1000), **whole, spending=parts)
+    said = render(ran, by_step=True)
+    lines = said[said.index("spent by step") :].split("\n\n")[0].splitlines()
+    assert [line.split() for line in lines] == [
+        ["spent", "by", "step"],
+        ["step", "sent", "replayed", "failed", "retried", "tokens", "in", "tokens", "out", "cost"],
+        ["judge", "1,300", "0", "4", "6", "8,000", "700", "$1.0000"],
+        ["(not", "recorded", "by", "step)", "10", "20", "0", "0", "1,000", "100", "$0.2500"],
+    ]
+    assert "spent by step" not in render(ran)
+    assert "spent by step" not in render(summary(step("length", 1000)), by_step=True)
+
+
 def test_columns_without_a_count_are_left_out() -> None:
     said = render(summary(step("length", 1000, dropped=250), step("near", 750, dropped=245)))
     assert said.splitlines()[0] == "1,000 in + 0 made = 505 kept + 0 used + 495 dropped + 0 failed"

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward, TurnLikelihood
 from curate.errors import CeilingReached, PermanentFault, RecipeError, TemporaryFault, UsageError
 from curate.models.model import Price
 from curate.requests.driver import RowTask
@@ -84,6 +85,7 @@ def test_an_absurd_count_of_tokens_still_fits_the_store(tmp_path: Path) -> None:
         (Likelihood(prompt="abc", answer="de"), 5),
         (Embed(texts=("abc", "de")), 5),
         (Reward(messages=(Message("user", "abcd"),)), 4),
+        (TurnLikelihood(messages=(Message("user", "abcd"),)), 4),
     ],
 )
 def test_no_prompt_has_more_tokens_than_bytes(request_: Request, least: int) -> None:
@@ -94,6 +96,7 @@ def test_only_a_text_without_max_tokens_is_unbounded() -> None:
     assert output_bound(Ask.text("x", max_tokens=5)) == 5
     assert output_bound(Ask.text("x")) is None
     assert output_bound(Likelihood(prompt="x", answer="y")) == 1
+    assert output_bound(TurnLikelihood(messages=())) == 1
     assert output_bound(Embed(texts=("x",))) == 0
 
 
@@ -415,11 +418,77 @@ def test_a_ceiling_is_reached_exactly_and_not_passed_by_the_least_sum(tmp_path: 
         assert (other.sent, other.cost_usd) == (2, 0.25), "what was spent elsewhere is the run's"
 
 
+def columns_by_step(store: Store, run: str = "run") -> dict[str, list[int]]:
+    """Return the amounts of each step as the store holds them, and the run's own under `None`."""
+    names = "sent, replayed, failed, retried, input_tokens, output_tokens, settled, reserved"
+    of_steps = store.read(f"SELECT step, {names} FROM step_spending WHERE run = ?", (run,))
+    whole = store.read(f"SELECT 'all of it', {names} FROM spending WHERE run = ?", (run,))
+    return {step: own for step, *own in [*of_steps, *whole]}
+
+
+def test_each_step_has_its_part_of_what_was_spent(tmp_path: Path) -> None:
+    """Exact in the least unit: tries that failed, what is given up, and what is replayed, too."""
+    tries: dict[str, int] = {}
+
+    def answer(text: str) -> Reply:
+        tries[text] = tries.get(text, 0) + 1
+        if (text == "late" and tries[text] < 3) or text == "never":
+            raise TemporaryFault("it took too long", cause="timeout")
+        if text == "wrong":
+            raise PermanentFault("no such thing")
+        return Reply(text=text, input_tokens=len(text), output_tokens=2)
+
+    def asks(step: str, *texts: str) -> list[RowTask]:
+        return [replace(one(text), shares=True, step=step) for text in texts]
+
+    def bound(text: str) -> int:
+        return cost(PRICE, prompt_bound(Ask.text(text)), 16)
+
+    with driver(tmp_path, Answering(answer, price=PRICE)) as opened:
+        opened.run([*asks("judge", "a", "late", "never"), *asks("write", "wrong", "b")])
+        opened.run(asks("write", "a", "late"))
+        opened.run([replace(one("alone"), step="")])
+        found = columns_by_step(opened.store)
+        tally = opened.spending.tally()
+    assert opened.counts.replayed == 2
+    whole = found.pop("all of it")
+    alone = [1, 0, 0, 0, 5, 2, cost(PRICE, 5, 2), 0]
+    # The model takes five tries to give `never` up, and each may have been billed.
+    paid = cost(PRICE, 1, 2) + 2 * bound("late") + cost(PRICE, 4, 2) + 5 * bound("never")
+    assert found == {
+        "judge": [9, 0, 1, 6, 5, 4, paid, 0],
+        "write": [2, 2, 1, 0, 1, 2, cost(PRICE, 1, 2), 0],
+    }
+    assert [sum(own) for own in zip(alone, *found.values(), strict=True)] == whole
+    assert set(tally.steps) == {"judge", "write", ""}
+    assert tally.steps["judge"].cost_usd == paid / PICO and tally.steps["judge"].retried == 6
+    unnamed = tally.steps[""]
+    assert (unnamed.sent, unnamed.input_tokens, unnamed.output_tokens) == (1, 5, 2)
+    assert sum(own.cost_usd for own in tally.steps.values()) == pytest.approx(tally.cost_usd)
+
+
+def test_what_is_taken_back_and_in_doubt_is_its_steps(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        budget = Budget(store, "run", max_requests=3)
+        attempts = [(10, False), (20, True), (30, False), (40, False)]
+        steps = ["one", "two", "one", "two"]
+        refused = store.commit_now(lambda c: budget.reserve(c, attempts, steps=steps))
+        assert [one is None for one in refused] == [True, True, True, False]
+        store.commit_now(lambda c: budget.cancel(c, 20, retry=True, step="two"))
+        store.commit_now(lambda c: budget.settle(c, 10, 7, "one"))
+        found = columns_by_step(store)
+        assert found["one"] == [2, 0, 0, 0, 0, 0, 7, 30] == found["all of it"]
+        assert not any(found["two"])
+        assert set(budget.tally().steps) == {"one", "two"}
+
+
 @pytest.mark.parametrize(
     ("request_", "texts"),
     [
         (Embed(texts=("ab", "é"), model="m"), ["ab", "é"]),
         (Reward(messages=(Message("user", "ab"), Message("assistant", "c"))), ["ab", "c"]),
+        (TurnLikelihood(messages=(Message("user", "ab"),), template_options={"a": 1}),
+         ["ab", '{"a": 1}']),
         (Ask.text("ab", model="m", system="c", prefill="d", schema={"a": 1}),
          ["ab", "c", "d", '{"a": 1}']),
         (Ask(prompt="abc", model="m"), ["abc"]),

@@ -51,10 +51,10 @@ def test_a_pattern_that_backtracks_stops_and_is_then_not_tried_again(monkeypatch
             TooSlow, match=r"\(a\|aa\)\+\$ takes longer than 0.05 s on a text of 81"
         ):
             pattern.is_in(TEXT)
-    begun = time.monotonic()
+    begun = time.thread_time()
     with pytest.raises(TooSlow, match=r"took longer than 0\.05 s on 3 texts before"):
         pattern.is_in("a")
-    assert time.monotonic() - begun < 0.04
+    assert time.thread_time() - begun < 0.04
 
 
 @pytest.mark.parametrize("pattern", ["(", "a{1,2}{3}", "(?P<a>x)(?P<a>y)", "(" * 3000])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.train.chat import IGNORED, Tokens
+from curate.models.inprocess.chat import IGNORED, Tokens
 from curate.train.examples import Example
 from curate.train.fixed_budget import TokenBudget, cut_to, exposure_of, pieces_of, supervised
 

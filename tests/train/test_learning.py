@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from curate.models.inprocess.chat import Chat
 from curate.train import job as jobs
-from curate.train.chat import Chat
 from curate.train.rewards import RewardModel
 from curate.train.settings import method_called, settings_for
 from curate.train.training import prepare, train

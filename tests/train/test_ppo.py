@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from curate.models.inprocess.chat import Chat
 from curate.train import job as jobs
-from curate.train.chat import Chat
 from curate.train.examples import Example
 from curate.train.ppo import Policy, Sampler, ends_of_answers, rate_at
 from curate.train.settings import method_called, settings_for

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from curate.errors import UsageError
-from curate.train.chat import Chat
+from curate.models.inprocess.chat import Chat
 from curate.train.data import hold_out, read_data
 from curate.train.memory_estimate import Memory
 from curate.train.preflight import Checked, check, described, kinds_of_finding, with_memory

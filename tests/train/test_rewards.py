@@ -12,10 +12,10 @@ import torch
 
 from curate import Pipeline
 from curate.errors import UsageError
+from curate.models.inprocess.chat import Chat, turns_for
 from curate.steps import Length, RewardScore, Rubric, Verify
 from curate.system.confined.program import why_not_confined
 from curate.train import job as jobs
-from curate.train.chat import Chat, turns_for
 from curate.train.examples import Example, example_of
 from curate.train.rewards import (
     RewardModel,
@@ -210,6 +210,30 @@ def test_a_model_that_pads_with_its_end_of_turn_reads_behind_it(tmp_path: Path) 
             states = judge._model.model(input_ids=ids).last_hidden_state
             by_hand = judge._model.score(states[:, -1])
         assert value == pytest.approx(by_hand.item(), abs=1e-5)
+
+
+def test_a_row_has_one_reward_with_its_tools_in_training_and_in_reward_score(
+    tmp_path: Path,
+) -> None:
+    tiny.scorer().save_pretrained(tmp_path / "reward")
+    tiny.tokenizer(TOOLED).save_pretrained(tmp_path / "reward")
+    (tmp_path / "rows.jsonl").write_text(
+        json.dumps({"messages": [*ASKED, *says("It is 4.")], "tools": [ADD]}) + "\n"
+        + json.dumps({"messages": [*ASKED, *says("It is 4.")], "tools": json.dumps([MAIL])})
+    )  # fmt: skip
+    step = RewardScore(model="m", at_least=None)
+    models = {"m": {"model": f"hf:{tmp_path / 'reward'}", "device": "cpu"}}
+    result = Pipeline([step], models=models).run(
+        tmp_path / "rows.jsonl", run=tmp_path / "run", store=tmp_path / "store"
+    )
+    scores = [row.scores["reward_score"] for row in result.kept]
+    here = RewardModel(str(tmp_path / "reward"))
+    asked = {"prompts": [ASKED] * 2, "completions": [says("It is 4.")] * 2}
+    found = here(**asked, tools=[[ADD], json.dumps([MAIL])])
+    assert scores == pytest.approx(found, abs=1e-5)
+    # The tools are read: without them, or with others, the reward is another.
+    assert abs(here(**asked)[0] - scores[0]) > 1e-3
+    assert abs(scores[0] - scores[1]) > 1e-3
 
 
 TOOLED = "{% if tools %}{{ tools | tojson }}\n{% endif %}" + tiny.CHATML

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from curate.errors import DiskFull, RecipeError, StoppedShort, UsageError
+from curate.models.inprocess.chat import IGNORED, Tokens
 from curate.train import job as jobs
-from curate.train.chat import IGNORED, Tokens
 from curate.train.examples import Example, check_examples
 from curate.train.interruptions import last_checkpoint, told_apart
 from curate.train.memory_estimate import estimate
@@ -127,6 +127,29 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_checkpoint(tmp_path: Path
     assert train(job, prepare(job))["resumed"] == "checkpoint-2"
 
 
+def test_gradients_that_are_no_numbers_stop_and_leave_the_checkpoint(tmp_path: Path) -> None:
+    from curate.train import trainers
+
+    job = job_of(tmp_path, max_steps=6)
+    whole = trainers.SupervisedTrainer.compute_loss
+
+    def broken(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = whole(self, model, *args, **kwargs)
+        # 0 is added, by a root whose slope at 0 is infinite.
+        nothing = next(model.parameters()).mul(0).sum().sqrt()
+        return loss + nothing if self.state.global_step == 3 else loss
+
+    trainers.SupervisedTrainer.compute_loss = broken  # type: ignore[method-assign]
+    try:
+        with pytest.raises(StoppedShort, match=r"the gradients' norm is nan at step 4.*stays"):
+            train(job, prepare(job))
+    finally:
+        trainers.SupervisedTrainer.compute_loss = whole  # type: ignore[method-assign]
+    kept = last_checkpoint(job.out / "checkpoints")
+    assert kept is not None
+    assert kept.name == "checkpoint-2"
+
+
 def test_a_full_disk_stops_and_leaves_the_checkpoint(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
@@ -225,6 +248,28 @@ def test_early_stopping_keeps_the_best(tmp_path: Path) -> None:
     job = job_of(tmp_path, held_out=0.4, patience=1, learning_rate=1.0, max_steps=40, warmup=0)
     report = train(job, prepare(job))
     assert report["steps"] < 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sign", "steps"), [(1, 6), (-1, 4)])
+def test_patience_of_reinforcement_watches_the_reward(
+    sign: int, steps: int, tmp_path: Path
+) -> None:
+    # The reward of held-out prompts rises, or falls, whatever the loss does. The first evaluation
+    # that counts is that of step 2.
+    (tmp_path / "mine.py").write_text(
+        "calls = [0]\n\n\ndef reward(prompts, completions, **columns):\n    calls[0] += 1\n"
+        f"    return [{sign}.0 * calls[0] + 0.1 * n for n in range(len(prompts))]\n"
+    )
+    given = {"held_out": 0.4, "patience": 1, "max_steps": 6, "learning_rate": 1e-4}
+    made = job_of(tmp_path)
+    way = method_called("rloo")
+    generation = {"samples": 2, "max_tokens": 2}
+    settings = settings_for(way, None, batch_size=4, every=2, generation=generation, **given)
+    job = jobs.Job(
+        way, settings, made.data, made.model, tmp_path / "out", f"{tmp_path / 'mine.py'}:reward"
+    )
+    assert train(job, prepare(job))["steps"] == steps
 
 
 def test_settings_come_from_defaults_then_the_file_then_the_command(tmp_path: Path) -> None:
@@ -345,9 +390,46 @@ def test_what_only_trl_knows_is_passed_on_and_refused_by_name(tmp_path: Path) ->
     job = job_of(tmp_path, trl={"weight_decay": 0.1})
     inputs = TrainerInputs(None, prepare(job).chat, job.method, job.settings, [], [], "cpu")
     assert config_for(inputs, str(tmp_path)).weight_decay == 0.1
-    wrong = job_of(tmp_path, trl={"max_prompt_length": 5})
-    with pytest.raises(UsageError, match=r"max_prompt_length.*trl:"):
+    # A value that TRL's own checks refuse.
+    wrong = job_of(tmp_path, trl={"eval_strategy": "never"})
+    with pytest.raises(UsageError, match=r"TRL does not take.*never.*`trl:`"):
         config_for(inputs._replace(settings=wrong.settings), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "said"),
+    [
+        (
+            "sft",
+            {"weight_decy": 0.1},
+            "weight_decy' is no field of TRL's SFTConfig.*'weight_decay'",
+        ),
+        ("sft", {"scale_rewards": False}, "'scale_rewards' is no field of TRL's SFTConfig"),
+        ("sft", {"max_prompt_length": 5}, "'max_prompt_length' is no field of TRL's SFTConfig"),
+        ("sft", {"dataset_text_field": "x"}, "'dataset_text_field' plays no part in sft: leave it"),
+        ("grpo", {"chat_template_kwargs": {}}, "'chat_template_kwargs' plays no part in grpo"),
+        ("dpo", {"loss_type": "hinge"}, "place of `loss.kind`.*set `loss.kind` of dpo"),
+        ("grpo", {"loss_type": "bnpo"}, "place of `loss.kind`"),
+        ("rloo", {"beta": 0.1}, "place of `loss.kl`"),
+        ("orpo", {"packing": True}, "place of `packing`"),
+    ],
+)
+def test_a_field_of_trl_that_plays_no_part_is_refused_before_weights(
+    method: str, given: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    way = method_called(method)
+    settings = settings_for(way, None, trl=given)
+    # There is neither a model nor data: nothing is read before.
+    job = jobs.Job(way, settings, str(tmp_path / "none"), str(tmp_path / "none"), tmp_path / "out")
+    with pytest.raises(UsageError, match=said):
+        prepare(job)
+
+
+def test_losses_of_grpo_that_only_trl_knows_are_passed_on() -> None:
+    from curate.train.trl_config import check_trl_keys
+
+    given = {"loss_type": "cispo", "epsilon_high": 5.0, "pad_to_multiple_of": 8}
+    check_trl_keys(method_called("grpo"), given)
 
 
 def test_every_method_has_defaults_and_a_source() -> None:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from curate.errors import RecipeError
+from curate.models.inprocess.chat import Chat
 from curate.train import losses
-from curate.train.chat import Chat
 from curate.train.examples import class_weights
 from curate.train.settings import limits, method_called, settings_for
 from curate.train.trainers import TrainerInputs, config_for

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from curate.models.inprocess.chat import Chat
 from curate.row import Candidate, Message, Row
-from curate.train.chat import Chat
 from curate.train.examples import example_of
 from curate.train.settings import method_called, settings_for
 

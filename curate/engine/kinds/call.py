@@ -56,7 +56,7 @@ def call_each(
             # Closed at once: the driver starts each row when its turn comes.
             value.close()
             start = functools.partial(work, item)
-            jobs[index] = RowTask(start=start, salt=salts(index), shares=shares, unusable=unusable)
+            jobs[index] = RowTask(start, salts(index), shares, unusable, step.title)
         else:
             results.values[index] = value
     if jobs and driver is None:

@@ -277,7 +277,7 @@ def round_tasks(growth: _Growth, number: int) -> list[tuple[tuple[str, ...], Row
             dice.getrandbits(64),
         )
         salt = f"{growth.key}:{number}:{index}"
-        tasks.append((tuple(row.id for row in sample), RowTask(start, salt)))
+        tasks.append((tuple(row.id for row in sample), RowTask(start, salt, step=step.title)))
     return tasks
 
 

@@ -105,7 +105,7 @@ def with_vectors(
         if isinstance(step, Filter) and (texts := step.compared_texts()):
             driver, store = accounts.driver, accounts.store
             assert driver is not None and store is not None, "a step that embeds asks"
-            found = driver.embed(getattr(step, "encoder", None), texts)
+            found = driver.embed(getattr(step, "encoder", None), texts, step.title)
             if found.errors:
                 number, error = min(found.errors.items())
                 raise StoppedShort(

@@ -115,7 +115,8 @@ def embed(step: Whole, table: pa.Table, driver: Driver) -> tuple[pa.Table, dict[
         texts = column.dictionary.to_pylist()
         # A text of white space has no vector and is not asked for.
         wanted = [number for number, text in enumerate(texts) if text.strip()]
-        found = driver.embed(getattr(step, "encoder", None), [texts[n] for n in wanted])
+        encoder, asked = getattr(step, "encoder", None), [texts[n] for n in wanted]
+        found = driver.embed(encoder, asked, step.title)
         places = np.full(len(texts), MISSING, np.int64)
         places[wanted] = found.places
         failed = {wanted[n]: describe_error(error) for n, error in found.errors.items()}

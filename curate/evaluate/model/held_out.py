@@ -10,31 +10,37 @@ from typing import Any
 import numpy as np
 
 from curate.errors import UsageError
-from curate.evaluate.model.likelihoods import likelihood_margins, losses_of, prompt_contrast
+from curate.evaluate.model.likelihoods import (
+    TurnLoss,
+    likelihood_margins,
+    losses_of,
+    prompt_contrast,
+)
 from curate.evaluate.model.resampling import bootstrap, paired_test
 from curate.evaluate.model.stages import GROUPS, Stages, column
 from curate.evaluate.rank_statistics import clustered_share
 from curate.runs.ledger_scores import scores_by_row
 from curate.steps.score.reward_score import RewardScore
-from curate.steps.score.surprisal import Surprisal
 
 
 def held_out_loss(stages: Stages, data: str) -> dict[str, Any]:
-    """Return the loss of the last answers of conversations, and the contrast of their prompts.
+    """Return the loss of the answers of conversations, and the contrast of their prompts.
 
+    What counts is what training supervises: each answer's tokens and the token that ends its turn.
+    So the losses are those that `curate train sft` and `curate prove` measure of the same rows.
     `loss_per_token` weighs all tokens alike, `loss_per_row` all rows; `perplexity` is that of the
-    tokens. `prompt_contrast` is the loss per token of a row's prompt with the answer of another row
-    minus that with its own, the mean over rows: 0 for a model that does not read prompts. Losses
-    are in nats; no end token counts.
+    tokens. `prompt_contrast` is the loss per token of another row's last answer after a row's
+    prompt, minus that of its own, the mean over rows: 0 for a model that does not read prompts.
+    Losses are in nats.
 
     Args:
-        stages: where the runs go; its model is `candidate`, which must answer `Likelihood`.
+        stages: where the runs go; its model is `candidate`, which must answer `TurnLikelihood`.
         data: a path to conversations.
 
     Raises:
         UsageError: no row has a loss.
     """
-    step = Surprisal(model="candidate", min=None, max=None)
+    step = TurnLoss(model="candidate")
     own = stages.run("held-out", [step], data)
     rows = [row for row in own.kept if row.kind == "sft"]
     losses = losses_of(own, step)
@@ -65,7 +71,7 @@ def held_out_loss(stages: Stages, data: str) -> dict[str, Any]:
                 for name, values in sorted(groups.items())
             }
     if len(measured) > 1:
-        found["prompt_contrast"] = prompt_contrast(stages, measured, step, losses)
+        found["prompt_contrast"] = prompt_contrast(stages, measured)
     return found
 
 

@@ -13,11 +13,12 @@ from curate.errors import UsageError
 from curate.evaluate.proof.arms import ArmResult
 from curate.evaluate.proof.material import METHODS
 from curate.evaluate.proof.subsets import Subset
+from curate.models.inprocess.chat import TemplateRefused, Tokens, turns_for
 from curate.models.providers.hf import digest_of_weights
+from curate.read.shapes.record_fields import rendering_options
 from curate.recipe.fields import plain
 from curate.row import Row
 from curate.steps.score._answer import answer_of
-from curate.train.chat import TemplateRefused, Tokens, rendering_options, turns_for
 from curate.train.data import extras
 from curate.train.examples import Example, example_of
 from curate.train.fixed_budget import (
@@ -107,7 +108,7 @@ class ModelTrainer:
         }
         first = next(iter(self.settings.values()))
         for one in self.settings.values():
-            require_trainer(one)
+            require_trainer(self.method, one)
         self.where, self.device = where_is(model), "cuda" if has_gpu() else "cpu"
         if first.packing != "none" or first.held_out:
             raise UsageError(

@@ -17,7 +17,7 @@ from curate.errors import PermanentFault, RecipeError
 from curate.models.inprocess.worker import Backend, Waiting, Worker
 from curate.models.model import ModelInfo, ModelSpec, Price
 
-FORMS = ("ask", "choose", "embed", "likelihood", "reward")
+FORMS = ("ask", "choose", "embed", "likelihood", "turn_likelihood", "reward")
 BATCH_SIZE = 32
 # Requests that may wait: enough to fill a batch while another is computed.
 BATCHES_WAITING = 4

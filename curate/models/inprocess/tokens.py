@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from curate.ask import Ask, Choose, Likelihood
+from curate.ask import Ask, Choose, Likelihood, TurnLikelihood
 from curate.errors import PermanentFault
 from curate.models.choice import spelt
+from curate.models.inprocess.chat import IGNORED, Chat, TemplateRefused, turns_for
 from curate.models.turns import check_rendered, template_turns
 from curate.row import Message
 
@@ -39,10 +40,7 @@ def chat_text(
     tokenizer: Any, messages: Sequence[Message], turn: Literal["assistant", "user"]
 ) -> str:
     """Return a chat by the tokenizer's template, up to and including the header of `turn`."""
-    if not tokenizer.chat_template:
-        raise PermanentFault(
-            "the model has no chat template; use an instruct model, or a step with raw prompts"
-        )
+    require_template(tokenizer)
     turns = template_turns(messages)
     if turn == "assistant":
         text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
@@ -53,6 +51,34 @@ def chat_text(
             raise PermanentFault("the model's chat template has no header for a user's turn")
     check_rendered(turns, text)
     return str(text)
+
+
+def require_template(tokenizer: Any) -> None:
+    """Raise `PermanentFault` where the tokenizer has no chat template."""
+    if not tokenizer.chat_template:
+        raise PermanentFault(
+            "the model has no chat template; use an instruct model, or a step with raw prompts"
+        )
+
+
+def rendered(chat: Chat, turns: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
+    """Return a conversation by the model's template, with what the row gives the template.
+
+    Raises:
+        PermanentFault: the template cannot render it.
+    """
+    try:
+        return chat.render(turns, **options)
+    except TemplateRefused as refused:
+        raise template_fault(refused) from None
+
+
+def template_fault(refused: TemplateRefused) -> PermanentFault:
+    """Return the fault for a conversation that the template cannot render."""
+    return PermanentFault(
+        f"the model's chat template cannot render the conversation ({refused}); leave such rows "
+        "out, or use a model whose template takes them"
+    )
 
 
 def turn_ends(tokenizer: Any) -> tuple[str, ...]:
@@ -98,8 +124,27 @@ def one_bos(tokenizer: Any, ids: list[int]) -> list[int]:
     return ids[1:] if first is not None and ids[:2] == [first, first] else ids
 
 
-def answer_tokens(tokenizer: Any, request: Likelihood) -> tuple[list[int], int]:
-    """Return all token ids, and how many at the end are the answer's and have a value.
+def turn_tokens(chat: Chat, request: TurnLikelihood) -> tuple[list[int], Sequence[int]]:
+    """Return the token ids of a conversation, and the places of those that training supervises.
+
+    Raises:
+        NotSent: it holds media, or calls that the template leaves out.
+        PermanentFault: there is no template, or it cannot render the conversation.
+    """
+    require_template(chat.tokenizer)
+    options, turns = request.template_options or {}, turns_for(request.messages)
+    check_rendered(template_turns(request.messages), rendered(chat, turns, options))
+    try:
+        tokens = chat.encode(turns, request.first, **options)
+    except TemplateRefused as refused:
+        raise template_fault(refused) from None
+    # Nothing is before the first token of all that would make it likely or not.
+    places = [n for n, label in enumerate(tokens.labels) if label != IGNORED and n > 0]
+    return tokens.ids, places
+
+
+def answer_tokens(tokenizer: Any, request: Likelihood) -> tuple[list[int], Sequence[int]]:
+    """Return all token ids, and the places of those that are the answer's and have a value.
 
     After a raw prompt the text is tokenised whole, as a server does. The first token of all has
     nothing before it that would make it likely or not.
@@ -110,7 +155,7 @@ def answer_tokens(tokenizer: Any, request: Likelihood) -> tuple[list[int], int]:
             text = chat_text(tokenizer, request.messages, "assistant")
             begin = list(tokenizer(text, add_special_tokens=False)["input_ids"])
         ids = list(tokenizer(request.answer, add_special_tokens=False)["input_ids"])
-        return [*begin, *ids], max(0, len(ids) - (not begin))
+        return [*begin, *ids], range(max(len(begin), 1), len(begin) + len(ids))
     assert request.prompt is not None
     made = tokenizer(request.prompt + request.answer, return_offsets_mapping=True)
     ids, ends = list(made["input_ids"]), [end for _, end in made["offset_mapping"]]
@@ -119,7 +164,7 @@ def answer_tokens(tokenizer: Any, request: Likelihood) -> tuple[list[int], int]:
     begin_at = next((n for n, end in enumerate(ends) if end > len(request.prompt)), len(ends))
     while len(ends) > begin_at and ends[-1] == 0:  # A closing token that the text does not hold.
         ends.pop()
-    return ids[: len(ends)], max(0, len(ends) - max(begin_at, 1))
+    return ids[: len(ends)], range(max(begin_at, 1), len(ends))
 
 
 def token_named(tokenizer: Any, name: str) -> int:

@@ -14,15 +14,18 @@ from typing import Any
 import torch
 import transformers
 
-from curate.ask import Ask, Choose, Likelihood, Reply, Reward
+from curate.ask import Ask, Choose, Likelihood, Reply, Reward, TurnLikelihood
 from curate.errors import PermanentFault, StoppedShort
 from curate.models.choice import choice_reply
+from curate.models.inprocess.chat import Chat
 from curate.models.inprocess.sampling import Draft, Drafting, Ended
 from curate.models.inprocess.tokens import (
     Variants,
     answer_tokens,
     prompt_tokens,
+    rendered,
     token_named,
+    turn_tokens,
     with_turn_ends,
 )
 from curate.models.inprocess.worker import Backend, Waiting
@@ -97,7 +100,7 @@ class Writer:
     """A causal language model: it writes, and says how likely a text is."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self._chat = model, tokenizer, Chat(tokenizer)
         ends = model.generation_config.eos_token_id
         own = ends if isinstance(ends, list) else [ends]
         self._ends = {token for token in (*own, tokenizer.eos_token_id) if token is not None}
@@ -127,13 +130,16 @@ class Writer:
                 for name in request.stop_tokens:
                     token_named(self.tokenizer, name)
         elif isinstance(request, Likelihood):
-            tokens, waiting.answer = answer_tokens(self.tokenizer, request)
+            tokens, waiting.weighed = answer_tokens(self.tokenizer, request)
+            more = 0
+        elif isinstance(request, TurnLikelihood):
+            tokens, waiting.weighed = turn_tokens(self._chat, request)
             more = 0
         else:
             raise PermanentFault("a language model gives no reward; name a sequence classifier")
         if not tokens:
             raise PermanentFault("the prompt is empty: there is nothing to go on from")
-        if len(tokens) >= self._context + isinstance(request, Likelihood):
+        if len(tokens) > self._context - isinstance(request, Ask | Choose):
             raise PermanentFault(
                 f"the prompt has {len(tokens)} tokens and the model reads {self._context} at most; "
                 "filter long rows (length) or use a model with a longer context"
@@ -150,8 +156,8 @@ class Writer:
         """Settle a batch of one form, in parts that fit the budget of tokens."""
         width = min(max(one.size for one in batch), self._context)
         most = max(1, BATCH_TOKENS // width)
-        forms = {Ask: self._write, Choose: self._choose, Likelihood: self._weigh}
-        compute = forms[type(batch[0].request)]
+        forms = {Ask: self._write, Choose: self._choose}
+        compute = forms.get(type(batch[0].request), self._weigh)
         with torch.inference_mode():
             for start in range(0, len(batch), most):
                 compute(batch[start : start + most])
@@ -207,13 +213,15 @@ class Writer:
             one.settle(choice_reply(one.request.options, likely, whole=True, input_tokens=read))
 
     def _weigh(self, batch: Sequence[Waiting]) -> None:
-        keep = max(one.answer for one in batch) + 1
+        keep = max(len(one.tokens) - one.weighed[0] if one.weighed else 0 for one in batch) + 1
         logits = self._logits(batch, keep)
         for number, one in enumerate(batch):
-            count = one.answer
-            chances = logits[number, keep - 1 - count : keep - 1].float().log_softmax(-1)
-            answer = torch.tensor(one.tokens[len(one.tokens) - count :], device=chances.device)
-            values = chances.gather(-1, answer.long()[:, None])[:, 0] if count else answer
+            # A token is likely by the logits after the one before it; kept are the last of a row.
+            shift = keep - len(one.tokens) - 1
+            before = torch.tensor([shift + place for place in one.weighed], dtype=torch.long)
+            ids = torch.tensor([one.tokens[place] for place in one.weighed], dtype=torch.long)
+            chances = logits[number, before.to(logits.device)].float().log_softmax(-1)
+            values = chances.gather(-1, ids.to(logits.device)[:, None])[:, 0]
             one.settle(Reply(values=tuple(values.tolist()), input_tokens=len(one.tokens)))
 
 
@@ -221,7 +229,7 @@ class Classifier:
     """A sequence classifier: one reward for a conversation, or one logit for each label."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self._chat = model, tokenizer, Chat(tokenizer)
         self._context = getattr(model.config, "max_position_embeddings", None) or 1 << 30
 
     def measure(self, waiting: Waiting) -> None:
@@ -230,7 +238,8 @@ class Classifier:
             raise PermanentFault("a sequence classifier only scores; name a language model")
         turns = template_turns(waiting.request.messages)
         if self.tokenizer.chat_template:
-            text = self.tokenizer.apply_chat_template(turns, tokenize=False)
+            # With the row's tools, as reward models are trained.
+            text = rendered(self._chat, turns, waiting.request.template_options or {})
             check_rendered(turns, text)
             tokens = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         elif len(turns) == 1:

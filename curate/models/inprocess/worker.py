@@ -39,9 +39,9 @@ class Waiting:
     future: asyncio.Future[Reply]
     closed: threading.Event
     tokens: tuple[int, ...] = ()
-    # How much there is to compute, and how many of the tokens are the answer of a `Likelihood`.
+    # How much there is to compute, and the places of the tokens whose likelihood is asked for.
     size: int = 0
-    answer: int = 0
+    weighed: Sequence[int] = ()
     # The tokens that spell the options of a `Choose`, each beside its option.
     variants: Sequence[tuple[str, int]] = ()
 

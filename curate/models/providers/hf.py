@@ -34,7 +34,8 @@ BATCH_SIZE = 32
 EMBED_TEXTS, EMBED_CHARACTERS = 256, 16_384
 # Requests that may wait: enough to choose neighbours in length from.
 BATCHES_WAITING = 4
-WRITES, SCORES = ("ask", "choose", "embed", "likelihood"), ("embed", "reward")
+WRITES = ("ask", "choose", "embed", "likelihood", "turn_likelihood")
+SCORES = ("embed", "reward")
 # What a model may give whose configuration is not at hand.
 FORMS = (*WRITES, "reward")
 # What runs in this process costs nothing.

@@ -31,14 +31,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, Reward, TurnLikelihood
 from curate.errors import PermanentFault, RecipeError, TemporaryFault
 from curate.models.choice import choice_reply
 from curate.models.model import ModelInfo, ModelSpec
 from curate.row import seed_of
 
 OPTIONS = ("log", "shuffle")
-FORMS = ("ask", "choose", "embed", "likelihood", "reward")
+FORMS = ("ask", "choose", "embed", "likelihood", "turn_likelihood", "reward")
 FAULTS = ("rate_limit", "server", "timeout", "malformed", "permanent")
 _LINE = (
     "when",
@@ -221,9 +221,9 @@ def _traits(request: Request, key: str) -> dict[str, str]:
     """Return what lines are compared with: the key, all text, and the exact forms."""
     traits, texts = {"key": key}, list[str]()
     turns = request.chat if isinstance(request, Ask | Choose) else ()
-    if isinstance(request, Reward | Likelihood):
+    if isinstance(request, Reward | Likelihood | TurnLikelihood):
         turns = request.messages or ()
-    if turns or isinstance(request, Ask | Reward):
+    if turns or isinstance(request, Ask | Reward | TurnLikelihood):
         traits["messages"] = _canonical({"role": m.role, "content": m.content} for m in turns)
         texts += [text for turn in turns for text in (turn.content, turn.parts) if text]
     if isinstance(request, Ask | Choose | Likelihood) and request.prompt is not None:

@@ -17,14 +17,16 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-from curate.ask import Ask, Choose, Likelihood, Reply, Request
+from curate.ask import Ask, Choose, Likelihood, Reply, Request, TurnLikelihood
 from curate.errors import MissingExtra, PermanentFault, RecipeError, StoppedShort, TemporaryFault
 from curate.models.choice import by_text, choice_reply
+from curate.models.inprocess.chat import Chat
 from curate.models.inprocess.tokens import (
     Variants,
     answer_tokens,
     prompt_tokens,
     token_named,
+    turn_tokens,
     with_turn_ends,
 )
 from curate.models.inprocess.worker import Waiting, Worker
@@ -96,7 +98,7 @@ def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
         identity = f"vllm:{path.name} {digest_of_weights(path)}"
     return ModelInfo(
         identity=identity_with(identity, spec.options),
-        forms=("ask", "choose", "likelihood"),
+        forms=("ask", "choose", "likelihood", "turn_likelihood"),
         defaults=spec.defaults,
         price=spec.price or FREE,
         max_concurrency=spec.max_concurrency or BATCH_SIZE,
@@ -126,6 +128,7 @@ class Engine:
             model=where, trust_remote_code=False, load_format="safetensors", **options
         )
         self.tokenizer = self.llm.get_tokenizer()
+        self._chat = Chat(self.tokenizer)
         self._context = self.llm.llm_engine.model_config.max_model_len
         self._defaults = self.llm.get_default_sampling_params()
         self._count = 0
@@ -142,7 +145,9 @@ class Engine:
                 self._variants = self._variants or Variants(self.tokenizer)
                 waiting.variants = self._variants.of(request.options)
         elif isinstance(request, Likelihood):
-            tokens, waiting.answer = answer_tokens(self.tokenizer, request)
+            tokens, waiting.weighed = answer_tokens(self.tokenizer, request)
+        elif isinstance(request, TurnLikelihood):
+            tokens, waiting.weighed = turn_tokens(self._chat, request)
         else:
             raise PermanentFault("vllm: gives no rewards and no vectors; use hf: for those")
         if not 0 < len(tokens) < self._context:
@@ -185,9 +190,9 @@ class Engine:
     def _parameters(self, one: Waiting) -> Any:
         """Return how a request is sampled; what it leaves open is the model's own default."""
         made, request = self._defaults.clone(), one.request
-        if isinstance(request, Likelihood | Choose):
-            weighs = isinstance(request, Likelihood)
-            asked = {"prompt_logprobs": 0} if weighs else {"logprobs": MOST_LOGPROBS}
+        if isinstance(request, Choose | Likelihood | TurnLikelihood):
+            chooses = isinstance(request, Choose)
+            asked = {"logprobs": MOST_LOGPROBS} if chooses else {"prompt_logprobs": 0}
             return self._sampling(max_tokens=1, temperature=0.0, output_kind=self._whole, **asked)
         assert isinstance(request, Ask)
         room = self._context - len(one.tokens)
@@ -228,9 +233,8 @@ class Engine:
         if written.finish_reason not in FINISHED:
             # An engine that is told to end hands out what it has: that is half an answer, and none.
             return TemporaryFault(f"vLLM ended early ({written.finish_reason})", cause="aborted")
-        if isinstance(request, Likelihood):
-            places = range(read - one.answer, read)
-            found = [output.prompt_logprobs[place][one.tokens[place]] for place in places]
+        if isinstance(request, Likelihood | TurnLikelihood):
+            found = [output.prompt_logprobs[place][one.tokens[place]] for place in one.weighed]
             return Reply(values=tuple(token.logprob for token in found), input_tokens=read)
         tops = [
             [(other.decoded_token, other.logprob) for other in found.values()]

@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request
+from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, TurnLikelihood
 from curate.errors import ModelError, NotSent, PermanentFault, TemporaryFault
 from curate.models.choice import CHOICE_TOKENS, by_text, choice_reply
 from curate.models.inprocess.strict import strict_form
@@ -45,6 +45,11 @@ def path_of(request: Request, template: ChatTemplate | None = None) -> str:
         return CHAT if request.prompt is None and template is None else COMPLETION
     if isinstance(request, Likelihood):
         return COMPLETION
+    if isinstance(request, TurnLikelihood):
+        raise NotSent(
+            "an OpenAI-compatible server does not say which tokens of a chat are the assistant's; "
+            "use local, hf: or vllm: for the likelihood of whole turns"
+        )
     raise NotSent(
         "an OpenAI-compatible server has no reward scores; use an hf: reward model for this step"
     )
@@ -76,8 +81,8 @@ def body_of(
         # One token is written and dropped: some servers refuse none.
         echo = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
         return {"model": model, "prompt": _before(request, template) + request.answer, **echo}
-    assert isinstance(request, Ask | Choose)
     chat = path_of(request, template) == CHAT
+    assert isinstance(request, Ask | Choose)
     if isinstance(request, Ask) and template is not None:
         request = template.with_turn_ends(request)
     body: dict[str, Any] = {"model": model}

@@ -17,6 +17,8 @@ MARKS = (
     *("input_chars", "rationale_chars", "implicit_prompt", "completion_turns", "read_as"),
     *("system_column", "label_as", "instance_as", "prompt_as"),
 )
+# The columns of a row that a model's chat template reads.
+TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
 
 
 def extra_of(data: Mapping[str, Any], taken: Sequence[str], **marks: Any) -> str | None:
@@ -315,3 +317,18 @@ def kind_of(value: Any) -> str:
     if isinstance(value, list):
         return "an empty list" if not value else "a list"
     return "an object" if isinstance(value, Mapping) else type(value).__name__
+
+
+def without_nulls(value: Any) -> Any:
+    """Return JSON data without keys that are null, which tables give to every row."""
+    if isinstance(value, Mapping):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def rendering_options(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row's extra columns give its template: `tools` and `chat_template_kwargs`."""
+    options = dict(without_nulls(extra.get("chat_template_kwargs") or {}))
+    tools = extra.get("tools")
+    tools = json.loads(tools) if isinstance(tools, str) and tools.strip() else tools
+    return {**options, "tools": without_nulls(tools)} if tools else options

@@ -16,7 +16,7 @@ from curate.errors import CeilingReached, ModelError, PermanentFault, TemporaryF
 from curate.requests.batch import jobs
 from curate.requests.batch.jobs import BatchJob, BatchJobs, BatchLine
 from curate.store import replies as keep
-from curate.store.budget import PICO, Budget
+from curate.store.budget import NO_STEP, PICO, Budget
 from curate.store.store import Paid, Store, StoredReply
 
 if TYPE_CHECKING:
@@ -120,11 +120,11 @@ class BatchCollector:
                     most = LIMITED_TRIES if limited else MOST_TRIES
                     tried = inflight is not None and inflight.tries >= most
                     last = tried or not isinstance(fault, TemporaryFault)
-                    spending.settle(connection, line.bound, bill)
+                    step = line.step or NO_STEP
+                    spending.settle(connection, line.bound, bill, step)
+                    if last:
+                        spending.count(connection, replayed=0, failed=1, step=step)
                     settled_lines.append(LineOutcome(line, fault, bill, last))
-            failed = sum(one.last for one in settled_lines if isinstance(one.outcome, ModelError))
-            if failed:
-                spending.count(connection, replayed=0, failed=failed)
             return settled_lines
 
         settled_lines = await self._store.commit(settle)
@@ -159,6 +159,7 @@ class BatchCollector:
         bills = spending.settle_replies(
             connection,
             [(n.bound, p.reply, p.request, info) for n, p in zip(lines, paid, strict=True)],
+            [line.step or NO_STEP for line in lines],
         )
         stored = keep.save(self._store, connection, paid)
         return [

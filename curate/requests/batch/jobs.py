@@ -18,13 +18,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from curate.ask import Ask, Choose, Embed, Likelihood, Request, Reward
+from curate.ask import Ask, Choose, Embed, Likelihood, Request, Reward, TurnLikelihood
 from curate.row import Message
 from curate.store.store import Store
 
 _LOOKUP = 900
 _PAGE = 1000
-_FORMS = {form.form: form for form in (Ask, Choose, Embed, Likelihood, Reward)}
+_FORMS = {form.form: form for form in (Ask, Choose, Embed, Likelihood, TurnLikelihood, Reward)}
 
 
 class BatchJob(NamedTuple):
@@ -45,13 +45,17 @@ class BatchJob(NamedTuple):
 
 
 class BatchLine(NamedTuple):
-    """One request of a job: its place in the file, and what was reserved for it."""
+    """One request of a job: its place in the file, what was reserved for it, and which step asks.
+
+    Lines of older versions have no step.
+    """
 
     number: int
     key: str
     attempt: int
     bound: int
     content: bytes
+    step: str | None = None
 
     @property
     def name(self) -> str:
@@ -132,7 +136,7 @@ class BatchJobs:
     def page(self, name: str, count: int, *, after: int = 0) -> list[BatchLine]:
         """Return the first lines of a job that are not settled and come after a number."""
         sql = (
-            "SELECT number, key, attempt, bound, content FROM batch_lines "
+            "SELECT number, key, attempt, bound, content, step FROM batch_lines "
             "WHERE job = ? AND number > ? ORDER BY number LIMIT ?"
         )
         rows = self._store.read(sql, (name, after, count))
@@ -143,7 +147,7 @@ class BatchJobs:
         found = list[BatchLine]()
         for part in _parts(keys):
             sql = (
-                "SELECT number, key, attempt, bound, content FROM batch_lines "
+                "SELECT number, key, attempt, bound, content, step FROM batch_lines "
                 f"WHERE job = ? AND key IN ({','.join('?' * len(part))})"
             )
             rows = self._store.read(sql, (name, *part))
@@ -187,8 +191,11 @@ def add(
     sql = "INSERT INTO batch_history (job, model, made_at, requests) VALUES (?, ?, ?, ?)"
     connection.execute(sql, (name, model, now, len(lines)))
     connection.executemany(
-        "INSERT INTO batch_lines VALUES (?, ?, ?, ?, ?, ?)",
-        [(name, n.number, bytes.fromhex(n.key), n.attempt, n.bound, n.content) for n in lines],
+        "INSERT INTO batch_lines VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (name, n.number, bytes.fromhex(n.key), n.attempt, n.bound, n.content, n.step)
+            for n in lines
+        ],
     )
     return name
 

@@ -126,9 +126,12 @@ class BatchQueue:
         # Tens of thousands of prompts become JSON here: not in the event loop.
         ready, wrong = await asyncio.to_thread(self._prepared, inflights)
         if wrong:
-            await self._store.commit(
-                lambda c: self._spending.count(c, replayed=0, failed=len(wrong))
-            )
+
+            def count(connection: sqlite3.Connection) -> None:
+                for inflight, _ in wrong:
+                    self._spending.count(connection, replayed=0, failed=1, step=inflight.step)
+
+            await self._store.commit(count)
             self._counts.failed += len(wrong)
         for inflight, error in wrong:
             self._owner.gave_up(inflight, error)
@@ -178,14 +181,23 @@ class BatchQueue:
         ]
         attempts = [(one.inflight.bound, one.inflight.tries > 0) for one in absent]
         granted, refused = list[BatchLine](), dict[str, BudgetRefusal]()
-        for one, refusal in zip(absent, self._spending.reserve(connection, attempts), strict=True):
+        steps = [one.inflight.step for one in absent]
+        refusals = self._spending.reserve(connection, attempts, steps=steps)
+        for one, refusal in zip(absent, refusals, strict=True):
             inflight = one.inflight
             if refusal is not None:
                 refused[inflight.key] = refusal
                 continue
             number = len(granted) + 1
             granted.append(
-                BatchLine(number, inflight.key, inflight.attempt, inflight.bound, one.content)
+                BatchLine(
+                    number,
+                    inflight.key,
+                    inflight.attempt,
+                    inflight.bound,
+                    one.content,
+                    inflight.step,
+                )
             )
         name, run = None, self._spending.run_id
         if granted:
@@ -199,7 +211,7 @@ class BatchQueue:
         for inflight in (one.inflight for one in part):
             key = inflight.key
             if stored := opened.stored.get(key):
-                self._counts.replayed += 1
+                self._counts.replay(inflight.step)
                 self._owner.resolved(inflight, stored.reply, stored.attempt)
             elif key in opened.refused:
                 refused.append(inflight)

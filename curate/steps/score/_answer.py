@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from curate.row import RESPONSE_FIELD, Message, Row
 
 Turns = tuple[Message, ...]
@@ -23,3 +25,20 @@ def answer_of(row: Row) -> tuple[Turns, Message]:
     if any(turn.attached for turn in turns[: last + 1]):
         raise ValueError("the row has tool calls or media, and only texts can be weighed")
     return tuple(turns[:last]), turns[last]
+
+
+def template_options(row: Row) -> dict[str, Any] | None:
+    """Return what a row's columns give its chat template; `None` where they give nothing.
+
+    Raises:
+        ValueError: a column cannot be read.
+    """
+    from curate.read.shapes.record_fields import extra_columns, rendering_options
+
+    try:
+        return rendering_options(extra_columns(row)) or None
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"its columns tools and chat_template_kwargs cannot be read ({error}): tools is a list "
+            "of tools, or its JSON text, and chat_template_kwargs a mapping"
+        ) from error

@@ -8,7 +8,7 @@ from typing import ClassVar
 from curate.ask import Reward
 from curate.row import RESPONSE_FIELD, Row
 from curate.step import Asking, Filter, Scored, rule
-from curate.steps.score._answer import answer_of
+from curate.steps.score._answer import answer_of, template_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,8 @@ class RewardScore(Filter):
 
     `model` is a sequence classifier (`hf:`), or a scorer registered by your own package. For a
     pair, the score is the reward of the chosen answer minus that of the rejected one, and the
-    ledger records both: pairs that the model orders the other way score below 0. A row with tool
+    ledger records both: pairs that the model orders the other way score below 0. The chat template
+    is given the row's columns `tools` and `chat_template_kwargs`, as in training. A row with tool
     calls or media fails, because only text is read. Rows that score below `at_least` are dropped.
     """
 
@@ -34,14 +35,15 @@ class RewardScore(Filter):
 
     def score(self, row: Row) -> Asking:
         """Ask for the reward of the conversation, or of both."""
-        before, answer = answer_of(row)
+        (before, answer), options = answer_of(row), template_options(row)
         if row.kind != "preference":
-            reply = yield Reward(model=self.model, messages=(*before, answer))
+            turns = (*before, answer)
+            reply = yield Reward(model=self.model, messages=turns, template_options=options)
             return Scored(float(reply.values[0]))
         if any(turn.attached for turn in row.rejected):
             raise ValueError("the rejected answer has tool calls or media, and only texts are read")
         replies = yield [
-            Reward(model=self.model, messages=turns)
+            Reward(model=self.model, messages=turns, template_options=options)
             for turns in ((*before, answer), (*row.prompt, *row.rejected))
         ]
         chosen, rejected = (float(reply.values[0]) for reply in replies)

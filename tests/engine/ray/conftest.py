@@ -137,7 +137,7 @@ def same(folder: Path, one: str, other: str, *, spending: bool = True) -> None:
     assert fingerprint(folder / other) == want
     reports = [json.loads((folder / name / "report.json").read_text()) for name in (one, other)]
     for report in reports:
-        paid = () if spending else ("requests", "tokens", "cost_usd")
+        paid = () if spending else ("requests", "tokens", "cost_usd", "spending")
         measured = ("seconds", "peak_memory_mb", "this_time", "budget", "estimate", *paid)
         for name in measured:
             report.pop(name, None)

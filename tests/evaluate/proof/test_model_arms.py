@@ -15,9 +15,9 @@ from curate.errors import StoppedShort, UsageError
 from curate.evaluate.proof.model_arms import ModelTrainer, check_training
 from curate.evaluate.proof.proving import ProofRequest, prepare_proof, run_proof
 from curate.evaluate.proof.subsets import Subset
+from curate.models.inprocess.chat import IGNORED
 from curate.row import Message, Row
 from curate.train import trainers
-from curate.train.chat import IGNORED
 from curate.train.fixed_budget import TokenBudget
 from tests.evaluate.proof.arithmetic import write
 from tests.train import tiny

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from curate.ask import Ask, Likelihood
+from curate.ask import Ask, Likelihood, TurnLikelihood
 from curate.errors import NotSent, PermanentFault
+from curate.models.inprocess.chat import Chat
 from curate.models.inprocess.tokens import (
     Variants,
     answer_tokens,
     chat_text,
     prompt_tokens,
     token_named,
+    turn_tokens,
 )
 from curate.row import Message
 from tests.models.tiny import save_trained
@@ -71,22 +73,61 @@ def test_the_likelihood_of_an_answer_to_a_chat_to_the_token(tokenizer: Any) -> N
     own = tokenizer("A or B", add_special_tokens=False)["input_ids"]
     ids, scored = answer_tokens(tokenizer, Likelihood(messages=ASKED, answer="A or B"))
     assert ids == [*prompt_tokens(tokenizer, Ask(messages=ASKED)), *own]
-    assert scored == len(own)
+    assert list(scored) == list(range(len(ids) - len(own), len(ids)))
     # Without a condition the same tokens are scored, behind begin-of-text alone.
     ids, scored = answer_tokens(tokenizer, Likelihood(messages=(), answer="A or B"))
-    assert (ids, scored) == ([tokenizer.bos_token_id, *own], len(own))
+    assert (ids, scored) == ([tokenizer.bos_token_id, *own], range(1, len(own) + 1))
     ids, scored = answer_tokens(tokenizer, Likelihood(prompt="<s>Say A", answer=" or B"))
     assert ids.count(tokenizer.bos_token_id) == 1
-    assert shown(tokenizer, ids[-scored:]).strip() == "or B"
+    assert scored.stop == len(ids)
+    assert shown(tokenizer, ids[scored.start :]).strip() == "or B"
 
 
 def test_without_begin_of_text_the_first_token_has_no_value(tokenizer: Any) -> None:
     own, tokenizer.bos_token = tokenizer.bos_token, None
     try:
         ids, scored = answer_tokens(tokenizer, Likelihood(messages=(), answer="A or B"))
-        assert scored == len(ids) - 1
+        assert scored == range(1, len(ids))
     finally:
         tokenizer.bos_token = own
+
+
+TALK = (*ASKED, Message("assistant", "A."), Message("user", "Say B"), Message("assistant", "(B)"))
+
+
+def test_whole_turns_count_with_the_token_that_ends_them(tokenizer: Any) -> None:
+    chat = Chat(tokenizer)
+
+    def counted(first: int) -> list[str]:
+        ids, places = turn_tokens(chat, TurnLikelihood(messages=TALK, first=first))
+        # Nothing follows the last turn that counts.
+        assert places[-1] == len(ids) - 1
+        text = shown(tokenizer, [ids[place] for place in places])
+        return [said.strip() for said in text.split("<|end|>")]
+
+    assert counted(0) == ["A.", "(B)", ""]
+    assert counted(2) == ["(B)", ""]
+    ids, places = turn_tokens(chat, TurnLikelihood(messages=ASKED))
+    assert (ids[0], list(places)) == (tokenizer.bos_token_id, [])
+
+
+def test_what_a_template_cannot_render_has_no_likelihood(tokenizer: Any) -> None:
+    seen = Message("user", "", '{"content": [{"type": "image_url", "image_url": {"url": "a"}}]}')
+    called = Message("assistant", "", '{"tool_calls": [{"function": {"name": "add"}}]}')
+    for turns in ((seen, *TALK[1:]), (*ASKED, called)):
+        with pytest.raises(NotSent, match="this model cannot read"):
+            turn_tokens(Chat(tokenizer), TurnLikelihood(messages=turns))
+    own = tokenizer.chat_template
+    try:
+        tokenizer.chat_template = "{{ raise_exception('no tools') if tools }}" + own
+        asked = TurnLikelihood(messages=TALK, template_options={"tools": [{"name": "add"}]})
+        with pytest.raises(PermanentFault, match=r"cannot render the conversation \(no tools\)"):
+            turn_tokens(Chat(tokenizer), asked)
+        tokenizer.chat_template = None
+        with pytest.raises(PermanentFault, match="no chat template"):
+            turn_tokens(Chat(tokenizer), TurnLikelihood(messages=TALK))
+    finally:
+        tokenizer.chat_template = own
 
 
 def test_every_token_that_spells_an_option_is_found(tokenizer: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward
+from curate.ask import Ask, Embed, Likelihood, Reply, Request, Reward, TurnLikelihood
 from curate.errors import MissingExtra, PermanentFault, RecipeError, StoppedShort
 from curate.models.model import open_model
 from curate.models.providers import hf
@@ -219,6 +219,26 @@ def test_a_likelihood_is_that_of_the_answers_tokens(tiny: Path) -> None:
         want = [float(chances[n - 1, ids[n]]) for n in range(begin, len(ids))]
         assert list(reply.values) == pytest.approx(want, abs=1e-4)
         assert reply.input_tokens == len(ids)
+
+
+@pytest.mark.slow
+def test_the_likelihood_of_whole_turns_is_that_of_their_tokens_alone(tiny: Path) -> None:
+    # Two turns that count with one between them that does not, beside shorter rows in one batch.
+    long = (Message("user", "Hi"), Message("assistant", "yes, yes"), Message("user", "And?"),
+            Message("assistant", "no"))  # fmt: skip
+    asked = [TurnLikelihood(messages=long), TurnLikelihood(messages=long, first=2),
+             TurnLikelihood(messages=long[:2]), TurnLikelihood(messages=long[:1])]  # fmt: skip
+    whole, last, short, none = answers(tiny, *asked)
+    # The template of `save_tiny` ends a turn with a newline, which is no token of its own there.
+    said = "<user>Hi\n<assistant>yes, yes\n<user>And?\n<assistant>no"
+    ids, chances = plain(tiny, said)
+    want = [float(chances[n - 1, ids[n]]) for n in range(len(ids))]
+    first = said.index("yes, yes")
+    turns = [*want[first : first + 8], *want[-2:]]
+    assert list(whole.values) == pytest.approx(turns, abs=1e-4)
+    assert list(last.values) == pytest.approx(turns[8:], abs=1e-4)
+    assert list(short.values) == pytest.approx(turns[:8], abs=1e-4)
+    assert none.values == ()
 
 
 @pytest.mark.slow
@@ -497,6 +517,7 @@ def test_a_form_that_a_model_does_not_give_is_refused_before_it_is_loaded(
     reward = Reward(messages=(Message("user", "x"),))
     for folder, request, said in (
         (tiny, reward, "for rewards; it gives texts, choices"),
+        (judge, TurnLikelihood(messages=reward.messages), "for likelihoods of whole turns; it"),
         (judge, Ask.text("x"), "for texts; it gives vectors, rewards"),
     ):
         model = open_model(f"hf:{folder}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from curate.ask import Ask, Choose, Likelihood, Request
+from curate.ask import Ask, Choose, Likelihood, Request, TurnLikelihood
 from curate.errors import NotSent, PermanentFault, RecipeError, TemporaryFault, UnusableReply
 from curate.models.model import info_of
 from curate.row import Message
@@ -111,6 +111,14 @@ def test_a_chat_endpoint_is_refused_with_what_to_do(request_: Any, said: str) ->
     error, seen = one(lambda r: chat("x"), request_)
     assert isinstance(error, NotSent) and said in str(error) and "tokenizer" in str(error)
     assert not seen
+
+
+def test_a_server_has_no_likelihood_of_whole_turns(tmp_path: Path) -> None:
+    (tmp_path / "chat.jinja").write_text(HEADED)
+    for options in ({}, {"template": str(tmp_path / "chat.jinja")}):
+        error, seen = one(lambda r: chat("x"), TurnLikelihood(messages=TURN), **options)
+        assert isinstance(error, NotSent) and not seen
+        assert "use local, hf: or vllm: for the likelihood of whole turns" in str(error)
 
 
 def raw(text: str) -> Answer:

@@ -8,6 +8,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,25 @@ def test_a_line_that_never_succeeds_fails_with_its_cause(
     assert sizes(server) == [3, 1, 1, 1, 1]
     assert (tally.failed, tally.sent) == (2, 7)
     assert open_jobs(tmp_path) == []
+
+
+def test_lines_of_a_job_are_spending_of_the_steps_that_ask(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    failing(server, {"text 0": [[]], "text 1": [[refusal(400, "bad prompt")]]})
+    tasks = [replace(one(f"text {n}"), step="judge" if n < 2 else "write") for n in range(5)]
+    with driver(tmp_path, model(server), max_cost=1000) as opened:
+        opened.run(tasks)
+        tally = opened.spending.tally()
+    assert sizes(server) == [5, 1]
+    judge, write = tally.steps["judge"], tally.steps["write"]
+    assert set(tally.steps) == {"judge", "write"}
+    assert (judge.sent, judge.retried, judge.failed) == (3, 1, 1)
+    assert (write.sent, write.retried, write.failed) == (3, 0, 0)
+    # What was left out may have been billed: its reservation counts, and is that step's.
+    assert write.cost_usd == pytest.approx(3 * BILL) and judge.cost_usd > BILL
+    assert judge.cost_usd + write.cost_usd == pytest.approx(tally.cost_usd)
+    assert judge.reserved_usd == write.reserved_usd == 0
 
 
 # -- what goes wrong with a job -------------------------------------------------------------------

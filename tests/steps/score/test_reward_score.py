@@ -1,5 +1,7 @@
 """Rewards of conversations, and of pairs the difference."""
 
+import json
+
 import pytest
 
 from curate.ask import Reply
@@ -22,6 +24,20 @@ def test_a_conversation_has_one_reward(conversation):
     )
     assert asked.messages == (*PROMPT, *GOOD)
     assert found.value == 1.5
+
+
+def test_the_template_is_given_what_the_row_has_for_it(make_row):
+    step, tools = RewardScore(model="m"), [{"name": "add"}]
+    columns = {"tools": json.dumps(tools), "chat_template_kwargs": {"x": 1}, "topic": "sums"}
+    row = pair(make_row)._replace(extra=json.dumps(columns))
+    _, (asked,) = scored(step, row, [Reply(values=(1.0,)), Reply(values=(3.0,))])
+    assert [one.template_options for one in asked] == [{"x": 1, "tools": tools}] * 2
+    alone = make_row("sft", {"messages": (*PROMPT, *GOOD)})._replace(extra=json.dumps(columns))
+    _, (asked,) = scored(step, alone, Reply(values=(1.0,)))
+    assert asked.template_options == {"x": 1, "tools": tools}
+    broken = alone._replace(extra='{"tools": "[{"}')
+    with pytest.raises(ValueError, match="its columns tools and chat_template_kwargs cannot be"):
+        scored(step, broken)
 
 
 def test_a_pair_has_the_difference(make_row):

@@ -15,12 +15,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from curate.read.shapes.record_fields import turns_of
+from curate.read.shapes.record_fields import turns_of, without_nulls
 from curate.row import Message
 
 IGNORED = -100
-# The columns of a row that its template reads.
-OPTIONS = ("tools", "chat_template_kwargs")
 # Private-use characters, which no template looks for; the letters keep filters like `trim` away.
 _MARKER = "\ue000answer\ue001"
 
@@ -98,7 +96,8 @@ class Chat:
         try:
             text = self.tokenizer.apply_chat_template(
                 list(turns),
-                chat_template=self.template,
+                # Of several templates the tokenizer takes the one for the options, as for tools.
+                chat_template=self.template if isinstance(self.template, str) else None,
                 tokenize=False,
                 add_generation_prompt=ask,
                 **options,
@@ -213,18 +212,3 @@ def turns_for(messages: Sequence[Message]) -> list[dict[str, Any]]:
                     function["arguments"] = found if isinstance(found, dict) else text
         turns.append(turn)
     return turns
-
-
-def without_nulls(value: Any) -> Any:
-    """Return JSON data without keys that are null, which tables give to every row."""
-    if isinstance(value, Mapping):
-        return {k: without_nulls(v) for k, v in value.items() if v is not None}
-    return [without_nulls(item) for item in value] if isinstance(value, list) else value
-
-
-def rendering_options(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a row's extra columns give its template: `tools` and `chat_template_kwargs`."""
-    options = dict(without_nulls(extra.get("chat_template_kwargs") or {}))
-    tools = extra.get("tools")
-    tools = json.loads(tools) if isinstance(tools, str) and tools.strip() else tools
-    return {**options, "tools": without_nulls(tools)} if tools else options

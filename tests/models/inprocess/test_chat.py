@@ -10,14 +10,9 @@ from typing import Any
 import pytest
 import trl
 
+from curate.models.inprocess.chat import IGNORED, Chat, TemplateRefused, turns_for
+from curate.read.shapes.record_fields import rendering_options
 from curate.row import Message, Row
-from curate.train.chat import (
-    IGNORED,
-    Chat,
-    TemplateRefused,
-    rendering_options,
-    turns_for,
-)
 from curate.train.examples import example_of
 from curate.train.settings import method_called, settings_for
 from tests.train.tiny import CHATML, SPECIAL, tokenizer

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from curate import Pipeline
-from curate.ask import Ask, Choose, Reward
+from curate.ask import Ask, Choose, Reward, TurnLikelihood
 from curate.cli.running import expected as expected_words
 from curate.engine.reading import SAMPLE_ROWS
 from curate.errors import StoppedShort
@@ -271,6 +271,29 @@ def test_stand_ins_differ_and_second_waves_count(tmp_path: Path) -> None:
     expected = planned([BestOfFive()], distinct(300), tmp_path, models=models)
     sent = run([BestOfFive()], distinct(300), tmp_path, models=models).summary["requests"]["sent"]
     assert expected["requests"] == sent == 3000
+
+
+@dataclass(frozen=True, kw_only=True)
+class OncePerWholeTurn(Filter):
+    """Ask how likely an answer's turn is, then once for each value that comes back."""
+
+    def score(self, row: Row) -> Asking:
+        turns = (Message("user", row.instruction), Message("assistant", "a" * 11))
+        found = yield TurnLikelihood(messages=turns, first=1, model="writer")
+        yield [Ask.text(f"{row.instruction} {n}", model="writer", max_tokens=8)
+               for n, _ in enumerate(found.values)]  # fmt: skip
+        return 0.0
+
+    def keep(self, score: float | None) -> None:
+        """Keep every row."""
+
+
+def test_the_likelihood_of_whole_turns_has_a_stand_in(tmp_path: Path) -> None:
+    """Three tokens of four characters each; those of the question do not count."""
+    script = write_script(tmp_path / "w.jsonl", [{"when": {}, "reply": "x"}])
+    models = {"writer": f"scripted:{script}"}
+    found = planned([OncePerWholeTurn()], distinct(40), tmp_path, models=models)
+    assert (found["requests"], found["ends_at"]) == (40 * (1 + 3), None)
 
 
 def test_choices_are_followed_to_the_last_wave_and_decide_nothing(tmp_path: Path) -> None:

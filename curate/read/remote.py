@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from curate.errors import InputError, UsageError
 from curate.read.documents import is_document
@@ -87,7 +88,8 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
     with address_errors(where, "read", InputError):
         system, path = open_address(where)
         # A query of the web begins with a question mark, and is no pattern.
-        pattern = any(c in path for c in "*?[") and not where.startswith(("http://", "https://"))
+        web = where.startswith(("http://", "https://"))
+        pattern = any(c in path for c in "*?[") and not web
         matched = system.glob(path, detail=True) if pattern else {}
         files = [name for name, about in matched.items() if about["type"] != "directory"]
         found = sorted(files or matched) if pattern else [path]
@@ -107,7 +109,8 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
             found = data or [p for p in listed if is_document(Path(p))]
         # The place of each: names may be equal, as those of several folders.
         first = len(list(_folder().iterdir()))
-        paths = [_folder() / f"{first}-{n}-{Path(remote).name}" for n, remote in enumerate(found)]
+        names = [Path(urlsplit(remote).path if web else remote).name for remote in found]
+        paths = [_folder() / f"{first}-{number}-{name}" for number, name in enumerate(names)]
         # Together: file systems of buckets fetch many at once.
         system.get(found, [str(path) for path in paths])
         copies = [
@@ -115,8 +118,8 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
             for remote, path in zip(found, paths, strict=True)
         ]
         if manifest is not None:
-            for (name, copy), remote in zip(copies, found, strict=True):
-                check_copy(copy, manifest.files[Path(remote).name], name)
+            for (address, copy), name in zip(copies, names, strict=True):
+                check_copy(copy, manifest.files[name], address)
     if not copies:
         raise InputError(f"{where}: no file here ends in one of {', '.join(ENDINGS)}")
     return copies

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import gzip
 import io
 import json
 import pickle
 import re
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +230,21 @@ def test_an_fsspec_address():
         open_inputs("memory:///data/c.jsonl")
     with pytest.raises(UsageError, match="nothing"):
         open_inputs("nothing://x/a.jsonl")
+
+
+def test_an_address_of_the_web_with_a_query(tmp_path):
+    write(tmp_path / "rows.jsonl", alpaca())
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            where = f"http://127.0.0.1:{server.server_port}/rows.jsonl?version=1"
+            assert [row.response for row in read_all(where).rows] == ["Hello."]
+            assert open_inputs(where).files[0].name == where
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_files_of_an_address_are_fetched_together():

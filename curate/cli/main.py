@@ -13,6 +13,7 @@ import io
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -46,6 +47,10 @@ _ON_TABLES = (
     "run", "filter", "generate", "preview", "explain", "similar", "compare", "export", "push",
     "review",
 )  # fmt: skip
+
+
+# They say themselves what to do instead of giving an address, which depends on the option.
+_REFUSE_ADDRESSES = ("run", "filter", "generate", "train")
 
 
 class Commands(TyperGroup):
@@ -86,12 +91,26 @@ class Command(TyperCommand):
         """Run the command; where it works on tables, with pyarrow set up for that."""
         if ctx.info_name in _ON_TABLES:
             set_up_pyarrow()
+        if ctx.info_name not in _REFUSE_ADDRESSES:
+            refuse_addresses(ctx)
         return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words of the usage line, without braces around what must be given."""
         pieces = super().collect_usage_pieces(ctx)
         return [re.sub(r"^\{(.*)\}(\.*)$", r"\1\2", piece) for piece in pieces]
+
+
+def refuse_addresses(ctx: Any) -> None:
+    """Raise `UsageError` where an option that takes a path of this machine has an address."""
+    for parameter in ctx.command.params:
+        given = ctx.params.get(parameter.name)
+        # A `Path` has lost a slash: the folder `s3:` would be made here.
+        if isinstance(given, Path) and ":/" in str(given):
+            from curate.system.addresses import refuse_address
+
+            name = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.metavar
+            refuse_address(given, name, "name a path of this machine, and copy it afterwards")
 
 
 def load(name: str) -> Any:

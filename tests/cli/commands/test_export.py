@@ -82,6 +82,30 @@ def test_a_run_writes_to_this_machine(
     assert sorted(home.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "run", "--html", "s3://b/p"),
+        ("report", "run", "--png", "s3://b/p"),
+        ("report", "s3://b/p"),
+        ("compare", "run", "run", "--html", "s3://b/p"),
+        ("review", "rows.jsonl", "--export", "s3://b/p"),
+        ("review", "rows.jsonl", "--labels", "s3://b/p"),
+        ("prove", "rows.jsonl", "--model", "local", "-o", "s3://b/p"),
+        ("store", "export", "-o", "s3://b/p"),
+    ],
+    ids=" ".join,
+)
+def test_no_command_makes_a_folder_that_is_called_as_an_address_begins(
+    curate: Callable[..., Any], home: Path, words: tuple[str, ...]
+) -> None:
+    before = sorted(home.rglob("*"))
+    refused = curate(*words)
+    assert refused.exit_code == 2
+    assert "cannot be s3://b/p: name a path of this machine" in " ".join(refused.stderr.split())
+    assert sorted(home.rglob("*")) == before
+
+
 def test_outputs_of_a_recipe_are_files_of_this_machine(
     curate: Callable[..., Any], home: Path
 ) -> None:

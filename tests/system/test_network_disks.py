@@ -76,7 +76,8 @@ def test_the_refusal_says_where_why_and_what_to_do(mounts: Path) -> None:
     with pytest.raises(UsageError) as caught:
         refuse_network_disk(Path("/users/me/.curate"), "use --store DIR", mounts)
     said = str(caught.value)
-    assert said.startswith("/users/me/.curate is on a network file system (nfs4, mounted at /users)")
+    where = "/users/me/.curate is on a network file system (nfs4, mounted at /users)"
+    assert said.startswith(where)
     assert "neither the memory nor the locks" in said
     assert said.endswith("use --store DIR")
     refuse_network_disk(Path("/users/me/disk/.curate"), "use --store DIR", mounts)

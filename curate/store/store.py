@@ -25,7 +25,7 @@ from curate.store.commit import Committer, Operation, T, disk_full, store_error
 from curate.store.files import check_place, neighbour_files, sizes
 from curate.store.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.store.vectors import EncodedVectors, Vectors, vector_keys
-from curate.system.network_disks import MOUNTS
+from curate.system.posix import MOUNTS
 
 VERSION = 8
 # The version whose vectors were replies like all others.

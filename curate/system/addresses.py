@@ -7,10 +7,8 @@ without secrets, and cut: some list every place where they looked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +17,6 @@ from curate.system.credentials import holds_credentials, without_secrets
 from curate.system.posix import no_room
 from curate.system.proxy import proxy_of
 
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
 # What is to be installed for the file systems of a scheme, besides what fsspec brings.
 _PACKAGES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs",
@@ -28,27 +25,6 @@ _PACKAGES = {
 # Those that have the version of the fsspec that they need.
 _VERSIONED = ("s3fs", "gcsfs")
 _SAID = 300
-# What to do instead of writing to an address in a run.
-WRITE_LATER = (
-    "a run writes files of this machine; choose a path, and send the rows when the run is done: "
-    "curate export RUN -o ADDRESS"
-)
-
-
-def is_address(path: str | Path) -> bool:
-    """Tell whether a path is an address of another file system, also where a slash got lost."""
-    return _ADDRESS.match(str(path)) is not None
-
-
-def address_of(path: str | Path) -> str:
-    """Return an address as it is written: a `Path` has lost one of its slashes."""
-    return _ADDRESS.sub(r"\1://", str(path), count=1)
-
-
-def refuse_address(path: str | Path | None, what: str, instead: str) -> None:
-    """Raise `UsageError` where a path for `what` is an address; `instead` says what to do."""
-    if path is not None and is_address(path):
-        raise UsageError(f"{what} cannot be {address_of(path)}: {instead}")
 
 
 def open_address(where: str) -> tuple[Any, str]:

@@ -98,7 +98,7 @@ def command(
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
     from curate.runs.written import check_replaceable
-    from curate.system.addresses import is_address
+    from curate.system.posix import is_address
 
     if kind in ENCODED:
         if split is not None or marks or shard_rows is not None:
@@ -292,7 +292,7 @@ class _Target(NamedTuple):
 
 
 def _target(output: str, split: str | None, shard_rows: int | None, source: str) -> _Target:
-    from curate.system.addresses import is_address
+    from curate.system.posix import is_address
     from curate.write import SHARD_ROWS, check_folder, is_folder
 
     if output.startswith(("hf://", "hub://")):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from curate.errors import UsageError
-from curate.system.network_disks import network_mount, refuse_network_disk
+from curate.system.posix import network_mount, refuse_network_disk
 
 MOUNTS = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard

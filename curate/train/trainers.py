@@ -380,13 +380,10 @@ def config_for(given: TrainerInputs, folder: str) -> Any:
     if given.held_out:
         values |= {"eval_strategy": "steps", "eval_steps": settings.every}
     if settings.patience is not None:
-        # The loss of reinforcement says nothing of how good the answers are.
+        # The loss of reinforcement says nothing of how good the answers are. Which side of a metric
+        # is better follows from its name, so that of `trl:` may be another one.
         best = "eval_reward" if method.online else "eval_loss"
-        values |= {
-            "load_best_model_at_end": True,
-            "metric_for_best_model": best,
-            "greater_is_better": method.online,
-        }
+        values |= {"load_best_model_at_end": True, "metric_for_best_model": best}
     if given.steps is not None:
         values |= {
             "num_train_epochs": 1,

@@ -397,6 +397,28 @@ def test_what_only_trl_knows_is_passed_on_and_refused_by_name(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("method", "given", "better"),
+    [
+        ("dpo", {}, ("eval_loss", False)),
+        ("dpo", {"metric_for_best_model": "eval_rewards/accuracies"},
+         ("eval_rewards/accuracies", True)),
+        ("rloo", {}, ("eval_reward", True)),
+        ("rloo", {"metric_for_best_model": "eval_loss"}, ("eval_loss", False)),
+    ],
+)  # fmt: skip
+def test_patience_goes_after_the_better_side_of_the_metric_that_it_watches(
+    method: str, given: dict[str, Any], better: tuple[str, bool], tmp_path: Path
+) -> None:
+    from curate.train.trainers import TrainerInputs, config_for
+
+    way, example = method_called(method), Example("a", ())
+    settings = settings_for(way, None, patience=1, trl=given)
+    inputs = TrainerInputs(None, None, way, settings, [example], [example], "cpu")  # type: ignore[arg-type]
+    config = config_for(inputs, str(tmp_path))
+    assert (config.metric_for_best_model, config.greater_is_better) == better
+
+
+@pytest.mark.parametrize(
     ("method", "given", "said"),
     [
         (

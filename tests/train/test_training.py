@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -148,6 +150,41 @@ def test_gradients_that_are_no_numbers_stop_and_leave_the_checkpoint(tmp_path: P
     kept = last_checkpoint(job.out / "checkpoints")
     assert kept is not None
     assert kept.name == "checkpoint-2"
+
+
+@pytest.mark.parametrize(
+    ("precision", "norm", "stops"),
+    [
+        ("no", math.inf, True),
+        ("bf16", math.nan, True),
+        # Scaled gradients overflow now and then: the optimiser leaves out such a step.
+        ("fp16", math.inf, False),
+        # DeepSpeed's, before it has one.
+        ("bf16", None, False),
+        ("no", 1.0, False),
+    ],
+)
+def test_what_ends_a_training_is_a_norm_that_would_reach_the_weights(
+    precision: str, norm: float | None, stops: bool
+) -> None:
+    from curate.train.interruptions import NotFinite
+    from curate.train.trainers import TokenTrainer
+
+    class Theirs:
+        accelerator = SimpleNamespace(mixed_precision=precision)
+        state = SimpleNamespace(global_step=3)
+
+        def _get_grad_norm(self) -> float | None:
+            return norm
+
+    class Ours(TokenTrainer, Theirs):
+        pass
+
+    if stops:
+        with pytest.raises(NotFinite, match=r"gradients' norm is .* at step 4"):
+            Ours()._get_grad_norm()
+    else:
+        assert Ours()._get_grad_norm() == norm
 
 
 def test_a_full_disk_stops_and_leaves_the_checkpoint(tmp_path: Path) -> None:

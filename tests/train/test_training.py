@@ -471,6 +471,9 @@ def test_patience_goes_after_the_better_side_of_the_metric_that_it_watches(
         ("grpo", {"loss_type": "bnpo"}, "place of `loss.kind`"),
         ("rloo", {"beta": 0.1}, "place of `loss.kl`"),
         ("orpo", {"packing": True}, "place of `packing`"),
+        ("sft", {"learning_rate": 1e-3}, "place of `learning_rate`"),
+        ("dpo", {"num_train_epochs": 3}, "place of `epochs`"),
+        ("grpo", {"num_generations": 2}, "place of `generation.samples`"),
     ],
 )
 def test_a_field_of_trl_that_plays_no_part_is_refused_before_weights(

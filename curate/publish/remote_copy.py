@@ -11,7 +11,7 @@ from pathlib import Path
 
 from curate.errors import StoppedShort, UsageError
 from curate.row import KINDS
-from curate.system.addresses import address_errors, open_address
+from curate.system.addresses import address_errors, open_address, refuse_credentials
 from curate.system.remote_manifest import (
     MANIFEST,
     Manifest,
@@ -35,12 +35,15 @@ class RemoteTarget:
             UsageError: something would be lost, or the address cannot be written to.
             StoppedShort: the file system cannot be reached.
         """
-        if where.startswith(_READ_ONLY):
+        refuse_credentials(where)
+        if where.startswith(_READ_ONLY) or "::" in where:
             raise UsageError(
                 f"{where} can only be read; write to a path, or to an address of a file system, as "
                 "s3://BUCKET/PATH, gs://BUCKET/PATH or hdfs://HOST/PATH"
             )
         self.where, self.replace = where.rstrip("/"), replace
+        if "://" not in self.where:
+            raise UsageError(f"{where} names no file; write {self.where}//BUCKET/NAME")
         with address_errors(where, "looked at", StoppedShort):
             self.system, path = open_address(self.where)
             self._path = path.rstrip("/")

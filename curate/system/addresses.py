@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,9 @@ from curate.system.credentials import holds_credentials, without_secrets
 from curate.system.posix import no_room
 from curate.system.proxy import proxy_of
 
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
+# Also several in one: `simplecache::s3://...`.
+_ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+):/")
+_ONE_SLASH = re.compile(rf"^{_ADDRESS.pattern}(?!/)")
 # What is to be installed for the file systems of a scheme, besides what fsspec brings.
 _PACKAGES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs",
@@ -42,13 +44,41 @@ def is_address(path: str | Path) -> bool:
 
 def address_of(path: str | Path) -> str:
     """Return an address as it is written: a `Path` has lost one of its slashes."""
-    return _ADDRESS.sub(r"\1://", str(path), count=1)
+    return _ONE_SLASH.sub(r"\1://", str(path))
+
+
+def shown_address(where: str) -> str:
+    """Return an address as a message may show it: of one that holds credentials only the host."""
+    # What is no valid address may hold anything.
+    with suppress(ValueError):
+        if not holds_credentials(where):
+            return where
+    scheme, _, rest = where.partition("://")
+    before = rest.partition("?")[0]
+    if "@" in rest and "@" not in before:
+        return f"{scheme}://..."
+    host = before.rpartition("@")[2].partition("/")[0]
+    return f"{scheme}://{host}/..."
+
+
+def refuse_credentials(where: str) -> None:
+    """Raise `UsageError` where an address holds credentials, which would end up in files."""
+    shown = shown_address(where)
+    try:
+        held = holds_credentials(where)
+    except ValueError:
+        raise UsageError(f"{shown}: its host is none; write an address as s3://NAME/PATH") from None
+    if held:
+        raise UsageError(
+            f"{shown}: an address must not hold credentials; give them in the environment, as the "
+            "file system's package reads them"
+        )
 
 
 def refuse_address(path: str | Path | None, what: str, instead: str) -> None:
     """Raise `UsageError` where a path for `what` is an address; `instead` says what to do."""
     if path is not None and is_address(path):
-        raise UsageError(f"{what} cannot be {address_of(path)}: {instead}")
+        raise UsageError(f"{what} cannot be {shown_address(address_of(path))}: {instead}")
 
 
 def open_address(where: str) -> tuple[Any, str]:
@@ -57,13 +87,7 @@ def open_address(where: str) -> tuple[Any, str]:
     Raises:
         UsageError: the address holds credentials, or the file system's package is not installed.
     """
-    if holds_credentials(where):
-        # The address itself would end up in run.yaml and in messages.
-        parts = urlsplit(where)
-        raise UsageError(
-            f"{parts.scheme}://{parts.hostname}/...: an address must not hold credentials; "
-            "give them in the environment, as the file system's package reads them"
-        )
+    refuse_credentials(where)
     import fsspec
 
     web = where.startswith(("http://", "https://"))

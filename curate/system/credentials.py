@@ -27,6 +27,9 @@ _KEY = re.compile(
     r"|AIza[A-Za-z0-9_-]{20,}|AKIA[A-Z0-9]{16}|eyJ[A-Za-z0-9_-]{20,}(?:\.[A-Za-z0-9_-]+)*"
     r"|(?=[A-Za-z]*[0-9])(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{24,}"
 )
+# Where fsspec's addresses of several file systems are joined; `[::1]` is a host.
+_CHAINED = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+_CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")
 MASK = "***"
 # Shorter keys are those of local servers, which any text may spell by chance.
 _LONG = 12
@@ -46,14 +49,26 @@ _remembered = dict[str, str]()
 def holds_credentials(address: str) -> bool:
     """Tell whether the URL `address` holds a login, or a key or signature in its query.
 
+    Of several in one, as in `simplecache::ftp://host/a`, each is looked at.
+
     Raises:
         ValueError: it is no valid URL.
     """
+    return any(_holds_credentials(one) for one in _CHAINED.split(address))
+
+
+def _holds_credentials(address: str) -> bool:
     # `hub://name@split` names a split, and the Hub's addresses hold no login.
     if "://" not in address or address.startswith("hub://"):
         return False
     parts = urlsplit(address)
-    return "@" in parts.netloc or any(_SECRET_NAME.search(n) for n, _ in parse_qsl(parts.query))
+    # A key that was pasted as it is may have a slash, at which the host seems to end.
+    port = parts.netloc.rpartition("]")[2].partition(":")[2]
+    cut = "@" in address and port != "" and not port.isdigit()
+    # In Azure's addresses the name of a container stands before that of its account.
+    azure = parts.scheme in _CONTAINERS and ":" not in parts.netloc
+    login = cut or ("@" in parts.netloc and not azure)
+    return login or any(_SECRET_NAME.search(n) for n, _ in parse_qsl(parts.query))
 
 
 def holds_token(address: str) -> bool:

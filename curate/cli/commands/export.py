@@ -98,8 +98,11 @@ def command(
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
     from curate.runs.written import check_replaceable
-    from curate.system.addresses import is_address
+    from curate.system.addresses import address_of, is_address, refuse_credentials
 
+    if is_address(output):
+        output = address_of(output)
+        refuse_credentials(output)
     if kind in ENCODED:
         if split is not None or marks or shard_rows is not None:
             raise UsageError(

@@ -117,6 +117,33 @@ def test_outputs_of_a_recipe_are_files_of_this_machine(
     assert "cannot be s3://b/out.jsonl" in " ".join(refused.stderr.split())
 
 
+@pytest.mark.parametrize(
+    "more", [(), ("--as", "faiss"), ("--shard-rows", "3")], ids=["file", "index", "shards"]
+)
+@pytest.mark.parametrize("where", ["https://u:hushhush@b/x.jsonl", "s3:/KEY:hush/hush@b/x.jsonl"])
+def test_an_address_with_credentials_is_refused_and_not_repeated(
+    curate: Callable[..., Any], home: Path, where: str, more: tuple[str, ...]
+) -> None:
+    before = sorted(home.rglob("*"))
+    refused = curate("export", "rows.jsonl", "-o", where, *more)
+    assert refused.exit_code == 2
+    assert "must not hold credentials" in " ".join(refused.stderr.split())
+    assert "hush" not in refused.stdout + refused.stderr
+    assert sorted(home.rglob("*")) == before
+
+
+def test_an_address_that_lost_a_slash_is_one(
+    ok: Callable[..., str], curate: Callable[..., Any], home: Path, memory: Any
+) -> None:
+    where = "memory://b/rows.jsonl"
+    assert ok("export", "rows.jsonl", "-o", "memory:/b/rows.jsonl").endswith(f"{where}\n")
+    assert memory.exists("/b/rows.jsonl") and not (home / "memory:").exists()
+    for lacking in ("s3://", "simplecache::s3://b/x.jsonl"):
+        refused = curate("export", "rows.jsonl", "-o", lacking)
+        assert refused.exit_code == 2, lacking
+    assert not list(home.glob("*:*"))
+
+
 @pytest.mark.parametrize("form", ["faiss", "embedding_atlas"])
 def test_vectors_and_maps_are_folders_of_this_machine(
     curate: Callable[..., Any], home: Path, form: str

@@ -53,6 +53,8 @@ class RemoteTarget:
             protocols = self.system.protocol
             known = [protocols] if isinstance(protocols, str) else protocols
             self._objects = not _OBJECTS.isdisjoint(known)
+            # What uploads that broke off left in the folder.
+            self._parts = set[str]()
             self._old = self._listed() if folder else {}
             if not folder and self.system.isdir(self._path):
                 raise UsageError(
@@ -66,16 +68,18 @@ class RemoteTarget:
         """Return the data files of the folder that is there, all of them written by an export."""
         if not self.system.isdir(self._path):
             return {}
-        listed = self.system.ls(self._path, detail=False)
-        names = {path.rstrip("/").rpartition("/")[2] for path in listed} - {""}
+        listed = [path.rstrip("/") for path in self.system.ls(self._path, detail=False)]
+        # Some object stores list the folder itself, as an object without bytes.
+        names = {path.rpartition("/")[2] for path in listed if path != self._path} - {""}
         if not names:
             return {}
         own: dict[str, RemoteFile] = {}
         if MANIFEST in names:
             text = self.system.cat_file(f"{self._path}/{MANIFEST}")
             own = parse_manifest(text, self.where).files
+        self._parts = names & {_part(name) for name in (*own, MANIFEST)}
         # Rows of several kinds go to a folder for each of them.
-        foreign = sorted(names - {*own, MANIFEST, *KINDS})
+        foreign = sorted(names - {*own, MANIFEST, *self._parts, *KINDS})
         if foreign:
             raise UsageError(
                 f"{self.where} is not empty, and no export wrote {foreign[0]} in it, which would "
@@ -104,7 +108,7 @@ class RemoteTarget:
             self._note(Manifest({**self._old, **files}, complete=False))
             for name in files:
                 self._put(local / name, f"{self._path}/{name}")
-            for name in self._old.keys() - files.keys():
+            for name in sorted(self._parts | self._old.keys() - files.keys()):
                 if self.system.exists(f"{self._path}/{name}"):
                     self.system.rm_file(f"{self._path}/{name}")
             self._note(Manifest(files, complete=True))
@@ -124,7 +128,7 @@ class RemoteTarget:
     def _put(self, local: Path, remote: str) -> None:
         """Send one file; it gets its name with its last byte."""
         folder, _, name = remote.rpartition("/")
-        first = remote if self._objects else f"{folder}/.{name}.part"
+        first = remote if self._objects else f"{folder}/{_part(name)}"
         self.system.put_file(str(local), first)
         if first != remote:
             self.system.mv(first, remote)
@@ -135,3 +139,8 @@ class RemoteTarget:
                 f"{self.where}: {name} has {there} bytes there, and {size} were sent; run the same "
                 "command again"
             )
+
+
+def _part(name: str) -> str:
+    """Return what a file is called while it is on its way to where files do not appear whole."""
+    return f".{name}.part"

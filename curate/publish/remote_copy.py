@@ -11,6 +11,7 @@ from pathlib import Path
 
 from curate.errors import StoppedShort, UsageError
 from curate.row import KINDS
+from curate.runs.written import beside_text
 from curate.system.addresses import address_errors, open_address, refuse_credentials
 from curate.system.remote_manifest import (
     MANIFEST,
@@ -55,6 +56,7 @@ class RemoteTarget:
             self._objects = not _OBJECTS.isdisjoint(known)
             # What uploads that broke off left in the folder.
             self._parts = set[str]()
+            self._kinds = list[str]()
             self._old = self._listed() if folder else {}
             if not folder and self.system.isdir(self._path):
                 raise UsageError(
@@ -79,6 +81,7 @@ class RemoteTarget:
             own = parse_manifest(text, self.where).files
         self._parts = names & {_part(name) for name in (*own, MANIFEST)}
         # Rows of several kinds go to a folder for each of them.
+        self._kinds = sorted(names & set(KINDS))
         foreign = sorted(names - {*own, MANIFEST, *self._parts, *KINDS})
         if foreign:
             raise UsageError(
@@ -91,6 +94,18 @@ class RemoteTarget:
                 "another folder (one for each split)"
             )
         return own
+
+    def check_layout(self, *, several: bool) -> None:
+        """Refuse to leave what an export wrote in another way: it would be read with the new rows.
+
+        Args:
+            several: Whether rows of several kinds go to folders in this one, not into it.
+
+        Raises:
+            UsageError: files are beside such folders, or such folders beside files.
+        """
+        if left := sorted(self._old)[:1] if several else self._kinds[:1]:
+            raise UsageError(beside_text(self.where, left[0], several=several))
 
     def send_file(self, local: Path) -> str:
         """Send one file, and return its address."""

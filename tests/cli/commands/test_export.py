@@ -64,6 +64,25 @@ def test_kinds_leave_apart(ok: Callable[..., str], home: Path, memory: Any) -> N
     assert len(lines_of(home / "prompts.jsonl")) == 2
 
 
+@pytest.mark.parametrize("where", ["memory://b/mixed/", "mixed/"])
+def test_rows_of_one_kind_and_of_several_do_not_share_a_folder(
+    ok: Callable[..., str], curate: Callable[..., Any], home: Path, where: str
+) -> None:
+    """Who reads the folder would get the rows of before, and not those of the last export."""
+    (home / "p.jsonl").write_text('{"prompt": "Why?"}\n' * 2)
+    (home / "one.yaml").write_text("inputs: rows.jsonl\nsteps: []\n")
+    (home / "two.yaml").write_text("inputs: {a: rows.jsonl, b: p.jsonl}\nsteps: []\n")
+    for name in ("one", "two"):
+        ok("run", f"{name}.yaml", "--run", name)
+    for before, after, left in (("one", "two", "train-00000-of-00001"), ("two", "one", "prompt")):
+        place = where.replace("mixed", f"mixed-{before}")
+        ok("export", before, "-o", place)
+        refused = curate("export", after, "-o", place, "--replace")
+        assert refused.exit_code == 2
+        assert left in refused.stderr and "empty it first" in " ".join(refused.stderr.split())
+        ok("export", before, "-o", place, "--replace")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -125,6 +125,18 @@ def test_no_command_makes_a_folder_that_is_called_as_an_address_begins(
     assert sorted(home.rglob("*")) == before
 
 
+@pytest.mark.parametrize("more", [(), ("--export", "decisions.jsonl")], ids=["page", "export"])
+def test_labels_of_rows_at_an_address_need_a_file(
+    curate: Callable[..., Any], home: Path, memory: Any, more: tuple[str, ...]
+) -> None:
+    memory.pipe("/b/rows.jsonl", (home / "rows.jsonl").read_bytes())
+    before = sorted(home.rglob("*"))
+    refused = curate("review", "memory://b/rows.jsonl", *more)
+    assert refused.exit_code == 2
+    assert "name a file with --labels FILE" in " ".join(refused.stderr.split())
+    assert sorted(home.rglob("*")) == before
+
+
 def test_outputs_of_a_recipe_are_files_of_this_machine(
     curate: Callable[..., Any], home: Path
 ) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from curate.errors import StoppedShort, UsageError
 from curate.row import KINDS
+from curate.runs.written import beside_text
 from curate.system.addresses import address_errors, open_address
+from curate.system.credentials import refuse_credentials
 from curate.system.remote_manifest import (
     MANIFEST,
     Manifest,
@@ -35,12 +37,15 @@ class RemoteTarget:
             UsageError: something would be lost, or the address cannot be written to.
             StoppedShort: the file system cannot be reached.
         """
-        if where.startswith(_READ_ONLY):
+        refuse_credentials(where)
+        if where.startswith(_READ_ONLY) or "::" in where:
             raise UsageError(
                 f"{where} can only be read; write to a path, or to an address of a file system, as "
                 "s3://BUCKET/PATH, gs://BUCKET/PATH or hdfs://HOST/PATH"
             )
         self.where, self.replace = where.rstrip("/"), replace
+        if "://" not in self.where:
+            raise UsageError(f"{where} names no file; write {self.where}//BUCKET/NAME")
         with address_errors(where, "looked at", StoppedShort):
             self.system, path = open_address(self.where)
             self._path = path.rstrip("/")
@@ -50,6 +55,9 @@ class RemoteTarget:
             protocols = self.system.protocol
             known = [protocols] if isinstance(protocols, str) else protocols
             self._objects = not _OBJECTS.isdisjoint(known)
+            # What uploads that broke off left in the folder.
+            self._parts = set[str]()
+            self._kinds = list[str]()
             self._old = self._listed() if folder else {}
             if not folder and self.system.isdir(self._path):
                 raise UsageError(
@@ -63,16 +71,19 @@ class RemoteTarget:
         """Return the data files of the folder that is there, all of them written by an export."""
         if not self.system.isdir(self._path):
             return {}
-        listed = self.system.ls(self._path, detail=False)
-        names = {path.rstrip("/").rpartition("/")[2] for path in listed} - {""}
+        listed = [path.rstrip("/") for path in self.system.ls(self._path, detail=False)]
+        # Some object stores list the folder itself, as an object without bytes.
+        names = {path.rpartition("/")[2] for path in listed if path != self._path} - {""}
         if not names:
             return {}
         own: dict[str, RemoteFile] = {}
         if MANIFEST in names:
             text = self.system.cat_file(f"{self._path}/{MANIFEST}")
             own = parse_manifest(text, self.where).files
+        self._parts = names & {_part(name) for name in (*own, MANIFEST)}
         # Rows of several kinds go to a folder for each of them.
-        foreign = sorted(names - {*own, MANIFEST, *KINDS})
+        self._kinds = sorted(names & set(KINDS))
+        foreign = sorted(names - {*own, MANIFEST, *self._parts, *KINDS})
         if foreign:
             raise UsageError(
                 f"{self.where} is not empty, and no export wrote {foreign[0]} in it, which would "
@@ -84,6 +95,18 @@ class RemoteTarget:
                 "another folder (one for each split)"
             )
         return own
+
+    def check_layout(self, *, several: bool) -> None:
+        """Refuse to leave what an export wrote in another way: it would be read with the new rows.
+
+        Args:
+            several: Whether rows of several kinds go to folders in this one, not into it.
+
+        Raises:
+            UsageError: files are beside such folders, or such folders beside files.
+        """
+        if left := sorted(self._old)[:1] if several else self._kinds[:1]:
+            raise UsageError(beside_text(self.where, left[0], several=several))
 
     def send_file(self, local: Path) -> str:
         """Send one file, and return its address."""
@@ -101,7 +124,7 @@ class RemoteTarget:
             self._note(Manifest({**self._old, **files}, complete=False))
             for name in files:
                 self._put(local / name, f"{self._path}/{name}")
-            for name in self._old.keys() - files.keys():
+            for name in sorted(self._parts | self._old.keys() - files.keys()):
                 if self.system.exists(f"{self._path}/{name}"):
                     self.system.rm_file(f"{self._path}/{name}")
             self._note(Manifest(files, complete=True))
@@ -121,7 +144,7 @@ class RemoteTarget:
     def _put(self, local: Path, remote: str) -> None:
         """Send one file; it gets its name with its last byte."""
         folder, _, name = remote.rpartition("/")
-        first = remote if self._objects else f"{folder}/.{name}.part"
+        first = remote if self._objects else f"{folder}/{_part(name)}"
         self.system.put_file(str(local), first)
         if first != remote:
             self.system.mv(first, remote)
@@ -132,3 +155,8 @@ class RemoteTarget:
                 f"{self.where}: {name} has {there} bytes there, and {size} were sent; run the same "
                 "command again"
             )
+
+
+def _part(name: str) -> str:
+    """Return what a file is called while it is on its way to where files do not appear whole."""
+    return f".{name}.part"

@@ -35,7 +35,8 @@ def labelled_rows(run: Path, labels: Iterable[Label]) -> Iterator[dict[str, Any]
     label that it was given. All have `annotator`, and `comment` where there is one.
 
     Raises:
-        UsageError: a labelled row is not in the run, or has one of those columns already.
+        UsageError: a labelled row is not in the run, has one of those columns already, or has
+            other candidates than those of the label.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -86,6 +87,8 @@ def _said_of(row: Row, label: Label) -> Iterator[tuple[Row, dict[str, Any]]]:
     count = len(answers)
     if label.decision == "ranks":
         ranks = ranks_in(label.value)
+        if len(ranks) != count:
+            raise _of_others(row, f"ranks {len(ranks)}", count)
         pairs = [
             (i, j) if ranks[i] <= ranks[j] else (j, i) for i, j in combinations(range(count), 2)
         ]
@@ -96,8 +99,18 @@ def _said_of(row: Row, label: Label) -> Iterator[tuple[Row, dict[str, Any]]]:
     else:
         sides = {"chosen": 0, "rejected": 1}
         best = sides[label.value] if label.value in sides else int(label.value or 0) - 1
+        if best >= count:
+            raise _of_others(row, f"chose the one with the number {best + 1}", count)
         pairs, tied = [(best, k) for k in range(count) if k != best], set()
     for chosen, rejected in pairs:
         fields = {"prompt": row.prompt, "chosen": answers[chosen], "rejected": answers[rejected]}
         said = {"tie": True} if (chosen, rejected) in tied else {}
         yield row._replace(kind="preference", fields=fields | _STRENGTH), said
+
+
+def _of_others(row: Row, said: str, count: int) -> UsageError:
+    """Return the error of a label that is about other candidates than a row has."""
+    return UsageError(
+        f"a label of row {row.id} {said} of its candidates, and it has {count}: a step made it "
+        "anew since; review the row again"
+    )

@@ -131,6 +131,17 @@ class Queue:
             "chosen" if row.kind in ("preference", "ranked", "unpaired") else "fate"
         )
 
+    def holds(self, label: Label) -> bool:
+        """Tell whether a label is about a row of this review, as it is now.
+
+        A made row has its id by its place: where a step made it anew with another number of
+        candidates, ranks of the former ones say nothing of it.
+        """
+        item = self.items.get(label.item)
+        if item is None or label.decision != "ranks":
+            return item is not None
+        return item.row.kind == "ranked" and len(ranks_in(label.value)) == len(item.row.candidates)
+
     def next_for(
         self, who: str, labels: Sequence[Label], skipped: Iterable[str]
     ) -> ReviewItem | None:
@@ -333,6 +344,12 @@ def queue_of(
             raise UsageError(
                 f"a {item.row.kind} row has no list of candidates to rank: ask something else "
                 "(--ask choice, rating or keep)"
+            )
+        asked = question.about if question is not None else None
+        if asked == "ranks" and len(item.row.candidates) < 2:
+            raise UsageError(
+                f"row {item.row.id} has one candidate, which has no rank among others: drop such "
+                "rows in the run, or ask something else (--ask rating or keep)"
             )
         if item.row.kind == "ranked" and len(item.row.candidates) > MOST_CANDIDATES:
             raise UsageError(

@@ -69,7 +69,7 @@ class Review:
 
         What the run and others said of a row is told when the person has answered it.
         """
-        labels = [one for one in self.labels.last() if one.item in self.queue.items]
+        labels = [one for one in self.labels.last() if self.queue.holds(one)]
         found = self.queue.next_for(who, labels, skipped)
         latest = self.labels.latest_of(who)
         return {

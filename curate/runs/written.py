@@ -85,6 +85,15 @@ def check_replaceable(path: Path, run: Path, *, replace: bool) -> None:
         )
 
 
+def beside_text(folder: str | Path, left: str, *, several: bool) -> str:
+    """Return why rows of one kind do not go beside those of `several` kinds, or vice versa."""
+    new = "a folder of its own for each of several kinds" if several else "files of one kind"
+    return (
+        f"{folder} holds {left}, and would get {new}: who reads the folder would read what is "
+        "there in place of the new rows, or with them; choose another folder, or empty it first"
+    )
+
+
 def _noted(run: Path) -> dict[str, list[Stamp]]:
     note = run / _NOTE
     return dict(json.loads(note.read_bytes())) if note.is_file() else {}

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from curate.errors import CurateError, StoppedShort, UsageError
-from curate.system.credentials import holds_credentials, without_secrets
+from curate.system.credentials import refuse_credentials, without_secrets
 from curate.system.posix import no_room
 from curate.system.proxy import proxy_of
 
@@ -33,13 +33,7 @@ def open_address(where: str) -> tuple[Any, str]:
     Raises:
         UsageError: the address holds credentials, or the file system's package is not installed.
     """
-    if holds_credentials(where):
-        # The address itself would end up in run.yaml and in messages.
-        parts = urlsplit(where)
-        raise UsageError(
-            f"{parts.scheme}://{parts.hostname}/...: an address must not hold credentials; "
-            "give them in the environment, as the file system's package reads them"
-        )
+    refuse_credentials(where)
     import fsspec
 
     web = where.startswith(("http://", "https://"))

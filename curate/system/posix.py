@@ -38,12 +38,6 @@ _FUSE = (
 )  # fmt: skip
 # Space, tab, line end and backslash of a path are written as octal numbers.
 _OCTAL = re.compile(r"\\([0-7]{3})")
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
-# What to do instead of writing to an address in a run.
-WRITE_LATER = (
-    "a run writes files of this machine; choose a path, and send the rows when the run is done: "
-    "curate export RUN -o ADDRESS"
-)
 
 
 def sync(path: Path) -> None:
@@ -215,19 +209,3 @@ def refuse_network_disk(path: Path, instead: str, mounts: Path = MOUNTS) -> None
             f"{found.folder}), where SQLite can lose or damage what it holds, because machines "
             f"share neither the memory nor the locks that its log needs; {instead}"
         )
-
-
-def is_address(path: str | Path) -> bool:
-    """Tell whether a path is an address of another file system, also where a slash got lost."""
-    return _ADDRESS.match(str(path)) is not None
-
-
-def address_of(path: str | Path) -> str:
-    """Return an address as it is written: a `Path` has lost one of its slashes."""
-    return _ADDRESS.sub(r"\1://", str(path), count=1)
-
-
-def refuse_address(path: str | Path | None, what: str, instead: str) -> None:
-    """Raise `UsageError` where a path for `what` is an address; `instead` says what to do."""
-    if path is not None and is_address(path):
-        raise UsageError(f"{what} cannot be {address_of(path)}: {instead}")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from curate.errors import InputError, StoppedShort, UsageError
@@ -122,6 +123,36 @@ def test_where_files_do_not_appear_whole_they_are_renamed(tmp_path: Path) -> Non
     assert not list((tmp_path / "new" / "data").glob(".*.part"))
     one = RemoteTarget(f"{where}.jsonl", folder=False)
     assert one.send_file(tmp_path / "1" / "train-00000-of-00002.jsonl") == f"{where}.jsonl"
+
+
+@pytest.mark.parametrize("upload", range(4))
+def test_a_part_that_broke_off_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upload: int
+) -> None:
+    """The manifest, two files and the manifest are sent; half of one arrives, then the rest."""
+    where, sent, real = f"file://{tmp_path}/data", itertools.count(), LocalFileSystem.put_file
+
+    def put_file(self: Any, lpath: str, rpath: str, **options: Any) -> None:
+        if next(sent) == upload:
+            Path(rpath).write_bytes(b"half")
+            raise ConnectionResetError("reset by peer")
+        real(self, lpath, rpath, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "put_file", put_file)
+    with pytest.raises(StoppedShort, match="cannot be written"):
+        RemoteTarget(where, folder=True).send_folder(shards(tmp_path / "1", *"ab"))
+    assert list((tmp_path / "data").glob(".*.part"))
+    RemoteTarget(where, folder=True, replace=True).send_folder(shards(tmp_path / "2", *"c"))
+    assert answers(where) == ["c"]
+    assert len(list((tmp_path / "data").iterdir())) == 2
+
+
+def test_a_folder_that_lists_itself_is_empty(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.makedirs("/b/marked", exist_ok=True)
+    monkeypatch.setattr(Bucket, "ls", lambda *_, **__: ["/b/marked/"])
+    assert RemoteTarget("broken://b/marked", folder=True).name == "marked"
 
 
 @pytest.mark.parametrize("where", ["https://example.com/rows.jsonl", "http://host/data"])

@@ -285,6 +285,29 @@ def test_ranks_need_candidates(tmp_path: Path) -> None:
     assert "--ask is keep, rating, choice, ranks, not 'order'" in " ".join(done.output.split())
 
 
+def test_one_candidate_has_no_rank(tmp_path: Path) -> None:
+    folder = made(tmp_path, [ranked([0.1, 0.4], "p"), ranked([0.3], "q")]).folder
+    with pytest.raises(UsageError, match="has one candidate, which has no rank among others"):
+        queue_of(folder, count=2, question=ReviewQuestion("ranks"))
+    assert len(queue_of(folder, count=2).items) == 2
+
+
+def test_ranks_of_other_candidates_are_asked_anew(tmp_path: Path) -> None:
+    """A row that a step made has the same id with three candidates as with two."""
+    result = made(tmp_path, [ranked([0.5, 0.9, 0.1])])
+    queue = queue_of(result.folder, count=1, question=ReviewQuestion("ranks"))
+    (row,) = result.kept
+    with Labels(tmp_path / "labels.sqlite") as labels:
+        labels.add(Label(row.id, "anna", "ranks", "1,2"), "nonce-0001")
+        state = Review(queue, labels)._state("anna", [])
+        assert state["item"]["id"] == row.id and state["agreement"]["labels"] == 0
+        labels.add(Label(row.id, "anna", "ranks", "1,2,3"), "nonce-0002")
+        assert Review(queue, labels)._state("anna", [])["item"] is None
+    for decision, value, said in (("ranks", "1,2", "ranks 2 of"), ("chosen", "4", "number 4 of")):
+        with pytest.raises(UsageError, match=f"{said} its candidates, and it has 3"):
+            list(labelled_rows(result.folder, [Label(row.id, "anna", decision, value)]))
+
+
 def test_the_run_and_others_say_their_ranks_after_the_answer(tmp_path: Path) -> None:
     folder = made(tmp_path, [ranked([0.5, 0.9, 0.5])]).folder
     queue = queue_of(folder, count=1, question=ReviewQuestion("ranks"))

@@ -8,7 +8,7 @@ import pytest
 
 from curate.errors import InputError, StoppedShort, UsageError
 from curate.system.addresses import address_errors, open_address
-from curate.system.posix import address_of, is_address, refuse_address
+from curate.system.credentials import address_of, is_address, refuse_address, shown_address
 
 
 @pytest.mark.parametrize("where", ["s3://b/a.jsonl", "s3:/b/a.jsonl", "hdfs://nn:9000/a", "gs://b"])
@@ -16,6 +16,31 @@ def test_an_address_also_after_it_was_a_path(where: str) -> None:
     assert is_address(where)
     assert is_address(Path(where))
     assert address_of(Path(where)) == where.replace(":/", "://").replace(":///", "://")
+
+
+def test_slashes_that_are_there_stay() -> None:
+    assert address_of("file:///tmp/a") == "file:///tmp/a"
+    assert address_of("s3:/b/a") == "s3://b/a"
+    assert is_address("simplecache::s3://b/a")
+
+
+@pytest.mark.parametrize(
+    ("where", "shown"),
+    [
+        ("s3://KEY:hush@bucket/a", "s3://bucket/..."),
+        ("s3://KEY:hu/sh@bucket/a", "s3://bucket/..."),
+        ("s3://KEY:hu?sh@bucket/a", "s3://..."),
+        ("simplecache::ftp://user:hush@host/a", "simplecache::ftp://host/..."),
+        ("https://host/a?sig=hush", "https://host/..."),
+        ("https://[host/a?sig=hush", "https://[host/..."),
+        ("s3://bucket/a", "s3://bucket/a"),
+    ],
+)
+def test_no_message_shows_what_an_address_holds(where: str, shown: str) -> None:
+    assert shown_address(where) == shown
+    with pytest.raises(UsageError) as caught:
+        refuse_address(where, "the store", "choose a disk")
+    assert str(caught.value) == f"the store cannot be {shown}: choose a disk"
 
 
 @pytest.mark.parametrize("where", ["rows.jsonl", "/a/b", "a:b/c", "C:/rows", "runs/s3://x", "-"])
@@ -35,6 +60,11 @@ def test_a_missing_package_is_named_with_its_command() -> None:
         pytest.skip("ossfs is installed")
     with pytest.raises(UsageError, match=r"oss://b/a: needs the package ossfs: pip install"):
         open_address("oss://b/a")
+
+
+def test_what_is_no_address_is_refused_as_such() -> None:
+    with pytest.raises(UsageError, match=r"^https://\[host/\.\.\.: its host is none; write"):
+        open_address("https://[host/rows.jsonl")
 
 
 def test_credentials_in_an_address_are_refused_and_not_repeated() -> None:

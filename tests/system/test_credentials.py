@@ -30,6 +30,11 @@ from tests.system.planted import forms, found_in
         "https://example.com/a?api_key=x",
         "https://example.com/a?page=1&X-Amz-Signature=x",
         "https://example.com/a?sig=x",
+        "simplecache::ftp://user:word@example.com/a",
+        "zip://a.jsonl::https://example.com/a.zip?sig=x",
+        "s3://KEY:with/slash@bucket/a",
+        "s3://KEY:with?mark@bucket/a",
+        "abfs://name:word@account.dfs.core.windows.net/a",
     ],
 )
 def test_credentials_are_found(address: str) -> None:
@@ -38,7 +43,16 @@ def test_credentials_are_found(address: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["rows.jsonl", "a@b.jsonl", "https://example.com/a@b", "hub://name@train", "s3://bucket/x?v=1"],
+    [
+        "rows.jsonl",
+        "a@b.jsonl",
+        "https://example.com/a@b",
+        "http://[::1]:8000/a@b",
+        "hub://name@train",
+        "s3://bucket/x?v=1",
+        "simplecache::s3://bucket/x",
+        "abfss://container@account.dfs.core.windows.net/x",
+    ],
 )
 def test_other_addresses_hold_none(address: str) -> None:
     assert not holds_credentials(address)

@@ -98,8 +98,11 @@ def command(
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
     from curate.runs.written import check_replaceable
-    from curate.system.posix import is_address
+    from curate.system.credentials import address_of, is_address, refuse_credentials
 
+    if is_address(output):
+        output = address_of(output)
+        refuse_credentials(output)
     if kind in ENCODED:
         if split is not None or marks or shard_rows is not None:
             raise UsageError(
@@ -182,6 +185,7 @@ def _write_to_address(asked: _Asked, output: str, shard_rows: int | None) -> _Ex
         local = Path(aside) / whole.name
         done = _write(asked, target._replace(path=local), noted=False)
         base = whole.where if folder else whole.where.rpartition("/")[0]
+        whole.check_layout(several=all(Path(path) != local for path, *_ in done.written))
         sent: list[tuple[Path | str, int, str | None]] = []
         for path, count, kind in done.written:
             # Rows of several kinds are in several files, or in a folder for each.
@@ -241,7 +245,7 @@ def _export_run(rows: Rows, target: _Target, asked: _Asked, *, noted: bool) -> _
     A shape holds one kind; what is left out then is said with the command that writes it.
     """
     from curate.cli.failures import say
-    from curate.runs.written import check_replaceable
+    from curate.runs.written import beside_text, check_replaceable
     from curate.write import NATURAL, kind_of, path_of_part, write_rows, write_shards
 
     path, name, size = target
@@ -252,6 +256,10 @@ def _export_run(rows: Rows, target: _Target, asked: _Asked, *, noted: bool) -> _
     left = {kind: own for kind, own in found.items() if wanted and kind not in wanted}
     places: dict[str | None, Path] = {None: path}
     if len(wanted) > 1:
+        if size is not None and path.is_dir():
+            files = sorted(one.name for one in path.iterdir() if one.is_file())
+            if shown := [name for name in files if not name.startswith(".")]:
+                raise UsageError(beside_text(path, shown[0], several=True))
         places = {k: path / k if size is not None else path_of_part(path, k) for k in wanted}
     for place in places.values():
         check_replaceable(place, run, replace=asked.replace)
@@ -292,7 +300,7 @@ class _Target(NamedTuple):
 
 
 def _target(output: str, split: str | None, shard_rows: int | None, source: str) -> _Target:
-    from curate.system.posix import is_address
+    from curate.system.credentials import is_address
     from curate.write import SHARD_ROWS, check_folder, is_folder
 
     if output.startswith(("hf://", "hub://")):

@@ -118,6 +118,7 @@ def command(
     another shape is named.
     """
     from curate.review.label_events import Labels
+    from curate.system.credentials import is_address
 
     if templates:
         others: dict[str, object] = {
@@ -133,6 +134,11 @@ def command(
             raise UsageError(f"{unused[0]} is for labels; --templates takes no labels")
         _write_templates(source, folder, sample=sample, outcome=outcome, shape=shape, port=port)
         return
+    if labels is None and is_address(source):
+        raise UsageError(
+            "labels are kept next to the data, and SQLite needs a disk of this machine: name a "
+            "file with --labels FILE, also where they are exported"
+        )
     path = labels or Path(f"{source.rstrip('/')}.review.sqlite")
     if export_as not in ("decisions", "rows"):
         raise UsageError(f"--as is decisions or rows, not '{export_as}'")

@@ -64,6 +64,25 @@ def test_kinds_leave_apart(ok: Callable[..., str], home: Path, memory: Any) -> N
     assert len(lines_of(home / "prompts.jsonl")) == 2
 
 
+@pytest.mark.parametrize("where", ["memory://b/mixed/", "mixed/"])
+def test_rows_of_one_kind_and_of_several_do_not_share_a_folder(
+    ok: Callable[..., str], curate: Callable[..., Any], home: Path, where: str
+) -> None:
+    """Who reads the folder would get the rows of before, and not those of the last export."""
+    (home / "p.jsonl").write_text('{"prompt": "Why?"}\n' * 2)
+    (home / "one.yaml").write_text("inputs: rows.jsonl\nsteps: []\n")
+    (home / "two.yaml").write_text("inputs: {a: rows.jsonl, b: p.jsonl}\nsteps: []\n")
+    for name in ("one", "two"):
+        ok("run", f"{name}.yaml", "--run", name)
+    for before, after, left in (("one", "two", "train-00000-of-00001"), ("two", "one", "prompt")):
+        place = where.replace("mixed", f"mixed-{before}")
+        ok("export", before, "-o", place)
+        refused = curate("export", after, "-o", place, "--replace")
+        assert refused.exit_code == 2
+        assert left in refused.stderr and "empty it first" in " ".join(refused.stderr.split())
+        ok("export", before, "-o", place, "--replace")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -106,6 +125,18 @@ def test_no_command_makes_a_folder_that_is_called_as_an_address_begins(
     assert sorted(home.rglob("*")) == before
 
 
+@pytest.mark.parametrize("more", [(), ("--export", "decisions.jsonl")], ids=["page", "export"])
+def test_labels_of_rows_at_an_address_need_a_file(
+    curate: Callable[..., Any], home: Path, memory: Any, more: tuple[str, ...]
+) -> None:
+    memory.pipe("/b/rows.jsonl", (home / "rows.jsonl").read_bytes())
+    before = sorted(home.rglob("*"))
+    refused = curate("review", "memory://b/rows.jsonl", *more)
+    assert refused.exit_code == 2
+    assert "name a file with --labels FILE" in " ".join(refused.stderr.split())
+    assert sorted(home.rglob("*")) == before
+
+
 def test_outputs_of_a_recipe_are_files_of_this_machine(
     curate: Callable[..., Any], home: Path
 ) -> None:
@@ -115,6 +146,33 @@ def test_outputs_of_a_recipe_are_files_of_this_machine(
     assert refused.exit_code == 2
     assert "out.yaml:3" in refused.stderr
     assert "cannot be s3://b/out.jsonl" in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "more", [(), ("--as", "faiss"), ("--shard-rows", "3")], ids=["file", "index", "shards"]
+)
+@pytest.mark.parametrize("where", ["https://u:hushhush@b/x.jsonl", "s3:/KEY:hush/hush@b/x.jsonl"])
+def test_an_address_with_credentials_is_refused_and_not_repeated(
+    curate: Callable[..., Any], home: Path, where: str, more: tuple[str, ...]
+) -> None:
+    before = sorted(home.rglob("*"))
+    refused = curate("export", "rows.jsonl", "-o", where, *more)
+    assert refused.exit_code == 2
+    assert "must not hold credentials" in " ".join(refused.stderr.split())
+    assert "hush" not in refused.stdout + refused.stderr
+    assert sorted(home.rglob("*")) == before
+
+
+def test_an_address_that_lost_a_slash_is_one(
+    ok: Callable[..., str], curate: Callable[..., Any], home: Path, memory: Any
+) -> None:
+    where = "memory://b/rows.jsonl"
+    assert ok("export", "rows.jsonl", "-o", "memory:/b/rows.jsonl").endswith(f"{where}\n")
+    assert memory.exists("/b/rows.jsonl") and not (home / "memory:").exists()
+    for lacking in ("s3://", "simplecache::s3://b/x.jsonl"):
+        refused = curate("export", "rows.jsonl", "-o", lacking)
+        assert refused.exit_code == 2, lacking
+    assert not list(home.glob("*:*"))
 
 
 @pytest.mark.parametrize("form", ["faiss", "embedding_atlas"])

@@ -25,7 +25,12 @@ from curate.engine.estimate import (
 )
 from curate.engine.kinds.gather import gather, gather_as_they_come
 from curate.engine.kinds.grow import grow
-from curate.engine.kinds.reference_data import fingerprint_against, sketches_against, with_vectors
+from curate.engine.kinds.reference_data import (
+    Fingerprint,
+    fingerprint_against,
+    sketches_against,
+    with_vectors,
+)
 from curate.engine.kinds.whole import decide, decide_as_they_come
 from curate.engine.ledger import StepTally
 from curate.engine.local import Local
@@ -85,7 +90,12 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
         check_specs(recipe)
     if options.output or options.output_shape or recipe.outputs:
         check_outputs(recipe, opened, options)
-    purpose = _purpose(recipe, opened, options)
+    against = {
+        step.title: found
+        for step in recipe.steps
+        if isinstance(step, Whole) and step.compares_with() and (found := fingerprint_against(step))
+    }
+    purpose = _purpose(recipe, opened, options, list(against.values()))
     name = recipe.name
     if name is None:
         text = json.dumps(purpose, sort_keys=True, default=str)
@@ -100,7 +110,7 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
             return Finished(folder.path, plan_run(recipe, opened, options, folder, purpose))
         with folder.lock():
             folder.claim(purpose, replace=options.replace)
-            return _Run(recipe, opened, options, folder).go()
+            return _Run(recipe, opened, options, folder, against).go()
     except CurateError as error:
         from curate.runs.status import forget_refused
 
@@ -147,7 +157,9 @@ def _completed(recipe: Recipe, opened: Inputs) -> Recipe:
     return whole
 
 
-def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, Any]:
+def _purpose(
+    recipe: Recipe, opened: Inputs, options: RunOptions, others: list[Fingerprint]
+) -> dict[str, Any]:
     """Return what a run folder is for; another purpose needs another folder."""
     models = {
         name: {k: v for k, v in spec.items() if k not in DECIDES_NO_REPLY}
@@ -155,11 +167,6 @@ def _purpose(recipe: Recipe, opened: Inputs, options: RunOptions) -> dict[str, A
         else spec
         for name, spec in {**(recipe.models or {}), **(recipe.encoders or {})}.items()
     }
-    others = [
-        found
-        for step in recipe.steps
-        if isinstance(step, Whole) and step.compares_with() and (found := fingerprint_against(step))
-    ]
     data = data_digests(recipe)
     # What a step's outcome depends on besides its fields: the texts of its prompt files.
     texts = dict[str, Any]()
@@ -189,7 +196,9 @@ class _Run:
         opened: Inputs,
         options: RunOptions,
         folder: RunFolder,
+        against: dict[str, Fingerprint],
     ) -> None:
+        self.against = against
         self.recipe, self.opened, self.options, self.folder = recipe, opened, options, folder
         self.began = time.time()
         self.progress = Progress()
@@ -338,7 +347,8 @@ class _Run:
             others: list[Held] = []
             if step.compares_with():
                 driver, workspace = self.accounts.driver, Workspace(self.folder.work)
-                others = sketches_against(step, self._settings(), driver, workspace)
+                known = self.against.get(step.title)
+                others = sketches_against(step, self._settings(), driver, workspace, known)
             decide(step, states, others, self.accounts.store)
             return
         if isinstance(step, Gather):

@@ -13,7 +13,7 @@ import pytest
 from curate.ask import Embed, Reply, request_key
 from curate.errors import StoreError
 from curate.pipeline import Pipeline
-from curate.requests.batch.jobs import BatchJobs
+from curate.requests.batch.jobs import BatchJobs, BatchLine, add
 from curate.store.budget import Budget
 from curate.store.store import VERSION, Store
 from curate.store.vectors import MISSING, vector_keys
@@ -101,6 +101,17 @@ def test_what_a_store_of_format_7_has_spent_is_not_recorded_by_step(tmp_path: Pa
         assert (found.bound, found.step) == (9, None)
         store.commit_now(lambda connection: budget.reserve(connection, [(5, False)], steps=["a"]))
         assert {step: own.sent for step, own in budget.tally().steps.items()} == {"": 3, "a": 1}
+
+
+def test_a_column_that_a_later_version_adds_stops_no_batch_job(tmp_path: Path) -> None:
+    """Another process may migrate the store that this one works with."""
+    line = BatchLine(1, "ab" * 16, 0, 9, b"content", "judge")
+    with Store.open(tmp_path) as store:
+        with sqlite3.connect(tmp_path / "store.db") as connection:
+            connection.execute("ALTER TABLE batch_lines ADD COLUMN later TEXT")
+        connection.close()
+        job = store.commit_now(lambda c: add(c, "openai:m", "run", "/v1", [line]))
+        assert BatchJobs(store).page(job, 9) == [line]
 
 
 def test_a_database_of_another_program_is_refused_by_name(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from curate.engine.reading import Reading
 from curate.engine.state import IN_MEMORY_BYTES, Held, Settings, Workspace, load
 from curate.errors import StoppedShort, UsageError
 from curate.read import Inputs, open_inputs
+from curate.read.remote import is_remote
 from curate.step import EMBEDDING, Filter, Step, Whole
 from curate.store.faiss_index import index_files, is_index, read_index
 from curate.system.package_data import shipped
@@ -32,13 +33,17 @@ if TYPE_CHECKING:
     from curate.requests.driver import Driver
 
 
+# What each file is, by content.
+Fingerprint = list[dict[str, Any]]
+
+
 def dataset_against(step: Step) -> Inputs | None:
     """Open the dataset that `step` compares with, if it names one."""
     path = step.compares_with() if isinstance(step, Whole) else None
     return None if path is None else open_inputs(shipped(path))
 
 
-def fingerprint_against(step: Step) -> list[dict[str, Any]] | None:
+def fingerprint_against(step: Step) -> Fingerprint | None:
     """Return what `step` compares rows with, by content, if it names something.
 
     Raises:
@@ -61,12 +66,19 @@ def fingerprint_against(step: Step) -> list[dict[str, Any]] | None:
 
 
 def sketches_against(
-    step: Whole, settings: Settings, driver: Driver | None, workspace: Workspace | None = None
+    step: Whole,
+    settings: Settings,
+    driver: Driver | None,
+    workspace: Workspace | None = None,
+    known: Fingerprint | None = None,
 ) -> list[Held]:
     """Return the sketches of the rows that `step` compares with, in parts, and the origin of each.
 
     Those of a FAISS index hold vectors, where those of rows hold places of vectors in the store.
     Those of a large dataset lie in the workspace, if there is one.
+
+    Raises:
+        StoppedShort: what is at an address is no longer what was `known` of it.
     """
     path = step.compares_with()
     if path is not None and is_index(path):
@@ -75,6 +87,13 @@ def sketches_against(
     opened = dataset_against(step)
     if opened is None:
         return []
+    # It is fetched again, hours later perhaps.
+    if known is not None and is_remote(path or "") and opened.fingerprint() != known:
+        raise StoppedShort(
+            f"{path}: was replaced since the run began, which compares rows with it; put it back "
+            "and run the same command again, or take what is there now: with another run folder, "
+            "or with --replace"
+        )
     names = [file.name for file in opened.files]
     if opened.total_bytes <= IN_MEMORY_BYTES:
         workspace = None

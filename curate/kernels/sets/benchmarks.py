@@ -126,6 +126,15 @@ def test_index(against: tuple[str, ...], field: str | None, n: int, stamp: Stamp
 test_index.__test__ = False  # type: ignore[attr-defined]
 
 
+def forget_remote(against: tuple[str, ...]) -> None:
+    """Read test sets at addresses anew, of which no time and size tell whether they changed."""
+    from curate.read.remote import is_hub, is_remote
+
+    if any(is_remote(path) and not is_hub(path) for _, path in map(set_path, against)):
+        item_texts.cache_clear()
+        test_index.cache_clear()
+
+
 def digest_of(items: Iterable[ItemText]) -> str:
     """Return a hash of test items: another one is another test."""
     return digest(repr(tuple(items)).encode("utf-8", "surrogatepass")).hex()

@@ -191,7 +191,9 @@ def add(
     sql = "INSERT INTO batch_history (job, model, made_at, requests) VALUES (?, ?, ?, ?)"
     connection.execute(sql, (name, model, now, len(lines)))
     connection.executemany(
-        "INSERT INTO batch_lines VALUES (?, ?, ?, ?, ?, ?, ?)",
+        # By name: a later version may have added a column while this process runs.
+        "INSERT INTO batch_lines (job, number, key, attempt, bound, content, step) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
             (name, n.number, bytes.fromhex(n.key), n.attempt, n.bound, n.content, n.step)
             for n in lines

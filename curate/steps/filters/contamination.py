@@ -14,6 +14,7 @@ from curate.kernels.sets.benchmarks import (
     Stamp,
     TestIndex,
     digest_of,
+    forget_remote,
     item_texts,
     normal_words,
     stamp_of,
@@ -117,6 +118,7 @@ class Contamination(Filter):
     def prepare(self) -> None:
         """Read the test sets, or reject one that is not there or cannot be read."""
         self.__dict__.pop("_stamp", None)  # they may have changed since the last run
+        forget_remote(self.against)
         if self.by_words:
             self.index()
         self.items()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _MET = "row "
 _MARKS = "curate"
 _SHOWN_NAMES, _SHOWN_IDS = 40, 5
+# The time and size of what is no file of this machine.
+_UNKNOWN = (0, 0)
 
 
 class _Settled(NamedTuple):
@@ -69,7 +71,11 @@ class Reviewed(Generate):
 
     def prepare(self) -> None:
         """Read the decisions, or reject a file that is not there or holds something else."""
+        from curate.read.decisions import read_decisions
+
         self.__dict__.pop("_stamp", None)  # it may have changed since the last run
+        if self._stamp == _UNKNOWN:
+            read_decisions.cache_clear()
         try:
             self.decisions()
         except UsageError as error:
@@ -90,7 +96,7 @@ class Reviewed(Generate):
         try:
             found = os.stat(self.file)
         except OSError:
-            return (0, 0)  # an address, or whoever reads it will say so
+            return _UNKNOWN  # an address, or whoever reads it will say so
         return (found.st_mtime_ns, found.st_size)
 
     def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:

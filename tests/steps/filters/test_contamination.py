@@ -324,6 +324,18 @@ def test_a_broken_test_set_is_refused_before_the_run(tmp_path, name, content, me
         Pipeline([Contamination(against=(str(tmp_path / name),))]).check()
 
 
+def test_a_test_set_at_an_address_is_read_anew_for_each_run():
+    memory, digests = fsspec.filesystem("memory"), set()
+    step = Contamination(against=("memory://b/items.jsonl",), n=3)
+    for word in ("one", "two"):
+        memory.pipe_file("/b/items.jsonl", f'{{"question": "who is {word} of them"}}\n'.encode())
+        step.prepare()
+        assert step.items()[0].text == f"who is {word} of them"
+        digests.add(step.data_digest())
+    assert len(digests) == 2
+    memory.store.clear()
+
+
 def test_a_test_set_that_changed_is_read_again_and_makes_another_run(tmp_path):
     path = written(tmp_path, "bench.jsonl", [{"question": "Who are you"}])
     rows = [{"instruction": text, "output": "a"} for text in ("Who are you", "What is it")]

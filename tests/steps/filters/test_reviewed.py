@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -249,6 +250,19 @@ def test_another_file_is_another_rule(reviewed: Callable[..., Reviewed], tmp_pat
     Path(one.file).write_text(Path(two.file).read_text())
     with pytest.raises(UsageError, match="holds a run of other"):
         Pipeline([one]).run(data, run=tmp_path / "run")
+
+
+def test_a_file_at_an_address_is_read_anew_for_each_run(reviewed: Callable[..., Reviewed]) -> None:
+    """One process may run a recipe twice, as a notebook does."""
+    memory = fsspec.filesystem("memory")
+    step, digests = Reviewed(file="memory://b/decisions.jsonl"), set()
+    for decision in ("keep", "drop"):
+        local = reviewed((pair(), "anna", decision))
+        memory.pipe_file("/b/decisions.jsonl", Path(local.file).read_bytes())
+        step.prepare()
+        assert step.data_digest() == local.data_digest()
+        digests.add(step.data_digest())
+    assert len(digests) == 2
 
 
 def test_a_step_without_decisions_is_refused(tmp_path: Path) -> None:

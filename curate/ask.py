@@ -214,7 +214,7 @@ class TurnLikelihood(Request):
     The conversation is rendered by the model's own template, with `template_options` (`tools`,
     `chat_template_kwargs`; see `rendering_options`). What counts of each turn of the assistant from
     index `first` on are the answer's tokens and the token that ends the turn: those that `curate
-    train sft` supervises, so that minus their mean is the loss that a trainer reports.
+    train sft` supervises, so that minus their mean is the loss that a trainer has of it.
     """
 
     messages: tuple[Message, ...]

@@ -107,7 +107,7 @@ def refuse_addresses(ctx: Any) -> None:
         given = ctx.params.get(parameter.name)
         # A `Path` has lost a slash: the folder `s3:` would be made here.
         if isinstance(given, Path) and ":/" in str(given):
-            from curate.system.addresses import refuse_address
+            from curate.system.credentials import refuse_address
 
             name = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.metavar
             refuse_address(given, name, "name a path of this machine, and copy it afterwards")

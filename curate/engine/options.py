@@ -12,7 +12,7 @@ from typing import Any
 
 from curate.errors import CurateError, UsageError
 from curate.recipe.catalog import unknown
-from curate.system.addresses import WRITE_LATER, refuse_address
+from curate.system.credentials import WRITE_LATER, refuse_address
 
 # One store per project folder.
 DEFAULT_STORE = Path(".curate")

@@ -87,7 +87,11 @@ def check_rendered(turns: Sequence[Mapping[str, Any]], text: str) -> None:
         calls = turn.get("tool_calls") or ()
         names = [str(call.get("function", call).get("name", "")) for call in calls]
         said = [str(turn["content"] or "").strip()] if turn["role"] == "tool" else []
-        if any(one not in text for one in (*names, *said)):
+        # Templates like those of Llama 3.1 and gpt-oss write what a tool said as JSON.
+        if any(
+            one not in text and json.dumps(one, ensure_ascii=False)[1:-1] not in text
+            for one in (*names, *said)
+        ):
             raise NotSent(
                 "this model cannot read tool calls: its chat template leaves them out; use a model "
                 "whose template takes tools, or leave such rows to others"

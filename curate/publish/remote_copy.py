@@ -12,7 +12,8 @@ from pathlib import Path
 from curate.errors import StoppedShort, UsageError
 from curate.row import KINDS
 from curate.runs.written import beside_text
-from curate.system.addresses import address_errors, open_address, refuse_credentials
+from curate.system.addresses import address_errors, open_address
+from curate.system.credentials import refuse_credentials
 from curate.system.remote_manifest import (
     MANIFEST,
     Manifest,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from curate.read.part import LINE_BYTES, RAW_BYTES, Read
+from curate.read.part import GROUP_BYTES, RAW_BYTES, Read
 from curate.read.strict_json import check_depth
 
 # What a record of a session holds.
@@ -51,7 +51,7 @@ def sessions_of(reads: Iterable[Read]) -> Iterator[Read]:
             sessions[key], sizes[key] = sessions.pop(early), sizes.pop(early)
         held = sessions.setdefault(key, [])
         sizes[key] = sizes.get(key, 0) + read.size
-        if sizes[key] <= LINE_BYTES:
+        if sizes[key] <= GROUP_BYTES:
             held.append(read)
     for key, events in sessions.items():
         yield _session(key, events, sizes[key])
@@ -60,8 +60,8 @@ def sessions_of(reads: Iterable[Read]) -> Iterator[Read]:
 def _session(key: SessionKey, events: list[Read], size: int) -> Read:
     first = events[0] if events else Read(None, None, b"", 1)
     raw, line = first.raw[:RAW_BYTES], first.line
-    if size > LINE_BYTES:
-        return Read(None, f"its session is larger than {LINE_BYTES >> 20} MB", raw, line)
+    if size > GROUP_BYTES:
+        return Read(None, f"its session is larger than {GROUP_BYTES >> 20} MB", raw, line)
     record: dict[str, Any] = {SESSION: key.id, EVENTS: [read.record for read in events]}
     if key.beside is not None:
         record["sidechain"] = key.beside

@@ -16,7 +16,7 @@ import pyarrow.json as pj
 
 from curate.chunk import one_array
 from curate.read.members import split_lines
-from curate.read.part import Part, PartRows, Read
+from curate.read.part import LINE_BYTES, Part, PartRows, Read
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import MARKS, dumps
 from curate.read.shapes.shape import Shape
@@ -145,6 +145,8 @@ def _plain_lines(data: bytes) -> int | None:
     newlines = np.flatnonzero(view[:-1] == _NEWLINE)
     last = len(view) - 1 if view[-1] != _NEWLINE else len(view) - 2
     ends = np.append(newlines - 1, last)
+    if len(data) > LINE_BYTES and np.diff(ends, prepend=-1).max() - 1 > LINE_BYTES:
+        return None
     ends -= view[ends] == _RETURN
     # Arrow takes objects across lines and several on one. Where every line begins and ends with a
     # brace it cannot have crossed one: inside an object or a list, } and { never follow each other.

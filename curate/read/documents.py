@@ -20,6 +20,8 @@ from curate.system.package_data import DOCUMENTS, require_extra
 
 # The shape of documents, which makes a folder of them an input, whatever else lies there.
 DOCUMENT = "document"
+# Most of a PDF are its pictures and fonts.
+_PDF_BYTES = 128 << 20
 _FORMATS = {".txt": "text", ".md": "markdown", ".markdown": "markdown", ".pdf": "pdf"}
 # What is no prose, whatever a file's ending says: an object of JSON on its first line.
 _RECORDS = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{"[^\n]*\}[ \t\r]*(?:\n|\Z)')
@@ -75,11 +77,12 @@ def check_documents(where: str, files: Sequence[tuple[str, Path]]) -> list[Docum
 def read_documents(documents: Iterable[DocumentFile]) -> Iterator[Read]:
     """Yield each document as a record of its text, name, format and title, or why it is none."""
     for name, path in documents:
+        most = _PDF_BYTES if path.suffix.lower() == ".pdf" else LINE_BYTES
         with open(path, "rb") as file:
-            data = file.read(LINE_BYTES + 1)
+            data = file.read(most + 1)
         try:
-            if len(data) > LINE_BYTES:
-                raise ValueError(f"{too_long()}: split it")
+            if len(data) > most:
+                raise ValueError(f"longer than {most >> 20} MB: split it")
             if not data.strip():
                 raise ValueError("the file is empty")
             if _RECORDS.match(data):
@@ -88,6 +91,8 @@ def read_documents(documents: Iterable[DocumentFile]) -> Iterator[Read]:
                     "ending .jsonl"
                 )
             record = {"text": "", "file": name, **_content(path.suffix.lower(), data)}
+            if len(record["text"]) > LINE_BYTES:
+                raise ValueError(f"its text is {too_long()}: split it")
             if not record["text"].strip():
                 raise ValueError("it holds no text")
         except (ValueError, RecursionError) as error:

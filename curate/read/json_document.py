@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from curate.read.packed import BROKEN, open_packed
-from curate.read.part import LINE_BYTES, RAW_BYTES, Read
-from curate.read.strict_json import describe, parse, too_long
+from curate.read.part import LINE_BYTES, MOST_VALUES, RAW_BYTES, Read
+from curate.read.strict_json import describe, most_values, parse, too_long, too_many
 
 _BLOCK = 1 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# The texts, brackets and commas of a value; a text may have no end yet.
+_MARKS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
+# A window of usual size, of whose values Python may be given as many as there are.
+_USUAL = 4 * _BLOCK
 # Finds where a value ends and accepts whatever Python does; `parse` then judges the value.
 _LENIENT = json.JSONDecoder(strict=False)
 
@@ -36,6 +39,8 @@ class _Window:
         # Bytes that are no UTF-8 become surrogates, so that only their own record fails.
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
         self.text, self.at, self._ended = "", 0, False
+        # Whether it holds more values than one record may have.
+        self.dense = False
         self._line, self._counted = 1, 0
 
     def __enter__(self) -> _Window:
@@ -44,19 +49,20 @@ class _Window:
     def __exit__(self, *_: Any) -> None:
         self._file.close()
 
-    def more(self) -> bool:
-        """Read on; tell whether there was anything."""
+    def more(self) -> int:
+        """Read on; return how many bytes there were."""
         if self._ended:
-            return False
+            return 0
         try:
-            block = self._file.read(max(_BLOCK, len(self.text) - self.at))
+            block = self._file.read(min(max(_BLOCK, len(self.text) - self.at), LINE_BYTES))
         except BROKEN as error:
             why = " ".join(str(error).split())
             raise _BrokenError(f"the file breaks off here: {why}") from None
         self.line()
         self.text = self.text[self.at :] + self._decode.decode(block, final=not block)
         self.at, self._counted, self._ended = 0, 0, not block
-        return bool(block)
+        self.dense = len(self.text) > _USUAL and most_values(self.text) > MOST_VALUES
+        return len(block)
 
     def peek(self) -> str:
         """Skip white space and return the next character, or an empty text at the end."""
@@ -73,6 +79,11 @@ class _Window:
         self._line += self.text.count("\n", self._counted, self.at)
         self._counted = self.at
         return self._line
+
+    def drop(self) -> None:
+        """Hold what was passed no longer."""
+        self.line()
+        self.text, self.at, self._counted = self.text[self.at :], 0, 0
 
     def raw(self, end: int | None = None) -> bytes:
         """Return the bytes from here on (to `end`), as many as are kept of an unreadable record."""
@@ -133,6 +144,8 @@ def _value(window: _Window) -> Read:
     line, end = window.line(), _end(window)
     raw, text = window.raw(end), window.text[window.at : end]
     window.at = end
+    if len(text) > _USUAL:
+        window.drop()
     try:
         record = parse(text)
         text.encode()
@@ -148,30 +161,41 @@ def _value(window: _Window) -> Read:
 
 def _end(window: _Window) -> int:
     """Return where the value that begins here ends."""
+    held = len(window.text) - window.at
     while True:
-        end, problem = _try_end(window.text, window.at)
+        end, problem = _try_end(window.text, window.at, dense=window.dense)
         # A number at the window's edge may go on behind it; an object never does.
         if end is not None and end < len(window.text):
             return end
-        if len(window.text) - window.at > LINE_BYTES:
-            raise _BrokenError(f"a record is {too_long()}")
-        if not window.more():
+        if held > LINE_BYTES:
+            raise _BrokenError(f"a record is {too_long()}; the file cannot be read beyond it")
+        read = window.more()
+        held += read
+        if not read:
             if end is not None:
                 return len(window.text)
             raise _BrokenError(f"the file breaks off here: {problem}")
 
 
-def _try_end(text: str, at: int) -> tuple[int | None, str]:
-    try:
-        return _LENIENT.raw_decode(text, at)[1], ""
-    except (ValueError, RecursionError) as error:
-        problem = error.msg if isinstance(error, json.JSONDecodeError) else describe(error)
+def _try_end(text: str, at: int, *, dense: bool) -> tuple[int | None, str]:
+    problem = "a list or an object has no end"
+    # To build a value only to learn where it ends would take any memory.
+    if not (dense and text.startswith(("{", "["), at)):
+        try:
+            return _LENIENT.raw_decode(text, at)[1], ""
+        except (ValueError, RecursionError) as error:
+            problem = error.msg if isinstance(error, json.JSONDecodeError) else describe(error)
     if not text.startswith(("{", "["), at):
         return None, problem
-    depth = 0
-    for match in _BRACKETS.finditer(text, at):
-        bracket = match.group()
-        depth += (bracket in "[{") - (bracket in "]}")
-        if depth == 0 and bracket in "]}":
+    depth = values = 0
+    for match in _MARKS.finditer(text, at):
+        mark = match.group()
+        if mark[0] == '"':
+            continue
+        depth += (mark in "[{") - (mark in "]}")
+        if depth == 0:
             return match.end(), problem
+        values += mark not in "]}"
+        if values > MOST_VALUES:
+            raise _BrokenError(f"{too_many()}; the file cannot be read beyond it")
     return None, problem

@@ -1,7 +1,7 @@
 """Cut JSONL files into parts: byte ranges where a file can be read again, else the bytes.
 
 A part holds the lines that fit into 16,384 rows and 64 MB, and at least one: so a line too long to
-be read is always alone in its part, and takes no other row with it.
+be held is always alone in its part, and takes no other row with it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _last_ends(ends: np.ndarray, start: int, size: int) -> Iterator[int]:
 
 
 def _range(path: Path, start: int, end: int) -> Cut:
-    if end - start <= LINE_BYTES:
+    if _is_held(end - start):
         return Cut(start, end - start)
     with open(path, "rb") as file:
         file.seek(start)
@@ -96,13 +96,13 @@ def cut_stream(stream: BinaryIO) -> Iterator[Cut]:
         pending += block
         while count := _full(ends, 0):
             end = int(ends[count - 1])
-            data = bytes(pending[:end])
+            cut = _held(pending, 0, end)
             del pending[:end]
             ends = ends[count:] - end
-            yield _held(data)
+            yield cut
     start, cuts = 0, []
     for end in _last_ends(ends, 0, len(pending)):
-        cuts.append(_held(bytes(pending[start:end])))
+        cuts.append(_held(pending, start, end))
         start = end
     if broken:
         last = cuts.pop() if cuts and not pending.endswith(b"\n") else Cut(0, 0, b"")
@@ -110,10 +110,17 @@ def cut_stream(stream: BinaryIO) -> Iterator[Cut]:
     yield from cuts
 
 
-def _held(data: bytes) -> Cut:
-    if len(data) <= LINE_BYTES:
-        return Cut(0, len(data), data)
-    return Cut(0, len(data), head=data[:RAW_BYTES])
+def _held(pending: bytearray, start: int, end: int) -> Cut:
+    """Return a range of what was read: one copy of it, or of a line that is too long its head."""
+    with memoryview(pending) as view:
+        if _is_held(end - start):
+            return Cut(0, end - start, bytes(view[start:end]))
+        return Cut(0, end - start, head=bytes(view[start : start + RAW_BYTES]))
+
+
+def _is_held(length: int) -> bool:
+    """Tell whether so many bytes are several lines, or one that may be read."""
+    return length <= max(LINE_BYTES, PART_BYTES)
 
 
 def _blocks(stream: BinaryIO) -> Iterator[bytes | str]:

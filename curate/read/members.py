@@ -18,6 +18,10 @@ import pyarrow.compute as pc
 from curate.read.shapes.record_fields import dumps
 from curate.read.strict_json import MAX_DEPTH, parse
 
+# Of so many brackets and commas in a part the places alone would take hundreds of MB.
+_MOST_MARKS = 8 << 20
+# Each member has arrays of its own.
+_MOST_MEMBERS = 1000
 _QUOTE, _SLASH, _SPACE, _COLON, _COMMA, _NEWLINE, _OPEN, _CLOSE = b'"\\ :,\n{}'
 # Texts without escapes, whole numbers and constants are written as they were read.
 _AS_WRITTEN = r'^(?:"[^"\\\x00-\x1f]*"|-?[1-9][0-9]{0,17}|0|true|false|null)$'
@@ -102,12 +106,15 @@ def _compact(values: pa.StringArray) -> pa.StringArray | None:
 def _members(data: bytes, count: int) -> _Members | None:
     """Return the members of lines that all have the first line's keys, in its order."""
     view = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", np.uint8)
-    at, marks = _structure(view)
+    marked = _MARKS[view]
+    if np.count_nonzero(marked) > _MOST_MARKS:
+        return None
+    at, marks = _structure(view, np.flatnonzero(marked))
     level = np.cumsum(_STEPS[marks], dtype=np.int32)
     # What stands between lines, around an object, and between its members.
     outer = np.flatnonzero(_OUTER[marks] & (level <= _OUTERMOST[marks]))
     size, odd = divmod(len(outer), count)
-    if odd or size < 4 or size % 2:
+    if odd or not 4 <= size <= 2 * _MOST_MEMBERS or size % 2:
         return None
     places, told = outer.reshape(count, size), marks[outer].reshape(count, size)
     # { then : , for every member, the last comma a brace, and the line's end.
@@ -141,9 +148,8 @@ _STEPS = _table(b"{[", 1, kind=np.int8) + _table(b"}]", -1, kind=np.int8)
 _OUTERMOST = _table(b"{:,", 1, kind=np.int8)
 
 
-def _structure(view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of quotes, and of brackets, colons, commas and newlines between them."""
-    at = np.flatnonzero(_MARKS[view])
+def _structure(view: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return those of the places `at` with quotes, and with other marks between texts."""
     marks = view[at]
     quotes = marks == _QUOTE
     escaped = np.flatnonzero(quotes & (view[at - 1] == _SLASH) & (at > 0))

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from curate.read.part import LINE_BYTES, RAW_BYTES, Read
+from curate.read.part import GROUP_BYTES, RAW_BYTES, Read
 from curate.read.shapes.record_fields import dumps, text_of
 from curate.read.strict_json import check_depth, check_text, describe, parse
 from curate.rows.trees import MESSAGE_ID, PARENT_ID, ROLES, TREE, TREE_ID
@@ -127,8 +127,8 @@ def _messages(rows: Iterable[tuple[int, int, str | None, bytes]]) -> list[_Messa
     found, size = list[_Message](), 0
     for _, line, error, data in rows:
         size += len(data)
-        if size > LINE_BYTES:
-            why = f"its tree is larger than {LINE_BYTES >> 20} MB"
+        if size > GROUP_BYTES:
+            why = f"its tree is larger than {GROUP_BYTES >> 20} MB"
             found = [m._replace(error=m.error or why, record={}) for m in found]
             found.append(_Message(line, error or why, data[:RAW_BYTES], {}))
         else:

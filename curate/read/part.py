@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 PART_ROWS = 16_384
 PART_BYTES = 64 << 20
-# A longer line is no example of anything; it is failed without being held in memory.
-LINE_BYTES = 128 << 20
+# A longer record is no example of anything, nor is one of more values, each of which takes Python a
+# hundred bytes and more: it is failed without being held, so that no file fills the memory.
+LINE_BYTES = 16 << 20
+MOST_VALUES = 1_000_000
+# Of records that become one row: a session, a tree of messages, a thread.
+GROUP_BYTES = 32 << 20
 RAW_BYTES = 64 << 10
 
 

@@ -19,6 +19,10 @@ from curate.read.shapes import names, shape, shapes
 from curate.read.shapes.shape import ARRAY, Shape
 
 SNIFFED = 20
+# Of large records fewer are held.
+_SNIFFED_BYTES = 4 << 20
+# How many columns an error lists.
+_SHOWN = 50
 Records = Sequence[Mapping[str, Any]]
 
 # What columns of answers are called, as the last word of their names.
@@ -45,7 +49,7 @@ def first_records(path: Path, form: str, name: str) -> list[Mapping[str, Any]]:
     """Return the first readable records of the file that its user calls `name`, or raise."""
     found: list[Mapping[str, Any]] = []
     lists: list[Mapping[str, Any]] = []
-    first_error = None
+    first_error, size = None, 0
     with contextlib.closing(reads_of(path, form)) as reads:
         for number, read in enumerate(reads, 1):
             if isinstance(read.record, Mapping):
@@ -54,7 +58,9 @@ def first_records(path: Path, form: str, name: str) -> list[Mapping[str, Any]]:
                 lists.append({ARRAY: read.record})
             if first_error is None and read.error is not None:
                 first_error = f"line {read.line}: {read.error}"
-            if len(found) == SNIFFED or (found and number >= SNIFFED) or len(lists) == SNIFFED:
+            size += read.size
+            enough = number >= SNIFFED or size > _SNIFFED_BYTES
+            if len(found) == SNIFFED or (found and enough) or len(lists) == SNIFFED:
                 break
     if found:
         return found
@@ -90,7 +96,9 @@ def guess(records: Records, file: str) -> str:
     if len(best) == 1:
         _check_claim(shape(best[0]), records, file)
         return best[0]
-    columns = ", ".join(dict.fromkeys(key for record in records for key in record))
+    named = list(dict.fromkeys(key for record in records for key in record))
+    more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+    columns = ", ".join(named[:_SHOWN]) + more
     if best:
         raise InputError(
             f"{file}: its columns ({columns}) fit several shapes: {', '.join(best)}; choose one "
@@ -108,7 +116,8 @@ def _check_claim(form: Shape, records: Records, file: str) -> None:
     """Raise when a column that the shape leaves unread can be the other half of a record."""
     if form.kind not in ("prompt", "sft") or form.lost:
         return
-    suspects = [name for name in _columns(records) if _can_answer(name, form, records)]
+    columns = _columns(records).items()
+    suspects = [name for name, values in columns if _can_answer(name, form, values)]
     needed = {name for columns in form.signatures for name in columns}
     suspects = [name for name in suspects if name not in needed]
     if form.kind == "prompt" and not suspects:
@@ -147,14 +156,13 @@ def _columns(records: Records) -> dict[str, list[Any]]:
     return found
 
 
-def _can_answer(name: str, form: Shape, records: Records) -> bool:
+def _can_answer(name: str, form: Shape, values: Sequence[Any]) -> bool:
     """Tell whether a column's name and values are those of answers that `form` does not read."""
     words = [word.lower() for word in _WORDS.findall(name)]
     if words[:1] and words[0] in _GIVEN:
         return False
     pair = bool({*words[:1], *words[-1:]} & {"chosen", "rejected"})
     named = pair or _last_word(name) in _ANSWERS
-    values = _columns(records)[name]
     texts = [v for v in values if isinstance(v, str) and v.strip()]
     several = [v for v in values if isinstance(v, list) and v and isinstance(v[0], str | Mapping)]
     if form.kind == "prompt":

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from curate.read.part import LINE_BYTES, RAW_BYTES, Read
+from curate.read.part import LINE_BYTES, MOST_VALUES, RAW_BYTES, Read
 
 # Far beyond any example, and far below Python's own limit, which depends on the caller's stack.
 MAX_DEPTH = 200
+# A JSON text, or what is there of one that has no end yet.
+_TEXT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 def read_lines(data: bytes) -> Iterator[Read]:
@@ -29,7 +32,7 @@ def read_lines(data: bytes) -> Iterator[Read]:
         if error is None and not isinstance(record, dict):
             names = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
             error = f"a line must be a JSON object, not {names.get(type(record), 'a number')}"
-        yield Read(record, error, line[:RAW_BYTES], number)
+        yield Read(record, error, line[:RAW_BYTES], number, len(line))
 
 
 def line_count(data: bytes) -> int:
@@ -40,14 +43,28 @@ def line_count(data: bytes) -> int:
 def parse(text: str) -> Any:
     """Return the JSON value of `text`; refuse what no two readers would understand alike.
 
-    That is NaN, numbers out of range, duplicate keys, lone surrogates and bottomless nesting.
+    That is NaN, numbers out of range, duplicate keys, lone surrogates, bottomless nesting and more
+    values than memory may be spent on.
     """
+    if len(text) > MOST_VALUES and has_too_many(text):
+        raise ValueError(too_many())
     value = _DECODER.decode(text)
     if text.count("[") + text.count("{") > MAX_DEPTH:
         check_depth(value)
     if "\\ud" in text or "\\uD" in text:
         check_text(value)
     return value
+
+
+def most_values(text: str) -> int:
+    """Return how many values there are at most in a JSON text."""
+    return text.count(",") + text.count("[") + text.count("{")
+
+
+def has_too_many(text: str) -> bool:
+    """Tell whether a JSON text has more values than are read."""
+    # Commas and brackets in texts are no values.
+    return most_values(text) > MOST_VALUES and most_values(_TEXT.sub("", text)) > MOST_VALUES
 
 
 def check_depth(value: Any) -> None:
@@ -91,8 +108,13 @@ def describe(error: Exception, line: bytes = b"") -> str:
 
 
 def too_long() -> str:
-    """Say that a line passes the limit."""
+    """Say that a record passes the limit in bytes."""
     return f"longer than {LINE_BYTES >> 20} MB"
+
+
+def too_many() -> str:
+    """Say that a record has more values than are read."""
+    return f"more than {MOST_VALUES:,} values in one record; split it into several"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

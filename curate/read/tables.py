@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import csv
 import io
 import itertools
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,8 +16,9 @@ from xml.parsers import expat
 from curate.errors import InputError
 from curate.read.class_names import with_class_names
 from curate.read.packed import BROKEN, open_packed
-from curate.read.part import LINE_BYTES, PART_BYTES, PART_ROWS, RAW_BYTES, Read
-from curate.read.strict_json import parse
+from curate.read.part import LINE_BYTES, MOST_VALUES, PART_BYTES, PART_ROWS, RAW_BYTES, Read
+from curate.read.strict_json import parse, too_long
+from curate.rows.named_values import named_bytes, names_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +36,11 @@ _REWARDS = ("reward", "score")
 _NUMBERS = ("margin", "p_chosen", "preference", "annotator1", "annotator2", "annotator3", "label")
 _FLAGS = {"true": True, "True": True, "false": False, "False": False}
 _HEADER_CHARS = 40
-_XML_PIECE = 1 << 18
+_PIECE = 1 << 18
+# A long text has commas, too.
+_MOST_FIELDS = 3 * MOST_VALUES
+# How many bytes the rows of a part may hold that is made smaller for them.
+_LARGE_BYTES = PART_BYTES // 4
 _FLAN = ("question", "answer", "rationale")
 
 
@@ -46,7 +51,7 @@ def read_xml(path: Path, packing: str) -> Iterator[Read]:
     than a line may be. A document type is refused: entities of its own can grow without end, and
     name other files.
     """
-    rows: deque[Read] = deque()
+    rows: collections.deque[Read] = collections.deque()
     parser = expat.ParserCreate()
 
     def begin(name: str, attributes: dict[str, str]) -> None:
@@ -62,7 +67,7 @@ def read_xml(path: Path, packing: str) -> Iterator[Read]:
         done, given = False, 0
         while not done:
             try:
-                piece = file.read(_XML_PIECE)
+                piece = file.read(_PIECE)
                 done, given = not piece, given + len(piece)
                 parser.Parse(piece, done)
                 # What has no end yet is held until it has one.
@@ -82,9 +87,10 @@ def read_xml(path: Path, packing: str) -> Iterator[Read]:
 def read_csv(path: Path, delimiter: str, packing: str = "") -> Iterator[Read]:
     """Yield the records of a file with a header; a row of another width is an error of its own."""
     kind = "CSV" if delimiter == "," else "TSV"
-    # An unclosed quote would otherwise read the rest of the file into one field.
-    csv.field_size_limit(LINE_BYTES)
-    with _text(path, packing, newline="") as file:
+    # The record is too long before one of its fields is.
+    csv.field_size_limit(2 * LINE_BYTES)
+    file, bounded = _text(path, packing, delimiter, newline="")
+    with file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             header = _header(path, next(reader, []))
@@ -93,7 +99,7 @@ def read_csv(path: Path, delimiter: str, packing: str = "") -> Iterator[Read]:
                 f"{path}:{reader.line_num or 1}: broken {kind} header: {error}"
             ) from error
         while True:
-            line = reader.line_num + 1
+            line, bounded.mark = reader.line_num + 1, bounded.total
             try:
                 row = next(reader)
             except StopIteration:
@@ -109,15 +115,64 @@ def read_csv(path: Path, delimiter: str, packing: str = "") -> Iterator[Read]:
                 yield _record(header, row, delimiter, line)
 
 
-def _text(path: Path, packing: str, newline: str) -> io.TextIOWrapper:
+class _BoundedBytes(io.RawIOBase):
+    """The bytes of a table, as long as its record is no longer than may be held.
+
+    An unclosed quote would otherwise read the rest of the file into one record. Of a line that is
+    too long the rest is left out, and its end is a line of its own, so that lines keep their
+    numbers.
+    """
+
+    def __init__(self, stream: Any, delimiter: str) -> None:
+        """Read from `stream`; `total` are the bytes read, `mark` those before the record."""
+        self._stream, self._skips, self.total, self.mark = stream, False, 0, 0
+        # The delimiters in the record that began at `_counted`, once it is long.
+        self._delimiter, self._counted, self._fields = delimiter.encode(), -1, 0
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer`, and return how many bytes that were; raise where a record is too long."""
+        fields = self._fields if self._counted == self.mark else 0
+        if self.total - self.mark > LINE_BYTES or fields > _MOST_FIELDS:
+            self.mark, self._skips = self.total, True
+            found = too_long() if fields <= _MOST_FIELDS else f"of over {_MOST_FIELDS:,} fields"
+            raise csv.Error(f"a record is {found}; is a quote not closed?")
+        count = self._stream.readinto(buffer) or 0
+        while self._skips and count:
+            newline = bytes(buffer[:count]).find(b"\n")
+            self._skips = newline < 0
+            if newline >= 0:
+                count -= newline
+                buffer[:count] = bytes(buffer[newline : newline + count])
+            else:
+                count = self._stream.readinto(buffer) or 0
+        if self.total - self.mark > MOST_VALUES:
+            self._counted = self.mark
+            self._fields = fields + bytes(buffer[:count]).count(self._delimiter)
+        self.total += count
+        return count
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
+        super().close()
+
+
+def _text(
+    path: Path, packing: str, delimiter: str, newline: str
+) -> tuple[io.TextIOWrapper, _BoundedBytes]:
     """Open a file as text; a byte that is no UTF-8 becomes a surrogate, and only its row fails."""
-    stream: Any = open_packed(path, packing)
-    stream = io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream
-    return io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline)
+    bounded = _BoundedBytes(open_packed(path, packing), delimiter)
+    stream = io.BufferedReader(bounded, _PIECE)
+    return io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline), bounded
 
 
 def _header(path: Path, names: list[str]) -> list[str]:
-    twice = next((name for name in names if names.count(name) > 1), None)
+    counts = collections.Counter(names)
+    twice = next((name for name in names if counts[name] > 1), None)
     if twice is not None:
         raise InputError(f"{path}: two columns are called '{twice}'; rename one of them")
     wrong = next((name for name in names if re.search("[\ud800-\udfff]", name)), None)
@@ -130,11 +185,13 @@ def _header(path: Path, names: list[str]) -> list[str]:
 
 
 def _record(header: Sequence[str], row: list[str], delimiter: str, line: int) -> Read:
-    text = delimiter.join(row)
-    raw = text.encode("utf-8", "surrogateescape")[:RAW_BYTES]
     if len(row) != len(header):
+        head = delimiter.join(cell[:RAW_BYTES] for cell in row[:RAW_BYTES])
+        raw = head.encode("utf-8", "surrogateescape")[:RAW_BYTES]
         wrong = f"{len(row)} fields, and the header has {len(header)}"
-        return Read(None, wrong, raw, line, len(text))
+        return Read(None, wrong, raw, line, len(head))
+    text = delimiter.join(row)
+    raw = text[:RAW_BYTES].encode("utf-8", "surrogateescape")[:RAW_BYTES]
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -168,8 +225,17 @@ def is_flan(head: str) -> bool:
 
 def read_flan(path: Path, packing: str = "") -> Iterator[Read]:
     r"""Yield the records of FLAN's files: no header, no quoting, a literal `\n` for a new line."""
-    with _text(path, packing, newline="\n") as file:
-        for number, line in enumerate(file, 1):
+    file, bounded = _text(path, packing, "\t", newline="\n")
+    with file:
+        for number in itertools.count(1):
+            bounded.mark = bounded.total
+            try:
+                line = next(file)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Read(None, str(error), b"", number)
+                continue
             if line.strip():
                 cells = line.rstrip("\r\n").replace("\\n", "\n").split("\t")
                 yield _record(_FLAN, cells, "\t", number)
@@ -196,7 +262,23 @@ def _parquet(path: Path) -> Iterator[pa.Table]:
         size = max(1, sum(int(group.total_byte_size) for group in groups))
         # As many rows of their average size as fit into a part.
         count = max(1, min(PART_ROWS, PART_BYTES * int(file.metadata.num_rows) // size))
+        _check_row_groups(path, groups)
         yield from _recut(file.iter_batches(batch_size=count), count)
+
+
+def _check_row_groups(path: Path, groups: Sequence[Any]) -> None:
+    """Check that the rows of a Parquet file's row groups are no larger than a row may be.
+
+    Raises:
+        InputError: those of one are, on average.
+    """
+    for number, group in enumerate(groups, 1):
+        if group.total_byte_size > LINE_BYTES * max(1, group.num_rows):
+            raise InputError(
+                f"{path}: row group {number} holds {group.total_byte_size >> 20:,} MB in "
+                f"{group.num_rows:,} rows, and a row may have {LINE_BYTES >> 20} MB; split its "
+                "values into several rows"
+            )
 
 
 def _arrow(path: Path) -> Iterator[pa.Table]:
@@ -223,7 +305,16 @@ def _arrow(path: Path) -> Iterator[pa.Table]:
         if first is not None:
             size = max(1, first.nbytes)
             count = max(1, min(PART_ROWS, PART_BYTES * max(1, first.num_rows) // size))
-            yield from _recut(itertools.chain([first], batches), count)
+            yield from _recut(_sliced(itertools.chain([first], batches)), count)
+
+
+def _sliced(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches in pieces of whose rows a part can hold all that they name."""
+    for batch in batches:
+        row_bytes = sum(map(named_bytes, batch.columns)) if names_values(batch.schema) else 0
+        most = max(1, _LARGE_BYTES // row_bytes if row_bytes else batch.num_rows)
+        for start in range(0, batch.num_rows, most):
+            yield batch.slice(start, most)
 
 
 def _check_places(values: pa.Array) -> None:
@@ -249,18 +340,25 @@ def _check_places(values: pa.Array) -> None:
 
 
 def _recut(batches: Iterable[pa.RecordBatch], count: int) -> Iterator[pa.Table]:
-    """Yield tables of `count` rows; batches end with row groups, and parts do not."""
+    """Yield tables of `count` rows, or of 64 MB; batches end with row groups, and parts do not."""
     import pyarrow as pa
 
     waiting: list[pa.Table] = []
-    rows = 0
+    rows = size = 0
     for batch in batches:
+        if names_values(batch.schema):
+            # It counts as if it held what it names: each row will.
+            size += batch.nbytes + batch.num_rows * sum(map(named_bytes, batch.columns))
         waiting.append(pa.Table.from_batches([batch]))
         rows += batch.num_rows
         while rows >= count:
             whole = pa.concat_tables(waiting)
             yield whole.slice(0, count)
-            waiting, rows = [whole.slice(count)], rows - count
+            waiting, rows, size = [whole.slice(count)], rows - count, 0
+        if rows and (size > PART_BYTES or (size > _LARGE_BYTES and 8 * rows < count)):
+            # A few rows far above the average: each is held several times while it is read.
+            yield pa.concat_tables(waiting)
+            waiting, rows, size = [], 0, 0
     if rows:
         yield pa.concat_tables(waiting)
 

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from curate.read.part import LINE_BYTES, RAW_BYTES, Read
+from curate.read.part import GROUP_BYTES, RAW_BYTES, Read
 from curate.read.shapes.people.stack_exchange import ANSWERS
 from curate.read.shapes.people.stack_exchange_posts import ANSWER, PARENT, POST, QUESTION, TYPE
 from curate.read.shapes.record_fields import dumps
@@ -55,8 +55,8 @@ def threads_of(reads: Iterable[Read]) -> Iterator[Read]:
                 for thread, is_answer, line, data in own:
                     size += len(data)
                     why = None
-                    if size > LINE_BYTES:
-                        why = f"its question and answers are larger than {LINE_BYTES >> 20} MB"
+                    if size > GROUP_BYTES:
+                        why = f"its question and answers are larger than {GROUP_BYTES >> 20} MB"
                     elif is_answer and question is None:
                         why = f"its question {thread} is not in the dump"
                     elif is_answer:

@@ -209,10 +209,7 @@ class Sender:
         self._holding += 1
         ended, granted = self._attempts_ended, None
         try:
-            if self._joined is None:
-                self._joined = asyncio.ensure_future(self._join())
-            if not self._joined.done():
-                await self._joined
+            await self.joined()
             granted = await self._reserving(inflight)
             if granted is LEASED:
                 self._later(inflight, LEASED_SECONDS, first=False)
@@ -389,6 +386,13 @@ class Sender:
 
         handle = asyncio.get_running_loop().call_later(pause, requeue)
         self._timers.add(handle)
+
+    async def joined(self) -> None:
+        """Return once the other senders on the store know of this one."""
+        if self._joined is None:
+            self._joined = asyncio.ensure_future(self._join())
+        if not self._joined.done():
+            await self._joined
 
     async def _join(self) -> None:
         """Join the senders on this store; where there are others, wait until they lease, too."""

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from curate.errors import DiskFull, StoreError, UsageError
-from curate.system.network_disks import MOUNTS, refuse_network_disk
+from curate.system.posix import MOUNTS, refuse_network_disk
 
 # How `reviewed` calls what was decided.
 DECISIONS = ("keep", "drop", "chosen", "ranks", "rating")

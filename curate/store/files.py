@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from curate.errors import UsageError
-from curate.system.network_disks import MOUNTS, refuse_network_disk
-from curate.system.posix import FileLock
+from curate.system.posix import MOUNTS, FileLock, refuse_network_disk
 
 LOCK = "in_use"
 # The folder in the store of what steps derived from vectors, as neighbours.

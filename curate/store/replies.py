@@ -10,6 +10,8 @@ the one that keeps its reply. Alone with the store a sender takes none, which wo
 all that a request costs here; it looks twice a second for others. Who joins waits until those that
 are there lease what they have under way. Leases end with their holder: it says so, is found
 silent, or the next process that is alone with the store clears them.
+
+Of a batch job it is noted who follows it, which leases all its keys: without a row for each.
 """
 
 from __future__ import annotations
@@ -111,16 +113,19 @@ def _reply(
 class Leases:
     """The leases of one sender; other senders, of this process or others, have their own.
 
-    `shared` is whether there has been another one beside it; `granted` are the keys under way.
+    `shared` is whether there has been another one beside it; `granted` are the keys under way, and
+    `followed` the batch jobs whose answers it collects.
     """
 
     def __init__(self) -> None:
         self.holder, self.shared, self.granted = uuid.uuid4().hex, False, set[str]()
+        self.followed: set[str] = set()
 
     def join(self, connection: sqlite3.Connection) -> bool:
         """Note this sender in the store, inside a transaction; return whether there are others."""
         silent = f"SELECT holder FROM senders WHERE NOT {_LIVES}"
-        connection.execute(f"DELETE FROM leases WHERE holder IN ({silent})", _lives())
+        for table in ("leases", "batch_followers"):
+            connection.execute(f"DELETE FROM {table} WHERE holder IN ({silent})", _lives())
         connection.execute(f"DELETE FROM senders WHERE NOT {_LIVES}", _lives())
         others = connection.execute("SELECT 1 FROM senders LIMIT 1").fetchone() is not None
         self.shared = self.shared or others
@@ -141,15 +146,20 @@ class Leases:
         connection.execute(sql, (self.holder,))
 
     def of_others(self, connection: sqlite3.Connection, keys: Sequence[str]) -> set[str]:
-        """Return which of `keys` another sender asks for at present, inside a transaction."""
+        """Return which of `keys` another sender asks for at present, inside a transaction.
+
+        That is one by one, or in a batch job that it follows.
+        """
         found = set[str]()
         for part in _key_parts(keys):
             marks = ",".join("?" * len(part))
             sql = (
-                f"SELECT key FROM leases JOIN senders USING (holder) WHERE key IN ({marks}) "
-                f"AND holder != ? AND {_LIVES}"
+                f"SELECT key FROM (SELECT key, holder FROM leases WHERE key IN ({marks}) UNION ALL "
+                "SELECT key, holder FROM batch_lines JOIN batch_followers USING (job) "
+                f"WHERE key IN ({marks})) JOIN senders USING (holder) "
+                f"WHERE holder != ? AND {_LIVES}"
             )
-            rows = connection.execute(sql, (*part, self.holder, *_lives()))
+            rows = connection.execute(sql, (*part, *part, self.holder, *_lives()))
             found.update(key.hex() for (key,) in rows)
         return found
 
@@ -159,6 +169,12 @@ class Leases:
             rows = ",".join(["(?,?)"] * len(part))
             values = [value for key in part for value in (key, self.holder)]
             connection.execute(f"INSERT OR REPLACE INTO leases VALUES {rows}", values)
+
+    def follow(self, connection: sqlite3.Connection, jobs: Iterable[str]) -> None:
+        """Lease all keys of batch jobs, inside a transaction, for as long as the jobs are open."""
+        self.followed.update(jobs)
+        rows = [(job, self.holder) for job in jobs]
+        connection.executemany("INSERT OR IGNORE INTO batch_followers VALUES (?, ?)", rows)
 
     def give(self, connection: sqlite3.Connection, keys: Sequence[str]) -> None:
         """Give leases back, inside a transaction."""
@@ -175,10 +191,11 @@ class Leases:
             self.join(connection)
             if self.shared:
                 self.take(connection, list(self.granted))
+            self.follow(connection, list(self.followed))
 
     def end(self, connection: sqlite3.Connection) -> None:
         """Give all leases back and leave, inside a transaction."""
-        for table in ("leases", "senders"):
+        for table in ("leases", "batch_followers", "senders"):
             connection.execute(f"DELETE FROM {table} WHERE holder = ?", (self.holder,))
 
 

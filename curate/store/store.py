@@ -25,7 +25,7 @@ from curate.store.commit import Committer, Operation, T, disk_full, store_error
 from curate.store.files import check_place, neighbour_files, sizes
 from curate.store.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.store.vectors import EncodedVectors, Vectors, vector_keys
-from curate.system.network_disks import MOUNTS
+from curate.system.posix import MOUNTS
 
 VERSION = 8
 # The version whose vectors were replies like all others.
@@ -72,6 +72,9 @@ CREATE TABLE IF NOT EXISTS senders (
 CREATE TABLE IF NOT EXISTS batch_jobs (
     name TEXT NOT NULL UNIQUE, model TEXT NOT NULL, run TEXT NOT NULL, path TEXT NOT NULL,
     made_at REAL NOT NULL, sent_at REAL, file TEXT, remote TEXT
+);
+CREATE TABLE IF NOT EXISTS batch_followers (
+    job TEXT NOT NULL, holder TEXT NOT NULL, UNIQUE (job, holder)
 );
 CREATE TABLE IF NOT EXISTS batch_history (
     job TEXT NOT NULL UNIQUE, model TEXT NOT NULL, made_at REAL NOT NULL, requests INTEGER NOT NULL,
@@ -368,6 +371,7 @@ def clear_leases(connection: sqlite3.Connection) -> None:
     """Delete all leases, inside a transaction: nobody else uses the store."""
     connection.execute("DELETE FROM leases")
     connection.execute("DELETE FROM senders")
+    connection.execute("DELETE FROM batch_followers")
 
 
 def _checksum(key: bytes, attempt: int, reply: bytes) -> int:

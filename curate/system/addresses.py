@@ -7,21 +7,16 @@ without secrets, and cut: some list every place where they looked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from curate.errors import CurateError, StoppedShort, UsageError
-from curate.system.credentials import holds_credentials, without_secrets
+from curate.system.credentials import refuse_credentials, without_secrets
 from curate.system.posix import no_room
 from curate.system.proxy import proxy_of
 
-# Also several in one: `simplecache::s3://...`.
-_ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+):/")
-_ONE_SLASH = re.compile(rf"^{_ADDRESS.pattern}(?!/)")
 # What is to be installed for the file systems of a scheme, besides what fsspec brings.
 _PACKAGES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs",
@@ -30,55 +25,6 @@ _PACKAGES = {
 # Those that have the version of the fsspec that they need.
 _VERSIONED = ("s3fs", "gcsfs")
 _SAID = 300
-# What to do instead of writing to an address in a run.
-WRITE_LATER = (
-    "a run writes files of this machine; choose a path, and send the rows when the run is done: "
-    "curate export RUN -o ADDRESS"
-)
-
-
-def is_address(path: str | Path) -> bool:
-    """Tell whether a path is an address of another file system, also where a slash got lost."""
-    return _ADDRESS.match(str(path)) is not None
-
-
-def address_of(path: str | Path) -> str:
-    """Return an address as it is written: a `Path` has lost one of its slashes."""
-    return _ONE_SLASH.sub(r"\1://", str(path))
-
-
-def shown_address(where: str) -> str:
-    """Return an address as a message may show it: of one that holds credentials only the host."""
-    # What is no valid address may hold anything.
-    with suppress(ValueError):
-        if not holds_credentials(where):
-            return where
-    scheme, _, rest = where.partition("://")
-    before = rest.partition("?")[0]
-    if "@" in rest and "@" not in before:
-        return f"{scheme}://..."
-    host = before.rpartition("@")[2].partition("/")[0]
-    return f"{scheme}://{host}/..."
-
-
-def refuse_credentials(where: str) -> None:
-    """Raise `UsageError` where an address holds credentials, which would end up in files."""
-    shown = shown_address(where)
-    try:
-        held = holds_credentials(where)
-    except ValueError:
-        raise UsageError(f"{shown}: its host is none; write an address as s3://NAME/PATH") from None
-    if held:
-        raise UsageError(
-            f"{shown}: an address must not hold credentials; give them in the environment, as the "
-            "file system's package reads them"
-        )
-
-
-def refuse_address(path: str | Path | None, what: str, instead: str) -> None:
-    """Raise `UsageError` where a path for `what` is an address; `instead` says what to do."""
-    if path is not None and is_address(path):
-        raise UsageError(f"{what} cannot be {shown_address(address_of(path))}: {instead}")
 
 
 def open_address(where: str) -> tuple[Any, str]:

@@ -12,7 +12,11 @@ import functools
 import itertools
 import os
 import re
+from contextlib import suppress
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from curate.errors import UsageError
 
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential|signature|^sig$", re.IGNORECASE)
 # What a part of a path is called before a secret: words of their own, unlike `tokenizer`, `turkey`.
@@ -42,6 +46,14 @@ _SECRET_VARIABLE = re.compile(
 _PROXY_VARIABLE = re.compile(r"_proxy$", re.IGNORECASE)
 # A shorter one is no secret, and would be found in any text: EMPTY, none, dummy, local.
 SHORTEST_SECRET = 8
+# Also several in one: `simplecache::s3://...`.
+_ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+):/")
+_ONE_SLASH = re.compile(rf"^{_ADDRESS.pattern}(?!/)")
+# What to do instead of writing to an address in a run.
+WRITE_LATER = (
+    "a run writes files of this machine; choose a path, and send the rows when the run is done: "
+    "curate export RUN -o ADDRESS"
+)
 # Secrets that were read, by the variable or the file that they are from.
 _remembered = dict[str, str]()
 
@@ -161,3 +173,47 @@ def _forms(key: str) -> re.Pattern[str]:
             either = (f"[{c}{'-' if c == '+' else '_'}]" if c in "+/" else c for c in inner)
             forms.append(between.join(either))
     return re.compile("|".join(forms))
+
+
+def is_address(path: str | Path) -> bool:
+    """Tell whether a path is an address of another file system, also where a slash got lost."""
+    return _ADDRESS.match(str(path)) is not None
+
+
+def address_of(path: str | Path) -> str:
+    """Return an address as it is written: a `Path` has lost one of its slashes."""
+    return _ONE_SLASH.sub(r"\1://", str(path))
+
+
+def shown_address(where: str) -> str:
+    """Return an address as a message may show it: of one that holds credentials only the host."""
+    # What is no valid address may hold anything.
+    with suppress(ValueError):
+        if not holds_credentials(where):
+            return where
+    scheme, _, rest = where.partition("://")
+    before = rest.partition("?")[0]
+    if "@" in rest and "@" not in before:
+        return f"{scheme}://..."
+    host = before.rpartition("@")[2].partition("/")[0]
+    return f"{scheme}://{host}/..."
+
+
+def refuse_credentials(where: str) -> None:
+    """Raise `UsageError` where an address holds credentials, which would end up in files."""
+    shown = shown_address(where)
+    try:
+        held = holds_credentials(where)
+    except ValueError:
+        raise UsageError(f"{shown}: its host is none; write an address as s3://NAME/PATH") from None
+    if held:
+        raise UsageError(
+            f"{shown}: an address must not hold credentials; give them in the environment, as the "
+            "file system's package reads them"
+        )
+
+
+def refuse_address(path: str | Path | None, what: str, instead: str) -> None:
+    """Raise `UsageError` where a path for `what` is an address; `instead` says what to do."""
+    if path is not None and is_address(path):
+        raise UsageError(f"{what} cannot be {shown_address(address_of(path))}: {instead}")

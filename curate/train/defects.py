@@ -74,7 +74,11 @@ def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[De
 
 def _lost_parts(row: Row, chat: Chat) -> str:
     """Return the name of a part that the template leaves out, empty where it shows them all."""
-    options = rendering_options(extras(row))
+    try:
+        options = rendering_options(extras(row))
+    except (ValueError, RecursionError):
+        # Named as the template's defect.
+        return ""
     if row.kind == "sft":
         conversations = [row.messages]
     elif row.kind == "unpaired":

@@ -6,7 +6,6 @@ its labels. SFT has one answer, a pair two, a ranking K; KTO adds a label, reinf
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -109,7 +108,7 @@ def example_of(
             chat.encode(turns_for((*prompt, *answer)), len(prompt), whole=whole, **options)
             for prompt, answer in talks
         ]
-    except (TemplateRefused, json.JSONDecodeError) as refused:
+    except (TemplateRefused, ValueError) as refused:
         return None, [Defect("template_refuses", str(refused))]
     except RecursionError:
         return None, [Defect("template_refuses", "it is nested too deeply")]

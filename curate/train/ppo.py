@@ -1,4 +1,4 @@
-"""PPO as InstructGPT trained with it: clipped objective, value head, GAE, KL penalty, whitening.
+"""PPO, the last of InstructGPT's steps: clipped objective, value head, GAE, KL penalty, whitening.
 
 TRL dropped its PPO, and this is the algorithm of the chain SFT, reward, RL; so it is written out
 here, small and on one device. Each step samples an answer to every prompt of a batch, and then

@@ -12,7 +12,7 @@ import contextlib
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from datasets import Dataset
@@ -76,11 +76,13 @@ class TokenTrainer:
         """Return the norm of the gradients, and stop before weights are changed by one like NaN.
 
         transformers asks for it before each step of the optimiser. A finite loss may have such
-        gradients: that of a square root at 0, for example.
+        gradients: that of a square root at 0, for example. In float16 an overflow is expected: the
+        loss is scaled up, and the optimiser leaves out such a step and lowers the scale. DeepSpeed
+        may know no norm.
         """
         parent: Any = super()
-        norm = parent._get_grad_norm(*args, **kwargs)
-        if not math.isfinite(norm):
+        norm, own = parent._get_grad_norm(*args, **kwargs), cast(Any, self).accelerator
+        if norm is not None and own.mixed_precision != "fp16" and not math.isfinite(norm):
             raise NotFinite(f"the gradients' norm is {float(norm)} at step {_step_of(self)}")
         return norm
 
@@ -380,13 +382,10 @@ def config_for(given: TrainerInputs, folder: str) -> Any:
     if given.held_out:
         values |= {"eval_strategy": "steps", "eval_steps": settings.every}
     if settings.patience is not None:
-        # The loss of reinforcement says nothing of how good the answers are.
+        # The loss of reinforcement says nothing of how good the answers are. Which side of a metric
+        # is better follows from its name, so that of `trl:` may be another one.
         best = "eval_reward" if method.online else "eval_loss"
-        values |= {
-            "load_best_model_at_end": True,
-            "metric_for_best_model": best,
-            "greater_is_better": method.online,
-        }
+        values |= {"load_best_model_at_end": True, "metric_for_best_model": best}
     if given.steps is not None:
         values |= {
             "num_train_epochs": 1,

@@ -42,6 +42,17 @@ _OWN = {
     "packing": "packing",
     "packing_strategy": "packing",
     "padding_free": "packing",
+    "learning_rate": "learning_rate",
+    "num_train_epochs": "epochs",
+    "max_steps": "max_steps",
+    "per_device_train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulate",
+    "warmup_steps": "warmup",
+    "seed": "seed",
+    "num_generations": "generation.samples",
+    "max_completion_length": "generation.max_tokens",
+    "temperature": "generation.temperature",
+    "top_p": "generation.top_p",
 }
 # What nothing reads: the model is loaded before, and rows are tokens before TRL sees them.
 _UNREAD = ("dataset_kwargs", "dataset_text_field", "model_init_kwargs", "trust_remote_code")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from curate.errors import UsageError
 from curate.runs.written import put
-from curate.system.addresses import WRITE_LATER, refuse_address
+from curate.system.credentials import WRITE_LATER, refuse_address
 from curate.write.writer import write_rows
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from curate.read.shapes.record_fields import dumps
 from curate.row import Row
 from curate.runs.rows import provenance_of, with_provenance
 from curate.runs.written import put
-from curate.system.addresses import WRITE_LATER, refuse_address
+from curate.system.credentials import WRITE_LATER, refuse_address
 from curate.write.formats import Format, formats
 
 if TYPE_CHECKING:

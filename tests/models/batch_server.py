@@ -134,6 +134,12 @@ class BatchServer:
                 self.asked.update(text_of(line["body"]) for line in lines)
             return self.jobs[number]
 
+    def direct(self, body: Mapping[str, Any]) -> bytes:
+        """Answer a request that came alone, in no job."""
+        with self.lock:
+            self.asked[text_of(body)] += 1
+        return json.dumps(self.reply(body)[0]["response"]["body"]).encode()
+
     def _lines(self, file: str) -> list[Line]:
         return [json.loads(text) for text in self.contents[file].split(b"\n")[:-1]]
 
@@ -216,6 +222,8 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(
         self, method: str, parts: list[str], query: dict[str, list[str]], content: bytes
     ) -> bytes:
+        if parts == ["chat", "completions"]:
+            return self.state.direct(json.loads(content))
         if parts[-1] == "content":
             return self.state.contents[parts[1]]
         if parts[0] == "files" and method == "POST":

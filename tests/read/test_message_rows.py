@@ -135,7 +135,7 @@ def test_a_tree_that_is_too_deep_or_too_large_fails_alone(monkeypatch):
     trees, failed = grouped([*chain, message("u", tree="u")])
     assert trees == {"u": {"u"}}
     assert failed == {1: "the tree is nested deeper than 200 levels"}
-    monkeypatch.setattr(message_rows, "LINE_BYTES", 2000)
+    monkeypatch.setattr(message_rows, "GROUP_BYTES", 2000)
     some = [message("t"), *(message(str(n), "t", text="x" * 900) for n in range(3))]
     trees, failed = grouped([*some, message("u", tree="u")])
     assert trees == {"u": {"u"}}

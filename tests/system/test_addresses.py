@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 
 from curate.errors import InputError, StoppedShort, UsageError
-from curate.system.addresses import (
-    address_errors,
-    address_of,
-    is_address,
-    open_address,
-    refuse_address,
-    shown_address,
-)
+from curate.system.addresses import address_errors, open_address
+from curate.system.credentials import address_of, is_address, refuse_address, shown_address
 
 
 @pytest.mark.parametrize("where", ["s3://b/a.jsonl", "s3:/b/a.jsonl", "hdfs://nn:9000/a", "gs://b"])

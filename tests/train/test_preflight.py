@@ -305,6 +305,24 @@ def test_tools_without_end_are_a_defect_of_their_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"tools": "hammer"}, "Expecting value"),
+        ({"chat_template_kwargs": [1]}, "chat_template_kwargs must be an object, found a list"),
+    ],
+)
+def test_columns_that_no_template_reads_are_a_defect_of_their_row(
+    columns: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    first, *others = clean("sft")
+    turns = [{**turn, "name": "a"} for turn in first["messages"]]
+    found = checked(tmp_path, "sft", [{**first, "messages": turns, **columns}, *others])
+    refused = [one for one in found.findings if one.code == "template_refuses"]
+    assert [one.times for one in refused] == [1]
+    assert said in refused[0].detail
+
+
+@pytest.mark.parametrize(
     ("weight", "found"),
     [(0.5, 0.5), ("0.5", 0.5), (0, 0.0), (None, 1.0), (-1, None), ("", None), (True, None),
      ([1], None)],

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -148,6 +150,41 @@ def test_gradients_that_are_no_numbers_stop_and_leave_the_checkpoint(tmp_path: P
     kept = last_checkpoint(job.out / "checkpoints")
     assert kept is not None
     assert kept.name == "checkpoint-2"
+
+
+@pytest.mark.parametrize(
+    ("precision", "norm", "stops"),
+    [
+        ("no", math.inf, True),
+        ("bf16", math.nan, True),
+        # Scaled gradients overflow now and then: the optimiser leaves out such a step.
+        ("fp16", math.inf, False),
+        # DeepSpeed's, before it has one.
+        ("bf16", None, False),
+        ("no", 1.0, False),
+    ],
+)
+def test_what_ends_a_training_is_a_norm_that_would_reach_the_weights(
+    precision: str, norm: float | None, stops: bool
+) -> None:
+    from curate.train.interruptions import NotFinite
+    from curate.train.trainers import TokenTrainer
+
+    class Theirs:
+        accelerator = SimpleNamespace(mixed_precision=precision)
+        state = SimpleNamespace(global_step=3)
+
+        def _get_grad_norm(self) -> float | None:
+            return norm
+
+    class Ours(TokenTrainer, Theirs):
+        pass
+
+    if stops:
+        with pytest.raises(NotFinite, match=r"gradients' norm is .* at step 4"):
+            Ours()._get_grad_norm()
+    else:
+        assert Ours()._get_grad_norm() == norm
 
 
 def test_a_full_disk_stops_and_leaves_the_checkpoint(tmp_path: Path) -> None:
@@ -397,6 +434,28 @@ def test_what_only_trl_knows_is_passed_on_and_refused_by_name(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("method", "given", "better"),
+    [
+        ("dpo", {}, ("eval_loss", False)),
+        ("dpo", {"metric_for_best_model": "eval_rewards/accuracies"},
+         ("eval_rewards/accuracies", True)),
+        ("rloo", {}, ("eval_reward", True)),
+        ("rloo", {"metric_for_best_model": "eval_loss"}, ("eval_loss", False)),
+    ],
+)  # fmt: skip
+def test_patience_goes_after_the_better_side_of_the_metric_that_it_watches(
+    method: str, given: dict[str, Any], better: tuple[str, bool], tmp_path: Path
+) -> None:
+    from curate.train.trainers import TrainerInputs, config_for
+
+    way, example = method_called(method), Example("a", ())
+    settings = settings_for(way, None, patience=1, trl=given)
+    inputs = TrainerInputs(None, None, way, settings, [example], [example], "cpu")  # type: ignore[arg-type]
+    config = config_for(inputs, str(tmp_path))
+    assert (config.metric_for_best_model, config.greater_is_better) == better
+
+
+@pytest.mark.parametrize(
     ("method", "given", "said"),
     [
         (
@@ -412,6 +471,9 @@ def test_what_only_trl_knows_is_passed_on_and_refused_by_name(tmp_path: Path) ->
         ("grpo", {"loss_type": "bnpo"}, "place of `loss.kind`"),
         ("rloo", {"beta": 0.1}, "place of `loss.kl`"),
         ("orpo", {"packing": True}, "place of `packing`"),
+        ("sft", {"learning_rate": 1e-3}, "place of `learning_rate`"),
+        ("dpo", {"num_train_epochs": 3}, "place of `epochs`"),
+        ("grpo", {"num_generations": 2}, "place of `generation.samples`"),
     ],
 )
 def test_a_field_of_trl_that_plays_no_part_is_refused_before_weights(

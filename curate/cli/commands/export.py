@@ -98,7 +98,7 @@ def command(
 ) -> None:
     """Write the kept rows of a run, or the rows of a file, in another shape."""
     from curate.runs.written import check_replaceable
-    from curate.system.addresses import address_of, is_address, refuse_credentials
+    from curate.system.credentials import address_of, is_address, refuse_credentials
 
     if is_address(output):
         output = address_of(output)
@@ -300,7 +300,7 @@ class _Target(NamedTuple):
 
 
 def _target(output: str, split: str | None, shard_rows: int | None, source: str) -> _Target:
-    from curate.system.addresses import is_address
+    from curate.system.credentials import is_address
     from curate.write import SHARD_ROWS, check_folder, is_folder
 
     if output.startswith(("hf://", "hub://")):

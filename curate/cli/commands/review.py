@@ -118,7 +118,7 @@ def command(
     another shape is named.
     """
     from curate.review.label_events import Labels
-    from curate.system.addresses import is_address
+    from curate.system.credentials import is_address
 
     if templates:
         others: dict[str, object] = {

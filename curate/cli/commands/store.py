@@ -151,7 +151,7 @@ def export(
     """
     from curate.cli.failures import say
     from curate.errors import UsageError
-    from curate.system.addresses import refuse_address
+    from curate.system.credentials import refuse_address
 
     refuse_address(output, "-o", "name a path of this machine, and copy it afterwards")
     if output is not None and output.exists():

@@ -132,7 +132,7 @@ def command(
     from curate.cli.progress import listening
     from curate.evaluate.rounds import Display, Rounds, prepare_rounds, train_rounds
     from curate.evaluate.rounds_report import rounds_text
-    from curate.system.addresses import refuse_address
+    from curate.system.credentials import refuse_address
     from curate.system.launched_processes import require_one_process
     from curate.train.describe import summary_text
     from curate.train.job import Job

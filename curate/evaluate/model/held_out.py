@@ -27,7 +27,8 @@ def held_out_loss(stages: Stages, data: str) -> dict[str, Any]:
     """Return the loss of the answers of conversations, and the contrast of their prompts.
 
     What counts is what training supervises: each answer's tokens and the token that ends its turn.
-    So the losses are those that `curate train sft` and `curate prove` measure of the same rows.
+    So the loss of a row is the one that `curate prove` measures of it and `curate train sft` learns
+    from; what a trainer reports is a mean over batches, each of which is the mean of its tokens.
     `loss_per_token` weighs all tokens alike, `loss_per_row` all rows; `perplexity` is that of the
     tokens. `prompt_contrast` is the loss per token of another row's last answer after a row's
     prompt, minus that of its own, the mean over rows: 0 for a model that does not read prompts.

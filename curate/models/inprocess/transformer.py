@@ -33,6 +33,9 @@ from curate.models.turns import check_rendered, template_turns
 
 # What a batch may hold together, padding included: its attention grows with it.
 BATCH_TOKENS = 32_768
+# How many logits of weighed texts there may be together: 1 GB in float32. Whole turns need those
+# from the first answer on, which are most of a conversation's; one with more is weighed alone.
+BATCH_LOGITS = 1 << 28
 _GenerationConfig: Any = transformers.GenerationConfig
 _ONLY = "it reads safetensors only, and runs no code of a model's repository"
 
@@ -94,6 +97,11 @@ def padded(
         ids[number, place] = torch.tensor(row, dtype=torch.long)
         mask[number, place] = 1
     return ids.to(device), mask.to(device)
+
+
+def _kept(one: Waiting) -> int:
+    """Return how many of a row's last logits are read: from the one before what is weighed."""
+    return len(one.tokens) - one.weighed[0] + 1 if one.weighed else 1
 
 
 class Writer:
@@ -158,6 +166,9 @@ class Writer:
         most = max(1, BATCH_TOKENS // width)
         forms = {Ask: self._write, Choose: self._choose}
         compute = forms.get(type(batch[0].request), self._weigh)
+        if compute == self._weigh:
+            vocabulary = self.model.config.get_text_config().vocab_size
+            most = min(most, max(1, BATCH_LOGITS // (max(map(_kept, batch)) * vocabulary)))
         with torch.inference_mode():
             for start in range(0, len(batch), most):
                 compute(batch[start : start + most])
@@ -213,7 +224,7 @@ class Writer:
             one.settle(choice_reply(one.request.options, likely, whole=True, input_tokens=read))
 
     def _weigh(self, batch: Sequence[Waiting]) -> None:
-        keep = max(len(one.tokens) - one.weighed[0] if one.weighed else 0 for one in batch) + 1
+        keep = max(map(_kept, batch))
         logits = self._logits(batch, keep)
         for number, one in enumerate(batch):
             # A token is likely by the logits after the one before it; kept are the last of a row.

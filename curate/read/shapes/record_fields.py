@@ -327,8 +327,18 @@ def without_nulls(value: Any) -> Any:
 
 
 def rendering_options(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a row's extra columns give its template: `tools` and `chat_template_kwargs`."""
-    options = dict(without_nulls(extra.get("chat_template_kwargs") or {}))
-    tools = extra.get("tools")
-    tools = json.loads(tools) if isinstance(tools, str) and tools.strip() else tools
+    """Return what a row's extra columns give its template: `tools` and `chat_template_kwargs`.
+
+    Both may be JSON text, as in CSV files.
+
+    Raises:
+        ValueError: a column is no JSON, or `chat_template_kwargs` is no mapping.
+    """
+    tools, options = (
+        json.loads(value.strip() or "null") if isinstance(value, str) else value
+        for value in (extra.get(name) for name in TEMPLATE_COLUMNS)
+    )
+    if options and not isinstance(options, Mapping):
+        raise ValueError(f"chat_template_kwargs must be an object, found {kind_of(options)}")
+    options = dict(without_nulls(options or {}))
     return {**options, "tools": without_nulls(tools)} if tools else options

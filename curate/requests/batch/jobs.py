@@ -218,6 +218,7 @@ def take(connection: sqlite3.Connection, name: str, lines: Iterable[BatchLine]) 
         )
         connection.execute(sql, (time.time(), name))
         connection.execute("DELETE FROM batch_jobs WHERE name = ?", (name,))
+        connection.execute("DELETE FROM batch_followers WHERE job = ?", (name,))
     return taken
 
 

@@ -19,6 +19,7 @@ from curate.requests.batch.jobs import BatchJob, BatchJobs
 from curate.requests.batch.submit import BatchSubmitter
 from curate.requests.concurrency import shut_out
 from curate.store.budget import Budget
+from curate.store.replies import Leases
 from curate.store.store import Store
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class RequestOwner(Protocol):
 
     stopped: BaseException | None
     retry_failed: bool
+    leases: Leases
+
+    async def joined(self) -> None:
+        """Return once the other senders on the store know of this one."""
+        ...
 
     def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work`; an error that it ends with stops the sender."""
@@ -129,6 +135,7 @@ class BatchPoller:
             raise
         finally:
             del self.inflights[name]
+            self._owner.leases.followed.discard(name)
             self._counts.batches.pop(name, None)
         # What another process has settled meanwhile is found in the store.
         self._over(remote, [*again, *inflights.values()])

@@ -44,10 +44,14 @@ class Ready(NamedTuple):
 
 
 class _Opened(NamedTuple):
-    """What became of requests that were to be a job: the rest of them is in the job `name`."""
+    """What became of requests that were to be a job: the rest of them is in the job `name`.
+
+    `leased` are those that another process asks for at present.
+    """
 
     stored: dict[str, StoredReply]
     elsewhere: dict[str, str]
+    leased: set[str]
     name: str | None
     refused: dict[str, BudgetRefusal]
 
@@ -135,10 +139,13 @@ class BatchQueue:
             self._counts.failed += len(wrong)
         for inflight, error in wrong:
             self._owner.gave_up(inflight, error)
+        await self._owner.joined()
         refused: list[InFlight] = []
         refusal: BudgetRefusal | None = None
         for part in cut(ready, self._most, MOST_BYTES):
             opened = await self._store.commit(functools.partial(self._open, part))
+            # What others ask for is looked for again when the next job is cut.
+            self._waiting += [o.inflight for o in part if o.inflight.key in opened.leased]
             refused += self._follow(part, opened)
             refusal = refusal or next(iter(opened.refused.values()), None)
         if refusal is not None:
@@ -165,8 +172,9 @@ class BatchQueue:
         return ready, wrong
 
     def _open(self, part: Sequence[Ready], connection: sqlite3.Connection) -> _Opened:
-        """Write a job down, inside a transaction, of what is neither stored nor in another job."""
-        inflights = {one.inflight.key: one.inflight for one in part}
+        """Write a job down, inside a transaction, of what nobody has asked for yet."""
+        ready = {one.inflight.key: one for one in part}
+        inflights = {key: one.inflight for key, one in ready.items()}
         wanted = {
             key: keep.Wanted(f.request, self._model.info.identity, f.attempt)
             for key, f in inflights.items()
@@ -176,9 +184,9 @@ class BatchQueue:
         elsewhere = {
             k: job for k, (attempt, job) in found.items() if attempt >= inflights[k].attempt
         }
-        absent = [
-            o for o in part if o.inflight.key not in stored and o.inflight.key not in elsewhere
-        ]
+        left = [key for key in inflights if key not in stored and key not in elsewhere]
+        leased = self._owner.leases.of_others(connection, left)
+        absent = [ready[key] for key in left if key not in leased]
         attempts = [(one.inflight.bound, one.inflight.tries > 0) for one in absent]
         granted, refused = list[BatchLine](), dict[str, BudgetRefusal]()
         steps = [one.inflight.step for one in absent]
@@ -202,7 +210,9 @@ class BatchQueue:
         name, run = None, self._spending.run_id
         if granted:
             name = jobs.add(connection, self._model.info.identity, run, absent[0].path, granted)
-        return _Opened(stored, elsewhere, name, refused)
+        followed = {*elsewhere.values(), *([] if name is None else [name])}
+        self._owner.leases.follow(connection, followed)
+        return _Opened(stored, elsewhere, leased, name, refused)
 
     def _follow(self, part: Sequence[Ready], opened: _Opened) -> list[InFlight]:
         """Follow the jobs that requests are in now; return those that a ceiling bars."""
@@ -215,7 +225,7 @@ class BatchQueue:
                 self._owner.resolved(inflight, stored.reply, stored.attempt)
             elif key in opened.refused:
                 refused.append(inflight)
-            else:
+            elif key not in opened.leased:
                 if key not in opened.elsewhere:
                     self._counts.sent += 1
                     self._counts.retried += inflight.tries > 0

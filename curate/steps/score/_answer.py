@@ -40,5 +40,5 @@ def template_options(row: Row) -> dict[str, Any] | None:
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"its columns tools and chat_template_kwargs cannot be read ({error}): tools is a list "
-            "of tools, or its JSON text, and chat_template_kwargs a mapping"
+            "of tools, and chat_template_kwargs a mapping, or the JSON text of one"
         ) from error

@@ -243,3 +243,8 @@ def test_tools_lose_the_nulls_that_tables_give_them() -> None:
     }
     assert rendering_options(extra) == {"tools": [{"name": "add"}], "x": 1}
     assert rendering_options({}) == {}
+    # As CSV files have them.
+    assert rendering_options({"chat_template_kwargs": '{"x": 1}', "tools": " "}) == {"x": 1}
+    for wrong in ("[1]", "x", [1]):
+        with pytest.raises(ValueError, match=r"chat_template_kwargs must be|Expecting value"):
+            rendering_options({"chat_template_kwargs": wrong})

@@ -130,6 +130,25 @@ def test_what_a_template_cannot_render_has_no_likelihood(tokenizer: Any) -> None
         tokenizer.chat_template = own
 
 
+def test_what_a_tool_said_may_be_rendered_as_json(tokenizer: Any) -> None:
+    said = Message("tool", '{"sum": "4"}\n')
+    turns, own = (*ASKED, said, Message("assistant", "A")), tokenizer.chat_template
+    as_json = "{{ (m.content | tojson) if m.role == 'tool' else m.content }}"
+    try:
+        # As the templates of Llama 3.1 and gpt-oss do.
+        tokenizer.chat_template = own.replace("{{ m.content }}", as_json)
+        assert tokenizer.chat_template != own
+        ids, places = turn_tokens(Chat(tokenizer), TurnLikelihood(messages=turns))
+        assert shown(tokenizer, [ids[place] for place in places]).strip().startswith("A")
+        tokenizer.chat_template = own.replace(
+            "{{ m.content }}", "{{ m.content if m.role != 'tool' }}"
+        )
+        with pytest.raises(NotSent, match="leaves them out"):
+            turn_tokens(Chat(tokenizer), TurnLikelihood(messages=turns))
+    finally:
+        tokenizer.chat_template = own
+
+
 def test_every_token_that_spells_an_option_is_found(tokenizer: Any) -> None:
     found = Variants(tokenizer).of(("A", "B"))
     for option in ("A", "B"):

@@ -242,6 +242,37 @@ def test_the_likelihood_of_whole_turns_is_that_of_their_tokens_alone(tiny: Path)
 
 
 @pytest.mark.slow
+def test_the_logits_of_whole_turns_are_computed_in_parts(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from curate.models.inprocess import transformer
+
+    talks = [
+        tuple(Message(role, text) for _ in range(turns) for role, text in (("user", "Hi"),
+              ("assistant", "yes, yes")))
+        for turns in (1, 2, 3, 4)
+    ]  # fmt: skip
+    asks = [TurnLikelihood(messages=talk) for talk in talks]
+    whole = answers(tiny, *asks)
+    held: list[int] = []
+    logits_of = transformer.Writer._logits
+
+    def counted(self: Any, batch: Any, keep: int) -> Any:
+        logits = logits_of(self, batch, keep)
+        held.append(logits.numel() if len(batch) > 1 else 0)
+        return logits
+
+    most = 2 * 100 * 258
+    monkeypatch.setattr(transformer.Writer, "_logits", counted)
+    monkeypatch.setattr(transformer, "BATCH_LOGITS", most)
+    parts = answers(tiny, *asks)
+    assert len(held) > 1
+    assert max(held) <= most
+    for one, other in zip(parts, whole, strict=True):
+        assert one.values == pytest.approx(other.values, abs=1e-4)
+
+
+@pytest.mark.slow
 def test_a_classifier_scores_conversations(judge: Path) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer

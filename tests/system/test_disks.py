@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from curate.errors import UsageError
-from curate.system.network_disks import network_mount, refuse_network_disk
+from curate.system.posix import network_mount, refuse_network_disk
 
 MOUNTS = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard
-30 27 0:44 / /home rw,relatime shared:7 - nfs4 filer:/export/home rw,vers=4.2
-31 30 8:17 / /home/me/disk rw,relatime - xfs /dev/sdb1 rw
+30 27 0:44 / /users rw,relatime shared:7 - nfs4 filer:/export/users rw,vers=4.2
+31 30 8:17 / /users/me/disk rw,relatime - xfs /dev/sdb1 rw
 32 27 0:45 / /lab/big\040data rw - lustre 10.0.0.1@o2ib:/fs rw
 33 27 0:46 / /s3 rw,nosuid - fuse.s3fs s3fs rw
 34 27 0:47 / /mountpoint rw,nosuid - fuse mountpoint-s3 rw
@@ -34,8 +34,8 @@ def mounts(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/home/me/project/.curate", "nfs4"),
-        ("/home", "nfs4"),
+        ("/users/me/project/.curate", "nfs4"),
+        ("/users", "nfs4"),
         ("/lab/big data/store", "lustre"),
         ("/s3/store", "fuse.s3fs"),
         ("/mountpoint/store", "fuse.mountpoint-s3"),
@@ -51,7 +51,7 @@ def test_a_path_on_a_network_file_system(path: str, kind: str, mounts: Path) -> 
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/homework/store", "/home/me/disk/store", "/lent/store", "/ntfs/a", "/covered/store"],
+    ["/", "/usersother/store", "/users/me/disk/store", "/lent/store", "/ntfs/a", "/covered/store"],
 )
 def test_a_path_on_a_disk_of_this_machine(path: str, mounts: Path) -> None:
     assert network_mount(Path(path), mounts) is None
@@ -74,9 +74,10 @@ def test_without_a_table_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_the_refusal_says_where_why_and_what_to_do(mounts: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        refuse_network_disk(Path("/home/me/.curate"), "use --store DIR", mounts)
+        refuse_network_disk(Path("/users/me/.curate"), "use --store DIR", mounts)
     said = str(caught.value)
-    assert said.startswith("/home/me/.curate is on a network file system (nfs4, mounted at /home)")
+    where = "/users/me/.curate is on a network file system (nfs4, mounted at /users)"
+    assert said.startswith(where)
     assert "neither the memory nor the locks" in said
     assert said.endswith("use --store DIR")
-    refuse_network_disk(Path("/home/me/disk/.curate"), "use --store DIR", mounts)
+    refuse_network_disk(Path("/users/me/disk/.curate"), "use --store DIR", mounts)

@@ -1,0 +1,93 @@
+"""Two processes on one store, in batch jobs or not, pay once for what both ask."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.store.replies import JOIN_SECONDS
+from curate.store.store import Store
+from tests.models.batch_server import BatchServer, Line, chat, text_of
+
+CHILD = Path(__file__).with_name("sharing_child.py")
+
+
+def echo(body: Mapping[str, Any]) -> list[Line]:
+    return [chat(f"re: {text_of(body)}")]
+
+
+def begin(*words: Any) -> subprocess.Popen[str]:
+    """Return a child that is ready to ask."""
+    command = [sys.executable, str(CHILD), *map(str, words)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None and child.stdout.readline() == "ready\n"
+    return child
+
+
+def go(child: subprocess.Popen[str]) -> None:
+    assert child.stdin is not None
+    child.stdin.write("go\n")
+    child.stdin.flush()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("batch", "direct"), ("direct", "batch"), ("batch", "batch")]
+)
+def test_what_one_process_asks_for_the_other_waits_for(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    under_way, answer = threading.Event(), threading.Event()
+
+    def watch(name: str) -> None:
+        if name in ("POST /chat/one", "done POST /batches"):
+            under_way.set()
+        if name == "POST /chat/one":
+            answer.wait(60)
+
+    with BatchServer(echo, states=("in_progress",)) as server:
+        server.on = watch
+        children = [
+            begin(tmp_path, server.url, first, 20, "one"),
+            begin(tmp_path, server.url, second, 25, "two"),
+        ]
+        go(children[0])
+        assert under_way.wait(60)
+        go(children[1])
+        # The second one joins, and asks for what the first one does not.
+        time.sleep(JOIN_SECONDS + 2)
+        server.states = ("completed",)
+        answer.set()
+        found = [json.loads(child.communicate(timeout=60)[0]) for child in children]
+    for one, count in zip(found, (20, 25), strict=True):
+        assert one["said"] == [f"re: text {number}" for number in range(count)]
+    assert set(server.asked.values()) == {1}
+    assert [one["sent"] for one in found] == [20, 5]
+    with Store.open(tmp_path / "store") as store:
+        for table in ("leases", "senders", "batch_followers", "batch_jobs"):
+            assert store.read(f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+def test_a_job_that_nobody_follows_holds_up_nothing(tmp_path: Path) -> None:
+    """Whoever is killed leases nothing for longer than its silence; its job stays to be found."""
+    made = threading.Event()
+    with BatchServer(echo, states=("in_progress",)) as server:
+        server.on = lambda name: made.set() if name == "done POST /batches" else None
+        child = begin(tmp_path, server.url, "batch", 3, "one")
+        go(child)
+        assert made.wait(60)
+        with child:
+            child.kill()
+        other = begin(tmp_path, server.url, "direct", 3, "two")
+        go(other)
+        said = json.loads(other.communicate(timeout=60)[0])["said"]
+    assert said == [f"re: text {number}" for number in range(3)]
+    with Store.open(tmp_path / "store") as store:
+        assert store.read("SELECT count(*) FROM batch_jobs") == [(1,)]

@@ -1,0 +1,393 @@
+"""Files that fill the memory of whoever holds them: each is refused in words, in bounded memory.
+
+Every bomb is read by a child process, whose peak of memory and processor time are measured.
+"""
+
+from __future__ import annotations
+
+import bz2
+import functools
+import gzip
+import json
+import lzma
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.read.reading import alpaca, lines_of
+
+MB = 1 << 20
+MOST_MB, MOST_SECONDS = 500, 30
+GOOD = lines_of(alpaca())
+ELEMENT = GOOD.strip()
+# One such character, and Python holds each of its text in four bytes.
+WIDE = "\U0001f600".encode()
+HEADER = b"instruction,output\na,b\n"
+FLAN = b"A question of more than forty characters, so that it is none\tan answer\twhy\n"
+
+CHILD = """
+import json, sys, time
+from curate.errors import CurateError
+from curate.read import open_inputs, read_part
+from curate.system.posix import peak_memory_mb
+
+rows, lines, failed, said = 0, 0, [], None
+try:
+    for part in open_inputs(sys.argv[1]).parts():
+        read = read_part(part)
+        rows += len(read.table)
+        failed += [[u.line + lines, u.error, len(u.raw)] for u in read.unreadable]
+        lines += read.lines
+        del read, part
+except CurateError as error:
+    said = [str(error), error.exit_code]
+used = peak_memory_mb(), time.process_time()
+print(json.dumps({"rows": rows, "failed": failed, "said": said, "used": used}))
+"""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the rows, failures and error of a file, once its peak and time are below the most."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    megabytes, seconds = found["used"]
+    assert megabytes < MOST_MB
+    assert seconds < MOST_SECONDS
+    assert not done.stderr
+    return found
+
+
+def filled(head: bytes, unit: bytes, size: int, tail: bytes) -> Iterator[bytes]:
+    """Yield `head`, about `size` bytes of `unit`, and `tail`."""
+    block = unit * (MB // len(unit))
+    yield head
+    for _ in range(size // len(block)):
+        yield block
+    yield tail
+
+
+def write(path: Path, pieces: Iterator[bytes]) -> Path:
+    """Write pieces, packed as the file's name says."""
+    packers: dict[str, Callable[..., Any]] = {
+        ".gz": functools.partial(gzip.open, compresslevel=1),
+        ".xz": functools.partial(lzma.open, preset=0),
+        ".bz2": functools.partial(bz2.open, compresslevel=1),
+        ".zst": lambda path, mode: pa.output_stream(str(path), compression="zstd"),
+    }
+    with packers.get(path.suffix, open)(path, mode="wb") as file:
+        for piece in pieces:
+            file.write(piece)
+    return path
+
+
+# -- lines of JSON --------------------------------------------------------------------------------
+
+
+def member(value: bytes, unit: bytes, size: int, end: bytes) -> Iterator[bytes]:
+    """Yield a line between two good ones, one member of which is large."""
+    head = GOOD + b'{"instruction": "a", "output": "b", "m": ' + value
+    return filled(head, unit, size, end + b"}\n" + GOOD)
+
+
+LINES = {
+    "text": (lambda: member(b'"', b"x", 120 * MB, b'"'), "longer than 16 MB"),
+    "objects": (lambda: member(b"[", b"{},", 15 * MB, b"{}]"), "more than 1,000,000 values"),
+    "numbers": (lambda: member(b"[", b"1,", 15 * MB, b"1]"), "more than 1,000,000 values"),
+    "brackets": (lambda: member(b"", b"[", 15 * MB, b""), "more than 1,000,000 values"),
+    "digits": (lambda: member(b"", b"1", 15 * MB, b""), "digits"),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_large_line_fails_alone(tmp_path, name):
+    make, error = LINES[name]
+    found = read(write(tmp_path / "rows.jsonl", make()))
+    assert found["rows"] == 2
+    [(line, said, raw)] = found["failed"]
+    assert line == 2
+    assert error in said
+    assert raw <= 64 << 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("packing", [".gz", ".xz", ".bz2", ".zst"])
+def test_a_line_that_unpacks_to_a_gigabyte_fails_alone(tmp_path, packing):
+    path = write(tmp_path / f"rows.jsonl{packing}", member(b'"', b"x", 1024 * MB, b'"'))
+    assert path.stat().st_size < 8 * MB
+    found = read(path)
+    assert found["rows"] == 2
+    assert [(line, error) for line, error, _ in found["failed"]] == [(2, "longer than 16 MB")]
+
+
+@pytest.mark.parametrize("unit", [b"x, y ", b"\\n "], ids=["plain", "escaped"])
+def test_a_line_just_below_the_limit_is_read(tmp_path, unit):
+    path = write(tmp_path / "rows.jsonl", member(b'"' + WIDE, unit, 15 * MB, b'"'))
+    found = read(path)
+    assert (found["rows"], found["failed"]) == (3, [])
+
+
+def test_values_are_counted_outside_of_texts(tmp_path):
+    commas = '"[{,' * 300_000
+    lines = lines_of(alpaca(), alpaca(output=commas), alpaca(notes=[commas, 1]))
+    path = write(tmp_path / "rows.jsonl", iter([lines]))
+    found = read(path)
+    assert (found["rows"], found["failed"]) == (3, [])
+
+
+def test_a_record_of_a_hundred_thousand_columns_is_read(tmp_path):
+    """What a shape leaves unread was looked for once a column, over all columns."""
+    record = alpaca() | {f"column {n}": n for n in range(100_000)}
+    found = read(write(tmp_path / "rows.jsonl", iter([lines_of(record)])))
+    assert (found["rows"], found["failed"]) == (1, [])
+
+
+def test_few_of_many_large_records_are_held_to_learn_their_shape(tmp_path):
+    line = b'{"instruction": "a", "output": "b", "m": [' + b"{}," * 450_000 + b"{}]}\n"
+    found = read(write(tmp_path / "rows.jsonl", iter([line] * 25)))
+    assert (found["rows"], found["failed"]) == (25, [])
+
+
+# -- JSON documents -------------------------------------------------------------------------------
+
+ARRAYS = {
+    "text": (b'{"output": "', b"x", b'"}', "longer than 16 MB"),
+    "wide": (b'{"output": "', WIDE, b'"}', "longer than 16 MB"),
+    "objects": (b'{"m": [', b"{},", b"{}]}", "more than 1,000,000 values"),
+    "brackets": (b"", b"[", b"", "more than 1,000,000 values"),
+    "digits": (b"", b"1", b"", "longer than 16 MB"),
+    "quotes": (b'{"output": "', b'\\"', b'"}', "longer than 16 MB"),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_large_element_ends_an_array(tmp_path, name):
+    head, unit, tail, error = ARRAYS[name]
+    head, tail = b"[" + ELEMENT + b",\n" + head, tail + b"]"
+    found = read(write(tmp_path / "rows.json.gz", filled(head, unit, 80 * MB, tail)))
+    assert found["rows"] == 1
+    [(line, said, _)] = found["failed"]
+    assert line == 2
+    assert error in said
+    assert "the file cannot be read beyond it" in said
+
+
+def test_an_element_just_below_the_limit_is_read(tmp_path):
+    head = b"[" + ELEMENT + b',{"instruction": "a", "output": "' + WIDE
+    tail = b'"},' + ELEMENT + b"]"
+    found = read(write(tmp_path / "rows.json", filled(head, b"x, y ", 15 * MB, tail)))
+    assert (found["rows"], found["failed"]) == (3, [])
+
+
+def test_many_small_elements_behind_a_large_one_are_read(tmp_path):
+    large = b'{"instruction": "a", "output": "b", "m": [' + b"0," * 900_000 + b"0]},"
+    small = b'{"instruction": "a", "output": "b", "m": [0,0,0,0]},'
+    path = write(tmp_path / "rows.json", iter([b"[", large * 4, small * 100_000, ELEMENT, b"]"]))
+    found = read(path)
+    assert (found["rows"], found["failed"]) == (100_005, [])
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+TABLES = {
+    "field": (HEADER + b'a,"', b"x", b'"\n', "longer than 16 MB"),
+    "bare field": (HEADER + b"a,", b"x", b"\n", "longer than 16 MB"),
+    "fields": (HEADER, b"ab,", b"\n", "of over 3,000,000 fields"),
+    "empty fields": (HEADER, b",", b"\n", "of over 3,000,000 fields"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_large_record_of_csv_fails_alone(tmp_path, name):
+    head, unit, tail, error = TABLES[name]
+    path = tmp_path / "rows.csv.gz"
+    found = read(write(path, filled(head, unit, 80 * MB, tail + b"c,d\ne\n")))
+    assert found["rows"] == 2
+    [(line, said, _), after] = found["failed"]
+    assert line == 3
+    assert error in said
+    # The lines behind it have their own numbers.
+    assert after[:2] == [5, "1 fields, and the header has 2"]
+
+
+def test_millions_of_fields_fail_their_line(tmp_path):
+    found = read(write(tmp_path / "rows.csv", filled(HEADER, b"ab,", 15 * MB, b"\nc,d\n")))
+    assert found["rows"] == 2
+    [(line, said, _)] = found["failed"]
+    assert line == 3
+    assert said == "broken CSV: a record is of over 3,000,000 fields; is a quote not closed?"
+
+
+def test_a_quote_that_is_never_closed_does_not_take_the_file(tmp_path):
+    path = write(tmp_path / "rows.csv", filled(HEADER + b'a,"', b"x,y\n", 17 * MB, b""))
+    found = read(path)
+    assert "is a quote not closed?" in found["failed"][0][1]
+    assert found["failed"][0][0] == 3
+    # All but the 16 MB of that record are rows.
+    assert found["rows"] > MB // 8
+
+
+def test_a_header_without_end_is_refused(tmp_path):
+    path = write(tmp_path / "rows.csv", filled(b"instruction,output,", b"a,", 80 * MB, b"\na,b\n"))
+    said, code = read(path)["said"]
+    assert code == 2
+    assert f"{path}:1: broken CSV header" in said
+    assert "of over 3,000,000 fields" in said
+
+
+def test_a_large_record_of_csv_just_below_the_limit_is_read(tmp_path):
+    head, tail = HEADER + b'a,"' + WIDE, b'"\nc,d\n'
+    found = read(write(tmp_path / "rows.csv", filled(head, b"x, y ", 15 * MB, tail)))
+    assert (found["rows"], found["failed"]) == (3, [])
+
+
+def test_a_large_line_of_flan_fails_alone(tmp_path):
+    path = write(tmp_path / "rows.tsv.gz", filled(FLAN, b"x", 80 * MB, b"\ta\tb\n" + FLAN))
+    found = read(path)
+    assert found["rows"] == 2
+    assert found["failed"][0][0] == 2
+    assert "longer than 16 MB" in found["failed"][0][1]
+
+
+# -- Parquet and Arrow ----------------------------------------------------------------------------
+
+
+def same(text: str, count: int) -> pa.DictionaryArray:
+    """Return a column of one text, which it holds once."""
+    return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([text]))
+
+
+def in_ipc(path: Path, table: pa.Table) -> Path:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    return path
+
+
+def test_a_parquet_row_of_a_gigabyte_is_refused(tmp_path):
+    path = tmp_path / "rows.parquet"
+    row = {"instruction": ["a"], "output": ["x" * (1024 * MB)]}
+    pq.write_table(pa.table(row), path, compression="zstd", use_dictionary=False)
+    found = read(path)
+    said, code = found["said"]
+    assert code == 2
+    assert f"{path}: row group 1 holds 1,024 MB in 1 rows, and a row may have 16 MB" in said
+
+
+NAMED = {
+    "dictionary": lambda text, count: same(text, count),
+    "runs": lambda text, count: pa.RunEndEncodedArray.from_arrays(
+        pa.array([count], pa.int32()), pa.array([text])
+    ),
+    "views": lambda text, count: pa.Array.from_buffers(
+        pa.string_view(),
+        count,
+        [
+            None,
+            pa.py_buffer(struct.pack("<i4sii", len(text), text[:4].encode(), 0, 0) * count),
+            pa.py_buffer(text.encode()),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_an_arrow_file_that_names_large_texts_is_read_in_parts(tmp_path, name):
+    column = NAMED[name]("x" * MB, 300)
+    table = pa.table({"instruction": column, "output": pa.array(["b"] * 300)})
+    path = in_ipc(tmp_path / "rows.arrow", table)
+    assert path.stat().st_size < 2 * MB
+    found = read(path)
+    assert (found["rows"], found["failed"]) == (300, [])
+
+
+def test_an_arrow_file_whose_lists_share_their_items_is_read_in_parts(tmp_path):
+    count, items = 500, pa.array([7] * MB, pa.int8())
+    lists = pa.ListViewArray.from_arrays(
+        pa.array([0] * count, pa.int32()), pa.array([100_000] * count, pa.int32()), items
+    )
+    text = pa.array(["a"] * count)
+    table = pa.table({"instruction": text, "output": text, "m": lists})
+    found = read(in_ipc(tmp_path / "rows.arrow", table))
+    assert (found["rows"], found["failed"]) == (count, [])
+
+
+# -- documents ------------------------------------------------------------------------------------
+
+
+def pdf(content: bytes, filters: bytes = b"/FlateDecode") -> bytes:
+    """Return a PDF of one page whose content is packed by `filters`."""
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R"
+        b"/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Filter %s/Length %d>>stream\n%s\nendstream" % (filters, len(content), content),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    out, places = b"%PDF-1.4\n", []
+    for number, one in enumerate(objects, 1):
+        places.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, one)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    end = b"xref\n0 6\n0000000000 65535 f \n%strailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF"
+    return out + end % (table, len(out))
+
+
+def deflated(pieces: Iterator[bytes]) -> bytes:
+    packer = zlib.compressobj(1)
+    return b"".join(map(packer.compress, pieces)) + packer.flush()
+
+
+PDFS = {
+    "text": lambda: pdf(deflated(filled(b"BT /F 9 Tf (", b"x", 120 * MB, b") Tj ET"))),
+    "twice": lambda: pdf(
+        deflated(iter([deflated(filled(b"BT /F 9 Tf (", b"x", 120 * MB, b") Tj ET"))])),
+        b"[/FlateDecode/FlateDecode]",
+    ),
+    "operators": lambda: pdf(deflated(filled(b"BT /F 9 Tf ", b"(a) Tj ", 60 * MB, b"ET"))),
+    "brackets": lambda: pdf(deflated(filled(b"", b"[", 60 * MB, b""))),
+}
+
+
+@pytest.mark.parametrize("name", PDFS)
+def test_a_pdf_that_unpacks_hugely_is_a_failed_row(tmp_path, name):
+    pytest.importorskip("pypdf")
+    (tmp_path / "a.pdf").write_bytes(PDFS[name]())
+    (tmp_path / "b.txt").write_text("Prose.")
+    found = read(tmp_path)
+    assert found["rows"] == 1
+    assert len(found["failed"]) == 1
+
+
+PAGES = {
+    "deep": (b"", b"<div>"),
+    "angles": (b"", b"<"),
+    "references": (b"", b"&#"),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_of_nothing_but_tags_is_done_with_in_seconds(tmp_path, name):
+    head, unit = PAGES[name]
+    write(tmp_path / "a.html", filled(head, unit, 2 * MB, b""))
+    write(tmp_path / "b.txt", iter([b"Prose."]))
+    found = read(tmp_path)
+    assert found["rows"] + len(found["failed"]) == 2
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html"])
+def test_a_document_without_end_is_a_failed_row(tmp_path, name):
+    write(tmp_path / name, filled(b"# ", b"word ", 120 * MB, b""))
+    write(tmp_path / "b.txt", iter([b"Prose."]))
+    found = read(tmp_path)
+    assert found["rows"] == 1
+    assert "longer than 16 MB: split it" in found["failed"][0][1]

@@ -279,7 +279,10 @@ def train_ppo(job: Job, prepared: Prepared, listener: Listener | None) -> dict[s
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, steps, settings)
         rollout, told = sampler.roll_out(policy, batch)
-        told |= passes(policy, rollout, settings, optimizer, settings.seed + step)
+        try:
+            told |= passes(policy, rollout, settings, optimizer, settings.seed + step)
+        except NotFinite as broken:
+            raise NotFinite(f"{broken} at step {step}") from broken
         tokens += told["num_tokens"]
         history.append({"step": step, **told})
         if listener is not None:

@@ -42,6 +42,7 @@ _OWN = {
     "packing": "packing",
     "packing_strategy": "packing",
     "padding_free": "packing",
+    "eval_packing": "packing",
     "learning_rate": "learning_rate",
     "num_train_epochs": "epochs",
     "max_steps": "max_steps",
@@ -54,8 +55,14 @@ _OWN = {
     "temperature": "generation.temperature",
     "top_p": "generation.top_p",
 }
-# What nothing reads: the model is loaded before, and rows are tokens before TRL sees them.
-_UNREAD = ("dataset_kwargs", "dataset_text_field", "model_init_kwargs", "trust_remote_code")
+# What nothing reads: the model is loaded before, rows are tokens before TRL sees them, and training
+# goes on from the last checkpoint in its own folder, whatever these say.
+_UNREAD = (
+    *("dataset_kwargs", "dataset_text_field", "model_init_kwargs", "trust_remote_code"),
+    *("output_dir", "resume_from_checkpoint", "do_train", "do_eval", "do_predict"),
+)
+# The loss of rankings is our own.
+_UNREAD_BY = {"reward": ("center_rewards_coefficient",)}
 _UNREAD_OF = {
     # Batches are padded here; of sampled answers, TRL pads them.
     False: ("pad_to_multiple_of",),
@@ -117,7 +124,7 @@ def check_trl_keys(method: Method, given: Mapping[str, Any]) -> None:
         UsageError: such a field is there; the message says what to do instead.
     """
     fields = {field.name for field in dataclasses.fields(config_of(method))}
-    unread = (*_UNREAD, *_UNREAD_OF[method.online])
+    unread = (*_UNREAD, *_UNREAD_OF[method.online], *_UNREAD_BY.get(method.name, ()))
     for name, value in given.items():
         where = f"trl: '{name}'"
         if name not in fields:

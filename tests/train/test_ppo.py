@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from curate.errors import StoppedShort
 from curate.models.inprocess.chat import Chat
 from curate.train import job as jobs
 from curate.train.examples import Example
@@ -57,7 +59,7 @@ def test_an_answer_ends_with_any_token_that_ends_answers() -> None:
     assert told["length"] == 2.5
 
 
-def test_held_out_prompts_are_measured_before_and_after(tmp_path: Path) -> None:
+def job_of(tmp_path: Path, **changes: Any) -> jobs.Job:
     rows = [{"prompt": [{"role": "user", "content": f"q{n}?"}]} for n in range(12)]
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "mine.py").write_text(
@@ -65,17 +67,35 @@ def test_held_out_prompts_are_measured_before_and_after(tmp_path: Path) -> None:
         "    return [float(sum(map(ord, c[0]['content'])) % 7) for c in completions]\n"
     )
     way = method_called("ppo")
-    generation = {"max_tokens": 3}
     settings = settings_for(
-        way, None, max_steps=1, held_out=0.4, generation=generation, learning_rate=1e-2, warmup=0
+        way, None, generation={"max_tokens": 3}, learning_rate=1e-2, warmup=0, **changes
     )
-    job = jobs.Job(
+    return jobs.Job(
         way, settings, str(tmp_path / "prompts.jsonl"), str(tiny.folder(tmp_path / "model")),
         tmp_path / "out", f"{tmp_path / 'mine.py'}:odd",
     )  # fmt: skip
+
+
+def test_held_out_prompts_are_measured_before_and_after(tmp_path: Path) -> None:
+    job = job_of(tmp_path, max_steps=1, held_out=0.4)
     prepared = prepare(job)
     assert prepared.checked.held_out
     report = train(job, prepared)
     assert report["before"]["kl"] == pytest.approx(0, abs=1e-5)
     assert abs(report["after"]["kl"]) > 1e-3
     assert "held-out reward" in (job.out / "README.md").read_text()
+
+
+def test_numbers_that_are_none_end_it_with_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(tmp_path, max_steps=3, batch_size=4, loss={"passes": 1})
+    norms: list[float] = []
+
+    def broken(parameters: Any, most: float) -> torch.Tensor:
+        norms.append(most)
+        return torch.tensor(1.0 if len(norms) == 1 else math.nan)
+
+    monkeypatch.setattr("curate.train.ppo.nn.utils.clip_grad_norm_", broken)
+    with pytest.raises(StoppedShort, match="the gradients' norm is nan at step 2; no weight"):
+        train(job, prepare(job))

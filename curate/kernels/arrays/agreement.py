@@ -11,6 +11,8 @@ import numpy as np
 # scores still rank; where nine of ten are one value, hardly a row is told from another.
 FEWEST_SCORES = 20
 COLLAPSED_SHARE = 0.9
+# The squares of the ranks of so many rows add up to less than 2^63.
+_MOST_EXACT = 2_000_000
 
 
 def midranks(values: np.ndarray) -> np.ndarray:
@@ -26,13 +28,21 @@ def midranks(values: np.ndarray) -> np.ndarray:
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Return Spearman's rank correlation over rows that both have; NaN where one does not vary."""
+    """Return Spearman's rank correlation over rows that both have; NaN where one does not vary.
+
+    The same to the bit in any order of the rows (up to two million).
+    """
     both = ~(np.isnan(one) | np.isnan(other))
-    ranks = [midranks(values[both]) for values in (one, other)]
-    if np.count_nonzero(both) < 2:
+    count = int(np.count_nonzero(both))
+    if count < 2:
         return float("nan")
-    first, second = (rank - rank.mean() for rank in ranks)
-    scale = float(np.sqrt((first @ first) * (second @ second)))
+    # Twice a middle rank is whole, and the mean of all is known: sums of whole numbers are exact.
+    first, second = (
+        np.rint(midranks(values[both]) * (2 * (count - 1))) - (count - 1) for values in (one, other)
+    )
+    if count <= _MOST_EXACT:
+        first, second = first.astype(np.int64), second.astype(np.int64)
+    scale = math.sqrt(float(first @ first) * float(second @ second))
     return float(first @ second) / scale if scale else float("nan")
 
 

@@ -27,6 +27,14 @@ def test_the_correlation_is_that_of_pandas(seed):
     assert spearman(one, other) == pytest.approx(want, abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_correlation_is_the_same_to_the_bit_in_any_order_of_the_rows(seed):
+    draw = np.random.default_rng(seed)
+    one, other = draw.normal(size=(2, 500)).round(1)
+    order = draw.permutation(500)
+    assert spearman(one[order], other[order]) == spearman(one, other)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_kendall_is_that_of_scipy(seed):
     from scipy.stats import kendalltau

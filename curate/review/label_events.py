@@ -66,12 +66,13 @@ class Labels:
         Raises:
             UsageError: another kind of file is there, or it is on a network file system.
         """
-        refuse_network_disk(
-            path,
+        instead = (
             "name a file on a disk of this machine with --labels FILE (for --templates, copy their "
-            "folder to such a disk)",
-            mounts,
+            "folder to such a disk)"
         )
+        if path.is_file():
+            instead += ", after copying this one there, with its -wal file if there is one"
+        refuse_network_disk(path, instead, mounts)
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -7,6 +7,7 @@ without secrets, and cut: some list every place where they looked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,7 @@ _PACKAGES = {
 # Those that have the version of the fsspec that they need.
 _VERSIONED = ("s3fs", "gcsfs")
 _SAID = 300
+_QUERY = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]+")
 
 
 def open_address(where: str) -> tuple[Any, str]:
@@ -74,5 +76,7 @@ def address_errors(where: str, done: str, error_type: type[CurateError]) -> Iter
                 "TMPDIR, and run the same command again"
             ) from None
         first = (str(error).strip().splitlines() or [""])[0]
-        said = without_secrets(f"{type(error).__name__}: {first}")[:_SAID]
+        # Where a server has sent the request on, its new address is signed in its query.
+        told = _QUERY.sub(r"\1?...", f"{type(error).__name__}: {first}")
+        said = without_secrets(told)[:_SAID]
         raise error_type(f"{where}: cannot be {done}: {said}") from None

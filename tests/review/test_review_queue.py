@@ -193,6 +193,10 @@ def test_labels_on_a_network_file_system_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cifs.*--labels FILE"):
         Labels(tmp_path / "labels.sqlite", table)
     assert not (tmp_path / "labels.sqlite").exists()
+    with Labels(tmp_path / "labels.sqlite"):
+        pass
+    with pytest.raises(UsageError, match="after copying this one there, with its -wal file"):
+        Labels(tmp_path / "labels.sqlite", table)
 
 
 def test_agreement_equals_a_count_by_hand() -> None:

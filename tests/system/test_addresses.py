@@ -86,6 +86,16 @@ def test_a_failure_is_one_line_without_secrets(monkeypatch: pytest.MonkeyPatch) 
     assert caught.value.__cause__ is None
 
 
+def test_a_failure_does_not_repeat_the_signature_of_where_a_server_sent_it_on() -> None:
+    sent_on = "https://b.example.com/rows.jsonl?X-Amz-Signature=hushhush&x=1"
+    with (
+        pytest.raises(InputError) as caught,
+        address_errors("https://example.com/rows.jsonl", "read", InputError),
+    ):
+        raise OSError(f"403, message='Forbidden', url='{sent_on}'")
+    assert str(caught.value).endswith("url='https://b.example.com/rows.jsonl?...'")
+
+
 def test_a_full_disk_is_told_from_a_failing_server() -> None:
     with (
         pytest.raises(StoppedShort, match=r"no room for its copy.*TMPDIR"),

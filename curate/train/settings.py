@@ -223,8 +223,7 @@ def settings_for(
     groups: dict[str, Any] = {}
     try:
         loss = group_of("loss", given.get("loss"))
-        own = method.loss_of.get(str(loss.get("kind")), {})
-        values["loss"] = {**method.defaults["loss"], **own, **loss}
+        values["loss"] = {**method.defaults["loss"], **_own_numbers(method, loss), **loss}
         for name in [name for name in values if name in _GROUPS]:
             value = group_of(name, values.pop(name))
             groups[name] = _GROUPS[name](**fitted(_GROUPS[name], value, name))
@@ -236,6 +235,29 @@ def settings_for(
         return settings
     rate = settings.learning_rate * RATE_OF[settings.adapter.kind]
     return dataclasses.replace(settings, learning_rate=rate)
+
+
+def _own_numbers(method: Method, loss: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the numbers that the kinds of a loss have instead of the method's.
+
+    Raises:
+        FieldProblem: they share a number that each has another default of, and it is not given.
+    """
+    kind = loss.get("kind")
+    kinds = [kind] if isinstance(kind, str) else list(kind or ())
+    # The loss of SFT has none.
+    wanted = {str(one): method.loss_of.get(str(one), {}) for one in kinds if one != "sft"}
+    numbers = {name: value for own in wanted.values() for name, value in own.items()}
+    for name in numbers:
+        found = {one: own.get(name, method.defaults["loss"][name]) for one, own in wanted.items()}
+        if name not in loss and len(set(found.values())) > 1:
+            each = ", ".join(f"{value} of {one}" for one, value in found.items())
+            raise FieldProblem(
+                "loss",
+                f"'{name}' is one number for all kinds, and their defaults differ ({each}): give "
+                f"it, as in `loss: {{kind: [...], {name}: {next(iter(found.values()))}}}`",
+            )
+    return numbers
 
 
 def group_of(name: str, value: Any) -> dict[str, Any]:

@@ -392,7 +392,13 @@ def test_a_kind_of_loss_has_numbers_of_its_own() -> None:
     betas = [settings_for(way, None, loss=loss).loss["beta"] for loss in (
         "hinge", "sigmoid_norm", {"kind": "sigmoid_norm", "beta": 0.3}, ["sigmoid_norm", "sft"]
     )]  # fmt: skip
-    assert betas == [0.1, 5.0, 0.3, 0.1]
+    assert betas == [0.1, 5.0, 0.3, 5.0]
+    with pytest.raises(
+        RecipeError, match=r"differ \(0\.1 of sigmoid, 5\.0 of sigmoid_norm\): give it"
+    ):
+        settings_for(way, None, loss=["sigmoid", "sigmoid_norm"])
+    shared = {"kind": ["sigmoid", "sigmoid_norm"], "beta": 1.0}
+    assert settings_for(way, None, loss=shared).loss["beta"] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,9 @@ def hold_out(data: TrainingData, share: float | str, method: Method, seed: int) 
     """Return `data` with a share of its prompts, or the rows of a file or run, held out.
 
     Rows of one prompt stay on one side: pairs of a ranking never straddle it.
+
+    Raises:
+        UsageError: a share is wanted of rows of which a `split` has held some out already.
     """
     if isinstance(share, str):
         other = read_data(share, method)
@@ -125,8 +128,13 @@ def hold_out(data: TrainingData, share: float | str, method: Method, seed: int) 
             unread=[*data.unread, *other.unread],
             other_kinds=dict(kinds),
         )
-    if not share or data.held_out:
+    if not share:
         return data
+    if data.held_out:
+        raise UsageError(
+            f"held_out: {share} is a share, but the split of {data.source.name} holds out "
+            f"{len(data.held_out):,} rows already; leave held_out out to use those, or name a file"
+        )
     sides: tuple[list[Row], list[Row]] = ([], [])
     for row in data.rows:
         draw = seed_of("held out", prompt_key(row), seed) / 2**64

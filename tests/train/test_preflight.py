@@ -541,6 +541,10 @@ def test_prompts_stay_on_one_side_of_the_split(tmp_path: Path) -> None:
     assert 4 < len(sides[1]) < 32
     again = hold_out(read_data(str(path), way), 0.3, way, 7)
     assert [row.id for row in again.held_out] == [row.id for row in data.held_out]
+    # A run that was split has its own.
+    assert hold_out(data, 0.0, way, 7) is data
+    with pytest.raises(UsageError, match=r"0\.3 is a share, but the split of .* holds out"):
+        hold_out(data, 0.3, way, 7)
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from curate.read import columns, json_document, strict_json, tables
+from curate.read import columns, json_document, sniff, strict_json, tables
 from curate.read.columns import lines_at_once
 from curate.read.json_document import read_document
 from curate.read.part import Part
+from curate.read.sniff import first_records
 from curate.read.strict_json import read_lines
 from curate.read.tables import read_csv, read_flan
 
@@ -85,3 +86,12 @@ def test_an_element_beyond_the_limit_fails_wherever_it_stands(
     path.write_text(f'[{{"a": "{"y" * before}"}},\n{large}]')
     found = [(read.line, read.error is None) for read in read_document(path)]
     assert found == [(1, True), (2, not over)]
+
+
+def test_a_large_line_that_is_no_record_leaves_the_shape_to_all_first_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sniff, "_SNIFFED_BYTES", 1000)
+    path = tmp_path / "rows.jsonl"
+    path.write_text("x" * 2000 + "\n" + '{"prompt": "a"}\n' * 30)
+    assert len(first_records(path, ".jsonl", "rows.jsonl")) == sniff.SNIFFED - 1

@@ -161,12 +161,18 @@ def step_examples() -> dict[str, str]:
 
 def _shapes() -> Iterator[str]:
     """Yield the page of shapes: those that are read and written, and those only written."""
+    from curate.read.part import GROUP_BYTES, LINE_BYTES, MOST_VALUES
     from curate.read.shapes import shapes
     from curate.write.formats import by_module
 
     yield from (NOTE, "# Shapes", "")
     yield "How a file is told apart and read, and what `--as` writes. Columns that a shape does not"
     yield "know travel along. A file is recognised by its first records; `--shape` overrides that."
+    yield ""
+    most, group = LINE_BYTES >> 20, GROUP_BYTES >> 20
+    yield f"A record may have {most} MB and {MOST_VALUES:,} values; those of one session, tree or"
+    yield f"thread {group} MB together. A larger one is a failed row. Behind it a JSON array may be"
+    yield "unreadable, which its failure says; JSON lines are read on."
     yield from ("", "## Read and written", "", "| shape | rows | |", "|---|---|---|")
     for found in shapes().values():
         first = found.doc.partition("\n")[0].replace("|", "\\|")

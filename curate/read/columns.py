@@ -16,7 +16,7 @@ import pyarrow.json as pj
 
 from curate.chunk import one_array
 from curate.read.members import split_lines
-from curate.read.part import LINE_BYTES, Part, PartRows, Read
+from curate.read.part import LINE_BYTES, MOST_VALUES, Part, PartRows, Read
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import MARKS, dumps
 from curate.read.shapes.shape import Shape
@@ -145,13 +145,25 @@ def _plain_lines(data: bytes) -> int | None:
     newlines = np.flatnonzero(view[:-1] == _NEWLINE)
     last = len(view) - 1 if view[-1] != _NEWLINE else len(view) - 2
     ends = np.append(newlines - 1, last)
-    if len(data) > LINE_BYTES and np.diff(ends, prepend=-1).max() - 1 > LINE_BYTES:
+    if len(data) > MOST_VALUES and _may_be_too_large(data, ends + 1):
         return None
     ends -= view[ends] == _RETURN
     # Arrow takes objects across lines and several on one. Where every line begins and ends with a
     # brace it cannot have crossed one: inside an object or a list, } and { never follow each other.
     whole = bool((view[ends] == _CLOSE).all() and (view[newlines + 1] == _OPEN).all())
     return len(ends) if whole and view[0] == _OPEN else None
+
+
+def _may_be_too_large(data: bytes, ends: np.ndarray) -> bool:
+    """Tell whether a line may be longer than a record may be, or have more values."""
+    sizes = np.diff(ends, prepend=-1) - 1
+    if sizes.max() > LINE_BYTES:
+        return True
+    for line in np.flatnonzero(sizes > MOST_VALUES):
+        place = int(ends[line] - sizes[line]), int(ends[line])
+        if sum(data.count(mark, *place) for mark in (b",", b"[", b"{")) > MOST_VALUES:
+            return True
+    return False
 
 
 def _arrow(data: bytes | pa.Buffer, columns: dict[str, pa.DataType]) -> pa.Table | None:

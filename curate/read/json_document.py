@@ -146,6 +146,8 @@ def _value(window: _Window) -> Read:
     window.at = end
     if len(text) > _USUAL:
         window.drop()
+    if 4 * len(text) > LINE_BYTES and len(text.encode("utf-8", "surrogateescape")) > LINE_BYTES:
+        return Read(None, too_long(), raw, line, size=len(text))
     try:
         record = parse(text)
         text.encode()

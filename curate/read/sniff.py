@@ -58,7 +58,7 @@ def first_records(path: Path, form: str, name: str) -> list[Mapping[str, Any]]:
                 lists.append({ARRAY: read.record})
             if first_error is None and read.error is not None:
                 first_error = f"line {read.line}: {read.error}"
-            size += read.size
+            size += 0 if read.record is None else read.size
             enough = number >= SNIFFED or size > _SNIFFED_BYTES
             if len(found) == SNIFFED or (found and enough) or len(lists) == SNIFFED:
                 break

@@ -98,9 +98,16 @@ def read_csv(path: Path, delimiter: str, packing: str = "") -> Iterator[Read]:
             raise InputError(
                 f"{path}:{reader.line_num or 1}: broken {kind} header: {error}"
             ) from error
+        # Lines that the reader has not seen.
+        unseen = 0
         while True:
-            line, bounded.mark = reader.line_num + 1, bounded.total
+            line = unseen + reader.line_num + 1
             try:
+                if bounded.cut:
+                    bounded.pass_rest(file)
+                    unseen += 1
+                    continue
+                bounded.mark = bounded.total
                 row = next(reader)
             except StopIteration:
                 return
@@ -119,13 +126,14 @@ class _BoundedBytes(io.RawIOBase):
     """The bytes of a table, as long as its record is no longer than may be held.
 
     An unclosed quote would otherwise read the rest of the file into one record. Of a line that is
-    too long the rest is left out, and its end is a line of its own, so that lines keep their
-    numbers.
+    too long the rest is left out but for its end, which `pass_rest` passes over.
     """
 
     def __init__(self, stream: Any, delimiter: str) -> None:
         """Read from `stream`; `total` are the bytes read, `mark` those before the record."""
         self._stream, self._skips, self.total, self.mark = stream, False, 0, 0
+        # Whether a record was too long, and the rest of its line has not been passed over.
+        self.cut = False
         # The delimiters in the record that began at `_counted`, once it is long.
         self._delimiter, self._counted, self._fields = delimiter.encode(), -1, 0
 
@@ -137,7 +145,7 @@ class _BoundedBytes(io.RawIOBase):
         """Fill `buffer`, and return how many bytes that were; raise where a record is too long."""
         fields = self._fields if self._counted == self.mark else 0
         if self.total - self.mark > LINE_BYTES or fields > _MOST_FIELDS:
-            self.mark, self._skips = self.total, True
+            self.mark, self._skips, self.cut = self.total, True, True
             found = too_long() if fields <= _MOST_FIELDS else f"of over {_MOST_FIELDS:,} fields"
             raise csv.Error(f"a record is {found}; is a quote not closed?")
         count = self._stream.readinto(buffer) or 0
@@ -154,6 +162,14 @@ class _BoundedBytes(io.RawIOBase):
             self._fields = fields + bytes(buffer[:count]).count(self._delimiter)
         self.total += count
         return count
+
+    def pass_rest(self, file: io.TextIOWrapper) -> None:
+        """Pass over the rest of a line whose record was too long.
+
+        That is its end, behind half a character where the record was cut off in one.
+        """
+        self.cut = False
+        next(file, "")
 
     def close(self) -> None:
         """Close the stream."""
@@ -228,8 +244,10 @@ def read_flan(path: Path, packing: str = "") -> Iterator[Read]:
     file, bounded = _text(path, packing, "\t", newline="\n")
     with file:
         for number in itertools.count(1):
-            bounded.mark = bounded.total
             try:
+                if bounded.cut:
+                    bounded.pass_rest(file)
+                bounded.mark = bounded.total
                 line = next(file)
             except StopIteration:
                 return

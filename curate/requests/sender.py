@@ -48,8 +48,9 @@ MAX_PAUSE_SECONDS = 60.0
 LONGEST_ASKED_SECONDS = 600.0
 # A pause grows 64-fold at most: a server that refuses is asked again within half a minute.
 MOST_DOUBLINGS = 6
-# How often it is looked whether what another process asks for has come.
-LEASED_SECONDS = 0.2
+# How often it is looked whether what another process asks for has come. It may be in a batch job,
+# for hours: each look that was in vain makes the pause to the next one longer.
+LEASED_SECONDS, LONGEST_LEASED_SECONDS, LEASED_GROWTH = 0.2, 5.0, 1.5
 # A refusal by the server is not billed; anything else (a time-out, a broken answer) may have been.
 UNBILLED = ("rate_limit", "server", "connect", "adapted")
 
@@ -102,7 +103,8 @@ class Sender:
         self.wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()
-        self._timers: set[asyncio.TimerHandle] = set()
+        # Pauses of requests, and whether one is so short that batches wait for what comes of it.
+        self._timers: dict[asyncio.TimerHandle, bool] = {}
         self._pause_timer: asyncio.TimerHandle | None = None
         self._holding = self._attempts_ended = 0
         self._tight = False
@@ -129,7 +131,8 @@ class Sender:
 
     def rest(self) -> None:
         """Note that nothing more is asked before a reply comes: batches may leave."""
-        if not (self._holding or self._timers or any(g.waiting for g in self._limiters.values())):
+        soon = self._holding or any(self._timers.values())
+        if not (soon or any(limiter.waiting for limiter in self._limiters.values())):
             for batch_queue in self._batch_queues.values():
                 batch_queue.rest()
 
@@ -212,7 +215,10 @@ class Sender:
             await self.joined()
             granted = await self._reserving(inflight)
             if granted is LEASED:
-                self._later(inflight, LEASED_SECONDS, first=False)
+                pause = max(LEASED_SECONDS, inflight.leased_pause * LEASED_GROWTH)
+                inflight.leased_pause = min(pause, LONGEST_LEASED_SECONDS)
+                soon = pause < LONGEST_LEASED_SECONDS
+                self._later(inflight, inflight.leased_pause, first=False, soon=soon)
             elif isinstance(granted, StoredReply):
                 self._counts.replay(inflight.step)
                 self.resolved(inflight, granted.reply, granted.attempt)
@@ -374,18 +380,20 @@ class Sender:
         pause = max(min(pause, MAX_PAUSE_SECONDS), min(asked, LONGEST_ASKED_SECONDS))
         self._later(inflight, pause)
 
-    def _later(self, inflight: InFlight, pause: float, *, first: bool = True) -> None:
+    def _later(
+        self, inflight: InFlight, pause: float, *, first: bool = True, soon: bool = True
+    ) -> None:
         """Queue a request again after a pause, before those that wait or behind them."""
         handle: asyncio.TimerHandle
 
         def requeue() -> None:
-            self._timers.discard(handle)
+            self._timers.pop(handle, None)
             queue = self._limiters[id(inflight.model)].queue
             (queue.appendleft if first else queue.append)(inflight)
             self.wake.set()
 
         handle = asyncio.get_running_loop().call_later(pause, requeue)
-        self._timers.add(handle)
+        self._timers[handle] = soon
 
     async def joined(self) -> None:
         """Return once the other senders on the store know of this one."""

@@ -237,7 +237,8 @@ class RequestCounts:
 class InFlight:
     """One request under way, sent for `step`.
 
-    `waiters` are told once it is resolved: with a reply, or an error.
+    `waiters` are told once it is resolved: with a reply, or an error. `leased_pause` is how long it
+    paused last because another process asked for it.
     """
 
     __slots__ = (
@@ -245,6 +246,7 @@ class InFlight:
         "bound",
         "error",
         "key",
+        "leased_pause",
         "model",
         "reply",
         "request",
@@ -258,6 +260,7 @@ class InFlight:
     ) -> None:
         self.key, self.attempt, self.request = key, attempt, request
         self.model, self.bound, self.tries, self.step = model, bound, 0, step
+        self.leased_pause = 0.0
         self.reply: Reply | None = None
         self.error: Exception | None = None
         self.waiters: list[Any] = []

@@ -27,7 +27,7 @@ from curate.store.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.store.vectors import EncodedVectors, Vectors, vector_keys
 from curate.system.posix import MOUNTS
 
-VERSION = 8
+VERSION = 9
 # The version whose vectors were replies like all others.
 _VECTORS_AS_JSON = 1
 BUSY_SECONDS = 60.0

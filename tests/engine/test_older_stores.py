@@ -15,7 +15,8 @@ from curate.errors import StoreError
 from curate.pipeline import Pipeline
 from curate.requests.batch.jobs import BatchJobs, BatchLine, add
 from curate.store.budget import Budget
-from curate.store.store import VERSION, Store
+from curate.store.replies import Leases
+from curate.store.store import VERSION, Store, clear_leases
 from curate.store.vectors import MISSING, vector_keys
 
 # A run of commit 13f2c26: its recipe, input and store, and which rows came out where.
@@ -101,6 +102,20 @@ def test_what_a_store_of_format_7_has_spent_is_not_recorded_by_step(tmp_path: Pa
         assert (found.bound, found.step) == (9, None)
         store.commit_now(lambda connection: budget.reserve(connection, [(5, False)], steps=["a"]))
         assert {step: own.sent for step, own in budget.tally().steps.items()} == {"": 3, "a": 1}
+
+
+def test_a_store_of_format_8_learns_who_follows_a_batch_job(tmp_path: Path) -> None:
+    Store.open(tmp_path).close()
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        connection.execute("DROP TABLE batch_followers")
+        connection.execute("PRAGMA user_version = 8")
+    connection.close()
+    leases = Leases()
+    with Store.open(tmp_path) as store:
+        store.commit_now(clear_leases)
+        store.commit_now(leases.join)
+        store.commit_now(lambda connection: leases.follow(connection, ["job"]))
+        assert store.read("SELECT job FROM batch_followers") == [("job",)]
 
 
 def test_a_column_that_a_later_version_adds_stops_no_batch_job(tmp_path: Path) -> None:

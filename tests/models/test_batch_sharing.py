@@ -13,8 +13,15 @@ from typing import Any
 
 import pytest
 
-from curate.store.replies import JOIN_SECONDS
+from curate.ask import Ask, request_key
+from curate.models.model import open_model
+from curate.requests import sender
+from curate.requests.batch import poll as follow
+from curate.requests.batch import queue as batch
+from curate.store.replies import JOIN_SECONDS, Leases
 from curate.store.store import Store
+from tests.engine.asking import Answering, driver
+from tests.engine.asking import one as task
 from tests.models.batch_server import BatchServer, Line, chat, text_of
 
 CHILD = Path(__file__).with_name("sharing_child.py")
@@ -91,3 +98,35 @@ def test_a_job_that_nobody_follows_holds_up_nothing(tmp_path: Path) -> None:
     assert said == [f"re: text {number}" for number in range(3)]
     with Store.open(tmp_path / "store") as store:
         assert store.read("SELECT count(*) FROM batch_jobs") == [(1,)]
+
+
+def test_a_batch_leaves_while_another_command_asks_what_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another command waits for may be in its batch job, for a day."""
+    monkeypatch.setattr(batch, "GATHER_SECONDS", 0.05)
+    monkeypatch.setattr(follow, "FIRST_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(sender, "LONGEST_LEASED_SECONDS", 0.5)
+    texts = [f"text {number}" for number in range(30)]
+    keys = [request_key(Ask.text(text, max_tokens=16), "answering", text) for text in texts]
+    other, direct, held = Leases(), Answering(), list[bool]()
+    with BatchServer(echo) as server, Store.open(tmp_path / "store") as store:
+        store.commit_now(other.join)
+        store.commit_now(lambda connection: other.take(connection, keys))
+        store.commit_now(other.share)
+
+        def give_back(name: str) -> None:
+            if name == "done POST /batches":
+                held.append(not direct.sent)
+                store.commit_now(other.end)
+
+        server.on = give_back
+        spec = {"model": "openai:tiny", "base_url": server.url, "batch": {"discount": 0.5}}
+        price = {"input": 1.0, "output": 2.0}
+        models = {"direct": direct, "batched": open_model({**spec, "price": price})}
+        with driver(tmp_path, models) as opened:
+            asked = [task(text, model="direct") for text in texts]
+            outcomes = opened.run([*asked, task("late", model="batched")])
+    assert [outcome.value for outcome in outcomes] == [f"re: {text}" for text in [*texts, "late"]]
+    assert held == [True]
+    assert sorted(direct.sent) == sorted(texts)

@@ -92,7 +92,7 @@ class _Page(HTMLParser):
             seen, unended = seen + len(rest), unended + 1
             if seen > _SEEN_AGAIN:
                 raise ValueError(
-                    f"over {unended - 1} tags or comments never end, the first at line {line}; end "
+                    f"at least {unended} tags or comments never end, the first at line {line}; end "
                     "them, or write < as &lt;"
                 )
             end = rest.find(">", 1) + 1 or rest.find("<", 1)

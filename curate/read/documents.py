@@ -25,7 +25,7 @@ _PDF_BYTES = 128 << 20
 _FORMATS = {".txt": "text", ".md": "markdown", ".markdown": "markdown", ".pdf": "pdf"}
 # What is no prose, whatever a file's ending says: an object of JSON on its first line.
 _RECORDS = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{"[^\n]*\}[ \t\r]*(?:\n|\Z)')
-_TITLE = re.compile(r"^#[ \t]+(.+?)[ \t]*#*[ \t]*\r?$", re.MULTILINE)
+_TITLE = re.compile(r"^#[ \t]+([^ \t\n].*)$", re.MULTILINE)
 
 
 class DocumentFile(NamedTuple):
@@ -125,4 +125,8 @@ def _content(ending: str, data: bytes) -> dict[str, Any]:
         ) from None
     record = {"text": text, "format": _FORMATS[ending]}
     heading = _TITLE.search(text) if ending != ".txt" else None
-    return record | ({"title": heading[1]} if heading else {})
+    if heading is None:
+        return record
+    # By hand: one expression for all of it tries each blank of a long line as the title's end.
+    title = heading[1].removesuffix("\r").rstrip(" \t").rstrip("#").rstrip(" \t")
+    return record | {"title": title or heading[1][0]}

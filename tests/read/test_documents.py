@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -164,6 +166,103 @@ def test_another_name_or_byte_is_another_input(tmp_path: Path) -> None:
 )
 def test_the_text_of_a_page_is_what_a_browser_shows(page: str, text: str) -> None:
     assert html_text(page)[1] == text
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("a<p>b <!-- c <p>d</p> e", "a\n\nb <!-- c <p>d\n\ne"),
+        ("a <b c", "a <b c"),
+        ("a <b <i <u", "a <b <i <u"),
+        ("<pre>a <b &lt; <i &amp", "a <b < <i &"),
+        ('<a href="x>y</a> <p>z', '<a href="x>y\n\nz'),
+        ("<p>a</p", "a</p"),
+        ("a<?b", "a<?b"),
+        ("a <", "a <"),
+        ("a <!-- b <script> c", "a <!-- b <script> c"),
+        ("a<![why]>b<![ if]>c", "abc"),
+    ],
+)
+def test_a_tag_or_comment_that_never_ends_is_text(page: str, text: str) -> None:
+    assert html_text(page)[1] == text
+
+
+def test_what_is_hidden_ends_with_the_outermost_of_its_name() -> None:
+    page = "<svg><math><svg>a</math>b</svg>c<math><svg><math>d</svg>e</math>f"
+    assert html_text(page)[1] == "cf"
+
+
+def test_space_before_an_end_of_line_is_left_out_of_preformatted_text() -> None:
+    assert html_text("<pre>a \t \n  b \t  c\td \n \n</pre>")[1] == "a\n  b\t  c\td"
+
+
+PATTERNS = {
+    "comments": ("", "<!--", ""),
+    "comments with dashes": ("", "<!-- --", ""),
+    "tags": ("", "<a ", ""),
+    "tags with quotes": ("", '<a x=">"', ""),
+    "tags with an open quote": ("", "<a b='", ""),
+    "end tags": ("", "</a ", ""),
+    "instructions": ("", "<?", ""),
+    "declarations": ("", "<!x", ""),
+    "sections": ("", "<![CDATA[", ""),
+    "conditions": ("", "<![if ", ""),
+    "references": ("", "&a", ""),
+    "hidden": ("", "<svg></b>", ""),
+    "hidden, of two names": ("", "<svg></math>", ""),
+    "hidden titles": ("", "<math><title>", ""),
+    "blanks": ("<pre>", " ", "x"),
+    "ends of script": ("<script>", "</ ", ""),
+}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_the_time_that_a_page_takes_does_not_grow_with_its_square(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Less than a reader takes, so that the test is done in seconds.
+    monkeypatch.setattr("curate.read.html_text._SEEN_AGAIN", 2 << 20)
+    head, unit, tail = PATTERNS[name]
+
+    def seconds(size: int) -> float:
+        page = head + unit * (size // len(unit)) + tail
+        began = time.process_time()
+        with contextlib.suppress(ValueError):
+            html_text(page)
+        return time.process_time() - began
+
+    # With the square it is 64 times, and of minutes.
+    assert seconds(1 << 20) < 24 * max(seconds(1 << 17), 0.1)
+
+
+def test_a_page_of_tags_that_never_end_is_a_failed_row_in_words(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<p>a\n" + "<!--" * (1 << 17))
+    (tmp_path / "b.txt").write_text("Prose.")
+    found = read_all(str(tmp_path))
+    (row,), (failed,) = found.rows, found.failed
+    assert row.instruction == "Prose."
+    assert "tags or comments never end, the first at line 2; end them, or write" in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("# The guide ##\r", "The guide"),
+        ("#  \t A # b # \t", "A # b"),
+        ("# C#", "C"),
+        ("# ##", "#"),
+        ("#\n#none\n# Some", "Some"),
+        ("# a" + " " * 200_000 + "b #" + "#" * 200_000 + "b", None),
+    ],
+    ids=["closed", "space", "sharp", "only marks", "later", "long"],
+)
+def test_the_title_of_markdown_is_its_first_heading(
+    tmp_path: Path, line: str, title: str | None
+) -> None:
+    path = tmp_path / "a.md"
+    path.write_bytes(line.encode() + b"\nText.\n")
+    (row,) = read_all(str(path)).rows
+    assert json.loads(row.extra or "{}")["title"] == (title or line[2:])
 
 
 def test_a_page_names_its_encoding(tmp_path: Path) -> None:

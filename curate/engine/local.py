@@ -12,7 +12,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -33,6 +34,8 @@ _WORTH_PROCESSES = 2.0
 # Parts whose requests are under way at once: while the last slow replies of one are waited for, the
 # next ones keep every place busy.
 ASKING_PARTS = 3
+# How long an interrupt may go unnoticed.
+_PIECE_SECONDS = 0.5
 # A batch job takes hours, however full it is: with these rows one of them is full.
 BATCHING_PARTS = 4
 
@@ -66,12 +69,23 @@ def ordered_map(
         for item in items:
             waiting.append(pool.submit(work, item))
             while len(waiting) >= window:
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft())
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _result(pending: Pending[_Out]) -> _Out:
+    """Wait for work in pieces.
+
+    A signal that arrives between Python's last look for signals and a wait without end is handled
+    when that ends: one Ctrl-C in a hundred did nothing on a busy machine.
+    """
+    while isinstance(pending, Future) and not pending.done():
+        wait_for([pending], timeout=_PIECE_SECONDS)
+    return pending.result()
 
 
 class Local:

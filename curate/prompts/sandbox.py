@@ -242,6 +242,9 @@ def _compiled(source: str, of_columns: bool) -> Template:
     except SyntaxError as error:
         # Of the Python that a template becomes: blocks in blocks, or lines too far to the right.
         raise TemplateSyntaxError(f"it is nested too deeply ({error.msg})", 1) from error
+    except ValueError as error:
+        # A number of over 4,300 digits, which Python does not read.
+        raise TemplateSyntaxError(f"a number in it cannot be read ({error})", 1) from error
 
 
 def _bounded(tree: nodes.Template, of_columns: bool) -> nodes.Template:

@@ -108,6 +108,11 @@ def test_front_matter_cannot_blow_up(tmp_path: Path, head: str) -> None:
         prompts.load(str(path))
 
 
+def test_a_number_that_python_does_not_read_is_an_error_of_the_template(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no valid template: a number in it cannot be read"):
+        prompt_of(tmp_path, "{{ a }} {{ " + "9" * 5000 + " }}")
+
+
 TWICE = "{% set b = ['x'] %}" + "{% set b = [b, b] %}" * 40
 
 

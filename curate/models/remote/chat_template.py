@@ -58,7 +58,7 @@ class JinjaTemplate:
         self.chat_template = template
         try:
             self._compiled = made.from_string(template)
-        except TemplateError as error:
+        except (TemplateError, SyntaxError, ValueError, RecursionError, OverflowError) as error:
             raise RecipeError(f"'template' is no Jinja template: {error}") from None
 
     def get_added_vocab(self) -> dict[str, int]:

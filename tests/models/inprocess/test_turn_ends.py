@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask, Reply
+from curate.errors import RecipeError
 from curate.models.inprocess.tokens import chat_text, prompt_tokens, turn_ends, with_turn_ends
 from curate.models.model import open_model
 from curate.models.remote.chat_template import ChatTemplate, JinjaTemplate
@@ -210,3 +211,9 @@ def test_only_a_users_turn_in_a_chat_is_given_ends() -> None:
     template = JinjaTemplate("{{ messages[0].content }}<|end|>")
     for request in (Ask.text("Why?"), Ask(prompt="Once", turn="user")):
         assert with_turn_ends(template, request) is request
+
+
+@pytest.mark.parametrize("template", ["{% if %}", "{{ " + "9" * 5000 + " }}", "{{ " + "(" * 9000])
+def test_a_template_that_cannot_be_compiled_is_told(template: str) -> None:
+    with pytest.raises(RecipeError, match="'template' is no Jinja template"):
+        JinjaTemplate(template)

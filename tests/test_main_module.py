@@ -28,7 +28,9 @@ def test_an_interrupt_before_the_command_prints_no_traceback() -> None:
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
         assert "Traceback" not in error, error
-        assert process.returncode in (0, 130), (process.returncode, error)
+        # While Python clears up behind the command, the signal itself ends it: 130 to a shell, too.
+        ends = (0, 130, -signal.SIGINT)
+        assert process.returncode in ends, (process.returncode, error)
 
 
 # As `python -m curate --version`, told when our own code begins.

@@ -134,7 +134,10 @@ def test_rows_come_out_while_most_is_refused_and_full_rate_returns(tmp_path: Pat
         began = time.monotonic()
         outcomes = opened.run([one(f"q{n}") for n in range(1500)])
     assert sum(outcome.error is not None for outcome in outcomes) <= 15
+    # Counted from the first request on: a busy machine may take a second to send it.
+    first = levels[0][0]
     for second in range(int(busy_seconds)):
-        assert [t for t in answered if second <= t < second + 1], f"nothing in second {second}"
+        within = [t for t in answered if second <= t - first < second + 1]
+        assert within, f"nothing in second {second}"
     back = [t for t, level in levels if t > busy_seconds and level >= 60]
     assert back and back[0] < busy_seconds + 10

@@ -156,17 +156,10 @@ def test_debug_shows_the_traceback_of_a_plain_error(process: Curate) -> None:
     assert "error: nosuch holds no run" in done.stderr
 
 
-def test_130_when_interrupted(home: Path, environment: dict[str, str]) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "curate.cli",
-        "filter",
-        "rows.jsonl",
-        "sleeper",
-        "-o",
-        "o.jsonl",
-    ]
+def interrupted(
+    command: list[str], home: Path, environment: dict[str, str], seconds: float
+) -> tuple[int, str]:
+    """Interrupt a command while a row sleeps; return its exit code and what it said in time."""
     with subprocess.Popen(
         command,
         cwd=home,
@@ -178,8 +171,14 @@ def test_130_when_interrupted(home: Path, environment: dict[str, str]) -> None:
         assert child.stdout is not None
         assert child.stdout.readline() == "asleep\n"
         child.send_signal(signal.SIGINT)
-        _, said = child.communicate(timeout=20)
-    assert child.returncode == 130
+        _, said = child.communicate(timeout=seconds)
+    return child.returncode, said
+
+
+def test_130_when_interrupted(home: Path, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "curate.cli", "filter", "rows.jsonl", "sleeper"]
+    code, said = interrupted([*command, "-o", "o.jsonl"], home, environment, 20)
+    assert code == 130
     assert said == "interrupted; the same command continues\n"
 
 
@@ -187,19 +186,9 @@ def test_a_command_in_the_background_goes_on(home: Path, environment: dict[str, 
     """A shell without job control, and `nohup`, have it ignore the terminal's Ctrl-C."""
     command = [sys.executable, "-m", "curate", "filter", "rows.jsonl"]
     command += ["sleeper:seconds=0.2", "-o", "o.jsonl"]
-    with subprocess.Popen(
-        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],
-        cwd=home,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "asleep\n"
-        child.send_signal(signal.SIGINT)
-        _, said = child.communicate(timeout=60)
-    assert (child.returncode, "interrupted" in said) == (0, False), said
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    code, said = interrupted(ignoring, home, environment, 60)
+    assert (code, "interrupted" in said) == (0, False), said
     assert (home / "o.jsonl").exists()
 
 

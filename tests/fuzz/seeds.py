@@ -117,14 +117,19 @@ def arrow(table: pa.Table, is_file: bool) -> bytes:
 
 
 def pdf(text: str) -> bytes:
-    """Return a PDF of one page."""
-    stream = f"BT /F1 12 Tf 9 9 Td ({text}) Tj ET".encode()
+    """Return a PDF of one page that shows a text."""
+    return pdf_of(f"BT /F1 12 Tf 9 9 Td ({text}) Tj ET".encode())
+
+
+def pdf_of(stream: bytes, filters: bytes = b"") -> bytes:
+    """Return a PDF of one page whose content is `stream`, packed by `filters`, if any."""
+    packed = b"/Filter %s" % filters if filters else b""
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
         b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]/Contents 4 0 R"
         b"/Resources<</Font<</F1 5 0 R>>>>>>",
-        b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream),
+        b"<<%s/Length %d>>stream\n%s\nendstream" % (packed, len(stream), stream),
         b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
     ]
     out, places = b"%PDF-1.4\n", []

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.fuzz.seeds import pdf_of
 from tests.read.reading import alpaca, lines_of
 
 MB = 1 << 20
@@ -325,21 +326,7 @@ def test_an_arrow_file_whose_lists_share_their_items_is_read_in_parts(tmp_path):
 
 def pdf(content: bytes, filters: bytes = b"/FlateDecode") -> bytes:
     """Return a PDF of one page whose content is packed by `filters`."""
-    objects = [
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R"
-        b"/Resources<</Font<</F 5 0 R>>>>>>",
-        b"<</Filter %s/Length %d>>stream\n%s\nendstream" % (filters, len(content), content),
-        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
-    ]
-    out, places = b"%PDF-1.4\n", []
-    for number, one in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, one)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    end = b"xref\n0 6\n0000000000 65535 f \n%strailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF"
-    return out + end % (table, len(out))
+    return pdf_of(content, filters)
 
 
 def deflated(pieces: Iterator[bytes]) -> bytes:
@@ -348,12 +335,12 @@ def deflated(pieces: Iterator[bytes]) -> bytes:
 
 
 PDFS = {
-    "text": lambda: pdf(deflated(filled(b"BT /F 9 Tf (", b"x", 120 * MB, b") Tj ET"))),
+    "text": lambda: pdf(deflated(filled(b"BT /F1 9 Tf (", b"x", 120 * MB, b") Tj ET"))),
     "twice": lambda: pdf(
-        deflated(iter([deflated(filled(b"BT /F 9 Tf (", b"x", 120 * MB, b") Tj ET"))])),
+        deflated(iter([deflated(filled(b"BT /F1 9 Tf (", b"x", 120 * MB, b") Tj ET"))])),
         b"[/FlateDecode/FlateDecode]",
     ),
-    "operators": lambda: pdf(deflated(filled(b"BT /F 9 Tf ", b"(a) Tj ", 60 * MB, b"ET"))),
+    "operators": lambda: pdf(deflated(filled(b"BT /F1 9 Tf ", b"(a) Tj ", 60 * MB, b"ET"))),
     "brackets": lambda: pdf(deflated(filled(b"", b"[", 60 * MB, b""))),
 }
 

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -107,29 +108,25 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert (job.out / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_loss_that_is_no_number_stops_and_leaves_the_checkpoint(tmp_path: Path) -> None:
-    from curate.train import trainers
-
-    job = job_of(tmp_path, max_steps=6)
-    whole = trainers.SupervisedTrainer.compute_loss
-
-    def broken(self: Any, *args: Any, **kwargs: Any) -> Any:
-        loss = whole(self, *args, **kwargs)
-        return loss * float("nan") if self.state.global_step == 3 else loss
-
-    trainers.SupervisedTrainer.compute_loss = broken  # type: ignore[method-assign]
-    try:
-        with pytest.raises(StoppedShort, match=r"the loss is nan at step 4.*learning_rate.*stays"):
-            train(job, prepare(job))
-    finally:
-        trainers.SupervisedTrainer.compute_loss = whole  # type: ignore[method-assign]
-    kept = last_checkpoint(job.out / "checkpoints")
-    assert kept is not None
-    assert kept.name == "checkpoint-2"
-    assert train(job, prepare(job))["resumed"] == "checkpoint-2"
+def no_loss(loss: Any, model: Any) -> Any:
+    return loss * float("nan")
 
 
-def test_gradients_that_are_no_numbers_stop_and_leave_the_checkpoint(tmp_path: Path) -> None:
+def no_gradients(loss: Any, model: Any) -> Any:
+    # 0 is added, by a root whose slope at 0 is infinite.
+    return loss + next(model.parameters()).mul(0).sum().sqrt()
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        (no_loss, r"the loss is nan at step 4.*learning_rate.*stays"),
+        (no_gradients, r"the gradients' norm is nan at step 4.*stays"),
+    ],
+)
+def test_what_is_no_number_stops_and_leaves_the_checkpoint(
+    breaks: Callable[[Any, Any], Any], said: str, tmp_path: Path
+) -> None:
     from curate.train import trainers
 
     job = job_of(tmp_path, max_steps=6)
@@ -137,19 +134,18 @@ def test_gradients_that_are_no_numbers_stop_and_leave_the_checkpoint(tmp_path: P
 
     def broken(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
         loss = whole(self, model, *args, **kwargs)
-        # 0 is added, by a root whose slope at 0 is infinite.
-        nothing = next(model.parameters()).mul(0).sum().sqrt()
-        return loss + nothing if self.state.global_step == 3 else loss
+        return breaks(loss, model) if self.state.global_step == 3 else loss
 
     trainers.SupervisedTrainer.compute_loss = broken  # type: ignore[method-assign]
     try:
-        with pytest.raises(StoppedShort, match=r"the gradients' norm is nan at step 4.*stays"):
+        with pytest.raises(StoppedShort, match=said):
             train(job, prepare(job))
     finally:
         trainers.SupervisedTrainer.compute_loss = whole  # type: ignore[method-assign]
     kept = last_checkpoint(job.out / "checkpoints")
     assert kept is not None
     assert kept.name == "checkpoint-2"
+    assert train(job, prepare(job))["resumed"] == "checkpoint-2"
 
 
 @pytest.mark.parametrize(

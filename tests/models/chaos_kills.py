@@ -2,8 +2,8 @@
 
 A campaign runs one recipe in one folder, killed (KILL, TERM or INT) at random moments, until the
 last run may end; then every row is there, the files are those of an undisturbed run, and no reply
-that was durable was asked for again. Of 20 runs 19 are forks of a process that has everything
-imported, which takes a tenth of a new interpreter's time. The tests run one campaign of new ones.
+that was durable was asked for again. Runs are forks of a process that has everything imported: 0.4
+instead of 0.7 s to the first request. The tests run one campaign of new interpreters.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def _result(pending: Pending[_Out]) -> _Out:
     """Wait for work in pieces.
 
     A signal that arrives between Python's last look for signals and a wait without end is handled
-    when that ends: one Ctrl-C in a hundred did nothing on a busy machine.
+    when that ends: 3 of 205 Ctrl-C on a busy machine.
     """
     while isinstance(pending, Future) and not pending.done():
         wait_for([pending], timeout=_PIECE_SECONDS)

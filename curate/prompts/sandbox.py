@@ -162,7 +162,7 @@ def rendered(template: Template, values: Mapping[str, Any], seed: int = 0) -> st
 
 
 def never_renders(source: str, names: Iterable[str], *, of_columns: bool = False) -> str | None:
-    """Return why no values make a text of `source`, as far as two tries tell; `None` if some may.
+    """Return why no values make a text of `source`, as far as three tries tell; `None` if some may.
 
     What fails alike with texts, a mapping and a value that takes any operation is not due to the
     values, unless the last one had to make up a text, a number or an order before.

@@ -34,8 +34,9 @@ _ANSWERS = frozenset(
 )
 # How names of columns begin that hold what an answer is compared with, not an answer to learn.
 _GIVEN = frozenset(("canonical", "reference", "expected", "ground", "gold", "original", "num"))
-# What columns of questions are called, the likeliest first.
+# What columns of scores are called, as the last word of their names.
 _SCORES = frozenset(("score", "rating", "reward"))
+# What columns of questions are called, the likeliest first.
 _ASKED = (
     *("instruction", "question", "prompt", "query", "problem", "task", "input", "request"),
     *("user", "text", "title"),

@@ -28,7 +28,7 @@ def read_lines(data: bytes) -> Iterator[Read]:
             try:
                 record = parse(line.decode())
             except (ValueError, RecursionError) as wrong:
-                error = describe(wrong, line)
+                error = describe(wrong)
         if error is None and not isinstance(record, dict):
             names = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
             error = f"a line must be a JSON object, not {names.get(type(record), 'a number')}"
@@ -96,7 +96,7 @@ def check_text(value: Any) -> None:
         ) from None
 
 
-def describe(error: Exception, line: bytes = b"") -> str:
+def describe(error: Exception) -> str:
     """Say in words why a line is no JSON."""
     if isinstance(error, UnicodeDecodeError):
         return f"invalid UTF-8 at byte {error.start + 1} (0x{error.object[error.start]:02x})"

@@ -91,10 +91,6 @@ class PassRate(Generate):
         """Let the verifier see that it has what it needs."""
         verifier_of(self.verify).prepare()
 
-    def data_digest(self) -> str | None:
-        """Return the verifier's."""
-        return verifier_of(self.verify).data_digest()
-
     def fingerprint(self) -> dict[str, Any]:
         """Add the verifier's version: a checker that decides otherwise is another one."""
         return {**super().fingerprint(), "verify_version": Verify.version}

@@ -31,7 +31,7 @@ def tokens(text: str) -> list[str]:
 
 
 def words(text: str) -> list[str]:
-    r"""Return the runs of `\\w`."""
+    r"""Return the runs of `\w`."""
     return re.findall(r"\w+", text)
 
 

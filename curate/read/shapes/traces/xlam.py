@@ -13,9 +13,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from curate.read.shapes.record_fields import dumps, extra_of, kind_of, mark, text_of, with_extra
+from curate.read.shapes.record_fields import (
+    dumps,
+    extra_of,
+    kind_of,
+    listed,
+    mark,
+    text_of,
+    with_extra,
+)
 from curate.read.shapes.shape import Shape
-from curate.read.strict_json import parse
 from curate.row import Message, Record, Row
 
 _COLUMNS = ("query", "tools", "answers")
@@ -33,14 +40,14 @@ _SIGNS = re.compile(r"[\[\],]")
 
 def detect(data: Mapping[str, Any]) -> bool:
     """Tell whether a record has a query, tools and answers."""
-    lists = [_listed(data.get(name)) for name in ("tools", "answers")]
+    lists = [listed(data.get(name)) for name in ("tools", "answers")]
     return isinstance(data.get("query"), str) and all(isinstance(one, list) for one in lists)
 
 
 def to_record(data: Mapping[str, Any]) -> Record:
     """Return the query and the calls that answer it as a conversation, the tools as JSON Schema."""
     query = text_of(data, "query")
-    tools, answers = (_listed(data.get(name)) for name in ("tools", "answers"))
+    tools, answers = (listed(data.get(name)) for name in ("tools", "answers"))
     for name, value in (("tools", tools), ("answers", answers)):
         if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
             raise ValueError(f"column '{name}' must list objects, found {kind_of(data.get(name))}")
@@ -55,9 +62,8 @@ def to_record(data: Mapping[str, Any]) -> Record:
     if calls:
         turns.append(Message("assistant", "", dumps({"content": None, "tool_calls": calls})))
     columns = {name: value for name, value in data.items() if name not in _COLUMNS}
-    for name in ("expect",):
-        if name in columns:
-            raise ValueError(f"column '{name}' has a name that this shape gives; rename it")
+    if "expect" in columns:
+        raise ValueError("column 'expect' has a name that this shape gives; rename it")
     columns["tools"] = [tool_of(tool) for tool in tools]
     if not calls:
         columns["expect"] = "none"
@@ -85,7 +91,7 @@ def from_row(row: Row) -> dict[str, Any]:
         raise ValueError(f"its column 'expect' says {expect!r:.20}, and the calls say otherwise")
     was = mark(row, "read_as")
     was = was if isinstance(was, dict) else {}
-    read = {name: _listed(was.get(name)) for name in ("tools", "answers")}
+    read = {name: listed(was.get(name)) for name in ("tools", "answers")}
     same_tools = isinstance(read["tools"], list) and [tool_of(t) for t in read["tools"]] == tools
     out = {
         "query": turns[0].content,
@@ -146,15 +152,6 @@ def _parts(type_: str) -> list[str]:
             parts.append(type_[begin : sign.start()])
             begin = sign.end()
     return [*parts, type_[begin:]]
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return parse(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
 
 
 SHAPES = (

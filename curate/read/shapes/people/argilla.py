@@ -22,8 +22,8 @@ from curate.read.shapes.people.vote_values import (
     sides_among,
     vote_value,
 )
-from curate.read.shapes.people.votes import Roles, checked, prompt_among, record_of, texts_of
-from curate.read.shapes.record_fields import extra_columns, mark
+from curate.read.shapes.people.votes import Roles, checked, prompt_among, record_of, texts_as_read
+from curate.read.shapes.record_fields import extra_columns
 from curate.read.shapes.shape import Shape
 from curate.row import Record, Row
 
@@ -257,11 +257,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return a vote as the record of Argilla that it was read from."""
-    read, out = mark(row, "read_as"), extra_columns(row)
-    if not isinstance(read, dict) or not isinstance(read.get("columns"), list):
-        raise ValueError("it was read from no record of Argilla; only such rows have this shape")
-    *prompt, first, second = read["columns"]
-    texts = texts_of(row, Roles(first, second, "", prompt[0] if prompt else None))
+    texts, out = texts_as_read(row, "record of Argilla"), extra_columns(row)
     out.pop("annotator", None)
     if isinstance(out.get("fields"), dict):
         return checked({**out, "fields": {**texts, **out["fields"]}}, row, "its response")

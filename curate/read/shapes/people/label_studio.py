@@ -19,8 +19,8 @@ from curate.read.shapes.people.vote_values import (
     unwrapped,
     vote_value,
 )
-from curate.read.shapes.people.votes import Roles, checked, prompt_among, record_of, texts_of
-from curate.read.shapes.record_fields import extra_columns, kind_of, mark
+from curate.read.shapes.people.votes import Roles, checked, prompt_among, record_of, texts_as_read
+from curate.read.shapes.record_fields import extra_columns, kind_of
 from curate.read.shapes.shape import Shape
 from curate.row import Record, Row
 
@@ -75,11 +75,9 @@ def to_record(data: Mapping[str, Any]) -> Record:
 
 def from_row(row: Row) -> dict[str, Any]:
     """Return a vote as the task that it was read from, with its one annotation."""
-    read, out = mark(row, "read_as"), extra_columns(row)
-    if not isinstance(read, dict) or not isinstance(out.get("data"), dict):
+    texts, out = texts_as_read(row, "task of Label Studio"), extra_columns(row)
+    if not isinstance(out.get("data"), dict):
         raise ValueError("it was read from no task of Label Studio; only such rows have this shape")
-    *prompt, first, second = read["columns"]
-    texts = texts_of(row, Roles(first, second, "", prompt[0] if prompt else None))
     out.pop("annotator", None)
     return checked({**out, "data": {**texts, **out["data"]}}, row, "its annotation")
 

@@ -166,6 +166,19 @@ def texts_of(row: Row, roles: Roles) -> dict[str, Any]:
     return out
 
 
+def texts_as_read(row: Row, source: str) -> dict[str, Any]:
+    """Return the texts of a vote under the columns of the `source` that it was read from.
+
+    Raises:
+        ValueError: it was read from something else.
+    """
+    read = mark(row, "read_as")
+    if not isinstance(read, dict) or not isinstance(read.get("columns"), list):
+        raise ValueError(f"it was read from no {source}; only such rows have this shape")
+    *prompt, first, second = read["columns"]
+    return texts_of(row, Roles(first, second, "", prompt[0] if prompt else None))
+
+
 def to_record(data: Mapping[str, Any], roles: Roles | None = None) -> Record:
     """Return a table's record as a vote."""
     roles = roles or roles_among(data)

@@ -94,3 +94,17 @@ def test_cancelled_annotations_alone_fail_the_task() -> None:
     one = task()
     one["annotations"][0]["was_cancelled"] = True
     assert "0 that were not cancelled" in read_all([one]).failed[0][2]
+
+
+def test_a_vote_of_another_shape_is_no_task_whatever_its_columns_are_called() -> None:
+    vote = {"prompt": "Q?", "response_a": "a", "response_b": "b", "winner": "model_a"}
+    vote |= {"annotator": "anna"}
+    [row] = read_all([{**vote, "data": {"text": "x"}}], shape="votes").rows
+    for name, source in (
+        ("label_studio", "task of Label Studio"),
+        ("argilla", "record of Argilla"),
+    ):
+        writes = shape(name).from_row
+        assert writes is not None
+        with pytest.raises(ValueError, match=f"it was read from no {source}"):
+            writes(row)

@@ -314,9 +314,7 @@ class _Loop:
             encoders=scoring.encoders,
             seed=self.job.settings.seed + number,
         )
-        spending = RunFolder(self.folder / "spending")
-        spending.state.mkdir(parents=True, exist_ok=True)
-        RunFolder(folder).share_spending(spending)
+        RunFolder(folder).share_spending(RunFolder(self.folder / "spending"))
         threads = torch.get_num_threads()
         try:
             with self.display.asking() as listener:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from curate.errors import DiskFull, StoreError, UsageError
-from curate.system.posix import MOUNTS, refuse_network_disk
+from curate.system.posix import MOUNTS, no_room, refuse_network_disk
 
 # How `reviewed` calls what was decided.
 DECISIONS = ("keep", "drop", "chosen", "ranks", "rating")
@@ -111,10 +111,8 @@ class Labels:
                 values,
             )
         except sqlite3.OperationalError as error:
-            full = "full" in str(error)
-            raise (DiskFull if full else StoreError)(
-                f"{self.path}: the label was not saved: {error}"
-            ) from error
+            kind = DiskFull if no_room(error) else StoreError
+            raise kind(f"{self.path}: the label was not saved: {error}") from error
         return added.rowcount == 1
 
     def last(self) -> Iterator[Label]:

@@ -53,8 +53,9 @@ class RunFolder:
         return path.read_text(encoding="utf-8").strip()
 
     def share_spending(self, other: RunFolder) -> None:
-        """Count this run's spending with that of `other` (a sibling made by `rethreshold`)."""
-        self.state.mkdir(parents=True, exist_ok=True)
+        """Count this run's spending with that of `other`, a sibling or a folder for the tally."""
+        for one in (self, other):
+            one.state.mkdir(parents=True, exist_ok=True)
         write_atomically(self.state / "run-id", other.run_id)
         root = os.path.relpath(other.spending.parent.absolute(), self.state.absolute())
         write_atomically(self.state / "spending-in", root)

@@ -7,12 +7,12 @@ it lists and no others, and only if they are what it says.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 from curate.errors import InputError
+from curate.system.pinned_files import digest_of
 
 # Readers of data folders (Arrow, Spark, `datasets`) skip names that begin with a dot.
 MANIFEST = ".curate-manifest.json"
@@ -28,9 +28,7 @@ class RemoteFile(NamedTuple):
 
 def describe_file(path: Path) -> RemoteFile:
     """Return the size and the digest of a file of this machine."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return RemoteFile(path.stat().st_size, digest)
+    return RemoteFile(path.stat().st_size, digest_of(path))
 
 
 class Manifest(NamedTuple):

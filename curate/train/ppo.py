@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from curate.models.inprocess.chat import Chat
+from curate.models.inprocess.tokens import ends_of_answers
 from curate.row import seed_of
 from curate.train import losses
 from curate.train.examples import Example
@@ -101,13 +102,6 @@ def token_log_probs(logits: Tensor, ids: Tensor, length: int) -> Tensor:
     """Return the log-probability of each of the last `length` tokens."""
     scores = logits[:, -length - 1 : -1].float().log_softmax(-1)
     return scores.gather(-1, ids[:, -length:, None]).squeeze(-1)
-
-
-def ends_of_answers(model: Any, tokenizer: Any) -> list[int]:
-    """Return the tokens that end an answer: a model may have more of them than its tokenizer."""
-    given = model.generation_config.eos_token_id
-    own = given if isinstance(given, list) else [given]
-    return sorted({token for token in (*own, tokenizer.eos_token_id) if token is not None})
 
 
 class Sampler:

@@ -10,7 +10,7 @@ import typer
 
 from curate.cli.commands import evaluate_model
 from curate.cli.commands.measured_run import open_stages, run_over, show_found
-from curate.cli.flags import Flags, runs_that_begin, shared_flags, steps_that_begin
+from curate.cli.flags import Flags, Json, runs_that_begin, shared_flags, steps_that_begin
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ By = Annotated[
         help="Measure each value of this column separately (default: the language).",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

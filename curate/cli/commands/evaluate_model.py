@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from curate.cli.flags import Flags, shared_flags
+from curate.cli.flags import Flags, Json, shared_flags
 from curate.errors import UsageError
 
 
@@ -115,7 +115,7 @@ def command(
             help="Published weights of the length-controlled win rate (CSV), instead of fitting.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     *,
     flags: Flags,
 ) -> None:

@@ -102,15 +102,16 @@ def run_benchmarks(
 def report_parts(stages: Stages, found: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what was found, write it into the folder, and leave with the worst exit code."""
     from curate.cli.failures import say
-    from curate.cli.text_layout import headed
+    from curate.cli.text_layout import headed, json_text
     from curate.evaluate.evaluation_file import FILE, plain
     from curate.evaluate.model.model_text import evaluation_text
     from curate.system.posix import write_atomically
 
-    text = json.dumps(plain(found), indent=1, ensure_ascii=False)
+    data = plain(found)
+    text = json.dumps(data, indent=1, ensure_ascii=False)
     write_atomically(stages.folder / FILE, text + "\n")
     if as_json:
-        typer.echo(text)
+        typer.echo(json_text(data))
     else:
         typer.echo(headed(evaluation_text(found)))
         typer.echo(f"\nruns       {stages.folder}")

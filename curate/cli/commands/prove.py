@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from curate.cli.flags import Debug, share
+from curate.cli.flags import Debug, Json, share
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def command(
             help="Report how many training runs there would be, and how long they would take.",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Train on curated, random, longest and all rows, and report if the curation helped.

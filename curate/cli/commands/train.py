@@ -130,8 +130,6 @@ def command(
     """Train a model on a run or a file: SFT, DPO, reward models, RL, SCAR rankers."""
     from curate.cli.failures import say
     from curate.cli.progress import listening
-    from curate.evaluate.rounds import Display, Rounds, prepare_rounds, train_rounds
-    from curate.evaluate.rounds_report import rounds_text
     from curate.system.credentials import refuse_address
     from curate.system.launched_processes import require_one_process
     from curate.train.describe import summary_text
@@ -162,6 +160,9 @@ def command(
     scorer = None if reward is None else reward_of(reward)
     job = Job(way, settings, data, model, output or Path(), scorer, shape, merge, replace)
     if rounds is not None:
+        from curate.evaluate.rounds import Display, Rounds, prepare_rounds, train_rounds
+        from curate.evaluate.rounds_report import rounds_text
+
         spending = {"max_cost": max_cost, "max_requests": max_requests, "store": store}
         loop = Rounds(job, rounds, judge, allow_failed, strict, spending)
         begun = prepare_rounds(loop)

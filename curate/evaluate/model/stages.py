@@ -39,9 +39,7 @@ class Stages:
         Spending counts together with that of all other runs of the evaluation.
         """
         folder = self.folder / name
-        spending = RunFolder(self.folder / ".spending")
-        spending.state.mkdir(parents=True, exist_ok=True)
-        RunFolder(folder).share_spending(spending)
+        RunFolder(folder).share_spending(RunFolder(self.folder / ".spending"))
         named = {model for step in steps for model in step.reads_models()}
         models = {key: spec for key, spec in self.models.items() if key in named}
         pipeline = Pipeline(list(steps), models=models or None, inputs=inputs)

@@ -205,9 +205,7 @@ def share_spending(folder: Path) -> None:
     run = RunFolder(folder)
     # A run that was begun without them goes on with its own.
     if not run.state.exists():
-        spending = RunFolder(folder.parent / ".spending")
-        spending.state.mkdir(parents=True, exist_ok=True)
-        run.share_spending(spending)
+        run.share_spending(RunFolder(folder.parent / ".spending"))
 
 
 def _run(pipeline: Pipeline, folder: Path, **options: Any) -> Result:

@@ -118,6 +118,13 @@ def with_turn_ends(tokenizer: Any, request: Ask) -> Ask:
     )
 
 
+def ends_of_answers(model: Any, tokenizer: Any) -> list[int]:
+    """Return the tokens that end an answer: a model may have more of them than its tokenizer."""
+    given = model.generation_config.eos_token_id
+    own = given if isinstance(given, list) else [given]
+    return sorted({token for token in (*own, tokenizer.eos_token_id) if token is not None})
+
+
 def one_bos(tokenizer: Any, ids: list[int]) -> list[int]:
     """Return token ids without a second begin-of-text token."""
     first = tokenizer.bos_token_id

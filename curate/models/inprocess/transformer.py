@@ -22,6 +22,7 @@ from curate.models.inprocess.sampling import Draft, Drafting, Ended
 from curate.models.inprocess.tokens import (
     Variants,
     answer_tokens,
+    ends_of_answers,
     prompt_tokens,
     rendered,
     token_named,
@@ -109,9 +110,7 @@ class Writer:
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model, self.tokenizer, self._chat = model, tokenizer, Chat(tokenizer)
-        ends = model.generation_config.eos_token_id
-        own = ends if isinstance(ends, list) else [ends]
-        self._ends = {token for token in (*own, tokenizer.eos_token_id) if token is not None}
+        self._ends = set(ends_of_answers(model, tokenizer))
         self._fill = tokenizer.pad_token_id
         if self._fill is None:
             self._fill = min(self._ends, default=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import select
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
@@ -16,16 +17,24 @@ _OK = b"HTTP/1.1 200 OK\r\ncontent-type: "
 
 
 class HostileServer(Server):
-    """The chaos server, whose handler may return bytes; `greeting` is sent before any request."""
+    """The chaos server, whose handler may return bytes; `greeting` is sent before any request.
+
+    Where the request is there first, as on a busy machine, none is sent: it would be its answer.
+    `greeted` counts those that were.
+    """
 
     def __init__(
         self, handler: Callable[[Received], Answer | Attack], greeting: bytes = b""
     ) -> None:
         super().__init__(handler)  # type: ignore[arg-type]
-        self.greeting = greeting
+        self.greeting, self.greeted = greeting, 0
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(self.greeting)
+        asked, _, _ = select.select([writer.get_extra_info("socket")], [], [], 0)
+        read = reader._buffer  # type: ignore[attr-defined]
+        if self.greeting and not asked and not read:
+            writer.write(self.greeting)
+            self.greeted += 1
         await super()._serve(reader, writer)
 
     async def _answer(self, request: Received, writer: asyncio.StreamWriter) -> bool:

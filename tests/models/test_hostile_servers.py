@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from curate.models.model import open_model
+from curate.models.remote import connection
 from tests.engine.asking import driver, one
 
 from .chaos import Answer, Received, chat
@@ -65,9 +66,15 @@ def test_no_reply_reaches_another_row(surplus: str, concurrency: int, tmp_path: 
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
-def test_an_answer_before_the_request_is_no_answer(concurrency: int, tmp_path: Path) -> None:
+def test_an_answer_before_the_request_is_no_answer(
+    concurrency: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What comes while a new connection rests is seen. On a busy machine the server, a thread of
+    # this process, may need longer than the usual 5 ms to send it.
+    monkeypatch.setattr(connection, "REST_SECONDS", 0.25)
     with HostileServer(lambda r: chat(f"re: {r.text}"), greeting=WRONG) as server:
         outcomes = asked(tmp_path, server, 8, concurrency)
+    assert server.greeted
     for number, outcome in enumerate(outcomes):
         assert outcome.error is None or "an answer before anything was asked" in str(outcome.error)
         assert outcome.error is not None or outcome.value == f"re: question {number}"

@@ -132,7 +132,7 @@ def command(
 
 
 class _Asked(NamedTuple):
-    """What is to be written: rows of `source`, read in the shape `read_as` where it is no run."""
+    """What is to be written: rows of `source`, in the shape `read_as` where it is not a run."""
 
     source: str
     shape: str | None

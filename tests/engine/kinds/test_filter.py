@@ -1,4 +1,4 @@
-"""A filter's scores: what is no number fails its row, and no other."""
+"""A filter's scores: what is not a number fails its row, and no other."""
 
 from __future__ import annotations
 

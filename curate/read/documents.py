@@ -64,7 +64,7 @@ def check_documents(where: str, files: Sequence[tuple[str, Path]]) -> list[Docum
     """
     others = [name for name, path in files if not is_document(path)]
     if others or not files:
-        found = f"holds {others[0]}, which is none" if others else "no document here"
+        found = f"holds {others[0]}, which is not a document" if others else "no document here"
         raise InputError(
             f"{where}: {found}; documents end in {', '.join(DOCUMENTS)}, and other files are an "
             "input of their own"

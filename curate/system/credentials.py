@@ -205,7 +205,7 @@ def refuse_credentials(where: str) -> None:
     try:
         held = holds_credentials(where)
     except ValueError:
-        raise UsageError(f"{shown}: its host is none; write an address as s3://NAME/PATH") from None
+        raise UsageError(f"{shown}: its host is invalid; write it as s3://NAME/PATH") from None
     if held:
         raise UsageError(
             f"{shown}: an address must not hold credentials; give them in the environment, as the "

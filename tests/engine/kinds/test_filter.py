@@ -47,7 +47,7 @@ def test_a_score_that_is_nan_fails_its_row_and_no_other(tmp_path):
     )
     assert [row.response for row in result.kept] == ["one", "two"]
     [failure] = result.failures()
-    assert "NaN is none" in failure.error
+    assert "NaN is not one" in failure.error
     assert result.summary["dropped"] == 0
     # A column of the card's table would end at the bar.
     assert "| Score a text \\| by a number" in (tmp_path / "r" / "README.md").read_text()

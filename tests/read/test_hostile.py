@@ -32,7 +32,7 @@ BAD_LINES = {
     "lone high": (b'{"instruction": "\\ud800", "output": "b"}\n', "lone surrogate (\\ud800)"),
     "lone low": (b'{"instruction": "a", "output": "\\uDC01"}\n', "lone surrogate (\\udc01)"),
     "NaN": (b'{"instruction": "a", "output": "b", "score": NaN}\n', "NaN is not a JSON number"),
-    "Infinity": (b'{"instruction": "a", "output": "b", "s": -Infinity}\n', "-Infinity is not a JSON"),
+    "Infinity": (b'{"instruction": "a", "output": "b", "s": -Infinity}\n', "-Infinity is not a"),
     "overflow": (b'{"instruction": "a", "output": "b", "s": 1e999}\n', "1e999 is out of range"),
     "twice": (b'{"instruction": "a", "output": "b", "output": "c"}\n', "key 'output' stands twice"),
     "twice inside": (b'{"instruction": "a", "output": "b", "m": {"k": 1, "k": 2}}\n', "key 'k'"),

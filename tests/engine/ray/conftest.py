@@ -22,10 +22,13 @@ from tests.engine.conftest import fingerprint
 from tests.house.places import ROOT
 
 MARK = "CURATE_TEST_CLUSTER"
+# A distribution with the model prefix `echo`.
+ECHO = Path(__file__).with_name("echo")
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+    path = os.pathsep.join(map(str, (ROOT, ECHO)))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **more}
 
 
 class TwoNodes:

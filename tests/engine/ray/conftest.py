@@ -28,7 +28,9 @@ ECHO = Path(__file__).with_name("echo")
 
 def environment(**more: str) -> dict[str, str]:
     path = os.pathsep.join(map(str, (ROOT, ECHO)))
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **more}
+    # On a machine whose memory is nearly full Ray would kill workers that have done nothing.
+    own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "RAY_memory_monitor_refresh_ms": "0"}
+    return {**os.environ, **own, **more}
 
 
 class TwoNodes:

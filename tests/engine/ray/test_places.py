@@ -41,7 +41,10 @@ def test_models_share_what_there_is() -> None:
     assert {name: len(places) for name, places in found.items()} == {"judge": 3, "encoder": 1}
     # The large one comes before small ones could take a GPU of each node.
     found = allotted(
-        cluster((8, 2), (8, 2)), Wanted("small", 1, 2), Wanted("large", 2, 1), Wanted("cpu", 0, None)
+        cluster((8, 2), (8, 2)),
+        Wanted("small", 1, 2),
+        Wanted("large", 2, 1),
+        Wanted("cpu", 0, None),
     )
     assert found["large"] != found["small"]
     assert len({name for name, _ in found["large"]} | {name for name, _ in found["small"]}) == 2
@@ -58,7 +61,10 @@ def test_a_node_without_a_cpu_has_no_replica() -> None:
     [
         ([Wanted("m", 1, 4)], "4 replicas of model 'm' with 1 GPU each: 3 fit on the Ray cluster"),
         ([Wanted("m", 4, None)], "1 replica of model 'm' with 4 GPUs each: 0 fit"),
-        ([Wanted("a", 1, 3), Wanted("m", 1, None)], "0 of node0, 0 of node1 left; lower 'replicas'"),
+        (
+            [Wanted("a", 1, 3), Wanted("m", 1, None)],
+            "0 of node0, 0 of node1 left; lower 'replicas'",
+        ),
     ],
 )
 def test_what_does_not_fit(wanted: list[Wanted], said: str) -> None:

@@ -69,7 +69,9 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     # A folder that is not there is no model of the Hub that happens to be called like it.
     weights.unlink()
     weights.parent.rmdir()
-    assert "has another model than the command: vllm:model instead" in str(opened(Replica(sent, None)))
+    assert "has another model than the command: vllm:model instead" in str(
+        opened(Replica(sent, None))
+    )
 
 
 def test_other_versions_are_refused(tmp_path: Path) -> None:

@@ -246,8 +246,10 @@ class Replicas:
         count = Counter(str(one.where) for one in self._seats)
         told = ", ".join(f"{number} on {where}" for where, number in sorted(count.items()))
         each = f", of {self._gpus} GPU{'s' * (self._gpus > 1)} each" if self._gpus else ""
-        number = len(self._seats)
-        _log.warning("%s: %d replica%s (%s)%s", self._name, number, "s" * (number > 1), told, each)
+        _log.warning(
+            "%s: loading %d replica%s (%s)%s",
+            self._name, len(self._seats), "s" * (len(self._seats) > 1), told, each,
+        )  # fmt: skip
 
 
 class ModelsOnNodes:

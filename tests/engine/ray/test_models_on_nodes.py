@@ -76,7 +76,7 @@ def test_two_replicas_give_the_files_of_one_machine(cluster: TwoNodes, tmp_path:
     log.unlink()
     there = curate(tmp_path, *run("there", *on(cluster)))
     assert there.returncode == 0, there.stderr
-    assert "judge: 2 replicas (2 on " in there.stderr
+    assert "judge: loading 2 replicas (2 on " in there.stderr
     same(tmp_path, "here", "there")
     assert len(lines(log)) == ROWS
     assert len(set(processes(log))) == 2

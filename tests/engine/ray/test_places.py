@@ -40,14 +40,10 @@ def test_models_share_what_there_is() -> None:
     found = allotted(nodes, Wanted("judge", 1, None), Wanted("encoder", 1, 1))
     assert {name: len(places) for name, places in found.items()} == {"judge": 3, "encoder": 1}
     # The large one comes before small ones could take a GPU of each node.
-    found = allotted(
-        cluster((8, 2), (8, 2)),
-        Wanted("small", 1, 2),
-        Wanted("large", 2, 1),
-        Wanted("cpu", 0, None),
-    )
-    assert found["large"] != found["small"]
-    assert len({name for name, _ in found["large"]} | {name for name, _ in found["small"]}) == 2
+    wanted = [Wanted("small", 1, 2), Wanted("large", 2, 1), Wanted("cpu", 0, None)]
+    found = allotted(cluster((8, 2), (8, 2)), *wanted)
+    assert found["small"] == [("node1", 1)] * 2
+    assert (found["large"], found["cpu"]) == ([("node0", 2)], [("node0", 0)])
 
 
 def test_a_node_without_a_cpu_has_no_replica() -> None:
@@ -63,7 +59,7 @@ def test_a_node_without_a_cpu_has_no_replica() -> None:
         ([Wanted("m", 4, None)], "1 replica of model 'm' with 4 GPUs each: 0 fit"),
         (
             [Wanted("a", 1, 3), Wanted("m", 1, None)],
-            "0 of node0, 0 of node1 left; lower 'replicas'",
+            "0 of node0, 0 of node1 left; lower",
         ),
     ],
 )

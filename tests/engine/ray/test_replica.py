@@ -69,9 +69,8 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     # A folder that is not there is no model of the Hub that happens to be called like it.
     weights.unlink()
     weights.parent.rmdir()
-    assert "has another model than the command: vllm:model instead" in str(
-        opened(Replica(sent, None))
-    )
+    told = str(opened(Replica(sent, None)))
+    assert "has another model than the command: vllm:model instead" in told
 
 
 def test_other_versions_are_refused(tmp_path: Path) -> None:
@@ -130,7 +129,9 @@ class TestOption:
 
     @pytest.mark.parametrize("value", [0, -1, 1.5, "2", True])
     def test_it_is_a_whole_number(self, value: object) -> None:
-        with pytest.raises(RecipeError, match="'replicas' is .*; it must be a whole number from 1"):
+        with pytest.raises(
+            RecipeError, match=r"'replicas' is .*; it must be a whole number from 1"
+        ):
             parse_spec({"model": "vllm:m", "replicas": value})
 
     def test_it_is_in_no_key_and_changes_nothing_here(self) -> None:

@@ -45,7 +45,7 @@ class Read(Filter):
     def score(self, row):
         question = row.text('instruction')
         said, likely = yield [
-            Ask.text(question, model=self.model, temperature=0, max_tokens=24, logprobs=2),
+            Ask.text(question, model=self.model, temperature=0, max_tokens=16, logprobs=2),
             Likelihood(prompt=question, answer=' It is a place in France.', model=self.model),
         ]
         tokens = [[one['token'], one['logprob'], one['top']] for one in said.logprobs]
@@ -57,7 +57,7 @@ class Read(Filter):
         return None
 """
 PLACES = ("Paris", "Lyon", "Nice", "Lille", "Nantes", "Metz", "Tours", "Brest", "Arles", "Sens")
-ROWS = 60
+ROWS = 40
 # Errors of bfloat16 depend on which requests are computed together; in float32 they are far less.
 CLOSE = 0.02
 # Engines take a minute to load, and several on cores that others use.

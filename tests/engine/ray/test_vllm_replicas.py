@@ -178,5 +178,5 @@ def test_two_replicas_are_one_model_and_one_may_die(tmp_path: Path) -> None:
         assert report["requests"] == {"sent": 2 * ROWS, "replayed": 0, "failed": 0, "retried": 0}
     distances = [far(one[question], two[question]) for question in one]
     same = sum([t for t, *_ in one[q][0]] == [t for t, *_ in two[q][0]] for q in one)
-    print(f"{same} of {ROWS} greedy texts are equal, log-probabilities within {max(distances):.5f}")
+    print(f"{same} of {ROWS} greedy texts are equal, log-probabilities within {max(distances):.1e}")
     assert max(distances) < CLOSE

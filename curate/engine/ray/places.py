@@ -23,7 +23,7 @@ class Node(NamedTuple):
     gpus: int
 
 
-class Wanted(NamedTuple):
+class Need(NamedTuple):
     """A model, the GPUs of a replica, and the replicas that the recipe names, if it does."""
 
     model: str
@@ -47,7 +47,7 @@ class Places:
         self._nodes = nodes
         self._taken: list[Place] = []
 
-    def allot(self, wanted: Sequence[Wanted]) -> dict[str, list[Place]]:
+    def allot(self, wanted: Sequence[Need]) -> dict[str, list[Place]]:
         """Take the places of each model's replicas, and return them.
 
         Numbers that the recipe names come first, the largest replicas before the others; then each

@@ -20,7 +20,7 @@ from typing import Any
 
 from curate.ask import Reply, Request
 from curate.engine.ray.joining import join
-from curate.engine.ray.places import Node, Place, Places, Wanted
+from curate.engine.ray.places import Need, Node, Place, Places
 from curate.engine.ray.replica import ModelTask, Replica, Share
 from curate.engine.ray.task import versions
 from curate.errors import MissingExtra, PermanentFault, StoppedShort
@@ -275,7 +275,7 @@ class ModelsOnNodes:
         self._places = Places(living_nodes)
         self._nodes = self._places.allot(
             [
-                Wanted(name, self._infos[name].gpus, spec.replicas)
+                Need(name, self._infos[name].gpus, spec.replicas)
                 for name, spec in self._parsed.items()
             ]
         )

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from curate.ask import Ask, Embed, Reply
-from curate.engine.ray.places import Places, Wanted
+from curate.engine.ray.places import Need, Places
 from curate.engine.ray.replica import ModelTask
 from curate.engine.ray.task import versions
 from curate.errors import PermanentFault, StoppedShort, TemporaryFault
@@ -66,7 +66,7 @@ def made(tmp_path: Path) -> Callable[..., Any]:
         spec = {"model": "echo:any", "log": str(tmp_path / "log"), **options}
         task = ModelTask(parse_spec(spec), tmp_path, info_of(spec), versions())
         places = Places(living_nodes)
-        seats = places.allot([Wanted("m", gpus, replicas)])["m"]
+        seats = places.allot([Need("m", gpus, replicas)])["m"]
         task = task._replace(info=task.info.__class__(**{**vars(task.info), "gpus": gpus}))
         return Replicas("m", task, seats, places, patience)
 

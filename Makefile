@@ -109,7 +109,7 @@ test-vllm: local
 	$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	CURATE_VLLM_MODEL=$$($(BIN)/python -c 'from curate.models.providers.local import model_folder as f; print(f())') \
 	  HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=2 VLLM_NO_USAGE_STATS=1 \
-	  $(VLLM)/bin/python -m pytest -s -W default tests/models/providers/test_vllm.py
+	  $(VLLM)/bin/python -m pytest -s -W default tests/models/providers/test_vllm.py tests/engine/ray/test_vllm_replicas.py
 
 $(CORE): $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "curate needs Python 3.11 or later; run: make PYTHON=python3.11")'

@@ -96,7 +96,7 @@ def guide(names: Sequence[str] = ()) -> dict[str, Any]:
         RecipeError: there is no step of that name.
     """
     from curate.cli.commands.models import ABOUT
-    from curate.models.model import COMMON_OPTIONS, SAMPLING, prefixes, provider_of
+    from curate.models.model import COMMON_OPTIONS, SAMPLING, options_of_prefix, prefixes
     from curate.read.paths import ENDINGS
     from curate.read.shapes import shapes
     from curate.read.shapes.mapped import KEYS as COLUMNS
@@ -108,7 +108,7 @@ def guide(names: Sequence[str] = ()) -> dict[str, Any]:
     models = {
         prefix: {
             "is": " = ".join(ABOUT.get(prefix, (f"{prefix}:NAME", "of another distribution"))),
-            "options": list(provider_of(prefix).OPTIONS),
+            "options": list(options_of_prefix(prefix)),
         }
         for prefix in prefixes()
     }

@@ -11,6 +11,7 @@ from curate.errors import RecipeError
 from curate.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from curate.models.model import Model
     from curate.recipe.recipe import Recipe
     from curate.requests.driver import Driver
     from curate.store.budget import Spent
@@ -54,10 +55,15 @@ class Accounts:
         store = stack.enter_context(Store.open(options.store or DEFAULT_STORE))
         stack.enter_context(used(store.folder, first=lambda: store.commit_now(clear_leases)))
         specs = {**(recipe.models or {}), **(recipe.encoders or {})}
-        models = {}
+        models: dict[str, Model] = {}
+        on_nodes: ModelsOnNodes | None = None
+        if options.engine == "ray":
+            from curate.engine.ray.replicas import ModelsOnNodes
+
+            on_nodes = ModelsOnNodes(specs, options.address, stack)
         for name, spec in specs.items():
             try:
-                models[name] = open_model(spec, name=name)
+                models[name] = on_nodes.open(name) if on_nodes else open_model(spec, name=name)
             except RecipeError as error:
                 part = "models" if name in (recipe.models or {}) else "encoders"
                 raise recipe.error((part, name), error.message, type_=type(error)) from error

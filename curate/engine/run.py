@@ -45,7 +45,7 @@ from curate.engine.segment import SegmentRunner, asks, cut_at_wholes, with_expan
 from curate.engine.state import IN_MEMORY_BYTES, Held, PartitionState, Settings, Workspace
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
 from curate.kernels.arrays.agreement import collapse_of
-from curate.models.model import RATES, check_specs
+from curate.models.model import RATES, REPLICAS, check_specs
 from curate.read import Inputs
 from curate.recipe.catalog import is_judge
 from curate.recipe.check import check
@@ -61,7 +61,7 @@ from curate.write import path_of_part
 # Below this size, compiled kernels cost more to load than they save.
 LARGE_BYTES = 8 << 20
 # What may change between two executions of one folder: cost and speed of a model, not its replies.
-DECIDES_NO_REPLY = ("price", "max_concurrency", *RATES, "idle_timeout", "stream", "batch")
+DECIDES_NO_REPLY = ("price", "max_concurrency", *RATES, "idle_timeout", "stream", "batch", REPLICAS)
 
 
 class Finished(NamedTuple):

@@ -42,6 +42,8 @@ SAMPLING = (
     "presence_penalty", "frequency_penalty",
 )  # fmt: skip
 _TEXTS = ("stop", "stop_tokens")
+# How often a model of this process is loaded on the nodes of a cluster.
+REPLICAS = "replicas"
 RATES = ("requests_per_minute", "tokens_per_minute")
 COMMON_OPTIONS = (
     "model", "identity", "price", "max_concurrency", *RATES, "base_url", "api_key_env", "prefix",
@@ -75,7 +77,8 @@ class ModelInfo:
     seconds before a second try; it doubles with each further one. `embed_texts` is how many texts
     go into one `Embed`, of at most `embed_characters` together. A model with a `discount` is asked
     in batch jobs, and is a `BatchModel`; its price has the discount taken off. A `chat_only` one
-    writes whole answers and nothing else: no user's turn, and no answer that is already begun.
+    writes whole answers and nothing else: no user's turn, and no answer that is already begun. A
+    model of this process computes on `gpus` GPUs where there are some.
     """
 
     identity: str
@@ -91,6 +94,7 @@ class ModelInfo:
     embed_characters: int = sys.maxsize
     discount: Discount | None = None
     chat_only: bool = False
+    gpus: int = 0
 
     def identity_for(self, request: Request) -> str:
         """Return the identity under which the reply to `request` is stored."""
@@ -114,7 +118,10 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model as the recipe describes it; `options` are those only its prefix knows."""
+    """A model as the recipe describes it; `options` are those only its prefix knows.
+
+    `replicas` is how often it is loaded on the nodes of a cluster; without one it changes nothing.
+    """
 
     prefix: str
     name: str
@@ -125,6 +132,7 @@ class ModelSpec:
     tokens_per_minute: float | None = None
     base_url: str | None = None
     api_key_env: str | None = None
+    replicas: int | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -140,6 +148,8 @@ class Provider(Protocol):
 
     # Options of a model's mapping that only this prefix knows.
     OPTIONS: tuple[str, ...]
+    # Whether its models compute where they are opened, so that nodes of a cluster can have them.
+    IN_PROCESS: bool
 
     def describe(self, spec: ModelSpec, folder: Path) -> ModelInfo:
         """Return what is known of the model; nothing is loaded and no server is asked."""
@@ -242,11 +252,6 @@ def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSp
         raise RecipeError(
             f"{where}'api_key_env' must be the name of an environment variable, not the key itself"
         )
-    most = values.get("max_concurrency")
-    if most is not None and not (isinstance(most, int) and most >= 1 and most is not True):
-        raise RecipeError(
-            f"{where}'max_concurrency' is {most!r}; it must be a whole number from 1 on"
-        )
     identity = values.get("identity")
     if identity is not None and (not isinstance(identity, str) or not identity):
         raise RecipeError(f"{where}'identity' is {identity!r}; it must be a string")
@@ -265,11 +270,12 @@ def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSp
         name=rest,
         identity=identity or values["model"] + (f" at {base_url}" if base_url else ""),
         price=price,
-        max_concurrency=most,
+        max_concurrency=_count("max_concurrency", values, where),
         requests_per_minute=_rate("requests_per_minute", values, where),
         tokens_per_minute=_rate("tokens_per_minute", values, where),
         base_url=values.get("base_url"),
         api_key_env=values.get("api_key_env"),
+        replicas=_count(REPLICAS, values, where),
         defaults=_sampling(values, where),
         options=options,
     )
@@ -292,9 +298,15 @@ def with_defaults(request: Request, defaults: Mapping[str, Any]) -> Request:
     return dataclasses.replace(request, **missing) if missing else request
 
 
+def options_of_prefix(prefix: str) -> tuple[str, ...]:
+    """Return the options of a model's mapping that not every prefix knows."""
+    provider = provider_of(prefix)
+    return (*provider.OPTIONS, *((REPLICAS,) if provider.IN_PROCESS else ()))
+
+
 def _own_options(prefix: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     own = provider_of(prefix).OPTIONS
-    allowed = (*COMMON_OPTIONS, *SAMPLING, *own)
+    allowed = (*COMMON_OPTIONS, *SAMPLING, *options_of_prefix(prefix))
     for key in values:
         if key == "api_key":
             raise RecipeError(
@@ -327,6 +339,13 @@ def _checked_url(url: Any, where: str) -> str | None:
             "key into an environment variable and name that in 'api_key_env'"
         )
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path.rstrip('/')}"
+
+
+def _count(name: str, values: Mapping[str, Any], where: str) -> int | None:
+    value: int | None = values.get(name)
+    if value is None or (isinstance(value, int) and value >= 1 and value is not True):
+        return value
+    raise RecipeError(f"{where}'{name}' is {value!r}; it must be a whole number from 1 on")
 
 
 def _rate(name: str, values: Mapping[str, Any], where: str) -> float | None:

@@ -1,6 +1,6 @@
 """Join a Ray cluster, or say in words why it cannot be joined or cannot run a recipe.
 
-Only here and in `on_ray` is Ray imported, and only with `--engine ray`.
+Only here, in `on_ray` and in `replicas` is Ray imported, and only with `--engine ray`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ _REACHED_SECONDS = 5.0
 # What Ray reads when it starts a cluster. It would tell its makers of every one, and would give up
 # after half a minute on busy cores.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}
+
+# The address by which this process has joined a cluster: nodes may go by several.
+_joined = set[str]()
 
 
 def join(address: str | None) -> Callable[[], None]:
@@ -37,7 +40,7 @@ def join(address: str | None) -> Callable[[], None]:
 
     if ray.is_initialized():
         joined = ray.get_runtime_context().gcs_address
-        if address not in (None, "auto", joined):
+        if address not in (None, "auto", joined, *_joined):
             raise UsageError(
                 f"this process has joined the Ray cluster at {joined}, and --address is {address}; "
                 "leave it out, or call ray.shutdown() first"
@@ -63,7 +66,12 @@ def join(address: str | None) -> Callable[[], None]:
             f"no node of the Ray cluster at {wanted} has a CPU for tasks; start nodes with: ray "
             "start --address ADDRESS --num-cpus N"
         )
-    leave: Callable[[], None] = ray.shutdown
+    _joined.add(wanted)
+
+    def leave() -> None:
+        _joined.clear()
+        ray.shutdown()
+
     return leave
 
 

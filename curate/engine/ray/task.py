@@ -84,16 +84,21 @@ def digests_of(steps: Sequence[Step]) -> dict[str, str]:
     return found
 
 
-def check_node(task: SegmentTask) -> None:
-    """Raise `StoppedShort` where this node could give other rows than the command's machine."""
+def check_versions(wanted: Mapping[str, str]) -> None:
+    """Raise `StoppedShort` where this node has other versions than the command's machine."""
     here = versions()
-    if here != task.versions:
-        names = [name for name in here if here[name] != task.versions.get(name)]
-        told = ", ".join(f"{n} {here[n]} instead of {task.versions.get(n)}" for n in names)
+    names = [name for name in here if here[name] != wanted.get(name)]
+    if names:
+        told = ", ".join(f"{name} {here[name]} instead of {wanted.get(name)}" for name in names)
         raise StoppedShort(
             f"the node {platform.node()} has {told}; rows could differ: install the same versions "
             "on every node (the same commit of curate among them), then run the same command again"
         )
+
+
+def check_node(task: SegmentTask) -> None:
+    """Raise `StoppedShort` where this node could give other rows than the command's machine."""
+    check_versions(task.versions)
     cut = [] if task.segment.cut is None else [task.segment.cut]
     try:
         found = digests_of([*task.segment.steps, *cut])

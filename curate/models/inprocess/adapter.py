@@ -28,7 +28,8 @@ class ModelAdapter(Protocol):
 
     `forms` are the forms of request that it answers; `options` those of the mapping that it takes;
     `version` and the options are part of the identity of its replies. `batch_size` is the most
-    requests that it is given at once.
+    requests that it is given at once. One that computes here, and asks no server, can say on how
+    many GPUs, as `gpus` (0: on none): then nodes of a cluster can have it.
     """
 
     forms: ClassVar[tuple[str, ...]]
@@ -58,6 +59,10 @@ class AdapterProvider:
             )
         self._prefix, self._adapter, self._forms = prefix, adapter, forms
         self.OPTIONS: tuple[str, ...] = (*getattr(adapter, "options", ()), "batch_size")
+        gpus = getattr(adapter, "gpus", None)
+        if not (gpus is None or (isinstance(gpus, int) and gpus >= 0)):
+            raise TypeError(f"'gpus' of {adapter!r} is {gpus!r}; it must be a whole number")
+        self.IN_PROCESS, self._gpus = gpus is not None, gpus or 0
 
     def describe(self, spec: ModelSpec, folder: Path) -> ModelInfo:
         """Return what is known of the model; its version and options are part of its identity."""
@@ -74,6 +79,7 @@ class AdapterProvider:
             max_concurrency=spec.max_concurrency or BATCHES_WAITING * size,
             retry_delay=0.1,
             embed_texts=size,
+            gpus=self._gpus,
         )
 
     def open_spec(self, spec: ModelSpec, folder: Path) -> AdapterModel:

@@ -28,6 +28,7 @@ from curate.models.model import ModelInfo, ModelSpec, Price
 from curate.system.package_data import require_extra
 
 OPTIONS = ("dtype", "device", "revision", "batch_size", "threads", "max_length")
+IN_PROCESS = True
 DTYPES = ("float32", "bfloat16", "float16")
 BATCH_SIZE = 32
 # Texts of one `Embed`, and their characters: two batches of the encoder on a CPU, a second's work.
@@ -139,6 +140,7 @@ def described(
         price=spec.price or FREE,
         max_concurrency=spec.max_concurrency or BATCHES_WAITING * size,
         retry_delay=0.1,
+        gpus=gpus_of(spec),
         embed_texts=EMBED_TEXTS,
         embed_characters=EMBED_CHARACTERS,
     )
@@ -147,6 +149,11 @@ def described(
 def batch_size_of(spec: ModelSpec) -> int:
     """Return how many requests are computed together at most."""
     return int(spec.options.get("batch_size", BATCH_SIZE))
+
+
+def gpus_of(spec: ModelSpec) -> int:
+    """Return how many GPUs a transformers model computes on, where there are some."""
+    return 0 if spec.options.get("device") == "cpu" else 1
 
 
 def resolved(options: Mapping[str, Any]) -> dict[str, Any]:

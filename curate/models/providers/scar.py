@@ -19,6 +19,7 @@ from curate.models.providers.hf import (
     batch_size_of,
     check_options,
     digest_of_weights,
+    gpus_of,
     identity_on,
     identity_with,
     resolved,
@@ -26,6 +27,7 @@ from curate.models.providers.hf import (
 from curate.system.package_data import require_extra
 
 OPTIONS = ("dtype", "device", "revision", "batch_size", "threads")
+IN_PROCESS = True
 # On a GPU, too, where nothing else is said: a ranking rests on small differences.
 FULL_PRECISION = {"dtype": "float32"}
 
@@ -78,4 +80,5 @@ def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
         price=spec.price or FREE,
         max_concurrency=spec.max_concurrency or BATCHES_WAITING * size,
         retry_delay=0.1,
+        gpus=gpus_of(spec),
     )

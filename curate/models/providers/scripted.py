@@ -38,6 +38,7 @@ from curate.models.model import ModelInfo, ModelSpec
 from curate.row import seed_of
 
 OPTIONS = ("log", "shuffle")
+IN_PROCESS = False
 FORMS = ("ask", "choose", "embed", "likelihood", "turn_likelihood", "reward")
 FAULTS = ("rate_limit", "server", "timeout", "malformed", "permanent")
 _LINE = (

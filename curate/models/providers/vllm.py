@@ -45,6 +45,7 @@ OPTIONS = (
     "gpu_memory_utilization",
     "enforce_eager",
 )
+IN_PROCESS = True
 BATCH_SIZE = 256
 # The most that vLLM gives where `max_logprobs` is not raised.
 MOST_LOGPROBS = 20
@@ -103,6 +104,7 @@ def describe(spec: ModelSpec, folder: Path) -> ModelInfo:
         price=spec.price or FREE,
         max_concurrency=spec.max_concurrency or BATCH_SIZE,
         retry_delay=0.1,
+        gpus=int(spec.options.get("tensor_parallel_size", 1)),
     )
 
 

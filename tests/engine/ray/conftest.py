@@ -22,10 +22,15 @@ from tests.engine.conftest import fingerprint
 from tests.house.places import ROOT
 
 MARK = "CURATE_TEST_CLUSTER"
+# A distribution with the model prefix `echo`.
+ECHO = Path(__file__).with_name("echo")
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+    path = os.pathsep.join(map(str, (ROOT, ECHO)))
+    # On a machine whose memory is nearly full Ray would kill workers that have done nothing.
+    own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "RAY_memory_monitor_refresh_ms": "0"}
+    return {**os.environ, **own, **more}
 
 
 class TwoNodes:

@@ -40,6 +40,13 @@ _FUSE = (
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
+def installed_memory() -> int | None:
+    """Return the bytes of memory that this machine has, or `None` where it does not say."""
+    if "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def sync(path: Path) -> None:
     """Make a file's bytes (or a folder's entries) durable."""
     handle = os.open(path, os.O_RDONLY)

@@ -5,6 +5,10 @@ lists closest to it, whatever their number: no pair is lost because a group is l
 k nearest of an index. A pair is found if either of its vectors probes the other's list. All
 choices are decided in float64 (`spherical_kmeans`), so the lists, and the pairs that are
 found, are the same on every machine. Time grows as n^1.5, where all pairs take n^2.
+
+What is multiplied is a copy of the vectors. One that would take more than a quarter of the memory
+is never held as a whole: the members of some lists at a time meet all vectors that probe those
+lists, in portions that are prepared anew each time. The pairs are the same.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -21,12 +25,15 @@ from curate.kernels.vectors.close_pairs import BYTES_PER_PAIR, ClosePairs, Neigh
 from curate.kernels.vectors.prefilter import Prefilter, in_waves, prefilter_for, prepared
 from curate.kernels.vectors.spherical_kmeans import closest_centres, spherical_means
 from curate.kernels.vectors.unit_vectors import UnitVectors
+from curate.system.posix import installed_memory
 
 PROBES = 16
 _LISTS_PER_ROOT = 2  # lists = 2 sqrt(n)
 _SAMPLED, _ROUNDS = 64, 6  # vectors per list that centroids are made of, and how often
 _ASKED, _MEMBERS = 2048, 1024  # rows and columns of one product
 _WAVE = 16  # products between two looks at the budget
+# Prepared vectors may take this share of the memory there is, and always this much.
+READY_SHARE, READY_BYTES = 0.25, 512 << 20
 SAMPLE = 1000  # vectors whose pairs are counted by an exact search
 
 
@@ -57,7 +64,12 @@ class IVFIndex:
         self.rows, self._own, self._at_least = own.distinct(), own, at_least
         self._prefilter = prefilter or prefilter_for(len(self.rows), at_least)
         self._cut = at_least - self._prefilter.margin(own.vectors.shape[1])
-        self._ready = prepared(self._prefilter, own, self.rows)
+        each = int(self._prefilter.empty(1, own.vectors.shape[1]).nbytes)
+        most = max(READY_BYTES, int(READY_SHARE * (installed_memory() or 0))) // max(1, each)
+        whole = len(self.rows) <= most
+        self._ready = prepared(self._prefilter, own, self.rows) if whole else None
+        # Members of lists and those that probe them, while as many are in work from before.
+        self._portion = max(1, most // 4)
         self._probes = _probes(own, self.rows)
         self._kept: list[np.ndarray] = [np.zeros(0, np.int64)]
 
@@ -86,8 +98,8 @@ class IVFIndex:
         queries = prepared(self._prefilter, self._own, self.rows[asked])
 
         def search(start: int) -> tuple[np.ndarray, np.ndarray]:
-            some = self._ready[start : start + _ASKED]
-            left, right = self._prefilter.reaching(queries, some, self._cut)
+            ready, some = self._held(np.arange(start, min(start + _ASKED, count)))
+            left, right = self._prefilter.reaching(queries, ready[some], self._cut)
             return asked[left], right.astype(np.int64) + start
 
         parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
@@ -116,33 +128,66 @@ class IVFIndex:
         cosines = self._own.cosines(self.rows[left], self.rows[right])
         return neighbours_of(self.rows, ClosePairs(left, right, cosines))
 
-    def _tasks(
-        self, asking: np.ndarray, members: np.ndarray
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Yield products of bounded size: a list, vectors that probe it, members of it."""
-        count = int(self._probes.max(initial=-1)) + 1
-        who, theirs = _grouped(self._probes[asking], count)
-        whom, own = _grouped(self._probes[members, 0], count)
-        for number in range(count):
-            some = asking[who[theirs[number]] // self._probes.shape[1]]
-            others = members[whom[own[number]]]
-            for a in range(0, len(some), _ASKED):
-                for b in range(0, len(others), _MEMBERS):
-                    yield number, some[a : a + _ASKED], others[b : b + _MEMBERS]
+    def _held(self, vectors: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Return prepared vectors, and the places of `vectors` among them."""
+        if self._ready is not None:
+            return self._ready, vectors
+        return prepared(self._prefilter, self._own, self.rows[vectors]), np.arange(len(vectors))
 
-    def _close(self, task: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
+    def _tasks(self, asking: np.ndarray, members: np.ndarray) -> Iterator[_Product]:
+        """Yield products of bounded size: a list, vectors that probe it, members of it."""
+        count, whole = int(self._probes.max(initial=-1)) + 1, self._ready is not None
+        by_list = members if whole else members[_grouped(self._probes[members, 0], count)[0]]
+        for some in _pieces(by_list, len(by_list) if whole else self._portion):
+            if not whole:
+                some = np.sort(some)  # the order in which a mapped file is best read
+            ready, places = self._held(some)
+            whom, own = _grouped(self._probes[some, 0], count)
+            lists = [number for number, at in enumerate(own) if at.start < at.stop]
+            for few in _pieces(asking, len(asking) if whole else self._portion):
+                asking_ready, asking_places = self._held(few)
+                who, theirs = _grouped(self._probes[few], count)
+                for number in lists:
+                    left = who[theirs[number]] // self._probes.shape[1]
+                    for a, b in itertools.product(
+                        _pieces(left, _ASKED), _pieces(whom[own[number]], _MEMBERS)
+                    ):
+                        yield _Product(
+                            number, few[a], some[b],
+                            asking_ready, asking_places[a], ready, places[b],
+                        )  # fmt: skip
+
+    def _close(self, task: _Product) -> np.ndarray:
         """Return the keys of the close pairs of two groups, the lower vector first."""
-        number, asking, members = task
-        left, right = self._prefilter.reaching(self._ready[asking], self._ready[members], self._cut)
-        left, right = asking[left], members[right]
+        asking, members = task.left[task.left_places], task.right[task.right_places]
+        left, right = self._prefilter.reaching(asking, members, self._cut)
+        left, right = task.asking[left], task.members[right]
         # Two members of one list meet twice here; once is enough.
-        once = (left < right) | (self._probes[left, 0] != number)
+        once = (left < right) | (self._probes[left, 0] != task.number)
         left, right = left[once], right[once]
         enough = self._own.cosines(self.rows[left], self.rows[right]) >= self._at_least
         left, right = left[enough], right[enough]
         low, high = np.minimum(left, right), np.maximum(left, right)
         keys: np.ndarray = low * len(self.rows) + high
         return keys
+
+
+class _Product(NamedTuple):
+    """Vectors that probe a list, members of it, and where both are prepared."""
+
+    number: int
+    asking: np.ndarray
+    members: np.ndarray
+    left: Any
+    left_places: np.ndarray
+    right: Any
+    right_places: np.ndarray
+
+
+def _pieces(values: np.ndarray, size: int) -> list[np.ndarray]:
+    """Return an array in pieces of at most `size`, and at least 1."""
+    size = max(1, size)
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def _probes(own: UnitVectors, rows: np.ndarray) -> np.ndarray:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from curate.pipeline import Pipeline
+from curate.system.package_data import recipes
 from tests.engine.contract_steps import judge_script, numbered, write_script, writer_script
 from tests.house.places import ROOT
 from tests.models.providers.test_local import NEEDS_LOCAL
-from tests.pipelines.test_asking import MARKS
 
 from .conftest import TwoNodes, curate, lines, on, same, started, until
+from .copying_model import CopyingModel
 
 pytestmark = pytest.mark.slow
 
@@ -126,36 +130,94 @@ def test_the_ceiling_holds(cluster: TwoNodes, tmp_path: Path) -> None:
     same(tmp_path, "here", "there", spending=False)
 
 
-# Ready recipes that ask, a model of each, and its replies: the first that fits a prompt.
-READY = {
-    "judge": ("judge", MARKS),
-    "respond": (
-        "writer",
-        [
-            {"when": {"contains": "movie"}, "reply": "It goes on and", "finish_reason": "length"},
-            {"when": {}, "reply": ["The first answer.", "The second one."]},
-        ],
-    ),
-    "tag": ("judge", [{"when": {}, "reply": "B"}]),
-}
+# The models of a ready recipe that asks, works on nodes, asks again, and works on nodes again.
+LABELS = ("cold", "warm", "hot", "judge")
+PLACES_OF_ONE = 2
 
 
-@pytest.mark.parametrize("name", READY)
-def test_ready_recipes_that_ask(name: str, cluster: TwoNodes, tmp_path: Path) -> None:
-    model, replies = READY[name]
-    write_script(tmp_path / "replies.jsonl", replies)
-    for folder, more in (("here", []), ("there", on(cluster))):
-        # A store for each: both ask for every reply.
-        where = ["--run", str(tmp_path / folder), "--store", str(tmp_path / f"{folder}.store")]
-        asked = ["--set", f"models.{model}=scripted:{tmp_path}/replies.jsonl"]
-        done = curate(
-            ROOT, "run", f"pipelines/{name}.yaml", *where, *asked, "--allow-failed", "1", *more
-        )
-        assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / "there" / "report.json").read_text())
-    assert report["requests"]["sent"] >= 30
-    assert report["requests"]["replayed"] == 0
+def write_ready(folder: Path, model: CopyingModel) -> None:
+    """Write `ultrafeedback` over its rows in eight files, asking `model`; it takes a second."""
+    with gzip.open(ROOT / "pipelines" / "data" / "seed_tasks.jsonl.gz", "rt") as file:
+        rows = file.readlines()
+    (folder / "rows").mkdir()
+    for number in range(8):
+        (folder / "rows" / f"{number}.jsonl").write_text("".join(rows[number::8]))
+    recipe = Pipeline.from_yaml(recipes()["ultrafeedback"])
+    price = {"input": 1, "output": 1}
+    mapping = model.mapping(folder, max_concurrency=PLACES_OF_ONE, price=price)
+    warmth = {name: {"temperature": at / 4} for at, name in enumerate(LABELS)}
+    models = {name: {**mapping, **warmth[name]} for name in LABELS}
+    changed = dataclasses.replace(recipe, inputs={"tasks": "rows/*.jsonl"}, models=models)
+    (folder / "recipe.yaml").write_text(changed.to_yaml())
+
+
+def settled(folder: Path, model: CopyingModel, name: str = "here") -> Counter[str]:
+    """Return what the recipe asks on one machine, once it has run there."""
+    model.forget()
+    done = curate(folder, *run(name))
+    assert done.returncode == 0, done.stderr
+    return Counter(model.asked())
+
+
+def test_a_node_dies_under_a_ready_recipe(cluster: TwoNodes, tmp_path: Path) -> None:
+    with CopyingModel(delay=0.05) as model:
+        write_ready(tmp_path, model)
+        there = started(tmp_path, *run("there", *on(cluster)))
+        try:
+            until(lambda: len(model.received) > 20, there)
+            cluster.tell("kill")
+            before = len(model.received)
+            _, told = there.communicate(timeout=240)
+        finally:
+            there.kill()
+            there.communicate()
+            cluster.tell("start")
+        assert there.returncode == 0, told
+        assert len(model.received) > before
+        sent = Counter(model.asked())
+        assert sent == settled(tmp_path, model)
+        assert max(sent.values()) == 1
     same(tmp_path, "here", "there")
+
+
+def test_a_ready_recipe_dies_and_what_was_answered_is_not_asked_again(
+    cluster: TwoNodes, tmp_path: Path
+) -> None:
+    with CopyingModel(delay=0.05) as model:
+        write_ready(tmp_path, model)
+        killed = started(tmp_path, *run("there", *on(cluster)))
+        try:
+            until(lambda: len(model.received) > 60, killed)
+        finally:
+            killed.kill()
+            killed.communicate()
+        done = curate(tmp_path, *run("there", *on(cluster)))
+        assert done.returncode == 0, done.stderr
+        sent = Counter(model.asked())
+        everything = settled(tmp_path, model)
+    assert set(sent) == set(everything)
+    # Those that were under way, and no others.
+    assert (sent - everything).total() <= len(LABELS) * PLACES_OF_ONE
+    same(tmp_path, "here", "there", spending=False)
+
+
+def test_the_ceilings_hold_under_a_ready_recipe(cluster: TwoNodes, tmp_path: Path) -> None:
+    with CopyingModel() as model:
+        write_ready(tmp_path, model)
+        first = curate(tmp_path, *run("there", "--max-requests", "25", *on(cluster)))
+        assert first.returncode == 3, first.stderr
+        assert "the ceiling of 25 requests" in first.stderr
+        assert len(model.received) == 25
+        dollars = 0.01
+        second = curate(tmp_path, *run("there", "--max-cost", str(dollars), *on(cluster)))
+        assert second.returncode == 3, second.stderr
+        assert len(model.received) > 25
+        assert model.tokens() / 1e6 <= dollars
+        done = curate(tmp_path, *run("there", *on(cluster)))
+        assert done.returncode == 0, done.stderr
+        sent = Counter(model.asked())
+        assert sent == settled(tmp_path, model)
+    same(tmp_path, "here", "there", spending=False)
 
 
 @pytest.mark.real

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.places import ROOT
-
 from .conftest import TwoNodes, curate, lines, on, same, started, until
 
 pytestmark = pytest.mark.slow
@@ -134,18 +132,4 @@ def test_the_run_dies_and_is_started_again(cluster: TwoNodes, tmp_path: Path) ->
     again = curate(tmp_path, *run, "-o", "there", *on(cluster))
     assert again.returncode == 0, again.stderr
     assert curate(tmp_path, *run, "-o", "here").returncode == 0
-    same(tmp_path, "here", "there")
-
-
-ASK_NOTHING = ["clean_preference", "clean_sft", "decontaminate", "flan", "human_preferences",
-               "quickstart", "templates"]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ASK_NOTHING)
-def test_ready_recipes(name: str, cluster: TwoNodes, tmp_path: Path) -> None:
-    for folder, more in (("here", []), ("there", on(cluster))):
-        recipe = f"pipelines/{name}.yaml"
-        where = ["--run", str(tmp_path / folder), "--store", str(tmp_path / "store")]
-        done = curate(ROOT, "run", recipe, *where, "--allow-failed", "1", *more)
-        assert done.returncode == 0, done.stderr
     same(tmp_path, "here", "there")

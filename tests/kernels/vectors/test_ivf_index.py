@@ -7,7 +7,7 @@ from curate.kernels.vectors import dedup, ivf_index
 from curate.kernels.vectors.close_pairs import all_neighbours
 from curate.kernels.vectors.dedup import PairSearch, greedy_walk, nearest_kept
 from curate.kernels.vectors.ivf_index import IVFIndex, Recall
-from curate.kernels.vectors.prefilter import BFloat16Prefilter, FaissPrefilter
+from curate.kernels.vectors.prefilter import BFloat16Prefilter, FaissPrefilter, prepared
 from curate.kernels.vectors.unit_vectors import UnitVectors
 from curate.store.files import DerivedArrays
 from tests.kernels.vectors.test_close_pairs import clustered, neighbours, same, searching
@@ -88,6 +88,52 @@ def test_a_walk_in_portions_is_the_walk_through_all_its_pairs(seed, count, budge
         expected = greedy_walk(own, indexed_neighbours(own, 0.8), order, 0.8)
         found = greedy_walk(own, IVFIndex(own, 0.8), order, 0.8, budget)
     assert same(found, expected)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(0, 200),
+    room=st.integers(0, 40_000),
+    probes=st.sampled_from([1, 3, 16]),
+    prefilter=st.sampled_from([BFloat16Prefilter, FaissPrefilter]),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_memory_for_prepared_vectors_changes_nothing(seed, count, room, probes, prefilter):
+    random = np.random.default_rng(seed)
+    own = UnitVectors.of(clustered(seed, count))
+    order = random.permutation(count)
+    answers = []
+    for most in (1 << 30, room):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ivf_index, "PROBES", probes)
+            patch.setattr(ivf_index, "READY_BYTES", most)
+            patch.setattr(ivf_index, "READY_SHARE", 0)
+            patch.setattr(ivf_index, "_ASKED", 16)
+            index = IVFIndex(own, 0.8, prefilter=prefilter())
+            found = all_neighbours(index)
+            walks = [greedy_walk(own, IVFIndex(own, 0.8), order, 0.8, b) for b in (None, 500)]
+            answers.append((found, index.recall(), *walks))
+    for one, other in zip(*answers, strict=True):
+        assert same(one, other)
+
+
+def test_no_more_vectors_are_prepared_at_once_than_there_is_memory_for(monkeypatch):
+    own = UnitVectors.of(clustered(3, 2000))
+    sizes = []
+
+    def counted(prefilter, every, rows):
+        out = prepared(prefilter, every, rows)
+        sizes.append(out.nbytes)
+        return out
+
+    expected = pairs(indexed_neighbours(own, 0.8, prefilter=FaissPrefilter()))
+    whole = 4 * own.vectors.shape[1] * len(own.distinct())
+    monkeypatch.setattr(ivf_index, "prepared", counted)
+    monkeypatch.setattr(ivf_index, "READY_BYTES", whole // 4)
+    monkeypatch.setattr(ivf_index, "READY_SHARE", 0)
+    assert pairs(indexed_neighbours(own, 0.8, prefilter=FaissPrefilter())) == expected
+    assert len(expected) > 0
+    assert max(sizes) <= whole // 16
 
 
 def test_pairs_above_the_budget_are_not_held():

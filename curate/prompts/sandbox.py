@@ -117,7 +117,7 @@ def compiled(source: str, *, of_columns: bool = False) -> Template:
     what they are.
 
     Raises:
-        TemplateSyntaxError: it is no template, or holds what a prompt may not.
+        TemplateSyntaxError: it is not a template, or holds what a prompt may not.
     """
     return _compiled(source, of_columns)
 

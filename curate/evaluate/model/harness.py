@@ -150,7 +150,7 @@ def _open(model: str, batch_size: int, download: bool) -> Any:
         return HFLM(pretrained=model, batch_size=batch_size, device=device)
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"'{model}' is no model that transformers can load here"
+            f"'{model}' is not a model that transformers can load here"
             f"{'' if download else ' (nothing was downloaded; --download fetches it)'}: "
             f"{str(error).splitlines()[0]}"
         ) from error

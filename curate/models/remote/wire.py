@@ -144,7 +144,7 @@ def reply_of(request: Request, data: Any, template: ChatTemplate | None = None) 
             rows = sorted(data["data"], key=lambda one: one["index"])
             if len(rows) != len(request.texts):
                 raise malformed(f"{len(rows)} vectors for {len(request.texts)} texts")
-            # What is no number in a vector comes as null: JSON has no NaN.
+            # What is not a number in a vector comes as null: JSON has no NaN.
             vectors = tuple(
                 [math.nan if value is None else float(value) for value in row["embedding"]]
                 for row in rows
@@ -229,7 +229,7 @@ def _usage(data: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(usage, Mapping):
         return {}
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    # What is no count is 0: then what was reserved is the bill.
+    # What is not a count is 0: then what was reserved is the bill.
     given, wrote, total = (
         int(min(count, _MOST_TOKENS)) if isinstance(count, int | float) and count > 0 else 0
         for count in map(usage.get, names)
@@ -292,8 +292,8 @@ def _likelihood(
             "vllm: or hf:, or a server that echoes"
         )
     # Does each token come with the chances of the one behind it (llama-cpp-python)? Then the token
-    # that was written, the likeliest, is no token of its own: it is the likeliest at the last place
-    # of the prompt. An end of the text is written as nothing.
+    # that was written, the likeliest, is not a token of its own: it is the likeliest at the last
+    # place of the prompt. An end of the text is written as nothing.
     tokens, tops = found["tokens"], found.get("top_logprobs") or ()
     shifted = False
     if tops and tops[-1] and len("".join(tokens)) <= len(whole):
@@ -334,7 +334,7 @@ class Assembly:
     def add(self, event: Any, size: int = 0) -> int:
         """Take one event's JSON, of `size` bytes; return about how many bytes of it are kept."""
         if not isinstance(event, dict):
-            raise malformed("a stream whose events are no objects")
+            raise malformed("a stream whose events are not objects")
         if isinstance(event.get("error"), dict):
             raise error_inside(event["error"])
         self._usage = event.get("usage") or self._usage

@@ -101,8 +101,8 @@ test-offline:
 	rm -rf $(OFFLINE)
 
 # vLLM pins its own torch, so it has an environment of its own (the build for CPUs, 3.4 GB). Its
-# companions for images and sound do not fit that torch, and text does not need them. Ray is there, too,
-# so its tests run in it; ready recipes on a cluster need more packages, and are left out.
+# companions for images and sound do not fit that torch, and text does not need them. Ray is there,
+# too, so its tests run in it; ready recipes on a cluster need more packages, and are left out.
 VLLM := .venv-vllm
 ON_RAY := $(addprefix tests/engine/ray/test_,replicas.py models_on_nodes.py on_ray.py asking.py)
 test-vllm: local

@@ -5,6 +5,7 @@ writes, as the local engine does; nodes get a part's rows and give back what bec
 node holds nothing that is not on its way: when it dies, with its folder, Ray gives its parts to
 other nodes, and the bytes that come back are the same. What waits for a decision lies in the run
 folder; replies and the ceiling are where they are without a cluster, and no node can lose them.
+Models of this process compute on nodes, too (`replicas`), for the driver that is here.
 """
 
 from __future__ import annotations

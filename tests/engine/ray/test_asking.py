@@ -235,6 +235,8 @@ def test_a_ready_recipe_with_the_embedded_encoder(cluster: TwoNodes, tmp_path: P
         fewer = ["--limit", "500", *(f"--set={name}={value}" for name, value in changes.items())]
         done = curate(ROOT, "run", "pipelines/semantic_dedup.yaml", *where, *fewer, *more)
         assert done.returncode == 0, done.stderr
+        # On a cluster it is on a node.
+        assert ("loading 1 replica (1 on " in done.stderr) == bool(more)
     steps = json.loads((tmp_path / "there" / "report.json").read_text())["steps"]
     found = next(step for step in steps if step["name"] == "semantic")
     assert found["dropped"] > 0

@@ -551,13 +551,15 @@ PAGES = {
     "deep": (b"", b"<div>"),
     "angles": (b"", b"<"),
     "references": (b"", b"&#"),
+    "attributes": (b"<p>Hi</p><a ", b"a "),
+    "attributes with values": (b"<p>Hi</p><a ", b"a=b c='d' "),
 }
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_of_nothing_but_tags_is_done_with_in_seconds(tmp_path, name):
     head, unit = PAGES[name]
-    write(tmp_path / "a.html", filled(head, unit, 2 * MB, b""))
+    write(tmp_path / "a.html", filled(head, unit, 4 * MB, b">"))
     write(tmp_path / "b.txt", iter([b"Prose."]))
     found = read(tmp_path)
     assert found["rows"] + len(found["failed"]) == 2

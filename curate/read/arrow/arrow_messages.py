@@ -19,7 +19,7 @@ _DICTIONARY, _BATCH = 2, 3
 _MARKED = b"ARROW:experimental_compression"
 
 
-class Message(NamedTuple):
+class PackedBatch(NamedTuple):
     """Bytes of a batch's compressed buffers, as they stand and unpacked."""
 
     is_dictionary: bool
@@ -27,7 +27,7 @@ class Message(NamedTuple):
     unpacked: int
 
 
-def messages_of(path: Path) -> Iterator[Message]:
+def messages_of(path: Path) -> Iterator[PackedBatch]:
     """Yield the batches of a file or a stream, those with dictionaries among them.
 
     Where a head cannot be read they end: Arrow refuses it there with its own words.
@@ -73,7 +73,7 @@ def _head(data: mmap.mmap, at: int) -> tuple[int, int]:
     return at + 4, length
 
 
-def _message(data: mmap.mmap, at: int) -> Message | None:
+def _message(data: mmap.mmap, at: int) -> PackedBatch | None:
     start, length = _head(data, at)
     if length <= 0:
         return None
@@ -87,7 +87,7 @@ def _message(data: mmap.mmap, at: int) -> Message | None:
         return None
     buffers = _pointed(data, batch, 2)
     if not buffers or not (_field(data, batch, 3) or _MARKED in data[start : start + length]):
-        return Message(is_dictionary, 0, 0)
+        return PackedBatch(is_dictionary, 0, 0)
     packed = unpacked = 0
     for number in range(_int(data, buffers)):
         offset, size = struct.unpack_from("<qq", data, buffers + 4 + 16 * number)
@@ -95,7 +95,7 @@ def _message(data: mmap.mmap, at: int) -> Message | None:
             packed += size
             whole = struct.unpack_from("<q", data, start + length + offset)[0]
             unpacked += size if whole < 0 else whole
-    return Message(is_dictionary, packed, unpacked)
+    return PackedBatch(is_dictionary, packed, unpacked)
 
 
 def _int(data: mmap.mmap, at: int) -> int:

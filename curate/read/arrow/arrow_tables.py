@@ -55,7 +55,9 @@ def _parquet(path: Path) -> Iterator[pa.Table]:
         for number, columns in enumerate(groups, 1):
             rows = metadata.row_group(number - 1).num_rows
             _check_row_group(f"{path}: row group {number}", rows, columns)
-        named = _named_columns(groups)
+        # What names more in a row group than a part may hold.
+        pairs = [(PART_BYTES // len(columns), c) for columns in groups for c in columns]
+        named = list(dict.fromkeys(c.path for n, c in pairs if c.texts and c.named > n))
         size = max(1, sum(column.unpacked for columns in groups for column in columns))
         # As many rows of their average size as fit into a part.
         count = max(1, min(PART_ROWS, PART_BYTES * int(metadata.num_rows) // size))
@@ -91,18 +93,14 @@ def _check_row_group(where: str, rows: int, columns: Sequence[Column]) -> None:
             check_values(name, column.packed, column.values)
 
 
-def _named_columns(groups: Sequence[Sequence[Column]]) -> list[str]:
-    """Return the columns that name more in a row group than a part may hold."""
-    most = [PART_BYTES // max(1, len(columns)) for columns in groups]
-    pairs = [(n, c) for n, columns in zip(most, groups, strict=True) for c in columns]
-    return list(dict.fromkeys(c.path for n, c in pairs if c.texts and c.named > n))
-
-
 def _arrow(path: Path) -> Iterator[pa.Table]:
     """Yield the rows of a file of Arrow's, as `datasets` writes them: a stream, or a file."""
     import pyarrow as pa
 
+    bound = FileBound(path)
+
     def checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+        bound.add_rows(batch.num_rows)
         # The lengths that a batch states are believed: a damaged file would read other memory.
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             try:
@@ -111,7 +109,7 @@ def _arrow(path: Path) -> Iterator[pa.Table]:
                 raise pa.ArrowInvalid(f"column '{name}': {error}") from None
         return batch
 
-    bound, packed, unpacked = FileBound(path), 0, 0
+    packed = unpacked = 0
     for number, message in enumerate(messages_of(path), 1):
         mend = "write it in smaller batches (max_chunksize=)"
         check_at_once(f"{path}: batch {number}", message.packed, message.unpacked, mend)
@@ -130,14 +128,7 @@ def _arrow(path: Path) -> Iterator[pa.Table]:
         if first is not None:
             size = max(1, first.nbytes)
             count = max(1, min(PART_ROWS, PART_BYTES * max(1, first.num_rows) // size))
-            counted = _counted(itertools.chain([first], batches), bound)
-            yield from _recut(_sliced(counted, bound), count)
-
-
-def _counted(batches: Iterable[pa.RecordBatch], bound: FileBound) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        bound.add_rows(batch.num_rows)
-        yield batch
+            yield from _recut(_sliced(itertools.chain([first], batches), bound), count)
 
 
 def _sliced(

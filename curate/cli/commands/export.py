@@ -22,6 +22,7 @@ from curate.cli.flags import (
     wanted_shape,
 )
 from curate.errors import UsageError
+from curate.read.finished_runs import is_run
 
 if TYPE_CHECKING:
     from curate.runs.rows import Rows
@@ -205,7 +206,7 @@ def _write(asked: _Asked, target: _Target, *, noted: bool = True) -> _Exported:
 
     path, name, size = target
     source, split = Path(asked.source), asked.split
-    own = any((source / file).exists() for file in ("report.json", ".state"))
+    own = is_run(source)
     if size is not None and not own:
         check_replaceable(path, source, replace=asked.replace)
     # A run that has not finished is a run, too: it says so.

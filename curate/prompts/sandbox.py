@@ -236,7 +236,7 @@ def _count_rounds(tree: nodes.Template) -> None:
         line = macro.lineno
         weight = nodes.Const(_weight(macro), lineno=line)
         called = nodes.Filter(weight, "called", [], [], None, None, lineno=line)
-        macro.body = [nodes.Output([called], lineno=line), *macro.body]
+        macro.body = [nodes.ExprStmt(called, lineno=line), *macro.body]
 
 
 def _weight(node: nodes.Node) -> int:
@@ -316,7 +316,7 @@ class Bounded(ImmutableSandboxedEnvironment):
         self.filters = {}
         add_filters(self, {name: FILTERS[name] for name in _FILTERS})
         add_filters(self, {"counted": _counted, "join": _join, "replace": _replace})
-        self.filters |= {"spent": spend, "called": _called}
+        self.filters |= {"spent": spend, "called": _take}
 
     @staticmethod
     def concat(parts: Iterable[str]) -> str:
@@ -456,11 +456,6 @@ def _place(index: Any) -> Any:
     if isinstance(index, int) and index < 0:
         raise ValueError(f"the place {index} is negative; a hidden label names no choice")
     return index
-
-
-def _called(weight: int) -> str:
-    _take(weight)
-    return ""
 
 
 @pass_context

@@ -54,17 +54,15 @@ def render_turns(
         raise ValueError("there are no turns to render")
     source = tokenizer.get_chat_template(template, given.get("tools"))
     values = {**tokenizer.special_tokens_map, "tools": None, "documents": None, **given}
-    values |= {"messages": [_prepared(turn) for turn in turns], "add_generation_prompt": ask}
-    return chat_text(source, values)
-
-
-def _prepared(turn: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a turn as transformers gives it to templates: no nulls, thoughts by each name."""
-    held = {name: value for name, value in turn.items() if value is not None}
-    thought = next((held[name] for name in _THOUGHTS if name in held), None)
-    if thought is None:
-        return held
-    return {"thinking": thought, **held, "reasoning_content": thought}
+    messages = []
+    for turn in turns:
+        # As transformers gives it to templates: no nulls, thoughts by each name.
+        held = {name: value for name, value in turn.items() if value is not None}
+        thought = next((held[name] for name in _THOUGHTS if name in held), None)
+        if thought is not None:
+            held = {"thinking": thought, **held, "reasoning_content": thought}
+        messages.append(held)
+    return chat_text(source, {**values, "messages": messages, "add_generation_prompt": ask})
 
 
 def check_template_files(where: str | Path) -> None:

@@ -3,7 +3,7 @@
 The cases are those of the step's own test: written before its patterns, half of them negatives.
 A find counts as right when it overlaps a labelled piece of its kind, so that nobody loses for a
 bracket more or less. Presidio runs with its pattern recognisers alone (names and places, which it
-also finds with a language model, are no kind of ours); scrubadub with its default detectors.
+also finds with a language model, are not a kind of ours); scrubadub with its default detectors.
 """
 
 from __future__ import annotations

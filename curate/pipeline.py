@@ -400,7 +400,7 @@ def _with_rules(step: Step, change: Any) -> Step:
     for name in change:
         if name not in rules:
             raise UsageError(
-                f"'{name}' is no rule of step '{step.title}'; its rules: "
+                f"'{name}' is not a rule of step '{step.title}'; its rules: "
                 f"{', '.join(rules) or 'none'}; another field changes its scores: make a new run"
             )
     changed: Step = dataclasses.replace(step, **change)

@@ -345,7 +345,7 @@ def check_record(record: Record) -> None:
 
 
 def check_id(what: str, value: Any) -> None:
-    """Raise `ValueError` when `value` is no row id."""
+    """Raise `ValueError` when `value` is not a row id."""
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise ValueError(f"{what} must be a row's id, found {value!r}")
 
@@ -354,7 +354,7 @@ def check_number(what: str, value: Any) -> None:
     """Raise `TypeError` or `ValueError` when `value` is neither `None` nor a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         raise TypeError(f"{what} must be a number or None, not {type(value).__name__}")
-    # A whole number beyond a double's range is no score either.
+    # A whole number beyond a double's range is not a score either.
     if value is not None and not -sys.float_info.max <= value <= sys.float_info.max:
         raise ValueError(f"{what} must be a finite number")
 
@@ -372,7 +372,7 @@ def _check_messages(name: str, value: Any) -> None:
                 )
         if message.role is None or message.content is None:
             raise ValueError(f"field '{name}': a message lacks its role or content")
-        # A lone surrogate is no text that a file could hold.
+        # A lone surrogate is not text that a file could hold.
         (message.role + message.content).encode()
         _check_object(f"field '{name}': a message's parts", message.parts)
 

@@ -2,7 +2,7 @@
 
 A step is a frozen dataclass whose fields are JSON data: equal fields make equal steps, and YAML and
 Python are the same thing. Fields made with `rule()` (thresholds, counts) decide but do not score,
-so they are no part of the fingerprint: changing one asks no model again.
+so they are not part of the fingerprint: changing one asks no model again.
 
     Filter     score(row), keep(score)                  sees one row
     Generate   make(row)                                sees one row

@@ -79,7 +79,7 @@ def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
     if isinstance(values.get("tools"), str):
         values["tools"] = str(TOOLS)
     if "tokenizer" in values:
-        # A name that is no folder is looked for on the Hub, for seconds: not once an example.
+        # A name that is not a folder is looked for on the Hub, for seconds: not once an example.
         values["tokenizer"] = None
     wanted = draw(st.sets(st.sampled_from(fields))) if fields else set()
     files = {**values, **{n: with_file(v) for n, v in values.items() if n != "tools"}}

@@ -56,7 +56,7 @@ READ: dict[str, tuple[str, int, int] | str] = {
     "J5_7.jsonl": ("question_response", 1, 0),
     "J5_8.jsonl": ("alpaca", 1, 0),
     "J6.jsonl": ("prompt", 1, 0),
-    # A text and a list in one pair is no form that a trainer would take.
+    # A text and a list in one pair is not a form that a trainer would take.
     "J_pref_cols.jsonl": ("preference", 3, 1),
     "J_sft.jsonl": ("alpaca", 1, 0),
     "K4_amharic.jsonl": ("prompt", 4, 0),
@@ -389,7 +389,7 @@ def test_an_infinity_fails_its_row_alone(column: pa.Array, said: str, tmp_path: 
         result = Pipeline([]).run(source, run=tmp_path / "run", allow_failed=1.0, replace=True)
         assert [row.fields["messages"][0].content for row in result.kept] == ["a", "c"]
         [failed] = result.summary["unreadable"]
-        assert "infinity is no JSON number" in failed["error"]
+        assert "infinity is not a JSON number" in failed["error"]
         assert said in failed["error"] or source is not str
 
 
@@ -400,7 +400,7 @@ def test_an_infinite_score_is_said_and_a_missing_one_is_none(tmp_path: Path) -> 
     found = read_all(str(tmp_path / "pairs.parquet"))
     assert [row.fields["margin"] for row in found.rows] == [0.5, None]
     assert [error for _, _, error, _ in found.failed] == [
-        "column 'margin': infinity is no JSON number; write null or a number"
+        "column 'margin': infinity is not a JSON number; write null or a number"
     ]
 
 

@@ -76,7 +76,7 @@ def say(text: str) -> None:
 
     said = "\n".join(map(printable, without_secrets(text).split("\n")))
     if said.startswith(ERROR):
-        # Where stderr is no terminal, echo takes the colour away.
+        # Where stderr is not a terminal, echo takes the colour away.
         said = typer.style(ERROR, fg="red", bold=True) + said.removeprefix(ERROR)
     typer.echo(said, err=True)
 

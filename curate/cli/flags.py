@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _finite(value: float | None) -> float | None:
-    # A ceiling that is no number would never be reached.
+    # A ceiling that is not a number would never be reached.
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"found {value}; give a number")
     return value

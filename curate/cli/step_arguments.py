@@ -15,7 +15,7 @@ def settings_of(texts: Iterable[str]) -> dict[str, Any]:
     """Return `PATH=VALUE` texts as settings; a value is YAML.
 
     Raises:
-        UsageError: a text holds no `=`, or its value is no YAML.
+        UsageError: a text holds no `=`, or its value is not YAML.
     """
     settings = {}
     for text in texts:

@@ -70,7 +70,7 @@ def show(text: str, *, pager: bool = True, color: bool | None = None) -> None:
     if shutil.which(words[0]) is None:
         typer.echo(text, color=color)
         if wanted:
-            say(f"$PAGER is no command that is installed: {wanted}")
+            say(f"$PAGER is not a command that is installed: {wanted}")
         return
     if os.path.basename(words[0]) == "less":
         words.append("-R")
@@ -106,7 +106,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def headed(text: str) -> str:
     """Return `text` with the first line, and the first one of every paragraph of several, in bold.
 
-    Where the output is no terminal, echo takes that away.
+    Where the output is not a terminal, echo takes that away.
     """
     first, *paragraphs = text.split("\n\n")
     parts = [_bold(first), *(_bold(p) if "\n" in p else p for p in paragraphs)]

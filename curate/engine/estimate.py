@@ -172,7 +172,7 @@ def estimate(
         tally = state.tallies.get(step.title)
         if tally is None or not tally.failed or tally.kept or tally.dropped:
             continue
-        # No row is left that a later step could ask about: that is no forecast of nothing.
+        # No row is left that a later step could ask about: that is not a forecast of nothing.
         ended = [load(table).select(["step", "error"]).to_pylist() for table in state.gone]
         errors = [
             one["error"] for one in chain(*ended) if one["step"] == step.title and one["error"]

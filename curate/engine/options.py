@@ -1,4 +1,4 @@
-"""The choices of one execution that are no part of the recipe: the shared command-line flags."""
+"""The choices of one execution that are not part of the recipe: the shared command-line flags."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def options_of(given: Mapping[str, Any]) -> RunOptions:
     """Return the options that Python gives by name; a folder or a file may be a text.
 
     Raises:
-        UsageError: a name is no option, or its value is not allowed.
+        UsageError: a name is not an option, or its value is not allowed.
     """
     names = [item.name for item in dataclasses.fields(RunOptions)]
     for name in given:

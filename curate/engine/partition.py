@@ -293,13 +293,13 @@ def with_ending(
 
 def describe_error(error: BaseException) -> str:
     """Return a failed row's error: the exception's class and message on one line."""
-    # Half of a surrogate pair, as a model's reply may hold one, is no text for a file.
+    # Half of a surrogate pair, as a model's reply may hold one, is not text for a file.
     text = " ".join(str(error).encode("utf-8", "backslashreplace").decode().split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def check_reason(reason: Any) -> None:
-    """Raise `TypeError` or `ValueError` when `reason` is no text that a report can count."""
+    """Raise `TypeError` or `ValueError` when `reason` is not text that a report can count."""
     if not isinstance(reason, str):
         raise TypeError(f"a reason must be a string, not {type(reason).__name__}")
     if not reason:
@@ -314,7 +314,7 @@ def check_detail(detail: Any) -> None:
 
 
 def check_figures(figures: Mapping[str, float]) -> None:
-    """Raise `TypeError` or `ValueError` when a figure has no name, or is no finite number."""
+    """Raise `TypeError` or `ValueError` when a figure has no name, or is not a finite number."""
     for name, value in figures.items():
         check_reason(name)
         check_number(f"the figure '{name}'", value)
@@ -324,7 +324,7 @@ def figures_of(step: Step, tally: StepTally) -> Mapping[str, float]:
     """Return a step's figures: its own, or what it makes of those that rows and groups came with.
 
     Raises:
-        StoppedShort: it cannot make any of them, or they are no numbers.
+        StoppedShort: it cannot make any of them, or they are not numbers.
     """
     found = tally.row_figures.totals()
     if not found:

@@ -163,7 +163,7 @@ def _keys(part: Partition, step: Gather) -> pa.Table:
             key: Any = step.key(part.rows[index])
             if not isinstance(key, str):
                 raise TypeError(f"a key must be text, not {type(key).__name__}")
-            # Half of a surrogate pair is no text that rows could be grouped by.
+            # Half of a surrogate pair is not text that rows could be grouped by.
             key.encode()
             keys.append(key)
         except Exception as error:  # one row's failure, whatever it is

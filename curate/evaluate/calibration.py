@@ -1,7 +1,7 @@
 """Correct the shares that a judge reports by what it gets wrong on labelled rows.
 
 A judge that passes 20 % of the bad rows and misses 10 % of the good ones reports a share of good
-rows that is no share of good rows. From a small labelled set its sensitivity and specificity are
+rows that is not a share of good rows. From a small labelled set its sensitivity and specificity are
 known within limits, and the share can be corrected by them (Rogan and Gladen 1978). The price is a
 wider interval, which says what the labelled set is worth; a judge that is no better than chance
 cannot be corrected at all.

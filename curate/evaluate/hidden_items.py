@@ -56,7 +56,7 @@ def hidden_items(
 
     Args:
         hosts: instruction and response of rows that hold no item; where no row has a response the
-            answer is no place to hide in.
+            answer is not a place to hide in.
         items: the test items.
         count: how many are hidden in each way; those that repeat meet another row.
         seed: of the draws.

@@ -58,7 +58,7 @@ def verdict_at(columns: Any, path: str) -> float | None:
     found = _VERDICTS.get(str(value).strip().lower())
     if found is None:
         raise ValueError(
-            f"the column '{path}' holds {value!r:.40}, which is no verdict; allowed: 1, A or "
+            f"the column '{path}' holds {value!r:.40}, which is not a verdict; allowed: 1, A or "
             "first; 2, B or second; 0, C or tie"
         )
     return found

@@ -185,7 +185,7 @@ class _Loop:
         return report
 
     def purpose(self) -> dict[str, Any]:
-        """Return what the loop is; the number of rounds is no part of it."""
+        """Return what the loop is; the number of rounds is not part of it."""
         reward = reward_text(self.job.reward)
         if isinstance(self.job.reward, str) and Path(self.job.reward).suffix in RECIPES:
             text = Path(self.job.reward).read_text(encoding="utf-8")

@@ -46,7 +46,7 @@ RATES = ("requests_per_minute", "tokens_per_minute")
 COMMON_OPTIONS = (
     "model", "identity", "price", "max_concurrency", *RATES, "base_url", "api_key_env", "prefix",
 )  # fmt: skip
-# Modules of that package that serve a provider and are no prefix themselves.
+# Modules of that package that serve a provider and are not prefixes themselves.
 _SHARED = ("openai_batch",)
 # Where other distributions name their prefixes: `name = "module:Adapter"`.
 GROUP = "curate.models"
@@ -320,7 +320,7 @@ def _checked_url(url: Any, where: str) -> str | None:
         secret = holds_credentials(url) or holds_token(url) or source_of_secret(unquote(url))
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        raise RecipeError(f"{where}'base_url' is no valid URL") from None
+        raise RecipeError(f"{where}'base_url' is not a valid URL") from None
     if secret:
         raise RecipeError(
             f"{where}'base_url' holds credentials, or a part that looks like a key; put the "

@@ -97,7 +97,7 @@ def write_comparison(
 
 
 def write_dataset_comparison(names: tuple[str, str], datasets: DatasetTable, path: Path) -> Page:
-    """Write the page of two datasets of which at least one is no run: their table."""
+    """Write the page of two datasets of which at least one is not a run: their table."""
     own = _column_names(*(named(Path(name)) for name in names))
     nothing: dict[str, list[Any]] = {name: [] for name in ("id", "end", "ask", "answer", "words")}
     data = packed({"rows": nothing, "ends": [], "whatIf": [], "maps": []})

@@ -157,7 +157,7 @@ def read_rows(run: Path, places: np.ndarray) -> tuple[dict[str, list[Any]], list
 def clipped(text: str | None, most: int = CHARACTERS) -> str:
     """Return the first characters of a text; one that is cut ends in an ellipsis.
 
-    What is no Unicode text (half of a surrogate pair) becomes a question mark.
+    What is not Unicode text (half of a surrogate pair) becomes a question mark.
     """
     text = (text or "").encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -64,7 +64,7 @@ def shown(text: str) -> str:
 
 
 def packed(data: Any) -> str:
-    """Return data as the script unpacks it: JSON, compressed, in characters that are no markup."""
+    """Return data as the script unpacks it: JSON, compressed, in characters that are not markup."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 

@@ -160,7 +160,7 @@ class _Rule:
 
 
 def _rule(step: Filter, field: str, values: np.ndarray) -> _Rule | None:
-    """Return the rule that a field stands for, or `None` where it is no threshold."""
+    """Return the rule that a field stands for, or `None` where it is not a threshold."""
     import numpy as np
 
     def mask(stop: float) -> np.ndarray:

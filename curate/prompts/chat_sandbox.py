@@ -30,7 +30,7 @@ def chat_text(source: str, values: Mapping[str, Any]) -> str:
     """Return the text of a chat template.
 
     Raises:
-        TemplateError: it is no template, raises an error by itself, or asks for more than a prompt
+        TemplateError: it is not a template, raises an error by itself, or asks for more than a prompt
             may.
     """
     try:
@@ -43,7 +43,7 @@ def check_chat_template(source: str) -> None:
     """Read a template.
 
     Raises:
-        TemplateSyntaxError: it is none.
+        TemplateSyntaxError: it is not one.
     """
     _compiled(source)
 

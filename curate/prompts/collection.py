@@ -115,7 +115,7 @@ def _check_texts(value: Any) -> None:
 
     if isinstance(value, str):
         if SEPARATED in value:
-            raise TemplateFault("a column holds half of a surrogate pair, which is no text")
+            raise TemplateFault("a column holds half of a surrogate pair, which is not text")
     elif isinstance(value, Mapping | list):
         for one in value.values() if isinstance(value, Mapping) else value:
             _check_texts(one)
@@ -201,7 +201,7 @@ def parse(text: str, path: Path) -> Collection:
     """Return the collection that `text` writes; `path` is named in errors.
 
     Raises:
-        RecipeError: it is no such file, or one of its templates cannot be used.
+        RecipeError: it is not such a file, or one of its templates cannot be used.
     """
     # Tags say nothing here that the keys do not.
     given = plain_yaml.parse(text, str(path), mapping_tags=_TAGS).data
@@ -256,7 +256,7 @@ def _check_template(template: TaskTemplate, path: Path) -> None:
                 raise RecipeError(f"{where} cannot be rendered: {why}", file=str(path))
         always, anywhere = separators(template.jinja)
     except TemplateSyntaxError as error:
-        said = f"{where} is no valid template: {error.message} (its line {error.lineno})"
+        said = f"{where} is not a valid template: {error.message} (its line {error.lineno})"
         raise RecipeError(said, file=str(path)) from error
     if always > 1 or not anywhere:
         found = f"{always} separators" if always > 1 else "no separator"

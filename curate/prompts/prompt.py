@@ -225,7 +225,7 @@ def parse(text: str, path: Path) -> Prompt:
         except TemplateSyntaxError as error:
             line = before + error.lineno if before else None
             raise RecipeError(
-                f"is no valid template: {error.message}", file=str(prompt.path), line=line
+                f"is not a valid template: {error.message}", file=str(prompt.path), line=line
             ) from error
     declared = {*prompt.variables, *prompt.optional}
     if prompt.items:
@@ -267,7 +267,7 @@ def _front_matter(text: str, path: Path) -> dict[str, Any]:
         if isinstance(value, list) and key != "items":
             wrong = [n for n in value if not isinstance(n, str) or not n.isidentifier()]
             if wrong:
-                raise RecipeError(f"'{key}' holds {wrong}, which are no names", file=str(path))
+                raise RecipeError(f"'{key}' holds {wrong}, which are not names", file=str(path))
     if "items" in head:
         head["items"] = _items(head["items"], path)
     return head

@@ -118,7 +118,7 @@ def compiled(source: str, *, of_columns: bool = False) -> Template:
     what they are.
 
     Raises:
-        TemplateSyntaxError: it is no template, or holds what a prompt may not.
+        TemplateSyntaxError: it is not a template, or holds what a prompt may not.
     """
     return _compiled(source, of_columns)
 
@@ -202,7 +202,7 @@ def compiled_in(
     """Return `source` as a template of an environment, once `check` has seen and changed its parts.
 
     Raises:
-        TemplateSyntaxError: it is no template, or too large or too deep to be read.
+        TemplateSyntaxError: it is not a template, or too large or too deep to be read.
     """
     if len(source) > MOST_SOURCE:
         raise TemplateSyntaxError(f"it has more than {MOST_SOURCE:,} characters", 1)

@@ -68,7 +68,7 @@ def push(
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"'{name}' is no dataset on the Hub; it is ORG/NAME, or YOUR-NAME/NAME, of letters, "
+            f"'{name}' is not a dataset on the Hub; it is ORG/NAME, or YOUR-NAME/NAME, of letters, "
             "digits, '-', '_' and '.'"
         )
     repository = Repository(name, public=public)

@@ -26,7 +26,7 @@ class SessionKey(NamedTuple):
 
 
 def sessions_of(reads: Iterable[Read]) -> Iterator[Read]:
-    """Yield a record for each session of the events `reads`; what is no event comes as it is.
+    """Yield a record for each session of the events `reads`; what is not an event comes as it is.
 
     A session that is larger than a line may be is an unreadable record.
     """

@@ -126,7 +126,7 @@ def _part_rows(part: Part, form: Shape, table: pa.Table, extra: pa.Array | None)
 
 
 def _is_broken(table: pa.Table) -> bool:
-    """Tell whether a table holds texts that are no UTF-8."""
+    """Tell whether a table holds texts that are not UTF-8."""
     try:
         table.validate(full=True)
     except (pa.ArrowInvalid, UnicodeDecodeError):
@@ -138,7 +138,7 @@ def _is_broken(table: pa.Table) -> bool:
 
 
 def _plain_lines(data: bytes) -> int | None:
-    """Return the number of lines, or `None` where one may be no object from brace to brace."""
+    """Return the number of lines, or `None` where one may not be an object from brace to brace."""
     if not data:
         return None
     view = np.frombuffer(data, np.uint8)

@@ -69,7 +69,7 @@ def read_decisions(path: str, stamp: tuple[int, ...] = ()) -> dict[str, tuple[De
     A file with another `stamp` (its time and size) is read again.
 
     Raises:
-        InputError: the file cannot be read, a record is no decision, or one person decides twice
+        InputError: the file cannot be read, a record is not a decision, or one person decides twice
             and no time tells which decision is the later one.
     """
     last: dict[tuple[str, str, str], tuple[Decision, str]] = {}

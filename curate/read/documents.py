@@ -23,7 +23,7 @@ DOCUMENT = "document"
 # Most of a PDF are its pictures and fonts.
 _PDF_BYTES = 128 << 20
 _FORMATS = {".txt": "text", ".md": "markdown", ".markdown": "markdown", ".pdf": "pdf"}
-# What is no prose, whatever a file's ending says: an object of JSON on its first line.
+# What is not prose, whatever a file's ending says: an object of JSON on its first line.
 _RECORDS = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{"[^\n]*\}[ \t\r]*(?:\n|\Z)')
 _TITLE = re.compile(r"^#[ \t]+([^ \t\n].*)$", re.MULTILINE)
 
@@ -64,7 +64,7 @@ def check_documents(where: str, files: Sequence[tuple[str, Path]]) -> list[Docum
     """
     others = [name for name, path in files if not is_document(path)]
     if others or not files:
-        found = f"holds {others[0]}, which is none" if others else "no document here"
+        found = f"holds {others[0]}, which is not a document" if others else "no document here"
         raise InputError(
             f"{where}: {found}; documents end in {', '.join(DOCUMENTS)}, and other files are an "
             "input of their own"
@@ -105,7 +105,7 @@ def _content(ending: str, data: bytes) -> dict[str, Any]:
     """Return a document's text and what else is known of it.
 
     Raises:
-        ValueError: the bytes are no such document.
+        ValueError: the bytes are not such a document.
     """
     if ending == ".pdf":
         from curate.read.pdf_text import pdf_text

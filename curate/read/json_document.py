@@ -36,7 +36,7 @@ class _Window:
 
     def __init__(self, path: Path, packing: str) -> None:
         self._file = open_packed(path, packing)
-        # Bytes that are no UTF-8 become surrogates, so that only their own record fails.
+        # Bytes that are not UTF-8 become surrogates, so that only their own record fails.
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
         self.text, self.at, self._ended = "", 0, False
         # Whether it holds more values than one record may have.

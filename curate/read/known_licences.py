@@ -90,7 +90,7 @@ def clone_licences(file: str) -> tuple[str, ...] | None:
     nearest `README.md` that begins with metadata is the card; the search ends at a `.git`.
 
     Raises:
-        InputError: the metadata is no YAML mapping.
+        InputError: the metadata is not a YAML mapping.
     """
     if "://" in file:
         return None

@@ -86,7 +86,7 @@ def _fill(table: sqlite3.Connection, reads: Iterable[Read]) -> None:
             except (ValueError, TypeError, RecursionError) as wrong:
                 error = describe(wrong)
                 data = read.raw or str(read.record).encode("utf-8", "replace")[:RAW_BYTES]
-        # What is no message stands alone: equal ids of nothing are no tree.
+        # What is not a message stands alone: equal ids of nothing make no tree.
         found = table.execute(number, (tree,)).fetchone() if tree is not None else None
         own = found[0] if found else None
         if own is None:
@@ -100,7 +100,7 @@ def _fill(table: sqlite3.Connection, reads: Iterable[Read]) -> None:
 
 
 def _checked(record: Any, *, known: bool) -> str:
-    """Return the id of a message's tree; raise where it is no message.
+    """Return the id of a message's tree; raise where it is not a message.
 
     What was read from text is `known` to be text that files can hold.
     """

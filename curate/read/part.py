@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 PART_ROWS = 16_384
 PART_BYTES = 64 << 20
-# A longer record is no example of anything, nor is one of more values, each of which takes Python a
-# hundred bytes and more: it is failed without being held, so that no file fills the memory.
+# A longer record is not an example of anything, nor is one of more values, each of which takes
+# Python a hundred bytes and more: it is failed without being held, so that no file fills memory.
 LINE_BYTES = 16 << 20
 MOST_VALUES = 1_000_000
 # Of records that become one row: a session, a tree of messages, a thread.
@@ -50,8 +50,8 @@ class Part(NamedTuple):
 class Read(NamedTuple):
     """One record as read: data, or error and raw bytes; `line` counts from 1 in the part.
 
-    What is JSON but no object has both: it is no row, but may be an item of a test set. `size` is
-    about what it takes, where a part of such records must be kept within its bytes. `file` names
+    What is JSON but no object has both: it is not a row, but may be an item of a test set. `size`
+    is about what it takes, where a part of such records must be kept within its bytes. `file` names
     the record's own file, where several files make one input.
     """
 
@@ -64,7 +64,7 @@ class Read(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A record that is no row. `ordinal` counts from 0 in its part, `line` from 1.
+    """A record that is not a row. `ordinal` counts from 0 in its part, `line` from 1.
 
     `file` names its own file, where that is not the part's.
     """

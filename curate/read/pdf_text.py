@@ -52,5 +52,5 @@ def pdf_text(data: bytes) -> dict[str, Any]:
 
 
 def _whole_characters(text: str) -> str:
-    """Return `text` with surrogate pairs joined; a lone one, which is no text, becomes U+FFFD."""
+    """Return `text` with surrogate pairs joined; a lone one, which is not text, becomes U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

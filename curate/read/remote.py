@@ -87,7 +87,7 @@ def _ending(head: bytes) -> str:
 def _from_url(where: str) -> list[tuple[str, Path]]:
     with address_errors(where, "read", InputError):
         system, path = open_address(where)
-        # A query of the web begins with a question mark, and is no pattern.
+        # A query of the web begins with a question mark, and is not a pattern.
         web = where.startswith(("http://", "https://"))
         pattern = any(c in path for c in "*?[") and not web
         matched = system.glob(path, detail=True) if pattern else {}

@@ -63,7 +63,7 @@ def most_values(text: str) -> int:
 
 def has_too_many(text: str) -> bool:
     """Tell whether a JSON text has more values than are read."""
-    # Commas and brackets in texts are no values.
+    # Commas and brackets in texts are not values.
     return most_values(text) > MOST_VALUES and most_values(_TEXT.sub("", text)) > MOST_VALUES
 
 
@@ -88,16 +88,16 @@ def check_text(value: Any) -> None:
     except UnicodeEncodeError as error:
         code = ord(error.object[error.start])
         if 0xDC80 <= code <= 0xDCFF:
-            # How Python holds a byte that is no UTF-8 (PEP 383), where a reader lets it through.
+            # How Python holds a byte that is not UTF-8 (PEP 383), where a reader lets it through.
             raise ValueError(f"invalid UTF-8 (0x{code - 0xDC00:02x})") from None
         found = f"\\u{code:04x}"
         raise ValueError(
-            f"a lone surrogate ({found}) is no text; write the whole character"
+            f"a lone surrogate ({found}) is not text; write the whole character"
         ) from None
 
 
 def describe(error: Exception) -> str:
-    """Say in words why a line is no JSON."""
+    """Say in words why a line is not JSON."""
     if isinstance(error, UnicodeDecodeError):
         return f"invalid UTF-8 at byte {error.start + 1} (0x{error.object[error.start]:02x})"
     if isinstance(error, RecursionError):
@@ -127,7 +127,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number; write null or a number")
+    raise ValueError(f"{name} is not a JSON number; write null or a number")
 
 
 def _finite(text: str) -> float:

@@ -43,7 +43,7 @@ _FLAN = ("question", "answer", "rationale")
 def read_xml(path: Path, packing: str) -> Iterator[Read]:
     """Yield every element `row` of a file, its attributes as a record.
 
-    At the end comes what is wrong where it is no well-formed XML, or where a part of it is larger
+    At the end comes what is wrong where it is not well-formed XML, or where a part of it is larger
     than a line may be. A document type is refused: entities of its own can grow without end, and
     name other files.
     """
@@ -176,7 +176,7 @@ class _BoundedBytes(io.RawIOBase):
 def _text(
     path: Path, packing: str, delimiter: str, newline: str
 ) -> tuple[io.TextIOWrapper, _BoundedBytes]:
-    """Open a file as text; a byte that is no UTF-8 becomes a surrogate, and only its row fails."""
+    """Open a file as text; a byte that is not UTF-8 becomes a surrogate, and only its row fails."""
     bounded = _BoundedBytes(open_packed(path, packing), delimiter)
     stream = io.BufferedReader(bounded, _PIECE)
     return io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline), bounded
@@ -186,7 +186,7 @@ def check_names(path: Path, names: list[str]) -> list[str]:
     """Return the names of a table's columns.
 
     Raises:
-        InputError: two are the same, or one is no UTF-8.
+        InputError: two are the same, or one is not UTF-8.
     """
     counts = collections.Counter(names)
     twice = next((name for name in names if counts[name] > 1), None)
@@ -195,8 +195,8 @@ def check_names(path: Path, names: list[str]) -> list[str]:
     wrong = next((name for name in names if re.search("[\ud800-\udfff]", name)), None)
     if wrong is not None:
         raise InputError(
-            f"{path}: the name of a column is {wrong!a}, which is no UTF-8; save the file as UTF-8 "
-            "(iconv -f ENCODING -t UTF-8), or rename it"
+            f"{path}: the name of a column is {wrong!a}, which is not UTF-8; save the file as "
+            "UTF-8 (iconv -f ENCODING -t UTF-8), or rename it"
         )
     return names
 
@@ -220,7 +220,7 @@ def _record(header: Sequence[str], row: list[str], delimiter: str, line: int) ->
         listed = cell.startswith("[{") if name in _LISTS_OR_TEXTS else name in _LISTS
         if listed or name.startswith(_REWARDS):
             if cell.lstrip().startswith("["):
-                # What is no list stays a text.
+                # What is not a list stays a text.
                 with contextlib.suppress(ValueError, RecursionError):
                     record[name] = parse(cell)
         elif name in _NUMBERS:

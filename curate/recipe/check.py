@@ -65,7 +65,7 @@ def refuse_secrets(recipe: Recipe) -> None:
                 )
             for address in values.values():
                 secret = False
-                # What is no valid address is reported by whoever opens it.
+                # What is not a valid address is reported by whoever opens it.
                 with contextlib.suppress(ValueError):
                     secret = isinstance(address, str) and holds_credentials(address)
                 if secret:

@@ -33,7 +33,7 @@ def load(address: str) -> type[Step]:
     """
     found = ADDRESS.fullmatch(address)
     if found is None:
-        raise RecipeError(f"'{address}' is no step: a step from a file is FILE.py:Class")
+        raise RecipeError(f"'{address}' is not a step: a step from a file is FILE.py:Class")
     path = Path(found["file"]).expanduser()
     if not path.is_file():
         raise RecipeError(

@@ -52,7 +52,7 @@ class Rate:
         tokens: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the allowances; `None` is no limit."""
+        """Take the allowances; `None` is not a limit."""
         self._requests = Bucket(requests, clock) if requests else None
         self._tokens = Bucket(tokens, clock) if tokens else None
 

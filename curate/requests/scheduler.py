@@ -231,7 +231,7 @@ class Scheduler:
                 wave = [self._resolver.resolve(request, session.job) for request in requests]
             except RecipeError:
                 raise
-            except Exception as error:  # a request that is no JSON data: this row's failure
+            except Exception as error:  # a request that is not JSON data: this row's failure
                 session.fail(error)
             else:
                 new = session.ask([asked.key for asked in wave])
@@ -263,7 +263,7 @@ class Scheduler:
             bounds = [self._spending.bound(asked.request, asked.info) for asked in missing]
         except RecipeError:
             raise
-        except Exception as error:  # a prompt that is no text: this row's failure
+        except Exception as error:  # a prompt that is not text: this row's failure
             session.fail(error)
             self._end(session)
             return False

@@ -243,7 +243,7 @@ class Queue:
         if row.kind not in ("preference", "ranked") or not (
             isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(order)
         ):
-            raise UsageError(f"{value!r:.50} is no answer to a choice about a {row.kind} row")
+            raise UsageError(f"{value!r:.50} is not an answer to a choice about a {row.kind} row")
         side = order[value]
         return ("chosen", "rejected")[side] if row.kind == "preference" else str(side + 1)
 

@@ -93,7 +93,7 @@ class TemplateFolder:
             replace: Put it in the place of one that has its name.
 
         Raises:
-            UsageError: it is no template, or the file cannot take one.
+            UsageError: it is not a template, or the file cannot take one.
             Conflict: a file or a template of that name is there, or the file was changed meanwhile.
         """
         path = self.file(name)
@@ -141,7 +141,7 @@ def template_of(given: dict[str, Any]) -> TaskTemplate:
     """Return the template that a page sent.
 
     Raises:
-        UsageError: a field is no text, or the name is none.
+        UsageError: a field is not text, or the name is none.
     """
     texts = {key: given.get(key) or "" for key in ("name", "jinja", "answer_choices")}
     for key, text in texts.items():

@@ -155,9 +155,9 @@ def _faults(template: TaskTemplate, rows: Sequence[Mapping[str, Any]]) -> list[d
         try:
             compiled(source, of_columns=True)
         except TemplateSyntaxError as error:
-            faults.append(_fault(field, error.lineno, error.message or "this is no template"))
+            faults.append(_fault(field, error.lineno, error.message or "this is not a template"))
         except (SyntaxError, ValueError, OverflowError, RecursionError) as error:
-            faults.append(_fault(field, None, f"this is no template: {error}"))
+            faults.append(_fault(field, None, f"this is not a template: {error}"))
     if faults:
         return faults
     always, anywhere = separators(template.jinja)

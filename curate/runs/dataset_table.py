@@ -105,7 +105,7 @@ class Dataset:
         cells: Cells = {}
         for step in self.summary["steps"]:
             judges = False
-            # A step of a file or of an absent package is no judge that we know.
+            # A step of a file or of an absent package is not a judge that we know.
             with contextlib.suppress(CurateError):
                 judges = catalog.is_judge(catalog.find(step["name"]))
             if not judges:

@@ -48,7 +48,7 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
                 places.append([names.index(entry["input"]), ordinals[entry["input"]], record - 1])
         if not places:
             files = ", ".join(entry["file"] for entry in inputs) or "no file"
-            raise UsageError(f"'{file}' is no input of this run; it read {files}")
+            raise UsageError(f"'{file}' is not an input of this run; it read {files}")
         found = list(_ids_at(folder, places))
         if not found:
             read = max(_count(folder, place) for place in places)
@@ -58,8 +58,8 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
         wanted = text.strip().lower()
         if not wanted or any(c not in "0123456789abcdef" for c in wanted):
             raise UsageError(
-                f"'{text}' is no row: give the first digits of its id, or FILE:NUMBER for a record "
-                f"of an input; `curate explain {folder}` shows rows of every reason"
+                f"'{text}' is not a row: give the first digits of its id, or FILE:NUMBER for a "
+                f"record of an input; `curate explain {folder}` shows rows of every reason"
             )
         found = [
             value.hex()

@@ -192,7 +192,7 @@ class Budget:
             margin = (MARGIN - 1) * under_way if under_way is not None else 0
             refusal = self._refusal(sent, settled, reserved + margin, bound)
             if refusal is not None and margin and not refusal.final:
-                # What is kept free is no money that was spent: said is what stands without it.
+                # What is kept free is not money that was spent: said is what stands without it.
                 refusal = self._refusal(sent, settled, reserved, bound) or WAIT
             answers.append(refusal)
             if refusal is None:

@@ -196,7 +196,7 @@ def store_error(error: Exception, folder: Path) -> Exception:
     advice = {
         sqlite3.SQLITE_BUSY: "another process holds it: wait for it to end, then run again",
         sqlite3.SQLITE_READONLY: "it is read-only: make it writable or choose another --store",
-        sqlite3.SQLITE_NOTADB: "it is no store: move it away or choose another --store",
+        sqlite3.SQLITE_NOTADB: "it is not a store: move it away or choose another --store",
         sqlite3.SQLITE_CORRUPT: "it is damaged: move it away (its replies will be asked again)",
     }.get(code, "check the disk and the folder's permissions, then run the same command again")
     return StoreError(f"the store {folder / 'store.db'} cannot be used ({error}); {advice}")

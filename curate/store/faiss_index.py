@@ -72,7 +72,7 @@ def read_index(path: str | Path) -> VectorIndex:
     """Read the index at `path`, a folder or a file.
 
     Raises:
-        UsageError: it is not there, is no FAISS index, is compressed, or has other ids than rows.
+        UsageError: it is missing, is not a FAISS index, is compressed, or has other ids than rows.
     """
     require_extra("vectors", "a FAISS index", "faiss")
     import faiss

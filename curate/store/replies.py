@@ -34,7 +34,7 @@ from curate.store.store import (
 )
 from curate.store.vectors import MISSING, EncodedVectors, is_cut, vector_keys
 
-# The finish reason of an `Embed` for which something came that is no vector.
+# The finish reason of an `Embed` for which something came that is not a vector.
 NO_VECTOR = "no vector"
 # A vector is never asked for again; what was none has the number of its attempt.
 _FOR_GOOD = 1 << 30
@@ -100,7 +100,7 @@ def save(store: Store, connection: sqlite3.Connection, paid: Sequence[Paid]) -> 
 def _reply(
     store: Store, places: np.ndarray, key: str, connection: sqlite3.Connection | None = None
 ) -> StoredReply:
-    """Return what was stored as steps see it: lists of floats, or none where one is no vector."""
+    """Return what was stored as steps see it: lists of floats, none where one is not a vector."""
     attempts = -1 - places[places < 0]
     if len(attempts):
         return StoredReply(int(attempts.min()), Reply(finish_reason=NO_VECTOR, key=key))

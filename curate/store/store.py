@@ -36,7 +36,7 @@ _LOOKUP = 900
 _ROWS = 190
 # The finish reason of a stored reply whose checksum says that it is not what was stored.
 DAMAGED = "damaged"
-# What is damaged may be no text that SQLite would give.
+# What is damaged may not be text that SQLite would give.
 _BYTES = "CAST(reply AS BLOB)"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -279,7 +279,7 @@ class Store:
             cut = [number in one.reply.cut for number in range(len(texts))]
             keys = vector_keys(one.request.model, texts)
             encoded = EncodedVectors(keys, one.reply.values, cut, one.attempt)
-            with contextlib.suppress(StoppedShort):  # What is no vector is asked for again.
+            with contextlib.suppress(StoppedShort):  # What is not a vector is asked for again.
                 self.vectors.save(connection, one.request.model, encoded)
         connection.execute(f"PRAGMA user_version = {VERSION}")
 
@@ -430,7 +430,7 @@ def _add_columns(connection: sqlite3.Connection) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, folder: Path) -> int:
-    """Make the tables, and refuse what is no store, or one of a later version; return its own.
+    """Make the tables, and refuse what is not a store, or one of a later version; return its own.
 
     A version's number is raised to this one's here, unless something has to be moved first.
     """

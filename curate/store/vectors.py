@@ -376,7 +376,7 @@ class _Writer:
 def _matrix(encoder: str, vectors: Sequence[Any], count: int) -> np.ndarray:
     """Return vectors as a matrix, or raise when they are not one for each text, of one length."""
     if len(vectors) != count or not all(isinstance(one, Sized) for one in vectors):
-        found = f"{len(vectors)} values" if len(vectors) != count else "values that are no vectors"
+        found = f"{len(vectors)} values" if len(vectors) != count else "values that are not vectors"
         raise StoppedShort(
             f"encoder {encoder} gave {found} for {count} texts; it must give a list of numbers for "
             "each. Check which server answers there, and run the same command again"

@@ -65,7 +65,7 @@ class BoundedPattern:
             ]
         except (re.error, regex.error, RecursionError, OverflowError) as error:
             raise ValueError(
-                f"pattern is no regular expression: {error} (Python's re syntax)"
+                f"pattern is not a regular expression: {error} (Python's re syntax)"
             ) from None
         self.pattern = pattern
 

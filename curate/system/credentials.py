@@ -44,7 +44,7 @@ _SECRET_VARIABLE = re.compile(
     r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:$|_)", re.IGNORECASE
 )
 _PROXY_VARIABLE = re.compile(r"_proxy$", re.IGNORECASE)
-# A shorter one is no secret, and would be found in any text: EMPTY, none, dummy, local.
+# A shorter one is not a secret, and would be found in any text: EMPTY, none, dummy, local.
 SHORTEST_SECRET = 8
 # Also several in one: `simplecache::s3://...`.
 _ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+):/")
@@ -64,7 +64,7 @@ def holds_credentials(address: str) -> bool:
     Of several in one, as in `simplecache::ftp://host/a`, each is looked at.
 
     Raises:
-        ValueError: it is no valid URL.
+        ValueError: it is not a valid URL.
     """
     return any(_holds_credentials(one) for one in _CHAINED.split(address))
 
@@ -87,13 +87,13 @@ def holds_token(address: str) -> bool:
     """Tell whether a server's URL may hold a token: in a query or fragment, or as part of its path.
 
     Raises:
-        ValueError: it is no valid URL.
+        ValueError: it is not a valid URL.
     """
     parts = urlsplit(address)
     steps = parts.path.split("/")
     named = any(_SECRET_STEP.search(one) and after for one, after in itertools.pairwise(steps))
     values = [value for _, value in parse_qsl(parts.query)]
-    # `api-version=2024-10-21-preview` is none; a long run of digits and letters is no word.
+    # `api-version=2024-10-21-preview` is none; a long run of digits and letters is not a word.
     mixed = [one for value in values for one in re.split(r"[-_.]", value) if len(one) >= _LONG]
     random = any(re.search("[0-9]", one) and re.search("[A-Za-z]", one) for one in mixed)
     return bool(parts.fragment) or named or random or any(map(looks_like_key, [*steps, *values]))
@@ -187,7 +187,7 @@ def address_of(path: str | Path) -> str:
 
 def shown_address(where: str) -> str:
     """Return an address as a message may show it: of one that holds credentials only the host."""
-    # What is no valid address may hold anything.
+    # What is not a valid address may hold anything.
     with suppress(ValueError):
         if not holds_credentials(where):
             return where
@@ -205,7 +205,7 @@ def refuse_credentials(where: str) -> None:
     try:
         held = holds_credentials(where)
     except ValueError:
-        raise UsageError(f"{shown}: its host is none; write an address as s3://NAME/PATH") from None
+        raise UsageError(f"{shown}: its host is invalid; write it as s3://NAME/PATH") from None
     if held:
         raise UsageError(
             f"{shown}: an address must not hold credentials; give them in the environment, as the "

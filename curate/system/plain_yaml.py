@@ -60,7 +60,7 @@ def read_text(source: str | Path) -> tuple[str, str | None]:
     """Return the YAML text of `source`, a path or the text itself, and the name of its file.
 
     Raises:
-        RecipeError: the file is not there, or is no text.
+        RecipeError: the file is not there, or is not text.
     """
     is_path = isinstance(source, Path) or (
         "\n" not in source and (source.endswith((".yaml", ".yml")) or ":" not in source)
@@ -97,7 +97,7 @@ def parse(
         mapping_tags: tags of one's own that stand before mappings, and say nothing else.
 
     Raises:
-        RecipeError: `text` is no YAML, holds a key twice, or asks for more than plain data.
+        RecipeError: `text` is not YAML, holds a key twice, or asks for more than plain data.
     """
     # Errors always name a place: a recipe given as text is called what it is.
     name = file or "<recipe>"
@@ -297,7 +297,8 @@ class _Builder:
             str(value)
         except (ValueError, LookupError) as error:
             # PyYAML looks a truth value up, and begins to read a number without a figure.
-            why = error if isinstance(error, ValueError) else f"it is no {tag.rpartition(':')[2]}"
+            wanted = tag.rpartition(":")[2]
+            why = error if isinstance(error, ValueError) else f"it is not a valid {wanted}"
             raise self._error(event, f"'{shown}' cannot be read: {why}") from error
         return value
 

@@ -17,7 +17,7 @@ def proxy_of(url: str) -> str | None:
     """Return the proxy that the environment names for `url`, or `None`.
 
     Raises:
-        RecipeError: it is no HTTP proxy.
+        RecipeError: it is not an HTTP proxy.
     """
     # aiohttp's own way, trust_env, reads ~/.netrc for every request, in another thread.
     parts = urlsplit(url)

@@ -60,7 +60,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{where}/{MANIFEST}: is no manifest ({type(error).__name__}: {error}); export the "
+            f"{where}/{MANIFEST}: is not a manifest ({type(error).__name__}: {error}); export the "
             "data again, into another folder"
         ) from None
     if version != _FORMAT:
@@ -68,7 +68,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
             f"{where}/{MANIFEST}: has format {version}, and this version of curate reads {_FORMAT}"
         )
     if other := next((name for name in files if "/" in name or name in ("", ".", "..")), None):
-        raise InputError(f"{where}/{MANIFEST}: names {other!r}, which is no file of its folder")
+        raise InputError(f"{where}/{MANIFEST}: names {other!r}, which is not a file of its folder")
     return Manifest(files, complete)
 
 

@@ -28,7 +28,7 @@ class Source(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """A record that is no row of this file's shape."""
+    """A record that is not a row of this file's shape."""
 
     file: str
     line: int | None

@@ -65,7 +65,7 @@ def inspect_row(row: Row, chat: Chat, method: Method, seen: Seen) -> Iterator[De
     if row.kind == "preference" and not method.online:
         yield from _pair(row, seen)
     tools = extras(row).get("tools")
-    # What is no JSON, or is nested too deeply, is named as the template's defect.
+    # What is not JSON, or is nested too deeply, is named as the template's defect.
     with contextlib.suppress(ValueError, RecursionError):
         tools = json.loads(tools) if isinstance(tools, str) else tools
         if without_nulls(tools) != tools:

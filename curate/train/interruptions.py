@@ -18,7 +18,7 @@ _SPENT = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class NotFinite(Exception):
-    """The loss, or a gradient of it, is no number any more."""
+    """The loss, or a gradient of it, is not a number any more."""
 
 
 @contextlib.contextmanager
@@ -26,8 +26,7 @@ def told_apart(job: Job | RankerJob, memory: Memory | None) -> Iterator[None]:
     """Turn what training raises into an error that says what happened and what helps.
 
     Raises:
-        StoppedShort: the loss or a gradient was no number, or there was no room on the disk or in
-            memory.
+        StoppedShort: the loss or a gradient was not a number, or the disk or memory is full.
     """
     folder = job.out / "checkpoints"
     try:

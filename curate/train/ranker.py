@@ -108,7 +108,7 @@ def train_ranker(
 
     Raises:
         UsageError: the folder holds another training, or there is no encoder.
-        StoppedShort: the loss is no number, or disk or memory are full; a checkpoint stays.
+        StoppedShort: the loss is not a number, or disk or memory are full; a checkpoint stays.
     """
     from curate.train.describe import write_curves
 
@@ -213,7 +213,7 @@ class RankerLoop:
         """Learn from a batch, and return its loss and terms.
 
         Raises:
-            NotFinite: the loss or a gradient is no number; no weight was changed.
+            NotFinite: the loss or a gradient is not a number; no weight was changed.
         """
         settings, step = self._settings, self.progress.step
         torch.manual_seed(seed_of("scar step", settings.seed, step) >> 1)

@@ -176,7 +176,7 @@ def reward_called(given: str | Filter, device: str) -> Reward:
 
 
 def check_reward(given: str | Filter | None) -> None:
-    """Raise `UsageError` where `given` can be no reward, before any weight is loaded."""
+    """Raise `UsageError` where `given` cannot be a reward, before any weight is loaded."""
     if isinstance(given, Filter):
         StepReward(given)
     elif given is not None and function_called(given) is None:
@@ -235,7 +235,7 @@ def rewards_of(
     """Return the rewards of answers to the prompts of `examples`, which tell their columns.
 
     Raises:
-        UsageError: it failed, gave another number of rewards, or something that is no number.
+        UsageError: it failed, gave another number of rewards, or something that is not a number.
     """
     name = getattr(reward, "__name__", type(reward).__name__)
     names = dict.fromkeys(name for example in examples for name in example.columns)

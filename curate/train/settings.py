@@ -264,7 +264,7 @@ def group_of(name: str, value: Any) -> dict[str, Any]:
     """Return the fields of a group: `adapter: lora` is short for `adapter: {kind: lora}`.
 
     Raises:
-        FieldProblem: they are no mapping.
+        FieldProblem: they are not a mapping.
     """
     if name in ("adapter", "loss") and isinstance(value, str | list | tuple):
         return {"kind": value}

@@ -65,7 +65,7 @@ class TokenTrainer:
         """Write nothing."""
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Return the loss, and stop before weights are changed by one that is no number."""
+        """Return the loss, and stop before weights are changed by one that is not a number."""
         parent: Any = super()
         loss: Tensor = parent.training_step(*args, **kwargs)
         if not torch.isfinite(loss):
@@ -367,7 +367,7 @@ def config_for(given: TrainerInputs, folder: str) -> Any:
         "warmup_steps": settings.warmup,
         "lr_scheduler_type": "cosine",
         "logging_steps": 1 if given.device == "cpu" else 10,
-        # A loss that is no number is said, not replaced by the one before it.
+        # A loss that is not a number is said, not replaced by the one before it.
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
         "save_steps": settings.every,

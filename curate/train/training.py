@@ -156,7 +156,7 @@ def train(job: Job, prepared: Prepared, listener: Listener | None = None) -> dic
 
     Raises:
         UsageError: the folder holds another training.
-        StoppedShort: the loss is no number, or disk or memory are full; a checkpoint stays.
+        StoppedShort: the loss is not a number, or disk or memory are full; a checkpoint stays.
     """
     from curate.train.describe import write_description
     from curate.train.watch import quietly

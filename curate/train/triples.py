@@ -90,7 +90,7 @@ def triples_of(rows: Sequence[Row], settings: RankerSettings) -> list[Triple]:
     """Return rows as triples.
 
     Raises:
-        UsageError: a row is no triple, or has no quality where the constraint needs it.
+        UsageError: a row is not a triple, or has no quality where the constraint needs it.
     """
     found: list[Triple] = []
     wrong: dict[str, list[str]] = {}

@@ -129,8 +129,8 @@ def check_trl_keys(method: Method, given: Mapping[str, Any]) -> None:
         where = f"trl: '{name}'"
         if name not in fields:
             raise UsageError(
-                f"{where} is no field of TRL's {config_of(method).__name__}, which {method.name} "
-                f"runs on{closest(name, fields) or '; leave it out'}"
+                f"{where} is not a field of TRL's {config_of(method).__name__}, which "
+                f"{method.name} runs on{closest(name, fields) or '; leave it out'}"
             )
         # GRPO has losses that need numbers of their own, which `loss` does not know.
         beyond = method.name == "grpo" and value not in limits()["kinds"]["grpo"]

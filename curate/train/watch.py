@@ -41,7 +41,7 @@ class _Watch(TrainerCallback):
         self._pace = Pace(time.monotonic, state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        # The last line sums a training up, and is no step.
+        # The last line sums a training up, and is not a step.
         if self._pace is not None and state.max_steps and logs and "train_runtime" not in logs:
             metrics = {k: v for k, v in logs.items() if isinstance(v, int | float)}
             tokens = metrics.get("num_tokens", 0.0)

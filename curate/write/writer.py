@@ -181,7 +181,7 @@ def _format(name: str) -> Format:
         if meant:
             # A consumer's name alone: it has a format for each task.
             tasks = ", ".join(f"{one} ({kind_of(one)} rows)" for one in meant)
-            raise UsageError(f"'{name}' is no shape by itself; choose one of {tasks}")
+            raise UsageError(f"'{name}' is not a shape by itself; choose one of {tasks}")
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean '{near[0]}'?" if near else "."
         raise UsageError(f"unknown shape '{name}'{hint} Known: {', '.join(known)}")

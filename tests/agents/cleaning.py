@@ -212,7 +212,7 @@ def _check_export(place: Place) -> list[str]:
     for row in rows:
         roles = [turn.get("from") for turn in row.get("conversations", ())]
         if roles != ["human", "gpt"]:
-            return [*wrong, f"a record is no ShareGPT conversation: {json.dumps(row)[:80]}"]
+            return [*wrong, f"a record is not a ShareGPT conversation: {json.dumps(row)[:80]}"]
     return wrong
 
 

@@ -24,7 +24,7 @@ def _check_explain(place: Place) -> list[str]:
     try:
         text = json.dumps(json.loads(path.read_text("utf-8")))
     except ValueError as error:
-        return [f"why.json is no JSON: {error}"]
+        return [f"why.json is not JSON: {error}"]
     (event,) = place.ledger("near")
     wanted = {
         "the row": event["row"][:8],

@@ -120,7 +120,7 @@ def test_time_in_process_is_measured_by_one_request(
     monkeypatch.setattr("curate.models.model.info_of", lambda spec, name: here.info)
     monkeypatch.setattr("curate.engine.estimate.info_of", lambda spec, name: here.info)
     told = plan("local")["time"]["judge"]
-    # Loading counts once, and is no part of what each request takes.
+    # Loading counts once, and is not part of what each request takes.
     assert 40 * 0.1 <= told["seconds"] < 40 * 0.3
     assert "one request took" in told["basis"]
     first, second = here.asked

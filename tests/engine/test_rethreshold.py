@@ -69,6 +69,6 @@ def test_a_wrong_rule_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     first = run([Fragile()], numbered(9), tmp_path)
     with pytest.raises(UsageError, match="no step is labelled 'fragil'"):
         first.rethreshold(fragil=3)
-    with pytest.raises(UsageError, match="'label' is no rule of step 'fragile'"):
+    with pytest.raises(UsageError, match="'label' is not a rule of step 'fragile'"):
         first.rethreshold(fragile={"label": "x"})
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["run"]

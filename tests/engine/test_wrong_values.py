@@ -51,13 +51,13 @@ WRONG: dict[str, Any] = {
     "a candidate's model": lambda row: ranked(Candidate(PROMPT, model=HALF)),
     "fields that are none": lambda row: Record("prompt", None),  # type: ignore[arg-type]
     "extra that is a dict": lambda row: made(extra={"a": 1}),
-    "extra that is no JSON": lambda row: made(extra="a: 1"),
+    "extra that is not JSON": lambda row: made(extra="a: 1"),
     "extra that is a list": lambda row: made(extra="[1]"),
-    "parts that are no JSON": lambda row: Record("prompt", {"prompt": (Message("u", "x", "a"),)}),
+    "parts that are not JSON": lambda row: Record("prompt", {"prompt": (Message("u", "x", "a"),)}),
     "a role that is half a character": lambda row: Record(
         "prompt", {"prompt": (Message(HALF, "x"),)}
     ),
-    "parents that are no ids": lambda row: made(parents=("zz",)),
+    "parents that are not ids": lambda row: made(parents=("zz",)),
     "parents that it was not given": lambda row: made(parents=("0" * 32,)),
     "parents that are numbers": lambda row: made(parents=(5,)),
     "a number too large": lambda row: prefers(10**400),

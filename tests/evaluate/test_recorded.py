@@ -39,7 +39,7 @@ def test_llmbar(model, mean, both, equal, tmp_path):
 @real
 @pytest.mark.real
 def test_pandalm(tmp_path):
-    # As a table, since the shape of PandaLM refuses six rows whose responses are no texts.
+    # As a table, since the shape of PandaLM refuses six rows whose responses are not texts.
     rows = read(tmp_path, DATA / "pandalm" / "testset-v1.json", "table")
     found = recorded_agreement(rows, ["annotator1", "annotator2", "annotator3"])["annotators"]
     assert [one["rows"] for one in found.values()] == [999] * 3
@@ -103,7 +103,7 @@ def test_labels_are_found_without_a_name_and_name_the_collapsed_column(tmp_path)
     found = recorded_scores(read(tmp_path, data), ["a"], at_least=5)["scores"]["a"]
     assert (found["rows"], found["accuracy"].value) == (30, 14 / 30)
     assert "29 of 30 scores (97%) of 'a' are 7" in found["warning"]
-    # What is measured is no label of itself.
+    # What is measured is not a label of itself.
     scored = [{"prompt": str(n), "completion": "x", "score": n} for n in range(3)]
     found = recorded_scores(read(tmp_path / "other", scored), ["score"])["scores"]["score"]
     assert "spearman" not in found
@@ -130,7 +130,7 @@ def test_verdicts_on_preferences_have_a_kappa(tmp_path):
 def test_what_is_no_judgement_is_refused(tmp_path):
     pair = {"prompt": "Q?", "chosen": "a", "rejected": "b", "said": "perhaps", "n": "x"}
     rows = read(tmp_path, [pair])
-    with pytest.raises(UsageError, match="'said' holds 'perhaps', which is no verdict; allowed: 1"):
+    with pytest.raises(UsageError, match="'said' holds 'perhaps', which is not a verdict; allow"):
         recorded_pairs(rows, "said")
     with pytest.raises(UsageError, match="no labelled row has a verdict in the column 'other'"):
         recorded_pairs(rows, "other")
@@ -138,7 +138,7 @@ def test_what_is_no_judgement_is_refused(tmp_path):
         recorded_scores(rows, ["n"])
     with pytest.raises(UsageError, match="no row has verdicts in both 'x' and 'y'"):
         recorded_agreement(rows, ["x", "y"])
-    with pytest.raises(UsageError, match="which is no verdict"):
+    with pytest.raises(UsageError, match="which is not a verdict"):
         recorded_agreement(rows, ["said", "y"])
 
 

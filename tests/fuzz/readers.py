@@ -101,7 +101,7 @@ def read_file(given: tuple[str, bytes, bool], folder: Path) -> str:
 
 
 def _accounted(path: Path, data: bytes, whole_run: bool, folder: Path) -> str:
-    # As a test set it may be refused where it is no input, and the other way round.
+    # As a test set it may be refused where it is not an input, and the other way round.
     records = None
     with suppress(UsageError):
         records = sum(1 for _, reads in open_records(str(path)) for _ in reads)

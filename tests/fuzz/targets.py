@@ -135,7 +135,7 @@ def _pdf(rng: random.Random) -> tuple[str, bytes, bool]:
     return _named("page.pdf", bytes_changed(data, rng, [data]), rng)
 
 
-# -- what is no file of rows ----------------------------------------------------------------------
+# -- what is not a file of rows --------------------------------------------------------------------
 
 
 def _read_memory(records: Any, folder: Path) -> str:

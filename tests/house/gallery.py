@@ -54,7 +54,7 @@ def record_of(run: Path, changes: dict[str, Any] | None = None) -> tuple[str, di
     """Return the name of the recipe that a folder is a run of, and what is kept of the run.
 
     Raises:
-        ValueError: it is no run of a ready recipe as it is now, but for these `changes`.
+        ValueError: it is not a run of a ready recipe as it is now, but for these `changes`.
     """
     pipeline = Pipeline.from_yaml(run / "run.yaml")
     name, changes = pipeline.name or "", changes or {}
@@ -62,7 +62,7 @@ def record_of(run: Path, changes: dict[str, Any] | None = None) -> tuple[str, di
         Pipeline.from_yaml(recipes()[name]).with_settings(changes).resolved()
     )
     if not same:
-        raise ValueError(f"{run} is no run of a ready recipe as it is")
+        raise ValueError(f"{run} is not a run of a ready recipe as it is")
     summary = json.loads((run / "report.json").read_text(encoding="utf-8"))
     limit = re.search(r"(?m)^  limit: (\d+)$", (run / "run.yaml").read_text(encoding="utf-8"))
     steps = [{key: s[key] for key in _STEP if key in s} for s in summary["steps"]]

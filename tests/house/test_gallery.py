@@ -57,5 +57,5 @@ def test_a_run_gives_the_recorded_numbers(
 def test_another_recipe_is_not_recorded(tmp_path: Path) -> None:
     recipe = Pipeline.from_yaml("name: quickstart\nsteps: [exact]\n")
     recipe.run([{"instruction": "a", "output": "b"}], run=tmp_path / "run", store=tmp_path / "s")
-    with pytest.raises(ValueError, match="no run of a ready recipe as it is"):
+    with pytest.raises(ValueError, match="not a run of a ready recipe as it is"):
         gallery.record_of(tmp_path / "run")

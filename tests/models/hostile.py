@@ -1,4 +1,4 @@
-"""A server on loopback that breaks HTTP itself: what it writes need be no answer at all."""
+"""A server on loopback that breaks HTTP itself: what it writes need not be an answer at all."""
 
 from __future__ import annotations
 

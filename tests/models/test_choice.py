@@ -139,7 +139,7 @@ def test_a_choice_equals_the_sum_by_hand(model: Path) -> None:
     assert [math.exp(value) for value in reply.values] == pytest.approx(expected, rel=1e-4)
     assert reply.mass == pytest.approx(sum(expected), rel=1e-4)
     assert reply.floored == () and reply.input_tokens == ids.shape[1]
-    assert isinstance(three, PermanentFault) and "no single token" in str(three)
+    assert isinstance(three, PermanentFault) and "not a single token" in str(three)
 
 
 @pytest.mark.slow

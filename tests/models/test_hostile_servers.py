@@ -52,7 +52,7 @@ def test_no_reply_reaches_another_row(surplus: str, concurrency: int, tmp_path: 
 
         async def _answer(self, request: Received, writer: Any) -> bool:
             answer = raw(chat(f"re: {request.text}").body)
-            # What is no HTTP breaks its own attempt as well, so the next one is left alone.
+            # What is not HTTP breaks its own attempt as well, so the next one is left alone.
             broken = surplus == "garbage" and request.times
             writer.write(answer if broken else SURPLUS[surplus](answer))
             await writer.drain()

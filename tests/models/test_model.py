@@ -94,7 +94,7 @@ def test_an_unknown_prefix_is_answered_with_those_that_exist() -> None:
         ({"max_tokens": 0}, "'max_tokens' is 0; it must be 1 or more"),
         ({"identity": 3}, "'identity' is 3; it must be a string"),
         ({"base_url": "ftp://x"}, "'base_url' must start with http"),
-        ({"base_url": "http://[x"}, "'base_url' is no valid URL"),
+        ({"base_url": "http://[x"}, "'base_url' is not a valid URL"),
     ],
 )
 def test_wrong_values_are_refused(values: dict[str, Any], message: str) -> None:

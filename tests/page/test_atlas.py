@@ -154,7 +154,7 @@ def test_a_run_and_a_file_are_exported(tmp_path: Path) -> None:
     again = export(result.folder, *given, "--replace")
     assert again.exit_code == 0 and pq.read_table(path).to_pylist() == rows
     file = tmp_path / "rows.jsonl"
-    # One of its lines is no text: the others are written, and that is said.
+    # One of its lines is not text: the others are written, and that is said.
     done = export(file, "-o", tmp_path / "file", "--json")
     assert done.exit_code == 1 and "1 lines could not be read and are not in" in done.stderr
     told = json.loads(done.stdout)
@@ -185,7 +185,7 @@ def test_the_tool_reads_the_file_that_the_command_writes(
     read = pq.read_table(data / "dataset.parquet").to_pylist()
     assert [row[told["id"]] for row in read] == list(range(len(rows)))
     assert [{name: row[name] for name in rows[0]} for row in read] == rows
-    # A number that is no row would have ended it; the core says which rows are near which.
+    # A number that is not a row would have ended it; the core says which rows are near which.
     links = {(k, near) for k, row in enumerate(rows) for near in row["neighbors"]["ids"]}
     assert [row["kcore"] for row in read] == in_degree_cores(links, len(rows))
 

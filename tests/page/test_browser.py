@@ -102,7 +102,7 @@ def test_the_command_on_the_page_runs(opened: Any, tmp_path: Path) -> None:
     page.locator("#slider0").press("ArrowRight")
     words = shlex.split(page.locator("#whatif0 code").inner_text())
     assert words[:2] == ["curate", "run"]
-    # Half a surrogate pair is no text: those rows fail, in either run.
+    # Half a surrogate pair is not text: those rows fail, in either run.
     command = [sys.executable, "-m", "curate", *words[1:], "--allow-failed", "1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -134,7 +134,7 @@ FILE = "dataset: mine\ntemplates:\n  a:\n    name: one\n    jinja: 'x ||| y'\n"
     [
         (FILE.replace("x ||| y", "x ||| y ||| z"), r"template 'one' has 2 separators; exactly one"),
         (FILE.replace("x ||| y", "x"), r"template 'one' has no separator; exactly one"),
-        (FILE.replace("x ||| y", "{{ a ||| y"), r"'one' is no valid template: .*line 1"),
+        (FILE.replace("x ||| y", "{{ a ||| y"), r"'one' is not a valid template: .*line 1"),
         (FILE.replace("x ||| y", "{% include b %} ||| y"), r"'include' is not allowed"),
         (FILE + "  b:\n    name: one\n    jinja: 'x ||| y'\n", "two templates are named 'one'"),
         (FILE + "  a:\n    name: two\n    jinja: 'x ||| y'\n", "the key 'a' is there twice"),

@@ -310,10 +310,10 @@ def test_a_path_overrides_and_a_changed_file_is_read_again(tmp_path: Path) -> No
         ),
         (HEAD + "colour: red\n---\n{{ a }}", "unknown key 'colour'"),
         (HEAD.replace("1", "true") + "---\n{{ a }}", "must be a whole number"),
-        (HEAD.replace("[a]", "['a b']") + "---\n{{ a }}", "no names"),
+        (HEAD.replace("[a]", "['a b']") + "---\n{{ a }}", "not names"),
         (HEAD + "---\n{{ a }} {{ b }}", r"uses the variables \['a', 'b'\] but declares \['a'\]"),
         (HEAD + "---\nnothing", r"uses the variables \[\] but declares"),
-        (HEAD + "---\n\nfine\n{% if a %}\n{{ a }", r"mine\.md:\d+: is no valid template"),
+        (HEAD + "---\n\nfine\n{% if a %}\n{{ a }", r"mine\.md:\d+: is not a valid template"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, text: str, message: str) -> None:

@@ -64,7 +64,7 @@ def test_what_multiplies_is_refused_when_the_prompt_is_loaded(tmp_path: Path, bo
     ],
 )
 def test_what_a_prompt_may_not_hold_is_refused(tmp_path: Path, body: str) -> None:
-    with pytest.raises(RecipeError, match=r"mine.md:7: is no valid template: "):
+    with pytest.raises(RecipeError, match=r"mine.md:7: is not a valid template: "):
         prompt_of(tmp_path, body)
 
 
@@ -109,7 +109,7 @@ def test_front_matter_cannot_blow_up(tmp_path: Path, head: str) -> None:
 
 
 def test_a_number_that_python_does_not_read_is_an_error_of_the_template(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"no valid template: a number in it cannot be read"):
+    with pytest.raises(RecipeError, match=r"not a valid template: a number in it cannot be read"):
         prompt_of(tmp_path, "{{ a }} {{ " + "9" * 5000 + " }}")
 
 
@@ -150,7 +150,7 @@ def test_work_that_repeats_is_refused_when_the_prompt_is_loaded(tmp_path: Path, 
     ids=lambda body: body[:30],
 )
 def test_a_template_that_is_too_deep_is_refused_in_words(tmp_path: Path, body: str) -> None:
-    with pytest.raises(RecipeError, match=r"no valid template: it (is nested too|has more)"):
+    with pytest.raises(RecipeError, match=r"not a valid template: it (is nested too|has more)"):
         prompt_of(tmp_path, body)
 
 

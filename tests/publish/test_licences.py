@@ -98,7 +98,7 @@ def test_the_nearest_card_decides_and_none_beyond_the_clone(tmp_path: Path) -> N
     rows = str(clone / "data" / "rows.jsonl")
     (tmp_path / "README.md").write_text(CARD.format("mit"))
     assert licences_of(rows) == ("mit",)
-    # A page without metadata is no card, and an unfinished head is none either.
+    # A page without metadata is not a card, and an unfinished head is none either.
     (clone / "README.md").write_text("# About\n\n---\nlicense: cc0-1.0\n---\n")
     assert licences_of(rows) == ("mit",)
     (clone / "README.md").write_text("---\nlicense: cc0-1.0\n")

@@ -129,7 +129,7 @@ def test_a_folder_of_data_is_data_unless_the_shape_says_documents(folder: Path) 
     assert [row.kind for row in read_all(str(folder)).rows] == ["sft"]
     chosen = read_all({"input": {"path": str(folder), "shape": "document"}})
     assert [row.kind for row in chosen.rows] == ["prompt"] * 3
-    with pytest.raises(InputError, match=r"rows\.jsonl, which is none; documents end in"):
+    with pytest.raises(InputError, match=r"rows\.jsonl, which is not a document; documents end in"):
         open_inputs(str(folder / "*.*"))
 
 

@@ -31,8 +31,8 @@ BAD_LINES = {
     "NUL in a text": (b'{"instruction": "a\x00", "output": "b"}\n', "Invalid control character"),
     "lone high": (b'{"instruction": "\\ud800", "output": "b"}\n', "lone surrogate (\\ud800)"),
     "lone low": (b'{"instruction": "a", "output": "\\uDC01"}\n', "lone surrogate (\\udc01)"),
-    "NaN": (b'{"instruction": "a", "output": "b", "score": NaN}\n', "NaN is no JSON number"),
-    "Infinity": (b'{"instruction": "a", "output": "b", "s": -Infinity}\n', "-Infinity is no JSON"),
+    "NaN": (b'{"instruction": "a", "output": "b", "score": NaN}\n', "NaN is not a JSON number"),
+    "Infinity": (b'{"instruction": "a", "output": "b", "s": -Infinity}\n', "-Infinity is not a"),
     "overflow": (b'{"instruction": "a", "output": "b", "s": 1e999}\n', "1e999 is out of range"),
     "twice": (b'{"instruction": "a", "output": "b", "output": "c"}\n', "key 'output' stands twice"),
     "twice inside": (b'{"instruction": "a", "output": "b", "m": {"k": 1, "k": 2}}\n', "key 'k'"),
@@ -214,7 +214,7 @@ def test_an_array_that_breaks_off_counts_one(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ('{"instruction": "a", "output": NaN}', "NaN is no JSON number"),
+        ('{"instruction": "a", "output": NaN}', "NaN is not a JSON number"),
         ('{"instruction": "a", "output": "b", "output": "c"}', "stands twice"),
         ('{"instruction": "a", "output": "\\ud800"}', "lone surrogate"),
         ('{"instruction": "a\n", "output": "b"}', "Invalid control character"),

@@ -235,7 +235,7 @@ def test_real_trees_as_shuffled_messages_give_the_same_conversations(tmp_path):
 
 
 def _bare(row):
-    """Return a row whose tree has no column but the tree: its state is no message's."""
+    """Return a row whose tree has no column but the tree: its state is not a message's."""
     data = json.loads(row.extra)
     extra = {name: data[name] for name in ("message_tree_id", "prompt")}
     return row._replace(extra=json.dumps(extra))

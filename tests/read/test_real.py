@@ -46,7 +46,7 @@ FILES = [
     ("flan/aqua_train.tsv", "flan", 2728, 0),
     ("flan/creak_train.tsv", "flan", 6915, 0),
     ("hh-rlhf/harmless_base_test.jsonl.gz", "hh", 2312, 0),
-    # Six rows hold a response that is no text.
+    # Six rows hold a response that is not text.
     ("pandalm/testset-v1.json", "pandalm", 999, 6),
     ("llmbar/natural/dataset.json", "output_pair", 100, 0),
     ("llmbar/natural/GPT-4/result.json", "output_pair", 100, 0),

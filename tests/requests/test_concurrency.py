@@ -113,7 +113,7 @@ def test_an_answer_closes_the_breaker(caplog: pytest.LogCaptureFixture) -> None:
     limiter = AdaptiveLimiter(8, "judge", clock := Clock())
     for _ in range(BREAK_AFTER):
         limiter.failed(BUSY, limiter.began())
-    assert limiter.wait() <= 0, "one burst is no silence"
+    assert limiter.wait() <= 0, "one burst is not a silence"
     clock.now += 3
     limiter.failed(BUSY, limiter.began())
     assert not limiter.admits

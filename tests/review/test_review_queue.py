@@ -76,8 +76,8 @@ def test_the_sides_of_a_pair_change_places_and_come_back(tmp_path: Path) -> None
         ({"decision": "burn"}, "decision is one of keep, drop, chosen, ranks, rating, not 'burn'"),
         ({"decision": "rating", "value": 6}, "a whole number from 1 to 5, not 6"),
         ({"decision": "rating", "value": "5"}, "a whole number from 1 to 5, not '5'"),
-        ({"decision": "chosen", "value": 2}, "2 is no answer to a choice about a preference row"),
-        ({"decision": "chosen", "value": None}, "None is no answer"),
+        ({"decision": "chosen", "value": 2}, "2 is not an answer to a choice about a preference"),
+        ({"decision": "chosen", "value": None}, "None is not an answer"),
         ({"decision": "ranks", "value": [1, 2]}, "a preference row has no candidates to rank"),
     ],
 )

@@ -161,7 +161,7 @@ def test_hostile_cells_stay_text_and_axe_finds_no_fault(
     page.locator("#count").click()
     expect(page.locator("#counting")).to_contain_text("1 templates")
     expect(page.locator("#rendered article")).to_have_count(8)
-    # Half of a surrogate pair is no text: that record was not read, and the page says so.
+    # Half of a surrogate pair is not text: that record was not read, and the page says so.
     expect(page.locator("#dataset")).to_have_text("rows.jsonl: 8 rows; 1 could not be read")
     expect(page.locator("#jinja-faults li")).to_have_count(1)
     spec = importlib.util.find_spec("axe_playwright_python")

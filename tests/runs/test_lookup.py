@@ -61,9 +61,9 @@ def test_what_is_not_there_or_not_clear_is_said(result: Result) -> None:
     wrong = {
         "a.jsonl:1": "2 rows are 'a.jsonl:1'",
         "b.jsonl:3": "b.jsonl has no record 3: r read 2 of it, counted from 1",
-        "c.jsonl:1": "'c.jsonl' is no input of this run; it read folder/a.jsonl, more/a.jsonl",
-        "hello": "'hello' is no row: give the first digits of its id, or FILE:NUMBER",
-        "": "'' is no row",
+        "c.jsonl:1": "'c.jsonl' is not an input of this run; it read folder/a.jsonl, more/a.jsonl",
+        "hello": "'hello' is not a row: give the first digits of its id, or FILE:NUMBER",
+        "": "'' is not a row",
     }
     for text, says in wrong.items():
         with pytest.raises(UsageError, match=says):

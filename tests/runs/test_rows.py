@@ -84,7 +84,7 @@ def test_rows_as_a_list_are_as_a_step_left_them_and_read_again(tmp_path: Path) -
     assert record["prompt"] == [
         {"role": "user", "content": [{"type": "text", "text": "I am [EMAIL]"}, image]}
     ]
-    # What readers leave in `extra` for the way back is no column: it would be refused as one.
+    # What readers leave in `extra` for the way back is not a column: it would be refused as one.
     assert set(record) == {"prompt", "chosen", "rejected", "margin", "p_chosen", "lot"}
     again = Pipeline([Pii()]).run([record], run=tmp_path / "again")
     assert again.kept.to_list(form="kind") == [record]

@@ -95,7 +95,7 @@ def test_small_values_are_replaced_and_kept_apart_by_kind(tmp_path: Path) -> Non
 
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"not a database, but long enough to look like one" * 100)
-    with pytest.raises(StoreError, match="it is no store: move it away"):
+    with pytest.raises(StoreError, match="it is not a store: move it away"):
         Store.open(tmp_path)
 
 

@@ -172,7 +172,7 @@ def test_what_are_no_vectors_ends_the_run_in_words(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         with pytest.raises(StoppedShort, match="gave 1 values for 2 texts"):
             put(store, ["a", "b"], [[1, 2]])
-        with pytest.raises(StoppedShort, match="values that are no vectors"):
+        with pytest.raises(StoppedShort, match="values that are not vectors"):
             put(store, ["a"], [0.5])
 
 
@@ -298,7 +298,7 @@ def test_replies_of_both_kinds_are_stored_in_one_transaction(tmp_path: Path) -> 
         assert again["k"].reply.cut == (1,), "a replay knows it, too"
         assert text.reply == Reply(text="hi")
         assert is_cut(store.vectors.find(vector_keys(E, ["a"]))).all()
-        assert store.stats()["replies"] == 1, "a vector is no JSON"
+        assert store.stats()["replies"] == 1, "a vector is not JSON"
 
 
 TEXTS = st.sampled_from("abcdefg")

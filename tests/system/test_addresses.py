@@ -63,7 +63,7 @@ def test_a_missing_package_is_named_with_its_command() -> None:
 
 
 def test_what_is_no_address_is_refused_as_such() -> None:
-    with pytest.raises(UsageError, match=r"^https://\[host/\.\.\.: its host is none; write"):
+    with pytest.raises(UsageError, match=r"^https://\[host/\.\.\.: its host is invalid; write"):
         open_address("https://[host/rows.jsonl")
 
 

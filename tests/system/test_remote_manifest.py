@@ -66,10 +66,10 @@ def test_a_listed_file_that_is_gone_is_named(folder: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"{", "is no manifest"),
-        ([], "is no manifest"),
-        ({"format": 1, "complete": True}, "is no manifest"),
-        ({"format": 1, "complete": True, "files": {"a": {"size": "x"}}}, "is no manifest"),
+        (b"{", "is not a manifest"),
+        ([], "is not a manifest"),
+        ({"format": 1, "complete": True}, "is not a manifest"),
+        ({"format": 1, "complete": True, "files": {"a": {"size": "x"}}}, "is not a manifest"),
         ({"format": 2, "complete": True, "files": {}}, "has format 2"),
         (
             {"format": 1, "complete": True, "files": {"../a": {"size": 1, "sha256": ""}}},

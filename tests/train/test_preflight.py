@@ -379,7 +379,7 @@ PROMISED: dict[str, tuple[str, ...]] = {
     "tool schemas with nulls": ("tool_nulls",),
     "KTO with one class": ("one_class",),
     "lists without two scores, or with one too few": ("too_few_answers", "score_missing"),
-    "weights that are no numbers": ("weight_unusable",),
+    "weights that are not numbers": ("weight_unusable",),
     "a table empty after drops, or nearly so": ("nothing_left", "one_row"),
     "a model folder without template": ("template_missing",),
     "memory, with its largest term": ("memory_short",),

@@ -96,7 +96,7 @@ def test_functions_come_from_files_and_modules(tmp_path: Path) -> None:
     assert found is not None
     assert found(prompts=[], completions=[]) == [1.0]
     assert function_called("tests.train.test_learning:lower_case") is not None
-    # Folders and names on the Hub are no functions.
+    # Folders and names on the Hub are not functions.
     for name in ("models/reward", "hf:org/name", "local", str(tmp_path)):
         assert function_called(name) is None
     broken = tmp_path / "broken.py"
@@ -193,7 +193,7 @@ def test_a_reward_is_learnt_from_the_tokens_that_trl_learns_it_from(
 
 
 def test_a_model_that_pads_with_its_end_of_turn_reads_behind_it(tmp_path: Path) -> None:
-    """SmolLM2 pads so: its classifier takes the last token that is no padding for the last one."""
+    """SmolLM2 pads so: its classifier takes the last token that is not padding for the last one."""
     tokenizer = tiny.tokenizer()
     tokenizer.pad_token = tokenizer.eos_token
     model = tiny.scorer()

@@ -463,10 +463,10 @@ def test_patience_goes_after_the_better_side_of_the_metric_that_it_watches(
         (
             "sft",
             {"weight_decy": 0.1},
-            "weight_decy' is no field of TRL's SFTConfig.*'weight_decay'",
+            "weight_decy' is not a field of TRL's SFTConfig.*'weight_decay'",
         ),
-        ("sft", {"scale_rewards": False}, "'scale_rewards' is no field of TRL's SFTConfig"),
-        ("sft", {"max_prompt_length": 5}, "'max_prompt_length' is no field of TRL's SFTConfig"),
+        ("sft", {"scale_rewards": False}, "'scale_rewards' is not a field of TRL's SFTConfig"),
+        ("sft", {"max_prompt_length": 5}, "'max_prompt_length' is not a field of TRL's SFTConfig"),
         ("sft", {"dataset_text_field": "x"}, "'dataset_text_field' plays no part in sft: leave it"),
         ("grpo", {"chat_template_kwargs": {}}, "'chat_template_kwargs' plays no part in grpo"),
         ("dpo", {"loss_type": "hinge"}, "place of `loss.kind`.*set `loss.kind` of dpo"),

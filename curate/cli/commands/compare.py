@@ -124,7 +124,7 @@ def _write_page(first: str, second: str, path: Path, rows: int | None, *, datase
     table = compared_datasets(first, second) if datasets else None
     told = ""
     if table is not None and not all(is_run(Path(source)) for source in (first, second)):
-        # Files are no runs: there is nothing to tell of them but what the table has.
+        # Files are not runs: there is nothing to tell of them but what the table has.
         page = write_dataset_comparison((first, second), table, path)
     else:
         runs = (Result.open(first).folder, Result.open(second).folder)

@@ -70,7 +70,7 @@ def _version(name: str) -> str | None:
 
 
 def _installed() -> Iterator[Finding]:
-    """Yield versions of packages, extras (an incomplete one is no fault) and operators."""
+    """Yield versions of packages, extras (an incomplete one is not a fault) and operators."""
     import re
     from importlib.metadata import requires
 

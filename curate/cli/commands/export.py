@@ -134,7 +134,7 @@ def command(
 
 
 class _Asked(NamedTuple):
-    """What is to be written: rows of `source`, read in the shape `read_as` where it is no run."""
+    """What is to be written: rows of `source`, in the shape `read_as` where it is not a run."""
 
     source: str
     shape: str | None
@@ -216,9 +216,11 @@ def _write(asked: _Asked, target: _Target, *, noted: bool = True) -> _Exported:
         rows = kept if split is None else kept.split(split)
         return _export_run(rows, target, asked, noted=noted)
     if split is not None:
-        raise UsageError(f"--split takes a run in which rows were split; {source} is none")
+        raise UsageError(f"--split takes a run in which rows were split; {source} is not one")
     if asked.marks:
-        raise UsageError(f"--marks takes a run, whose rows have scores and notes; {source} is none")
+        raise UsageError(
+            f"--marks takes a run, whose rows have scores and notes; {source} is not one"
+        )
     # Data goes through a recipe without steps, so that unreadable lines are counted and named.
     with tempfile.TemporaryDirectory(prefix="curate-export-") as folder:
         whole = path if size is None else Path(folder) / "whole.parquet"

@@ -182,7 +182,7 @@ def measure_recorded(
 
 
 def _is_model(name: str) -> bool:
-    """Tell whether a baseline is a model: a column's name has no colon, and is no folder."""
+    """Tell whether a baseline is a model: a column's name has no colon, and is not a folder."""
     return ":" in name or name == "local" or Path(name).is_dir()
 
 

@@ -110,7 +110,7 @@ def command(
 class IndexedSource(NamedTuple):
     """Rows with their vectors: ids, texts (none where an index has only ids), and the encoder.
 
-    `unreadable` are the lines of data that are no rows.
+    `unreadable` are the lines of data that are not rows.
     """
 
     vectors: Any
@@ -165,7 +165,7 @@ def index_source(
 class OpenedSource(NamedTuple):
     """A run, or data read as one: which text of a row is encoded, by what, and its store.
 
-    `unreadable` are the lines of data that are no rows; a run has said so itself.
+    `unreadable` are the lines of data that are not rows; a run has said so itself.
     """
 
     result: Result

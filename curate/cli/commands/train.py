@@ -204,7 +204,7 @@ def reward_of(text: str) -> str | Filter:
     short = name == "verify" and rest and "=" not in rest
     step = step_of(f"verify:checker={rest}" if short else text, answered=True)
     if not isinstance(step, Filter):
-        raise UsageError(f"'{name}' scores no single row, so it is no reward; take a filter step")
+        raise UsageError(f"'{name}' scores no single row, so it is not a reward; use a filter step")
     return step
 
 

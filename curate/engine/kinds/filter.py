@@ -91,7 +91,7 @@ def _score_rows(
                 if score is not None:
                     if math.isnan(score):
                         raise ValueError(
-                            "a score must be a number, and NaN is none; return None for no score"
+                            "a score must be a number, and NaN is not one; return None for no score"
                         )
                     values[index] = float(score)
             except (TypeError, ValueError, OverflowError) as wrong:

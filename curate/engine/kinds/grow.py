@@ -73,7 +73,7 @@ class _Growth:
         source: int,
     ) -> None:
         self.step, self.run_seed, self.source = step, run_seed, source
-        # A pool may show what is no row of the run (shipped seeds), and so no parent.
+        # A pool may show what is not a row of the run (shipped seeds), and so no parent.
         self.known = {row.id for row in rows}
         self.pool: Pool = step.pool(rows)
         self.making = Making(step.title, 0)
@@ -253,7 +253,7 @@ def _ask(growth: _Growth, number: int, driver: Driver) -> list[_Request]:
                 items = children(made)
                 if len(items) < len(made):
                     raise TypeError(
-                        f"'{step.title}' proposed what is no row; a record, Made, Failed, or a "
+                        f"'{step.title}' proposed what is not a row; a record, Made, Failed, or a "
                         "drop with its record is allowed"
                     )
             except (TypeError, ValueError) as wrong:

@@ -1,7 +1,7 @@
 """Give steps what they compare rows with: another dataset's sketches, or the vectors of texts.
 
-Rows of another dataset are read as inputs are and sketched as rows are, but they are no rows of the
-run: nothing is decided on them, and a line of them that cannot be read stops the run, for a row
+Rows of another dataset are read as inputs are and sketched as rows are, but they are not rows of
+the run: nothing is decided on them, and a line of them that cannot be read stops the run, for a row
 that equals it would be kept unseen.
 """
 

@@ -49,7 +49,7 @@ class KeptFile:
         shapes = {file.shape for file in files}
         plain = all(f.form == ".jsonl" for f in files)
         for form in map(shape_called, shapes):
-            # A line that held several rows, or a part of one, is no row's own.
+            # A line that held several rows, or a part of one, is not a row's own.
             plain = plain and not form.instances and not form.grouped and not form.for_reading
         # The shape of the input, where there is one and the kept rows still have its kind.
         written = len(shapes) == 1 and not any(shape_called(s).for_reading for s in shapes)

@@ -102,12 +102,13 @@ def recorded_contests(
         difficulty: of the instructions, by their place in the file or by instruction.
 
     Raises:
-        UsageError: a row is no annotation, its preference cannot be read, or it has no difficulty.
+        UsageError: a row is not an annotation, its preference is unreadable, or it has no
+            difficulty.
     """
     for row in rows:
         if row.kind != "ranked" or len(row.candidates) != 2:
             raise UsageError(
-                f"row {row.id} is no annotation of two answers; --recorded reads AlpacaEval's "
+                f"row {row.id} is not an annotation of two answers; --recorded reads AlpacaEval's "
                 "annotations: instruction, output_1, output_2 and preference"
             )
         columns = json.loads(row.extra or "{}")

@@ -139,7 +139,7 @@ def _open(model: str, download: bool) -> Any:
         return HFLM(pretrained=model, batch_size=1, device=device)
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"'{model}' is no model that transformers can load here"
+            f"'{model}' is not a model that transformers can load here"
             f"{'' if download else ' (nothing was downloaded; --download fetches it)'}: "
             f"{str(error).splitlines()[0]}"
         ) from error

@@ -90,7 +90,7 @@ def fit_length_control(
 
     Raises:
         ValueError: there are fewer comparisons than folds, or all answers are equally long and
-            instructions equally difficult, or a win is no probability.
+            instructions equally difficult, or a win is not a probability.
     """
     if len(compared.wins) < 2 * folds:
         raise ValueError(
@@ -184,7 +184,7 @@ def read_weights(path: str | Path) -> dict[str, LengthControl]:
                         f"{path}:{reader.line_num}: a name and three numbers, found {line!r:.60}"
                     ) from None
                 if not all(map(math.isfinite, found)):
-                    raise InputError(f"{path}:{reader.line_num}: {line!r:.60} are no weights")
+                    raise InputError(f"{path}:{reader.line_num}: {line!r:.60} are not weights")
                 weights[name] = found
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: weights cannot be read: {error}") from error

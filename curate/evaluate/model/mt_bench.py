@@ -35,7 +35,7 @@ def read_questions(path: str) -> list[dict[str, Any]]:
     A question without a `question_id` has its place as one.
 
     Raises:
-        InputError: a line is no question.
+        InputError: a line is not a question.
     """
     found = list[dict[str, Any]]()
     try:

@@ -260,7 +260,7 @@ def _form(turns: Turns) -> _Form:
 
 
 def _canonical(arguments: str) -> Any:
-    """Return arguments so that 1 and 1.0 are equal; a text that is no JSON stays as it is."""
+    """Return arguments so that 1 and 1.0 are equal; a text that is not JSON stays as it is."""
     try:
         return json.loads(arguments, parse_int=float)
     except ValueError:

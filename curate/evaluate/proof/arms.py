@@ -173,7 +173,7 @@ def _train(
             wrong = sum(not math.isfinite(value) for value in values)
             if wrong:
                 raise StoppedShort(
-                    f"{metric} of {wrong:,} held-out rows is no number after training on "
+                    f"{metric} of {wrong:,} held-out rows is not a number after training on "
                     f"{subset.name}: lower learning_rate, or look at its rows"
                 )
         record = {

@@ -34,7 +34,7 @@ class Question(NamedTuple):
     metric: str
     comparisons: Sequence[Difference]
     missing: Sequence[str] = ()
-    # The two that are compared, where it is no recipe against random rows.
+    # The two that are compared, where it is not a recipe against random rows.
     pair: tuple[str, ...] | None = None
     problem: str = ""
 

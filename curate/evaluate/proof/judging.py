@@ -108,7 +108,7 @@ def prepare_judging(
         raise UsageError("this trainer's models write no answers, so that no judge can read them")
     able = list[int]()
     for place, row in enumerate(rows):
-        # What a judge cannot be shown, as tool calls, is no text to compare.
+        # What a judge cannot be shown, as tool calls, is not text to compare.
         with contextlib.suppress(ValueError):
             before, answer = answer_of(row)
             if before and answer.content.strip() and trainer.can_answer(row, request.max_tokens):

@@ -102,7 +102,7 @@ def recipe_material(
     curated = runs[0]
     kind = kind_of(curated)
     others = Counter(row.kind for row in split.candidates if row.kind != kind)
-    notes += [f"{count:,} {other} rows are no candidates" for other, count in others.items()]
+    notes += [f"{count:,} {other} rows are not candidates" for other, count in others.items()]
     candidates = [row for row in split.candidates if row.kind == kind]
     if not candidates:
         raise UsageError(

@@ -233,7 +233,7 @@ class ModelTrainer:
         """Train on a subset, score every held-out row, and answer what is asked.
 
         Raises:
-            StoppedShort: the loss was no number, or memory was full; `DiskFull` for the disk.
+            StoppedShort: the loss was not a number, or memory was full; `DiskFull` for the disk.
         """
         model, exposure = self._trained(subset, budget, seed, folder)
         scores = self._scores(model, len(self._own))

@@ -114,7 +114,7 @@ def form_space(features: np.ndarray, words: np.ndarray, *, control_length: bool)
             own, explained[place] = at_equal_length(column, words)
         known = own[~np.isnan(own)]
         deviation = known.std() if len(known) else 0.0
-        # What rounding leaves of a feature that length explains wholly is no difference.
+        # What rounding leaves of a feature that length explains wholly is not a difference.
         if len(known) and deviation > 1e-9 * max(1.0, abs(known).max()):
             values[:, place] = (own - known.mean()) / deviation
     return FormSpace(values, explained)

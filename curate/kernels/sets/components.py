@@ -41,7 +41,7 @@ class Links:
 
 
 def link_equal(links: Links, keys: np.ndarray) -> None:
-    """Join the places with equal keys; key 0 is no key."""
+    """Join the places with equal keys; key 0 is not a key."""
     _, first, where = np.unique(keys, return_index=True, return_inverse=True)
     earliest = first[where]
     for place in np.flatnonzero((earliest != np.arange(len(keys))) & (keys != 0)).tolist():

@@ -6,7 +6,7 @@ are hashed by multiply-and-shift rounds with fixed odd constants and a closing a
 finaliser of MurmurHash3), which behave like random 64-bit values: in a set of 100 million different
 shingles the expected number of pairs that share a hash is below 0.0003, and one shared hash moves
 one similarity by one shingle. Texts crafted against these constants can make shingles collide; such
-texts are no subject of near-duplicate search.
+texts are not subject to near-duplicate search.
 
 `kernels.sets.shingles_compiled` computes the same hashes from UTF-8 bytes; tests hold them equal.
 """

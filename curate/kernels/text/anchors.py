@@ -79,7 +79,7 @@ def _rate(anchor: bytes) -> int:
 def literal_runs(pattern: str) -> list[list[str]]:
     """Return the alternatives of a pattern for RE2, as the literal runs that each holds.
 
-    A group or a class is no literal, and ends the run.
+    A group or a class is not a literal, and ends the run.
     """
     alternatives: list[list[str]] = [[""]]
     at = 0

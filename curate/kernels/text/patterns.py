@@ -150,7 +150,7 @@ def _screen(phrase: str, whole_words: bool, ignore_case: bool) -> str:
 def regex_search(pattern: str, *, ignore_case: bool, own: bool = False) -> PatternSearch:
     """Return the search for a regular expression in Python's syntax.
 
-    One that is no part of this package (it is not our `own`) is searched in a bounded time.
+    One that is not part of this package (it is not our `own`) is searched in a bounded time.
 
     Raises:
         ValueError: a pattern of a user's is none.

@@ -28,7 +28,7 @@ def root_of(text: str) -> Root:
     """Return the root verb of the first sentence of `text`, and its direct object.
 
     As in Self-Instruct's code (yizhongw/self-instruct, instruction_visualize.ipynb): a root that
-    is no verb gives way to its first dependent, and so on; the object is the verb's first
+    is not a verb gives way to its first dependent, and so on; the object is the verb's first
     dependent `dobj` that is a noun.
     """
     with _LOCK:  # the parser's table of strings is not made for threads

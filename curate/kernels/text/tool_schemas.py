@@ -85,7 +85,8 @@ class Tool:
         self.schema: Any = {}
         try:
             schema = json_schema({} if parameters is None else parameters)
-            # What a schema does not name is no argument, unless it says that others are welcome.
+            # What a schema does not name is not an argument, unless it says that others are
+            # welcome.
             if isinstance(schema, dict) and not _OPEN & set(schema):
                 word = (
                     "unevaluatedProperties" if _COMBINED & set(schema) else "additionalProperties"
@@ -159,7 +160,7 @@ def validator_of(text: str) -> Validator:
     It is made once, for a schema comes with every row; it fetches nothing.
 
     Raises:
-        jsonschema.SchemaError: it is no schema.
+        jsonschema.SchemaError: it is not a schema.
     """
     import jsonschema
     from referencing import Registry

@@ -87,11 +87,11 @@ def verify_json(reply: str, schema: Any) -> Verification:
     try:
         validator = validator_of(json.dumps(parse(schema) if isinstance(schema, str) else schema))
     except (ValueError, TypeError, RecursionError, SchemaError) as error:
-        raise UnreadableAnswer("gold", f"the gold is no JSON Schema: {error!s:.120}") from None
+        raise UnreadableAnswer("gold", f"the gold is not a JSON Schema: {error!s:.120}") from None
     try:
         value = parse(unfenced(reply))
     except (ValueError, RecursionError) as error:
-        raise UnreadableAnswer("reply", f"the reply is no JSON: {error!s:.120}") from None
+        raise UnreadableAnswer("reply", f"the reply is not JSON: {error!s:.120}") from None
     try:
         errors = errors_of(validator, value)
     except Exception as error:  # `referencing` and `re` have roots of their own.

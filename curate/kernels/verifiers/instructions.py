@@ -44,11 +44,11 @@ def constraints_in(gold: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             gold = json.loads(gold)
         except ValueError:
-            _refuse(f"it is no JSON: {gold[:80]!r}")
+            _refuse(f"it is not JSON: {gold[:80]!r}")
     found = False
     for entry in gold if isinstance(gold, list) else [gold]:
         if not isinstance(entry, Mapping):
-            _refuse(f"{type(entry).__name__} is no object with instruction_id_list and kwargs")
+            _refuse(f"{type(entry).__name__} is not an object with instruction_id_list and kwargs")
         ids = next((entry[name] for name in _NAMES if entry.get(name) is not None), None)
         given = entry.get("kwargs")
         ids, given = ([ids], [given]) if isinstance(ids, str) else (ids, given)

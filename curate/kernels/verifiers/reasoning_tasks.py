@@ -75,7 +75,7 @@ def _object(value: Any, what: str) -> dict[str, Any]:
         try:
             value = json.loads(value)
         except ValueError:
-            _refuse(f"{what} is no JSON: {value[:80]!r}")
+            _refuse(f"{what} is not JSON: {value[:80]!r}")
     if not isinstance(value, Mapping):
         _refuse(f"{what} is {type(value).__name__}, not an object")
     return dict(value)

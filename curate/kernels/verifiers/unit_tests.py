@@ -138,7 +138,7 @@ def unit_tests_in(gold: Any) -> UnitTests:
         listed = all(isinstance(one, str) for one in gold)
         gold = {"test_list": gold} if listed else _as_columns(gold)
     if not isinstance(gold, Mapping):
-        _refuse(f"{type(gold).__name__} is no object, list or text")
+        _refuse(f"{type(gold).__name__} is not an object, list or text")
     texts = _texts(gold, "test_list") or ([gold["test"]] if gold.get("test") else [])
     entry_point = gold.get("entry_point") or ""
     if gold.get("test") and entry_point:

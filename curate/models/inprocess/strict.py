@@ -32,7 +32,7 @@ def _closed(schema: Any) -> Any:
         return schema
     if "$ref" in schema:
         if "$defs" in schema:
-            raise _Open  # The whole of a schema may be no reference.
+            raise _Open  # The whole of a schema must not be a reference.
         return {"$ref": schema["$ref"]}  # Nor may a title or a default stand beside one.
     made: dict[str, Any] = {}
     for name, value in schema.items():

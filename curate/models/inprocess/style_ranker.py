@@ -204,13 +204,13 @@ def load_ranker(where: str, revision: str | None = None) -> tuple[StyleRanker, A
             folder = Path(snapshot_download(where, revision=revision, allow_patterns=files))
         except (OSError, ValueError) as error:
             said = " ".join(str(error).split())[:300]
-            raise UsageError(f"{where} is no folder, and not found on the Hub: {said}") from None
+            raise UsageError(f"{where} is not a folder, and not found on the Hub: {said}") from None
     config = {}
     if (folder / CONFIG).is_file():
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if config.get("model_type") != MODEL_TYPE:
         raise UsageError(
-            f"{where} is no style ranker (its {CONFIG} says {config.get('model_type')!r}, not "
+            f"{where} is not a style ranker (its {CONFIG} says {config.get('model_type')!r}, not "
             f"'{MODEL_TYPE}'); train one: curate train scar DATA --model local -o DIR"
         )
     if not (folder / WEIGHTS).is_file():

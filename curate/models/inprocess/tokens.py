@@ -212,8 +212,8 @@ class Variants:
             ids = self._by_text.get(option.strip())
             if not ids:
                 raise PermanentFault(
-                    f"the option {option!r} is no single token of this model: use short ones, as "
-                    "letters or digits, or ask for a text"
+                    f"the option {option!r} is not a single token of this model: use short ones, "
+                    "as letters or digits, or ask for a text"
                 )
             found += [(option.strip(), number) for number in ids]
         return found

@@ -92,7 +92,7 @@ def open_spec(spec: ModelSpec, folder: Path) -> InProcess:
     if (path := folder / spec.name).is_dir():
         where = str(path)
     elif spec.name.startswith((".", "/", "~")) or spec.name.count("/") > 1:
-        raise RecipeError(f"'{spec.name}' is no folder; write hf:FOLDER or hf:ORG/NAME")
+        raise RecipeError(f"'{spec.name}' is not a folder; write hf:FOLDER or hf:ORG/NAME")
     encoding = {**spec.options, "prefix": spec.defaults.get("prefix")}
 
     def load() -> Backend:

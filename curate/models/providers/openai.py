@@ -126,7 +126,7 @@ class OpenAI:
             # Neither the error's own message nor its chain is kept: they may quote headers.
             raise self._fault(error, request, body, key) from None
         if isinstance(request, Choose) and not reply.values and LOGPROBS not in without:
-            # They were left out silently; a text of one token may be no option yet.
+            # They were left out silently; a text of one token may not be an option yet.
             self._trials[key] = [*self._trials.get(key, ()), LOGPROBS]
             said = f"{self._where} gave no log-probabilities; the choice is read from a text"
             raise TemporaryFault(said, cause="malformed")

@@ -43,7 +43,7 @@ class Recorder:
         lines = content[: content.rfind(b"\n") + 1].splitlines()
         if lines and lines[0] + b"\n" != _encoded(head):
             raise RecipeError(
-                f"'{path.name}' is no recording of this model with this sampling; name another "
+                f"'{path.name}' is not a recording of this model with this sampling; name another "
                 "file, or remove it"
             )
         settled: list[dict[str, Any]] = [json.loads(line) for line in lines[1:]]
@@ -71,7 +71,7 @@ class Recorder:
         try:
             reply = await self._inner.answer(request, key=key, attempt=attempt)
         except PermanentFault as error:
-            if not error.for_all:  # What a wrong key was told is no answer to the request.
+            if not error.for_all:  # What a wrong key was told is not an answer to the request.
                 self._append(_of_fault((key, attempt), "permanent", str(error)))
             raise
         except TemporaryFault as error:

@@ -39,8 +39,8 @@ def open_spec(spec: ModelSpec, folder: Path) -> AdapterModel:
     path = folder / spec.name
     if not path.is_dir() and (spec.name[0] in "./~" or spec.name.count("/") != 1):
         raise RecipeError(
-            f"'{spec.name}' is no folder; write scar:FOLDER (curate train scar DATA --model local "
-            "-o FOLDER) or scar:ORG/NAME"
+            f"'{spec.name}' is not a folder; write scar:FOLDER (curate train scar DATA --model "
+            "local -o FOLDER) or scar:ORG/NAME"
         )
     where = str(path) if path.is_dir() else spec.name
 

@@ -56,7 +56,7 @@ class JinjaTemplate:
         try:
             check_chat_template(template)
         except TemplateSyntaxError as error:
-            raise RecipeError(f"'template' is no Jinja template: {error}") from None
+            raise RecipeError(f"'template' is not a Jinja template: {error}") from None
 
     def get_added_vocab(self) -> dict[str, int]:
         """Return no tokens: a file knows none, so marks are searched as texts."""

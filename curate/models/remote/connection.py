@@ -181,7 +181,7 @@ def _connector() -> Any:
         async def _create_connection(self, *arguments: Any) -> Any:
             protocol = await super()._create_connection(*arguments)
             await asyncio.sleep(REST_SECONDS)
-            # What the loop has read by now; under TLS the socket may hold what is no answer.
+            # What the loop has read by now; under TLS the socket may hold what is not an answer.
             if protocol._tail:
                 protocol.close()
                 raise Unasked("an answer before anything was asked")

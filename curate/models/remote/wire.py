@@ -176,7 +176,7 @@ def _vectors(rows: Any, count: int) -> tuple[array[float], ...]:
             raise malformed(
                 f"a vector of {len(vector):,} numbers; at most {MOST_DIMENSIONS:,} are read"
             )
-    # What is no number in a vector comes as null: JSON has no NaN.
+    # What is not a number in a vector comes as null: JSON has no NaN.
     return tuple(array("d", (math.nan if v is None else v for v in one)) for one in vectors)
 
 
@@ -245,7 +245,7 @@ def _usage(data: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(usage, Mapping):
         return {}
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    # What is no count is 0: then what was reserved is the bill.
+    # What is not a count is 0: then what was reserved is the bill.
     given, wrote, total = (
         int(min(count, _MOST_TOKENS)) if isinstance(count, int | float) and count > 0 else 0
         for count in map(usage.get, names)
@@ -308,8 +308,8 @@ def _likelihood(
             "vllm: or hf:, or a server that echoes"
         )
     # Does each token come with the chances of the one behind it (llama-cpp-python)? Then the token
-    # that was written, the likeliest, is no token of its own: it is the likeliest at the last place
-    # of the prompt. An end of the text is written as nothing.
+    # that was written, the likeliest, is not a token of its own: it is the likeliest at the last
+    # place of the prompt. An end of the text is written as nothing.
     tokens, tops = found["tokens"], found.get("top_logprobs") or ()
     shifted = False
     if tops and tops[-1] and len("".join(tokens)) <= len(whole):
@@ -350,7 +350,7 @@ class Assembly:
     def add(self, event: Any, size: int = 0) -> int:
         """Take one event's JSON, of `size` bytes; return about how many bytes of it are kept."""
         if not isinstance(event, dict):
-            raise malformed("a stream whose events are no objects")
+            raise malformed("a stream whose events are not objects")
         if isinstance(event.get("error"), dict):
             raise error_inside(event["error"])
         self._usage = event.get("usage") or self._usage

@@ -2,8 +2,8 @@
 
 A statement is a line that is nothing but a number ("4.5/5", "four"), a named one ("Score: 4") or a
 marked one ("[[4]]"). There must be a statement, all must agree, each must be read to its end, and
-the number must lie on the scale. Numbers elsewhere in the prose are no statements. "4-5", "4 or 5",
-"4,5", "~4" and "4/5" on another scale say nothing certain, and fail.
+the number must lie on the scale. Numbers elsewhere in the prose are not statements. "4-5", "4 or
+5", "4,5", "~4" and "4/5" on another scale say nothing certain, and fail.
 """
 
 from __future__ import annotations

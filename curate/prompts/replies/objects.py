@@ -163,7 +163,7 @@ def _decoded(text: str, begin: int) -> tuple[dict[str, Any], str]:
         if control := _CONTROL.search(text, begin, end):
             raise json.JSONDecodeError("Invalid control character at", text, control.start())
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no valid JSON ({error}): {shown(text)}") from None
+        raise ValueError(f"it is not valid JSON ({error}): {shown(text)}") from None
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
     return value, text[end:]
@@ -179,11 +179,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"it holds {name}, which is no JSON number")
+    raise ValueError(f"it holds {name}, which is not a JSON number")
 
 
 def check_schema(schema: Any) -> None:
-    """Raise `ValueError` when `schema` is no JSON Schema, or says more than is checked.
+    """Raise `ValueError` when `schema` is not a JSON Schema, or says more than is checked.
 
     Passing over an unknown keyword would accept replies that the schema's author meant to refuse.
     """

@@ -56,7 +56,7 @@ def _in_lines(text: str) -> list[Pair]:
     if not markers:
         raise ValueError(f'it holds no line that begins with "Question:": {shown(text)}')
     if text[: markers[0].start()].strip():
-        raise ValueError(f"it begins with a text that is no question: {shown(text)}")
+        raise ValueError(f"it begins with a text that is not a question: {shown(text)}")
     sides = [marker["side"][0].lower() for marker in markers]
     if sides != ["q", "a"] * (len(sides) // 2):
         raise ValueError(f"its questions and answers do not alternate: {shown(text)}")

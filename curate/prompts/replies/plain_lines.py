@@ -37,7 +37,7 @@ _MARK = re.compile(r"\[\[(.*?)\]\]")
 def read(reply: Reply, parse: Callable[[str], T]) -> T:
     """Return what `parse` makes of a whole reply; its `ValueError` becomes `UnusableReply`.
 
-    Reasoning that was written before the answer is no part of it.
+    Reasoning that was written before the answer is not part of it.
     """
     text = reply.whole()
     try:

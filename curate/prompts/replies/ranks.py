@@ -21,7 +21,7 @@ def ranks_in(text: str, schema: Mapping[str, Any] | None, count: int) -> dict[st
     if schema is None:
         line = text.strip().rstrip(".")
         if not re.fullmatch(r"\d{1,3}(?:\s*,\s*\d{1,3})*", line):
-            raise ValueError(f"it is no list of ranks: {shown(text)}")
+            raise ValueError(f"it is not a list of ranks: {shown(text)}")
         found: dict[str, Any] = {"ranks": [int(rank) for rank in line.split(",")]}
     else:
         found = object_in(text, schema)

@@ -4,7 +4,7 @@ A statement names the score or the aspect before the number ("Final score: 7", "
 gives the scale after it ("7/9", "7 out of 9", "7 points"), or is a line with the number alone. A
 range, and a number on another scale ("7/10"), state nothing.
 Li et al. 2024, arXiv 2406.10882, and the authors' code. Where they take 0 for a reply without any
-score, it is unusable here: a failure is no judgement.
+score, it is unusable here: a failure is not a judgement.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ def _recut(batches: Iterable[tuple[pa.RecordBatch, int]], count: int) -> Iterato
 def table_reads(table: pa.Table) -> list[Read]:
     """Return the rows of a table as records; a row that Python cannot hold is an error of its own.
 
-    Dates beyond the year 9999, times of a zone that nobody knows and the like are no values here.
+    Dates beyond the year 9999, times of a zone that nobody knows and the like are not values here.
     """
     try:
         return list(map(Read, records_of(table)))
@@ -228,7 +228,7 @@ def _read(table: pa.Table) -> Read:
 def records_of(table: pa.Table) -> list[dict[str, Any]]:
     """Return the rows of a table; columns of Arrow's JSON type as the values that they hold.
 
-    A text that is no UTF-8 comes with its bytes as surrogates, so that only its own row fails.
+    A text that is not UTF-8 comes with its bytes as surrogates, so that only its own row fails.
     """
     try:
         rows: list[dict[str, Any]] = table.to_pylist()

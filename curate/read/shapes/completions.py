@@ -72,7 +72,7 @@ def _from_completion(row: Row) -> dict[str, Any]:
     """Return texts where they were read so and still are, else messages, the last turn apart."""
     messages, turns = row.messages, mark(row, "completion_turns")
     if not messages or messages[-1].role != "assistant":
-        raise ValueError("a completion must be an assistant's turn, and the last one is none")
+        raise ValueError("a completion must be an assistant's turn, and the last one is not")
     if len(messages) < 2:
         raise ValueError("a prompt and a completion need two turns, and there is one")
     # A step may have cut the conversation since: at least one turn stays on each side.

@@ -64,7 +64,7 @@ def columns_shape(columns: Columns) -> str:
     """Return the name of the shape in which `columns` maps parts of a record to a file's columns.
 
     Raises:
-        UsageError: a part is unknown, a column is no name, or the parts make no record.
+        UsageError: a part is unknown, a column is not a name, or the parts make no record.
     """
     votes = isinstance(columns, Mapping) and _VOTE.intersection(columns)
     checked = dict(columns) if votes else _checked(columns)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def detect(data: Mapping[str, Any]) -> bool:
-    """Tell whether a record has a list of messages, and is no pair, nor labelled."""
+    """Tell whether a record has a list of messages, and is not a pair, nor labelled."""
     turns = listed(data.get("messages"))
     if isinstance(data.get("label"), bool) or {"chosen", "rejected"} <= set(data):
         return False

@@ -34,7 +34,7 @@ _ASKING_COLUMNS = ("question", "instruction", "input", "conversations")
 
 
 def detect(data: Mapping[str, Any]) -> bool:
-    """Tell whether a record has a chosen and a rejected side, and is no transcript."""
+    """Tell whether a record has a chosen and a rejected side, and is not a transcript."""
     sides = [data.get(name) for name in _SIDES]
     if "prompt" in data:
         return all(isinstance(side, str | list) for side in sides) and not hh.detect(data)
@@ -82,7 +82,7 @@ def _is_binarized(data: Mapping[str, Any]) -> bool:
 
 
 def _asking(turns: Sequence[Any]) -> int:
-    """Return the place of the first turn that is no system prompt."""
+    """Return the place of the first turn that is not a system prompt."""
     first = turns[0]
     role = first.get("role") if isinstance(first, Mapping) else getattr(first, "role", None)
     return int(role == "system" and len(turns) > 1)

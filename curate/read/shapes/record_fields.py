@@ -104,7 +104,7 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if isinstance(value, float):
         if math.isinf(value):
-            raise ValueError("infinity is no JSON number; write null or a number")
+            raise ValueError("infinity is not a JSON number; write null or a number")
         return None if math.isnan(value) else value
     if hasattr(value, "tolist"):
         return plain(value.tolist())
@@ -135,7 +135,7 @@ def number_of(data: Mapping[str, Any], name: str) -> float | None:
     except OverflowError:
         raise ValueError(f"column '{name}' holds a number out of range") from None
     if math.isinf(number):
-        raise ValueError(f"column '{name}': infinity is no JSON number; write null or a number")
+        raise ValueError(f"column '{name}': infinity is not a JSON number; write null or a number")
     if number != value:
         raise ValueError(f"column '{name}' holds {value}, which no float64 holds exactly")
     return number
@@ -339,7 +339,7 @@ def rendering_options(extra: Mapping[str, Any]) -> dict[str, Any]:
     Both may be JSON text, as in CSV files.
 
     Raises:
-        ValueError: a column is no JSON, or `chat_template_kwargs` is no mapping, or has a
+        ValueError: a column is not JSON, or `chat_template_kwargs` is not a mapping, or has a
             name that is not its own.
     """
     tools, options = (

@@ -278,7 +278,7 @@ def bare_calls(calls: Any) -> list[dict[str, Any]]:
             try:
                 arguments = parse(arguments)
             except (ValueError, RecursionError) as error:
-                raise ValueError(f"a tool call's arguments are no JSON: {error}") from None
+                raise ValueError(f"a tool call's arguments are not JSON: {error}") from None
         if not isinstance(arguments, dict):
             raise ValueError("a tool call's arguments must be an object")
         out.append({"name": function["name"], "arguments": arguments})

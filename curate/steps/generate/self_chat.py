@@ -154,7 +154,7 @@ def transcript(reply: Reply, head: str = "") -> list[Turn]:
     how the transcript begins, where the reply goes on from there.
 
     Raises:
-        UnusableReply: the reply is no whole text, or holds no marker.
+        UnusableReply: the reply is not a whole text, or holds no marker.
     """
     text = f"{head} {written(reply, 'the transcript')}".strip()
     fences = [match.start() for match in _FENCE.finditer(text)]
@@ -170,7 +170,7 @@ def transcript(reply: Reply, head: str = "") -> list[Turn]:
     opening = [m for m in markers if not text[: m.start()].rpartition("\n")[2].strip()]
     if not opening:
         raise UnusableReply(
-            "the reply is no transcript: no line begins with [Human] or [AI]", key=reply.key
+            "the reply is not a transcript: no line begins with [Human] or [AI]", key=reply.key
         )
     inside = {m.start() for m in markers} - {m.start() for m in opening}
     turns = [Turn("", head, False)] if (head := text[: opening[0].start()].strip()) else []

@@ -215,12 +215,12 @@ class SelfInstruct(Grow):
             try:
                 found = blocks(reply.text, first)
             except ValueError as error:
-                said = f"the reply is no list of tasks: {error}"
+                said = f"the reply is not a list of tasks: {error}"
                 raise UnusableReply(said, key=reply.key) from error
         else:
             reply = yield ask
             found = [TaskText(text) for text in read(reply, lambda text: numbered(text, first))]
-        # Shipped seeds are no rows of the run, and so no parents: the ledger names them.
+        # Shipped seeds are not rows of the run, and so no parents: the ledger names them.
         shipped = [row.id for row in sample if row.source == SHIPPED]
         shown = {"shown": shipped} if shipped else None
         products = [self._product(one, reply, shown) for one in found]

@@ -133,7 +133,7 @@ def left_out(task: Task, to: Literal["sft", "prompt"]) -> str | None:
 
 
 def columns_of(row: Row) -> dict[str, Any]:
-    """Return what templates see of a row: its columns, and its texts where it is no table.
+    """Return what templates see of a row: its columns, and its texts where it is not a table.
 
     Raises:
         ValueError: a column has the name of one of the texts.

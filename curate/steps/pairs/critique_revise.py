@@ -224,7 +224,7 @@ def principles_in(
     lacking = [name for item in items[:1] for name in needed if name not in item.values]
     if not items or lacking or form.variables:
         raise UsageError(
-            f"'{form.name}' ({form.path}) is no constitution: it needs items with the texts "
+            f"'{form.name}' ({form.path}) is not a constitution: it needs items with the texts "
             f"{', '.join(needed)}, and takes no variables"
         )
     return items

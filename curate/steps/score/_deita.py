@@ -95,7 +95,7 @@ def expected_of(reply: Reply, scores: Sequence[str] = SCORES) -> Expectation:
     """Return the expectation of the scores, 1 and on, under the probabilities of their tokens.
 
     The probabilities are those of the scores alone (a softmax over their logits). DEITA's code
-    takes 3.0 where it finds no token of them; here that is no score.
+    takes 3.0 where it finds no token of them; here that is not a score.
 
     Raises:
         UnusableReply: the model gave no log-probabilities, or not of all of them.

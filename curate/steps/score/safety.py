@@ -53,7 +53,7 @@ class Safety(Whole):
     kinds: ClassVar[tuple[str, ...]] = tuple(KINDS)
 
     def check(self) -> None:
-        """Reject a step that asks nobody, and a limit that is no probability."""
+        """Reject a step that asks nobody, and a limit that is not a probability."""
         if not self.model:
             raise ValueError("model must name one of the recipe's models (or give --model MODEL)")
         if self.at_least is not None and not 0 <= self.at_least <= 1:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-# The number of words is no style, and MTLD is missing for most texts.
+# The number of words is not a style, and MTLD is missing for most texts.
 _COMPARED = tuple(name for name in FEATURES if name not in ("words", "mtld"))
 
 

@@ -46,7 +46,7 @@ class Beside(Whole):
     )
 
     def check(self) -> None:
-        """Reject a choice that is no selecting step, or needs what this one cannot give it."""
+        """Reject a choice that is not a selecting step, or needs what this one cannot give it."""
         if self.draws < 1 or self.seed < 0:
             raise ValueError(f"draws is {self.draws}, seed {self.seed}; at least 1, and at least 0")
         self.chooser()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-# More values than that are no cells that a table could show.
+# More values than that are not cells that a table could show.
 MOST_CELLS = 200
 
 

@@ -50,7 +50,7 @@ def verifier_of(given: str | Mapping[str, Any]) -> Verify:
     """Return the verifier that a step's field `verify` writes: a checker's name, or its fields.
 
     Raises:
-        ValueError: it is no verifier; the message says why.
+        ValueError: it is not a verifier; the message says why.
     """
     fields = {"checker": given} if isinstance(given, str) else dict(given)
     for name in ("min", "label", "only"):

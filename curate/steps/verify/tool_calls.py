@@ -195,7 +195,7 @@ def tools_in(where: str, modified: int) -> tuple[Mapping[str, Any], ...]:
     """Return the tools of a file, in OpenAI's form, each read once while the file is `modified` so.
 
     Raises:
-        ValueError: a record is no tool, or two have one name.
+        ValueError: a record is not a tool, or two have one name.
     """
     # Steps are listed without what readers load.
     from curate.read.inputs import open_records
@@ -209,7 +209,7 @@ def tools_in(where: str, modified: int) -> tuple[Mapping[str, Any], ...]:
                 tool = tool_of(json.dumps(read.record))
                 if tool.error or tool.name in found:
                     why = tool.error or f"'{tool.name}' is there twice"
-                    raise ValueError(f"record {number} of {file} is no tool: {why}")
+                    raise ValueError(f"record {number} of {file} is not a tool: {why}")
                 record: Any = read.record
                 inner = record.get("function")
                 own = inner if isinstance(inner, Mapping) else record
@@ -252,7 +252,7 @@ def _result(text: str) -> str:
     try:
         parse(inner)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"the result is no JSON: {error}") from None
+        raise ValueError(f"the result is not JSON: {error}") from None
     return inner
 
 

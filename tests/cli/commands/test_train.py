@@ -124,7 +124,7 @@ def test_files_without_a_row_end_in_words_and_one_row_is_warned_of(
     for text, said in (
         ("", "the file is empty"),
         ("\n \n", "the file is empty"),
-        (row.replace(number, "NaN"), "not one readable row; line 1: NaN is no JSON number"),
+        (row.replace(number, "NaN"), "not one readable row; line 1: NaN is not a JSON number"),
         (row.replace(number, "1e999"), "not one readable row; line 1: the number 1e999 is out of"),
     ):
         data.write_text(text)

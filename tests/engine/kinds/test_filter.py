@@ -1,4 +1,4 @@
-"""A filter's scores: what is no number fails its row, and no other."""
+"""A filter's scores: what is not a number fails its row, and no other."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_score_that_is_nan_fails_its_row_and_no_other(tmp_path):
     )
     assert [row.response for row in result.kept] == ["one", "two"]
     [failure] = result.failures()
-    assert "NaN is none" in failure.error
+    assert "NaN is not one" in failure.error
     assert result.summary["dropped"] == 0
     # A column of the card's table would end at the bar.
     assert "| Score a text \\| by a number" in (tmp_path / "r" / "README.md").read_text()

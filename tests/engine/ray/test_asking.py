@@ -118,7 +118,7 @@ def test_the_ceiling_holds(cluster: TwoNodes, tmp_path: Path) -> None:
     assert first.returncode == 3, first.stderr
     assert "the ceiling of 50 requests" in first.stderr
     assert len(lines(log)) == 50
-    # Raised, and ended on one machine: an engine is no property of a folder.
+    # Raised, and ended on one machine: an engine is not a property of a folder.
     done = curate(tmp_path, *run("there"))
     assert done.returncode == 0, done.stderr
     assert again(log) == 0

@@ -79,7 +79,7 @@ def write(folder: Path, seconds: float) -> Path:
                 "mark": number,
             }
             lines.append(json.dumps(row))
-        # What is no row at all fails with its line.
+        # What is not a row at all fails with its line.
         lines.insert(file, "{broken")
         path = folder / "rows" / f"{file:02}.jsonl"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")

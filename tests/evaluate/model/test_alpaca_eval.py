@@ -142,7 +142,7 @@ def test_rows_without_a_verdict_are_counted(tmp_path):
 
 def test_what_is_no_annotation_or_weight_is_refused(tmp_path):
     rows = list(Pipeline([]).run([{"prompt": "P", "completion": "C"}], run=tmp_path / "run").kept)
-    with pytest.raises(UsageError, match="is no annotation of two answers"):
+    with pytest.raises(UsageError, match="is not an annotation of two answers"):
         list(recorded_contests(rows))
     path = tmp_path / "weights.csv"
     for text, words in (
@@ -150,7 +150,7 @@ def test_what_is_no_annotation_or_weight_is_refused(tmp_path):
         (",np.tanh(std_delta_len),instruction_difficulty,not_gamed_baseline.astype(float)\nm,1,2\n",
          ":2: a name and three numbers"),
         (",np.tanh(std_delta_len),instruction_difficulty,not_gamed_baseline.astype(float)\n"
-         "m,1,2,nan\n", "are no weights"),
+         "m,1,2,nan\n", "are not weights"),
     ):  # fmt: skip
         path.write_text(text)
         with pytest.raises(InputError, match=re.escape(words)):

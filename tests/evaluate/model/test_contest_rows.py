@@ -41,7 +41,7 @@ def test_llmbar_in_both_orders(judge, accuracy, equal, tmp_path):
 @real
 @pytest.mark.real
 def test_pandalm_model_by_model(tmp_path):
-    # Six of its rows hold a response that is no text.
+    # Six of its rows hold a response that is not text.
     path = DATA / "pandalm" / "testset-v1.json"
     rows = read(tmp_path, path, allow_failed=0.01)
     assert len(rows) == 993
@@ -88,7 +88,7 @@ def test_preferences_and_what_is_no_verdict(tmp_path):
     ])  # fmt: skip
     [one] = recorded_verdicts(rows, "chosen", "said")
     assert (one.wins, one.length, one.baseline_length) == (1, 4, 3)
-    with pytest.raises(UsageError, match="'odd' holds 'perhaps', which is no verdict"):
+    with pytest.raises(UsageError, match="'odd' holds 'perhaps', which is not a verdict"):
         list(recorded_verdicts(rows, "chosen", "odd"))
     with pytest.raises(UsageError, match="answers name no model"):
         list(recorded_verdicts(rows, "own", "said"))

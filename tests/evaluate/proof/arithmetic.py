@@ -100,7 +100,7 @@ class WritingTrainer(MeanTrainer):
 
 
 def failure() -> StoppedShort:
-    """Return what a loss that is no number raises."""
+    """Return what a loss that is not a number raises."""
     return StoppedShort("the loss is nan at step 4")
 
 

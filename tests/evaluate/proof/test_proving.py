@@ -124,7 +124,7 @@ def test_scores_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
     trainer.broken["curated"] = "nan"
     proof = run_proof(plan(tmp_path, trainer))
     assert proof.verdicts[0].kind == "not measured"
-    assert "loss of 1 held-out rows is no number" in proof.record["arms"][1]["failed"]
+    assert "loss of 1 held-out rows is not a number" in proof.record["arms"][1]["failed"]
 
 
 @pytest.mark.parametrize(

@@ -267,9 +267,9 @@ def test_the_forms_of_gold() -> None:
 @pytest.mark.parametrize(
     ("gold", "message"),
     [
-        ("no", "it is no JSON: 'no'"),
+        ("no", "it is not JSON: 'no'"),
         ([], "it names no constraint"),
-        ([1], "int is no object with instruction_id_list and kwargs"),
+        ([1], "int is not an object with instruction_id_list and kwargs"),
         ({"instruction_id_list": ["a"]}, "must be lists of one length"),
         ({"id": "keyword:existence", "kwargs": {}}, "did you mean 'keywords:existence'?"),
         ({"id": 3, "kwargs": 2}, "must be lists of one length"),

@@ -1,4 +1,4 @@
-"""Equal values pass, others do not, words are no mathematics, and nothing hangs."""
+"""Equal values pass, others do not, words are not mathematics, and nothing hangs."""
 
 import importlib.util
 import json
@@ -46,7 +46,7 @@ def share(reply: str, gold: Any) -> float:
         ("0.333333", "1/3"),
         ("log 2", r"\log 2"),
         ("7", ["6", "7"]),
-        # Short words are no products of letters.
+        # Short words are not products of letters.
         ("So 5", "5"),
         ("No, 7", "7"),
         ("Oh, it is -7", "-7"),

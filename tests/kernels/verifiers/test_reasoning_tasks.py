@@ -81,7 +81,7 @@ def test_an_answer_that_is_a_program_reaches_nothing(tmp_path: Path) -> None:
     ("gold", "message"),
     [
         (3, "the gold is int, not an object"),
-        ("{", "the gold is no JSON"),
+        ("{", "the gold is not JSON"),
         ({"answer": "1"}, "metadata is NoneType, not an object"),
         ({"answer": "1", "metadata": {}}, "metadata names no source_dataset"),
         ({"metadata": {"source_dataset": "gcd"}}, "it has no answer"),

@@ -144,7 +144,7 @@ def test_a_completion_goes_on_with_its_prompt() -> None:
     gold = {"prompt": prompt, "entry_point": "f", "test": "def check(c): assert c(1) == 2"}
     assert checked("    return floor(x) + 1\n", gold).share == 1
     assert checked("```python\ndef f(x):\n    return floor(x) + 1\n```", gold).share == 1
-    # Words are no beginning of a program.
+    # Words are not the beginning of a program.
     assert checked("def f(x): return x + 1", {**gold, "prompt": "Add one."}).share == 1
 
 

@@ -137,7 +137,7 @@ def test_a_checkpoint_of_the_authors_form_is_read(encoder: Path, tmp_path: Path)
 
 
 def test_what_is_no_ranker_is_refused_in_words(encoder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no style ranker.*curate train scar"):
+    with pytest.raises(UsageError, match=r"not a style ranker.*curate train scar"):
         load_ranker(str(encoder))
     ranker, tokenizer = new_ranker(str(encoder), RankerShape(width=8))
     save_ranker(ranker, tokenizer, tmp_path)

@@ -155,7 +155,7 @@ def test_every_token_that_spells_an_option_is_found(tokenizer: Any) -> None:
         ids = [token for text, token in found if text == option]
         pieces = set(tokenizer.convert_ids_to_tokens(ids))
         assert pieces in ({"A", "\u0120A"}, {"A", "\u2581A"}, {"B", "\u0120B"}, {"B", "\u2581B"})
-    with pytest.raises(PermanentFault, match="'A or B' is no single token"):
+    with pytest.raises(PermanentFault, match="'A or B' is not a single token"):
         Variants(tokenizer).of(("A or B", "A"))
     with pytest.raises(PermanentFault, match=r"no token '<nope>' to stop at.*<\|user\|>"):
         token_named(tokenizer, "<nope>")

@@ -215,5 +215,5 @@ def test_only_a_users_turn_in_a_chat_is_given_ends() -> None:
 
 @pytest.mark.parametrize("template", ["{% if %}", "{{ " + "9" * 5000 + " }}", "{{ " + "(" * 9000])
 def test_a_template_that_cannot_be_compiled_is_told(template: str) -> None:
-    with pytest.raises(RecipeError, match="'template' is no Jinja template"):
+    with pytest.raises(RecipeError, match="'template' is not a Jinja template"):
         JinjaTemplate(template)

@@ -229,7 +229,7 @@ def test_the_likelihood_of_whole_turns_is_that_of_their_tokens_alone(tiny: Path)
     asked = [TurnLikelihood(messages=long), TurnLikelihood(messages=long, first=2),
              TurnLikelihood(messages=long[:2]), TurnLikelihood(messages=long[:1])]  # fmt: skip
     whole, last, short, none = answers(tiny, *asked)
-    # The template of `save_tiny` ends a turn with a newline, which is no token of its own there.
+    # The template of `save_tiny` ends a turn with a newline, which is not a token of its own there.
     said = "<user>Hi\n<assistant>yes, yes\n<user>And?\n<assistant>no"
     ids, chances = plain(tiny, said)
     want = [float(chances[n - 1, ids[n]]) for n in range(len(ids))]
@@ -421,7 +421,7 @@ def test_another_machine_does_not_share_replies_unasked(
     ("spec", "said"),
     [
         ({"model": "hf:"}, "names no model"),
-        ({"model": "hf:./gone"}, "is no folder"),
+        ({"model": "hf:./gone"}, "is not a folder"),
         ({"model": "hf:a/b", "dtype": "int4"}, "allowed: float32, bfloat16, float16"),
         ({"model": "hf:a/b", "batch_size": 0}, "from 1 on"),
         ({"model": "hf:a/b", "trust_remote_code": True}, "unknown option"),

@@ -135,7 +135,7 @@ def test_another_models_file_is_left_alone(tmp_path: Path) -> None:
     of = inner(tmp_path, {"when": {}, "reply": "yes"})
     asyncio.run(record(tmp_path, of).close())
     before = (tmp_path / "replies.jsonl").read_bytes()
-    with pytest.raises(RecipeError, match="no recording of this model with this sampling"):
+    with pytest.raises(RecipeError, match="not a recording of this model with this sampling"):
         record(tmp_path, {**of, "temperature": 0.9})
     assert (tmp_path / "replies.jsonl").read_bytes() == before
 

@@ -56,7 +56,7 @@ def test_identity_follows_weights_and_precision(folder: Path, tmp_path: Path) ->
     assert info_of(f"scar:{tmp_path / 'one'}").identity != one.identity
     spec = {"model": f"scar:{folder / 'one'}", "dtype": "bfloat16"}
     assert info_of(spec).identity != one.identity
-    # How many are computed together is no part of it.
+    # How many are computed together is not part of it.
     assert info_of({**spec, "dtype": "float32", "batch_size": 3}).identity == one.identity
     assert info_of({**spec, "identity": "mine"}).identity == "mine dtype=bfloat16"
 
@@ -83,5 +83,5 @@ def test_a_name_of_nothing_is_refused(name: str) -> None:
 
 def test_what_is_no_ranker_stops_the_run_in_words(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(StoppedShort, match=r"no style ranker.*curate train scar"):
+    with pytest.raises(StoppedShort, match=r"not a style ranker.*curate train scar"):
         answer(tmp_path)

@@ -51,17 +51,17 @@ def test_one_object_is_found_in_its_wrappings(text):
     [
         ("", "no JSON object"),
         ("Score: 8", "no JSON object"),
-        ('{"rationale": "x", "score": 8,', "no valid JSON"),
-        ('{"rationale": "x",, "score": 8}', "no valid JSON"),
-        ('{,"rationale": "x", "score": 8}', "no valid JSON"),
-        ('{"rationale": "x", "score": ,}', "no valid JSON"),
+        ('{"rationale": "x", "score": 8,', "not valid JSON"),
+        ('{"rationale": "x",, "score": 8}', "not valid JSON"),
+        ('{,"rationale": "x", "score": 8}', "not valid JSON"),
+        ('{"rationale": "x", "score": ,}', "not valid JSON"),
         ('{"rationale": "x", "score": NaN,}', "NaN"),
         (f"{GOOD[:-1]},}} {GOOD}", "more than one object"),
         ("[8]", "no JSON object"),
-        (GOOD[:-1], "no valid JSON"),
+        (GOOD[:-1], "not valid JSON"),
         (GOOD + GOOD, "more than one object"),
         (f"```json\n{GOOD}\n```\n```json\n{GOOD}\n```", "2 fenced blocks"),
-        ("{'rationale': 'x', 'score': 8}", "no valid JSON"),
+        ("{'rationale': 'x', 'score': 8}", "not valid JSON"),
         ('{"rationale": "x", "score": 8, "score": 9}', "more than once"),
         ('{"rationale": "x", "score": NaN}', "NaN"),
         ('{"rationale": "x"}', r"lacks \['score'\]"),
@@ -72,7 +72,7 @@ def test_one_object_is_found_in_its_wrappings(text):
         ('{"rationale": "x", "score": true}', "type integer"),
         ('{"rationale": "x", "score": 8.5}', "type integer"),
         ('{"rationale": null, "score": 8}', "type string"),
-        ('{"a": ' * 100_000, "nested too deeply|no valid JSON"),
+        ('{"a": ' * 100_000, "nested too deeply|not valid JSON"),
     ],
 )
 def test_anything_else_is_refused_with_its_reason(text, message):
@@ -184,6 +184,6 @@ def test_it_agrees_with_the_reference_validator(value, schema):
 
 def test_quotes_without_an_end_take_no_longer_than_they_are_many() -> None:
     begun = time.process_time()
-    with pytest.raises(ValueError, match="no valid JSON"):
+    with pytest.raises(ValueError, match="not valid JSON"):
         object_in('{"a": "' + '\\"' * 50_000, {})
     assert time.process_time() - begun < 5

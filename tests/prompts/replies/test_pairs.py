@@ -55,13 +55,13 @@ def test_lines_that_are_no_pairs_are_refused(text: str, why: str) -> None:
     [
         ("", "no JSON object"),
         ("I'm sorry, but I can't help with that.", "no JSON object"),
-        ('{"pairs": [{"question": "What?",', "no valid JSON"),
+        ('{"pairs": [{"question": "What?",', "not valid JSON"),
         ('{"pairs": []}', "pairs"),
         ('{"pairs": [{"question": "What?", "answer": "That."}]}', "lacks"),
         (json.dumps({"pairs": [{**ONE, "answer": "  "}]}), "an answer is empty"),
         (json.dumps({"pairs": [{**ONE, "answer": "no " * 10_000}]}), "repeats itself"),
         (json.dumps({"pairs": [{**ONE, "question": "\u0000"}]}), "control character"),
-        ('{"pairs": [{"question": "a\x01", "answer": "b", "quote": "c"}]}', "no valid JSON"),
+        ('{"pairs": [{"question": "a\x01", "answer": "b", "quote": "c"}]}', "not valid JSON"),
         (json.dumps({"pairs": [ONE]}) * 2, "more than one object"),
     ],
 )

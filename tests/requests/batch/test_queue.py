@@ -402,7 +402,7 @@ def test_a_job_that_the_server_lost_stops_the_run(tmp_path: Path, server: BatchS
         ask(opened, texts(2))
     assert len(open_jobs(tmp_path)) == 1
     server.on = lambda name: None
-    # A wrong key is no proof.
+    # A wrong key is not a proof.
     server.faults = {"GET /batches/one": [401]}
     with (
         driver(tmp_path, model(server), retry_failed=True) as opened,

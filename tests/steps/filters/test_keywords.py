@@ -89,7 +89,7 @@ def test_rules():
         ({}, "either phrases or pattern"),
         ({"phrases": ("a",), "pattern": "a"}, "either phrases or pattern"),
         ({"phrases": ("a", " ")}, "a phrase is empty"),
-        ({"pattern": "("}, "no regular expression"),
+        ({"pattern": "("}, "not a regular expression"),
         ({"pattern": "a", "min": 1}, r"min \(1\) is above max \(0\)"),
     ],
 )

@@ -57,7 +57,7 @@ def test_rules():
     assert step.keep(0.3) is None
     assert step.keep(0.299) == "not in en or zh"
     assert Language(min=None).keep(0.0) is None
-    with pytest.raises(ValueError, match="'English' is none"):
+    with pytest.raises(ValueError, match="'English' is not a language code"):
         Language(languages=("English",)).check()
     with pytest.raises(ValueError, match="languages is empty"):
         Language(languages=()).check()

@@ -71,7 +71,7 @@ def test_the_seed_says_which_row_has_what_and_nothing_else(tmp_path: Path):
     assert one == again
     assert one != other
     assert len(other) == figures["rows"] == 37
-    # 37 x 3 / 4 is no whole number: it is rounded up or down.
+    # 37 x 3 / 4 is not a whole number: it is rounded up or down.
     assert figures["topic=law"] in (27, 28)
     allowed = {"law": {"rent", "wills"}, "cooking": {"bread", "soup"}}
     assert all(row["subtopic"] in allowed[row["topic"]] for row in [*one, *other])
@@ -144,7 +144,7 @@ def test_no_cell_is_impossible(tables: Any, count: int, seed: int):
     ("cells", "message"),
     [
         ({}, "must name an attribute"),
-        ({"a b": {"categories": ["x"]}}, "no name for an attribute"),
+        ({"a b": {"categories": ["x"]}}, "not a name for an attribute"),
         ({"mark": {"categories": ["x"]}}, "are taken"),
         ({"a": ["x"]}, "must be a mapping with one of"),
         ({"a": {"categories": ["x"], "range": [1, 2]}}, "must be a mapping with one of"),

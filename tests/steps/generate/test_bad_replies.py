@@ -106,16 +106,16 @@ def test_ranks_alone_answer_a_prompt_without_a_schema(ranks, kept, row) -> None:
 @pytest.mark.parametrize(
     ("text", "outcome"),
     [
-        (REFUSAL, "no transcript"),
+        (REFUSAL, "not a transcript"),
         ("[Human] Why?\n[Human] Why?\n[AI] So.", "roles do not alternate"),
         ("[Human] Why?\n[AI] So. [Human] And?\n[AI] So.", "a marker inside a turn"),
-        ("1. [Human] Why?\n2. [AI] So.", "no transcript"),
+        ("1. [Human] Why?\n2. [AI] So.", "not a transcript"),
     ],
 )
 def test_a_transcript_fails_or_is_dropped_by_name(text, outcome, row) -> None:
     asking = SelfChat(model="m").make(row)
     next(asking)
-    if outcome == "no transcript":
+    if outcome == "not a transcript":
         with pytest.raises(UnusableReply, match=outcome):
             asking.send(Reply(text=text))
         return

@@ -97,7 +97,7 @@ def test_rows_of_one_seed_are_a_group(row):
         ({}, "one of them"),
         ({"prompt": "persona", "template": "x"}, "one of them"),
         ({"template": "x", "column": "y"}, "model must name one"),
-        ({"template": "{% if %}"}, "template is none"),
+        ({"template": "{% if %}"}, "template is not valid"),
         ({"prompt": "nowhere"}, "there is no prompt"),
     ],
 )

@@ -85,7 +85,7 @@ def test_whatever_is_found_passes_the_screen(text):
 
 
 def test_a_name_before_an_at_has_at_most_64_characters():
-    """RFC 5321; a longer run is no address, however long a blob of letters is."""
+    """RFC 5321; a longer run is not an address, however long a blob of letters is."""
     assert [s.end - s.start for s in find_personal("a" * 64 + "@lee.org")] == [72]
     assert find_personal("a" * 65 + "@lee.org") == []
     assert find_personal("a" * 100_000 + "@" + "b" * 100_000 + ".org") == []

@@ -111,7 +111,7 @@ def test_rows_with_an_instruction_are_the_seeds(make_row):
     products, asked = proposed(PAPER, " Name a metal that is liquid.", [*rows, blank])
     assert "Say cat in French, please." in asked.prompt
     assert asked.prompt.endswith("\n4.")
-    # Shipped seeds are no rows of the run; the ledger names them.
+    # Shipped seeds are not rows of the run; the ledger names them.
     products, _ = proposed(PAPER, " Name a metal that is liquid.", [blank])
     assert len(products[0].detail["shown"]) == 8
 
@@ -346,7 +346,7 @@ def test_bad_replies_in_a_pool_fail_with_the_reply_kept(tmp_path: Path):
         return chat(said[len(server.received) % 4] or " ")
 
     with Server(bad) as server:
-        # From nothing: shipped seeds are no rows of the run, and no parents of what fails.
+        # From nothing: shipped seeds are not rows of the run, and no parents of what fails.
         one = pipeline(server, concurrency=1, budget=4, repairs=0)
         one = dataclasses.replace(one, steps=one.steps[:1], inputs={"blank": {"count": 1}})
         done = one.run(run=tmp_path / "run", store=tmp_path / "store", allow_failed=1.0)

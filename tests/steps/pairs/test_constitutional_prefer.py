@@ -180,7 +180,7 @@ def test_limits_that_nothing_meets_are_refused(fields, said):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"constitution": "evolve_answer"}, "is no constitution: it needs items with the texts p"),
+        ({"constitution": "evolve_answer"}, "is not a constitution: it needs items with the texts"),
         ({"principles": ("kindness",)}, "no item 'kindness'"),
         ({"prompt": "compare_answers_brief"}, "shows no principle"),
         ({"complete": True}, None),

@@ -208,8 +208,8 @@ def test_the_constitutions_of_the_page_say_all_that_is_needed(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"constitution": "evolve_answer"}, "is no constitution"),
-        ({"constitution": "critique"}, "is no constitution"),
+        ({"constitution": "evolve_answer"}, "is not a constitution"),
+        ({"constitution": "critique"}, "is not a constitution"),
         ({"principles": ("kindness",)}, "no item 'kindness'"),
         ({"shots": 9}, "shots is 9, and 'constitution_examples' has 2"),
         ({"shots": 1, "examples": "evolve_answer"}, "lacks"),

@@ -244,7 +244,7 @@ def test_a_ten_that_is_a_token_of_its_own_counts_whole():
 def test_the_place_behind_a_one_tells_one_from_ten():
     behind = token("0", _0=0.7, _5=0.1, **{"_}": 0.2})
     found = ten("10}", token("1", _1=0.5, _9=0.5), behind, token("}"))
-    mass = 0.5 + 0.5 * 0.7 + 0.5 * 0.2  # What begins 15 is no score of the scale.
+    mass = 0.5 + 0.5 * 0.7 + 0.5 * 0.2  # What begins 15 is not a score of the scale.
     assert found.mass == pytest.approx(mass)
     assert found.value == pytest.approx((9 * 0.5 + 10 * 0.5 * 0.7 + 1 * 0.5 * 0.2) / mass)
     found = ten("1}", token("1", _1=0.8, _2=0.2), token("}", **{"_}": 0.9, "_0": 0.1}))

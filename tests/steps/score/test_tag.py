@@ -187,7 +187,7 @@ def test_labels_travel_and_are_counted_in_the_report(tmp_path: Path) -> None:
     }  # fmt: skip
     assert [row.scores["tag"] for row in result.kept] == [5.0, 4.0, 2.0, 4.0]
     assert json.loads(next(iter(result.kept)).notes)["tag"] == {"quality": "excellent"}
-    # The rule is no part of what is asked: another one is free.
+    # The rule is not part of what is asked: another one is free.
     strict = run("strict", keep_only=("quality=good", "quality=excellent"))
     assert strict.summary["requests"]["sent"] == 0
     assert (strict.summary["kept"], strict.summary["dropped"]) == (3, 1)

@@ -122,7 +122,7 @@ def test_names_and_columns_that_no_row_has_are_refused(conversation, decide):
     with pytest.raises(ValueError, match="no row has a column or a score 'generation'"):
         decide(Collapse(per="generation"), rows)
     assert decide(Collapse(), []).figures == {}
-    # Nothing to compare is no division by zero.
+    # Nothing to compare is not a division by zero.
     figures = decide(Collapse(), rows_of(conversation, [("a", ["", ""])])).figures
     assert (figures["a: diversity"], figures["a: length"]) == (0, 0)
 

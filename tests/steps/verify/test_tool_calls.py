@@ -147,7 +147,7 @@ def test_an_estimate_counts_question_result_and_answer(repairs: int, tmp_path: P
     assert 2 * 40 < sent < 3 * 40
     assert dry["requests"] == sent
     assert dry["ends_at"] is None
-    # What stands in for replies is no part of a request.
+    # What stands in for replies is not part of a request.
     assert result.summary["estimate"]["requests"] == sent
 
 
@@ -217,7 +217,7 @@ def test_small_models_complete_lines(tmp_path: Path) -> None:
 
 def test_files_that_hold_no_tools_are_refused(tmp_path: Path) -> None:
     for text, said in (
-        ('{"x": 1}\n', "is no tool"),
+        ('{"x": 1}\n', "is not a tool"),
         (f"{json.dumps(HEIGHT)}\n{json.dumps(HEIGHT)}\n", "there twice"),
         (f"{json.dumps(HEIGHT)}\n", "has 1 tools"),
         ('{"name": "f", "parameters": {"type": "nothing"}}\n', "unknown type"),

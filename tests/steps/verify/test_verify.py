@@ -252,9 +252,9 @@ def test_json_by_a_schema() -> None:
     assert passes('{"a": 1}', schema, "json")
     assert passes('```json\n{"a": 1}\n```', json.dumps(schema), "json")
     assert not passes('{"a": "1"}', schema, "json")
-    with pytest.raises(ValueError, match="the reply is no JSON"):
+    with pytest.raises(ValueError, match="the reply is not JSON"):
         passes("Sure: {", schema, "json")
-    with pytest.raises(ValueError, match="the gold is no JSON Schema"):
+    with pytest.raises(ValueError, match="the gold is not a JSON Schema"):
         passes("{}", {"type": "wordy"}, "json")
 
 
@@ -324,7 +324,7 @@ def test_every_checker_fails_what_it_cannot_read(checker: CheckerName) -> None:
             verification = verify_reply(checker, reply, gold, options)
         except (ValueError, MissingExtra):
             continue
-        # A text that equals its gold, and a reply that is no text of a schema that asks nothing.
+        # A text that equals its gold, and a reply that is not text of a schema that asks nothing.
         assert verification.share in (0.0, 1.0)
         json.dumps(dict(verification.evidence))
 

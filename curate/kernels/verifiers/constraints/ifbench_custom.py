@@ -122,7 +122,7 @@ def _quoted_table(reply: str, delimiter: str, columns: tuple[str, ...]) -> list[
 
 
 def _table(text: str, delimiter: str) -> list[list[str]]:
-    """Return the rows of a table; none where it is no table (a lone carriage return)."""
+    """Return the rows of a table; none where it is not a table (a lone carriage return)."""
     try:
         return list(csv.reader(io.StringIO(text), delimiter=delimiter))
     except csv.Error:

@@ -34,7 +34,7 @@ def to_record(data: Mapping[str, Any]) -> Record:
     if not isinstance(prefixes, list) or len(prefixes) != len(candidates):
         raise ValueError(f"column 'prefix' must be a list of {len(candidates)} lists of turns")
     if any(prefix != prefixes[0] for prefix in prefixes):
-        raise ValueError("the prefixes differ: answers to several prompts are no ranked row")
+        raise ValueError("the prefixes differ: answers to several prompts make no ranked row")
     prefix, turns = prefixes[0], []
     if not isinstance(prefix, list) or not prefix or prefix[-1] != _OPEN:
         raise ValueError(

@@ -5,7 +5,7 @@ its user as `annotator`; a ranking of several answers as a vote on every two of 
 is the only one whose values name an answer, a level or a tie, a ranking, or else two ratings that
 are called after the two answers. Records of both versions are read as they are exported: version 2
 nested (`to_json`) and flat (`to_datasets`, `QUESTION.responses`), version 1 nested and as a
-`datasets` table (`QUESTION-suggestion`). Drafts and discarded responses are no votes, but the
+`datasets` table (`QUESTION-suggestion`). Drafts and discarded responses are not votes, but the
 nested export of version 2 leaves out which these are: export it flat where there are such.
 """
 
@@ -136,7 +136,7 @@ def _votes(entry: _Entry) -> list[_Vote]:
         ValueError: nobody has responded, or it is unclear which question compares the answers.
     """
     if not entry.responses:
-        raise ValueError("nobody has submitted a response (drafts and discarded ones are no votes)")
+        raise ValueError("nobody has submitted a response (drafts and discarded ones do not count)")
     found = []
     rankings = [
         question
@@ -183,7 +183,7 @@ def instances(data: Any) -> list[Mapping[str, Any]]:
     try:
         return [_narrowed(data, vote) for vote in _votes(_entry(data))] or [data]
     except (ValueError, TypeError, KeyError, AttributeError):
-        # It is no vote, and says so when it is read.
+        # It is not a vote, and says so when it is read.
         return [data]
 
 

@@ -2,8 +2,8 @@
 
 NousResearch's hermes-function-calling-v1 and what follows it. Calls are JSON or Python literals;
 each becomes a tool call with an id, each response the result of the next open one. The system
-prompt that only lists the tools again is kept for the way back and is no turn: templates write the
-tools themselves. A call that cannot be read fails its row.
+prompt that only lists the tools again is kept for the way back and is not a turn: templates write
+the tools themselves. A call that cannot be read fails its row.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NAMES = {"system": "system", "user": "human", "assistant": "gpt", "tool": "tool
 _CALL, _RESULT, _LISTED = "tool_call", "tool_response", "tools"
 # How the family's system prompt begins.
 _BEGINS = "You are a function calling AI model"
-# What a longer literal holds is no call; parsing it would cost more than it is worth.
+# What a longer literal holds is not a call; parsing it would cost more than it is worth.
 _MOST_LITERAL = 100_000
 
 

@@ -2,7 +2,7 @@
 
 A session reads as one conversation with tool calls, thoughts apart (`reasoning_content`). What a
 person or a model said, called or got back is kept as it is, empty turns too: the step `tools` drops
-those by name, and `structure` a session in which nobody said anything. What is no part of the
+those by name, and `structure` a session in which nobody said anything. What is not part of the
 conversation (injected notes, errors of the connection, local commands, snapshots) is left out, and
 counted in the column `left_out`.
 """

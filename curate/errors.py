@@ -5,6 +5,7 @@
     │   ├── RecipeError         ... in a recipe: file, line and step
     │   │   └── MissingExtra    ... a step needs a package that is not installed
     │   ├── InputError          ... in a data file
+    │   ├── ShapeMisfit         ... a row that the shape of a file has no place for
     │   └── FolderTaken         ... the run folder holds another run
     ├── CeilingReached          --max-cost or --max-requests            exit 3
     ├── StoppedShort            the run cannot go on                    exit 4
@@ -60,6 +61,10 @@ class MissingExtra(RecipeError):
 
 class InputError(UsageError):
     """Reject an input that holds nothing readable, or whose shape is unknown."""
+
+
+class ShapeMisfit(UsageError):
+    """A row that has something for which the shape of a file has no place."""
 
 
 class FolderTaken(UsageError):

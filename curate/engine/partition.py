@@ -99,6 +99,8 @@ class Partition:
                 found = work(chunk)
                 if found is None or len(found) != len(chunk):
                     return None
+            except StoppedShort:
+                raise
             except Exception:
                 return None
             out.append(found)

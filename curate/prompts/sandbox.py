@@ -27,12 +27,16 @@ from jinja2.filters import FILTERS
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from curate.prompts.anything import Anything
+
 # Far above what a model reads; a rendered prompt beyond it is a mistake or an attack.
 MOST_CHARACTERS = 10_000_000
 # What all filters, methods and operators of one rendering may go through, in characters. A value
 # in a list takes as long as a hundred; a title's letters, and words to be counted, as long as ten.
 MOST_WORK = 50_000_000
 _VALUE = 100
+# What a part of a template takes each time that its loop or macro goes round, and a text written.
+_NODE, _TEXT = 5, 10
 _SLOW = {"title": 10, "wordcount": 10, "striptags": 10}
 # Beyond these no template is read: its parser needs seconds for a million characters.
 MOST_SOURCE = 1_000_000
@@ -69,10 +73,7 @@ _METHODS = (
 )  # fmt: skip
 # Methods of texts that PromptSource's templates call and that the sandbox has as bounded filters.
 _AS_FILTERS = ("join", "replace")
-_REFUSED = (
-    nodes.Macro, nodes.CallBlock, nodes.Block, nodes.Include, nodes.Import, nodes.FromImport,
-    nodes.Extends, nodes.FilterBlock,
-)  # fmt: skip
+REFUSED = (nodes.Block, nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 
 
 class TooMuch(SecurityError):
@@ -154,7 +155,7 @@ def rendered(template: Template, values: Mapping[str, Any], seed: int = 0) -> st
     try:
         for part in template.generate({**values, _COUNT: [0], _RANDOM: random.Random(seed)}):
             size += len(part)
-            _check_size(size)
+            check_size(size)
             parts.append(part)
     finally:
         _work.reset(begun)
@@ -168,7 +169,7 @@ def never_renders(source: str, names: Iterable[str], *, of_columns: bool = False
     values, unless the last one had to make up a text, a number or an order before.
     """
     said = []
-    anything = _Anything()
+    anything = Anything()
     stand_ins: tuple[Any, ...] = ("text", {}, anything)
     for stand_in in stand_ins:
         values = dict.fromkeys(names, stand_in)
@@ -184,59 +185,34 @@ def never_renders(source: str, names: Iterable[str], *, of_columns: bool = False
     return said[0] if len(set(said)) == 1 and not anything.made_up else None
 
 
-class _Anything:
-    """A value that has every attribute and item, and takes every operation."""
-
-    def _same(self, *_: Any, **__: Any) -> _Anything:
-        return self
-
-    __getattr__ = __getitem__ = __call__ = __add__ = __radd__ = __sub__ = __rsub__ = _same
-    __mul__ = __rmul__ = __mod__ = __rmod__ = __truediv__ = __rtruediv__ = __neg__ = _same
-    __floordiv__ = __rfloordiv__ = __pow__ = __rpow__ = __round__ = _same
-
-    def __init__(self) -> None:
-        self.made_up = False
-
-    def __iter__(self) -> Iterator[_Anything]:
-        self.made_up = True
-        return iter((self,))
-
-    def __len__(self) -> int:
-        self.made_up = True
-        return 1
-
-    def __lt__(self, other: object) -> bool:
-        self.made_up = True
-        return False
-
-    __gt__ = __le__ = __ge__ = __contains__ = __eq__ = __lt__
-    __hash__ = object.__hash__
-
-    def __str__(self) -> str:
-        self.made_up = True
-        return "text"
-
-    def __int__(self) -> int:
-        self.made_up = True
-        return 1
-
-    __index__ = __int__
-
-    def __float__(self) -> float:
-        self.made_up = True
-        return 1.0
-
-
 @functools.lru_cache(maxsize=512)
 def _compiled(source: str, of_columns: bool) -> Template:
-    environment = _environment(of_columns)
+    def check(tree: nodes.Template) -> None:
+        for refused in tree.find_all((*REFUSED, nodes.Macro, nodes.CallBlock, nodes.FilterBlock)):
+            name = type(refused).__name__.lower()
+            raise TemplateSyntaxError(f"'{name}' is not allowed in a prompt", refused.lineno)
+        replace_nodes(tree, _of_columns if of_columns else checked)
+
+    return compiled_in(_environment(of_columns), source, check)
+
+
+def compiled_in(
+    environment: Bounded, source: str, check: Callable[[nodes.Template], None]
+) -> Template:
+    """Return `source` as a template of an environment, once `check` has seen and changed its parts.
+
+    Raises:
+        TemplateSyntaxError: it is not a template, or too large or too deep to be read.
+    """
     if len(source) > MOST_SOURCE:
         raise TemplateSyntaxError(f"it has more than {MOST_SOURCE:,} characters", 1)
     try:
         tree = environment.parse(source)
         if next(itertools.islice(tree.find_all(nodes.Node), MOST_NODES, None), None) is not None:
             raise TemplateSyntaxError(f"it has more than {MOST_NODES:,} parts", 1)
-        return environment.from_string(_bounded(tree, of_columns))
+        _count_rounds(tree)
+        check(tree)
+        return environment.from_string(tree)
     except (RecursionError, MemoryError, OverflowError) as error:
         raise TemplateSyntaxError("it is nested too deeply", 1) from error
     except SyntaxError as error:
@@ -247,32 +223,39 @@ def _compiled(source: str, of_columns: bool) -> Template:
         raise TemplateSyntaxError(f"a number in it cannot be read ({error})", 1) from error
 
 
-def _bounded(tree: nodes.Template, of_columns: bool) -> nodes.Template:
-    """Return a template whose loops and operations are counted; refuse what cannot be."""
-    for refused in tree.find_all(_REFUSED):
-        name = type(refused).__name__.lower()
-        raise TemplateSyntaxError(f"'{name}' is not allowed in a prompt", refused.lineno)
+def _count_rounds(tree: nodes.Template) -> None:
+    """Have every round of a loop and every call of a macro counted, by what it does."""
     for loop in tree.find_all(nodes.For):
         if loop.recursive:
-            raise TemplateSyntaxError("a recursive loop is not allowed in a prompt", loop.lineno)
-        loop.iter = nodes.Filter(loop.iter, "counted", [], [], None, None, lineno=loop.lineno)
-    _replace_nodes(tree, _of_columns if of_columns else _checked)
-    return tree
+            raise TemplateSyntaxError("a recursive loop is not allowed", loop.lineno)
+        weight = nodes.Const(_weight(loop), lineno=loop.lineno)
+        loop.iter = nodes.Filter(loop.iter, "counted", [weight], [], None, None, lineno=loop.lineno)
+    kinds = (nodes.Macro, nodes.CallBlock)
+    macros: list[Any] = [one for kind in kinds for one in tree.find_all(kind)]
+    for macro in macros:
+        line = macro.lineno
+        weight = nodes.Const(_weight(macro), lineno=line)
+        called = nodes.Filter(weight, "called", [], [], None, None, lineno=line)
+        macro.body = [nodes.ExprStmt(called, lineno=line), *macro.body]
 
 
-def _replace_nodes(node: nodes.Node, change: Callable[[nodes.Node], nodes.Node]) -> None:
+def _weight(node: nodes.Node) -> int:
+    return _NODE * sum(1 for _ in node.find_all(nodes.Node))
+
+
+def replace_nodes(node: nodes.Node, change: Callable[[nodes.Node], nodes.Node]) -> None:
     """Put what `change` makes of every node below `node` into its place, the innermost first."""
     for name, value in node.iter_fields():
         children = value if isinstance(value, list) else [value]
         for at, child in enumerate(children):
             if isinstance(child, nodes.Node):
-                _replace_nodes(child, change)
+                replace_nodes(child, change)
                 children[at] = change(child)
         if not isinstance(value, list):
             setattr(node, name, children[0])
 
 
-def _checked(node: nodes.Node) -> nodes.Node:
+def checked(node: nodes.Node) -> nodes.Node:
     """Return a node whose work is counted, where it asks the sandbox nothing by itself."""
     line = node.lineno
     # `a ~ b` joins texts; the filter `join` checks its size.
@@ -319,13 +302,30 @@ def _of_columns(node: nodes.Node) -> nodes.Node:
         node.arg, nodes.Const | nodes.Neg | nodes.Slice
     ):
         node.arg = nodes.Filter(node.arg, "place", [], [], None, None, lineno=line)
-    return _checked(node)
+    return checked(node)
 
 
-class _Environment(ImmutableSandboxedEnvironment):
+class Bounded(ImmutableSandboxedEnvironment):
     """The sandbox, with a look at the size of every result before it is made."""
 
     intercepted_binops = frozenset(("+", "*", "**", "%"))
+
+    def __init__(self, **options: Any) -> None:
+        """Take jinja's own options; no filters but those whose work is counted."""
+        super().__init__(**options)
+        self.filters = {}
+        add_filters(self, {name: FILTERS[name] for name in _FILTERS})
+        add_filters(self, {"counted": _counted, "join": _join, "replace": _replace})
+        self.filters |= {"spent": spend, "called": _take}
+
+    @staticmethod
+    def concat(parts: Iterable[str]) -> str:
+        """Join the pieces of a macro or of a `set` block, unless they are too much."""
+        pieces = list(parts)
+        size = sum(map(len, pieces))
+        check_size(size)
+        _take(size)
+        return "".join(pieces)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Do an operation whose result is not too large."""
@@ -334,9 +334,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         sequences = [one for one in (left, right) if isinstance(one, str | list | tuple)]
         numbers = [abs(one) for one in (left, right) if isinstance(one, int | float)]
         if operator == "+":
-            _check_size(sum(map(len, sequences)))
+            check_size(sum(map(len, sequences)))
         if operator == "*" and sequences and numbers:
-            _check_size(len(sequences[0]) * numbers[0])
+            check_size(len(sequences[0]) * numbers[0])
         if isinstance(left, int) and isinstance(right, int):
             bits = {"*": left.bit_length() + right.bit_length(), "**": left.bit_length() * right}
             if bits.get(operator, 0) > _MOST_BITS:
@@ -369,31 +369,32 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 @functools.cache
-def _environment(of_columns: bool = False) -> _Environment:
-    environment = _Environment(
+def _environment(of_columns: bool = False) -> Bounded:
+    environment = Bounded(
         undefined=StrictUndefined,
         trim_blocks=not of_columns,
         lstrip_blocks=not of_columns,
         optimized=False,
-        finalize=_written,
+        finalize=written,
     )
     # Without `range`, `lipsum` and the others a template can neither loop for long nor hold state.
     environment.globals.clear()
     own: dict[str, Callable[..., Any]] = {
-        "counted": _counted,
-        "join": _join,
-        "replace": _replace,
         "indent": _indent,
         "tojson": lambda value: json.dumps(value, ensure_ascii=False, default=str),
     }
     if of_columns:
-        environment.globals.update(zip=zip, range=_range)
+        environment.globals.update(zip=zip, range=bounded_range)
         own |= {"choice": _choice, "random": _choice, "most_frequent": multimode}
         own |= {"highlight": str, "place": _place, "abs": abs}
-    named = {**{name: FILTERS[name] for name in _FILTERS}, **own}
-    environment.filters = {name: _counted_filter(name, made) for name, made in named.items()}
-    environment.filters["spent"] = spend
+    add_filters(environment, own)
     return environment
+
+
+def add_filters(environment: Bounded, filters: Mapping[str, Callable[..., Any]]) -> None:
+    """Give an environment filters whose work is counted."""
+    for name, made in filters.items():
+        environment.filters[name] = _counted_filter(name, made)
 
 
 def _counted_filter(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
@@ -409,7 +410,7 @@ def _counted_filter(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
             _take(len(value))
         found = made(*given, **named)
         if isinstance(found, str):
-            _check_size(len(found))
+            check_size(len(found))
             _take(len(found))
         return found
 
@@ -427,14 +428,18 @@ def _take(work: int) -> None:
 
 
 @pass_context
-def _written(context: Context, value: Any) -> Any:
+def written(context: Context, value: Any) -> Any:
     """Return what is written into the text, once it is known that its text has an end."""
-    if isinstance(value, _Anything):
+    if isinstance(value, Anything):
         return "text"
-    return value if isinstance(value, str) else spend(value)
+    if isinstance(value, str):
+        _take(_TEXT + len(value))
+        return value
+    return spend(value)
 
 
-def _range(*bounds: int) -> range:
+def bounded_range(*bounds: int) -> range:
+    """Return a range of no more numbers than loops may take rounds."""
     found = range(*bounds)
     if len(found) > MOST_ROUNDS:
         raise TooMuch(f"a range of {len(found):,} has more than {MOST_ROUNDS:,} numbers")
@@ -454,10 +459,11 @@ def _place(index: Any) -> Any:
 
 
 @pass_context
-def _counted(context: Context, items: Iterable[Any]) -> Iterator[Any]:
+def _counted(context: Context, items: Iterable[Any], weight: int) -> Iterator[Any]:
     rounds = context.parent[_COUNT]
     for item in items:
         rounds[0] += 1
+        _take(weight)
         if rounds[0] > MOST_ROUNDS:
             raise TooMuch(f"its loops take more than {MOST_ROUNDS:,} rounds")
         yield item
@@ -469,14 +475,14 @@ def _join(items: Iterable[Any], between: str = "", attribute: str | None = None)
     for one in found:
         texts.append(str(one))
         size += len(texts[-1]) + len(between)
-        _check_size(size)
+        check_size(size)
     return between.join(texts)
 
 
-def _replace(value: Any, old: str, new: str) -> str:
+def _replace(value: Any, old: str, new: str, count: int | None = -1) -> str:
     text = str(value)
-    _check_size(len(text) + text.count(old) * len(new))
-    return text.replace(old, new)
+    check_size(len(text) + text.count(old) * len(new))
+    return text.replace(old, new, -1 if count is None else count)
 
 
 def _indent(text: Any, width: int = 4, first: bool = False) -> str:
@@ -484,6 +490,7 @@ def _indent(text: Any, width: int = 4, first: bool = False) -> str:
     return (between[1:] if first else "") + _replace(text, "\n", between)
 
 
-def _check_size(size: float) -> None:
+def check_size(size: float) -> None:
+    """Raise `TooMuch` for a text of so many characters, where that is more than allowed."""
     if size > MOST_CHARACTERS:
         raise TooMuch(f"it makes more than {MOST_CHARACTERS:,} characters")

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from curate.chunk import one_array
+from curate.read.arrow.arrow_tables import records_of
 from curate.read.members import split_lines
 from curate.read.part import LINE_BYTES, MOST_VALUES, Part, PartRows, Read
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import MARKS, dumps
 from curate.read.shapes.shape import Shape
-from curate.read.tables import records_of
 
 _NEWLINE, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
 
+from curate.read.arrow.arrow_tables import read_table, table_reads
 from curate.read.class_names import with_class_names
 from curate.read.documents import read_documents
 from curate.read.finished_runs import ROWS
@@ -17,7 +18,6 @@ from curate.read.part import PART_BYTES, PART_ROWS, Part, Read
 from curate.read.records import overlong, reads_of
 from curate.read.shapes import shape
 from curate.read.shapes.record_fields import shown
-from curate.read.tables import read_table, table_reads
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -31,6 +31,12 @@ _CELLS = frozenset(("td", "th"))
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _PRESCAN = 1024
+# Attributes of a tag, and spaces between them: each takes some 560 bytes while the tag is read.
+_MOST_ATTRIBUTES = 100_000
+_NAME = re.compile(r"<[a-zA-Z][^\s/>]*([\s/]*)")
+_ATTRIBUTE = re.compile(
+    r"""(?<=['"\s/])[^\s/>][^\s/=>]*(?:\s*=+\s*(?:'[^']*'|"[^"]*"|(?!['"])[^>\s]*))?([\s/]*)"""
+)
 # Each tag or comment that never ends is looked for to the end of the page. So many characters are
 # looked through for all of them, about a second: 256 such tags at the head of a page of 64 KB.
 _SEEN_AGAIN = 16 << 20
@@ -61,7 +67,8 @@ def html_text(page: str) -> tuple[str, str]:
     """Return the title and the text of a page. A tag or a comment that never ends is text.
 
     Raises:
-        ValueError: so many never end that the page would be read in quadratic time.
+        ValueError: so many never end that the page would be read in quadratic time, or one has more
+            attributes than a page's tag may have.
     """
     parser = _Page()
     parser.read(page)
@@ -108,6 +115,19 @@ class _Page(HTMLParser):
             return super().parse_marked_section(i, report)
         except AssertionError:
             return self.parse_bogus_comment(i, report)
+
+    def parse_starttag(self, i: int) -> int:
+        """Read the tag at `i`, unless it has too many attributes; return where it ends."""
+        found, count = _NAME.match(self.rawdata, i), 0
+        while found is not None:
+            count += 1 + len(found[1])
+            if count > _MOST_ATTRIBUTES:
+                raise ValueError(
+                    f"the tag at line {self.getpos()[0]} has over {_MOST_ATTRIBUTES:,} attributes "
+                    "and spaces between them; leave it out"
+                )
+            found = _ATTRIBUTE.match(self.rawdata, found.end())
+        return super().parse_starttag(i)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._in_title = tag == "title" and "svg" not in self._hidden

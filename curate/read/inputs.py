@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, UsageError
+from curate.read.arrow.arrow_tables import table_reads
 from curate.read.class_names import with_class_names
 from curate.read.documents import DOCUMENT, check_documents, documents_in, is_document
 from curate.read.file import File, digest_of, parts_of
@@ -26,7 +27,6 @@ from curate.read.shapes.record_fields import shown as shown_value
 from curate.read.shapes.shape import ARRAY
 from curate.read.sniff import SNIFFED, first_records, guess
 from curate.read.strict_json import check_depth, check_text, describe
-from curate.read.tables import table_reads
 
 _KEYS = ("path", "shape", "columns", "count")
 _ALLOWED = "give a path, a list of dicts, a pandas DataFrame or a datasets.Dataset"

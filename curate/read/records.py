@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+from curate.read.arrow.arrow_tables import read_table, table_reads
 from curate.read.finished_runs import ROWS, items_of
 from curate.read.json_document import read_document
 from curate.read.lines import BOM, Cut, cut_file, cut_stream
 from curate.read.packed import MAGIC, open_packed
 from curate.read.part import Read
 from curate.read.strict_json import line_count, read_lines, too_long
-from curate.read.tables import read_csv, read_flan, read_table, read_xml, table_reads
+from curate.read.tables import read_csv, read_flan, read_xml
 
 _HEAD = 1 << 20
 _FEW = 20

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.chunk import field_array
+from curate.read.arrow.arrow_tables import table_reads
 from curate.read.columns import lines_at_once, records_at_once, table_at_once
 from curate.read.finished_runs import published_rows
 from curate.read.lines import BOM
@@ -21,7 +22,6 @@ from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import shown
 from curate.read.shapes.shape import ARRAY, Shape
 from curate.read.strict_json import check_text, describe, line_count, read_lines
-from curate.read.tables import table_reads
 from curate.row import KINDS, Record
 
 _NEWLINE, _OPEN = b"\n{"

@@ -14,8 +14,6 @@ from typing import Any
 
 # A text takes microseconds by any sane pattern. Of processor time: a busy machine changes nothing.
 SECONDS = 2.0
-# Texts on which a pattern may be too slow before it is tried on no other.
-MOST_SLOW = 3
 # The pieces of a pattern in a class: escapes and characters. Outside of one also comments, numbers
 # of repeats, and beginnings of classes with the bracket that is one of their characters.
 _INSIDE = re.compile(r"\\N\{[^}]*\}|\\.|.", re.DOTALL)
@@ -47,7 +45,7 @@ class TooSlow(ValueError):
 
 
 class BoundedPattern:
-    """A pattern in Python's syntax, and on how many texts it was too slow."""
+    """A pattern in Python's syntax. What it finds in a text depends on no text before."""
 
     def __init__(self, pattern: str, *, ignore_case: bool = False) -> None:
         """Compile the pattern.
@@ -69,30 +67,23 @@ class BoundedPattern:
             raise ValueError(
                 f"pattern is not a regular expression: {error} (Python's re syntax)"
             ) from None
-        self.pattern, self._slow = pattern, 0
+        self.pattern = pattern
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield where each match begins and ends, in order.
 
         Raises:
-            TooSlow: the text, or several before it, took longer than `SECONDS`.
+            TooSlow: the text took longer than `SECONDS`.
         """
         shown = self.pattern if len(self.pattern) <= 60 else f"{self.pattern[:60]}..."
-        advice = "write it without a repeat inside a repeat, as in (a+)+"
-        if self._slow >= MOST_SLOW:
-            raise TooSlow(
-                f"the pattern {shown} took longer than {SECONDS:g} s on {self._slow} texts before, "
-                f"so it is tried on no other; {advice}"
-            )
         compiled = self._compiled[text.isascii()]
         try:
             for match in compiled.finditer(text, timeout=SECONDS, concurrent=True):
                 yield match.span()
         except TimeoutError:
-            self._slow += 1
             raise TooSlow(
                 f"the pattern {shown} takes longer than {SECONDS:g} s on a text of "
-                f"{len(text):,} characters; {advice}"
+                f"{len(text):,} characters; write it without a repeat inside a repeat, as in (a+)+"
             ) from None
 
     def is_in(self, text: str) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 from curate.errors import UsageError
 from curate.models.inprocess.chat import Chat
+from curate.models.inprocess.chat_rendering import check_template_file
 from curate.recipe.fields import plain
 from curate.row import Row, canonical_bytes, seed_of
 from curate.system.launched_processes import (
@@ -127,6 +128,7 @@ def chat_of(where: str, template: str | None) -> Chat:
         path = Path(template)
         if not path.is_file():
             raise UsageError(f"template: there is no file {path}; it holds a chat template (Jinja)")
+        check_template_file(path)
         # It is saved with the model, which then answers as it was trained.
         chat.template = chat.tokenizer.chat_template = path.read_text(encoding="utf-8")
     return chat

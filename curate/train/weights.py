@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import StoppedShort, UsageError
+from curate.models.inprocess.chat_rendering import check_template_files
 from curate.train.settings import Adapter, Method, TrainingSettings
 
 _GIVEN: dict[str, Any] = {"trust_remote_code": False}
@@ -67,6 +68,7 @@ def load_tokenizer(where: str) -> Any:
     """Return the tokenizer of a model, with a token to pad with."""
     from transformers import AutoTokenizer
 
+    check_template_files(where)
     with _named(where):
         tokenizer: Any = AutoTokenizer.from_pretrained(where, **_GIVEN)
     if tokenizer.pad_token is None:

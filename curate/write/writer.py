@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from curate.errors import UsageError
+from curate.errors import ShapeMisfit, UsageError
 from curate.read.shapes import names as shape_names
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.mapped import PREFIX
@@ -114,7 +114,7 @@ def _check_forms(row: Row, record: Mapping[str, Any], forms: dict[str, type]) ->
         if forms.setdefault(name, type(record[name])) is not type(record[name]):
             text = isinstance(record[name], str)
             here, before = ("a text", "messages") if text else ("messages", "texts")
-            raise UsageError(
+            raise ShapeMisfit(
                 f"row {row.id}: its {name} would be {here}, and those of the rows before "
                 f"it are {before}; a file has one form: choose a shape that is always "
                 "messages (messages, trl_sft, trl_dpo, trl_kto ...), or drop such rows "
@@ -139,11 +139,11 @@ def as_shape(row: Row, name: str) -> Any:
     """
     form = _format(NATURAL.get(name, name))
     if row.kind != form.kind:
-        raise UsageError(f"row {row.id}: {misfit(name, [row.kind])}")
+        raise ShapeMisfit(f"row {row.id}: {misfit(name, [row.kind])}")
     try:
         return form.from_row(row)
     except ValueError as error:
-        raise UsageError(
+        raise ShapeMisfit(
             f"row {row.id} does not fit the shape '{name}': {error}; choose another shape, or drop "
             "such rows first"
         ) from error
@@ -251,7 +251,7 @@ def _write_table(records: Iterable[Mapping[str, Any]], path: Path, delimiter: st
                 writer.writeheader()
             if set(record) != set(writer.fieldnames):
                 other = ", ".join(sorted(set(record) ^ set(writer.fieldnames)))
-                raise UsageError(
+                raise ShapeMisfit(
                     f"row {number + 1} differs from the first in its columns ({other}); a table "
                     "has one set of columns: write .jsonl instead"
                 )

@@ -345,6 +345,29 @@ def test_a_run_of_several_kinds_is_exported_by_kind(
     assert not (home / "dpo.jsonl").exists()
 
 
+def test_a_kind_that_is_no_longer_kept_leaves_with_what_is_replaced(
+    ok: Callable[..., str], curate: Callable[..., Any], home: Path
+) -> None:
+    (home / "p.jsonl").write_text('{"prompt": "Why?"}\n')
+    (home / "c.jsonl").write_text('{"prompt": "Why?", "chosen": "So.", "rejected": "No."}\n')
+    two = "a: rows.jsonl, b: p.jsonl"
+    for name, inputs in (("three", f"{two}, c: c.jsonl"), ("two", two)):
+        (home / f"{name}.yaml").write_text(f"inputs: {{{inputs}}}\nsteps: []\n")
+        ok("run", f"{name}.yaml", "-o", f"runs/{name}")
+    ok("export", "runs/three", "-o", "shards/")
+    (home / "shards" / "notes").mkdir()
+    refused = curate("export", "runs/two", "-o", "shards/")
+    assert refused.exit_code == 2 and "--replace replaces it" in refused.stderr
+    ok("export", "runs/two", "-o", "shards/", "--replace")
+    assert sorted(p.parent.name for p in home.glob("shards/*/*.parquet")) == ["prompt", "sft"]
+    assert sorted(p.name for p in (home / "shards").iterdir()) == ["notes", "prompt", "sft"]
+    ok("export", "runs/three", "-o", "shards/", "--replace")
+    (home / "shards" / "preference" / "thesis.txt").write_text("years of work")
+    refused = curate("export", "runs/two", "-o", "shards/", "--replace")
+    assert refused.exit_code == 2 and "no run wrote thesis.txt in it" in refused.stderr
+    assert len(list((home / "shards" / "preference").iterdir())) == 2
+
+
 def test_a_split_needs_files(ok: Callable[..., str], curate: Callable[..., Any]) -> None:
     split = "split:count=1,similarity=null"
     said = ok("filter", "rows.jsonl", split, "-o", "o.jsonl")

@@ -1,4 +1,7 @@
-"""Answer rows by a server, then print what came and the peak of memory: `FOLDER URL ROWS`."""
+"""Answer rows by a server, then print what came and the peak of memory: `FOLDER URL ROWS`.
+
+A row whose text begins with `vectors` asks for vectors of 32 texts.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from curate.ask import Ask
+from curate.ask import Ask, Embed
 from curate.models.model import open_model
 from curate.requests.session import RowTask
 from curate.system.posix import peak_memory_mb
@@ -29,6 +32,9 @@ def main() -> None:
 
     def job(text: str, model: str) -> RowTask:
         def start() -> object:
+            if text.startswith("vectors "):
+                reply = yield Embed(texts=tuple(f"{text} {n}" for n in range(32)), model=model)
+                return f"{len(reply.values)} of {len(reply.values[0])}"
             reply = yield Ask.text(text, model=model, max_tokens=256)
             return reply.text
 

@@ -106,3 +106,55 @@ def test_bombs_and_bodies_without_end_fail_their_rows_in_words(tmp_path: Path) -
             assert (words == "fine") == text.startswith("good "), (text, words)
             assert text.startswith("good ") or "tiny" in words or "the server sent" in words
     assert found["peak"] < MOST_MB, found["before"]
+
+
+def vectors(embedding: str, count: int = 32, index: str = "") -> bytes:
+    """A whole answer of vectors, each as `embedding` writes it."""
+    rows = (f'{{"index": {index or n}, "embedding": {embedding}}}' for n in range(count))
+    return raw(f'{{"data": [{",".join(rows)}]}}'.encode())
+
+
+MILLIONS = "[" + "0," * 4_000_000 + "0]"
+VECTORS = {
+    "numbers": (lambda: vectors("[" + "0," * 110_000 + "0]"), "a vector of 110,001 numbers"),
+    "one of millions": (lambda: vectors(MILLIONS, 1), "1 vectors for 32 texts"),
+    "rows": (lambda: raw(b'{"data": [' + b"{}," * 2_500_000 + b"{}]}"), "2,500,001 vectors"),
+    "object": (lambda: raw(b'{"data": {"0": [1]}}'), "dict vectors for 32 texts"),
+    "base64": (lambda: vectors('"AACAPwAAgD8="'), "a vector of type str"),
+    "nested": (lambda: vectors("[" * 900 + "]" * 900), "without the expected fields"),
+    "deep": (lambda: vectors("[" * 90_000 + "]" * 90_000), "the server sent"),
+    "matrix": (lambda: vectors("[[1, 2], [3]]"), "without the expected fields"),
+    "texts": (lambda: vectors('["1", "2"]'), "without the expected fields"),
+    "digits": (lambda: vectors("[1" + "0" * 400 + "]"), "without the expected fields"),
+    "more digits": (lambda: vectors("[1" + "0" * 5000 + "]"), "the server sent"),
+    "too few": (lambda: vectors("[1, 2]", 31), "31 vectors for 32 texts"),
+    "twice": (lambda: vectors("[1, 2]", index="0"), "two vectors with the same index"),
+    "mixed index": (lambda: vectors("[1, 2]", index="null"), "without the expected fields"),
+    "not a number": (lambda: vectors("[NaN, 1]"), "not finite"),
+    "infinite": (lambda: vectors("[1, 1e999]"), "not finite"),
+}
+
+
+@pytest.mark.timeout(400)
+def test_vectors_that_attack_fail_their_rows_in_words(tmp_path: Path) -> None:
+    made = {name: make() for name, (make, _) in VECTORS.items()}
+
+    def handler(request: Received) -> Answer | Attack:
+        name = str(request.body["input"][0]).removeprefix("vectors ").rpartition(" ")[0]
+        name = name.rpartition(" ")[0]
+        return [made[name]] if name in made else [vectors("[1, 2, 3]")]
+
+    # All at once, and good ones between them.
+    texts = [f"vectors {one} {n}" for n, name in enumerate(VECTORS) for one in (name, "good")]
+    with HostileServer(handler) as server:
+        command = [sys.executable, str(CHILD), str(tmp_path), server.url, json.dumps(texts)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    found = json.loads(done.stdout)
+    said = iter(found["said"])
+    for text in texts:
+        name = text.removeprefix("vectors ").rpartition(" ")[0]
+        for _ in ("whole", "stream"):
+            words = next(said)
+            expected = "32 of 3" if name == "good" else VECTORS[name][1]
+            assert expected in words, text
+    assert found["peak"] < MOST_MB, found["before"]

@@ -18,10 +18,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.read.arrow.arrow_messages import messages_of
+from curate.read.arrow.parquet_pages import columns_of
 from tests.fuzz.seeds import pdf_of
 from tests.read.reading import alpaca, lines_of
 
@@ -321,6 +324,195 @@ def test_an_arrow_file_whose_lists_share_their_items_is_read_in_parts(tmp_path):
     assert (found["rows"], found["failed"]) == (count, [])
 
 
+def parquet(path: Path, columns: Any, **options: Any) -> Path:
+    """Write a file whose columns are plain texts to whoever reads it, by dictionaries or not."""
+    table = columns if isinstance(columns, pa.Table) else pa.table(columns)
+    pq.write_table(table, path, compression="zstd", store_schema=False, **options)
+    assert path.stat().st_size < MB
+    return path
+
+
+@functools.cache
+def huge() -> pa.Table:
+    return pa.table({"instruction": ["x" * (8 * MB)] * 80, "output": ["b"] * 80})
+
+
+def listed(values: pa.Array, rows: int) -> pa.ListArray:
+    """Return rows of which the first holds all values and the others nothing."""
+    offsets = pa.array([0, *[len(values)] * rows], pa.int32())
+    return pa.ListArray.from_arrays(offsets, values)
+
+
+def texts_of(count: int) -> dict[str, Any]:
+    return {"instruction": pa.array(["a"] * count), "output": pa.array(["b"] * count)}
+
+
+def fixed(count: int) -> pa.DictionaryArray:
+    wide = pa.array([b"x" * (64 << 10)], pa.binary(64 << 10))
+    return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), wide)
+
+
+BY_DICTIONARY = {
+    "texts": (lambda: texts_of(200_000) | {"output": same("x" * (8 * MB), 200_000)}, "stand for"),
+    "one row's texts": (
+        lambda: texts_of(50) | {"m": listed(same("x" * MB, 200_000), 50)},
+        "once its texts are read, and a row may have 16 MB",
+    ),
+    "lists of lists": (
+        lambda: texts_of(50) | {"m": listed(listed(same("x" * MB, 200_000), 9), 50)[:9]},
+        "a row takes",
+    ),
+    "numbers": (
+        lambda: texts_of(50) | {"m": listed(pa.array(np.zeros(40 * MB, np.int8)), 50)},
+        "column 'm.list.element' holds 41,943,089 values in lists",
+    ),
+    "fixed widths": (lambda: texts_of(2_100) | {"m": fixed(2_100)}, "column 'm' unpacks"),
+}
+
+
+@pytest.mark.parametrize("name", BY_DICTIONARY)
+def test_a_parquet_file_of_few_bytes_and_terabytes_is_refused(tmp_path, name):
+    make, error = BY_DICTIONARY[name]
+    columns = make()
+    rows = min(map(len, columns.values()))
+    path = parquet(tmp_path / "rows.parquet", {n: c[:rows] for n, c in columns.items()})
+    said, code = read(path)["said"]
+    assert code == 2
+    assert str(path) in said
+    assert error in said
+
+
+def test_a_parquet_file_that_names_large_texts_is_read_in_parts(tmp_path):
+    columns = texts_of(300) | {"output": same("x" * MB, 300), "m": listed(same("y" * MB, 9), 300)}
+    found = read(parquet(tmp_path / "rows.parquet", columns))
+    assert (found["rows"], found["failed"]) == (300, [])
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_parquet_page_of_gigabytes_is_refused(tmp_path, honest):
+    path = parquet(tmp_path / "rows.parquet", huge(), use_dictionary=False)
+    if not honest:
+        # What the file's end says of the column's size is nothing that readers check.
+        size = pq.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size
+        data = path.read_bytes()
+        at = data.rindex(varint(2 * size))
+        assert len(varint(2 * size)) == 5
+        path.write_bytes(data[:at] + b"\x82\x80\x80\x80\x00" + data[at + 5 :])
+        assert pq.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size == 1
+    said, code = read(path)["said"]
+    assert code == 2
+    assert "row group 1 unpacks" in said
+    assert "to 640 MB at once; at most 128 MB may be" in said
+
+
+def varint(number: int) -> bytes:
+    digits = []
+    while number >= 0x80:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*digits, number])
+
+
+def test_a_parquet_file_of_a_billion_rows_without_values_is_refused(tmp_path):
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"instruction": pa.nulls(4 * MB, pa.string())})
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        for _ in range(20):
+            writer.write_table(table, row_group_size=4 * MB)
+    said, code = read(path)["said"]
+    assert code == 2
+    assert "stand for 83,886,080 rows" in said
+
+
+@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}, {"data_page_version": "2.0"}])
+@pytest.mark.parametrize("packing", ["none", "snappy", "gzip", "brotli", "lz4", "zstd"])
+def test_a_dictionary_in_any_packing_shows_its_longest_text(tmp_path, packing, options):
+    texts = ["a", "x" * 5000, "é" * 700, ""] * 50
+    path = tmp_path / "rows.parquet"
+    options = {"write_statistics": False, "compression": packing, **options}
+    pq.write_table(pa.table({"m": texts}), path, **options)
+    metadata = pq.ParquetFile(path).metadata
+    [[column]] = columns_of(path, metadata)
+    assert column.values == 200
+    assert column.named == (0 if "use_dictionary" in options else 200 * 5000)
+    # The file's own sizes count the headers, too.
+    assert 0 < metadata.row_group(0).column(0).total_compressed_size - column.packed < 100
+
+
+# -- compressed batches of Arrow ------------------------------------------------------------------
+
+
+def packed_ipc(path: Path, table: pa.Table, packing: str, stream: bool = False) -> Path:
+    options = pa.ipc.IpcWriteOptions(compression=packing)
+    kind = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with pa.OSFile(str(path), "wb") as file, kind(file, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return path
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("packing", ["lz4", "zstd"])
+def test_a_batch_of_gigabytes_is_refused(tmp_path, packing, stream):
+    path = packed_ipc(tmp_path / "rows.arrow", huge(), packing, stream)
+    assert path.stat().st_size < 8 * MB
+    said, code = read(path)["said"]
+    assert code == 2
+    assert f"{path}: batch 1 unpacks" in said
+    assert "to 640 MB at once; at most 128 MB may be" in said
+
+
+@pytest.mark.parametrize("packing", ["lz4", "zstd"])
+def test_a_batch_that_texts_fill_is_read(tmp_path, packing):
+    path = packed_ipc(tmp_path / "rows.arrow", pa.table(texts_of(300)), packing)
+    found = read(path)
+    assert (found["rows"], found["failed"]) == (300, [])
+    [message] = messages_of(path)
+    assert message.unpacked > message.packed > 0
+    assert not message.is_dictionary
+
+
+def test_dictionaries_of_gigabytes_are_refused(tmp_path):
+    columns = {f"column {n}": same("x" * (100 * MB), 5) for n in range(3)}
+    path = packed_ipc(tmp_path / "rows.arrow", pa.table(texts_of(5) | columns), "zstd")
+    said, code = read(path)["said"]
+    assert code == 2
+    assert f"{path}: all its dictionaries unpacks" in said
+
+
+def test_a_saved_dataset_of_gigabytes_is_refused(tmp_path):
+    packed_ipc(tmp_path / "data-00000-of-00001.arrow", huge(), "zstd", stream=True)
+    state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    (tmp_path / "dataset_info.json").write_text("{}")
+    said, code = read(tmp_path)["said"]
+    assert code == 2
+    assert "data-00000-of-00001.arrow: batch 1 unpacks" in said
+
+
+ROWS_OF_NOTHING = {
+    "nulls": lambda count: pa.nulls(count),
+    "runs": lambda count: pa.RunEndEncodedArray.from_arrays(
+        pa.array([count], pa.int64()), pa.array(["a"])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS_OF_NOTHING)
+def test_a_batch_of_a_billion_rows_that_hold_nothing_is_refused(tmp_path, name):
+    column = ROWS_OF_NOTHING[name](1_000_000_000)
+    path = in_ipc(tmp_path / "rows.arrow", pa.table({"instruction": column}))
+    said, code = read(path)["said"]
+    assert code == 2
+    assert "stand for 1,000,000,000 rows" in said
+
+
+def test_one_row_that_names_terabytes_is_refused(tmp_path):
+    table = pa.table(texts_of(50) | {"m": listed(same("x" * MB, 200_000), 50)})
+    said, code = read(in_ipc(tmp_path / "rows.arrow", table))["said"]
+    assert code == 2
+    assert "a row takes 200,006 MB" in said
+
+
 # -- documents ------------------------------------------------------------------------------------
 
 
@@ -359,13 +551,15 @@ PAGES = {
     "deep": (b"", b"<div>"),
     "angles": (b"", b"<"),
     "references": (b"", b"&#"),
+    "attributes": (b"<p>Hi</p><a ", b"a "),
+    "attributes with values": (b"<p>Hi</p><a ", b"a=b c='d' "),
 }
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_of_nothing_but_tags_is_done_with_in_seconds(tmp_path, name):
     head, unit = PAGES[name]
-    write(tmp_path / "a.html", filled(head, unit, 2 * MB, b""))
+    write(tmp_path / "a.html", filled(head, unit, 4 * MB, b">"))
     write(tmp_path / "b.txt", iter([b"Prose."]))
     found = read(tmp_path)
     assert found["rows"] + len(found["failed"]) == 2

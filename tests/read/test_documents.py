@@ -274,3 +274,16 @@ def test_a_page_names_its_encoding(tmp_path: Path) -> None:
         Pipeline([Length(on="whole", min=1)]).run(
             str(path), run=tmp_path / "r", store=tmp_path / "s"
         )
+
+
+def test_a_tag_of_long_values_and_many_attributes_is_a_tag():
+    image = '<p id=1>a<img src="data:image/png;base64,' + "ab /+>" * 500_000 + '">b'
+    assert html_text(image)[1] == "ab"
+    assert html_text("a<br" + " b='c d'" * 30_000 + "/>e")[1] == "a\ne"
+
+
+@pytest.mark.parametrize("unit", ["a ", "a=b ", "b='c' ", " ", "/ ", "\n"])
+@pytest.mark.parametrize("head", ["<a b ", '<a b"', '<a b=c="', '<a b=\'"\' c=">" '])
+def test_a_tag_of_too_many_attributes_is_refused(head, unit):
+    with pytest.raises(ValueError, match=r"the tag at line 2 has over 100,000 attributes"):
+        html_text("Hi\n" + head + unit * 200_000 + "'\">x")

@@ -374,13 +374,13 @@ def test_parquet_with_large_rows_is_cut_smaller(tmp_path, monkeypatch):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from curate.read import tables
+    from curate.read.arrow import arrow_tables
 
     path = tmp_path / "rows.parquet"
     table = pa.Table.from_pylist([alpaca(output=f"{n}" * 100) for n in range(1000)])
     pq.write_table(table, path, row_group_size=300)
     assert [len(p.data) for p in open_inputs(str(path)).parts()] == [1000]
-    monkeypatch.setattr(tables, "PART_BYTES", 10_000)
+    monkeypatch.setattr(arrow_tables, "PART_BYTES", 10_000)
     sizes = [len(p.data) for p in open_inputs(str(path)).parts()]
     assert sum(sizes) == 1000
     assert len(set(sizes[:-1])) == 1

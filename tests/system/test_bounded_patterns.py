@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import warnings
 
 import pytest
@@ -43,18 +42,15 @@ def test_what_the_engine_reads_otherwise_is_read_as_python_does(pattern, text):
         assert list(BoundedPattern(pattern).spans(text)) == wanted
 
 
-def test_a_pattern_that_backtracks_stops_and_is_then_not_tried_again(monkeypatch):
+def test_a_pattern_that_backtracks_stops_and_finds_what_it_did_before(monkeypatch):
     monkeypatch.setattr(bounded_patterns, "SECONDS", 0.05)
     pattern = BoundedPattern(BACKTRACKS)
-    for _ in range(bounded_patterns.MOST_SLOW):
+    for _ in range(5):
         with pytest.raises(
             TooSlow, match=r"\(a\|aa\)\+\$ takes longer than 0.05 s on a text of 81"
         ):
             pattern.is_in(TEXT)
-    begun = time.thread_time()
-    with pytest.raises(TooSlow, match=r"took longer than 0\.05 s on 3 texts before"):
-        pattern.is_in("a")
-    assert time.thread_time() - begun < 0.04
+        assert pattern.is_in("a")
 
 
 @pytest.mark.parametrize("pattern", ["(", "a{1,2}{3}", "(?P<a>x)(?P<a>y)", "(" * 3000])

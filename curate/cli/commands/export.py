@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from curate.cli.flags import (
     wanted_shape,
 )
 from curate.errors import UsageError
+from curate.read.finished_runs import is_run
 
 if TYPE_CHECKING:
     from curate.runs.rows import Rows
@@ -205,7 +207,7 @@ def _write(asked: _Asked, target: _Target, *, noted: bool = True) -> _Exported:
 
     path, name, size = target
     source, split = Path(asked.source), asked.split
-    own = any((source / file).exists() for file in ("report.json", ".state"))
+    own = is_run(source)
     if size is not None and not own:
         check_replaceable(path, source, replace=asked.replace)
     # A run that has not finished is a run, too: it says so.
@@ -247,6 +249,7 @@ def _export_run(rows: Rows, target: _Target, asked: _Asked, *, noted: bool) -> _
     A shape holds one kind; what is left out then is said with the command that writes it.
     """
     from curate.cli.failures import say
+    from curate.row import KINDS
     from curate.runs.written import beside_text, check_replaceable
     from curate.write import NATURAL, kind_of, path_of_part, write_rows, write_shards
 
@@ -263,7 +266,10 @@ def _export_run(rows: Rows, target: _Target, asked: _Asked, *, noted: bool) -> _
             if shown := [name for name in files if not name.startswith(".")]:
                 raise UsageError(beside_text(path, shown[0], several=True))
         places = {k: path / k if size is not None else path_of_part(path, k) for k in wanted}
-    for place in places.values():
+    # Rows of a kind that is no longer there would be read as part of the data.
+    several = len(wanted) > 1 and size is not None
+    stale = [path / kind for kind in KINDS if several and kind not in wanted]
+    for place in (*places.values(), *stale):
         check_replaceable(place, run, replace=asked.replace)
     exported = _Exported([], [], [])
     for kind, place in places.items():
@@ -283,6 +289,9 @@ def _export_run(rows: Rows, target: _Target, asked: _Asked, *, noted: bool) -> _
                 replace=asked.replace,
             )
         exported.written.append((place, count, kind or next(iter(wanted), None)))
+    for place in stale:
+        if place.is_dir():
+            shutil.rmtree(place)
     for kind, own in left.items():
         why = f"'{shape}' holds {kind_of(shape or kind)} rows"
         exported.left_out.append((len(own), kind, why))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from curate.cli.flags import Debug, Split, formats_that_begin, runs_that_begin
+from curate.read.finished_runs import is_run
 
 
 def command(
@@ -52,7 +53,7 @@ def command(
         disable_progress_bars()
     with tempfile.TemporaryDirectory(prefix="curate-push-") as folder:
         # A run that has not finished is a run, too: it says so.
-        if any((Path(source) / file).exists() for file in ("report.json", ".state")):
+        if is_run(Path(source)):
             result, title = Result.open(source), None
         else:
             result = Pipeline([], inputs=source).run(run=Path(folder) / "run")

@@ -13,6 +13,7 @@ import typer
 
 from curate.cli.flags import Debug, Shape
 from curate.errors import UsageError
+from curate.read.finished_runs import is_run
 
 if TYPE_CHECKING:
     from curate.review.review_queue import ReviewQuestion
@@ -200,7 +201,7 @@ def _write_templates(
     from curate.review.template_files import TemplateFolder
     from curate.review.template_page import TriedRows, serve_templates
 
-    own = None if _is_run(source) else shape or "table"
+    own = None if is_run(Path(source)) else shape or "table"
     with _run_of(source, own) as run:
         queue = queue_of(run, count=sample, only=RowFilter(outcome))
         report = json.loads((run / "report.json").read_text(encoding="utf-8"))
@@ -217,10 +218,6 @@ def _write_templates(
             port,
             lambda address: typer.echo(f"open {address} (Ctrl-C ends)"),
         )
-
-
-def _is_run(source: str) -> bool:
-    return any((Path(source) / name).exists() for name in ("report.json", ".state"))
 
 
 def _asked(ask: str | None, scale: int, words: str | None) -> ReviewQuestion | None:
@@ -240,7 +237,7 @@ def _asked(ask: str | None, scale: int, words: str | None) -> ReviewQuestion | N
 @contextmanager
 def _run_of(source: str, shape: str | None) -> Iterator[Path]:
     """Yield the folder of a finished run: `source`, or one that has only read it."""
-    if _is_run(source):
+    if is_run(Path(source)):
         from curate.pipeline import Result
 
         yield Result.open(source).folder

@@ -12,6 +12,7 @@ import typer
 
 from curate.cli.flags import Debug, EncodingCost, EncodingRequests, Shape, runs_that_begin
 from curate.errors import UsageError
+from curate.read.finished_runs import is_run
 
 if TYPE_CHECKING:
     from curate.engine.encode_texts import Ceilings
@@ -198,7 +199,7 @@ def opened_source(
         raise UsageError(f"--on is '{on}'; allowed are instruction, response and whole")
     unreadable: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="curate-similar-") as folder:
-        if any((Path(source) / name).exists() for name in ("report.json", ".state")):
+        if is_run(Path(source)):
             result = Result.open(source)
             # What is not said is that of the run's first step that embeds, and its store.
             encoders = result.recipe["recipe"].get("encoders") or {}

@@ -13,7 +13,7 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from curate.engine.partition import describe_error
-from curate.errors import RecipeError
+from curate.errors import RecipeError, StoppedShort
 from curate.requests.session import RowTask
 from curate.row import Row
 from curate.step import Step
@@ -49,6 +49,9 @@ def call_each(
     for index, item in enumerate(items):
         try:
             value = work(item)
+        except StoppedShort:
+            # What would come out depends on the machine: no row's verdict.
+            raise
         except Exception as error:  # one row's failure, whatever it is
             results.errors[index] = describe_error(error)
             continue

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from curate.chunk import one_array, rows_of
 from curate.engine.reading import Reading
 from curate.engine.state import PartitionState, load
-from curate.errors import UsageError
+from curate.errors import ShapeMisfit
 from curate.read import raw_lines
 from curate.read.shapes import shape as shape_called
 from curate.read.shapes.record_fields import dumps
@@ -79,7 +79,7 @@ class KeptFile:
         while len(self._writing) > most:
             try:
                 self._writing.popleft().result()
-            except UsageError:
+            except ShapeMisfit:
                 # A made row has something that the input's shape has no place for.
                 self._own = None
 
@@ -127,7 +127,7 @@ class KeptFile:
             fits = self._own is not None and (self.shape is not None or kind == kind_of(self._own))
             try:
                 write_rows(rows.tables(), path, self._own if fits else None, run=self._folder.path)
-            except UsageError:
+            except ShapeMisfit:
                 if self.shape is not None or not fits:
                     raise
                 write_rows(rows.tables(), path, run=self._folder.path)

@@ -37,9 +37,6 @@ def run_tasks(
     include: Path | None = None,
     download: bool = False,
     limit: int | None = None,
-    batch_size: int = 1,
-    shots: int | None = None,
-    chat: bool = False,
     run_code: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a model of transformers on tasks of the harness.
@@ -51,9 +48,6 @@ def run_tasks(
         include: a folder with tasks of one's own.
         download: let the harness fetch what it lacks.
         limit: take the first examples of each task only.
-        batch_size: requests at once.
-        shots: examples in the prompt; each task's own number by default.
-        chat: apply the model's chat template.
         run_code: let tasks such as HumanEval run, in this process, code that the model wrote.
 
     Returns:
@@ -74,9 +68,6 @@ def run_tasks(
         "fingerprint": xxhash.xxh3_64_hexdigest(repr(stamps).encode()),
         "tasks": list(tasks),
         "limit": limit,
-        "batch_size": batch_size,
-        "shots": shots,
-        "chat": chat,
     }
     with _quiet(), _network(download):
         import lm_eval
@@ -100,13 +91,11 @@ def run_tasks(
         folder.mkdir(parents=True, exist_ok=True)
         known = xxhash.xxh3_64_hexdigest(json.dumps(given, sort_keys=True).encode())
         answered = lm_eval.simple_evaluate(
-            model=_open(model, batch_size, download),
+            model=_open(model, download),
             tasks=list(tasks),
             confirm_run_unsafe_code=run_code,
             task_manager=manager,
-            num_fewshot=shots,
             limit=limit,
-            apply_chat_template=chat,
             use_cache=str(folder / f"replies-{known}"),
             log_samples=False,
         )
@@ -136,7 +125,7 @@ def _tasks_of(include: Path | None, *, defaults: bool) -> Any:
     return TaskManager(include_path=str(include), include_defaults=defaults)
 
 
-def _open(model: str, batch_size: int, download: bool) -> Any:
+def _open(model: str, download: bool) -> Any:
     """Load a model of transformers for the harness.
 
     Raises:
@@ -147,7 +136,7 @@ def _open(model: str, batch_size: int, download: bool) -> Any:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return HFLM(pretrained=model, batch_size=batch_size, device=device)
+        return HFLM(pretrained=model, batch_size=1, device=device)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"'{model}' is not a model that transformers can load here"

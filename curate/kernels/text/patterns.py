@@ -13,10 +13,11 @@ import functools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from curate.errors import StoppedShort
 from curate.kernels.text.anchors import anchors_of, literal_runs
 from curate.kernels.text.words import composed, stands_alone
 from curate.row import On
-from curate.system.bounded_patterns import BoundedPattern, bounded_pattern
+from curate.system.bounded_patterns import BoundedPattern, TooSlow, bounded_pattern
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,10 +65,18 @@ class PatternSearch(NamedTuple):
         The text is read in its composed form (NFC), as the pattern is.
 
         Raises:
-            TooSlow: a pattern of the user's takes too long.
+            StoppedShort: a pattern of the user's takes too long. Another machine might be fast
+                enough, so this is no verdict about the row: the run ends.
         """
         if self.bounded is not None:
-            return sum(end > start for start, end in self.bounded.spans(composed(text)))
+            try:
+                return sum(end > start for start, end in self.bounded.spans(composed(text)))
+            except TooSlow as error:
+                begin = text[:60] + "..." * (len(text) > 60)
+                raise StoppedShort(
+                    f"{error}. The text begins {begin!r}. Nothing is published: a faster machine "
+                    "might have got through"
+                ) from error
         found = self.pattern.finditer(composed(text))
         return sum(match.end() > match.start() for match in found)
 

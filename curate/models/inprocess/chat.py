@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from curate.models.inprocess.chat_rendering import render_turns
 from curate.read.shapes.record_fields import turns_of, without_nulls
 from curate.row import Message
 
@@ -94,17 +95,11 @@ class Chat:
         from jinja2 import TemplateError
 
         try:
-            text = self.tokenizer.apply_chat_template(
-                list(turns),
-                # Of several templates the tokenizer takes the one for the options, as for tools.
-                chat_template=self.template if isinstance(self.template, str) else None,
-                tokenize=False,
-                add_generation_prompt=ask,
-                **options,
-            )
+            # Of several templates the tokenizer takes the one for the options, as for tools.
+            own = self.template if isinstance(self.template, str) else None
+            return render_turns(self.tokenizer, turns, template=own, ask=ask, options=options)
         except (TemplateError, TypeError, ValueError, KeyError) as error:
             raise TemplateRefused(str(error)) from error
-        return str(text)
 
     def asked(self, turns: Sequence[Mapping[str, Any]], **options: Any) -> list[int]:
         """Return the tokens of a conversation up to where the next answer begins."""

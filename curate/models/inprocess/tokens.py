@@ -15,6 +15,7 @@ from curate.ask import Ask, Choose, Likelihood, TurnLikelihood
 from curate.errors import PermanentFault
 from curate.models.choice import spelt
 from curate.models.inprocess.chat import IGNORED, Chat, TemplateRefused, turns_for
+from curate.models.inprocess.chat_rendering import render_turns
 from curate.models.turns import check_rendered, template_turns
 from curate.row import Message
 
@@ -43,14 +44,23 @@ def chat_text(
     require_template(tokenizer)
     turns = template_turns(messages)
     if turn == "assistant":
-        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        text = _rendered(tokenizer, turns, ask=True)
     else:
         asked = [*turns, {"role": turn, "content": _HERE}]
-        text, found, _ = tokenizer.apply_chat_template(asked, tokenize=False).partition(_HERE)
+        text, found, _ = _rendered(tokenizer, asked).partition(_HERE)
         if not found:
             raise PermanentFault("the model's chat template has no header for a user's turn")
     check_rendered(turns, text)
-    return str(text)
+    return text
+
+
+def _rendered(tokenizer: Any, turns: Sequence[Mapping[str, Any]], *, ask: bool = False) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        return render_turns(tokenizer, turns, ask=ask)
+    except TemplateError as error:
+        raise PermanentFault(f"the chat template refuses the turns: {error}") from error
 
 
 def require_template(tokenizer: Any) -> None:
@@ -88,8 +98,7 @@ def turn_ends(tokenizer: Any) -> tuple[str, ...]:
     template without marks ends the turn with the name of the next speaker, which then stands alone.
     """
     asked = [{"role": "user", "content": _HERE}]
-    text = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
-    before, _, after = str(text).partition(_HERE)
+    before, _, after = _rendered(tokenizer, asked, ask=True).partition(_HERE)
     marks = _MARKER.findall(after)
     if not marks:
         return (after.strip(),) if after.strip() else ()

@@ -18,6 +18,7 @@ from curate.ask import Ask, Choose, Likelihood, Reply, Reward, TurnLikelihood
 from curate.errors import PermanentFault, StoppedShort
 from curate.models.choice import choice_reply
 from curate.models.inprocess.chat import Chat
+from curate.models.inprocess.chat_rendering import check_template_files
 from curate.models.inprocess.sampling import Draft, Drafting, Ended
 from curate.models.inprocess.tokens import (
     Variants,
@@ -48,6 +49,7 @@ def load_transformer(where: str, options: Mapping[str, Any]) -> Backend:
     """
     prepare_torch(options)
     given: dict[str, Any] = {"trust_remote_code": False, "revision": options.get("revision")}
+    check_template_files(where)
     try:
         config = transformers.AutoConfig.from_pretrained(where, **given)
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **given)

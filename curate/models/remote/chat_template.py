@@ -7,13 +7,13 @@ a tokenizer that adds none itself leaves it to the template, as those of ChatML 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from curate.ask import Ask
-from curate.errors import PermanentFault, RecipeError
+from curate.errors import RecipeError
+from curate.models.inprocess.chat_rendering import check_template_file, check_template_files
 from curate.models.inprocess.tokens import chat_text, with_turn_ends
 from curate.row import Message
 
@@ -40,38 +40,31 @@ class ChatTemplate:
 
 
 class JinjaTemplate:
-    """A template file in the form of transformers, rendered in a sandbox."""
+    """A template file in the form of transformers, rendered in the sandbox of prompts."""
 
     bos_token = ""
+    # Both are empty in it.
+    special_tokens_map: Mapping[str, str] = {"bos_token": "", "eos_token": ""}
 
     def __init__(self, template: str) -> None:
-        """Compile the template; `bos_token` and `eos_token` are empty in it."""
-        from jinja2.exceptions import TemplateError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+        """Read the template."""
+        from jinja2 import TemplateSyntaxError
 
-        def refuse(message: str) -> None:
-            raise PermanentFault(f"the chat template refuses the turns: {message}")
+        from curate.prompts.chat_sandbox import check_chat_template
 
-        made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        made.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-        made.globals["raise_exception"] = refuse
         self.chat_template = template
         try:
-            self._compiled = made.from_string(template)
-        except (TemplateError, SyntaxError, ValueError, RecursionError, OverflowError) as error:
+            check_chat_template(template)
+        except TemplateSyntaxError as error:
             raise RecipeError(f"'template' is not a Jinja template: {error}") from None
 
     def get_added_vocab(self) -> dict[str, int]:
         """Return no tokens: a file knows none, so marks are searched as texts."""
         return {}
 
-    def apply_chat_template(
-        self, turns: Sequence[Any], *, add_generation_prompt: bool = False, tokenize: bool = False
-    ) -> str:
-        """Return the text of a chat."""
-        return self._compiled.render(
-            messages=turns, add_generation_prompt=add_generation_prompt, bos_token="", eos_token=""
-        )
+    def get_chat_template(self, template: str | None, tools: Any) -> str:
+        """Return the template, as a tokenizer does."""
+        return template or self.chat_template
 
 
 def template_of(options: Mapping[str, Any], folder: Path) -> ChatTemplate | None:
@@ -87,6 +80,8 @@ def template_of(options: Mapping[str, Any], folder: Path) -> ChatTemplate | None
 
     named = options["tokenizer"]
     where = folder / named
+    if where.is_dir():
+        check_template_files(where)
     try:
         loaded: Any = AutoTokenizer.from_pretrained(
             str(where) if where.is_dir() else named, trust_remote_code=False
@@ -118,4 +113,5 @@ def _file(options: Mapping[str, Any], folder: Path) -> Path:
             f"'template' names '{options['template']}', and there is no such file; write the "
             "path of a Jinja chat template, or name a 'tokenizer'"
         )
+    check_template_file(path)
     return path

@@ -6,8 +6,10 @@ Nothing here does input or output. A body that does not hold a reply is a `Tempo
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from array import array
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ from curate.models.turns import openai_turns
 if TYPE_CHECKING:
     from curate.models.remote.chat_template import ChatTemplate
 
+# The longest vectors that encoders give have 12,288 numbers.
+MOST_DIMENSIONS = 1 << 14
 CHAT, COMPLETION, EMBEDDING = "chat/completions", "completions", "embeddings"
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 # OpenAI's most, and vLLM's.
@@ -141,15 +145,7 @@ def reply_of(request: Request, data: Any, template: ChatTemplate | None = None) 
         raise error_inside(data["error"])
     try:
         if isinstance(request, Embed):
-            rows = sorted(data["data"], key=lambda one: one["index"])
-            if len(rows) != len(request.texts):
-                raise malformed(f"{len(rows)} vectors for {len(request.texts)} texts")
-            # What is not a number in a vector comes as null: JSON has no NaN.
-            vectors = tuple(
-                [math.nan if value is None else float(value) for value in row["embedding"]]
-                for row in rows
-            )
-            return Reply(values=vectors, **_usage(data))
+            return Reply(values=_vectors(data["data"], len(request.texts)), **_usage(data))
         choices = data.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise malformed("a reply with no choices in it")
@@ -159,9 +155,29 @@ def reply_of(request: Request, data: Any, template: ChatTemplate | None = None) 
         if isinstance(request, Choose) and (likely := _first_likely(choice.get("logprobs"))):
             return choice_reply(request.options, likely, **_usage(data))
         return _text(choice, data)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        detail = f"{type(error).__name__}: {error}"
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        detail = f"{type(error).__name__}: {str(error)[:200]}"
         raise malformed(f"a reply without the expected fields ({detail})") from None
+
+
+def _vectors(rows: Any, count: int) -> tuple[array[float], ...]:
+    """Return `count` vectors (float64) in the order of their texts."""
+    if not isinstance(rows, list) or len(rows) != count:
+        found = f"{len(rows):,}" if isinstance(rows, list) else type(rows).__name__
+        raise malformed(f"{found} vectors for {count:,} texts")
+    ordered = sorted(rows, key=lambda one: one["index"])
+    if any(one["index"] == after["index"] for one, after in itertools.pairwise(ordered)):
+        raise malformed("two vectors with the same index")
+    vectors = [row["embedding"] for row in ordered]
+    for vector in vectors:
+        if not isinstance(vector, list):
+            raise malformed(f"a vector of type {type(vector).__name__}, where a list was asked for")
+        if len(vector) > MOST_DIMENSIONS:
+            raise malformed(
+                f"a vector of {len(vector):,} numbers; at most {MOST_DIMENSIONS:,} are read"
+            )
+    # What is not a number in a vector comes as null: JSON has no NaN.
+    return tuple(array("d", (math.nan if v is None else v for v in one)) for one in vectors)
 
 
 def malformed(what: str) -> TemporaryFault:

@@ -19,6 +19,13 @@ MARKS = (
 )
 # The columns of a row that a model's chat template reads.
 TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
+# What a template is given by whoever renders it, and what transformers takes beside that.
+_RESERVED = (
+    *("messages", "tools", "documents", "add_generation_prompt", "continue_final_message"),
+    *("conversation", "chat_template", "tokenize", "padding", "truncation", "max_length"),
+    *("return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs"),
+    *("bos_token", "eos_token", "pad_token", "unk_token"),
+)
 
 
 def extra_of(data: Mapping[str, Any], taken: Sequence[str], **marks: Any) -> str | None:
@@ -332,7 +339,8 @@ def rendering_options(extra: Mapping[str, Any]) -> dict[str, Any]:
     Both may be JSON text, as in CSV files.
 
     Raises:
-        ValueError: a column is not JSON, or `chat_template_kwargs` is not a mapping.
+        ValueError: a column is not JSON, or `chat_template_kwargs` is not a mapping, or has a
+            name that is not its own.
     """
     tools, options = (
         json.loads(value.strip() or "null") if isinstance(value, str) else value
@@ -341,4 +349,9 @@ def rendering_options(extra: Mapping[str, Any]) -> dict[str, Any]:
     if options and not isinstance(options, Mapping):
         raise ValueError(f"chat_template_kwargs must be an object, found {kind_of(options)}")
     options = dict(without_nulls(options or {}))
+    if taken := [name for name in options if name in _RESERVED]:
+        raise ValueError(
+            f"chat_template_kwargs names '{taken[0]}', which the template gets from the row or the "
+            "tokenizer; leave it out (tools have a column of their own)"
+        )
     return {**options, "tools": without_nulls(tools)} if tools else options

@@ -16,8 +16,8 @@ class Keywords(Matches):
     """Drop rows whose text contains given phrases, or lacks them.
 
     Give either `phrases` (a space in one matches any white space) or a pattern. `pattern` is a
-    regular expression in Python's syntax; if it takes more than two seconds on a text, the row
-    fails. The score is the number of matches. Rows with more than `max` matches are dropped, by
+    regular expression in Python's syntax; if it takes more than two seconds on a text, the run
+    ends. The score is the number of matches. Rows with more than `max` matches are dropped, by
     default with any (`max: 0`). To keep only rows that match, set `max: null` and `min: 1`.
     `whole_words` applies to phrases: "class" then does not match "classes".
     """

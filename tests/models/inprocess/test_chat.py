@@ -248,3 +248,11 @@ def test_tools_lose_the_nulls_that_tables_give_them() -> None:
     for wrong in ("[1]", "x", [1]):
         with pytest.raises(ValueError, match=r"chat_template_kwargs must be|Expecting value"):
             rendering_options({"chat_template_kwargs": wrong})
+
+
+@pytest.mark.parametrize(
+    "name", ["messages", "tools", "add_generation_prompt", "chat_template", "tokenize", "eos_token"]
+)
+def test_names_that_are_not_the_rows_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"chat_template_kwargs names '{name}', which"):
+        rendering_options({"chat_template_kwargs": {"enable_thinking": True, name: "x"}})

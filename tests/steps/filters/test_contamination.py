@@ -184,7 +184,7 @@ def test_a_folder_and_a_pattern_are_one_set_with_a_name_and_several_without(tmp_
 
 def test_places_count_on_through_parts_and_row_groups(tmp_path, monkeypatch):
     monkeypatch.setattr("curate.read.lines.PART_ROWS", 4)
-    monkeypatch.setattr("curate.read.tables.PART_ROWS", 4)
+    monkeypatch.setattr("curate.read.arrow.arrow_tables.PART_ROWS", 4)
     items = [{"question": f"number {n}"} for n in range(50)]
     for name in ("long.jsonl", "long.jsonl.zst", "long.parquet"):
         found = list(read_items(str(written(tmp_path, name, items))))

@@ -1,7 +1,11 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.errors import StoppedShort
+from curate.pipeline import Pipeline
 from curate.steps.filters.keywords import Keywords
 
 TEXT = st.text(st.sampled_from("aAiIkKsS \u212a\u017f\u0130\u0131é模型x\n\x1f\x00.+"), max_size=30)
@@ -92,3 +96,18 @@ def test_rules():
 def test_contradictory_fields_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         Keywords(**fields).check()
+
+
+def test_a_pattern_that_is_too_slow_ends_the_run_whatever_came_before(tmp_path, monkeypatch):
+    """A verdict that depends on the machine's speed, or on other rows, is none."""
+    monkeypatch.setattr("curate.system.bounded_patterns.SECONDS", 0.05)
+    lines = [{"instruction": "a", "output": "a" * 80 + "b"}, {"instruction": "a", "output": "é"}]
+    step = Keywords(pattern="(a|aa)+$", on="response")
+    for order in (lines, lines[::-1]):
+        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in order))
+        run = Pipeline([step], inputs=str(tmp_path / "rows.jsonl"))
+        with pytest.raises(
+            StoppedShort, match=r"takes longer than 0.05 s on a text of 81 .* Nothing"
+        ):
+            run.run(run=tmp_path / "run", store=tmp_path / "store", replace=True)
+    assert not (tmp_path / "run" / "report.json").exists()

@@ -63,7 +63,8 @@ def test_only_the_room_of_ray_imports_ray() -> None:
     assert found == {f"curate.engine.ray.{name}" for name in ("joining", "on_ray", "replicas")}
     room = {i.importer for i in imports(PACKAGE) if i.imported.startswith("curate.engine.ray")}
     assert {name for name in room if not name.startswith("curate.engine.ray")} == {
-        "curate.engine.run"
+        "curate.engine.accounts",
+        "curate.engine.run",
     }
 
 

@@ -30,8 +30,8 @@ def chat_text(source: str, values: Mapping[str, Any]) -> str:
     """Return the text of a chat template.
 
     Raises:
-        TemplateError: it is not a template, raises an error by itself, or asks for more than a prompt
-            may.
+        TemplateError: it is not a template, raises an error by itself, or asks for more than a
+            prompt may.
     """
     try:
         return sandbox.rendered(_compiled(source), values)

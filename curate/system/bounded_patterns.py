@@ -18,9 +18,12 @@ SECONDS = 2.0
 # of repeats, and beginnings of classes with the bracket that is one of their characters.
 _INSIDE = re.compile(r"\\N\{[^}]*\}|\\.|.", re.DOTALL)
 _OUTSIDE = re.compile(
-    r"\(\?#[^)]*\)|\{(?:\d+(?:,\d*)?|,\d*)\}|\[\^?\]?|" + _INSIDE.pattern, re.DOTALL
+    r"\(\?#[^)]*\)|\(\?P?<\w+>|\(\?P=\w+\)|\(\?[a-zA-Z-]+[:)]|\(\?\(\w+\)|\{(?:\d+(?:,\d*)?|,\d*)\}|\[\^?\]?|"
+    + _INSIDE.pattern,
+    re.DOTALL,
 )
 _VERBOSE = re.compile(r"#[^\n]*|" + _OUTSIDE.pattern, re.DOTALL)
+_DOTTED = "iI\u0130\u0131"
 _ASCII_FLAG = re.compile(r"\(\?[a-zA-Z-]*a")
 _WORD = r"\p{L}\p{N}_"
 _NO_WORD = r"\p{M}\p{Z}\p{C}\p{S}\p{Pd}\p{Ps}\p{Pe}\p{Pi}\p{Pf}\p{Po}"
@@ -56,11 +59,13 @@ class BoundedPattern:
         import regex
 
         try:
-            verbose = bool(re.compile(pattern).flags & re.VERBOSE)
+            given = re.compile(pattern).flags
+            verbose = bool(given & re.VERBOSE)
+            folds = ignore_case or bool(given & re.IGNORECASE)
             flags = regex.VERSION0 | (regex.IGNORECASE if ignore_case else 0)
             # For other texts and for ASCII, where edges of words are found many times as fast.
             self._compiled: Sequence[Any] = [
-                regex.compile(_as_python_reads(pattern, classes, verbose), flags)
+                regex.compile(_as_python_reads(pattern, classes, verbose, folds), flags)
                 for classes in (_CLASSES | _SPACES, _SPACES)
             ]
         except (re.error, regex.error, RecursionError, OverflowError) as error:
@@ -91,21 +96,30 @@ class BoundedPattern:
         return next(self.spans(text), None) is not None
 
 
-def _as_python_reads(pattern: str, classes: Mapping[str, tuple[str, str]], verbose: bool) -> str:
+def _as_python_reads(
+    pattern: str, classes: Mapping[str, tuple[str, str]], verbose: bool, folds: bool
+) -> str:
     r"""Return a pattern of Python's in the words of the engine, which reads some otherwise.
 
     Its `\w` holds combining marks and lacks `²`, its `\s` lacks four separators; `x{i}` allows
-    insertions, and `[[:alpha:]]` names a class.
+    insertions, and `[[:alpha:]]` names a class. Where case does not count (`folds`), `i` with and
+    without a dot are one letter to Python.
     """
-    classes = {} if _ASCII_FLAG.search(pattern) else classes
+    if _ASCII_FLAG.search(pattern):
+        classes, folds = {}, False
     around = _VERBOSE if verbose else _OUTSIDE
-    out, inside, at = [], False, 0
+    out: list[str] = []
+    inside, at = False, 0
     while at < len(pattern):
         found = (_INSIDE if inside else around).match(pattern, at)
         assert found is not None, "a piece is any character at least"
         piece, at = found[0], found.end()
         if piece in classes:
             piece = classes[piece][inside]
+        elif (
+            folds and piece in _DOTTED and not (inside and "-" in (*out[-1:], pattern[at : at + 1]))
+        ):
+            piece = _DOTTED if inside else f"[{_DOTTED}]"
         elif piece == "{" or (inside and piece == "["):
             piece = "\\" + piece
         elif piece[0] == "[":

@@ -42,6 +42,28 @@ def test_what_the_engine_reads_otherwise_is_read_as_python_does(pattern, text):
         assert list(BoundedPattern(pattern).spans(text)) == wanted
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "i",
+        "I",
+        "ı",
+        "İ",
+        "[i]",
+        "[^i]x",
+        "(?P<i>ı)",
+        "(?x) i # i\n I",
+        "(?:i)(?=I)",
+        "(?<=ı)i",
+        "x(?i:I)",
+    ],
+)
+def test_i_without_a_dot_is_the_letter_that_it_is_to_python(pattern):
+    for text in ("i", "I", "ı", "İ", "iıİI", "xı", "ix", "ıı"):
+        wanted = [match.span() for match in re.finditer(pattern, text, re.IGNORECASE)]
+        assert list(BoundedPattern(pattern, ignore_case=True).spans(text)) == wanted, text
+
+
 def test_a_pattern_that_backtracks_stops_and_finds_what_it_did_before(monkeypatch):
     monkeypatch.setattr(bounded_patterns, "SECONDS", 0.05)
     pattern = BoundedPattern(BACKTRACKS)

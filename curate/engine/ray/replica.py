@@ -9,6 +9,7 @@ import contextlib
 import multiprocessing
 import os
 import platform
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,8 +103,23 @@ class Replica:
         if self._model is not None:
             await self._model.close()
         for process in multiprocessing.active_children():
+            # vLLM's workers are children of its engine; one that still loads would go on with it.
+            below = _descendants(process.pid)
             process.kill()
+            for pid in below:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.join(_GONE_SECONDS)
+
+
+def _descendants(pid: int | None) -> list[int]:
+    """Return the processes below one, where the system says which they are (Linux)."""
+    found = list[int]()
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # It has just ended.
+            for child in map(int, path.read_text().split()):
+                found += [child, *_descendants(child)]
+    return found
 
 
 def _keep_to(share: Share) -> None:

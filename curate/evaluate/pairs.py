@@ -137,7 +137,9 @@ def labelled_pair(
     """
     answers = turns_of(row)
     models: tuple[str | None, str | None] = (None, None)
-    label = 0.5 if row.kind == "preference" and _is_tie(row) else 1.0
+    extra = json.loads(row.extra or "{}") if row.kind == "preference" else {}
+    # People found the two sides equal.
+    label = 0.5 if extra.get("tie") is True else 1.0
     if row.kind == "ranked":
         one, other = row.candidates[view.i], row.candidates[view.j]
         if one.score is None or other.score is None:
@@ -153,11 +155,6 @@ def labelled_pair(
     if drawn and row.random(f"first of the labelled pair{place}").random() < 0.5:
         return pair.turned()
     return pair
-
-
-def _is_tie(row: Row) -> bool:
-    """Tell whether people found the sides of a preference equal."""
-    return row.extra is not None and json.loads(row.extra).get("tie") is True
 
 
 def label_of_scores(one: float, other: float) -> float:

@@ -102,6 +102,8 @@ class _Child:
     """One child process, and the pipes to it."""
 
     def __init__(self, function: str, seconds: float, memory_mb: int) -> None:
+        # The same modules, and sets printed in one order.
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-c", _START, function, str(seconds), str(memory_mb)),
@@ -110,7 +112,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **_environment()},
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},
             # Ctrl-C is for the parent, which then ends its children.
             start_new_session=True,
         )
@@ -155,12 +157,6 @@ class _Child:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-
-
-def _environment() -> dict[str, str]:
-    """Return what a child needs to find the same modules, and to print sets in one order."""
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    return {"PYTHONPATH": paths, "PYTHONHASHSEED": "0"}
 
 
 def _serve(function: str, seconds: str, memory_mb: str, confined: str) -> None:

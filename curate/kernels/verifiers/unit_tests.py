@@ -56,7 +56,8 @@ def verify_code(reply: str, gold: Any, options: VerifyOptions) -> Verification:
     secret = secrets.token_hex(code_harness.SECRET // 2)
     given = json.dumps(told).encode() + b"\n" + secret.encode()
     ended = run_confined("", limits, given=given, script=_HARNESS)
-    heard = _told_by(ended, secret)
+    # The harness's own lines: a program may have written others.
+    heard = [json.loads(line) for line in ended.output.splitlines() if secret in line]
     first, results = heard[0] if heard else None, heard[1:]
     if first is not None and first["program"] is None:
         raise UnreadableAnswer("reply", f"the reply holds no Python program: {reply[-80:]!r}")
@@ -70,11 +71,6 @@ def verify_code(reply: str, gold: Any, options: VerifyOptions) -> Verification:
     reasons = [None if one["raised"] is None else _of_raised(one["raised"]) for one in results]
     reasons += [_of_process(ended)] * (len(tests.texts) - len(results))
     return _verification(reasons)
-
-
-def _told_by(ended: ProgramEnd, secret: str) -> list[dict[str, Any]]:
-    """Return the harness's lines: a program may have written others."""
-    return [json.loads(line) for line in ended.output.splitlines() if secret in line]
 
 
 def _printed(program: str, given: str, wanted: str, limits: ProgramLimits) -> str | None:

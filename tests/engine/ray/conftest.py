@@ -153,10 +153,10 @@ def same(folder: Path, one: str, other: str, *, spending: bool = True) -> None:
 
 def until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Wait until something has happened while a process runs."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not happened():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "nothing came of it within a minute"
+        assert time.monotonic() < end, "nothing came of it within three minutes"
         time.sleep(0.05)
 
 

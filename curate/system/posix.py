@@ -8,6 +8,7 @@ other systems nothing is found.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -40,11 +41,42 @@ _FUSE = (
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-def installed_memory() -> int | None:
-    """Return the bytes of memory that this machine has, or `None` where it does not say."""
-    if "SC_PHYS_PAGES" not in os.sysconf_names:
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def usable_memory() -> int | None:
+    """Return the bytes of memory that this process may use, or `None` where nobody says.
+
+    It is the machine's memory, or less in a container or a job of a cluster.
+    """
+    found = control_group_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    if "SC_PHYS_PAGES" in os.sysconf_names:
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(found, default=None)
+
+
+def control_group_limits(groups: Path, mounted: Path) -> list[int]:
+    """Return the limits of memory, in bytes, of the control groups that a process is in (Linux).
+
+    Args:
+        groups: what the kernel says of the process, a line `ID:CONTROLLERS:PATH` a hierarchy.
+        mounted: where the hierarchies are.
+    """
+    found = list[int]()
+    with contextlib.suppress(OSError):
+        for line in groups.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            # Of version 2 there is one hierarchy, whose line names no controllers.
+            top, name = (mounted, "memory.max")
+            if controllers:
+                top, name = mounted / "memory", "memory.limit_in_bytes"
+            group = top / path.strip("/")
+            # A group's limit holds for all below it; in a container the path may lead nowhere.
+            for folder in (group, *group.parents):
+                with contextlib.suppress(OSError, ValueError):  # "max" is no limit.
+                    found.append(int((folder / name).read_text()))
+                if folder == top:
+                    break
+    return found
 
 
 def sync(path: Path) -> None:

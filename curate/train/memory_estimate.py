@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from curate.system.posix import installed_memory
+from curate.system.posix import usable_memory
 from curate.train.settings import Method, TrainingSettings
 
 _ADAM, _FLOAT, _HALF = 8, 4, 2
@@ -100,7 +100,7 @@ def checkpoints(settings: TrainingSettings, device: str) -> bool:
 def available(device: str) -> int | None:
     """Return the bytes of memory that a device has, or `None` where that is not known."""
     if device == "cpu":
-        return installed_memory()
+        return usable_memory()
     import torch
 
     return int(torch.cuda.mem_get_info()[1]) if torch.cuda.is_available() else None

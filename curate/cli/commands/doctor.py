@@ -13,7 +13,7 @@ import typer
 
 from curate.cli.flags import Debug
 from curate.engine.options import DEFAULT_STORE
-from curate.system.posix import installed_memory
+from curate.system.posix import usable_memory
 
 # Below this, a run of a few million rows may not fit.
 LITTLE_ROOM = 2 << 30
@@ -40,7 +40,7 @@ def command(
     findings = list(_installed())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     findings.append((OK, "cpu", f"{cores} cores"))
-    if (memory := installed_memory()) is not None:
+    if (memory := usable_memory()) is not None:
         findings.append((OK, "memory", f"{memory / 2**30:.1f} GiB"))
     room = shutil.disk_usage(Path.cwd())
     state = OK if room.free >= LITTLE_ROOM else LOOK

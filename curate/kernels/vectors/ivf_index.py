@@ -25,7 +25,7 @@ from curate.kernels.vectors.close_pairs import BYTES_PER_PAIR, ClosePairs, Neigh
 from curate.kernels.vectors.prefilter import Prefilter, in_waves, prefilter_for, prepared
 from curate.kernels.vectors.spherical_kmeans import closest_centres, spherical_means
 from curate.kernels.vectors.unit_vectors import UnitVectors
-from curate.system.posix import installed_memory
+from curate.system.posix import usable_memory
 
 PROBES = 16
 _LISTS_PER_ROOT = 2  # lists = 2 sqrt(n)
@@ -65,7 +65,7 @@ class IVFIndex:
         self._prefilter = prefilter or prefilter_for(len(self.rows), at_least)
         self._cut = at_least - self._prefilter.margin(own.vectors.shape[1])
         each = int(self._prefilter.empty(1, own.vectors.shape[1]).nbytes)
-        most = max(READY_BYTES, int(READY_SHARE * (installed_memory() or 0))) // max(1, each)
+        most = max(READY_BYTES, int(READY_SHARE * (usable_memory() or 0))) // max(1, each)
         whole = len(self.rows) <= most
         self._ready = prepared(self._prefilter, own, self.rows) if whole else None
         # Members of lists and those that probe them, while as many are in work from before.

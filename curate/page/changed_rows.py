@@ -37,7 +37,7 @@ class ChangedRows(NamedTuple):
 
     @property
     def changed(self) -> int:
-        """The number of rows that ended differently."""
+        """The number of rows that ended differently, or for another reason."""
         return sum(change.rows for change in self.changes)
 
 

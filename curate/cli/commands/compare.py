@@ -129,7 +129,10 @@ def _write_page(first: str, second: str, path: Path, rows: int | None, *, datase
     else:
         runs = (Result.open(first).folder, Result.open(second).folder)
         page = write_comparison(runs, path, rows=rows or ROWS, datasets=table)
-        told = f", {page.rows:,} of {page.drawn_from:,} rows that ended differently"
+        told = (
+            f", {page.rows:,} of {page.drawn_from:,} rows that ended differently, or for another "
+            "reason"
+        )
     typer.echo(f"{page.path}: {page.size:,} bytes{told}")
 
 

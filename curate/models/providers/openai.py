@@ -119,13 +119,18 @@ class OpenAI:
             raise NotSent(self._lacking(feature))
         if (pause := self._held_until - time.monotonic()) > 0:
             await asyncio.sleep(pause)
+        fault: Exception | None = None
         try:
             async with asyncio.timeout(DEADLINES * self._idle):
-                data = await self._fetched(path, body, _most_bytes(request))
-            reply = self._secrets.masked_reply(reply_of(request, data, self._template))
+                fetched = self._fetched(path, body, _most_bytes(request))
+                reply = self._secrets.masked_reply(reply_of(request, await fetched, self._template))
         except Exception as error:
-            # Neither the error's own message nor its chain is kept: they may quote headers.
-            raise self._fault(error, request, body, key) from None
+            fault = self._fault(error, request, body, key)
+        if fault is not None:
+            # Neither the error's own message nor its chain is kept: they may quote headers. And all
+            # that was read would live as long as the frames, which is until the next attempt.
+            fault.__context__ = None
+            raise fault.with_traceback(None)
         if isinstance(request, Choose) and not reply.values and LOGPROBS not in without:
             # They were left out silently; a text of one token may not be an option yet.
             self._trials[key] = [*self._trials.get(key, ()), LOGPROBS]

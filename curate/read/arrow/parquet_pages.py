@@ -14,11 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from curate.errors import InputError
+
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-# Of pages.
+# Kinds of pages; of those with values the field that is about them, and in it the encoding's.
 _DICTIONARY = 2
+_ABOUT = {0: (5, 2), 3: (8, 4)}
 # Encodings by which values name those of the dictionary.
 _BY_DICTIONARY = (2, 8)
 # Types of the fields of a header.
@@ -44,59 +47,99 @@ class Column(NamedTuple):
     texts: bool
 
 
+class _Page(NamedTuple):
+    """A page as its header states it; `at` is where what it holds begins.
+
+    `values` are those of a data page, `named` those of them that a dictionary names, and `entries`
+    those of a dictionary.
+    """
+
+    at: int
+    packed: int
+    unpacked: int
+    values: int
+    named: int
+    entries: int | None
+
+
 def columns_of(path: Path, metadata: pq.FileMetaData) -> list[list[Column]]:
     """Return the columns of each row group of a file.
 
-    Where a header cannot be read the column ends: Arrow refuses it there with its own words.
+    Raises:
+        InputError: the header of a page that Arrow would read cannot be read here, so that nobody
+            knows what the page unpacks to.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         return [
-            [_column(data, group.column(number)) for number in range(group.num_columns)]
+            [_column(path, data, group.column(number)) for number in range(group.num_columns)]
             for group in groups
         ]
 
 
-def _column(data: mmap.mmap, chunk: Any) -> Column:
-    packed = unpacked = largest = names = values = longest = 0
-    for header, at in _pages(data, chunk):
-        size, length = header[2], header[3]
-        packed, unpacked, largest = packed + length, unpacked + size, max(largest, size)
-        if header[1] == _DICTIONARY:
-            page = data[at : at + length]
-            longest = _longest(page, size, chunk, header.get(7, {}).get(1, 1))
-        else:
-            # The number of values and their encoding, in both versions of the header.
-            about = header.get(5) or header.get(8) or {}
-            encoding = about.get(2 if 5 in header else 4)
-            values += about.get(1, 0)
-            names += about.get(1, 0) if encoding in _BY_DICTIONARY else 0
+def _column(path: Path, data: mmap.mmap, chunk: Any) -> Column:
+    packed = unpacked = largest = named = values = longest = 0
+    for page in _pages(path, data, chunk):
+        packed, unpacked = packed + page.packed, unpacked + page.unpacked
+        largest = max(largest, page.unpacked)
+        if page.entries is not None:
+            held = data[page.at : page.at + page.packed]
+            longest = _longest(held, page.unpacked, chunk, page.entries)
+        values, named = values + page.values, named + page.named
     return Column(
         chunk.path_in_schema,
         max(values, chunk.num_values),
         packed,
         max(unpacked, chunk.total_uncompressed_size),
         largest,
-        names * longest,
+        named * longest,
         chunk.physical_type == "BYTE_ARRAY",
     )
 
 
-def _pages(data: mmap.mmap, chunk: Any) -> Iterator[tuple[dict[int, Any], int]]:
-    """Yield the headers of a column's pages, and where what each holds begins."""
+def _pages(path: Path, data: mmap.mmap, chunk: Any) -> Iterator[_Page]:
+    """Yield the pages of a column until all its values are there, which is where Arrow stops."""
     at = chunk.data_page_offset
     if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < at:
         at = chunk.dictionary_page_offset
     end = min(len(data), at + chunk.total_compressed_size)
-    while 0 <= at < end:
+    values = 0
+    while 0 <= at < end and values < chunk.num_values:
         try:
-            header, at = _struct(data, at, 0)
-            if not all(isinstance(header[n], int) and header[n] >= 0 for n in (1, 2, 3)):
-                return
-        except (IndexError, KeyError, RecursionError):
-            return
-        yield header, at
-        at += header[3]
+            page = _page(*_struct(data, at, 0))
+        except (IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{path}: not a readable Parquet file: the header of a page of the column "
+                f"'{chunk.path_in_schema}', at byte {at:,}, cannot be read "
+                f"({type(error).__name__}); write the file again"
+            ) from None
+        yield page
+        at, values = page.at + page.packed, values + page.values
+
+
+def _page(header: dict[int, Any], at: int) -> _Page:
+    """Return a page as its header states it.
+
+    Raises:
+        KeyError, TypeError, ValueError: a field is missing, or is not what it must be.
+    """
+    kind, unpacked, packed = (_count(header[number]) for number in (1, 2, 3))
+    if kind == _DICTIONARY:
+        return _Page(at, packed, unpacked, 0, 0, _count(header[7][1]))
+    if kind not in _ABOUT:
+        return _Page(at, packed, unpacked, 0, 0, None)
+    about, encoding = _ABOUT[kind]
+    values = _count(header[about][1])
+    named = values if _count(header[about][encoding]) in _BY_DICTIONARY else 0
+    return _Page(at, packed, unpacked, values, named, None)
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    if value < 0:
+        raise ValueError
+    return value
 
 
 def _longest(page: bytes, size: int, chunk: Any, count: int) -> int:
@@ -150,18 +193,8 @@ def _value(data: mmap.mmap, at: int, kind: int, depth: int) -> tuple[Any, int]:
         return None, at + length
     if kind == _STRUCT:
         return _struct(data, at, depth + 1)
-    if kind == _MAP:
-        raise KeyError("no header holds a map")
-    if kind in (_LIST, _SET):
-        head, at = data[at], at + 1
-        count = head >> 4
-        if count == 15:
-            count, at = _varint(data, at)
-        for _ in range(count):
-            # A flag in a list takes a byte.
-            item = head & 0x0F
-            at = at + 1 if item in (_TRUE, _FALSE) else _value(data, at, item, depth + 1)[1]
-        return None, at
+    if kind in (_LIST, _SET, _MAP):
+        raise KeyError("no header holds a list or a map")
     return _signed(data, at)
 
 

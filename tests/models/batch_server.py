@@ -74,6 +74,8 @@ class BatchServer:
         self.faults: dict[str, list[int]] = {}
         self.refuse: Callable[[list[Line]], list[dict[str, Any]]] = lambda lines: []
         self.on: Callable[[str], None] = lambda name: None
+        # What a fault says of the login that came with the request.
+        self.told: Callable[[str], str] = lambda login: login
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._seen: Counter[str] = Counter()
@@ -204,7 +206,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if status != 200:
-            told = f"fault {status} {self.headers.get('authorization')}"
+            told = f"fault {status} {self.state.told(self.headers.get('authorization', ''))}"
             self._send(json.dumps({"error": {"message": told}}).encode(), status)
             return
         try:

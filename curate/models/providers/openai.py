@@ -122,7 +122,8 @@ class OpenAI:
         try:
             async with asyncio.timeout(DEADLINES * self._idle):
                 data = await self._fetched(path, body, _most_bytes(request))
-            reply = self._secrets.masked_reply(reply_of(request, data, self._template))
+            reply = reply_of(request, data, self._template, self._secrets.masked)
+            reply = self._secrets.masked_reply(reply)
         except Exception as error:
             # Neither the error's own message nor its chain is kept: they may quote headers.
             raise self._fault(error, request, body, key) from None
@@ -163,7 +164,7 @@ class OpenAI:
             if "stream" not in body or not events:
                 most = min(most, MOST_BYTES)
                 return self._parsed(await bounded(response, most, self._connection.held))
-            assembly = Assembly(chat=path == CHAT)
+            assembly = Assembly(chat=path == CHAT, hide=self._secrets.masked)
             with self._connection.held.counted(most, "a stream") as count:
                 async for line in response.content:
                     count(len(line), 0)

@@ -164,8 +164,9 @@ class BatchServer:
         for line in lines:
             for number, answer in enumerate(self.reply(line["body"])):
                 named = {"id": f"req-{number}", "custom_id": line["custom_id"], **answer}
-                status = (answer["response"] or {}).get("status_code")
-                (good if status == 200 else bad).append(named)
+                response = answer["response"]
+                well = isinstance(response, dict) and response.get("status_code") == 200
+                (good if well else bad).append(named)
         for kind, found in (("output", good), ("error", bad)):
             random.Random(f"{job['id']} {kind}").shuffle(found)
             if found:

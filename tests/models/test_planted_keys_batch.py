@@ -31,7 +31,7 @@ from urllib.parse import quote
 import pyarrow.parquet as pq
 import pytest
 
-from curate.ask import Ask, Reply
+from curate.ask import Ask, Choose, Reply
 from curate.errors import ModelError, RecipeError
 from curate.models.model import open_model
 from curate.models.providers.openai_batch import Answer
@@ -289,6 +289,20 @@ def test_a_line_of_answers_brings_no_key_back(spec: dict[str, Any], server: Echo
                 assert form[: SHORTEST_PIECE * 2] not in told, (line, told)
             outcomes[type(found).__name__] += 1
     assert min(outcomes.values()) > 50 and len(outcomes) == 3
+
+
+def test_a_text_that_is_no_number_is_masked_before_it_is_shortened(
+    spec: dict[str, Any], server: Echo
+) -> None:
+    """Python's own message quotes what it could not read."""
+    batch = open_model(spec).batch
+    choose = Choose(options=("A", "B"), messages=(Message("user", "Well?"),))
+    for length in range(120, 200, 5):
+        first = {"token": "A", "logprob": "x" * length + KEY}
+        choice = {"logprobs": {"content": [{"top_logprobs": [first]}]}}
+        found = batch.reply(choose, Answer("a", 200, {"choices": [choice]}))
+        assert isinstance(found, ModelError) and "could not convert" in str(found)
+        assert leaked(str(found)) is None, found
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

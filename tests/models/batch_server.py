@@ -74,6 +74,8 @@ class BatchServer:
         self.faults: dict[str, list[int]] = {}
         self.refuse: Callable[[list[Line]], list[dict[str, Any]]] = lambda lines: []
         self.on: Callable[[str], None] = lambda name: None
+        # What a fault says of the login that came with the request.
+        self.told: Callable[[str], str] = lambda login: login
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._seen: Counter[str] = Counter()
@@ -162,8 +164,9 @@ class BatchServer:
         for line in lines:
             for number, answer in enumerate(self.reply(line["body"])):
                 named = {"id": f"req-{number}", "custom_id": line["custom_id"], **answer}
-                status = (answer["response"] or {}).get("status_code")
-                (good if status == 200 else bad).append(named)
+                response = answer["response"]
+                well = isinstance(response, dict) and response.get("status_code") == 200
+                (good if well else bad).append(named)
         for kind, found in (("output", good), ("error", bad)):
             random.Random(f"{job['id']} {kind}").shuffle(found)
             if found:
@@ -204,7 +207,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if status != 200:
-            told = f"fault {status} {self.headers.get('authorization')}"
+            told = f"fault {status} {self.state.told(self.headers.get('authorization', ''))}"
             self._send(json.dumps({"error": {"message": told}}).encode(), status)
             return
         try:

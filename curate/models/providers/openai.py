@@ -123,7 +123,8 @@ class OpenAI:
         try:
             async with asyncio.timeout(DEADLINES * self._idle):
                 fetched = self._fetched(path, body, _most_bytes(request))
-                reply = self._secrets.masked_reply(reply_of(request, await fetched, self._template))
+                reply = reply_of(request, await fetched, self._template, self._secrets.masked)
+            reply = self._secrets.masked_reply(reply)
         except Exception as error:
             fault = self._fault(error, request, body, key)
         if fault is not None:
@@ -168,7 +169,7 @@ class OpenAI:
             if "stream" not in body or not events:
                 most = min(most, MOST_BYTES)
                 return self._parsed(await bounded(response, most, self._connection.held))
-            assembly = Assembly(chat=path == CHAT)
+            assembly = Assembly(chat=path == CHAT, hide=self._secrets.masked)
             with self._connection.held.counted(most, "a stream") as count:
                 async for line in response.content:
                     count(len(line), 0)

@@ -225,8 +225,10 @@ class OpenAIBatch:
                 )
             if answer.status >= 400:
                 content = json.dumps(answer.body).encode()
-                return fault_of(StatusError(answer.status, {}, content), where)
-            return reply_of(request, answer.body)
+                refusal = StatusError(answer.status, {}, content)
+                refusal.said = self._secrets.masked(refusal.said)  # Whole, before it is shortened.
+                return fault_of(refusal, where)
+            return reply_of(request, answer.body, hide=self._secrets.masked)
         except ModelError as error:
             return error
 
@@ -292,7 +294,16 @@ class OpenAIBatch:
         return Missing(str(fault)) if response.status_code == 404 else fault
 
     def _remote(self, job: Batch) -> Remote:
-        """Return what is needed of a job; other servers leave out much of what OpenAI says."""
+        """Return what is needed of a job; other servers leave out much of what OpenAI says.
+
+        Nothing checks what the library takes over: a field may hold anything.
+        """
+        try:
+            return self._read_job(job)
+        except (AttributeError, TypeError):
+            raise malformed("a batch job without the expected fields") from None
+
+    def _read_job(self, job: Batch) -> Remote:
         if not job.id or not job.status:
             raise malformed("a batch job without an id or a status")
         files = tuple(name for name in (job.output_file_id, job.error_file_id) if name)
@@ -302,12 +313,17 @@ class OpenAIBatch:
         hidden = self._secrets.masked
         return Remote(
             self._named(job.id),
-            job.status,
-            done=(counts.completed or 0) + (counts.failed or 0) if counts else 0,
-            total=counts.total or 0 if counts else 0,
+            hidden(job.status),
+            done=_count(counts.completed) + _count(counts.failed) if counts else 0,
+            total=_count(counts.total) if counts else 0,
             files=tuple(map(self._named, files)),
             refused=tuple(
-                Refused(hidden(e.code or ""), hidden(e.message or "")[:300], e.line) for e in errors
+                Refused(
+                    hidden(e.code or ""),
+                    hidden(e.message or "")[:300],
+                    e.line if isinstance(e.line, int) else None,
+                )
+                for e in errors
             ),
         )
 
@@ -316,3 +332,8 @@ class OpenAIBatch:
         if self._secrets.masked(name) != name:
             raise malformed("a name that holds the key that it was sent")
         return name
+
+
+def _count(given: Any) -> int:
+    """Return a count of requests as a progress line shows it; what is none counts as nothing."""
+    return given if isinstance(given, int) else 0

@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 from array import array
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request, TurnLikelihood
@@ -137,12 +137,17 @@ def _before(request: Ask | Choose | Likelihood, template: ChatTemplate | None) -
     return template.text(chat, turn) + prefill
 
 
-def reply_of(request: Request, data: Any, template: ChatTemplate | None = None) -> Reply:
-    """Return the reply that a server's JSON holds."""
+def reply_of(
+    request: Request,
+    data: Any,
+    template: ChatTemplate | None = None,
+    hide: Callable[[str], str] = str,
+) -> Reply:
+    """Return the reply that a server's JSON holds; `hide` masks what a message is to quote."""
     if not isinstance(data, dict):
         raise malformed(f"JSON of type {type(data).__name__} where an object was due")
     if isinstance(data.get("error"), dict) and not data.get("choices"):
-        raise error_inside(data["error"])
+        raise error_inside(data["error"], hide)
     try:
         if isinstance(request, Embed):
             return Reply(values=_vectors(data["data"], len(request.texts)), **_usage(data))
@@ -156,7 +161,7 @@ def reply_of(request: Request, data: Any, template: ChatTemplate | None = None) 
             return choice_reply(request.options, likely, **_usage(data))
         return _text(choice, data)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        detail = f"{type(error).__name__}: {str(error)[:200]}"
+        detail = f"{type(error).__name__}: {hide(str(error))[:200]}"
         raise malformed(f"a reply without the expected fields ({detail})") from None
 
 
@@ -185,13 +190,18 @@ def malformed(what: str) -> TemporaryFault:
     return TemporaryFault(f"the server sent {what}", cause="malformed")
 
 
-def error_inside(error: Mapping[str, Any]) -> ModelError:
-    """Return what an error means that came with status 200, as gateways send them."""
+def error_inside(error: Mapping[str, Any], hide: Callable[[str], str] = str) -> ModelError:
+    """Return what an error means that came with status 200, as gateways send them.
+
+    `hide` masks what is quoted of it: whole, because the beginning of a key is not found any more.
+    """
     code = str(error.get("code"))
     if code.isdecimal() and 400 <= int(code) < 600:
         content = json.dumps({"error": dict(error)}).encode()
-        return fault_of(StatusError(int(code), {}, content), "the server behind the gateway")
-    return malformed(f"an error: {str(error.get('message'))[:200]}")
+        refusal = StatusError(int(code), {}, content)
+        refusal.said = hide(refusal.said)
+        return fault_of(refusal, "the server behind the gateway")
+    return malformed(f"an error: {hide(str(error.get('message')))[:200]}")
 
 
 def _text(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
@@ -275,24 +285,40 @@ def _first_likely(found: Any) -> list[tuple[str, float]]:
 
 
 def _logprobs(found: Any) -> tuple[Any, ...]:
-    """Return `{token, logprob, top: {token: logprob}}` for each token, for chat and completion."""
+    """Return `{token, logprob, top: {token: logprob}}` for each token, for chat and completion.
+
+    The values are numbers: a text there would be kept as it came.
+    """
     if not found:
         return ()
     if "content" in found:
         return tuple(
             {
                 "token": one["token"],
-                "logprob": one["logprob"],
-                "top": by_text((t["token"], t["logprob"]) for t in one.get("top_logprobs") or ()),
+                "logprob": _number(one["logprob"]),
+                "top": by_text(
+                    (t["token"], _number(t["logprob"])) for t in one.get("top_logprobs") or ()
+                ),
             }
             for one in found["content"] or ()
         )
     tokens, values = found["tokens"], found["token_logprobs"]
     tops = found.get("top_logprobs") or [{}] * len(tokens)
     return tuple(
-        {"token": token, "logprob": value, "top": dict(top or {})}
+        {
+            "token": token,
+            "logprob": _number(value),
+            "top": {text: _number(other) for text, other in (top or {}).items()},
+        }
         for token, value, top in zip(tokens, values, tops, strict=True)
     )
+
+
+def _number(value: Any) -> Any:
+    """Return a log-probability, which may be `None`: the first token of a text has none."""
+    if value is not None and not isinstance(value, int | float):
+        raise TypeError(f"a log-probability of type {type(value).__name__}")
+    return value
 
 
 def _likelihood(
@@ -336,8 +362,8 @@ def _likelihood(
 class Assembly:
     """A streamed reply, put together again into what an unstreamed one looks like."""
 
-    def __init__(self, chat: bool) -> None:
-        self._chat = chat
+    def __init__(self, chat: bool, hide: Callable[[str], str] = str) -> None:
+        self._chat, self._hide = chat, hide
         # As bytes: a hundred thousand tokens, each a string of its own, would take 6 MB.
         self._said = {name: bytearray() for name in ("content", "thinking", "refusal", *_THOUGHTS)}
         self._reason: Any = None
@@ -352,7 +378,7 @@ class Assembly:
         if not isinstance(event, dict):
             raise malformed("a stream whose events are not objects")
         if isinstance(event.get("error"), dict):
-            raise error_inside(event["error"])
+            raise error_inside(event["error"], self._hide)
         self._usage = event.get("usage") or self._usage
         kept = 0
         try:

@@ -102,9 +102,8 @@ test-offline:
 
 # vLLM pins its own torch, so it has an environment of its own (the build for CPUs, 3.4 GB). Its
 # companions for images and sound do not fit that torch, and text does not need them. Ray is there,
-# too, so its tests run in it; ready recipes on a cluster need more packages, and are left out.
+# too, for replicas of vLLM.
 VLLM := .venv-vllm
-ON_RAY := $(addprefix tests/engine/ray/test_,replicas.py models_on_nodes.py on_ray.py asking.py)
 test-vllm: local
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install -q -r constraints-vllm.txt
@@ -112,7 +111,6 @@ test-vllm: local
 	CURATE_VLLM_MODEL=$$($(BIN)/python -c 'from curate.models.providers.local import model_folder as f; print(f())') \
 	  HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=2 VLLM_NO_USAGE_STATS=1 \
 	  $(VLLM)/bin/python -m pytest -s -W default tests/models/providers/test_vllm.py tests/engine/ray/test_vllm_replicas.py
-	$(VLLM)/bin/python -m pytest -W default --durations=5 -k 'not ready_recipe' $(ON_RAY)
 
 $(CORE): $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "curate needs Python 3.11 or later; run: make PYTHON=python3.11")'

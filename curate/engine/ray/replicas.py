@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import random
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import ExitStack
@@ -33,7 +34,8 @@ PLACED_SECONDS = 180.0
 DEATHS = 4
 # How often a request may be lost while others are answered: then it may be what kills replicas.
 LOSSES = 4
-# What was lost is asked again this much later, times its losses: others go first.
+# What was lost is asked again about this much later, times its losses, and not all at one moment:
+# others go first, and are answered before what kills replicas comes again.
 LOST_SECONDS = 0.5
 # What a request costs a replica besides its tokens, in tokens.
 CALL_TOKENS = 32
@@ -53,6 +55,8 @@ class _Seat:
         self.where: str | None = None
         self.ready = False
         self.tokens = self.deaths = 0
+        # How many requests had been answered, by whichever replica, when this one died.
+        self.heard = 0
 
 
 class Replicas:
@@ -97,7 +101,7 @@ class Replicas:
         while losses < LOSSES:
             seat = await self._least_busy()
             if losses:
-                await asyncio.sleep(LOST_SECONDS * losses)
+                await asyncio.sleep(LOST_SECONDS * losses * random.uniform(0, 2))
                 seat = await self._least_busy()
             actor = seat.actor
             seat.tokens += tokens
@@ -112,7 +116,6 @@ class Replicas:
                 continue
             finally:
                 seat.tokens -= tokens
-            seat.deaths = 0
             self._answers += 1
             if isinstance(answer, Exception):
                 raise answer
@@ -166,7 +169,13 @@ class Replicas:
             seat.actor = self._actor(seat)
             seat.where = await self._placed(_future(seat.actor.node.remote()))
             if all(one.where for one in self._seats):
-                self._tell()
+                count = Counter(str(one.where) for one in self._seats)
+                told = ", ".join(f"{number} on {where}" for where, number in sorted(count.items()))
+                each = f", of {self._gpus} GPU{'s' * (self._gpus > 1)} each" if self._gpus else ""
+                _log.warning(
+                    "%s: loading %d replica%s (%s)%s",
+                    self._name, len(self._seats), "s" * (len(self._seats) > 1), told, each,
+                )  # fmt: skip
             if refusal := await seat.actor.open.remote():
                 raise refusal
         except RayError as error:
@@ -219,7 +228,8 @@ class Replicas:
         where, seat.where, seat.ready = seat.where, None, False
         self._ray.kill(seat.actor)
         seat.actor = None
-        seat.deaths += 1
+        seat.deaths = seat.deaths + 1 if self._answers == seat.heard else 1
+        seat.heard = self._answers
         said = " ".join(str(error).split())[:300]
         if seat.deaths >= DEATHS:
             self._failure = StoppedShort(
@@ -240,16 +250,6 @@ class Replicas:
             self._places.give(seat.place)
         seat.place = self._places.take(self._gpus)
         self._begin(self._start(seat))
-
-    def _tell(self) -> None:
-        """Say where the replicas are."""
-        count = Counter(str(one.where) for one in self._seats)
-        told = ", ".join(f"{number} on {where}" for where, number in sorted(count.items()))
-        each = f", of {self._gpus} GPU{'s' * (self._gpus > 1)} each" if self._gpus else ""
-        _log.warning(
-            "%s: loading %d replica%s (%s)%s",
-            self._name, len(self._seats), "s" * (len(self._seats) > 1), told, each,
-        )  # fmt: skip
 
 
 class ModelsOnNodes:

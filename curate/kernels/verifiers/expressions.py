@@ -81,20 +81,17 @@ def expressions_in(text: str) -> list[Any]:
     answer = (without_bold(text) if marked is None else marked).replace("−", "-").strip()
     if not answer:
         return []
+    # `$5 and $6` are prices, and no mark of TeX.
+    dollars = any(not _has_words(one) for one in _DOLLARS.findall(answer))
+    has_tex = dollars or bool(_DISPLAY.search(answer))
     # A text of several words without a mark: what is last in it.
-    if not _has_tex(answer) and (marked is not None or len(answer.split()) < 8):
+    if not has_tex and (marked is not None or len(answer.split()) < 8):
         bare = as_tex(answer)
         if bare is None and (marked is not None or len(answer.split()) == 1):
             return []
         answer = answer if bare is None else f"${bare}$"
     read = parse(answer, fallback_mode="no_fallback", parsing_timeout=None, raise_on_error=True)
     return list(read)
-
-
-def _has_tex(answer: str) -> bool:
-    """Return whether a part of a text is marked as TeX; `$5 and $6` are prices."""
-    inner = _DOLLARS.findall(answer)
-    return bool(_DISPLAY.search(answer)) or any(not _has_words(one) for one in inner)
 
 
 def _has_words(tex: str) -> bool:

@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.errors import StoppedShort, TemporaryFault
@@ -107,15 +108,8 @@ class BatchSubmitter:
     async def _uploaded(self, job: BatchJob) -> str:
         folder = self._store.folder / "batches"
         path = folder / _file_name(job)
-
-        def write() -> None:
-            path.parent.mkdir(exist_ok=True)
-            with path.open("wb") as file:
-                for line in self._jobs.lines(job.name):
-                    file.write(self._server.line(line.request, line.name))
-
         try:
-            await asyncio.to_thread(write)
+            await asyncio.to_thread(self._write, job, path)
             return await self._server.upload(path)
         except OSError as error:
             if no_room(error):
@@ -123,6 +117,12 @@ class BatchSubmitter:
             raise
         finally:
             path.unlink(missing_ok=True)
+
+    def _write(self, job: BatchJob, path: Path) -> None:
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+            for line in self._jobs.lines(job.name):
+                file.write(self._server.line(line.request, line.name))
 
 
 def _file_name(job: BatchJob) -> str:

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.errors import InputError
 from curate.read.arrow.arrow_messages import messages_of
 from curate.read.arrow.parquet_pages import columns_of
 from tests.fuzz.seeds import pdf_of
@@ -437,6 +438,23 @@ def test_a_dictionary_in_any_packing_shows_its_longest_text(tmp_path, packing, o
     assert column.named == (0 if "use_dictionary" in options else 200 * 5000)
     # The file's own sizes count the headers, too.
     assert 0 < metadata.row_group(0).column(0).total_compressed_size - column.packed < 100
+
+
+# In place of the kind of a page: a list of 2^60 flags, a map, a flag, and a page of no kind.
+HEADERS = (b"\x19\xf1" + varint(1 << 60), b"\x1b\x01\x55", b"\x11", b"\x15\x01")
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_page_whose_header_cannot_be_read_is_refused(tmp_path, header):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"m": ["text"] * 9}), path, use_dictionary=False, compression="none")
+    metadata = pq.ParquetFile(path).metadata
+    at = metadata.row_group(0).column(0).data_page_offset
+    assert columns_of(path, metadata)[0][0].values == 9
+    data = path.read_bytes()
+    path.write_bytes(data[:at] + header + data[at + len(header) :])
+    with pytest.raises(InputError, match=rf"of the column 'm', at byte {at}, cannot be read"):
+        columns_of(path, metadata)
 
 
 # -- compressed batches of Arrow ------------------------------------------------------------------

@@ -160,5 +160,25 @@ def until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def outlives_a_node(
+    cluster: TwoNodes,
+    process: subprocess.Popen[str],
+    happened: Callable[[], bool],
+    done: Callable[[], int],
+) -> None:
+    """Kill a node and delete its folder once something has happened; more is done, and all well."""
+    try:
+        until(happened, process)
+        cluster.tell("kill")
+        before = done()
+        _, told = process.communicate(timeout=240)
+    finally:
+        process.kill()
+        process.communicate()
+        cluster.tell("start")
+    assert process.returncode == 0, told
+    assert done() > before
+
+
 def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []

@@ -16,7 +16,7 @@ from tests.engine.contract_steps import judge_script, numbered, write_script, wr
 from tests.house.places import ROOT
 from tests.models.providers.test_local import NEEDS_LOCAL
 
-from .conftest import TwoNodes, curate, lines, on, same, started, until
+from .conftest import TwoNodes, curate, lines, on, outlives_a_node, same, started, until
 from .copying_model import CopyingModel
 
 pytestmark = pytest.mark.slow
@@ -82,15 +82,7 @@ def test_two_nodes_ask_as_one_machine_does(cluster: TwoNodes, tmp_path: Path) ->
 def test_a_node_dies_and_nothing_is_sent_twice(cluster: TwoNodes, tmp_path: Path) -> None:
     log = write(tmp_path, delay=0.2, faults=False)
     there = started(tmp_path, *run("there", *on(cluster)))
-    try:
-        until(lambda: len(lines(log)) > 20, there)
-        cluster.tell("kill")
-        _, told = there.communicate(timeout=120)
-    finally:
-        there.kill()
-        there.communicate()
-        cluster.tell("start")
-    assert there.returncode == 0, told
+    outlives_a_node(cluster, there, lambda: len(lines(log)) > 20, lambda: len(lines(log)))
     assert again(log) == 0
     assert curate(tmp_path, *run("here")).returncode == 0
     same(tmp_path, "here", "there")
@@ -163,17 +155,9 @@ def test_a_node_dies_under_a_ready_recipe(cluster: TwoNodes, tmp_path: Path) -> 
     with CopyingModel(delay=0.05) as model:
         write_ready(tmp_path, model)
         there = started(tmp_path, *run("there", *on(cluster)))
-        try:
-            until(lambda: len(model.received) > 20, there)
-            cluster.tell("kill")
-            before = len(model.received)
-            _, told = there.communicate(timeout=240)
-        finally:
-            there.kill()
-            there.communicate()
-            cluster.tell("start")
-        assert there.returncode == 0, told
-        assert len(model.received) > before
+        outlives_a_node(
+            cluster, there, lambda: len(model.received) > 20, lambda: len(model.received)
+        )
         sent = Counter(model.asked())
         assert sent == settled(tmp_path, model)
         assert max(sent.values()) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import TwoNodes, curate, lines, on, same, started, until
+from .conftest import TwoNodes, curate, lines, on, outlives_a_node, same, started, until
 
 pytestmark = pytest.mark.slow
 
@@ -109,15 +109,12 @@ def test_a_replica_dies_and_nobody_counts_it(cluster: TwoNodes, tmp_path: Path) 
 def test_a_node_dies_with_its_replica(cluster: TwoNodes, tmp_path: Path) -> None:
     log = write(tmp_path, seconds=0.2)
     there = started(tmp_path, *run("there", *on(cluster)))
-    try:
-        until(lambda: len(set(processes(log))) == 2 and len(lines(log)) > 10, there)
-        cluster.tell("kill")
-        _, told = there.communicate(timeout=120)
-    finally:
-        there.kill()
-        there.communicate()
-        cluster.tell("start")
-    assert there.returncode == 0, told
+    outlives_a_node(
+        cluster,
+        there,
+        lambda: len(set(processes(log))) == 2 and len(lines(log)) > 10,
+        lambda: len(lines(log)),
+    )
     assert curate(tmp_path, *run("here")).returncode == 0
     same(tmp_path, "here", "there")
 

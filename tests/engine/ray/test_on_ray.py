@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import TwoNodes, curate, lines, on, same, started, until
+from .conftest import TwoNodes, curate, lines, on, outlives_a_node, same, started, until
 
 pytestmark = pytest.mark.slow
 
@@ -104,15 +104,12 @@ def test_a_node_dies_with_its_folder(cluster: TwoNodes, tmp_path: Path) -> None:
     begun = write(tmp_path, seconds=0.04)
     run = ["run", "recipe.yaml", "--allow-failed", "1"]
     there = started(tmp_path, *run, "-o", "there", *on(cluster))
-    try:
-        until(lambda: len(set(lines(begun))) > 1 and len(lines(begun)) > 3 * ROWS, there)
-        cluster.tell("kill")
-        _, told = there.communicate(timeout=120)
-    finally:
-        there.kill()
-        there.communicate()
-        cluster.tell("start")
-    assert there.returncode == 0, told
+    outlives_a_node(
+        cluster,
+        there,
+        lambda: len(set(lines(begun))) > 1 and len(lines(begun)) > 3 * ROWS,
+        lambda: len(lines(begun)),
+    )
     # Some rows were begun twice: the parts that the node had.
     assert len(lines(begun)) > FILES * ROWS * 16 / 17
     assert curate(tmp_path, *run, "-o", "here").returncode == 0

@@ -10,6 +10,7 @@ import shutil
 import ssl
 import subprocess
 import time
+import traceback
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
@@ -259,6 +260,15 @@ def test_long_thoughts_are_no_attack_even_many_at_once(most: int | None) -> None
 
     with Server(lambda request: answer) as server:
         assert asyncio.run(run(server)) == [Reply(text="Yes", reasoning="hm, " * tokens)] * 10
+
+
+def test_an_error_holds_nothing_of_the_answer() -> None:
+    """It lives until the next attempt, and what was parsed can take 180 MB."""
+    fault, _ = ask(lambda r: Answer(json.dumps({"choices": [{"odd": 1}]}).encode()), hello())
+    assert isinstance(fault, TemporaryFault) and fault.cause == "malformed"
+    assert fault.__context__ is None
+    frames = [frame.f_code.co_name for frame, _ in traceback.walk_tb(fault.__traceback__)]
+    assert "answer" in frames and "reply_of" not in frames
 
 
 def test_a_stream_that_ends_without_a_reason_is_one_reply() -> None:

@@ -10,6 +10,7 @@ from curate.write.writer import (
     misfit,
     path_of_part,
     records_as,
+    way_to,
     write_rows,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "misfit",
     "path_of_part",
     "records_as",
+    "way_to",
     "write_rows",
     "write_shards",
 ]

@@ -234,8 +234,10 @@ def parse_spec(spec: str | Mapping[str, Any], *, name: str = "model") -> ModelSp
     prefix, _, rest = values["model"].partition(":")
     if prefix not in prefixes():
         guess = closest(prefix, prefixes())
+        bare = ":" not in values["model"] and not guess
+        form = f"; write PREFIX:NAME, such as openai:{_shown(prefix)}" if bare else guess
         raise RecipeError(
-            f"{where}unknown prefix '{prefix}' in '{_shown(values['model'])}'{guess} "
+            f"{where}unknown prefix '{prefix}' in '{_shown(values['model'])}'{form} "
             f"(this version knows: {', '.join(prefixes())})"
         )
     if looks_like_key(rest) or source_of_secret(rest):

@@ -145,6 +145,22 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             files = [[entry["file"] for entry in entries] for entries in (before or [], after)]
             names = [", ".join(found[:_MOST_NAMED]) or "nothing" for found in files]
             text = f"{names[0]} then, {names[1]} now" if names[0] != names[1] else "changed since"
+        elif name == "models":
+            specs = [
+                {k: s if isinstance(s, Mapping) else {"model": s} for k, s in (found or {}).items()}
+                for found in (before, after)
+            ]
+            changed = [
+                _change(f"{model}.{key} ", own.get(key), spec.get(key))
+                for model, spec in specs[1].items()
+                for own in (specs[0].get(model, {}),)
+                for key in {**own, **spec}
+                if own.get(key) != spec.get(key)
+            ]
+            text = "; ".join(changed[:_MOST_NAMED])
+            if any(".max_tokens unset then" in one for one in changed):
+                # A ceiling on money bounds every reply, so requests differ from those without one.
+                text += "; --max-cost sets it where the recipe leaves it open"
         elif name == "steps":
             titles = [[title for title, *_ in steps] for steps in (before or [], after)]
             changed = [

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from curate.errors import UsageError
 from curate.read.shapes.record_fields import extra_columns
 from curate.row import Message, Row, seed_of
+from curate.rows.other_kinds import way_to
 from curate.train.settings import Method, methods
-from curate.write import way_to
 
 
 class Source(NamedTuple):

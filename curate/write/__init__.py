@@ -10,7 +10,6 @@ from curate.write.writer import (
     misfit,
     path_of_part,
     records_as,
-    way_to,
     write_rows,
 )
 
@@ -27,7 +26,6 @@ __all__ = [
     "misfit",
     "path_of_part",
     "records_as",
-    "way_to",
     "write_rows",
     "write_shards",
 ]

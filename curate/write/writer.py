@@ -23,6 +23,7 @@ from curate.read.shapes import shape as shape_called
 from curate.read.shapes.mapped import PREFIX
 from curate.read.shapes.record_fields import dumps
 from curate.row import Row
+from curate.rows.other_kinds import way_to
 from curate.runs.rows import provenance_of, with_provenance
 from curate.runs.written import put
 from curate.system.credentials import WRITE_LATER, refuse_address
@@ -31,19 +32,6 @@ from curate.write.formats import Format, formats
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# How rows of one kind become rows of another.
-_WAY = "to turn {kind} rows into {wanted} rows: curate filter INPUT {way} -o OUT.jsonl"
-_WAYS = {
-    ("preference", "sft"): "unpack:side=chosen",
-    ("ranked", "sft"): "unpack",
-    ("preference", "unpaired"): "convert:to=unpaired",
-    ("preference", "ranked"): "convert:to=ranked",
-    ("ranked", "preference"): "convert:to=preference",
-    ("ranked", "unpaired"): "convert:to=unpaired",
-    ("unpaired", "preference"): "convert:to=preference",
-    ("unpaired", "ranked"): "convert:to=ranked",
-    ("prompt", "sft"): "respond --model MODEL",
-}
 # How each kind leaves when no shape is asked for.
 NATURAL = {
     "prompt": "prompt",
@@ -172,12 +160,6 @@ def misfit(name: str, kinds: Iterable[str]) -> str:
         f"{', '.join(found)} rows, whose own shape is {natural}"
         f"{f'; lost would be {lost}' if lost else ''}{way_to(kind_of(name), found)}"
     )
-
-
-def way_to(kind: str, found: Iterable[str]) -> str:
-    """Return how rows of the kinds `found` become rows of `kind`, where steps make them so."""
-    ways = {one: _WAYS[one, kind] for one in found if (one, kind) in _WAYS}
-    return "".join(f"; {_WAY.format(kind=one, wanted=kind, way=way)}" for one, way in ways.items())
 
 
 def kind_of(name: str) -> str:

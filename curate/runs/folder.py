@@ -153,7 +153,8 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             changed = [
                 _change(f"{model}.{key} ", own.get(key), spec.get(key))
                 for model, spec in specs[1].items()
-                for own in (specs[0].get(model, {}),)
+                # A model that was not there says nothing more.
+                for own in ([specs[0][model]] if model in specs[0] else [])
                 for key in {**own, **spec}
                 if own.get(key) != spec.get(key)
             ]

@@ -111,7 +111,7 @@ def test_a_file_of_another_run_is_said_to_be_replaced(
     assert told in typed(*command, "length:min=3", "--run", "runs/a").stdout
     (home / "calm.jsonl").write_text("years of work")
     refused = typed(*command, "length:min=3", "--run", "runs/a")
-    assert refused.exit_code == 2 and "calm.jsonl is there, and no run wrote it" in refused.stderr
+    assert refused.exit_code == 2 and "calm.jsonl exists, and its content is not" in refused.stderr
     assert (home / "calm.jsonl").read_text() == "years of work"
     assert told in typed(*command, "length:min=3", "--run", "runs/a", "--replace").stdout
 

@@ -10,6 +10,7 @@ optionals and unions of these.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import operator
@@ -87,10 +88,12 @@ def shown(value: Any) -> str:
     return f"the string {text}" if isinstance(value, str) else text
 
 
+# Annotations are evaluated as code, for a millisecond, and every step that is made is checked.
+@functools.lru_cache(maxsize=1024)
 def types_of(cls: type[Any]) -> Mapping[str, Any]:
     """Return the annotation of every field of `cls`, resolved."""
     hints = get_type_hints(cls)
-    return {item.name: hints[item.name] for item in dataclasses.fields(cls)}
+    return types.MappingProxyType({item.name: hints[item.name] for item in dataclasses.fields(cls)})
 
 
 def checked(step: S) -> S:

@@ -115,7 +115,7 @@ test-vllm: local
 	  HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=2 VLLM_NO_USAGE_STATS=1 \
 	  $(VLLM)/bin/python -m pytest -s -W default tests/models/providers/test_vllm.py tests/engine/ray/test_vllm_replicas.py
 
-# Ray's tests start clusters of two nodes on this machine: 10 minutes, not part of the checks.
+# Clusters of two nodes on this machine, whose nodes and disks die: 7 minutes.
 test-ray: local
 	$(PIP) install -q -c constraints.txt -e '.[ray]'
 	$(BIN)/python -m pytest tests/engine/ray

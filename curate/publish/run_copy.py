@@ -166,8 +166,7 @@ def publish_run(run: Path, where: str, *, replace: bool = False, with_store: boo
         publication = f"run-{uuid.uuid4().hex}"
         # Of those before, all but the current one broke off.
         stale = {current, *_noted(run, place)} - {""}
-        note = {"address": place.where, "publications": [publication, *stale]}
-        write_atomically(run / _NOTE, json.dumps(note))
+        _note(run, place, [publication, *stale])
         described = {name: describe_file(path) for name, path in files.items()}
         with address_errors(where, "written", StoppedShort):
             below = f"{place.path}/{publication}"
@@ -184,6 +183,7 @@ def publish_run(run: Path, where: str, *, replace: bool = False, with_store: boo
             place.note(Manifest(described, complete=True, publication=publication))
             for name in stale:
                 place.delete(f"{place.path}/{name}")
+        _note(run, place, [publication])
     return _copied(place.where, {name: file.size for name, file in described.items()})
 
 
@@ -205,6 +205,11 @@ def _current(place: RemotePlace) -> str:
                 "of its own for each run"
             )
     return ""
+
+
+def _note(run: Path, place: RemotePlace, publications: list[str]) -> None:
+    note = {"address": place.where, "publications": publications}
+    write_atomically(run / _NOTE, json.dumps(note))
 
 
 def _noted(run: Path, place: RemotePlace) -> list[str]:
@@ -265,9 +270,8 @@ def _fetch_to(where: str, place: Path, *, with_store: bool = True) -> dict[str, 
 
     with _staged(place) as fresh:
         manifest = fetch_run(where, fresh, known)
-        note = {"address": address_of(where).rstrip("/"), "publications": [manifest.publication]}
         (fresh / RUN / _NOTE.parent).mkdir(parents=True, exist_ok=True)
-        (fresh / RUN / _NOTE).write_text(json.dumps(note), encoding="utf-8")
+        _note(fresh / RUN, RemotePlace(where), [manifest.publication])
         if not is_run(fresh / RUN):
             raise InputError(f"{where}: what is published here is not a run of this version")
     return {name: file.size for name, file in manifest.files.items()}

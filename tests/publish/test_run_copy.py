@@ -38,7 +38,9 @@ def memory() -> Iterator[Any]:
 
 def a_run(folder: Path, rows: int) -> Path:
     """A run that keeps so many rows and drops one."""
-    records = [{"instruction": f"Say {n}.", "output": f"It is {n}, as you say."} for n in range(rows)]
+    records = [
+        {"instruction": f"Say {n}.", "output": f"It is {n}, as you say."} for n in range(rows)
+    ]
     Pipeline([Length(min=3)]).run([*records, {"instruction": "Say.", "output": "No."}], run=folder)
     return folder
 

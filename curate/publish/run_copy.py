@@ -16,7 +16,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,11 +98,13 @@ def local_run(where: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def working_copy(where: str, local: Path, *, send: bool = True) -> Iterator[None]:
+def working_copy(
+    where: str, local: Path, *, send: bool = True, tell: Callable[[str], object] = str
+) -> Iterator[None]:
     """Run in the folder `local` what is published at `where`, and `send` it when that ends.
 
     Before, the published run is fetched, if there is one; afterwards, also after a stop, the folder
-    is published. Only what kills the process leaves the publication before in its place.
+    is published, and `tell` is told. Only what kills the process publishes nothing.
 
     Raises:
         UsageError: the folder has another run, or an older copy of the published one.
@@ -123,19 +125,30 @@ def working_copy(where: str, local: Path, *, send: bool = True) -> Iterator[None
     elif not current and send:
         # Better now than after hours of work.
         place.try_out()
+    used_before = folder.noted_store
+    if used_before is not None and used_before.resolve() != folder.own_store.resolve():
+        raise UsageError(
+            f"the replies of {local} are in the store {used_before}, not in one of its own; go on "
+            f"with -o {local} --store {used_before}, and publish it with: "
+            f"curate export {local} --as run -o {where}; or name another folder with --run DIR"
+        )
     # Also for a run that begins here: what is in a store that others use is not sent with it.
     folder.own_store.mkdir(parents=True, exist_ok=True)
+
+    def publish() -> None:
+        if send and is_run(local):
+            publish_run(local, where)
+            tell(f"published at {where}")
+
     try:
         yield
     except UsageError:
         raise
     except BaseException:
-        if send and is_run(local):
-            publish_run(local, where)
+        publish()
         raise
     else:
-        if send:
-            publish_run(local, where)
+        publish()
     finally:
         if not folder.spending.is_file():
             with contextlib.suppress(OSError):

@@ -77,7 +77,5 @@ def published_at(address: str, folder: Path, send: bool) -> Iterator[None]:
 
     # A machine that is taken away says so by SIGTERM, as does Slurm: time to send what is there.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with working_copy(address, folder, send=send):
+    with working_copy(address, folder, send=send, tell=say):
         yield
-    if send:
-        say(f"published at {address}")

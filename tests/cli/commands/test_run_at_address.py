@@ -119,6 +119,25 @@ def test_a_run_whose_store_stayed_behind_does_not_pay_unasked(
     assert sent(ok("report", "mine", "--json")) == 8
 
 
+def test_a_run_with_another_store_is_not_begun_anew(
+    curate: Callable[..., Any], ok: Callable[..., str], machine: Any, server: Server
+) -> None:
+    here = machine("a")
+    ok("run", "judge.yaml", "-o", "runs/judged", *FLAGS)
+    for _ in range(2):
+        refused = curate("run", "judge.yaml", "-o", WHERE, *FLAGS)
+        assert refused.exit_code == 2
+        assert f"--store {here}/.curate" in " ".join(refused.stderr.split()).replace("- ", "-")
+        ok("export", "runs/judged", "--as", "run", "-o", WHERE)
+    machine("b")
+    ok("run", "judge.yaml", "-o", WHERE, *FLAGS)
+    assert len(server.received) == 4
+    # Another purpose under the same name: the commands that are named are right.
+    more = ("--set", "steps.rubric.at_least=9")
+    taken = curate("run", "judge.yaml", "-o", WHERE, *FLAGS, *more)
+    assert taken.exit_code == 2 and "--replace" in taken.stderr
+
+
 def test_every_command_takes_a_run_at_an_address(
     curate: Callable[..., Any], ok: Callable[..., str], home: Path
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import fsspec
 import pytest
 
+from curate.pipeline import Result
 from curate.runs.folder import RunFolder
 from curate.runs.spending import folder_spent
 from tests.models.chaos import Server, chat
@@ -92,6 +93,13 @@ def test_a_stopped_run_goes_on_elsewhere_and_pays_for_nothing_twice(
     assert len(server.received) == 4
     assert json.loads(ok("report", "mine", "--json"))["dropped"] == 4
     assert folder_spent(RunFolder(third / "mine"), third / "mine.store").sent == 4
+    # Other rules from Python, too; the spending that both share goes along with one of them.
+    other = Result.open("mine").rethreshold(rubric=8.5)
+    assert len(other.dropped) == 4 and len(server.received) == 4
+    ok("export", other.folder, "--as", "run", "-o", "memory://b/runs/other")
+    assert sent(ok("report", "memory://b/runs/other", "--json")) == 4
+    ok("export", "memory://b/runs/other", "--as", "run", "-o", "fourth")
+    assert folder_spent(RunFolder(third / "fourth"), third / "fourth.store").sent == 4
     # The first machine comes back: its copy is older than what is published.
     machine("a")
     refused = curate("run", "judge.yaml", "-o", WHERE, *FLAGS)

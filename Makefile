@@ -9,7 +9,7 @@ CORE := $(VENV)/.installed-core
 TORCH := $(VENV)/.installed-torch
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo story test lint unit slow mutate browser tools consumers vendor docs bench bench-full local test-offline test-vllm clean
+.PHONY: demo story test lint unit slow mutate browser tools consumers vendor docs bench bench-full local test-offline test-vllm test-ray clean
 
 # The row is one that `near` drops; ids are made of what a row says, so it is the same everywhere.
 demo: $(CORE)
@@ -111,6 +111,11 @@ test-vllm: local
 	CURATE_VLLM_MODEL=$$($(BIN)/python -c 'from curate.models.providers.local import model_folder as f; print(f())') \
 	  HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=2 VLLM_NO_USAGE_STATS=1 \
 	  $(VLLM)/bin/python -m pytest -s -W default tests/models/providers/test_vllm.py tests/engine/ray/test_vllm_replicas.py
+
+# Clusters of two nodes on this machine, whose nodes and disks die: 7 minutes.
+test-ray: local
+	$(PIP) install -q -c constraints.txt -e '.[ray]'
+	$(BIN)/python -m pytest tests/engine/ray
 
 $(CORE): $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "curate needs Python 3.11 or later; run: make PYTHON=python3.11")'

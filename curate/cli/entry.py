@@ -29,6 +29,13 @@ def main() -> None:
     except KeyboardInterrupt:
         # Before a command was there to say what it leaves behind, or behind its end.
         sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        models = sys.modules.get("curate.models.inprocess.worker")
+        if models is not None and models.still_computing():
+            from curate.cli.failures import leave
+
+            leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -32,14 +32,7 @@ def reported(ctx: Any) -> Iterator[None]:
     except KeyboardInterrupt as error:
         _say(ctx, "interrupted; the same command continues")
         if threading.active_count() > 1:
-            # Leave at once, without waiting for a thread or a worker in the middle of a slow row.
-            # A run survives a kill at any instant, so it survives this, too.
-            workers = sys.modules.get("multiprocessing")
-            for child in workers.active_children() if workers else ():
-                child.terminate()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(130)
+            leave(130)
         raise SystemExit(130) from error
     except BrokenPipeError as error:
         # Whoever read the output has seen enough. Python must not flush into the pipe again.
@@ -67,6 +60,19 @@ def reported(ctx: Any) -> Iterator[None]:
         said = f"unexpected {type(error).__name__}: {error}"
         _say(ctx, f"{ERROR} {said} (run again with --debug for the traceback)")
         raise SystemExit(4) from error
+
+
+def leave(code: int) -> NoReturn:
+    """Leave at once, without waiting for a thread or a worker in the middle of a slow row.
+
+    A run survives a kill at any instant, so it survives this, too.
+    """
+    workers = sys.modules.get("multiprocessing")
+    for child in workers.active_children() if workers else ():
+        child.terminate()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def say(text: str) -> None:

@@ -9,6 +9,7 @@ the batch before it is done.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -23,6 +24,12 @@ GATHER_SECONDS = 0.02
 # A thread inside a computation sees that it must end at its next token; one that reads weights does
 # not, and whoever pressed Ctrl-C does not wait for it.
 CLOSE_SECONDS = 0.5
+# How long a program that ends waits for such a thread. Python (before 3.14) ends it in the midst of
+# C++ code, which aborts the process whatever its exit code was; so the command line does not end
+# that way, and other programs wait.
+EXIT_SECONDS = 30.0
+# The threads of closed workers that had not ended by then.
+_LEFT: list[threading.Thread] = []
 # One model loads at a time: transformers is half imported for a second thread that imports it
 # meanwhile.
 _LOADING = threading.Lock()
@@ -107,12 +114,20 @@ class Worker:
         self._queue.put(Waiting(request, key, attempt, loop, future, self._closed))
         return await future
 
-    async def close(self) -> None:
-        """End the thread; what it computes is given up at its next token."""
+    async def close(self) -> bool:
+        """End the thread; what it computes is given up at its next token.
+
+        It returns whether the thread has ended.
+        """
         self._closed.set()
         self._queue.put(None)
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
+        if self._thread is None:
+            return True
+        await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
+        if self._thread.is_alive():
+            _LEFT.append(self._thread)
+            return False
+        return True
 
     # -- in the thread ----------------------------------------------------------------------------
 
@@ -188,6 +203,17 @@ class Worker:
                 self._broken = error if known else failure
                 raise self._broken from None
         return self._backend
+
+
+def still_computing() -> bool:
+    """Tell whether a thread of a closed worker is still inside a computation, or reads weights."""
+    return any(thread.is_alive() for thread in _LEFT)
+
+
+@atexit.register
+def _wait() -> None:
+    for thread in _LEFT:
+        thread.join(EXIT_SECONDS)
 
 
 def is_memory(error: Exception) -> bool:

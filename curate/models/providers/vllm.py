@@ -9,8 +9,10 @@ Stored replies do not.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import threading
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
@@ -51,6 +53,9 @@ BATCH_SIZE = 256
 MOST_LOGPROBS = 20
 # How a whole reply ends; an engine that was interrupted says "abort".
 FINISHED = ("stop", "length")
+# vLLM's threads beside an engine; they end with it.
+WATCHERS = ("MPClientEngineMonitor", "EngineCoreOutputQueueThread")
+WATCHER_SECONDS = 5.0
 ENVIRONMENT = {
     # Nothing about a run leaves the machine unasked.
     "VLLM_NO_USAGE_STATS": "1",
@@ -66,15 +71,22 @@ class VLLM:
     def __init__(self, info: ModelInfo, where: str, options: Mapping[str, Any]) -> None:
         """Load nothing yet."""
         self.info = info
-        self._worker = Worker(lambda: Engine(where, dict(options)), BATCH_SIZE, info.identity)
+        self._engine: Engine | None = None
+
+        def load() -> Engine:
+            self._engine = Engine(where, dict(options))
+            return self._engine
+
+        self._worker = Worker(load, BATCH_SIZE, info.identity)
 
     async def answer(self, request: Request, *, key: str, attempt: int) -> Reply:
         """Return the reply of the thread that has the engine."""
         return await self._worker.answer(request, key, attempt)
 
     async def close(self) -> None:
-        """End the thread; the engine's processes end with it."""
-        await self._worker.close()
+        """End the thread and the engine's processes."""
+        if await self._worker.close() and self._engine is not None:
+            await asyncio.to_thread(self._engine.close)
 
 
 def open_spec(spec: ModelSpec, folder: Path) -> VLLM:
@@ -135,6 +147,17 @@ class Engine:
         self._defaults = self.llm.get_default_sampling_params()
         self._count = 0
         self._variants: Variants | None = None
+
+    def close(self) -> None:
+        """End the processes, and the threads that watch them.
+
+        Left to the end of the program, a thread that sees its process end is itself ended in the
+        midst of C++ code, which aborts the program.
+        """
+        self.llm.llm_engine.engine_core.shutdown()
+        for thread in threading.enumerate():
+            if thread.name in WATCHERS:
+                thread.join(WATCHER_SECONDS)
 
     def measure(self, waiting: Waiting) -> None:
         """Tokenise the request; refuse what this engine cannot do."""

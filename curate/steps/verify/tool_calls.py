@@ -103,6 +103,15 @@ class ToolCalls(Generate):
                     f"complete sends a raw text, and {own.name} has a system prompt or a schema; "
                     "give another, as tool_calls_brief"
                 )
+            if own.schema is None:
+                continue
+            if name != "prompt":
+                raise ValueError(f"{own.name} has a schema, and {name} is for a text; leave it out")
+            if not {"question", "arguments"} <= set(own.schema.get("required", ())):
+                raise ValueError(
+                    f"the schema of {own.name} must require 'question' and 'arguments', which are "
+                    "what is read"
+                )
 
     def data_digest(self) -> str | None:
         """Return a digest of the files with tools."""
@@ -132,7 +141,9 @@ class ToolCalls(Generate):
             "name": function["name"],
             "topic": row.instruction.strip() or None,
         }
-        asks = functools.partial(_asked, tool)
+        # Two lines may be an object as well.
+        form = prompts.load(self.prompt).schema or prompts.load("tool_calls").schema
+        asks = functools.partial(_asked, tool, form)
         example = _example(function["name"], tool_of(json.dumps(tool)).fitting())
         (question, arguments), _ = yield from self._ask("prompt", values, asks, example)
         values |= {"question": question, "arguments": json.dumps(arguments, ensure_ascii=False)}
@@ -227,15 +238,14 @@ def _example(name: str, arguments: Mapping[str, Any] | None) -> str | None:
     return json.dumps({"question": question, "arguments": arguments}, ensure_ascii=False)
 
 
-def _asked(tool: Mapping[str, Any], text: str) -> tuple[str, dict[str, Any]]:
-    """Return question and arguments of a reply: a JSON object, or two lines."""
+def _asked(tool: Mapping[str, Any], form: Any, text: str) -> tuple[str, dict[str, Any]]:
+    """Return question and arguments of a reply: a JSON object of this form, or two lines."""
     from curate.read.strict_json import parse
 
     lines = _LINES.fullmatch(text.rstrip())
     if lines is not None:
         question, arguments = lines["question"], parse(lines["arguments"])
     else:
-        form = prompts.load("tool_calls").schema
         found = object_in(text, form)
         question, arguments = found["question"], found["arguments"]
     misfits = tool_of(json.dumps(tool)).misfits(arguments)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import multiprocessing
 import os
 import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -22,6 +24,7 @@ import pytest
 from curate.ask import Ask, Choose, Embed, Likelihood, Reply, Request
 from curate.errors import MissingExtra, PermanentFault, RecipeError
 from curate.models.model import open_model
+from curate.models.providers.vllm import WATCHERS
 from curate.models.turns import openai_turns
 from curate.row import Message
 from tests.models.interrupts import check_an_interrupted_batch, recipe
@@ -65,6 +68,9 @@ def inside() -> Iterator[Any]:
     model = open_model({"model": f"vllm:{MODEL}", **options})
     yield model
     asyncio.run(model.close())
+    # What is left of an engine when the program ends aborts it now and then.
+    assert not multiprocessing.active_children()
+    assert not {thread.name for thread in threading.enumerate()} & set(WATCHERS)
 
 
 @pytest.fixture(scope="module")

@@ -215,6 +215,60 @@ def test_small_models_complete_lines(tmp_path: Path) -> None:
     ]
 
 
+OWN = """---
+name: own
+version: 1
+source: a test
+variables: [tool]
+schema:
+  type: object
+  properties:
+    question: {type: string}
+    arguments: {type: object}
+    why: {type: string}
+  required: [question, arguments, why]
+---
+An assistant calls this tool once: {{ tool }}
+"""
+
+
+def test_replies_are_read_by_the_schema_of_the_prompt_that_is_named(tmp_path: Path) -> None:
+    tools, model = setup(tmp_path, [])
+    Path(tools).write_text(json.dumps(HEIGHT) + "\n")
+    prompt, script = tmp_path / "own.md", tmp_path / "m.jsonl"
+    prompt.write_text(OWN)
+    step = ToolCalls(
+        model="m", tools=tools, offered=1, none=0.0, results=False, prompt=str(prompt), repairs=0
+    )
+    for name, more, failed in (("with", {"why": "It is known."}, 0), ("without", {}, 1)):
+        reply = json.dumps({**json.loads(ASKED), **more})
+        script.write_text(json.dumps({"when": {"contains": "calls this tool"}, "reply": reply}))
+        result = run([step], [{"prompt": name}], tmp_path, model, name)
+        assert result.summary["failed"] == failed
+    assert "the reply lacks ['why']" in result.failed.to_list()[0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("which", "required", "said"),
+    [
+        ("prompt", "[question]", "must require 'question' and 'arguments'"),
+        ("answer_prompt", "[question, arguments]", "answer_prompt is for a text"),
+    ],
+)
+def test_a_schema_that_is_not_read_is_refused(
+    which: str, required: str, said: str, tmp_path: Path
+) -> None:
+    tools, _ = setup(tmp_path, [])
+    prompt = tmp_path / "own.md"
+    prompt.write_text(OWN.replace("[question, arguments, why]", required))
+    if which != "prompt":
+        prompt.write_text(prompt.read_text().replace("[tool]", "[question, result]").replace(
+            "{{ tool }}", "{{ question }} {{ result }}"))  # fmt: skip
+    step = ToolCalls(model="m", tools=tools, **{which: str(prompt)})
+    with pytest.raises(ValueError, match=said):
+        step.prepare()
+
+
 def test_files_that_hold_no_tools_are_refused(tmp_path: Path) -> None:
     for text, said in (
         ('{"x": 1}\n', "is not a tool"),

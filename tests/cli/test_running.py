@@ -85,6 +85,11 @@ def test_another_threshold_into_the_same_file_gets_both_next_commands(
             ["run", "recipe.yaml", "-o", "runs/one", "--limit", "2"],
             "curate run recipe.yaml -o runs/one-2 --limit 2",
         ),
+        (
+            ["run", "recipe.yaml", "-o", "memory://b/next/one"],
+            ["run", "recipe.yaml", "-o", "memory://b/next/one", "--limit", "2"],
+            "curate run recipe.yaml -o memory://b/next/one-2 --limit 2",
+        ),
     ],
 )
 def test_a_taken_run_folder_gets_the_command_with_a_free_one(

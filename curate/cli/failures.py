@@ -71,6 +71,8 @@ def leave(code: int) -> NoReturn:
     workers = sys.modules.get("multiprocessing")
     for child in workers.active_children() if workers else ():
         child.terminate()
+    if copies := sys.modules.get("curate.system.copies"):
+        copies.delete_copies()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -7,7 +7,6 @@ read again. The Hub's datasets are kept and mapped by the `datasets` package its
 
 from __future__ import annotations
 
-import atexit
 import functools
 import re
 import shutil
@@ -25,6 +24,7 @@ from curate.read.lines import BOM
 from curate.read.packed import MAGIC
 from curate.read.paths import ENDINGS, ending_of, expand
 from curate.system.addresses import address_errors, open_address
+from curate.system.copies import folder_of_copies
 from curate.system.credentials import without_secrets
 from curate.system.remote_manifest import MANIFEST, Manifest, check_copy, parse_manifest
 from curate.system.remote_run import RUN, fetch_run
@@ -58,9 +58,7 @@ def files_of(where: str) -> list[tuple[str, Path]]:
 
 @functools.cache
 def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="curate-input-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return folder_of_copies("input")
 
 
 def _ending(head: bytes) -> str:

@@ -344,7 +344,13 @@ class Result:
         """
         from curate.engine.options import RunOptions
         from curate.runs.folder import RunFolder
+        from curate.system.copies import is_copy
 
+        if is_copy(self.folder):
+            raise UsageError(
+                f"{self.folder} is a copy that goes with this process, and the new run would go "
+                "with it; fetch the run first, curate export ADDRESS --as run -o RUN, and open that"
+            )
         pipeline = self.pipeline.resolved()
         if self._inputs is None and pipeline.inputs is None:
             raise UsageError(

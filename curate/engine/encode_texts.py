@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from curate.ask import Embed
-from curate.errors import StoppedShort
+from curate.errors import CeilingReached, StoppedShort, UsageError
 from curate.models.model import ModelInfo, with_defaults
+from curate.system.copies import is_copy
 
 
 class Ceilings(NamedTuple):
@@ -45,6 +46,7 @@ def encode_texts(
     Raises:
         StoppedShort: a text could not be encoded.
         CeilingReached: the next request could pass a ceiling.
+        UsageError: what would be paid for would be lost, as the store is a copy.
     """
     from curate.models.model import open_model
     from curate.requests.driver import Driver
@@ -57,15 +59,27 @@ def encode_texts(
         opened = stack.enter_context(Store.open(store))
         stack.enter_context(used(opened.folder))
         model = open_model(encoder, name="encoder")
+        # What is paid for must not go with the copy of a run; models of this process are free.
+        price = model.info.price
+        lost = is_copy(store) and (price is None or any(price))
         spending = Budget(
             opened,
             f"encode {ceilings.tally}",
             max_cost=ceilings.max_cost,
-            max_requests=ceilings.max_requests,
+            max_requests=0 if lost else ceilings.max_requests,
         )
         driver = stack.enter_context(Driver(opened, {"encoder": model}, spending=spending))
         wanted = [number for number, text in enumerate(texts) if text.strip()]
-        found = driver.embed("encoder", [texts[number] for number in wanted])
+        try:
+            found = driver.embed("encoder", [texts[number] for number in wanted])
+        except CeilingReached:
+            if not lost or ceilings.max_requests == 0:
+                raise
+            raise UsageError(
+                "the store of this run lacks vectors, and is a copy that goes with this process: "
+                "what they cost would be lost; fetch the run and name that: "
+                "curate export ADDRESS --as run -o RUN"
+            ) from None
         if found.errors:
             number, error = min(found.errors.items())
             raise StoppedShort(

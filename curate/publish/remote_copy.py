@@ -53,7 +53,7 @@ class RemotePlace:
         with address_errors(where, "looked at", StoppedShort):
             self.system, path = open_address(self.where)
         self.path = path.rstrip("/")
-        if "/" not in self.path:
+        if "/" not in self.path or self.where.endswith(("/.", "/..")):
             raise UsageError(f"{where} names no file; write {self.where}/NAME")
         self.name = self.path.rpartition("/")[2]
         protocols = self.system.protocol

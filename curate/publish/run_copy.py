@@ -8,7 +8,6 @@ a snapshot: SQLite is used nowhere but on a disk of the machine that runs.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
@@ -27,6 +26,7 @@ from curate.runs.folder import SECTIONS, RunFolder
 from curate.store.files import used
 from curate.store.store import Store
 from curate.system.addresses import address_errors
+from curate.system.copies import folder_of_copies
 from curate.system.credentials import address_of, is_address
 from curate.system.posix import refuse_network_disk, sync_all, write_atomically
 from curate.system.remote_manifest import MANIFEST, Manifest, describe_file
@@ -89,10 +89,8 @@ def local_run(where: str | Path) -> Path:
     """
     if not is_address(where):
         return Path(where)
-    aside = Path(tempfile.mkdtemp(prefix="curate-run-"))
-    atexit.register(shutil.rmtree, aside, ignore_errors=True)
     address = address_of(where).rstrip("/")
-    place = aside / (address.rpartition("/")[2] or "run")
+    place = folder_of_copies("run") / (address.rpartition("/")[2] or "run")
     _fetch_to(address, place)
     return place
 
@@ -104,11 +102,12 @@ def working_copy(
     """Run in the folder `local` what is published at `where`, and `send` it when that ends.
 
     Before, the published run is fetched, if there is one; afterwards, also after a stop, the folder
-    is published, and `tell` is told. Only what kills the process publishes nothing.
+    is published, and `tell` is told. Only what kills the process publishes nothing. After a stop
+    its own error is raised, and `tell` is told why nothing could be published.
 
     Raises:
         UsageError: the folder has another run, or an older copy of the published one.
-        StoppedShort: the address cannot be written to; the folder keeps everything.
+        StoppedShort: the run cannot be published; the folder keeps everything.
     """
     folder, place = RunFolder(local), RemotePlace(where)
     instead = "name a working folder on a disk of this machine with --run DIR"
@@ -135,17 +134,33 @@ def working_copy(
     # Also for a run that begins here: what is in a store that others use is not sent with it.
     folder.own_store.mkdir(parents=True, exist_ok=True)
 
+    before = folder.claimed
+
     def publish() -> None:
-        if send and is_run(local):
+        # A run that was stopped too early has not said that the folder is its own.
+        if not send or folder.claimed in (None, before):
+            return
+        said = f"the run has ended, in {local}, and is not published"
+        try:
             publish_run(local, where)
-            tell(f"published at {where}")
+        except Exception as error:
+            raise StoppedShort(f"{said}: {error}") from error
+        except KeyboardInterrupt:
+            tell(f"{said}: its publication was interrupted")
+            raise
+        tell(f"published at {where}")
 
     try:
         yield
     except UsageError:
         raise
     except BaseException:
-        publish()
+        try:
+            publish()
+        except StoppedShort as error:
+            tell(str(error))
+        except KeyboardInterrupt:
+            pass
         raise
     else:
         publish()
@@ -173,7 +188,8 @@ def publish_run(run: Path, where: str, *, replace: bool = False, with_store: boo
     if current and not replace and current not in _noted(run, place):
         raise UsageError(
             f"{place.where} holds a run that was published from another folder, or since by "
-            "another machine; --replace replaces it, or choose another address"
+            "another machine; publish this one at another address, or replace that one: "
+            f"curate export {run} --as run -o {place.where} --replace"
         )
     with _packed(run, with_store=with_store) as files:
         publication = f"run-{uuid.uuid4().hex}"

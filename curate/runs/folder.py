@@ -117,6 +117,15 @@ class RunFolder:
             )
         return text
 
+    @property
+    def claimed(self) -> tuple[int, int] | None:
+        """What changes whenever a run takes the folder; `None` before the first."""
+        try:
+            found = (self.state / "purpose.json").stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_ino, found.st_mtime_ns
+
     def claim(self, purpose: dict[str, Any], *, replace: bool) -> None:
         """Note what the folder is for, or refuse when it already serves something else."""
         text = self.check(purpose, replace=replace)

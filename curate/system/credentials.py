@@ -181,8 +181,11 @@ def is_address(path: str | Path) -> bool:
 
 
 def address_of(path: str | Path) -> str:
-    """Return an address as it is written: a `Path` has lost one of its slashes."""
-    return _ONE_SLASH.sub(r"\1://", str(path))
+    """Return an address as it is written: a `Path` has lost one of its slashes, or two of them."""
+    # Files of this machine have no host before their path.
+    return _ONE_SLASH.sub(
+        lambda found: f"{found[1]}:{'///' if found[1] == 'file' else '//'}", str(path)
+    )
 
 
 def shown_address(where: str) -> str:

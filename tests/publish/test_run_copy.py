@@ -15,7 +15,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from curate.errors import InputError, StoppedShort, UsageError
+from curate.errors import CeilingReached, InputError, StoppedShort, UsageError
 from curate.pipeline import Pipeline, Result
 from curate.publish.remote_copy import RemoteTarget
 from curate.publish.run_copy import copy_run, local_run, publish_run, working_copy
@@ -232,6 +232,72 @@ def test_an_address_that_cannot_be_written_to_is_told_before_the_run(
     ):
         pytest.fail("the run began")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_was_in_the_folder_before_is_not_published_for_another(
+    memory: Any, tmp_path: Path
+) -> None:
+    """Stopped before it has looked at the folder, a run has not said that it is its own."""
+    run = a_run(tmp_path / "run", 5)
+    with pytest.raises(KeyboardInterrupt), working_copy(WHERE, run):
+        raise KeyboardInterrupt
+    assert published_run(WHERE) is None
+    with pytest.raises(StoppedShort, match="the disk"), working_copy(WHERE, run):
+        a_run(run, 5)
+        raise StoppedShort("the disk")
+    assert kept(WHERE) == 5
+
+
+@pytest.mark.parametrize("failure", [OSError("the network is gone"), KeyboardInterrupt()])
+def test_the_first_error_stays_where_publishing_fails_too(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    def put_file(*_: Any, **__: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", put_file)
+    told, run = list[str](), tmp_path / "run"
+    with (
+        pytest.raises(CeilingReached, match="4 requests"),
+        working_copy(WHERE, run, tell=lambda said: told.append(said)),
+    ):
+        a_run(run, 5)
+        raise CeilingReached("4 requests")
+    said = "the network is gone" if isinstance(failure, OSError) else "was interrupted"
+    assert f"has ended, in {run}, and is not published" in told[0] and said in told[0]
+    after = StoppedShort if isinstance(failure, OSError) else KeyboardInterrupt
+    with pytest.raises(after), working_copy(WHERE, run):
+        a_run(run, 5)
+    monkeypatch.undo()
+    with working_copy(WHERE, run):
+        a_run(run, 5)
+    assert kept(WHERE) == 5
+
+
+def test_what_others_published_during_a_run_stays_and_the_command_is_named(
+    memory: Any, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = f"curate export {run} --as run -o {WHERE} --replace"
+    with pytest.raises(StoppedShort, match=command), working_copy(WHERE, run):
+        a_run(run, 5)
+        publish_run(a_run(tmp_path / "2", 7), WHERE)
+    assert kept(WHERE) == 7
+
+
+@pytest.mark.parametrize("where", ["memory://b/runs/..", "memory://b/runs/."])
+def test_a_folder_is_named_by_its_own_name(memory: Any, tmp_path: Path, where: str) -> None:
+    with pytest.raises(UsageError, match="names no file"):
+        publish_run(a_run(tmp_path / "run", 5), where)
+
+
+def test_what_is_written_beside_a_copy_would_be_lost(memory: Any, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"instruction": "Say it.", "output": "It is it, as you say."}\n')
+    Pipeline([Length(min=3)], inputs=str(rows)).run(run=tmp_path / "run")
+    publish_run(tmp_path / "run", WHERE)
+    with pytest.raises(UsageError, match="fetch the run first, curate export ADDRESS --as run"):
+        Result.open(WHERE).rethreshold(length=20)
 
 
 # Ends its own process at the n-th thing that it does at the address: before it, or in its middle.

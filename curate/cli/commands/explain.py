@@ -30,7 +30,7 @@ SHORT = 8
 
 def command(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=runs_that_begin)
+        str, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=runs_that_begin)
     ],
     row: Annotated[
         str | None,
@@ -78,7 +78,9 @@ def command(
     if row is None:
         found = result.examples(count or sys.maxsize, step)
         data: Any = [{**dataclasses.asdict(one), "shown": len(one.ids)} for one in found]
-        lines = _shown(found, run) if step is None else _closest(found, result, step, full)
+        lines = (
+            _shown(found, result.folder) if step is None else _closest(found, result, step, full)
+        )
     else:
         history = result.explain(row)
         data, lines = dataclasses.asdict(history), _history(history, 0 if full else MOST_LINES)

@@ -13,7 +13,7 @@ from curate.cli.flags import Debug, runs_that_begin
 
 def command(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=runs_that_begin)
+        str, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=runs_that_begin)
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
     png: Annotated[
@@ -54,17 +54,18 @@ def command(
         raise UsageError("--json prints the report, --html and --png write files: give one of them")
     if rows is not None and html is None:
         raise UsageError("--rows is about a page: name it with --html PAGE")
-    unfinished = None if as_json or png or html else status(run)
+    folder = Path(run)
+    unfinished = None if as_json or png or html else status(folder)
     if unfinished is not None:
         typer.echo(headed(str(unfinished)))
         return
-    result = Result.open(run)
+    result = Result.open(folder)
     if html is not None:
-        _write_page(run, result.recipe, html, rows or ROWS)
+        _write_page(folder, result.recipe, html, rows or ROWS)
     if png is not None:
         from curate.page.pictures import write_pictures
 
-        for path in write_pictures(run, png):
+        for path in write_pictures(folder, png):
             typer.echo(path)
     if as_json:
         typer.echo(json_text(result.summary))

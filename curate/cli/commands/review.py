@@ -119,6 +119,7 @@ def command(
     another shape is named.
     """
     from curate.review.label_events import Labels
+    from curate.system.copies import is_copy
     from curate.system.credentials import is_address
 
     if templates:
@@ -135,7 +136,7 @@ def command(
             raise UsageError(f"{unused[0]} is for labels; --templates takes no labels")
         _write_templates(source, folder, sample=sample, outcome=outcome, shape=shape, port=port)
         return
-    if labels is None and is_address(source):
+    if labels is None and (is_address(source) or is_copy(source)):
         raise UsageError(
             "labels are kept next to the data, and SQLite needs a disk of this machine: name a "
             "file with --labels FILE, also where they are exported"

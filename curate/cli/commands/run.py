@@ -18,10 +18,11 @@ def command(
         str, typer.Argument(metavar="RECIPE.yaml", help="A recipe, or the name of a ready one.")
     ],
     folder: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o",
             metavar="RUN",
+            # Text, not a `Path`, which would lose the slashes of an address.
             help="The run folder (the same as --run); or an address, as s3://BUCKET/RUN, where the "
             "run is published at its end and when it is stopped, and from where it goes on.",
         ),
@@ -39,7 +40,7 @@ def command(
     from curate.system import package_data as data
     from curate.system.credentials import address_of, is_address, refuse_credentials
 
-    address = ""
+    address, own = "", None if folder is None else Path(folder)
     if folder is not None and is_address(folder):
         if flags.store is not None:
             raise UsageError(
@@ -48,10 +49,10 @@ def command(
             )
         address = address_of(folder).rstrip("/")
         refuse_credentials(address)
-        folder = flags.run or RUNS / address.rpartition("/")[2]
-    if folder is not None and flags.run is not None and folder != flags.run:
+        own = flags.run or RUNS / address.rpartition("/")[2]
+    if own is not None and flags.run is not None and own != flags.run:
         raise UsageError(f"-o {folder} and --run {flags.run} name two run folders; give one")
-    where = folder or flags.run
+    where = own or flags.run
     if where is not None and ending_of(where):
         raise UsageError(
             f"{where} would be the run's folder, not a file; name a file of the kept rows in the "
@@ -61,10 +62,11 @@ def command(
     send = not flags.dry_run
     with published_at(address, where, send) if address and where else nullcontext():
         result = start(pipeline, flags, run=where)
-    places = (pipeline.outputs or {}).values()
-    paths = [place if isinstance(place, str) else place["path"] for place in places]
-    written = [path for path in paths if wrote(result.folder, Path(path))]
-    finish(result, flags, written, as_json=as_json)
+        places = (pipeline.outputs or {}).values()
+        paths = [place if isinstance(place, str) else place["path"] for place in places]
+        written = [path for path in paths if wrote(result.folder, Path(path))]
+        # What the run did is said before its publication, which may fail.
+        finish(result, flags, written, as_json=as_json)
 
 
 @contextmanager

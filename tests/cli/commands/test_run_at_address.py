@@ -166,6 +166,61 @@ def test_every_command_takes_a_run_at_an_address(
     assert absent.exit_code == 2 and "no run is published here" in absent.stderr
 
 
+def test_an_address_of_files_keeps_all_its_slashes(
+    curate: Callable[..., Any], ok: Callable[..., str], home: Path
+) -> None:
+    where = f"file://{home}/there/the \u00f6ne"
+    ok("run", "recipe.yaml", "-o", where)
+    assert {path.name for path in (home / "there").iterdir()} == {"the \u00f6ne"}
+    assert "3 kept" in ok("report", where)
+    assert "fewer than 3 words" in ok("explain", where)
+    assert len(Result.open(Path(where)).kept) == 3
+    ok("export", where, "--as", "run", "-o", "mine")
+
+
+def test_what_a_copy_would_take_away_is_refused(
+    curate: Callable[..., Any], ok: Callable[..., str], home: Path
+) -> None:
+    """Labels and vectors that are paid for are kept beside a run, and a copy goes at the end."""
+    where = "memory://b/runs/one"
+    ok("run", "recipe.yaml", "-o", where)
+    for more in ((), ("--export", "labels.jsonl")):
+        refused = curate("review", where, *more)
+        assert refused.exit_code == 2 and "--labels FILE" in refused.stderr
+    (home / "vectors.jsonl").write_text('{"when": {"contains": ""}, "values": [[1.0, 0.0]]}\n')
+    for price, code in ((0, 0), (3, 2)):
+        encoder = {
+            "model": f"scripted:{home}/vectors.jsonl",
+            "price": {"input": price, "output": 0},
+        }
+        step = {"semantic": {"encoder": "e", "similarity": 1.0, "on": "instruction"}}
+        recipe = {"inputs": "rows.jsonl", "encoders": {"e": encoder}, "steps": [step]}
+        (home / "near.yaml").write_text(json.dumps(recipe))
+        name = f"memory://b/runs/near-{price}"
+        ok("run", "near.yaml", "-o", name)
+        # The text that is compared is a request of its own.
+        done = curate("similar", name, "Name a colour that nobody knows.")
+        assert done.exit_code == code, done.output
+    assert "fetch the run and name that" in " ".join(done.stderr.split())
+
+
+def test_a_run_that_cannot_be_published_says_what_it_did(
+    curate: Callable[..., Any], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put_file(*_: Any, **__: Any) -> None:
+        raise OSError("the network is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(fsspec.filesystem("memory")), "put_file", put_file)
+        failed = curate("run", "recipe.yaml", "-o", WHERE)
+    assert failed.exit_code == 4 and "3 kept" in failed.stdout
+    said = " ".join(failed.stderr.split())
+    assert "has ended, in runs/judged, and is not published" in said
+    assert "the network is gone" in said and "the same command continues" in said
+    again = curate("run", "recipe.yaml", "-o", WHERE)
+    assert again.exit_code == 0 and f"published at {WHERE}" in again.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
+# Where bytecode may not be written, each process of the tests compiles anew: the package, and the
+# tests' assertions (10 s of processor time for each worker).
+unexport PYTHONDONTWRITEBYTECODE
 # What an install depends on: a changed file makes it stale, an unchanged one costs nothing.
 PINS := pyproject.toml constraints.txt
 CORE := $(VENV)/.installed-core

@@ -89,6 +89,10 @@ class StoppedShort(CurateError):
     """Stop because the run cannot go on; the same command continues later."""
 
 
+class StepFailed(StoppedShort):
+    """Stop because a step failed at what concerns all rows; it or its input must change first."""
+
+
 class DiskFull(StoppedShort):
     """Stop because a disk has no room left."""
 

@@ -25,6 +25,7 @@ from curate.recipe.recipe import Recipe
 from curate.runs.report import Failure, render, score_distributions
 from curate.runs.rows import Rows
 from curate.step import Step
+from curate.system.credentials import is_address
 
 if TYPE_CHECKING:
     from curate.engine.options import Progress, RunOptions
@@ -207,8 +208,15 @@ class Result:
 
     @classmethod
     def open(cls, folder: str | Path) -> Result:
-        """Open the run in `folder`, or raise `UsageError` when there is no finished one."""
+        """Open the run in `folder`, or raise `UsageError` when there is no finished one.
+
+        One that is published at an address is copied first, until this process ends.
+        """
         path = Path(folder)
+        if is_address(folder):
+            from curate.publish.run_copy import local_run
+
+            path = local_run(folder)
         report = path / "report.json"
         if not report.is_file():
             if (path / ".state").is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import pytest
 try:
     from hypothesis import settings
 except ImportError:
-    pass
+    gc.freeze()
 else:
     # Time decides no test: the machine may be slow, and an example may wait for compiled code.
     settings.register_profile("curate", deadline=None)
@@ -33,6 +34,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadFileScheduling
 
     return LoadFileScheduling(config, log) if config.getvalue("dist") == "load" else None
+
+
+def pytest_collection_finish() -> None:
+    """Have the collector of cycles pass over what lives until the end: modules and all tests."""
+    gc.collect()
+    gc.freeze()
 
 
 # Where CI runs, a missing browser is a failure, and no reason to skip.

@@ -1,6 +1,7 @@
 """Random steps of every operator in the tree, made from the annotations of their fields."""
 
 import dataclasses
+import functools
 import types
 from collections.abc import Mapping, Sequence
 from itertools import chain, combinations
@@ -27,6 +28,7 @@ SCALARS: Mapping[Any, st.SearchStrategy[Any]] = {
 }
 
 
+@functools.cache
 def values_of(type_: Any) -> st.SearchStrategy[Any]:
     """Return values that a field of `type_` may hold."""
     origin, arguments = get_origin(type_) or type_, get_args(type_)
@@ -59,6 +61,11 @@ def with_file(value: Any) -> Any:
     return str(FILE) if isinstance(value, str) else value
 
 
+@functools.cache
+def _some_of(fields: tuple[str, ...]) -> st.SearchStrategy[set[str]]:
+    return st.sets(st.sampled_from(fields))
+
+
 @st.composite
 def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
     """Return a step that its own checks accept, with some of its fields given."""
@@ -81,7 +88,7 @@ def steps(draw: st.DrawFn, names: Sequence[str] | None = None) -> Step:
     if "tokenizer" in values:
         # A name that is not a folder is looked for on the Hub, for seconds: not once an example.
         values["tokenizer"] = None
-    wanted = draw(st.sets(st.sampled_from(fields))) if fields else set()
+    wanted = draw(_some_of(tuple(fields))) if fields else set()
     files = {**values, **{n: with_file(v) for n, v in values.items() if n != "tools"}}
     # Where the fields wanted contradict each other, the fewest fields that do not.
     fewest = (chosen for n in range(len(fields) + 1) for chosen in combinations(fields, n))

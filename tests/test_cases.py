@@ -114,7 +114,7 @@ READ: dict[str, tuple[str, int, int] | str] = {
     "W_pad.jsonl.gz": ("prompt_completion", 4, 0),
     "W_pretty.json": ("prompt_completion", 4, 0),
     "W_pylist.csv": ("messages", 1, 1),
-    "W_semicolon.csv": "fit no shape",
+    "W_semicolon.csv": "separated by semicolons",
     "W_surr.jsonl": ("prompt_completion", 1, 1),
     "W_train_key.json": "fit no shape",
     "W_trunc.jsonl.gz": ("prompt_completion", 3, 1),

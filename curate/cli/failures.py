@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from curate.errors import CeilingReached, CurateError, StoppedShort
+from curate.errors import CeilingReached, CurateError, StepFailed, StoppedShort
 
 # Where the flag --debug is kept for the handler, which is outside the command.
 DEBUG = "curate.debug"
@@ -26,7 +26,8 @@ def reported(ctx: Any) -> Iterator[None]:
         sys.stdout.flush()
     except CurateError as error:
         _say(ctx, f"{ERROR} {error}")
-        if isinstance(error, CeilingReached | StoppedShort):
+        # After a step that failed, the same command would only fail again.
+        if isinstance(error, CeilingReached | StoppedShort) and not isinstance(error, StepFailed):
             say("nothing that was paid for is lost: the same command continues")
         raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt as error:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer import Option
 
+from curate.cli import WHOLE_RUN
 from curate.cli.failures import DEBUG
 from curate.errors import UsageError
 
@@ -64,7 +65,7 @@ def formats_that_begin(incomplete: str) -> list[str]:
     """Return the shapes and formats that rows can be written in, and begin with what was typed."""
     from curate.write import format_names
 
-    every = (*format_names(), "faiss", "embedding_atlas")
+    every = (*format_names(), "faiss", "embedding_atlas", WHOLE_RUN)
     return [name for name in every if name.startswith(incomplete)]
 
 

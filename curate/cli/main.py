@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from curate.cli import WHOLE_RUN
 from curate.cli.failures import reported
 from curate.system.lazy_pandas import set_up_pyarrow
 
@@ -91,6 +92,7 @@ class Command(TyperCommand):
         """Run the command; where it works on tables, with pyarrow set up for that."""
         if ctx.info_name in _ON_TABLES:
             set_up_pyarrow()
+        fetch_runs(ctx)
         if ctx.info_name not in _REFUSE_ADDRESSES:
             refuse_addresses(ctx)
         return super().invoke(ctx)
@@ -99,6 +101,25 @@ class Command(TyperCommand):
         """Return the words of the usage line, without braces around what must be given."""
         pieces = super().collect_usage_pieces(ctx)
         return [re.sub(r"^\{(.*)\}(\.*)$", r"\1\2", piece) for piece in pieces]
+
+
+def fetch_runs(ctx: Any) -> None:
+    """Put a copy on this machine in the place of a RUN that is published at an address."""
+    if ctx.params.get("kind") == WHOLE_RUN:
+        return
+    for parameter in ctx.command.params:
+        given, metavar = ctx.params.get(parameter.name), parameter.metavar or ""
+        if not (isinstance(given, str | Path) and ":/" in str(given) and "RUN" in metavar):
+            continue
+        from curate.publish.run_copy import local_run
+        from curate.system.credentials import address_of, is_address
+        from curate.system.remote_run import may_be_run, published_run
+
+        where = address_of(given)
+        if parameter.param_type_name != "argument" or not is_address(given):
+            continue
+        if metavar == "RUN" or (may_be_run(where) and published_run(where)):
+            ctx.params[parameter.name] = type(given)(local_run(where))
 
 
 def refuse_addresses(ctx: Any) -> None:

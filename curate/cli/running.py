@@ -15,6 +15,7 @@ from curate.cli.failures import say
 from curate.cli.flags import Flags, in_brief_form
 from curate.cli.text_layout import headed, json_text, table
 from curate.errors import FolderTaken, UsageError
+from curate.system.credentials import is_address
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline, Result
@@ -53,8 +54,13 @@ def next_commands(taken: FolderTaken, output: Path | None, arguments: Sequence[s
         free = _free(output)
         both = [str(free) if _names(word, output) else word for word in given]
     else:
-        both = [str(_free(path)) if _names(word, path) else word for word in given]
-        both += ["--run", str(_free(path))] if both == given else []
+        free = _free(path)
+        both = [str(free) if _names(word, path) else word for word in given]
+        for number, (before, word) in enumerate(itertools.pairwise(given), 1):
+            # The run that is worked on in this folder is published there.
+            if before == "-o" and is_address(word):
+                both[number] = word.rstrip("/") + free.name.removeprefix(path.name)
+        both += ["--run", str(free)] if both == given else []
     return (
         f"{taken.found}\n"
         f"  to keep both:        {shlex.join(['curate', *both])}\n"

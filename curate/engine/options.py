@@ -98,8 +98,8 @@ class RunOptions:
             self.run,
             "the run folder (--run)",
             "it is locked, and its files are renamed, which object stores cannot do; choose a "
-            "folder of this machine, and send the kept rows there afterwards: "
-            "curate export RUN -o ADDRESS",
+            "folder of this machine, and publish the run there afterwards: "
+            "curate export RUN --as run -o ADDRESS; or let curate run RECIPE -o ADDRESS do both",
         )
         refuse_address(
             self.store,

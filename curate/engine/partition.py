@@ -26,7 +26,7 @@ from curate.engine.ledger import (
     StepTally,
     record_outcomes,
 )
-from curate.errors import StoppedShort
+from curate.errors import StepFailed, StoppedShort
 from curate.row import Row, check_number, made_id
 from curate.step import Step
 
@@ -349,9 +349,13 @@ def remarks_of(step: Step, tally: StepTally) -> tuple[str, ...]:
         raise could_not(step, "give its remarks", error) from error
 
 
-def could_not(step: Step, what: str, error: Exception) -> StoppedShort:
+def could_not(step: Step, what: str, error: Exception) -> StepFailed:
     """Return the error of a run in which a step that sees all rows failed at `what`."""
-    return StoppedShort(
-        f"step '{step.title}' could not {what} ({describe_error(error)}); nothing was published, "
-        "and every reply is kept: fix the step or its input and run again"
+    # The sentence of a `ValueError` is written for the user; other classes say what went wrong.
+    said = describe_error(error)
+    if type(error) is ValueError:
+        said = said.removeprefix("ValueError: ")
+    return StepFailed(
+        f"step '{step.title}' could not {what}: {said}. Nothing was published, and every reply is "
+        "kept: fix the step or its input and run again"
     )

@@ -28,6 +28,7 @@ from curate.engine.state import LedgerSlice, PartitionState, load
 from curate.errors import InputError, UsageError
 from curate.kernels.arrays.growable import GrowableArray, KeyTable
 from curate.read import Inputs, Part, PartRows, Unreadable, open_inputs, read_part
+from curate.read.sniff import remedy
 from curate.row import digest, occurrence_id
 from curate.rows.hashing import content_digests
 from curate.step import Gather, Generate, Grow
@@ -172,7 +173,7 @@ class Reading:
             if not count:
                 # It is not what the user thinks it is.
                 first = self._first_errors.get(file)
-                found = f"; its first error, {first}" if first else ""
+                found = f"; its first error, {first}{remedy(first)}" if first else ""
                 raise InputError(f"{file}: not one readable row{found}")
 
     @property

@@ -101,6 +101,8 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
         text = json.dumps(purpose, sort_keys=True, default=str)
         name = "run-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
     folder = RunFolder(options.run or Path("runs") / name)
+    if options.store is None and folder.own_store.is_dir():
+        options = dataclasses.replace(options, store=folder.own_store)
     if options.output or recipe.outputs:
         check_free(recipe, opened, options, folder.path)
     try:

@@ -6,6 +6,7 @@ another name and renamed. Of a folder the manifest tells readers whether it is c
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from curate.system.remote_manifest import (
     Manifest,
     RemoteFile,
     describe_file,
-    parse_manifest,
+    manifest_at,
 )
 
 # File systems whose files appear whole.
@@ -27,7 +28,93 @@ _OBJECTS = frozenset(("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "m
 _READ_ONLY = ("http://", "https://", "data:", "zip:", "tar:", "github:", "git:")
 
 
-class RemoteTarget:
+# What a killed process leaves beside a manifest.
+LEFTOVER = f".{MANIFEST}.part"
+
+
+class RemotePlace:
+    """An address that may be written to, and how one file gets there."""
+
+    def __init__(self, where: str) -> None:
+        """Open its file system; nothing is looked at yet.
+
+        Raises:
+            UsageError: the address holds credentials, or cannot be written to.
+        """
+        refuse_credentials(where)
+        if where.startswith(_READ_ONLY) or "::" in where:
+            raise UsageError(
+                f"{where} can only be read; write to a path, or to an address of a file system, as "
+                "s3://BUCKET/PATH, gs://BUCKET/PATH or hdfs://HOST/PATH"
+            )
+        self.where = where.rstrip("/")
+        if "://" not in self.where:
+            raise UsageError(f"{where} names no file; write {self.where}//BUCKET/NAME")
+        with address_errors(where, "looked at", StoppedShort):
+            self.system, path = open_address(self.where)
+        self.path = path.rstrip("/")
+        if "/" not in self.path:
+            raise UsageError(f"{where} names no file; write {self.where}/NAME")
+        self.name = self.path.rpartition("/")[2]
+        protocols = self.system.protocol
+        known = [protocols] if isinstance(protocols, str) else protocols
+        self._objects = not _OBJECTS.isdisjoint(known)
+
+    def names(self) -> set[str]:
+        """Return the names of what is in the folder, none where it is not there."""
+        if not self.system.isdir(self.path):
+            return set()
+        listed = [path.rstrip("/") for path in self.system.ls(self.path, detail=False)]
+        # Some object stores list the folder itself, as an object without bytes.
+        return {path.rpartition("/")[2] for path in listed if path != self.path} - {""}
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder where the file system has some."""
+        # Object stores have none, and would make a bucket whose name was written wrongly.
+        if not self._objects:
+            self.system.makedirs(path or "/", exist_ok=True)
+
+    def note(self, manifest: Manifest) -> None:
+        """Replace the manifest of the folder."""
+        with tempfile.TemporaryDirectory(prefix="curate-export-") as aside:
+            local = Path(aside) / MANIFEST
+            local.write_text(manifest.text, encoding="utf-8")
+            self.put(local, f"{self.path}/{MANIFEST}")
+
+    def try_out(self) -> None:
+        """Write a small file and delete it, to see whether that is possible.
+
+        Raises:
+            StoppedShort: it is not.
+        """
+        with address_errors(self.where, "written", StoppedShort):
+            self.make_folder(self.path)
+            self.system.pipe_file(f"{self.path}/{LEFTOVER}", b"")
+            self.delete(f"{self.path}/{LEFTOVER}")
+
+    def delete(self, path: str) -> None:
+        """Delete a file or a folder that no manifest names; it may stay where that is forbidden."""
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            self.system.rm(path, recursive=True)
+        self.system.invalidate_cache()
+
+    def put(self, local: Path, remote: str) -> None:
+        """Send one file; it gets its name with its last byte."""
+        folder, _, name = remote.rpartition("/")
+        first = remote if self._objects else f"{folder}/{_part(name)}"
+        self.system.put_file(str(local), first)
+        if first != remote:
+            self.system.mv(first, remote)
+        self.system.invalidate_cache(folder)
+        size, there = local.stat().st_size, self.system.size(remote)
+        if there != size:
+            raise StoppedShort(
+                f"{self.where}: {name} has {there} bytes there, and {size} were sent; run the same "
+                "command again"
+            )
+
+
+class RemoteTarget(RemotePlace):
     """A place at an address where a file or a folder is to be written; it may be written to."""
 
     def __init__(self, where: str, *, folder: bool, replace: bool = False) -> None:
@@ -37,49 +124,30 @@ class RemoteTarget:
             UsageError: something would be lost, or the address cannot be written to.
             StoppedShort: the file system cannot be reached.
         """
-        refuse_credentials(where)
-        if where.startswith(_READ_ONLY) or "::" in where:
-            raise UsageError(
-                f"{where} can only be read; write to a path, or to an address of a file system, as "
-                "s3://BUCKET/PATH, gs://BUCKET/PATH or hdfs://HOST/PATH"
-            )
-        self.where, self.replace = where.rstrip("/"), replace
-        if "://" not in self.where:
-            raise UsageError(f"{where} names no file; write {self.where}//BUCKET/NAME")
+        super().__init__(where)
+        self.replace = replace
         with address_errors(where, "looked at", StoppedShort):
-            self.system, path = open_address(self.where)
-            self._path = path.rstrip("/")
-            if "/" not in self._path:
-                raise UsageError(f"{where} names no file; write {self.where}/NAME")
-            self.name = self._path.rpartition("/")[2]
-            protocols = self.system.protocol
-            known = [protocols] if isinstance(protocols, str) else protocols
-            self._objects = not _OBJECTS.isdisjoint(known)
             # What uploads that broke off left in the folder.
             self._parts = set[str]()
             self._kinds = list[str]()
             self._old = self._listed() if folder else {}
-            if not folder and self.system.isdir(self._path):
+            if not folder and self.system.isdir(self.path):
                 raise UsageError(
                     f"{where} is a folder; name a file, as in {self.where}/rows.jsonl, or the "
                     f"folder itself for Parquet shards: {self.where}/"
                 )
-            if not folder and not replace and self.system.exists(self._path):
+            if not folder and not replace and self.system.exists(self.path):
                 raise UsageError(f"{where} is there; --replace replaces it, or choose another name")
 
     def _listed(self) -> dict[str, RemoteFile]:
         """Return the data files of the folder that is there, all of them written by an export."""
-        if not self.system.isdir(self._path):
-            return {}
-        listed = [path.rstrip("/") for path in self.system.ls(self._path, detail=False)]
-        # Some object stores list the folder itself, as an object without bytes.
-        names = {path.rpartition("/")[2] for path in listed if path != self._path} - {""}
+        names = self.names()
         if not names:
             return {}
-        own: dict[str, RemoteFile] = {}
-        if MANIFEST in names:
-            text = self.system.cat_file(f"{self._path}/{MANIFEST}")
-            own = parse_manifest(text, self.where).files
+        found = manifest_at(self.system, self.path, self.where) or Manifest({}, complete=True)
+        own = found.files
+        if found.publication:
+            raise UsageError(f"{self.where} holds a published run; choose another folder")
         self._parts = names & {_part(name) for name in (*own, MANIFEST)}
         # Rows of several kinds go to a folder for each of them.
         self._kinds = sorted(names & set(KINDS))
@@ -111,50 +179,24 @@ class RemoteTarget:
     def send_file(self, local: Path) -> str:
         """Send one file, and return its address."""
         with address_errors(self.where, "written", StoppedShort):
-            self._make_folder(self._path.rpartition("/")[0])
-            self._put(local, self._path)
+            self.make_folder(self.path.rpartition("/")[0])
+            self.put(local, self.path)
         return self.where
 
     def send_folder(self, local: Path) -> str:
         """Send the files of a folder and its manifest, and return its address."""
         files = {path.name: describe_file(path) for path in sorted(local.iterdir())}
         with address_errors(self.where, "written", StoppedShort):
-            self._make_folder(self._path)
+            self.make_folder(self.path)
             # Those of before, too: what breaks off here can be done again with --replace.
-            self._note(Manifest({**self._old, **files}, complete=False))
+            self.note(Manifest({**self._old, **files}, complete=False))
             for name in files:
-                self._put(local / name, f"{self._path}/{name}")
+                self.put(local / name, f"{self.path}/{name}")
             for name in sorted(self._parts | self._old.keys() - files.keys()):
-                if self.system.exists(f"{self._path}/{name}"):
-                    self.system.rm_file(f"{self._path}/{name}")
-            self._note(Manifest(files, complete=True))
+                if self.system.exists(f"{self.path}/{name}"):
+                    self.system.rm_file(f"{self.path}/{name}")
+            self.note(Manifest(files, complete=True))
         return self.where
-
-    def _make_folder(self, path: str) -> None:
-        # Object stores have no folders, and would make a bucket whose name was written wrongly.
-        if not self._objects:
-            self.system.makedirs(path or "/", exist_ok=True)
-
-    def _note(self, manifest: Manifest) -> None:
-        with tempfile.TemporaryDirectory(prefix="curate-export-") as aside:
-            local = Path(aside) / MANIFEST
-            local.write_text(manifest.text, encoding="utf-8")
-            self._put(local, f"{self._path}/{MANIFEST}")
-
-    def _put(self, local: Path, remote: str) -> None:
-        """Send one file; it gets its name with its last byte."""
-        folder, _, name = remote.rpartition("/")
-        first = remote if self._objects else f"{folder}/{_part(name)}"
-        self.system.put_file(str(local), first)
-        if first != remote:
-            self.system.mv(first, remote)
-        self.system.invalidate_cache(folder)
-        size, there = local.stat().st_size, self.system.size(remote)
-        if there != size:
-            raise StoppedShort(
-                f"{self.where}: {name} has {there} bytes there, and {size} were sent; run the same "
-                "command again"
-            )
 
 
 def _part(name: str) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 KEPT = "kept"
 # Where a run notes which files of its folder are its own.
 PUBLISHED = Path(".state", "published.json")
+# And where the store is that it used last.
+STORE_NOTE = Path(".state", "store")
 # The form of such a file.
 ROWS = ".rows"
 # Columns of every file of rows that a run publishes, and of no dataset.
@@ -72,6 +74,9 @@ def description_of(run: Path) -> dict[str, Any]:
         )
         if not named:
             raise _damaged(file, "each of `inputs` must have an input, a file and a shape")
+    # The store of a run that came from elsewhere is where it was put here.
+    if (note := run / STORE_NOTE).is_file() and isinstance(found.get("options"), dict):
+        found["options"]["store"] = note.read_text(encoding="utf-8")
     return dict(found)
 
 

@@ -20,12 +20,14 @@ from urllib.parse import urlsplit
 
 from curate.errors import InputError, UsageError
 from curate.read.documents import is_document
+from curate.read.finished_runs import KEPT, PUBLISHED, kept_files
 from curate.read.lines import BOM
 from curate.read.packed import MAGIC
 from curate.read.paths import ENDINGS, ending_of, expand
 from curate.system.addresses import address_errors, open_address
 from curate.system.credentials import without_secrets
 from curate.system.remote_manifest import MANIFEST, Manifest, check_copy, parse_manifest
+from curate.system.remote_run import RUN, fetch_run
 
 _HEAD = 64 << 10
 _HUB = re.compile(r"hub://(?P<name>[^:@]+)(?::(?P<config>[^@]+))?(?:@(?P<split>.+))?")
@@ -99,6 +101,8 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
             if any(name.rpartition("/")[2] == MANIFEST for name in listed):
                 folder = found[0].rstrip("/")
                 manifest = parse_manifest(system.cat_file(f"{folder}/{MANIFEST}"), where)
+                if manifest.publication:
+                    return _from_published_run(where.rstrip("/"))
                 if not manifest.complete:
                     raise InputError(
                         f"{where}: its files are being written, or their export broke off; wait "
@@ -123,6 +127,15 @@ def _from_url(where: str) -> list[tuple[str, Path]]:
     if not copies:
         raise InputError(f"{where}: no file here ends in one of {', '.join(ENDINGS)}")
     return copies
+
+
+def _from_published_run(where: str) -> list[tuple[str, Path]]:
+    """Return the files of the kept rows of a run, without its other rows and its store."""
+    copy = _folder() / f"{len(list(_folder().iterdir()))}-run"
+    needed = ("report.json", "run.yaml", PUBLISHED.as_posix(), f"{KEPT}/")
+    fetch_run(where, copy, lambda name: name.removeprefix(RUN).startswith(needed))
+    run = copy / RUN
+    return [(f"{where}/{p.relative_to(run).as_posix()}", p) for p in kept_files(run, where)]
 
 
 def is_hub(where: str) -> bool:

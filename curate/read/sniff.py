@@ -67,7 +67,15 @@ def first_records(path: Path, form: str, name: str) -> list[Mapping[str, Any]]:
         return found
     if any(shape("turn_list").detect(record) for record in lists):
         return lists
-    raise InputError(f"{name}: not one readable row; {first_error or 'it holds no record'}")
+    if first_error is None:
+        raise InputError(f"{name}: it holds no rows")
+    raise InputError(f"{name}: not one readable row; {first_error}{remedy(first_error)}")
+
+
+def remedy(error: str) -> str:
+    """Return what to do with a file none of whose rows can be read, given its first error."""
+    wrong = "invalid UTF-8" in error and "iconv" not in error
+    return "; convert the file: iconv -f ENCODING -t UTF-8" if wrong else ""
 
 
 def guess(records: Records, file: str) -> str:
@@ -234,6 +242,9 @@ def _proposal(records: Records) -> str:
     else:
         longest = sorted(texts, key=lambda name: -texts[name])
         rest = [name for name in longest if name != asked]
+        if asked is None and len(texts) == len(columns) == 2:
+            # Nothing else is there, and files have the question first.
+            asked, *rest = texts
         found = {"instruction": asked or "QUESTION", "response": rest[0] if rest else "ANSWER"}
     flag = ",".join(f"{key}={name}" for key, name in found.items())
     quoted = f"'{flag}'" if re.search(r"[^\w=,+.-]", flag) else flag

@@ -90,7 +90,14 @@ def read_csv(path: Path, delimiter: str, packing: str = "") -> Iterator[Read]:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             header = check_names(path, next(reader, []))
+            check_delimiter(path, header, delimiter)
         except (csv.Error, *BROKEN) as error:
+            if isinstance(error, csv.Error):
+                # Quoted names before another delimiter break the header.
+                with open_packed(path, packing) as again:
+                    first = again.readline(4096).decode("utf-8", "replace")
+                if delimiter not in first:
+                    check_delimiter(path, [first], delimiter)
             raise InputError(
                 f"{path}:{reader.line_num or 1}: broken {kind} header: {error}"
             ) from error
@@ -180,6 +187,23 @@ def _text(
     bounded = _BoundedBytes(open_packed(path, packing), delimiter)
     stream = io.BufferedReader(bounded, _PIECE)
     return io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline), bounded
+
+
+def check_delimiter(path: Path, header: list[str], delimiter: str) -> None:
+    """Raise `InputError` where the one column of a header is several, between other delimiters."""
+    if len(header) != 1:
+        return
+    found = next((mark for mark in ";\t|," if mark != delimiter and mark in header[0]), None)
+    if found is None:
+        return
+    names = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+    advice = "write it with commas (in pandas, read_csv(IN, sep=SEP).to_csv(OUT, index=False))"
+    if ending := {",": ".csv", "\t": ".tsv"}.get(found):
+        advice = f"give it the ending {ending}"
+    raise InputError(
+        f"{path}: the names of its columns seem to be separated by {names[found]}, and this ending "
+        f"means {names[delimiter]}; {advice}"
+    )
 
 
 def check_names(path: Path, names: list[str]) -> list[str]:

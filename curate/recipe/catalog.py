@@ -25,6 +25,8 @@ from curate.step import Filter, Gather, Generate, Grow, Step, Whole, snake_case
 from curate.system.package_data import install_command
 
 GROUP = "curate.steps"
+# The longest list of names that is shown beside the closest one.
+_LISTED = 20
 KINDS_OF_STEP = (Filter, Generate, Whole, Gather, Grow)
 
 
@@ -134,10 +136,14 @@ def find_class(class_name: str) -> type[Step] | None:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Return the message for a name that does not exist: the closest one, else the whole list."""
+    """Return the message for a name that does not exist: the closest one, and the list of all.
+
+    A long list is left out where one is close.
+    """
     names = sorted(known)
     listed = f" (known: {', '.join(names) or 'there are none'})"
-    return f"unknown {what} '{name}'{closest(name, names) or listed}"
+    near = closest(name, names)
+    return f"unknown {what} '{name}'{near}{'' if near and len(names) > _LISTED else listed}"
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ import operator
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from weakref import WeakKeyDictionary
 
 from curate.row import On
 from curate.step import Step
@@ -87,10 +88,18 @@ def shown(value: Any) -> str:
     return f"the string {text}" if isinstance(value, str) else text
 
 
+# Annotations are evaluated as code, for a millisecond, and every step that is made is checked.
+_TYPES: WeakKeyDictionary[type[Any], Mapping[str, Any]] = WeakKeyDictionary()
+
+
 def types_of(cls: type[Any]) -> Mapping[str, Any]:
     """Return the annotation of every field of `cls`, resolved."""
-    hints = get_type_hints(cls)
-    return {item.name: hints[item.name] for item in dataclasses.fields(cls)}
+    found = _TYPES.get(cls)
+    if found is None:
+        hints = get_type_hints(cls)
+        own = {item.name: hints[item.name] for item in dataclasses.fields(cls)}
+        found = _TYPES.setdefault(cls, types.MappingProxyType(own))
+    return found
 
 
 def checked(step: S) -> S:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import FolderTaken, UsageError
-from curate.read.finished_runs import PUBLISHED, published_files
+from curate.read.finished_runs import PUBLISHED, STORE_NOTE, published_files
 from curate.runs.report import ENDINGS
 from curate.system.posix import FolderLock, sync, write_atomically
 
@@ -52,6 +52,20 @@ class RunFolder:
             write_atomically(path, uuid.uuid4().hex)
         return path.read_text(encoding="utf-8").strip()
 
+    @property
+    def own_store(self) -> Path:
+        """Where the run has a store of its own: beside it, as SQLite needs a disk of this machine.
+
+        A run that came from an address has one, and it is then the run's default.
+        """
+        return self.path.with_name(f"{self.path.name}.store")
+
+    @property
+    def noted_store(self) -> Path | None:
+        """The store that the run used last, `None` where it has asked nothing."""
+        path = self.path / STORE_NOTE
+        return Path(path.read_text(encoding="utf-8")) if path.is_file() else None
+
     def share_spending(self, other: RunFolder) -> None:
         """Count this run's spending with that of `other`, a sibling or a folder for the tally."""
         for one in (self, other):
@@ -69,7 +83,7 @@ class RunFolder:
 
     def note_store(self, store: Path) -> None:
         """Note where the run's replies and its spending are, for those who look at it meanwhile."""
-        write_atomically(self.state / "store", str(store.absolute()))
+        write_atomically(self.path / STORE_NOTE, str(store.absolute()))
 
     def check(self, purpose: dict[str, Any], *, replace: bool) -> str:
         """Return what the folder is for as text, or refuse when it already serves something else.
@@ -145,6 +159,23 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             files = [[entry["file"] for entry in entries] for entries in (before or [], after)]
             names = [", ".join(found[:_MOST_NAMED]) or "nothing" for found in files]
             text = f"{names[0]} then, {names[1]} now" if names[0] != names[1] else "changed since"
+        elif name == "models":
+            specs = [
+                {k: s if isinstance(s, Mapping) else {"model": s} for k, s in (found or {}).items()}
+                for found in (before, after)
+            ]
+            changed = [
+                _change(f"{model}.{key} ", own.get(key), spec.get(key))
+                for model, spec in specs[1].items()
+                # A model that was not there says nothing more.
+                for own in ([specs[0][model]] if model in specs[0] else [])
+                for key in {**own, **spec}
+                if own.get(key) != spec.get(key)
+            ]
+            text = "; ".join(changed[:_MOST_NAMED])
+            if any(".max_tokens unset then" in one for one in changed):
+                # A ceiling on money bounds every reply, so requests differ from those without one.
+                text += "; --max-cost sets it where the recipe leaves it open"
         elif name == "steps":
             titles = [[title for title, *_ in steps] for steps in (before or [], after)]
             changed = [

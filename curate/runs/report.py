@@ -85,18 +85,19 @@ def render(
     lines = [" + ".join(counts[:2]) + " = " + " + ".join(counts[2:])]
     if rewritten := sum(step.get("rewritten", 0) for step in steps):
         lines.append(f"{rewritten:,} rewritten: each counts as used, and as made in its new form")
+    whole = funnel(summary)[1]
     lines += ["", *_funnel(summary)]
     dropped = [(step["label"], *reason) for step in steps for reason in step["reasons"].items()]
     if dropped:
-        lines += ["", "dropped because", *_counted(dropped, summary["in"])]
+        lines += ["", "dropped because", *_counted(dropped, whole)]
     lines += _scores(scores)
     remarks = [(step["label"], remark) for step in steps for remark in step.get("remarks", ())]
     if remarks:
-        lines += ["", "steps remark"]
+        lines += ["", "remarks"]
         lines += [f"  {printable(label)}: {printable(remark)}" for label, remark in remarks]
     lines += _figures(summary.get("figures", {}))
     if failures:
-        lines += ["", "failed because", *_counted(failures[:_MOST_SHOWN], summary["in"])]
+        lines += ["", "failed because", *_counted(failures[:_MOST_SHOWN], whole)]
     if len(failures) > _MOST_SHOWN:
         lines.append(f"  ... and {len(failures) - _MOST_SHOWN:,} other errors (in failed/)")
     if unreadable:
@@ -272,7 +273,7 @@ def _number(value: float) -> str:
 
 
 def _counted(found: Sequence[tuple[str, str, int]], whole: int) -> list[str]:
-    """Return lines of a count, its share of the rows read, the step and the reason."""
+    """Return lines of a count, its share of what the funnel counts as 100 %, step and reason."""
     cells = [
         [f"{count:,}", f"{count / whole:.1%}" if whole else "", label, reason]
         for label, reason, count in found

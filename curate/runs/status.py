@@ -65,8 +65,7 @@ def status(folder: Path) -> RunStatus | None:
     if (run.state / "lock").is_file():
         going = not lock.take()
         lock.release()
-    path = run.state / "store"
-    store = Path(path.read_text(encoding="utf-8")) if path.is_file() else None
+    store = run.noted_store
     if store is None or not (store / "store.db").is_file():
         return RunStatus(folder, going, store)
     from curate.runs.spending import folder_spent

@@ -68,8 +68,8 @@ def check_replaceable(path: Path, run: Path, *, replace: bool) -> None:
     if path.is_file():
         if now not in own:
             raise UsageError(
-                f"{path} is there, and no run wrote it as it is; --replace replaces it, or choose "
-                "another file"
+                f"{path} exists, and its content is not what a run wrote; --replace replaces it, "
+                "or choose another file"
             )
         return
     foreign = [name for name in now if all(stamp.get(name) != now[name] for stamp in own)]

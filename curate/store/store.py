@@ -255,6 +255,28 @@ class Store:
         self.read("VACUUM")
         return deleted
 
+    def copy_to(self, folder: Path) -> None:
+        """Write a copy of the store, as it is at one instant, into a folder that is not there.
+
+        Runs may write to the store meanwhile, but its files must stay: hold it `used`. What can be
+        found again (neighbours) is left out.
+
+        Raises:
+            StoreError: the store is damaged.
+        """
+        folder.mkdir(parents=True)
+        try:
+            with contextlib.closing(_connect(folder / "store.db")) as copy:
+                with self._lock:
+                    self._reader.backup(copy)
+                # One file without a log beside it, until somebody opens it as a store.
+                copy.execute("PRAGMA journal_mode = DELETE")
+                clear_leases(copy)
+        except sqlite3.Error as error:
+            raise store_error(error, self.folder) from error
+        # After the database: a line is on the disk before what names it.
+        self.vectors.copy_to(folder / self.vectors.folder.name)
+
     def stats(self) -> dict[str, int]:
         """Return how much the store holds: replies, requests, small values, vectors, all bytes."""
         counts = {

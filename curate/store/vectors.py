@@ -14,6 +14,7 @@ import hashlib
 import mmap
 import os
 import secrets
+import shutil
 import sqlite3
 import threading
 from collections import Counter
@@ -317,6 +318,14 @@ class Vectors:
             connection.executemany(
                 "UPDATE partly_read SET place = ? WHERE place = ?", zip(now, old, strict=True)
             )
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the files of all vectors; more lines than were named may be at their ends."""
+        for segment in map(VectorSegment._make, self._execute(_ALL_SEGMENTS, ())):
+            path, copy = segment.path(self.folder), segment.path(folder)
+            if path.is_file():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
 
     def forget(self, connection: sqlite3.Connection, encoder: str) -> list[Path]:
         """Let go of all vectors of `encoder`; return the files to delete after the transaction."""

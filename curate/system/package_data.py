@@ -6,6 +6,7 @@ folders inside the package. The price of two places is this module: nobody else 
 
 from __future__ import annotations
 
+import difflib
 import functools
 import shlex
 from importlib.util import find_spec
@@ -86,6 +87,15 @@ def recipe(given: str | Path) -> Path:
     named = path.parent.name in ("", "pipelines") and path.suffix in ("", ".yaml", ".yml")
     if named and path.stem in ready:
         return ready[path.stem]
+    near = difflib.get_close_matches(path.stem, ready, 1, 0.75) if named else []
+    if near:
+        raise UsageError(f"there is no recipe '{given}'; did you mean '{near[0]}'?")
+    if path.suffix or path.parent.name:
+        # The ready ones are nothing to somebody whose own file is not where it was looked for.
+        raise UsageError(
+            f"there is no recipe '{given}': no such file; a ready recipe is given by its name "
+            "alone, such as quickstart"
+        )
     raise UsageError(
         f"there is no recipe '{given}'; give the path of a YAML file or one of the ready recipes: "
         f"{', '.join(ready) or 'none are installed'}"

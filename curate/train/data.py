@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from curate.errors import UsageError
 from curate.read.shapes.record_fields import extra_columns
 from curate.row import Message, Row, seed_of
+from curate.rows.other_kinds import way_to
 from curate.train.settings import Method, methods
 
 
@@ -77,8 +78,8 @@ def read_data(where: str, method: Method, shape: str | None = None) -> TrainingD
         others = [m.name for m in methods().values() if set(m.learns_from[:2]) & set(kinds)]
         raise UsageError(
             f"{method.name} learns from {' or '.join(method.learns_from)} rows, and {where} holds "
-            f"{there} rows; train those with {', '.join(others)}, or make other rows of them first "
-            "(`curate export --as`, `curate generate`)"
+            f"{there} rows; train those with {', '.join(others)}"
+            f"{way_to(method.learns_from[0], kinds)}"
         )
     del kinds[taken]
     rows = [row for row in data.rows if row.kind == taken]

@@ -23,6 +23,7 @@ from curate.read.shapes import shape as shape_called
 from curate.read.shapes.mapped import PREFIX
 from curate.read.shapes.record_fields import dumps
 from curate.row import Row
+from curate.rows.other_kinds import way_to
 from curate.runs.rows import provenance_of, with_provenance
 from curate.runs.written import put
 from curate.system.credentials import WRITE_LATER, refuse_address
@@ -157,7 +158,7 @@ def misfit(name: str, kinds: Iterable[str]) -> str:
     return (
         f"the shape '{name}' holds {kind_of(name)} rows, and those to be written are "
         f"{', '.join(found)} rows, whose own shape is {natural}"
-        f"{f'; lost would be {lost}' if lost else ''}"
+        f"{f'; lost would be {lost}' if lost else ''}{way_to(kind_of(name), found)}"
     )
 
 

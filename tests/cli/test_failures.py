@@ -40,6 +40,17 @@ def test_1_when_more_rows_failed_than_allowed(process: Curate) -> None:
 
 WRONG = [
     (["run", "nosuch"], "there is no recipe 'nosuch'"),
+    (["run", "quickstrt"], "there is no recipe 'quickstrt'; did you mean 'quickstart'?"),
+    (["run", "mine.yaml"], "there is no recipe 'mine.yaml': no such file"),
+    (["run", "pipelines/mine.yaml"], "there is no recipe 'pipelines/mine.yaml': no such file"),
+    (
+        ["generate", "rows.jsonl", "unpack", "-o", "x.jsonl"],
+        "the step comes first: curate generate unpack rows.jsonl -o x.jsonl",
+    ),
+    (
+        ["filter", "rows.jsonl", "keywords:words=[a]", "-o", "x.jsonl"],
+        "pattern, phrases, whole_words)",
+    ),
     (["run", "recipe.yaml", "--set", "steps.lenght.min=1"], "did you mean 'length'"),
     (["run", "recipe.yaml", "--set", "seed"], "--set takes PATH=VALUE"),
     (["run", "recipe.yaml", "--limit", "-1"], "--limit"),
@@ -100,6 +111,18 @@ def test_an_error_in_a_recipe_names_file_line_and_step(process: Curate, home: Pa
     done = process("run", "bad.yaml")
     assert done.returncode == 2
     assert done.stderr.startswith("error: bad.yaml:4: step 'length': min must be an integer")
+
+
+def test_4_when_a_step_cannot_decide_and_no_advice_to_go_on(process: Curate, home: Path) -> None:
+    (home / "mixture.yaml").write_text(
+        "inputs: {rows: rows.jsonl}\nsteps:\n- mix: {weights: {row: 1}}\n"
+    )
+    done = process("run", "mixture.yaml")
+    assert done.returncode == 4
+    assert "could not decide: caps or weights name 'row'" in done.stderr
+    assert "did you mean 'rows'? (known: rows)" in done.stderr
+    # The same command would fail again.
+    assert "the same command continues" not in done.stderr
 
 
 def test_3_when_a_ceiling_is_reached_and_the_same_command_goes_on(

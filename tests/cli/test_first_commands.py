@@ -114,7 +114,9 @@ def test_names_are_listed_and_suggested_once() -> None:
         assert getattr(curate.steps, name).__name__ == name
     with pytest.raises(RecipeError) as caught:
         Pipeline.from_yaml("steps:\n- length: {mn: 3}\n")
-    assert str(caught.value).endswith("unknown field 'mn'; did you mean 'min'?")
+    assert str(caught.value).endswith(
+        "unknown field 'mn'; did you mean 'min'? (known: label, max, min, on, only, unit)"
+    )
 
 
 def test_characters_that_a_terminal_lacks_are_replaced(

@@ -385,7 +385,9 @@ def test_export_replaces_what_runs_wrote_and_nothing_else(
     for source in ("r", "rows.jsonl"):
         refused = curate("export", source, "-o", "a.jsonl")
         assert refused.exit_code == 2
-        assert "a.jsonl is there, and no run wrote it as it is; --replace" in refused.stderr
+        assert (
+            "a.jsonl exists, and its content is not what a run wrote; --replace" in refused.stderr
+        )
     assert (home / "a.jsonl").read_text() == "corrected by hand"
     for source in ("rows.jsonl", "r"):
         ok("export", source, "-o", "a.jsonl", "--replace")

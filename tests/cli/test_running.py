@@ -85,6 +85,11 @@ def test_another_threshold_into_the_same_file_gets_both_next_commands(
             ["run", "recipe.yaml", "-o", "runs/one", "--limit", "2"],
             "curate run recipe.yaml -o runs/one-2 --limit 2",
         ),
+        (
+            ["run", "recipe.yaml", "-o", "memory://b/next/one"],
+            ["run", "recipe.yaml", "-o", "memory://b/next/one", "--limit", "2"],
+            "curate run recipe.yaml -o memory://b/next/one-2 --limit 2",
+        ),
     ],
 )
 def test_a_taken_run_folder_gets_the_command_with_a_free_one(
@@ -111,7 +116,7 @@ def test_a_file_of_another_run_is_said_to_be_replaced(
     assert told in typed(*command, "length:min=3", "--run", "runs/a").stdout
     (home / "calm.jsonl").write_text("years of work")
     refused = typed(*command, "length:min=3", "--run", "runs/a")
-    assert refused.exit_code == 2 and "calm.jsonl is there, and no run wrote it" in refused.stderr
+    assert refused.exit_code == 2 and "calm.jsonl exists, and its content is not" in refused.stderr
     assert (home / "calm.jsonl").read_text() == "years of work"
     assert told in typed(*command, "length:min=3", "--run", "runs/a", "--replace").stdout
 

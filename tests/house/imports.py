@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.house.places import read_once
+
 
 class Import(NamedTuple):
     """One import: who imports what, on which line, and whether only a type checker sees it."""
@@ -27,6 +29,7 @@ def modules(package: Path) -> dict[str, Path]:
     return found
 
 
+@read_once
 def imports(package: Path) -> list[Import]:
     """Return every import in `package`, also those inside functions, of modules of any package."""
     known = modules(package)

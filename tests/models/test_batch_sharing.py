@@ -18,7 +18,7 @@ from curate.models.model import open_model
 from curate.requests import sender
 from curate.requests.batch import poll as follow
 from curate.requests.batch import queue as batch
-from curate.store.replies import JOIN_SECONDS, Leases
+from curate.store.replies import LEASE_SECONDS, Leases
 from curate.store.store import Store
 from tests.engine.asking import Answering, driver
 from tests.engine.asking import one as task
@@ -31,9 +31,9 @@ def echo(body: Mapping[str, Any]) -> list[Line]:
     return [chat(f"re: {text_of(body)}")]
 
 
-def begin(*words: Any) -> subprocess.Popen[str]:
+def begin(*words: Any, silence: float = LEASE_SECONDS) -> subprocess.Popen[str]:
     """Return a child that is ready to ask."""
-    command = [sys.executable, str(CHILD), *map(str, words)]
+    command = [sys.executable, str(CHILD), *map(str, (*words, silence))]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None and child.stdout.readline() == "ready\n"
     return child
@@ -51,10 +51,15 @@ def go(child: subprocess.Popen[str]) -> None:
 def test_what_one_process_asks_for_the_other_waits_for(
     tmp_path: Path, first: str, second: str
 ) -> None:
-    under_way, answer = threading.Event(), threading.Event()
+    # What says that a process of a kind has asked.
+    asking = {"direct": "POST /chat/one", "batch": "done POST /batches"}
+    under_way, joined, answer = threading.Event(), threading.Event(), threading.Event()
+    of_second = asking[second]
 
     def watch(name: str) -> None:
-        if name in ("POST /chat/one", "done POST /batches"):
+        if under_way.is_set() and name == of_second:
+            joined.set()
+        if name == asking[first]:
             under_way.set()
         if name == "POST /chat/one":
             answer.wait(60)
@@ -68,8 +73,9 @@ def test_what_one_process_asks_for_the_other_waits_for(
         go(children[0])
         assert under_way.wait(60)
         go(children[1])
-        # The second one joins, and asks for what the first one does not.
-        time.sleep(JOIN_SECONDS + 2)
+        # The second one joins, and asks for what the first one does not, and for nothing more.
+        assert joined.wait(60)
+        time.sleep(1)
         server.states = ("completed",)
         answer.set()
         found = [json.loads(child.communicate(timeout=60)[0]) for child in children]
@@ -87,12 +93,12 @@ def test_a_job_that_nobody_follows_holds_up_nothing(tmp_path: Path) -> None:
     made = threading.Event()
     with BatchServer(echo, states=("in_progress",)) as server:
         server.on = lambda name: made.set() if name == "done POST /batches" else None
-        child = begin(tmp_path, server.url, "batch", 3, "one")
+        child = begin(tmp_path, server.url, "batch", 3, "one", silence=2)
         go(child)
         assert made.wait(60)
         with child:
             child.kill()
-        other = begin(tmp_path, server.url, "direct", 3, "two")
+        other = begin(tmp_path, server.url, "direct", 3, "two", silence=2)
         go(other)
         said = json.loads(other.communicate(timeout=60)[0])["said"]
     assert said == [f"re: text {number}" for number in range(3)]

@@ -74,6 +74,8 @@ def test_an_unknown_prefix_is_answered_with_those_that_exist() -> None:
     for spec in ("gpt:x", "x", ":x", {"model": "gpt:x"}):
         with pytest.raises(RecipeError, match=r"unknown prefix .* knows: .*openai.*scripted"):
             parse_spec(spec, name="judge")
+    with pytest.raises(RecipeError, match="write PREFIX:NAME, such as openai:gpt-4o"):
+        parse_spec("gpt-4o", name="judge")
 
 
 @pytest.mark.parametrize(

@@ -375,3 +375,23 @@ def test_in_an_array_on_one_line_a_record_has_its_number_for_a_line(tmp_path):
     path.write_text(f"[\n{good},\n{bad}, 3,\n{bad}]")
     places = [(ordinal, line) for ordinal, line, *_ in read_all(str(path)).failed]
     assert places == [(1, 3), (2, None), (3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "instruction;output\na b;c\n", "separated by semicolons, and this ending means"),
+        ("a.csv", '"instruction";"output"\n"a b";"c, d"\n', "separated by semicolons"),
+        ("a.csv", "instruction\toutput\na b\tc\n", "separated by tabs, .* give it the ending .tsv"),
+        ("a.tsv", "instruction,output\na b,c\n", "separated by commas, .* give it the ending .csv"),
+        ("a.jsonl", '{"q": "a", "a": "b"}\n', "--columns instruction=q,response=a, or"),
+        ("a.json", "[]", "a.json: it holds no rows$"),
+        ("a.csv", "instruction,output\nah,\u00e9\n", r"\(0xe9\); convert the file: iconv -f"),
+        ("a.jsonl", '{"prompt": "\u00e9", "completion": "a"}\n', "convert the file: iconv -f"),
+    ],
+)
+def test_a_file_that_cannot_be_read_at_all_says_what_to_do(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match=message):
+        read_all(str(path))

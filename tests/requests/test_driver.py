@@ -18,6 +18,7 @@ from curate.ask import Ask, Reply
 from curate.requests.driver import RowTask
 from curate.requests.scheduler import BATCH
 from curate.store.budget import Budget
+from curate.store.replies import LEASE_SECONDS
 from curate.store.store import Store
 from tests.engine.asking import Answering, chain, driver, one
 
@@ -68,12 +69,16 @@ CHILD = """
 import sys
 from pathlib import Path
 from curate.ask import Ask
+from curate.requests import sender
 from curate.requests.driver import Driver, RowTask
+from curate.store import replies
 from curate.store.budget import Budget
 from curate.store.store import Store
 from curate.models.model import open_model
 
 folder, log, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+replies.LEASE_SECONDS = float(sys.argv[4])
+sender.RENEWED_SECONDS = replies.LEASE_SECONDS / 4
 
 
 def job(number):
@@ -94,8 +99,11 @@ with Store.open(folder / "store") as store:
 """
 
 
-def child(folder: Path, log: str, count: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CHILD, str(folder), log, str(count)]
+def child(
+    folder: Path, log: str, count: int, silence: float = LEASE_SECONDS
+) -> subprocess.Popen[str]:
+    """Return a process that asks; if it is killed, its leases hold for `silence` seconds."""
+    command = [sys.executable, "-c", CHILD, str(folder), log, str(count), str(silence)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -133,7 +141,8 @@ def test_killed_again_and_again_nothing_committed_is_sent_twice(tmp_path: Path) 
     dice = random.Random(4)
     for kill in range(4):
         paid = stored_keys(tmp_path)
-        process = child(tmp_path, f"log{kill}", 300)
+        # Long enough that the next one finds the leases of the killed one.
+        process = child(tmp_path, f"log{kill}", 300, silence=2)
         wait_for_lines(process, tmp_path / f"log{kill}", dice.randint(20, 90))
         process.kill()
         process.communicate()

@@ -93,11 +93,17 @@ _PURPOSE = {"inputs": [{"file": "a.jsonl", "digest": "1"}], "limit": None, "step
             "steps (length.min 3 then, unset now; length.max unset then, 9 now)",
         ),
         ({"steps": [["length", "length", 2, {"min": 3}], _STEPS[1]]}, "steps"),
+        ({"models": {"judge": "openai:b"}}, 'models (judge.model "openai:a" then, "openai:b" now)'),
+        (
+            {"models": {"judge": {"model": "openai:a", "max_tokens": 9}}},
+            "models (judge.max_tokens unset then, 9 now; "
+            "--max-cost sets it where the recipe leaves it open)",
+        ),
         ({"seed": 1, "limit": 2}, "limit (unset then, 2 now) and seed (0 then, 1 now)"),
     ],
 )
 def test_a_refusal_names_what_differs(changed: dict[str, Any], told: str) -> None:
-    old = {**_PURPOSE, "seed": 0}
+    old = {**_PURPOSE, "seed": 0, "models": {"judge": "openai:a"}}
     assert difference(old, {**old, **changed}) == told
 
 

@@ -144,6 +144,12 @@ def test_reasons_and_errors_line_up_and_are_escaped() -> None:
     assert errors[6:] == ["  ... and 2 other errors (in failed/)"]
 
 
+def test_reasons_are_shares_of_what_the_funnel_counts_as_the_whole() -> None:
+    made = step("unpack", 1000, made=2000, used=1000)
+    dropped = {**step("length", 2000, dropped=1500), "reasons": {"too short": 1500}}
+    assert "  1,500  75.0%  length  too short" in render(summary(made, dropped))
+
+
 def test_unreadable_lines_are_named_and_counted() -> None:
     lines = [{"file": "a.jsonl", "line": n, "error": "broken"} for n in range(8)]
     said = render(summary(step("length", 992), failed=8, unreadable=lines))

@@ -32,9 +32,9 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 def test_a_foreign_output_is_refused_before_the_run(go: Callable[..., Any]) -> None:
     Path("out.jsonl").write_text("years of work")
-    with pytest.raises(RecipeError, match=r"outputs\.sft: out\.jsonl is there, .*--replace"):
+    with pytest.raises(RecipeError, match=r"outputs\.sft: out\.jsonl exists, .*--replace"):
         go()
-    with pytest.raises(RecipeError, match=r"out\.jsonl is there"):
+    with pytest.raises(RecipeError, match=r"out\.jsonl exists"):
         go(dry_run=True)
     assert Path("out.jsonl").read_text() == "years of work"
     assert not Path("runs").exists()
@@ -49,14 +49,14 @@ def test_what_a_run_wrote_is_replaced_by_it_and_by_others(go: Callable[..., Any]
     assert len(Path("out.jsonl").read_bytes().splitlines()) == 1
     # Written by `a` once, but no longer as `a` or `b` left it.
     Path("out.jsonl").write_text("corrected by hand\n")
-    with pytest.raises(UsageError, match="no run wrote it as it is"):
+    with pytest.raises(UsageError, match="not what a run wrote"):
         go()
     assert Path("out.jsonl").read_text() == "corrected by hand\n"
 
 
 def test_an_output_option_is_checked_alike(go: Callable[..., Any]) -> None:
     Path("kept.jsonl").write_text("mine")
-    with pytest.raises(UsageError, match=r"kept\.jsonl is there"):
+    with pytest.raises(UsageError, match=r"kept\.jsonl exists"):
         go(output="kept.jsonl")
     assert Path("kept.jsonl").read_text() == "mine"
 

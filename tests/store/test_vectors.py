@@ -7,6 +7,7 @@ import functools
 import os
 import sqlite3
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,35 @@ def test_it_is_a_dictionary_of_first_values(
             store = Store.open(folder)
     assert get(store, list("abcdefg")) == [known.get(text) for text in "abcdefg"]
     store.close()
+
+
+def test_a_copy_of_a_store_in_use_holds_every_vector_that_it_names(tmp_path: Path) -> None:
+    """A writer goes on while the copy is made; what the copy knows of, it has."""
+    texts = [f"text {n}" for n in range(400)]
+    with Store.open(tmp_path / "store") as store:
+        put(store, texts[:5], [[float(n)] for n in range(5)])
+
+        def write() -> None:
+            with Store.open(tmp_path / "store") as other:
+                for n in range(5, 400):
+                    put(other, [texts[n]], [[float(n)]])
+
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write)
+            copies = [tmp_path / f"copy-{n}" for n in range(3)]
+            for copy in copies:
+                store.copy_to(copy)
+            writing.result()
+    counts = []
+    for copy in copies:
+        assert not list(copy.glob("*-wal"))
+        with Store.open(copy) as opened:
+            found = get(opened, texts)
+            there = [line for line in found if line is not None]
+            assert there == [[float(n)] for n in range(len(there))]
+            counts.append(len(there))
+            # It is a store of its own: what is added to it is not in the first.
+            put(opened, ["more"], [[7.0]])
+    assert 5 <= counts[0] <= counts[1] <= counts[2] <= 400
+    with Store.open(tmp_path / "store") as store:
+        assert get(store, ["more"]) == [None] and store.stats()["vectors"] == 400

@@ -70,7 +70,7 @@ def test_a_listed_file_that_is_gone_is_named(folder: Any) -> None:
         ([], "is not a manifest"),
         ({"format": 1, "complete": True}, "is not a manifest"),
         ({"format": 1, "complete": True, "files": {"a": {"size": "x"}}}, "is not a manifest"),
-        ({"format": 2, "complete": True, "files": {}}, "has format 2"),
+        ({"format": 3, "complete": True, "files": {}}, "has format 3"),
         (
             {"format": 1, "complete": True, "files": {"../a": {"size": 1, "sha256": ""}}},
             r"names '\.\./a'",

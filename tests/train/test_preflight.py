@@ -519,6 +519,8 @@ def test_what_becomes_of_a_long_prompt_is_told_for_each_trainer(tmp_path: Path) 
 def test_a_method_refuses_rows_that_it_cannot_learn_from(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"dpo learns from preference rows.*train those with sft"):
         checked(tmp_path, "dpo", clean("sft"))
+    with pytest.raises(UsageError, match=r"curate filter INPUT unpack:side=chosen -o OUT"):
+        checked(tmp_path, "sft", clean("dpo"))
 
 
 def test_memory_that_does_not_fit_is_found(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_a_row_that_does_not_fit_leaves_no_file(tmp_path, ending):
     [
         ("alpaca", row("sft", messages=GOOD), "one user and one assistant turn of plain text"),
         ("alpaca", row("preference"), "'alpaca' holds sft rows, .* preference rows, whose own"),
+        ("alpaca", row("preference"), "curate filter INPUT unpack:side=chosen -o OUT.jsonl"),
         ("oasst", row("sft"), "own shape is 'messages'; lost would be the tree's other branches"),
         ("messages", row("sft", extra='{"messages":1}'), "'messages' would be lost"),
         ("hh", row("preference", margin=0.5), "no column for 'margin'"),

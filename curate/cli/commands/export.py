@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from curate.cli import WHOLE_RUN
 from curate.cli.flags import (
     Columns,
     Debug,
@@ -55,7 +56,8 @@ def command(
             "--as",
             metavar="KIND|FORMAT",
             help="The shape to write, e.g. trl_dpo or llamafactory_kto (default: the kind's own); "
-            "`faiss` writes vectors, ids and their encoder into a folder, `embedding_atlas` a map.",
+            "`faiss` writes vectors, ids and their encoder into a folder, `embedding_atlas` a map, "
+            "`run` copies the whole run with its store to an address, or from one to a folder.",
             autocompletion=formats_that_begin,
         ),
     ] = None,
@@ -86,6 +88,13 @@ def command(
             help="Replace a file that no run wrote, or a folder with what runs wrote into it.",
         ),
     ] = False,
+    without_store: Annotated[
+        bool,
+        typer.Option(
+            "--without-store",
+            help="Of --as run: leave out the store (the replies of all runs that used it).",
+        ),
+    ] = False,
     max_cost: EncodingCost = None,
     max_requests: EncodingRequests = None,
     as_json: Annotated[
@@ -105,6 +114,14 @@ def command(
     if is_address(output):
         output = address_of(output)
         refuse_credentials(output)
+    if kind == WHOLE_RUN:
+        given = split, shard_rows, shape, columns, max_cost, max_requests
+        if marks or any(one is not None for one in given):
+            raise UsageError("--as run copies a whole run; give only --replace or --without-store")
+        _copy_run(source, output, replace, not without_store).show(output, as_json=as_json)
+        return
+    if without_store:
+        raise UsageError("--without-store is for --as run; leave it out")
     if kind in ENCODED:
         if split is not None or marks or shard_rows is not None:
             raise UsageError(
@@ -131,6 +148,15 @@ def command(
     else:
         done = _write(asked, _target(output, split, shard_rows, source))
     done.show(output, as_json=as_json)
+
+
+def _copy_run(source: str, output: str, replace: bool, with_store: bool) -> _Exported:
+    from curate.publish.run_copy import copy_run
+
+    done = copy_run(source, output, replace=replace, with_store=with_store)
+    store = f", {done.store_bytes:,} of them its store" if done.store_bytes else ""
+    said = f"run written to {output}: {done.files:,} files, {done.bytes:,} bytes{store}"
+    return _Exported([(output, done.files, "run")], [], [], said)
 
 
 class _Asked(NamedTuple):

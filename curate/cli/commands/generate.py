@@ -45,11 +45,20 @@ def command(
 
     from curate.cli.commands.filter import write_kept
     from curate.cli.step_arguments import step_of
-    from curate.errors import UsageError
+    from curate.errors import RecipeError, UsageError
     from curate.pipeline import Pipeline
     from curate.step import Grow
+    from curate.system.package_data import names_rows
 
-    made = step_of(step, answered=bool(flags.model))
+    try:
+        made = step_of(step, answered=bool(flags.model))
+    except RecipeError:
+        if names_rows(step):
+            raise UsageError(
+                f"{step} is data, and the step comes first: "
+                f"curate generate {source or 'STEP'} {step} -o {output}"
+            ) from None
+        raise
     if isinstance(made, Grow) and count is not None:
         made = dataclasses.replace(made, target=count)
     elif source is not None and count is not None:

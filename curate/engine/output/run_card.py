@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import platform
 import time
@@ -30,10 +31,6 @@ _PACKAGES = (
 
 def describe_run(recipe: Recipe, opened: Inputs, options: RunOptions, began: float) -> str:
     """Return `run.yaml`: the resolved recipe, the inputs' fingerprints, versions and times."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
     data = {
         "recipe": plain_yaml.load(recipe.to_yaml(partial=True)),
         "labels": [step.title for step in recipe.steps],
@@ -47,11 +44,20 @@ def describe_run(recipe: Recipe, opened: Inputs, options: RunOptions, began: flo
             "store": str((options.store or DEFAULT_STORE).absolute()),
             "shape": options.shape,
         },
-        "versions": versions,
+        "versions": dict(_versions()),
         "began": _stamp(began),
         "ended": _stamp(time.time()),
     }
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def data_digests(recipe: Recipe) -> dict[str, str]:

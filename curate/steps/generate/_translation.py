@@ -29,12 +29,17 @@ _LOOKED_AT = 1000
 LANGUAGES = "translate"
 
 
-def check_languages(languages: Sequence[str], least: float | None) -> None:
-    """Raise `ValueError` for no languages, for one named twice, and for a limit out of range."""
+def check_languages(languages: Sequence[str], least: float | None, source: str | None) -> None:
+    """Raise `ValueError` for no languages, one named twice, no code, and a limit out of range."""
     if not languages:
         raise ValueError("languages is empty; give codes, as in [de, fr]")
     if len(set(languages)) < len(languages):
         raise ValueError(f"languages names one twice: {', '.join(languages)}")
+    # In a language that nothing is in, every row would be dropped.
+    if source is not None and not (source.isalpha() and source.islower() and len(source) <= 3):
+        raise ValueError(
+            f"source_language: '{source}' is not a language code; give one, as in en, or null"
+        )
     if least is not None and not 0 <= least <= 1:
         raise ValueError(f"min is a probability from 0 to 1, not {least}")
 

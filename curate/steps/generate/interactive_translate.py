@@ -52,7 +52,7 @@ class InteractiveTranslate(Generate):
     def check(self) -> None:
         """Reject a step that asks nobody, or for no language."""
         check_asking(self.model, max_tokens=self.max_tokens)
-        check_languages(self.languages, self.min)
+        check_languages(self.languages, self.min, self.source_language)
         if self.rounds < 1:
             raise ValueError(f"rounds is {self.rounds}; without one, post_translate is the step")
 

@@ -57,7 +57,7 @@ class PostAnswer(Generate):
     def check(self) -> None:
         """Reject a step that asks nobody, or for no language."""
         check_asking(self.model, max_tokens=self.max_tokens)
-        check_languages(self.languages, self.min)
+        check_languages(self.languages, self.min, self.source_language)
 
     def prepare(self) -> None:
         """Read the prompt, and reject one that takes other variables or lacks a language."""

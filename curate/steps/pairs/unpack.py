@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from curate.row import Candidate, Record, Row
 from curate.step import Generate, Made
@@ -24,10 +24,12 @@ class Unpack(Generate):
     how many there are; the column `unpacked` has its position in that row, from 0, and everything
     for which a conversation has no field: the side, margin and probability of a pair, the score and
     extra fields of a candidate. `columns` turns extra fields into columns, as in `{set: origin}`.
-    The old score is also the row's own, for `by: unpack`.
+    The old score is also the row's own, for `by: unpack`. With `side`, only that side of a pair
+    becomes a conversation, as supervised fine-tuning on the chosen answers needs it.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
+    side: Literal["chosen", "rejected"] | None = None
 
     source: ClassVar[str] = "common"
     kinds: ClassVar[tuple[str, ...]] = ("preference", "ranked")
@@ -46,17 +48,24 @@ class Unpack(Generate):
         if taken:
             raise ValueError(f"the row has a column '{taken[0]}' already; rename it")
         if row.kind == "ranked":
+            if self.side is not None:
+                raise ValueError(
+                    "side is for pairs, and ranked candidates have none: leave it out, and keep "
+                    "the best with best_of: {by: unpack}"
+                )
             answers: list[tuple[Candidate, dict[str, Any]]] = [(one, {}) for one in row.candidates]
         else:
             pair = {name: row.fields.get(name) for name in ("margin", "p_chosen")}
             answers = [
                 (_candidate(row, side, columns), {"side": side, **pair})
                 for side in ("chosen", "rejected")
+                if self.side in (None, side)
             ]
         if not answers:
             raise ValueError("the row has no candidates, so there is nothing to unpack")
         made = []
-        for place, (one, more) in enumerate(answers):
+        first = 1 if self.side == "rejected" else 0
+        for place, (one, more) in enumerate(answers, first):
             if not one.messages:
                 raise ValueError(f"answer {place} has no turns; drop such rows first")
             beside = json.loads(one.extra) if one.extra else {}

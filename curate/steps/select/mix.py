@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import math
@@ -159,7 +160,12 @@ class Mix(Whole):
         there = dict.fromkeys(task.group for task in tasks)
         for name in (*self.caps, *self.weights):
             if name not in there:
-                raise ValueError(f"no row is of '{name}'; caps and weights may name {[*there]}")
+                near = difflib.get_close_matches(name, there, 1)
+                meant = f"; did you mean '{near[0]}'?" if near else ""
+                raise ValueError(
+                    f"caps or weights name '{name}', but no row is of it{meant} "
+                    f"(known: {', '.join(there)})"
+                )
         return codes, tasks
 
 

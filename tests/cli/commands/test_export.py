@@ -106,7 +106,6 @@ def test_a_run_writes_to_this_machine(
     [
         ("report", "run", "--html", "s3://b/p"),
         ("report", "run", "--png", "s3://b/p"),
-        ("report", "s3://b/p"),
         ("compare", "run", "run", "--html", "s3://b/p"),
         ("review", "rows.jsonl", "--export", "s3://b/p"),
         ("review", "rows.jsonl", "--labels", "s3://b/p"),

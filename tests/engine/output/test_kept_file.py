@@ -116,5 +116,5 @@ def test_rows_of_several_kinds_go_to_a_file_for_each(split, tmp_path):
         assert all(key in record for record in found)
     if not split:
         (tmp_path / "out.sft.jsonl").write_text("mine")
-        with pytest.raises(UsageError, match=r"out\.sft\.jsonl is there, and no run wrote it"):
+        with pytest.raises(UsageError, match=r"out\.sft\.jsonl exists, and its content is not"):
             Pipeline(steps).run(path, run=tmp_path / "run", output=out)

@@ -90,15 +90,16 @@ def test_a_walk_in_portions_is_the_walk_through_all_its_pairs(seed, count, budge
     assert same(found, expected)
 
 
-@given(
+any_memory = given(
     seed=st.integers(0, 2**32),
     count=st.integers(0, 200),
     room=st.integers(0, 40_000),
     probes=st.sampled_from([1, 3, 16]),
     prefilter=st.sampled_from([BFloat16Prefilter, FaissPrefilter]),
 )
-@settings(max_examples=30, deadline=None)
-def test_the_memory_for_prepared_vectors_changes_nothing(seed, count, room, probes, prefilter):
+
+
+def assert_memory_changes_nothing(seed, count, room, probes, prefilter):
     random = np.random.default_rng(seed)
     own = UnitVectors.of(clustered(seed, count))
     order = random.permutation(count)
@@ -115,6 +116,19 @@ def test_the_memory_for_prepared_vectors_changes_nothing(seed, count, room, prob
             answers.append((found, index.recall(), *walks))
     for one, other in zip(*answers, strict=True):
         assert same(one, other)
+
+
+@settings(max_examples=6, deadline=None)
+@any_memory
+def test_the_memory_for_prepared_vectors_changes_nothing(**drawn):
+    assert_memory_changes_nothing(**drawn)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None)
+@any_memory
+def test_no_amount_of_memory_for_prepared_vectors_changes_anything(**drawn):
+    assert_memory_changes_nothing(**drawn)
 
 
 def test_no_more_vectors_are_prepared_at_once_than_there_is_memory_for(monkeypatch):

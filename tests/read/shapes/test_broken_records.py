@@ -34,10 +34,7 @@ def broken(record, place, odd):
     return out
 
 
-@pytest.mark.parametrize("name", sorted(SHAPES))
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_a_broken_record_fails_alone(name, data):
+def assert_it_fails_alone(name, data):
     form = shape(name)
     record = data.draw(SHAPES[name])
     place = data.draw(st.sampled_from(list(places(record))))
@@ -49,3 +46,18 @@ def test_a_broken_record_fails_alone(name, data):
             form.read(one)
         except (ValueError, TypeError):
             continue
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_broken_record_fails_alone(name, data):
+    assert_it_fails_alone(name, data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SHAPES))
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_many_broken_records_fail_alone(name, data):
+    assert_it_fails_alone(name, data)

@@ -540,7 +540,7 @@ def assert_it_goes_back(name, data):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_record_goes_back_as_it_came(name, data):
     assert_it_goes_back(name, data)

@@ -184,6 +184,7 @@ def test_what_is_more_than_text_fails(make_row) -> None:
         ({"model": "m", "languages": ()}, "languages is empty"),
         ({"model": "m", "languages": ("de", "de")}, "names one twice"),
         ({"model": "m", "languages": ("de",), "min": 2}, "probability"),
+        ({"model": "m", "languages": ("de",), "source_language": " "}, "not a language code"),
     ],
 )
 def test_a_step_that_translates_nothing_is_refused(fields, message) -> None:

@@ -37,6 +37,17 @@ def test_each_side_of_a_pair_becomes_a_conversation():
     assert one.record.kind == other.record.kind == "sft"
 
 
+@pytest.mark.parametrize(("side", "place", "text"), [("chosen", 0, "a"), ("rejected", 1, "b")])
+def test_one_side_alone_becomes_a_conversation(side, place, text):
+    (one,) = Unpack(side=side).make(pair())
+    extra = json.loads(one.record.extra)
+    assert one.record.fields["messages"][-1].content == text
+    assert (extra["unpacked"]["place"], extra["unpacked"]["side"]) == (place, side)
+    assert extra["answered"]["made"] == 1
+    with pytest.raises(ValueError, match="side is for pairs"):
+        Unpack(side=side).make(ranked(("a", 1.0, None, None)))
+
+
 @given(st.lists(st.tuples(st.text("ab ", min_size=1).filter(str.strip), st.integers(-3, 3)),
                 min_size=1, max_size=5))  # fmt: skip
 def test_every_candidate_is_there_with_all_that_is_known_of_it(answers):

@@ -1,6 +1,6 @@
 """LLaMA-Factory's preference data: ShareGPT turns, then a chosen and a rejected one.
 
-Either side is one turn, or the text of an answer. For KTO, a tag judges the last turn.
+Either side is one turn, or the text of an answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from curate.read.shapes.shape import Shape
 from curate.read.shapes.sharegpt import turns_from, turns_to
 from curate.row import Message, Record, Row
 
-_PROMPT, _SIDES, _TAG = "conversations", ("chosen", "rejected"), "kto_tag"
+_PROMPT, _SIDES = "conversations", ("chosen", "rejected")
 
 
 def detect(data: Mapping[str, Any]) -> bool:
@@ -61,41 +61,6 @@ def from_row(row: Row) -> dict[str, Any]:
     return with_extra(out, row)
 
 
-def detect_tagged(data: Mapping[str, Any]) -> bool:
-    """Tell whether a record has a conversation and a tag that is true or false."""
-    return isinstance(data.get(_TAG), bool) and isinstance(data.get(_PROMPT), list)
-
-
-def to_unpaired(data: Mapping[str, Any]) -> Record:
-    """Return the last turn as the completion of those before it.
-
-    Raises:
-        ValueError: the tag is neither true nor false, or the last turn is not an assistant's.
-    """
-    tag = data.get(_TAG)
-    if not isinstance(tag, bool):
-        raise ValueError(f"column '{_TAG}' must be true or false, found {kind_of(tag)}")
-    turns, keys = turns_from(data.get(_PROMPT), _PROMPT)
-    if not turns or turns[-1].role != "assistant":
-        raise ValueError(f"{_PROMPT} must end with an assistant's turn, which '{_TAG}' judges")
-    marks: dict[str, Any] = {} if keys[0] == "from" else {"read_as": {"keys": list(keys)}}
-    fields = {"prompt": turns[:-1], "completion": turns[-1:], "label": tag}
-    return Record("unpaired", fields, extra_of(data, (_PROMPT, _TAG), **marks))
-
-
-def from_unpaired(row: Row) -> dict[str, Any]:
-    """Return the turns and the tag; the completion must be a single assistant's turn."""
-    completion = row.fields["completion"]
-    if len(completion) != 1 or completion[0].role != "assistant":
-        raise ValueError("the completion must be a single assistant's turn")
-    dialect = mark(row, "read_as")
-    keys = (
-        dialect.get("keys", ("from", "value")) if isinstance(dialect, dict) else ("from", "value")
-    )
-    turns = turns_to(row.prompt + completion, keys)
-    return with_extra({_PROMPT: turns, _TAG: row.fields["label"]}, row)
-
-
 SHAPES = (
     Shape(
         "sharegpt_preference",
@@ -105,15 +70,5 @@ SHAPES = (
         detect,
         to_record,
         from_row,
-    ),
-    Shape(
-        "sharegpt_kto",
-        "unpaired",
-        "LLaMA-Factory's KTO data: ShareGPT turns, and in `kto_tag` whether the last answer is "
-        "wanted.",
-        ((_PROMPT, _TAG),),
-        detect_tagged,
-        to_unpaired,
-        from_unpaired,
     ),
 )

@@ -102,7 +102,7 @@ def test_help_imports_no_command(process: Curate) -> None:
         ("steps nea", ["near"]),
         ("filter x.jsonl lang", ["language"]),
         ("export runs/a --as trl_d", ["trl_dpo"]),
-        ("run a.yaml --shape share", ["sharegpt", "sharegpt_preference"]),
+        ("run a.yaml --shape share", ["sharegpt", "sharegpt_kto", "sharegpt_preference"]),
         ("report runs/fi", ["runs/first"]),
     ],
 )

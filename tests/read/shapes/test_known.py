@@ -255,6 +255,20 @@ TABLE["LLaMA-Factory KTO"] = (
         for label, more in ((True, ()), (False, ("r", "b")), (True, ()))
     ],
 )
+TABLE["LLaMA-Factory KTO, ShareGPT's"] = (
+    "sharegpt_kto",
+    [
+        (
+            {"conversations": sharegpt("q", "a", *more), "kto_tag": label},
+            {
+                "prompt": said("q", "a", *more)[:-1],
+                "completion": said("q", "a", *more)[-1:],
+                "label": label,
+            },
+        )
+        for label, more in ((True, ()), (False, ("r", "b")), (True, ()))
+    ],
+)
 TABLE["LLaMA-Factory DPO, Alpaca's"] = (
     "alpaca_preference",
     [

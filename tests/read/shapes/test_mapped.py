@@ -211,7 +211,7 @@ def test_other_columns_do_not_stand_in_the_way(record, tmp_path):
 def test_an_unknown_file_is_told_the_line_to_write(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(lines_of({"Frage": "Wer?", "Erwiderung": "Ein langer Satz."}))
-    with pytest.raises(InputError, match=r"--columns instruction=QUESTION,response=Erwiderung"):
+    with pytest.raises(InputError, match=r"--columns instruction=Frage,response=Erwiderung"):
         open_inputs(str(path))
 
 

@@ -369,6 +369,12 @@ SHAPES = {
         with_extra(messages=sharegpt_turns),
         with_extra(conversation=plain),
     ),
+    "sharegpt_kto": with_extra(
+        conversations=st.tuples(sharegpt_turns, texts).map(
+            lambda t: [*t[0], {"from": "gpt", "value": t[1]}]
+        ),
+        kto_tag=st.booleans(),
+    ),
     "sharegpt_preference": with_extra(
         conversations=sharegpt_turns,
         chosen=sharegpt_turns.map(lambda turns: turns[0]),

@@ -144,10 +144,10 @@ def test_bytes_between_the_elements_of_an_array_are_one_failure(between, tmp_pat
     found.failed[0][2].encode()
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv"])
-def test_a_broken_header_names_file_and_line(ending, tmp_path):
+@pytest.mark.parametrize(("ending", "between"), [("csv", ","), ("tsv", "\t")])
+def test_a_broken_header_names_file_and_line(ending, between, tmp_path):
     path = tmp_path / f"rows.{ending}"
-    path.write_text('"instruction"x,output\na,b\n')
+    path.write_text(f'"instruction"x{between}output\na{between}b\n')
     with pytest.raises(InputError, match=rf"rows\.{ending}:1: broken {ending.upper()} header"):
         open_inputs(str(path))
 

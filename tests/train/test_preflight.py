@@ -585,7 +585,7 @@ NATURAL = {
 # Forms for people who label, and two of other trainers that tell not by themselves what they are.
 OF_OTHERS = (
     "argilla_preference", "argilla_prompt", "argilla_ranked", "argilla_sft", "argilla_unpaired",
-    "axolotl_dpo", "llamafactory_kto",
+    "axolotl_dpo",
 )  # fmt: skip
 
 

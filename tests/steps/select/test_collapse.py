@@ -144,5 +144,5 @@ def test_a_run_reports_and_stops(tmp_path):
     assert result.summary["kept"] == 120
     assert figures["reference: rows"] == 60
     assert figures["one: diversity ratio"] > 0.9 > figures["two: diversity ratio"]
-    with pytest.raises(StoppedShort, match=r"the diversity of 'two' is .* nothing was published"):
+    with pytest.raises(StoppedShort, match=r"the diversity of 'two' is .* Nothing was published"):
         Pipeline([Collapse(against=human, least_diversity=0.8)]).run(inputs, run=tmp_path / "stop")

@@ -30,8 +30,12 @@ def main() -> None:
         # Before a command was there to say what it leaves behind, or behind its end.
         sys.exit(INTERRUPTED)
     except SystemExit as end:
+        # Python's end stops threads that are in C++ code, which aborts the process: those of a
+        # model that still computes, and those of processes that trained together.
         models = sys.modules.get("curate.models.inprocess.worker")
-        if models is not None and models.still_computing():
+        group = sys.modules.get("torch.distributed")
+        computing = models is not None and models.still_computing()
+        if computing or (group is not None and group.is_available() and group.is_initialized()):
             from curate.cli.failures import leave
 
             leave(end.code if isinstance(end.code, int) else int(end.code is not None))

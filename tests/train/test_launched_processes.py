@@ -18,6 +18,33 @@ from curate.system.launched_processes import is_first_process, process_count, re
 from tests.house.places import ROOT
 from tests.train import tiny
 
+# A thread like those of a group: inside torch it lets go of Python's lock, and takes it again.
+GROUP = """
+import sys, threading
+import torch
+from curate.cli.entry import main
+
+store = torch.distributed.HashStore()
+torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+matrix = torch.ones(64, 64)
+
+def work():
+    while True:
+        torch.mm(matrix, matrix)
+
+threading.Thread(target=work, daemon=True).start()
+sys.argv[1:] = ["run", "absent.yaml"]
+main()
+"""
+
+
+def test_threads_of_a_group_do_not_abort_the_end(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GROUP], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "absent.yaml" in done.stderr
+
 
 def test_a_launcher_says_who_is_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_RANK", raising=False)

@@ -109,16 +109,16 @@ def fetch_runs(ctx: Any) -> None:
         return
     for parameter in ctx.command.params:
         given, metavar = ctx.params.get(parameter.name), parameter.metavar or ""
-        if not (isinstance(given, str | Path) and ":/" in str(given) and "RUN" in metavar):
+        if parameter.param_type_name != "argument" or "RUN" not in metavar:
+            continue
+        if not isinstance(given, str | Path) or ":/" not in str(given):
             continue
         from curate.publish.run_copy import local_run
         from curate.system.credentials import address_of, is_address
         from curate.system.remote_run import may_be_run, published_run
 
         where = address_of(given)
-        if parameter.param_type_name != "argument" or not is_address(given):
-            continue
-        if metavar == "RUN" or (may_be_run(where) and published_run(where)):
+        if is_address(given) and (metavar == "RUN" or (may_be_run(where) and published_run(where))):
             ctx.params[parameter.name] = type(given)(local_run(where))
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import tempfile
 import uuid
@@ -29,7 +28,7 @@ from curate.system.addresses import address_errors
 from curate.system.copies import folder_of_copies
 from curate.system.credentials import address_of, is_address
 from curate.system.posix import refuse_network_disk, sync_all, write_atomically
-from curate.system.remote_manifest import MANIFEST, Manifest, describe_file
+from curate.system.remote_manifest import MANIFEST, PUBLICATION, Manifest, describe_file
 from curate.system.remote_run import RUN, STORE, fetch_run, published_run
 
 _REPORT = "report.json"
@@ -39,7 +38,6 @@ _SPENDING = ".state/spending.json"
 _STATE = (".state/purpose.json", ".state/run-id", str(PUBLISHED), _SPENDING)
 # Where a run folder notes at which address it is published, and as which publications.
 _NOTE = Path(".state", "published-at.json")
-_PUBLICATION = re.compile(r"run-[0-9a-f]{32}")
 
 
 class Copied(NamedTuple):
@@ -62,8 +60,7 @@ def copy_run(source: str, output: str, *, replace: bool, with_store: bool) -> Co
         StoppedShort: the file system failed.
     """
     if is_address(output):
-        run = local_run(source) if is_address(source) else Path(source)
-        return publish_run(run, output, replace=replace, with_store=with_store)
+        return publish_run(local_run(source), output, replace=replace, with_store=with_store)
     place = Path(output)
     if is_address(source):
         files = _fetch_to(source, place, with_store=with_store)
@@ -227,7 +224,7 @@ def _current(place: RemotePlace) -> str:
         return found.publication
     with address_errors(place.where, "looked at", StoppedShort):
         names = place.names() - {MANIFEST}
-        own = {name for name in names if _PUBLICATION.fullmatch(name)}
+        own = {name for name in names if PUBLICATION.fullmatch(name)}
         if place.system.isfile(place.path) or names - own - {LEFTOVER}:
             raise UsageError(
                 f"{place.where} is not empty, and no run was published there; choose an address "

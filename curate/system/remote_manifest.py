@@ -22,7 +22,7 @@ from curate.system.pinned_files import digest_of
 MANIFEST = ".curate-manifest.json"
 # Of data files, and of a run, whose files lie in the folder of their publication.
 _DATA, _RUN = 1, 2
-_PUBLICATION = re.compile(r"run-[0-9a-f]{32}")
+PUBLICATION = re.compile(r"run-[0-9a-f]{32}")
 
 
 class RemoteFile(NamedTuple):
@@ -93,7 +93,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
         raise InputError(
             f"{where}/{MANIFEST}: has format {version}, and this version of curate reads {_RUN}"
         )
-    if version == _RUN and not _PUBLICATION.fullmatch(publication):
+    if version == _RUN and not PUBLICATION.fullmatch(publication):
         raise InputError(f"{where}/{MANIFEST}: names {publication!r}, which is no publication")
     for name in files:
         parts = name.split("/") if version == _RUN else [name]

@@ -39,7 +39,7 @@ def published_run(where: str) -> Manifest | None:
     return found if found is not None and found.publication else None
 
 
-def fetch_run(where: str, into: Path, wanted: Callable[[str], bool] = bool) -> Manifest:
+def fetch_run(where: str, into: Path, wanted: Callable[[str], bool]) -> Manifest:
     """Copy the files of a published run whose names are `wanted` below `into`; check every byte.
 
     Returns:

@@ -73,8 +73,7 @@ def test_an_answer_before_the_request_is_no_answer(
     # this process, may need longer than the usual 5 ms to send it.
     monkeypatch.setattr(connection, "REST_SECONDS", 0.25)
     with HostileServer(lambda r: chat(f"re: {r.text}"), greeting=WRONG) as server:
-        # Each attempt rests: one after another, two rows show what eight would.
-        outcomes = asked(tmp_path, server, max(2, concurrency), concurrency)
+        outcomes = asked(tmp_path, server, 8, concurrency)
     assert server.greeted
     for number, outcome in enumerate(outcomes):
         assert outcome.error is None or "an answer before anything was asked" in str(outcome.error)

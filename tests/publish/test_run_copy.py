@@ -216,7 +216,7 @@ def test_exported_rows_and_runs_do_not_replace_each_other(memory: Any, tmp_path:
     with pytest.raises(UsageError, match="no run was published there"):
         publish_run(tmp_path / "run", "memory://b/rows", replace=True)
     with pytest.raises(InputError, match="no run is published here"):
-        fetch_run("memory://b/rows", tmp_path / "x")
+        fetch_run("memory://b/rows", tmp_path / "x", bool)
 
 
 def test_an_address_that_cannot_be_written_to_is_told_before_the_run(

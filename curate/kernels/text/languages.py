@@ -11,6 +11,11 @@ _CANDIDATES = 5
 Guesses = list[tuple[str, float]]
 
 
+def is_code(name: str) -> bool:
+    """Tell whether a name has the form of the codes that `detector` gives (ISO 639)."""
+    return name.isalpha() and name.islower() and len(name) <= 3
+
+
 @functools.cache
 def detector() -> Callable[[str], Guesses]:
     """Return the bundled model's answer to a text, the likeliest language first.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curate.kernels.text.languages import Guesses, detector
+from curate.kernels.text.languages import Guesses, detector, is_code
 from curate.row import On, Row
 from curate.step import Filter, Scored, Scores, rule
 
@@ -40,7 +40,7 @@ class Language(Filter):
 
     def check(self) -> None:
         """Reject what is not a language code."""
-        wrong = [c for c in self.languages if not (c.isalpha() and c.islower() and len(c) <= 3)]
+        wrong = [code for code in self.languages if not is_code(code)]
         if wrong or not self.languages:
             named = f"'{wrong[0]}' is not a language code" if wrong else "languages is empty"
             raise ValueError(f"{named}; give ISO 639-1 codes, as in [en, zh]")

@@ -14,7 +14,7 @@ from typing import Any
 
 from curate.ask import Ask, Reply
 from curate.errors import CurateError, UnusableReply
-from curate.kernels.text.languages import detector
+from curate.kernels.text.languages import detector, is_code
 from curate.kernels.text.protected import differences, protected
 from curate.kernels.text.words import ALONE
 from curate.prompts import prompt as prompts
@@ -36,7 +36,7 @@ def check_languages(languages: Sequence[str], least: float | None, source: str |
     if len(set(languages)) < len(languages):
         raise ValueError(f"languages names one twice: {', '.join(languages)}")
     # In a language that nothing is in, every row would be dropped.
-    if source is not None and not (source.isalpha() and source.islower() and len(source) <= 3):
+    if source is not None and not is_code(source):
         raise ValueError(
             f"source_language: '{source}' is not a language code; give one, as in en, or null"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import math
@@ -12,6 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from curate.kernels.arrays.groups import check_groups, draw_of, group_of, groups_of, shown_group
+from curate.recipe.catalog import closest
 from curate.row import Row
 from curate.step import Verdicts, Whole, rule
 
@@ -160,10 +160,8 @@ class Mix(Whole):
         there = dict.fromkeys(task.group for task in tasks)
         for name in (*self.caps, *self.weights):
             if name not in there:
-                near = difflib.get_close_matches(name, there, 1)
-                meant = f"; did you mean '{near[0]}'?" if near else ""
                 raise ValueError(
-                    f"caps or weights name '{name}', but no row is of it{meant} "
+                    f"caps or weights name '{name}', but no row is of it{closest(name, there)} "
                     f"(known: {', '.join(there)})"
                 )
         return codes, tasks

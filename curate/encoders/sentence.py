@@ -1,9 +1,13 @@
 """Vectors by sentence-transformers, in this process.
 
-Vectors are what the model's own pooling and normalisation make of a text; which other texts are
-encoded with it moves the last digits only. The library's own loop takes 32 texts a batch, sorted by
-characters; here texts are sorted by tokens, and a batch takes as many as fit a budget of tokens: a
-batch of short texts is large, one of long texts stays in the processor's cache.
+Vectors are what the model's own pooling and normalisation make of a text. The library's own loop
+takes 32 texts a batch, sorted by characters; here a batch takes as many as fit a budget of tokens:
+a batch of short texts is large, one of long texts stays in the processor's cache.
+
+On a CPU the texts of a batch have the same number of tokens. With padding the order of a sum
+depends on the longest text of the batch, which in bfloat16 moved vectors by 0.002, enough to move a
+row across a threshold; without it a vector is the same in whatever company (in float32 to 2e-7).
+A GPU needs large batches, so its texts are padded, and company moves the last digits.
 """
 
 from __future__ import annotations
@@ -95,8 +99,9 @@ class SentenceEncoder:
             lengths = np.array([len(text.encode()) // 4 + 1 for text in texts], np.int64)
         longest = self._model.max_seq_length or int(lengths.max(initial=1))
         read = np.minimum(lengths, longest)
+        alike = self._device.type == "cpu" and tokens is not None
         found: dict[int, np.ndarray] = {}
-        for batch in batches(read, self._budget):
+        for batch in batches(read, self._budget, alike=alike):
             if not wanted():
                 raise InterruptedError("nobody waits for these vectors any longer")
             lines = self._compute([texts[number] for number in batch], int(read[batch[0]]))
@@ -140,13 +145,17 @@ class SentenceEncoder:
         )
 
 
-def batches(lengths: np.ndarray, budget: int) -> Iterator[list[int]]:
+def batches(lengths: np.ndarray, budget: int, *, alike: bool) -> Iterator[list[int]]:
     """Yield the numbers of the texts of each batch, the longest first.
 
-    A batch, padded to its longest text, holds at most `budget` tokens, or one text.
+    A batch, padded to its longest text, holds at most `budget` tokens, or one text. With `alike`
+    its texts have one length.
     """
-    order = np.argsort(-lengths, kind="stable").tolist()
-    while order:
-        size = max(1, budget // max(1, int(lengths[order[0]])))
-        yield order[:size]
-        order = order[size:]
+    order = np.argsort(-lengths, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1) if alike else [order]
+    for group in groups:
+        left = group.tolist()
+        while left:
+            size = max(1, budget // max(1, int(lengths[left[0]])))
+            yield left[:size]
+            left = left[size:]

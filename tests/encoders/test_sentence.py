@@ -77,11 +77,15 @@ def test_bfloat16_keeps_the_direction(expected: np.ndarray) -> None:
     assert cosines(found.vectors[read], expected[read]).min() >= 0.999
 
 
-def test_company_and_order_change_nothing(plain: SentenceEncoder, expected: np.ndarray) -> None:
-    order = np.random.default_rng(3).permutation(len(TEXTS))
-    assert np.abs(plain.encode([TEXTS[i] for i in order]).vectors - expected[order]).max() < 1e-5
-    alone = np.concatenate([plain.encode([text]).vectors for text in TEXTS[:8]])
-    assert np.abs(alone - expected[:8]).max() < 1e-5
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 1e-6), ("bfloat16", 0.0)])
+def test_company_and_order_change_nothing(dtype: str, most: float) -> None:
+    one = encoder(dtype)
+    texts = [*TEXTS, *(LONG[:length] for length in range(1, 400, 7))]
+    whole = one.encode(texts).vectors
+    order = np.random.default_rng(3).permutation(len(texts))
+    assert np.abs(one.encode([texts[i] for i in order]).vectors - whole[order]).max() <= most
+    alone = np.concatenate([one.encode([text]).vectors for text in texts])
+    assert np.abs(alone - whole).max() <= most
 
 
 def test_a_text_too_long_is_cut_and_said_to_be(plain: SentenceEncoder) -> None:
@@ -140,17 +144,19 @@ def test_the_models_own_prompt_is_used_unless_the_recipe_has_one(
     assert np.abs(other - want[1]).max() < 1e-5
 
 
-def test_batches_keep_to_their_budget() -> None:
+@pytest.mark.parametrize("alike", [True, False])
+def test_batches_keep_to_their_budget(alike: bool) -> None:
     from curate.encoders.sentence import batches
 
     lengths = np.random.default_rng(5).integers(1, 300, 500)
-    found = list(batches(lengths, 1000))
+    found = list(batches(lengths, 1000, alike=alike))
     assert sorted(number for batch in found for number in batch) == list(range(500))
     widths = [int(lengths[batch].max()) for batch in found]
     assert widths == sorted(widths, reverse=True)
     assert all(len(b) * w <= 1000 for b, w in zip(found, widths, strict=True))
-    assert list(batches(np.array([5000]), 1000)) == [[0]]
-    assert list(batches(np.array([], np.int64), 1000)) == []
+    assert max(int(np.ptp(lengths[batch])) for batch in found) == 0 or not alike
+    assert list(batches(np.array([5000]), 1000, alike=alike)) == [[0]]
+    assert list(batches(np.array([], np.int64), 1000, alike=alike)) == []
 
 
 def test_it_ends_when_nobody_waits(plain: SentenceEncoder) -> None:

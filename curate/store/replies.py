@@ -44,7 +44,8 @@ LEASE_SECONDS, RENEWED_SECONDS, LOOK_SECONDS = 20.0, 5.0, 0.5
 JOIN_SECONDS = 3.0
 # Parameters of one statement: SQLite compiled with old defaults takes 999.
 _KEYS = 400
-# Who has told of itself; not who did so before the clock was set back, for it would live on.
+# Who has told of itself, by a clock that all processes of a machine share and that nobody sets; not
+# who did so before the machine was started anew, where that clock began anew.
 _LIVES = "until BETWEEN ? AND ?"
 
 
@@ -129,7 +130,7 @@ class Leases:
         connection.execute(f"DELETE FROM senders WHERE NOT {_LIVES}", _lives())
         others = connection.execute("SELECT 1 FROM senders LIMIT 1").fetchone() is not None
         self.shared = self.shared or others
-        values = (self.holder, time.time() + LEASE_SECONDS, self.shared)
+        values = (self.holder, time.monotonic() + LEASE_SECONDS, self.shared)
         connection.execute("INSERT INTO senders VALUES (?, ?, ?)", values)
         return others
 
@@ -186,7 +187,7 @@ class Leases:
     def renew(self, connection: sqlite3.Connection) -> None:
         """Tell that the holder lives, inside a transaction."""
         sql = "UPDATE senders SET until = ? WHERE holder = ?"
-        if not connection.execute(sql, (time.time() + LEASE_SECONDS, self.holder)).rowcount:
+        if not connection.execute(sql, (time.monotonic() + LEASE_SECONDS, self.holder)).rowcount:
             # Found silent, as after the machine slept: who joined meanwhile ended its leases.
             self.join(connection)
             if self.shared:
@@ -200,7 +201,7 @@ class Leases:
 
 
 def _lives() -> tuple[float, float]:
-    now = time.time()
+    now = time.monotonic()
     return now, now + 2 * LEASE_SECONDS
 
 

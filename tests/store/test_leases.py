@@ -53,7 +53,7 @@ def test_a_lease_of_a_killed_holder_runs_out_or_is_cleared(seconds: float, tmp_p
         killed.granted.add(key)
         store.commit_now(killed.share)
         sql = "UPDATE senders SET until = ?"
-        until = time.time() + seconds
+        until = time.monotonic() + seconds
         store.commit_now(lambda connection: connection.execute(sql, (until,)).rowcount)
         if seconds == LEASE_SECONDS:
             store.commit_now(clear_leases)
@@ -86,7 +86,7 @@ KEY = request_key(Ask.text("q", max_tokens=16), "answering", "q")
 
 @pytest.mark.parametrize("seconds", [-3600.0, 3600.0])
 def test_who_was_found_silent_is_back_when_it_speaks(seconds: float, tmp_path: Path) -> None:
-    """As after a sleep of the machine, or a change of its clock, in which another one joined."""
+    """As after a sleep or a new start of the machine, in which another one joined."""
     first, late = Leases(), Leases()
     with Store.open(tmp_path / "store") as store:
         store.commit_now(first.join)
@@ -100,6 +100,20 @@ def test_who_was_found_silent_is_back_when_it_speaks(seconds: float, tmp_path: P
         store.commit_now(first.renew)
         assert late.beside(store) == [True]
         assert store.commit_now(lambda connection: late.of_others(connection, [KEY])) == {KEY}
+
+
+def test_a_clock_that_is_set_ends_no_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, late = Leases(), Leases()
+    with Store.open(tmp_path / "store") as store:
+        store.commit_now(first.join)
+        first.granted.add(KEY)
+        store.commit_now(first.share)
+        now = time.time()
+        for seconds in (-3600.0, 3600.0):
+            monkeypatch.setattr(time, "time", lambda later=now + seconds: later)
+            assert late.beside(store) == [True]
+            assert store.commit_now(lambda connection: late.of_others(connection, [KEY])) == {KEY}
+        assert store.commit_now(late.join)
 
 
 def test_a_sender_that_cannot_say_that_it_lives_sends_no_more(

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+import shutil
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -12,6 +17,8 @@ import pyarrow as pa
 import pytest
 
 from curate.ask import Ask
+from curate.pipeline import Result
+from curate.prompts import find
 from curate.row import Message, Record, Row
 from curate.step import (
     Asking,
@@ -27,6 +34,7 @@ from curate.step import (
     dataclass,
     rule,
 )
+from curate.steps import SelfInstruct
 
 from .conftest import fingerprint, run
 from .contract_steps import write_script
@@ -245,3 +253,69 @@ def test_a_changed_prompt_file_is_another_run_in_the_same_folder(tmp_path: Path)
     setting.prompt.write_text("Say another thing about", encoding="utf-8")
     with pytest.raises(FolderTaken, match="prompts"):
         setting.go()
+
+
+def grown(folder: Path, name: str = "writer", **fields: Any) -> int:
+    """Grow tasks as `self_instruct` does, and return how many requests that took."""
+    fields = {"prompt": "tasks.md", "round_size": 2, "human": 2, "patience": 1, **fields}
+    reply = json.dumps({"tasks": ["Name the longest river of Peru.", "List five uses of a brick."]})
+    write_script(Path("replies.jsonl"), [{"when": {}, "reply": reply}])
+    models = {name: {"model": "scripted:replies.jsonl", "identity": "replies"}}
+    rows = [{"prompt": f"Say what the number {n} is good for."} for n in range(4)]
+    step = SelfInstruct(model=name, target=2, **fields)
+    result = run([step], rows, folder, models=models, replace=True)
+    return int(result.summary["this_time"]["sent"])
+
+
+@pytest.fixture
+def prompt_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copy(find("self_instruct_modern"), "tasks.md"))
+
+
+def test_where_a_prompt_lies_and_what_a_model_is_called_asks_no_round_again(
+    prompt_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert grown(tmp_path) == 2
+    assert grown(tmp_path, prompt="./tasks.md") == 0
+    assert grown(tmp_path, prompt=str(tmp_path / "tasks.md")) == 0
+    assert grown(tmp_path, name="scribe") == 0
+    assert grown(tmp_path, keep_pool=True) == 0
+    Path("deep").mkdir()
+    prompt_file.rename("deep/mine.md")
+    assert grown(tmp_path, prompt="deep/mine.md") == 0
+    monkeypatch.chdir("deep")
+    assert grown(tmp_path, prompt="mine.md") == 0
+    text = Path("mine.md").read_text(encoding="utf-8")
+    Path("mine.md").write_text(text.replace("Below are", "Here are"), encoding="utf-8")
+    assert grown(tmp_path, prompt="mine.md") == 2
+
+
+def test_rounds_under_the_key_of_an_earlier_version_are_read(
+    prompt_file: Path, tmp_path: Path
+) -> None:
+    """It named the file of the prompt and the model, and whether the pool stays."""
+    assert grown(tmp_path) == 2
+
+    def digest(value: Any) -> str:
+        text = json.dumps(value, sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    step = SelfInstruct(
+        model="writer", prompt="tasks.md", round_size=2, human=2, patience=1, target=2
+    )
+    fields = {f.name: getattr(step, f.name) for f in dataclasses.fields(step)}
+    rules = {name: fields.pop(name) for name in step.rules()}
+    rules = {k: v for k, v in rules.items() if k not in ("target", "budget", "patience", "only")}
+    ids = [row.id for row in Result.open(tmp_path / "run").used]
+    earlier = {"step": step.name, "version": step.version, **fields}
+    earlier |= {k: step.fingerprint()[k] for k in ("prompt_text", "seeds")}
+    chance = digest([step.title, earlier, rules, None, 0, ids])
+    key = digest([chance, [["replies", None, {}]]])
+    with sqlite3.connect(tmp_path / "store" / "store.db") as connection:
+        sql = "UPDATE small_values SET key = ? || substr(key, 33) WHERE kind = 'round'"
+        assert connection.execute(sql, (key,)).rowcount == 1
+        # What was asked is found by its round alone.
+        connection.execute("DELETE FROM replies")
+    connection.close()
+    assert grown(tmp_path) == 0

@@ -8,6 +8,7 @@ being asked twice. The price is that a failed request of a closed round stays fa
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 _ROUND = "round"
 # Rules that say when to stop, and which rows come in: no reply depends on them.
 _ONLY_ENDING = ("target", "budget", "patience", "only")
+# Nor on these fields: of a model its identity counts, whatever the recipe calls it.
+_DECIDE_NOTHING = ("model", "models", "encoder", "keep_pool")
 
 
 class _Request(NamedTuple):
@@ -61,6 +64,45 @@ class _Request(NamedTuple):
     reply: Reply | None = None
 
 
+class _Keys(NamedTuple):
+    """What all chance of a growth begins with, and the key under which its rounds are stored."""
+
+    chance: str
+    rounds: str
+
+
+def _keys(
+    step: Grow,
+    rows: Sequence[Row],
+    models: Mapping[str, ModelInfo],
+    run_seed: int,
+    store: Store | None,
+) -> _Keys:
+    """Return the keys of a growth from `rows`; those of earlier versions where they have rounds.
+
+    Chance depends on the step's fingerprint, its rules save those that only end it, what it reads
+    from files, the seed, and the starting pool. The key of the rounds holds all that decides a
+    reply, and so the models, with their sampling defaults, as well.
+    """
+    own = step.fingerprint()
+    rules = {name: getattr(step, name) for name in step.rules() if name not in _ONLY_ENDING}
+    asked = [models[n] for n in step.reads_models() or sorted(models) if n in models]
+    identities = [[m.identity, m.embed_identity, dict(m.defaults)] for m in asked]
+    # Earlier versions also counted what decides nothing, and where a prompt file lay.
+    counted = {f.name: getattr(step, f.name) for f in dataclasses.fields(step)}
+    before = {**{k: v for k, v in counted.items() if k not in step.rules()}, **own}
+    now = {k: v for k, v in own.items() if k not in _DECIDE_NOTHING}
+    found = []
+    for every in (now, before):
+        fingerprint = {k: v for k, v in every.items() if k not in _ONLY_ENDING}
+        ids = [row.id for row in rows]
+        chance = _hash([step.title, fingerprint, rules, step.data_digest(), run_seed, ids])
+        found.append(_Keys(chance, _hash([chance, identities])))
+        if store is not None and store.value(_ROUND, f"{found[-1].rounds}:0") is not None:
+            return found[-1]
+    return found[0]
+
+
 class _Growth:
     """The state of one `Grow` step in one run."""
 
@@ -68,7 +110,7 @@ class _Growth:
         self,
         step: Grow,
         rows: Sequence[Row],
-        models: Mapping[str, ModelInfo],
+        keys: _Keys,
         run_seed: int,
         source: int,
     ) -> None:
@@ -77,16 +119,7 @@ class _Growth:
         self.known = {row.id for row in rows}
         self.pool: Pool = step.pool(rows)
         self.making = Making(step.title, 0)
-        # Chance depends on the step's fingerprint, its rules save those that only end it, what it
-        # reads from files, the seed, and the starting pool. The key under which rounds are stored
-        # holds all that decides a reply, and so the models, with their sampling defaults, as well.
-        fingerprint = {k: v for k, v in step.fingerprint().items() if k not in _ONLY_ENDING}
-        rules = {name: getattr(step, name) for name in step.rules() if name not in _ONLY_ENDING}
-        ids = [row.id for row in rows]
-        self.chance = _hash([step.title, fingerprint, rules, step.data_digest(), run_seed, ids])
-        asked = [models[n] for n in step.reads_models() or sorted(models) if n in models]
-        identities = [[m.identity, m.embed_identity, dict(m.defaults)] for m in asked]
-        self.key = _hash([self.chance, identities])
+        self.chance, self.key = keys
 
     @property
     def accepted(self) -> int:
@@ -170,7 +203,8 @@ def grow(
     rows = [row for own in starting for row in own]
     try:
         models = {name: model.info for name, model in driver.models.items()}
-        growth = _Growth(step, rows, models, run_seed, source)
+        keys = _keys(step, rows, models, run_seed, store)
+        growth = _Growth(step, rows, keys, run_seed, source)
         short = _rounds(growth, driver, store)
     except (CurateError, OSError):
         raise
@@ -221,7 +255,8 @@ def rounds_to_come(
     Closed rounds say how many rows a round brings; before the first one, the step does. Rounds end
     with the budget, where that comes first.
     """
-    growth, number = _Growth(step, rows, models, run_seed, 0), 0
+    keys = _keys(step, rows, models, run_seed, store)
+    growth, number = _Growth(step, rows, keys, run_seed, 0), 0
     while store is not None and not growth.enough(number):
         text = store.value(_ROUND, f"{growth.key}:{number}")
         if text is None:

@@ -166,9 +166,9 @@ class SelfInstruct(Grow):
             raise ValueError(f"the shipped seeds are missing: {seed_file()}; install curate anew")
 
     def fingerprint(self) -> dict[str, Any]:
-        """Add the prompt's text and the shipped seeds."""
-        text = prompts.digest(self._set("prompt"))
-        return {**super().fingerprint(), "prompt_text": text, "seeds": seed_digest()}
+        """Add the prompt's text, wherever its file lies, and the shipped seeds."""
+        own = {name: value for name, value in super().fingerprint().items() if name != "prompt"}
+        return {**own, "prompt_text": prompts.digest(self._set("prompt")), "seeds": seed_digest()}
 
     def kinds_made(self, kinds: frozenset[str]) -> frozenset[str]:
         """Tasks are prompts; Alpaca's have an output, too."""

@@ -7,6 +7,7 @@ that equals it would be kept unseen.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +168,8 @@ def _sketched(
 ) -> Iterator[tuple[pa.Table, pa.ListArray]]:
     """Yield the sketches of each part of the rows of `against`, and where they come from."""
     reading = Reading(opened, None)
+    # `only` says which rows of the run the step sees, and these are no rows of the run.
+    step = dataclasses.replace(step, only=())
     with ThreadPoolExecutor(2) as pool:
         for state in reading.states(pool, 2):
             if reading.unreadable:

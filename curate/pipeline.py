@@ -368,7 +368,13 @@ class Result:
         text = json.dumps(rules, sort_keys=True, default=str)
         name = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         folder = RunFolder(self.folder.with_name(f"{self.folder.name}-{name}"))
-        folder.share_spending(RunFolder(self.folder))
+        try:
+            folder.share_spending(RunFolder(self.folder))
+        except OSError as error:
+            raise UsageError(
+                f"{error.filename}: {error.strerror}; other rules make a run beside this one: copy "
+                f"{self.folder} to a folder that you may write in, and open the copy"
+            ) from error
         given = self.recipe.get("options", {})
         options = RunOptions(
             run=folder.path,

@@ -212,7 +212,7 @@ def _counter(recipe: Recipe, store_folder: Path) -> Iterator[RequestCounter]:
         # No store is made for an estimate.
         there = (store_folder / "store.db").exists()
         yield RequestCounter(
-            recipe, stack.enter_context(Store.open(store_folder)) if there else None
+            recipe, stack.enter_context(Store.open_to_read(store_folder)) if there else None
         )
 
 

@@ -75,9 +75,24 @@ def description_of(run: Path) -> dict[str, Any]:
         if not named:
             raise _damaged(file, "each of `inputs` must have an input, a file and a shape")
     # The store of a run that came from elsewhere is where it was put here.
-    if (note := run / STORE_NOTE).is_file() and isinstance(found.get("options"), dict):
-        found["options"]["store"] = note.read_text(encoding="utf-8")
+    options = found.get("options")
+    if isinstance(options, dict):
+        if (note := run / STORE_NOTE).is_file():
+            options["store"] = note.read_text(encoding="utf-8")
+        if isinstance(options.get("store"), str):
+            options["store"] = str(store_now(run, Path(options["store"])))
     return dict(found)
+
+
+def store_now(run: Path, noted: Path) -> Path:
+    """Return where the store is that a run noted: there, or where it was moved with the run.
+
+    Both lie below the folder of a project, which is moved as a whole.
+    """
+    if (noted / "store.db").is_file():
+        return noted
+    beside = (folder / noted.name for folder in run.absolute().parents)
+    return next((path for path in beside if (path / "store.db").is_file()), noted)
 
 
 def note_of(file: Path) -> dict[str, Any]:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.errors import UsageError
-from curate.read.finished_runs import description_of, published_files
+from curate.errors import CurateError, UsageError
+from curate.read.finished_runs import description_of, published_files, run_of
 from curate.row import Row, printable
 from curate.runs.lookup import id_of
 from curate.runs.notebook import lines_html
 from curate.runs.report import ENDINGS
 from curate.runs.rows import as_record, working_columns
+
+# Of a pool that grew, a row's ancestors are most of the pool: no more are told than these, but for
+# the row's own parents.
+MOST_ANCESTORS = 100
+# What a reply may hold besides its text, and what it has where it holds nothing.
+_BESIDE_TEXT = {"values": (), "mass": None, "floored": (), "reasoning": "", "finish_reason": "stop"}
 
 
 @dataclass
@@ -22,9 +29,12 @@ class RowHistory:
     """The history of one row. `events` are its ledger lines in the order of steps.
 
     `notes` are what steps remarked on it, by label; `partners` the rows that its events name,
-    `exchanges` the requests behind them with their replies, by key (of one that is `damaged` in
-    the store there is no text); `parents` are the histories of the rows it was made from,
-    `children` the ids of those made from it.
+    `exchanges` the requests behind them with their replies, by key: a text, and what else the model
+    gave, as the `values` of a choice or of likelihoods (one that is `damaged` in the store has
+    neither, and one of a store that cannot be read has an `error`). `parents` are the histories of
+    the rows it was made from; of ancestors each is told once, the nearest first, and of many the
+    nearest hundred. `children` are the ids of the rows made from it, and `before` leads to a row of
+    an input that is a run: its `run` and its `row` there.
     """
 
     id: str
@@ -37,6 +47,7 @@ class RowHistory:
     exchanges: dict[str, dict[str, Any]] = field(default_factory=dict)
     parents: list[RowHistory] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
+    before: Mapping[str, str] | None = None
 
     def __str__(self) -> str:
         """Return the events in a few lines; `curate explain` shows texts and evidence as well."""
@@ -68,7 +79,20 @@ def explain(folder: Path, row: str) -> RowHistory:
     if not (folder / "report.json").is_file():
         raise UsageError(f"{folder} holds no finished run (no report.json); run its recipe first")
     recipe = description_of(folder)
-    history = _history(folder, id_of(folder, row, recipe["inputs"]), recipe)
+    wanted = id_of(folder, row, recipe["inputs"])
+    # Level by level: a row that is an ancestor in several ways is told at its nearest descendant.
+    of, told, depth = {wanted: RowHistory("", "", "", {})}, {wanted}, 0
+    root = of[wanted]
+    while of:
+        found, following = _histories(folder, list(of), recipe), dict[str, RowHistory]()
+        for row_id, (history, parents) in found.items():
+            of[row_id].parents.append(history)
+            for parent in parents:
+                if parent not in told and (depth == 0 or len(told) <= MOST_ANCESTORS):
+                    told.add(parent)
+                    following[parent] = history
+        of, depth = following, depth + 1
+    (history,) = root.parents
     target = bytes.fromhex(history.id)
     for path in published_files(folder / "ledger"):
         table = pq.read_table(path, columns=["row", "outcome", "parents"])
@@ -80,95 +104,168 @@ def explain(folder: Path, row: str) -> RowHistory:
     return history
 
 
-def _history(folder: Path, row_id: str, recipe: Mapping[str, Any], depth: int = 0) -> RowHistory:
-    """Return a history with those of its parents (to a bounded depth: a pool may go far back)."""
+def _histories(
+    folder: Path, ids: Sequence[str], recipe: Mapping[str, Any]
+) -> dict[str, tuple[RowHistory, tuple[str, ...]]]:
+    """Return the histories of rows by their ids, in this order, each with the ids of its parents.
+
+    Raises:
+        UsageError: the folder does not hold one of them.
+    """
+    rows, events = _find(folder, ids), _events(folder, ids, recipe)
+    partners = {e["partner"] for lines in events.values() for e in lines if e["partner"]}
+    shown = {one: as_record(row) for one, (_, row, _) in _find(folder, sorted(partners)).items()}
+    exchanges = _exchanges([e for lines in events.values() for e in lines], recipe)
+    histories = {}
+    for row_id in ids:
+        section, row, place = rows[row_id]
+        origin, before = _origin(row, place, recipe)
+        own = events[row_id]
+        history = RowHistory(
+            id=row_id,
+            outcome=section,
+            origin=origin,
+            record=as_record(row) if row.kind else {"raw": place.get("raw")},
+            notes=json.loads(row.notes) if row.notes else {},
+            events=own,
+            partners={e["partner"]: shown[e["partner"]] for e in own if e["partner"]},
+            exchanges={key: exchanges[key] for key in _asked(own) if key in exchanges},
+            before=before,
+        )
+        histories[row_id] = (history, row.parents)
+    return histories
+
+
+def _origin(
+    row: Row, place: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> tuple[str, Mapping[str, str] | None]:
+    """Return where a row came from, in words, and which row of another run it was before."""
+    if place.get("file"):
+        return f"{place['file']}, line {place['line']}", None
+    if row.parents or len(row.seq) != 3:
+        return f"made from {len(row.parents)} row{'s' if len(row.parents) != 1 else ''}", None
+    files = [entry for entry in recipe["inputs"] if entry.get("input") == row.source]
+    entry = files[row.seq[1]] if row.seq[1] < len(files) else None
+    name = row.source if entry is None else entry["file"]
+    return f"{name}, record {row.seq[2] + 1:,}", _before(entry, row.seq[2])
+
+
+def _before(entry: Mapping[str, Any] | None, number: int) -> Mapping[str, str] | None:
+    """Return the run whose kept rows a file holds, as long as it is there, and the row's id."""
+    import pyarrow.parquet as pq
+
+    run = None if entry is None else run_of(entry["file"])
+    if run is None or entry is None:
+        return None
+    file = Path(entry["file"])
+    # The run may have been replaced since, and its rows with it.
+    if not file.is_file() or file.stat().st_size != entry.get("size"):
+        return None
+    ids = pq.read_table(file, columns=["id"]).column("id")
+    return {"run": str(run), "row": ids[number].as_py().hex()} if number < len(ids) else None
+
+
+def _events(
+    folder: Path, ids: Sequence[str], recipe: Mapping[str, Any]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the ledger lines of rows, step by step."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    section, row, place = _find(folder, row_id)
-    if place.get("file"):
-        origin = f"{place['file']}, line {place['line']}"
-    elif row.parents or len(row.seq) != 3:
-        origin = f"made from {len(row.parents)} row{'s' if len(row.parents) != 1 else ''}"
-    else:
-        files = [entry for entry in recipe["inputs"] if entry.get("input") == row.source]
-        name = files[row.seq[1]]["file"] if row.seq[1] < len(files) else row.source
-        origin = f"{name}, record {row.seq[2] + 1:,}"
-    # Its lines in the ledger, step by step.
-    events: list[dict[str, Any]] = []
+    found: dict[str, list[dict[str, Any]]] = {row_id: [] for row_id in ids}
+    binary = [bytes.fromhex(row_id) for row_id in ids]
     for label in ["read", *recipe["labels"]]:
         for path in published_files(folder / "ledger" / label):
-            ids = pq.read_table(path, columns=["row"]).column("row")
-            hits = pc.equal(ids, pa.scalar(bytes.fromhex(row_id), ids.type))
+            column = pq.read_table(path, columns=["row"]).column("row")
+            hits = pc.is_in(column, pa.array(binary, column.type))
             if not pc.any(hits).as_py():
                 continue
             for line in pq.ParquetFile(path).read().filter(hits).to_pylist():
                 line["detail"] = json.loads(line["detail"]) if line["detail"] else None
                 line["partner"] = line["partner"].hex() if line["partner"] else None
                 line["parents"] = [p.hex() for p in line["parents"] or ()]
-                del line["row"]
-                events.append(line)
-    history = RowHistory(
-        id=row_id,
-        outcome=section,
-        origin=origin,
-        record=as_record(row) if row.kind else {"raw": place.get("raw")},
-        notes=json.loads(row.notes) if row.notes else {},
-        events=events,
-    )
-    for event in history.events:
-        if event["partner"] is not None:
-            history.partners[event["partner"]] = as_record(_find(folder, event["partner"])[1])
-    history.exchanges = _exchanges(history.events, recipe)
-    if depth < 8:
-        for parent in row.parents:
-            history.parents.append(_history(folder, parent, recipe, depth + 1))
-    return history
+                found[line.pop("row").hex()].append(line)
+    return found
 
 
-def _find(folder: Path, row_id: str) -> tuple[str, Row, dict[str, Any]]:
-    """Return where a row ended, the row, and the failed file's columns about its line."""
+def _find(folder: Path, ids: Sequence[str]) -> dict[str, tuple[str, Row, dict[str, Any]]]:
+    """Return of each row where it ended, itself, and the failed file's columns about its line."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from curate.chunk import rows_of
 
+    found: dict[str, tuple[str, Row, dict[str, Any]]] = {}
+    binary = [bytes.fromhex(row_id) for row_id in ids]
     for section in ENDINGS:
-        for path in published_files(folder / section):
-            ids = pq.read_table(path, columns=["id"]).column("id")
-            at = pc.index(ids, pa.scalar(bytes.fromhex(row_id), ids.type)).as_py()
-            if at < 0:
+        for path in published_files(folder / section) if len(found) < len(ids) else ():
+            column = pq.read_table(path, columns=["id"]).column("id")
+            hits = pc.is_in(column, pa.array(binary, column.type))
+            if not pc.any(hits).as_py():
                 continue
-            table = pq.ParquetFile(path).read().slice(at, 1)
-            names = ("step", "error", "file", "line", "raw")
-            place = {n: table.column(n)[0].as_py() for n in names if n in table.column_names}
-            if place.get("raw") is not None:
-                place["raw"] = place["raw"].decode("utf-8", "replace")
-            return section, next(iter(rows_of(working_columns(table, path.parent.name)))), place
-    raise UsageError(f"{folder} holds no row {row_id}; was part of the folder deleted?")
+            table = pq.ParquetFile(path).read().filter(hits)
+            names = [
+                name
+                for name in ("step", "error", "file", "line", "raw")
+                if name in table.column_names
+            ]
+            places = table.select(names).to_pylist()
+            rows = rows_of(working_columns(table, path.parent.name))
+            for number, row in enumerate(rows):
+                place = places[number] if names else {}
+                if place.get("raw") is not None:
+                    place["raw"] = place["raw"].decode("utf-8", "replace")
+                found[row.id] = (section, row, place)
+    for row_id in ids:
+        if row_id not in found:
+            raise UsageError(f"{folder} holds no row {row_id}; was part of the folder deleted?")
+    return found
+
+
+def _asked(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys of the requests behind events, in order."""
+    keys = [key for event in events for key in (event["detail"] or {}).get("asked", ())]
+    return list(dict.fromkeys(keys))
 
 
 def _exchanges(
-    events: list[dict[str, Any]], recipe: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Return the requests and replies behind a row's events, as the store still has them."""
-    keys = [key for event in events for key in (event["detail"] or {}).get("asked", ())]
+    """Return the requests and replies behind rows' events, as the store still has them."""
+    keys = _asked(events)
     store = recipe.get("options", {}).get("store")
     if not keys or not store or not Path(store).is_dir():
         return {}
     from curate.store.store import DAMAGED, Store
 
-    with Store.open(Path(store)) as opened:
-        requests, replies = opened.requests(keys), opened.get_many(keys)
-    damaged = {key for key, one in replies.items() if one.reply.finish_reason == DAMAGED}
-    return {
-        key: {
-            "model": requests[key].model if key in requests else None,
-            "request": requests[key].content if key in requests else None,
-            "reply": replies[key].reply.text if key in replies and key not in damaged else None,
-            **({"damaged": True} if key in damaged else {}),
-        }
-        for key in dict.fromkeys(keys)
-    }
+    none: dict[str, Any] = {"model": None, "request": None, "reply": None}
+    try:
+        with Store.open_to_read(Path(store)) as opened:
+            requests, replies = opened.requests(keys), opened.get_many(keys)
+    except CurateError as error:
+        # What the run's own files say is worth showing without it.
+        return {key: {**none, "error": str(error)} for key in keys}
+    found = {}
+    for key in keys:
+        one = dict(none)
+        if key in requests:
+            one |= {"model": requests[key].model, "request": requests[key].content}
+        if key in replies:
+            reply = replies[key].reply
+            if reply.finish_reason == DAMAGED:
+                one["damaged"] = True
+            else:
+                one["reply"] = reply.text
+                beside = {name: getattr(reply, name) for name in _BESIDE_TEXT}
+                one |= {n: _written(v) for n, v in beside.items() if v != _BESIDE_TEXT[n]}
+        found[key] = one
+    return found
+
+
+def _written(value: Any) -> Any:
+    """Return a part of a reply as JSON can hold it, which has no infinite numbers."""
+    if isinstance(value, list | tuple):
+        return [_written(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

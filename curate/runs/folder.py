@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import FolderTaken, UsageError
-from curate.read.finished_runs import PUBLISHED, STORE_NOTE, published_files
+from curate.read.finished_runs import PUBLISHED, STORE_NOTE, published_files, store_now
 from curate.runs.report import ENDINGS
 from curate.system.posix import FolderLock, sync, write_atomically
 
@@ -64,7 +64,8 @@ class RunFolder:
     def noted_store(self) -> Path | None:
         """The store that the run used last, `None` where it has asked nothing."""
         path = self.path / STORE_NOTE
-        return Path(path.read_text(encoding="utf-8")) if path.is_file() else None
+        noted = Path(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return None if noted is None else store_now(self.path, noted)
 
     def share_spending(self, other: RunFolder) -> None:
         """Count this run's spending with that of `other`, a sibling or a folder for the tally."""

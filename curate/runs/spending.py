@@ -114,7 +114,7 @@ class FolderSpending:
         if not database.is_file() or not database.stat().st_size:
             return RunBills()
         try:
-            with Store.open(folder) as store:
+            with Store.open_to_read(folder) as store:
                 if store.value(*_ID) == name:
                     return bills_of(store, self._folder.run_id)
         except (CurateError, OSError):
@@ -149,7 +149,7 @@ def folder_spent(folder: RunFolder, store: Path) -> Spent:
         return spent()
     if not (store / "store.db").is_file():
         return spent(FolderSpending(folder).elsewhere(None))
-    with Store.open(store) as opened:
+    with Store.open_to_read(store) as opened:
         own = bills_of(opened, folder.run_id)
         return spent(own, FolderSpending(folder).elsewhere(opened))
 

@@ -72,7 +72,7 @@ def status(folder: Path) -> RunStatus | None:
     from curate.store.store import Store
 
     tally = folder_spent(run, store)
-    with Store.open(store) as opened:
+    with Store.open_to_read(store) as opened:
         return RunStatus(folder, going, store, tally, opened.stats()["replies"])
 
 

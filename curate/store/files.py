@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sqlite3
 import tempfile
 import zipfile
 from collections import Counter
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.errors import UsageError
+from curate.errors import StoreError, UsageError
+from curate.store.commit import store_error
 from curate.system.posix import MOUNTS, FileLock, refuse_network_disk
 
 LOCK = "in_use"
@@ -35,6 +37,34 @@ def check_place(folder: Path, mounts: Path = MOUNTS) -> None:
         copy = f"cp -a {shlex.quote(str(folder))} DIR"
         instead += f", after copying this one there while no run uses it: {copy}"
     refuse_network_disk(folder, instead, mounts)
+
+
+def connected_to_read(folder: Path, version: int) -> sqlite3.Connection | None:
+    """Connect to a store without writing to it; `None` where this user may write it.
+
+    Raises:
+        StoreError: it cannot be read, or has another format than `version`.
+    """
+    path = (folder / "store.db").absolute()
+    if os.access(folder, os.W_OK) and (os.access(path, os.W_OK) or not path.exists()):
+        return None
+    # Where somebody else writes, the log counts, too. Without one no file beside it is needed.
+    log = path.with_name(f"{path.name}-wal")
+    mode = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+    try:
+        reader = sqlite3.connect(
+            f"{path.as_uri()}?{mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        found = reader.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        raise store_error(error, folder) from error
+    if found != version:
+        reader.close()
+        raise StoreError(
+            f"the store in {folder} has format {found}, this version of curate reads {version}, "
+            "and may not bring it to that here: copy the folder, and name the copy with --store"
+        )
+    return reader
 
 
 def sizes(folder: Path) -> dict[str, int]:

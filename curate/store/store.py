@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from curate.ask import Reply, Request
 from curate.errors import DiskFull, StoppedShort, StoreError
 from curate.store.commit import Committer, Operation, T, disk_full, store_error
-from curate.store.files import check_place, neighbour_files, sizes
+from curate.store.files import check_place, connected_to_read, neighbour_files, sizes
 from curate.store.vectors import SCHEMA as VECTORS_SCHEMA
 from curate.store.vectors import EncodedVectors, Vectors, vector_keys
 from curate.system.posix import MOUNTS
@@ -156,6 +156,12 @@ class Store:
         if version == _VECTORS_AS_JSON:
             store.commit_now(store._move_vectors)
         return store
+
+    @classmethod
+    def open_to_read(cls, folder: Path) -> Store:
+        """Open the store that is in `folder`, also where this user may not write it."""
+        reader = connected_to_read(folder, VERSION)
+        return cls.open(folder) if reader is None else cls(folder, reader)
 
     def __enter__(self) -> Store:
         return self

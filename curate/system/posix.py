@@ -182,7 +182,7 @@ class FileLock:
 
     def take(self) -> bool:
         """Take the lock if nobody has it, and return whether that was so."""
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = self._opened()
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -193,14 +193,60 @@ class FileLock:
 
     def share(self) -> None:
         """Take the lock together with others who share it; wait for one who holds it alone."""
-        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._handle = self._opened()
         fcntl.flock(self._handle, fcntl.LOCK_SH)
+
+    def _opened(self) -> int:
+        # Who may only read the folder can still ask whether somebody holds the lock.
+        if self._path.exists() and not os.access(self._path, os.W_OK):
+            return os.open(self._path, os.O_RDONLY)
+        return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
 
     def release(self) -> None:
         """Give the lock back."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+class Draft:
+    """The file beside `path` that becomes it; one process at a time writes it.
+
+    What a killed process left is written over by the next one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Make the file `path.tmp`, empty, or raise `UsageError` where another process writes it.
+
+        Its folder must be there.
+        """
+        self.path = path.with_name(f"{path.name}.tmp")
+        while True:
+            self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(self._handle)
+                raise UsageError(
+                    f"another process is writing {path}; wait for it, or name another file"
+                ) from error
+            if self._is_there():
+                break
+            # Whoever wrote it has moved it to its place meanwhile: what is locked is that.
+            os.close(self._handle)
+        os.truncate(self._handle, 0)
+
+    def close(self) -> None:
+        """Delete the file, unless it was moved to its place, and let others write."""
+        if self._is_there():
+            self.path.unlink()
+        os.close(self._handle)
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._handle))
+        except FileNotFoundError:
+            return False
 
 
 class Mount(NamedTuple):

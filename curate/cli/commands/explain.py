@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # A longer text is cut here unless --full: a history should fit a screen or two.
 MOST_LINES = 12
+# What is said of a request and its reply by itself; the rest of a reply follows these.
+_EXCHANGE = ("model", "request", "reply", "damaged", "error")
 GAP = "... {:,} lines more (--full shows them) ..."
 # And of each text where rows are shown beside each other.
 MOST_BESIDE = 6
@@ -59,8 +62,8 @@ def command(
         typer.Option(
             "--json",
             help="Print JSON: id, outcome, origin, record, notes, events, partners, exchanges, "
-            "parents, children; without ROW a list of step, outcome, reason, count, shown (of so "
-            "many), ids, texts, scores, partners, details.",
+            "parents, children, before; without ROW a list of step, outcome, reason, count, shown "
+            "(of so many), ids, texts, scores, partners, details.",
         ),
     ] = False,
     debug: Debug = False,
@@ -179,6 +182,9 @@ def _history(history: RowHistory, most: int) -> Iterator[str]:
 
     yield f"row        {history.id}"
     yield f"came from  {printable(history.origin)}"
+    if history.before is not None:
+        command = shlex.join(["curate", "explain", history.before["run"], history.before["row"]])
+        yield f"before     {printable(command)}"
     yield from _record(history.record, most)
     size = max([10, *(len(event["step"]) for event in history.events)])
     for event in history.events:
@@ -195,7 +201,9 @@ def _history(history: RowHistory, most: int) -> Iterator[str]:
         for key in asked:
             exchange = history.exchanges.get(key)
             if exchange is None or exchange["request"] is None:
-                yield f"    asked {key} (no longer in the store)"
+                # A vector is kept by its text alone, not by who asked for it.
+                why = (exchange or {}).get("error") or "for a vector, or no longer in the store"
+                yield f"    asked {key} ({printable(why)})"
                 continue
             yield f"    asked {printable(str(exchange['model']))}"
             for name, value in exchange["request"].items():
@@ -204,15 +212,26 @@ def _history(history: RowHistory, most: int) -> Iterator[str]:
                         yield from _text(role, content, most, 6)
                 elif value not in (None, [], "") and name != "form":
                     yield from _text(name, value, most, 6)
-            reply = exchange["reply"]
-            none = "(damaged in the store: its checksum is wrong)"
-            none = none if exchange.get("damaged") else "(none)"
-            yield from _text("reply", none if reply is None else reply, most, 6)
+            yield from _reply(exchange, most)
         for name, value in (history.notes.get(event["step"]) or {}).items():
             yield from _text(name, value, most, 4)
+    # Rows may also be made of one that stays, as examples are shown.
+    made = "replaced by" if history.outcome == "used" else "rows made from it:"
     yield f"in the end {history.outcome}" + (
-        f"; replaced by {', '.join(history.children)}" if history.children else ""
+        f"; {made} {', '.join(history.children)}" if history.children else ""
     )
+
+
+def _reply(exchange: Mapping[str, Any], most: int) -> Iterator[str]:
+    """Yield a reply: its text, where it has one, and the numbers beside or in place of it."""
+    reply, beside = exchange["reply"], [n for n in exchange if n not in _EXCHANGE]
+    if reply is None:
+        damaged = "(damaged in the store: its checksum is wrong)"
+        reply = damaged if exchange.get("damaged") else "(none)"
+    if reply or not beside:
+        yield from _text("reply", reply, most, 6)
+    for name in beside:
+        yield from _text(f"reply {name}", exchange[name], most, 6)
 
 
 def _record(record: Mapping[str, Any], most: int, by: int = 4) -> Iterator[str]:

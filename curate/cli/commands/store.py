@@ -45,7 +45,7 @@ def stats(
     from curate.requests.batch.jobs import BatchJobs
     from curate.store.files import sizes
 
-    with _existing(store) as opened:
+    with _existing(store, to_read=True) as opened:
         numbers, rooms = opened.stats(), opened.vectors.by_encoder()
         parts = dict(sorted(sizes(opened.folder).items()))
         jobs = BatchJobs(opened).job_statuses()
@@ -156,7 +156,7 @@ def export(
     refuse_address(output, "-o", "name a path of this machine, and copy it afterwards")
     if output is not None and output.exists():
         raise UsageError(f"{output} is already there; delete it, or give another file")
-    with _existing(store) as opened:
+    with _existing(store, to_read=True) as opened:
         damaged = list[str]()
         if output is None:
             for line in _lines(opened, damaged):
@@ -194,11 +194,11 @@ def _lines(store: Store, damaged: list[str]) -> Iterator[str]:
         yield json.dumps(data, ensure_ascii=True)
 
 
-def _existing(folder: Path) -> Store:
+def _existing(folder: Path, *, to_read: bool = False) -> Store:
     """Open the store in `folder`; looking at one that is not there must not make it."""
     from curate.errors import UsageError
     from curate.store.store import Store
 
     if not (folder / "store.db").is_file():
         raise UsageError(f"there is no store in {folder}; name its folder with --store DIR")
-    return Store.open(folder)
+    return Store.open_to_read(folder) if to_read else Store.open(folder)

@@ -280,6 +280,15 @@ class Flags:
         shape = wanted_shape(self.shape, self.columns)
         return {**own, "shape": shape, "output_shape": self.kind, **others}
 
+    def as_read(self, pipeline: Pipeline) -> Pipeline:
+        """Return `pipeline` with inputs that say themselves what `--shape` and `--columns` do."""
+        from curate.read import with_shape
+
+        shape = wanted_shape(self.shape, self.columns)
+        if shape is None or pipeline.inputs is None:
+            return pipeline
+        return dataclasses.replace(pipeline, inputs=with_shape(pipeline.inputs, shape))
+
     def applied(self, pipeline: Pipeline) -> Pipeline:
         """Return `pipeline` with `--set` and `--model` done to it."""
         from curate.cli.step_arguments import settings_of

@@ -32,7 +32,7 @@ def start(pipeline: Pipeline, flags: Flags, **options: Any) -> Result:
     pipeline.check()
     check_specs(pipeline)
     if flags.save_as is not None:
-        save(pipeline, flags.save_as)
+        save(flags.as_read(pipeline), flags.save_as)
     with listening() as listener:
         try:
             result = pipeline.run(**flags.options(progress=listener, **options))
@@ -80,12 +80,27 @@ def _free(path: Path) -> Path:
 
 
 def save(pipeline: Pipeline, path: Path) -> None:
-    """Write the recipe to `path`, unless another one is there."""
+    """Write the recipe to `path`, unless another one is there.
+
+    Raises:
+        UsageError: something else is there, or nothing can be written there.
+    """
+    from curate.system.posix import no_room, write_atomically
+
     text = pipeline.to_yaml()
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise UsageError(f"--save-as {path}: the file is there and differs; delete or rename it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    try:
+        if path.exists() and path.read_bytes() != text.encode():
+            raise UsageError(
+                f"--save-as {path}: the file is there and differs; delete or rename it"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+    except OSError as error:
+        if no_room(error):
+            raise
+        raise UsageError(
+            f"--save-as {path}: cannot be written ({error.strerror}); name another file"
+        ) from None
 
 
 def finish(

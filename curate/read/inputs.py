@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from curate.read.paths import form_of
 from curate.read.records import reads_of
 from curate.read.remote import files_of, is_hub, load_hub, split_of
 from curate.read.shapes import shape
-from curate.read.shapes.mapped import columns_shape
+from curate.read.shapes.mapped import PREFIX, columns_shape
 from curate.read.shapes.record_fields import plain
 from curate.read.shapes.record_fields import shown as shown_value
 from curate.read.shapes.shape import ARRAY
@@ -29,6 +30,8 @@ from curate.read.sniff import SNIFFED, first_records, guess
 from curate.read.strict_json import check_depth, check_text, describe
 
 _KEYS = ("path", "shape", "columns", "count")
+# The name of an input that has none.
+_UNNAMED = "input"
 _ALLOWED = "give a path, a list of dicts, a pandas DataFrame or a datasets.Dataset"
 
 
@@ -82,7 +85,7 @@ def open_inputs(inputs: Any, *, shape: str | None = None) -> Inputs:
     if type(inputs).__name__ == "DatasetDict":
         inputs = split_of(inputs, "the DatasetDict", "give dataset['SPLIT']")
     several = isinstance(inputs, Mapping) and "path" not in inputs
-    named = dict(inputs) if several else {"input": inputs}
+    named = dict(inputs) if several else {_UNNAMED: inputs}
     if several and isinstance(named.get("count"), int):
         raise UsageError("blank rows are an input with a name, as in {blank: {count: N}}")
     files: list[File] = []
@@ -118,6 +121,22 @@ def open_inputs(inputs: Any, *, shape: str | None = None) -> Inputs:
             )
         files.extend(_open(index, name, given["path"], own or shape))
     return Inputs(files, len(named))
+
+
+def with_shape(inputs: Any, shape: str) -> Any:
+    """Return the `inputs` of a recipe as they read where `shape` holds for those that name none."""
+    own: dict[str, Any] = {"shape": shape}
+    if shape.startswith(PREFIX):
+        own = {"columns": json.loads(shape.removeprefix(PREFIX))}
+
+    def named(given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return {"path": given, **own}
+        return given if {"shape", "columns", "count"} & given.keys() else {**given, **own}
+
+    if isinstance(inputs, Mapping) and "path" not in inputs:
+        return {name: named(given) for name, given in inputs.items()}
+    return {_UNNAMED: named(inputs)}
 
 
 def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]:

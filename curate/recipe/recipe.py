@@ -86,6 +86,9 @@ class Recipe:
             except MissingExtra as error:
                 where, said = ("steps", index), error.message
                 raise self.error(where, said, step=step.title, type_=MissingExtra) from None
+        if isinstance(inputs, Mapping) and "path" in inputs:
+            # The short form of Python, which a file has no room for.
+            inputs = {"input": inputs}
         self._set(
             steps=tuple(fitting),
             inputs=inputs if isinstance(inputs, str) else self._mapping("inputs", inputs),

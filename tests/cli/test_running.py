@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from curate import Pipeline
 from curate.cli.running import plan
+from curate.read import with_shape
 from curate.steps import Rubric
 
 from .conftest import lines_of
@@ -179,3 +181,57 @@ def test_the_embedded_model_is_asked_in_the_form_for_small_models(
         assert done.exit_code == 0 and "small models" not in done.stderr, done.output
         [step] = Pipeline.from_yaml(home / f"{number}.yaml").steps
         assert not step.complete and step.max_tokens is None
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--columns", "instruction=q,response=a"),
+        ("--shape", 'columns:{"instruction":"q","response":"a"}'),
+    ],
+)
+def test_a_saved_recipe_reads_what_the_command_read(
+    ok: Callable[..., str], home: Path, flags: tuple[str, ...]
+) -> None:
+    rows = [{"q": f"What is {n}?", "a": f"It is the number {n}."} for n in range(3)]
+    (home / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ok("filter", "own.jsonl", "length:min=3", *flags, "-o", "o.jsonl", "--save-as", "saved.yaml")
+    columns = {"instruction": "q", "response": "a"}
+    saved = Pipeline.from_yaml(home / "saved.yaml")
+    assert saved.inputs == {"input": {"path": "own.jsonl", "columns": columns}}
+    # So does the recipe in the run's own description, and they all give the same bytes.
+    ok("run", "saved.yaml", "--run", "again")
+    ok("run", "runs/o/run.yaml", "--run", "third")
+    first = (home / "runs" / "o" / "kept" / "sft" / "part-00000.parquet").read_bytes()
+    for name in ("again", "third"):
+        assert (home / name / "kept" / "sft" / "part-00000.parquet").read_bytes() == first
+
+
+def test_an_input_that_names_its_shape_keeps_it(home: Path) -> None:
+    inputs = {
+        "own": {"path": "a.jsonl", "shape": "alpaca"},
+        "mapped": {"path": "b.jsonl", "columns": {"instruction": "q"}},
+        "bare": "c.jsonl",
+        "open": {"path": "d.jsonl"},
+        "blank": {"count": 3},
+    }
+    found = with_shape(inputs, "messages")
+    assert found == {
+        **inputs,
+        "bare": {"path": "c.jsonl", "shape": "messages"},
+        "open": {"path": "d.jsonl", "shape": "messages"},
+    }
+
+
+def test_what_cannot_be_saved_is_said(curate: Callable[..., Any], home: Path) -> None:
+    (home / "folder").mkdir()
+    (home / "odd.yaml").write_bytes(b"\xff\xfe")
+    command = ("filter", "rows.jsonl", "length:min=3", "-o", "o.jsonl", "--save-as")
+    for where, told in (
+        ("folder", "--save-as folder: cannot be written (Is a directory); name another file"),
+        ("odd.yaml", "--save-as odd.yaml: the file is there and differs; delete or rename it"),
+        ("rows.jsonl/a.yaml", "--save-as rows.jsonl/a.yaml: cannot be written ("),
+    ):
+        refused = curate(*command, where)
+        assert refused.exit_code == 2 and told in refused.stderr, refused.stderr
+    assert not (home / "runs").exists()

@@ -187,3 +187,10 @@ def test_a_missing_extra_names_the_command() -> None:
 
 def test_top_is_told_the_labels_that_score() -> None:
     Pipeline([Length(), Length(), Top(count=1, by="length_2")]).check()
+
+
+def test_an_input_given_without_a_name_has_one_in_yaml() -> None:
+    """A file has no room for the short form of Python."""
+    pipeline = Pipeline([Length(min=1)], inputs={"path": "rows.jsonl", "shape": "alpaca"})
+    assert pipeline.inputs == {"input": {"path": "rows.jsonl", "shape": "alpaca"}}
+    assert Pipeline.from_yaml(pipeline.to_yaml()) == pipeline

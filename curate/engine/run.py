@@ -46,7 +46,7 @@ from curate.engine.state import IN_MEMORY_BYTES, Held, PartitionState, Settings,
 from curate.errors import CurateError, DiskFull, MissingExtra, StoppedShort
 from curate.kernels.arrays.agreement import collapse_of
 from curate.models.model import RATES, REPLICAS, check_specs
-from curate.read import Inputs
+from curate.read import Inputs, with_shape
 from curate.recipe.catalog import is_judge
 from curate.recipe.check import check
 from curate.recipe.recipe import DEFAULT_ENCODER, Recipe
@@ -84,6 +84,10 @@ def execute(recipe: Recipe, inputs: Any = None, options: RunOptions | None = Non
     options = options or RunOptions()
     opened = open_sources(recipe, inputs, options.shape)
     recipe = _completed(recipe, opened)
+    if inputs is None and options.shape is not None:
+        # A recipe that is written down says how its inputs were read.
+        named = with_shape(recipe.inputs, options.shape)
+        recipe = dataclasses.replace(recipe, inputs=named)
     if options.engine == "ray":
         require_extra("ray", "--engine ray", "ray")
     if recipe.models or recipe.encoders:
@@ -202,7 +206,7 @@ class _Run:
     ) -> None:
         self.against = against
         self.recipe, self.opened, self.options, self.folder = recipe, opened, options, folder
-        self.began = time.time()
+        self.began, self._started = time.time(), time.monotonic()
         self.progress = Progress()
         self.reading = Reading(opened, options.limit)
         self.tallies: dict[str, StepTally] = {}
@@ -232,9 +236,7 @@ class _Run:
                     self.tallies.setdefault(title, StepTally()).remarks += told
             publisher = Publisher(self.folder.fresh, self._labels(), engine.threads)
             stack.callback(publisher.close)
-            outputs = self._outputs()
-            for output in outputs:
-                stack.callback(output.discard)
+            outputs = self._outputs(stack)
             for state in self._through(engine, publisher):
                 for output in outputs:
                     output.add(state)
@@ -253,15 +255,16 @@ class _Run:
         code = 4 if self.short else 1 if share > self.options.allow_failed else 0
         return Finished(self.folder.path, summary, code, self.short)
 
-    def _outputs(self) -> list[KeptFile]:
+    def _outputs(self, stack: ExitStack) -> list[KeptFile]:
         """Return the output file, or those of both sides where rows are split."""
-        path, shape = self.options.output, self.options.output_shape
+        path, shape, found = self.options.output, self.options.output_shape, list[KeptFile]()
         if path is None:
-            return []
-        return [
-            KeptFile(path_of_part(path, side), shape, self.reading, self.folder, side)
-            for side in sides_of(self.recipe)
-        ]
+            return found
+        for side in sides_of(self.recipe):
+            part = path_of_part(path, side)
+            found.append(KeptFile(part, shape, self.reading, self.folder, side))
+            stack.callback(found[-1].discard)
+        return found
 
     def _engine(self, workspace: Workspace) -> SegmentRunner:
         given = self._settings(), workspace, self.accounts.driver, self.options.workers
@@ -411,7 +414,7 @@ class _Run:
             "in": self.reading.count,
             "made": made,
             **counts,
-            "seconds": round(time.time() - self.began, 3),
+            "seconds": round(time.monotonic() - self._started, 3),
             "peak_memory_mb": round(peak_memory_mb(), 1),
             "steps": steps,
             "figures": figures,

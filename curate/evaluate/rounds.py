@@ -160,7 +160,7 @@ class _Loop:
                 )
             if len(done["rounds"]) == count:
                 return done
-        began, policy, lines = time.time(), self.job.model, list[dict[str, Any]]()
+        began, policy, lines = time.monotonic(), self.job.model, list[dict[str, Any]]()
         first = self._measured(0, policy)
         for number in range(1, count + 1):
             line = self._round(number, policy)
@@ -174,7 +174,7 @@ class _Loop:
             **self.purpose(),
             "before": first,
             "rounds": lines,
-            "seconds": round(time.time() - began, 1),
+            "seconds": round(time.monotonic() - began, 1),
             "peak_memory_mb": round(peak_memory_mb()),
             "prompts": len(self.prepared.prompts.learnt),
             "held_out": len(self.prepared.prompts.held_out),

@@ -115,7 +115,7 @@ def train_ranker(
     done = claim(job.out, prepared.purpose, replace=job.replace)
     if done is not None:
         return done
-    began = time.time()
+    began = time.monotonic()
     gpus = list(range(torch.cuda.device_count())) if has_gpu() else []
     with told_apart(job, None), torch.random.fork_rng(gpus):
         loop = RankerLoop(job, prepared.sides, "cuda" if gpus else "cpu")
@@ -138,7 +138,7 @@ def train_ranker(
         "after": after,
         "max_length": loop.ranker.shape.max_length,
         "cut_texts": loop.cut,
-        "seconds": round(time.time() - began, 1),
+        "seconds": round(time.monotonic() - began, 1),
         "peak_memory_mb": round(peak_memory_mb()),
         "figures": prepared.figures,
     }

@@ -167,7 +167,7 @@ def train(job: Job, prepared: Prepared, listener: Listener | None = None) -> dic
     if done is not None:
         return done
     check_examples(prepared.checked.examples)
-    began = time.time()
+    began = time.monotonic()
     if first:
         write_atomically(job.out / "check.json", json.dumps(check_data(prepared.checked), indent=1))
     with told_apart(job, prepared.checked.memory), quietly():
@@ -184,7 +184,7 @@ def train(job: Job, prepared: Prepared, listener: Listener | None = None) -> dic
         report = {
             **purpose(job, prepared),
             **outcome,
-            "seconds": round(time.time() - began, 1),
+            "seconds": round(time.monotonic() - began, 1),
             "peak_memory_mb": round(peak_memory_mb()),
             "figures": prepared.checked.figures,
         }

@@ -8,6 +8,7 @@ another form than the rows before it: a column of texts and of messages is read 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import functools
@@ -27,6 +28,7 @@ from curate.rows.other_kinds import way_to
 from curate.runs.rows import provenance_of, with_provenance
 from curate.runs.written import put
 from curate.system.credentials import WRITE_LATER, refuse_address
+from curate.system.posix import Draft
 from curate.write.formats import Format, formats
 
 if TYPE_CHECKING:
@@ -59,21 +61,17 @@ def write_rows(
     in the folder `run` notes the file as its own.
 
     Raises:
-        UsageError: the path is an address, its ending names no known format, or a row does not
-            fit the shape.
+        UsageError: the path is an address, its ending names no known format, a row does not fit
+            the shape, or another process is writing the file.
     """
     check_target(path, shape)
     path = Path(path)
     ending = _ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.tmp")
     counted = _Counted(_records(tables, shape, marks=marks))
-    try:
-        _write(counted, partial, ending)
-        put(partial, path, run)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with contextlib.closing(Draft(path)) as draft:
+        _write(counted, draft.path, ending)
+        put(draft.path, path, run)
     return counted.count
 
 

@@ -24,6 +24,7 @@ from curate.read.shapes.record_fields import dumps
 from curate.runs.folder import RunFolder
 from curate.runs.rows import Rows, on_side
 from curate.runs.written import put
+from curate.system.posix import Draft
 from curate.write import NATURAL, as_shape, kind_of, path_of_part, write_rows
 
 _MOST_WAITING = 2
@@ -56,9 +57,9 @@ class KeptFile:
         self._own = shape or (shapes.pop() if written else None)
         self.verbatim = shape is None and plain and len({f.shape for f in files}) == 1
         self.verbatim = self.verbatim and path.name.endswith(".jsonl")
-        self._partial = path.with_name(f"{path.name}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._partial, "wb") if self.verbatim else None  # noqa: SIM115
+        self._draft = Draft(path) if self.verbatim else None
+        self._file = None if self._draft is None else open(self._draft.path, "wb")  # noqa: SIM115
         # One thread, so that parts follow each other; the part after is on its way meanwhile.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="curate-output")
         self._writing: deque[Future[None]] = deque()
@@ -114,9 +115,11 @@ class KeptFile:
         if self._file is not None and len(kinds) < 2:
             self._settle(0)
         if self._file is not None and len(kinds) < 2 and self._own is not None:
+            assert self._draft is not None
             self._writer.shutdown()
             self._file.close()
-            put(self._partial, self.path, self._folder.path)
+            put(self._draft.path, self.path, self._folder.path)
+            self._close()
             return
         self.discard()
         if not kinds:
@@ -135,6 +138,10 @@ class KeptFile:
     def discard(self) -> None:
         """Leave nothing behind of a run that stopped."""
         self._writer.shutdown(wait=True, cancel_futures=True)
-        if self._file is not None and not self._file.closed:
+        self._close()
+
+    def _close(self) -> None:
+        if self._file is not None and self._draft is not None:
             self._file.close()
-            self._partial.unlink(missing_ok=True)
+            self._draft.close()
+            self._draft = None

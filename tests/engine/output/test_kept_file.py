@@ -1,6 +1,7 @@
 """The output file: lines as they came, and rows that steps made between them."""
 
 import json
+import time
 
 import pytest
 
@@ -9,6 +10,8 @@ from curate.errors import RecipeError, UsageError
 from curate.row import Message, Record, Row
 from curate.step import Generate, dataclass
 from curate.steps import Length, Pii, Split
+from curate.system.posix import Draft
+from curate.write import path_of_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,3 +121,35 @@ def test_rows_of_several_kinds_go_to_a_file_for_each(split, tmp_path):
         (tmp_path / "out.sft.jsonl").write_text("mine")
         with pytest.raises(UsageError, match=r"out\.sft\.jsonl exists, and its content is not"):
             Pipeline(steps).run(path, run=tmp_path / "run", output=out)
+
+
+@pytest.mark.parametrize("side", [None, "train", "test"])
+def test_a_file_that_another_command_writes_is_refused_before_anything_is_done(side, tmp_path):
+    out = tmp_path / "out.jsonl"
+    steps = [Length(min=1)] if side is None else [Length(min=1), Split(count=1)]
+    pipeline = Pipeline(steps, inputs=str(written(tmp_path / "in.jsonl")))
+    other = Draft(path_of_part(out, side))
+    with pytest.raises(UsageError, match="another process is writing"):
+        pipeline.run(run=tmp_path / "run", output=out)
+    other.close()
+    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl"}
+    pipeline.run(run=tmp_path / "run", output=out)
+    files = [path_of_part(out, one) for one in ((None,) if side is None else ("train", "test"))]
+    assert sum(len(path.read_text().splitlines()) for path in files) == 4
+
+
+def written(path):
+    rows = ({"instruction": f"Say {n} {'abcd'[n] * 9}.", "output": f"It is {n}."} for n in range(4))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_clock_that_is_set_back_does_not_end_a_run_before_it_began(tmp_path, monkeypatch):
+    real = time.time
+
+    def sets_it_back(row):
+        monkeypatch.setattr(time, "time", lambda: real() - 3600)
+        return True
+
+    pipeline = Pipeline([sets_it_back], inputs=str(written(tmp_path / "in.jsonl")))
+    assert 0 <= pipeline.run(run=tmp_path / "run").summary["seconds"] < 600

@@ -287,6 +287,7 @@ class Result:
         split: str | None = None,
         shape: str | None = None,
         title: str | None = None,
+        dry_run: bool = False,
     ) -> Pushed:
         """Push the kept rows to the Hugging Face Hub as the dataset `name` (`ORG/NAME`).
 
@@ -296,9 +297,10 @@ class Result:
             split: Only the rows that the step `split` put on this side.
             shape: The shape of the records, e.g. `trl_dpo`; by default each kind's own.
             title: The title of its card; by default the recipe's name.
+            dry_run: Check everything, make the card, and send nothing.
 
         Returns:
-            Where it is, how many rows it has, and which paths were sent and deleted.
+            Where it is, how many rows it has, its card, and which paths were sent and deleted.
 
         Raises:
             UsageError: it cannot be written there; nothing was sent.
@@ -306,7 +308,15 @@ class Result:
         """
         from curate.publish import push
 
-        return push(self.folder, name, public=public, split=split, shape=shape, title=title)
+        return push(
+            self.folder,
+            name,
+            public=public,
+            split=split,
+            shape=shape,
+            title=title,
+            dry_run=dry_run,
+        )
 
     def rethreshold(self, **rules: Any) -> Result:
         """Run again with other rules, in a sibling folder, under the same ceilings.

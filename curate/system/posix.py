@@ -209,7 +209,7 @@ class FileLock:
             self._handle = None
 
 
-class Draft:
+class UnfinishedFile:
     """The file beside `path` that becomes it; one process at a time writes it.
 
     What a killed process left is written over by the next one.

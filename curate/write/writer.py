@@ -28,7 +28,7 @@ from curate.rows.other_kinds import way_to
 from curate.runs.rows import provenance_of, with_provenance
 from curate.runs.written import put
 from curate.system.credentials import WRITE_LATER, refuse_address
-from curate.system.posix import Draft
+from curate.system.posix import UnfinishedFile
 from curate.write.formats import Format, formats
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def write_rows(
     ending = _ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     counted = _Counted(_records(tables, shape, marks=marks))
-    with contextlib.closing(Draft(path)) as draft:
+    with contextlib.closing(UnfinishedFile(path)) as draft:
         _write(counted, draft.path, ending)
         put(draft.path, path, run)
     return counted.count

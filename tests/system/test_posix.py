@@ -15,7 +15,7 @@ from curate import Pipeline
 from curate.errors import UsageError
 from curate.steps import Exact, Length
 from curate.system import posix
-from curate.system.posix import Draft
+from curate.system.posix import UnfinishedFile
 from curate.write.shards import cut
 
 
@@ -105,13 +105,13 @@ def test_all_that_a_run_leaves_outlives_a_power_cut(tmp_path, monkeypatch):
 def test_a_draft_has_one_writer_and_what_a_killed_one_left_is_written_over(tmp_path):
     out = tmp_path / "rows.jsonl"
     (tmp_path / "rows.jsonl.tmp").write_text("left by a killed process, and rather long")
-    draft = Draft(out)
+    draft = UnfinishedFile(out)
     with pytest.raises(UsageError, match=r"another process is writing .*rows\.jsonl; wait"):
-        Draft(out)
+        UnfinishedFile(out)
     draft.path.write_text("new")
     os.replace(draft.path, out)
     # The file has its place, so that another one may be written, before the first is closed.
-    other = Draft(out)
+    other = UnfinishedFile(out)
     draft.close()
     assert other.path.exists()
     other.close()
@@ -119,12 +119,12 @@ def test_a_draft_has_one_writer_and_what_a_killed_one_left_is_written_over(tmp_p
     assert out.read_text() == "new"
 
 
-def test_a_file_that_is_moved_while_another_process_opens_it_is_not_its_draft(
+def test_a_file_that_is_moved_while_another_process_opens_it_is_not_its_unfinished_one(
     tmp_path, monkeypatch
 ):
     """Between opening `rows.jsonl.tmp` and locking it, that became `rows.jsonl`."""
     out, lock, moved = tmp_path / "rows.jsonl", fcntl.flock, []
-    first = Draft(out)
+    first = UnfinishedFile(out)
     first.path.write_text("whole")
 
     def late(handle, how):
@@ -134,7 +134,7 @@ def test_a_file_that_is_moved_while_another_process_opens_it_is_not_its_draft(
         lock(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    second = Draft(out)
+    second = UnfinishedFile(out)
     second.path.write_text("other")
     assert out.read_text() == "whole"
     second.close()

@@ -24,7 +24,7 @@ from curate.read.shapes.record_fields import dumps
 from curate.runs.folder import RunFolder
 from curate.runs.rows import Rows, on_side
 from curate.runs.written import put
-from curate.system.posix import Draft
+from curate.system.posix import UnfinishedFile
 from curate.write import NATURAL, as_shape, kind_of, path_of_part, write_rows
 
 _MOST_WAITING = 2
@@ -58,7 +58,7 @@ class KeptFile:
         self.verbatim = shape is None and plain and len({f.shape for f in files}) == 1
         self.verbatim = self.verbatim and path.name.endswith(".jsonl")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._draft = Draft(path) if self.verbatim else None
+        self._draft = UnfinishedFile(path) if self.verbatim else None
         self._file = None if self._draft is None else open(self._draft.path, "wb")  # noqa: SIM115
         # One thread, so that parts follow each other; the part after is on its way meanwhile.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="curate-output")

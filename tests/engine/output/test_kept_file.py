@@ -10,7 +10,7 @@ from curate.errors import RecipeError, UsageError
 from curate.row import Message, Record, Row
 from curate.step import Generate, dataclass
 from curate.steps import Length, Pii, Split
-from curate.system.posix import Draft
+from curate.system.posix import UnfinishedFile
 from curate.write import path_of_part
 
 
@@ -128,7 +128,7 @@ def test_a_file_that_another_command_writes_is_refused_before_anything_is_done(s
     out = tmp_path / "out.jsonl"
     steps = [Length(min=1)] if side is None else [Length(min=1), Split(count=1)]
     pipeline = Pipeline(steps, inputs=str(written(tmp_path / "in.jsonl")))
-    other = Draft(path_of_part(out, side))
+    other = UnfinishedFile(path_of_part(out, side))
     with pytest.raises(UsageError, match="another process is writing"):
         pipeline.run(run=tmp_path / "run", output=out)
     other.close()

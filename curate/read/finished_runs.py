@@ -1,7 +1,7 @@
 """The kept rows of a finished run as an input: what a dataset that grows is compared with.
 
-They are rows already, so they are read as they stand and keep their ids; what the run's steps said
-of them (scores, notes) stays behind.
+They are rows already, so they are read as they stand, and those that the run had read keep their
+ids; what its steps said of them (scores, notes) stays behind, and so do the parents of made rows.
 """
 
 from __future__ import annotations

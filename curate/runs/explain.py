@@ -31,7 +31,8 @@ class RowHistory:
     `notes` are what steps remarked on it, by label; `partners` the rows that its events name,
     `exchanges` the requests behind them with their replies, by key: a text, and what else the model
     gave, as the `values` of a choice or of likelihoods (one that is `damaged` in the store has
-    neither, and one of a store that cannot be read has an `error`). `parents` are the histories of
+    neither, and one of a store that cannot be read has an `error`); what was asked again has the
+    `earlier` texts, too. `parents` are the histories of
     the rows it was made from; of ancestors each is told once, the nearest first, and of many the
     nearest hundred. `children` are the ids of the rows made from it, and `before` leads to a row of
     an input that is a run: its `run` and its `row` there.
@@ -243,7 +244,7 @@ def _exchanges(
     none: dict[str, Any] = {"model": None, "request": None, "reply": None}
     try:
         with Store.open_to_read(Path(store)) as opened:
-            requests, replies = opened.requests(keys), opened.get_many(keys)
+            requests, replies = opened.requests(keys), opened.attempts(keys)
     except CurateError as error:
         # What the run's own files say is worth showing without it.
         return {key: {**none, "error": str(error)} for key in keys}
@@ -253,7 +254,10 @@ def _exchanges(
         if key in requests:
             one |= {"model": requests[key].model, "request": requests[key].content}
         if key in replies:
-            reply = replies[key].reply
+            *earlier, (_, reply) = replies[key]
+            if earlier:
+                # Rows of a run are decided by the newest there was then; others may have asked on.
+                one["earlier"] = [before.reply.text for before in earlier]
             if reply.finish_reason == DAMAGED:
                 one["damaged"] = True
             else:

@@ -7,6 +7,7 @@ Plain rowid tables: `WITHOUT ROWID` is three times slower with random keys (desi
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import json
 import sqlite3
@@ -183,16 +184,17 @@ class Store:
             self._reader.close()
             self.vectors.close()
 
-    # -- replies ------------------------------------------------------------------------------
-
     def get_many(self, keys: Iterable[str]) -> dict[str, StoredReply]:
         """Return the newest attempt of each key that has a reply."""
-        found: dict[str, StoredReply] = {}
+        return {key: attempts[-1] for key, attempts in self.attempts(keys).items()}
+
+    def attempts(self, keys: Iterable[str]) -> dict[str, list[StoredReply]]:
+        """Return every attempt of each key that has a reply, the newest last."""
+        found: dict[str, list[StoredReply]] = {}
         what = f"key, attempt, {_BYTES}, checksum FROM replies"
         for key, attempt, text, checksum in self._select(what, keys):
-            name = key.hex()
-            if name not in found or found[name].attempt < attempt:
-                found[name] = StoredReply(attempt, _read(key, attempt, text, checksum))
+            one = StoredReply(attempt, _read(key, attempt, text, checksum))
+            bisect.insort(found.setdefault(key.hex(), []), one, key=lambda reply: reply.attempt)
         return found
 
     def requests(self, keys: Iterable[str]) -> dict[str, StoredRequest]:
@@ -214,8 +216,6 @@ class Store:
                 reply = _read(key, attempt, text, checksum)
                 yield Exchange(key.hex(), attempt, request, reply)
             last = rows[-1][0]
-
-    # -- small values -------------------------------------------------------------------------
 
     def value(self, kind: str, key: str) -> str | None:
         """Return the text stored under `kind` and `key`, or `None`."""

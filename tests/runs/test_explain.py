@@ -20,7 +20,7 @@ from curate.row import Message, Record, Row
 from curate.runs import explain as explaining
 from curate.runs.explain import RowHistory
 from curate.step import Gather, Made, Product, dataclass
-from curate.steps import FewShot, Length, Prefer, RewardScore
+from curate.steps import FewShot, Length, Prefer, RewardScore, Rubric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,3 +220,18 @@ def test_a_store_that_cannot_be_read_hides_its_replies_alone(
     text = told("explain", "runs/one", next(iter(result.kept)).id)
     assert "reward_score passed (score 1.5)" in text
     assert "store.db cannot be used" in text
+
+
+def test_what_was_asked_again_since_shows_the_reply_that_a_row_failed_with(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    lines = [{"attempt": 0, "reply": "no idea"}, {"reply": '{"rationale": "r", "score": 8}'}]
+    path.write_text("".join(json.dumps({"when": {}, **line}) + "\n" for line in lines))
+    models = {"m": {"model": f"scripted:{path}", "identity": "m"}}
+    pipeline = Pipeline([Rubric(model="m", repairs=0)], models=models)
+    rows, store = [{"prompt": "Say.", "completion": "yes"}], tmp_path / "store"
+    first = pipeline.run(rows, run=tmp_path / "one", store=store, allow_failed=1.0)
+    [failed] = first.failed
+    assert "      reply: no idea\n" in told("explain", str(first.folder), failed.id)
+    pipeline.run(rows, run=tmp_path / "two", store=store, retry_failed=True)
+    text = told("explain", str(first.folder), failed.id)
+    assert "by this run or another one since:\n      earlier reply: no idea\n      reply: {" in text

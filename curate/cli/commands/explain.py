@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # A longer text is cut here unless --full: a history should fit a screen or two.
 MOST_LINES = 12
 # What is said of a request and its reply by itself; the rest of a reply follows these.
-_EXCHANGE = ("model", "request", "reply", "damaged", "error")
+_EXCHANGE = ("model", "request", "reply", "damaged", "error", "earlier")
 GAP = "... {:,} lines more (--full shows them) ..."
 # And of each text where rows are shown beside each other.
 MOST_BESIDE = 6
@@ -228,6 +228,10 @@ def _reply(exchange: Mapping[str, Any], most: int) -> Iterator[str]:
     if reply is None:
         damaged = "(damaged in the store: its checksum is wrong)"
         reply = damaged if exchange.get("damaged") else "(none)"
+    if earlier := exchange.get("earlier", ()):
+        yield "      asked again with --retry-failed, by this run or another one since:"
+        for text in earlier:
+            yield from _text("earlier reply", text, most, 6)
     if reply or not beside:
         yield from _text("reply", reply, most, 6)
     for name in beside:

@@ -232,7 +232,13 @@ class Flags:
     ] = None
     max_tokens: Annotated[
         int | None,
-        Option("--max-tokens", min=1, metavar="N", help="The maximum number of tokens of a reply."),
+        Option(
+            "--max-tokens",
+            min=1,
+            metavar="N",
+            help="The maximum number of tokens of a reply, in every step (or less, where a "
+            "recipe's step says so).",
+        ),
     ] = None
     price: Annotated[
         str | None,
@@ -280,8 +286,8 @@ class Flags:
         shape = wanted_shape(self.shape, self.columns)
         return {**own, "shape": shape, "output_shape": self.kind, **others}
 
-    def applied(self, pipeline: Pipeline) -> Pipeline:
-        """Return `pipeline` with `--set` and `--model` done to it."""
+    def applied(self, pipeline: Pipeline) -> tuple[Pipeline, list[str]]:
+        """Return `pipeline` with `--set` and what is said of models done to it, and remarks."""
         from curate.cli.step_arguments import settings_of
 
         pipeline = pipeline.with_settings(settings_of(self.settings))
@@ -289,6 +295,9 @@ class Flags:
             given = [getattr(step, name, None) for step in pipeline.steps for name in _ANSWERING]
             names = {n for one in given for n in ((one,) if isinstance(one, str) else one or ())}
             pipeline = pipeline.with_settings({f"models.{name}": self.model for name in names})
+        told = list[str]()
+        if self.model == "local":
+            pipeline, told = in_brief_form(pipeline)
         try:
             prices = [float(part) for part in (self.price or "0,0").split(",")]
         except ValueError:
@@ -316,7 +325,25 @@ class Flags:
                 flag = f"--{key.replace('_', '-')}"
                 what = "no model" if key == "max_tokens" else "no model of a server (openai:NAME)"
                 raise UsageError(f"{flag} has nothing to set: the recipe has {what}")
-        return pipeline.with_settings(changed)
+        if self.max_tokens is not None:
+            changed |= _limits(pipeline, self.max_tokens)
+        return pipeline.with_settings(changed), told
+
+
+def _limits(pipeline: Pipeline, most: int) -> dict[str, int]:
+    """Return the settings by which no step asks for more than `most` tokens a reply.
+
+    A step's `max_tokens` goes before its model's, and many steps have one by default. What a recipe
+    writes stays where it is lower: a judge of one number needs no more.
+    """
+    found = {}
+    for step in pipeline.resolved().steps:
+        usual = {item.name: item.default for item in dataclasses.fields(step)}
+        own = getattr(step, "max_tokens", None)
+        chosen = own is not None and own != usual.get("max_tokens")
+        if "max_tokens" in usual and step.reads_models():
+            found[f"steps.{step.title}.max_tokens"] = min(own, most) if chosen else most
+    return found
 
 
 def in_brief_form(pipeline: Pipeline) -> tuple[Pipeline, list[str]]:

@@ -35,6 +35,26 @@ def test_flags_say_the_whole_model(ok: Callable[..., str], home: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("step", "asked"),
+    [
+        ("evolve:on=response", 30),  # its own default is 2,048
+        ("evolve:on=response,max_tokens=9", 9),
+        ("evolve:on=response,max_tokens=50", 30),
+        ("self_instruct", 30),  # a preset's limit, where the field is null
+    ],
+)
+def test_a_limit_of_replies_holds_for_steps_with_one_of_their_own(
+    curate: Callable[..., Any], home: Path, step: str, asked: int
+) -> None:
+    with Server(lambda received: chat("Name a colour.", tokens=(10, 10))) as server:
+        curate(
+            "generate", step, "rows.jsonl", "--model", "openai:m", "--base-url", server.url,
+            "--max-tokens", "30", "--max-requests", "2", "-o", "o.jsonl",
+        )  # fmt: skip
+    assert {one.body["max_tokens"] for one in server.received} == {asked}
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--price", "1"], "--price takes IN,OUT"),

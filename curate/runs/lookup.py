@@ -29,7 +29,8 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
     """Return the id of the row that `text` means: the id's first digits, or FILE:NUMBER.
 
     `inputs` are the files of the run in order, as `run.yaml` lists them; NUMBER counts the records
-    of a file from 1, as `came from` does.
+    of a file from 1, as `came from` does, or is the line of one that could not be read, as a report
+    has it. Blank lines and a table's header are lines and no records.
 
     Raises:
         UsageError: no row, or more than one, is meant.
@@ -50,6 +51,13 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
             files = ", ".join(entry["file"] for entry in inputs) or "no file"
             raise UsageError(f"'{file}' is not an input of this run; it read {files}")
         found = list(_ids_at(folder, places))
+        unread = list(_unread_at(folder, file, record))
+        if unread and found and unread != found:
+            raise UsageError(
+                f"'{text}' is two rows: record {record:,} is {found[0]}, and line {record:,}, "
+                f"which could not be read, is {unread[0]}; give one of these ids"
+            )
+        found = found or unread
         if not found:
             read = max(_count(folder, place) for place in places)
             said = f"{file} has no record {int(number):,}: {folder} read {read:,} of it"
@@ -92,6 +100,20 @@ def _ids_at(folder: Path, places: Sequence[Sequence[int]]) -> Iterator[str]:
                 mask = pc.and_(mask, pc.equal(pc.list_element(seqs, index), number))
             for value in table.filter(mask).column("id"):
                 yield value.as_py().hex()
+
+
+def _unread_at(folder: Path, file: str, line: int) -> Iterator[str]:
+    """Yield the ids of what could not be read at a line of a file."""
+    import pyarrow.parquet as pq
+
+    wanted = PurePath(file).parts
+    for path in _files(folder, ["failed"]):
+        if not {"file", "line"} <= set(pq.read_schema(path).names):
+            continue
+        for failed in pq.read_table(path, columns=["id", "file", "line"]).to_pylist():
+            there = PurePath(failed["file"] or "").parts[-len(wanted) :]
+            if failed["line"] == line and there == wanted:
+                yield failed["id"].hex()
 
 
 def _count(folder: Path, place: Sequence[int]) -> int:

@@ -153,8 +153,8 @@ def share(given: str | float) -> float:
     return number
 
 
-# The fields of steps that name the models which they ask.
-_ANSWERING = ("model", "models")
+# The fields of steps that name models which write or judge; what scores by itself is no such model.
+_ANSWERING = ("model", "models", "judge", "responder", "user_model")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,12 @@ def step_of(text: str, *, answered: bool = False) -> Step:
     in_file = ADDRESS.match(text)
     if in_file is not None:
         name, rest = in_file[0], text[in_file.end() :].removeprefix(":")
+        if rest.startswith("="):
+            file = in_file["file"]
+            raise UsageError(
+                f"'{text}' names no class: a step of a file is {file}:CLASS, and its fields follow "
+                f"behind, as in {file}:CLASS:{in_file['name']}{rest}"
+            )
     elif "=" in name:
         raise UsageError(
             f"'{text}' is a field without a step: fields follow their step behind a colon, for "

@@ -74,6 +74,51 @@ def test_flags_that_say_nothing_are_refused(
     assert sorted(p.name for p in home.iterdir()) == ["recipe.yaml", "rows.jsonl"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        # An address stands where a name of the recipe belongs.
+        (["filter", "rows.jsonl", "rubric:model=openai:m", "-o", "o.jsonl"],
+         "give --model openai:m instead"),
+        (["filter", "rows.jsonl", "./own.py:Own", "-o", "o.jsonl"], "or give --model MODEL"),
+        (["filter", "rows.jsonl", "./own.py:max=0.5", "-o", "o.jsonl"],
+         "names no class: a step of a file is ./own.py:CLASS, and its fields follow behind, as in "
+         "./own.py:CLASS:max=0.5"),
+        (["export", "runs/none", "--split", "test", "-o", "o.jsonl"], "runs/none: no such file"),
+        (["export", "runs/none", "--marks", "-o", "o.jsonl"], "runs/none: no such file"),
+        (["export", "rows.jsonl", "--split", "test", "-o", "o.jsonl"],
+         "rows.jsonl is not one"),
+    ],
+)  # fmt: skip
+def test_what_to_write_instead_is_said(
+    curate: Callable[..., Any], home: Path, arguments: list[str], message: str
+) -> None:
+    (home / "own.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from curate.ask import Ask\n"
+        "from curate.step import Filter\n\n\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Own(Filter):\n"
+        '    """Ask."""\n\n'
+        "    model: str | None = None\n\n"
+        "    def score(self, row):\n"
+        "        reply = yield Ask.text(row.response, model=self.model)\n"
+        "        return float(len(reply.text))\n"
+    )
+    done = curate(*arguments)
+    assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+
+
+def test_one_model_is_that_of_judges_too(home: Path) -> None:
+    # `--model` is said to be that of every step, and a judge is asked as a writer is.
+    steps = "steps: [sdf: {model: writer, judge: judge}]\n"
+    (home / "two.yaml").write_text(
+        "inputs: rows.jsonl\nmodels: {writer: local, judge: local}\n" + steps
+    )
+    pipeline, _ = Flags(model="openai:m").applied(Pipeline.from_yaml(home / "two.yaml"))
+    assert pipeline.models == {"writer": "openai:m", "judge": "openai:m"}
+
+
 def test_a_share_may_be_a_percentage(ok: Callable[..., str], curate: Callable[..., Any]) -> None:
     Path("rows.jsonl").write_text('{"instruction": "a", "output": "b"}\n' * 3 + "{\n")
     assert curate("filter", "rows.jsonl", "length", "-o", "o.jsonl").exit_code == 1

@@ -228,6 +228,8 @@ def _write_to_address(asked: _Asked, output: str, shard_rows: int | None) -> _Ex
 def _write(asked: _Asked, target: _Target, *, noted: bool = True) -> _Exported:
     """Write files of this machine; those of a run are `noted` as its own."""
     from curate.pipeline import Pipeline, Result
+    from curate.read.paths import expand
+    from curate.read.remote import is_remote
     from curate.runs.written import check_replaceable
     from curate.write import cut, path_of_part
 
@@ -241,6 +243,8 @@ def _write(asked: _Asked, target: _Target, *, noted: bool = True) -> _Exported:
         kept = Result.open(source).kept
         rows = kept if split is None else kept.split(split)
         return _export_run(rows, target, asked, noted=noted)
+    if (split is not None or asked.marks) and not is_remote(asked.source):
+        expand(asked.source)  # what is not there says so, rather than that it is no run
     if split is not None:
         raise UsageError(f"--split takes a run in which rows were split; {source} is not one")
     if asked.marks:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.errors import InputError, UsageError
+from curate.errors import InputError, NoRows, UsageError
 from curate.read.arrow.arrow_tables import table_reads
 from curate.read.class_names import with_class_names
 from curate.read.documents import DOCUMENT, check_documents, documents_in, is_document
@@ -138,9 +138,11 @@ def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]
             size = sum(document.path.stat().st_size for document in documents)
             form = "documents"
             return [File(index, 0, address, source, DOCUMENT, form, size, records=documents)]
-        found = []
+        found: list[File] = []
+        without: list[NoRows] = []
         for number, (name, path) in enumerate(files):
-            with _called(name, path):
+            form, called = ".jsonl", ""
+            with _noted(without), _called(name, path):
                 form = form_of(path)
                 if form == ROWS:
                     # The rows of a run leave in the `wanted` shape, or that of their kind.
@@ -154,10 +156,15 @@ def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]
                     called = wanted or own
                 else:
                     called = wanted or guess(first_records(path, form, name), name)
-            shape(called)
+                shape(called)
             size = path.stat().st_size
             found.append(File(index, number, name, source, called, form, size, path))
-        return found
+        like = next((file.shape for file in found if file.shape), None)
+        if like is None:
+            raise without[0]
+        # Frameworks write a file for each worker, and leave empty those of workers without rows. It
+        # is named among the inputs, so that the run notices when rows come into it.
+        return [file if file.shape else file._replace(shape=like) for file in found]
 
 
 def _open_memory(
@@ -212,6 +219,15 @@ def _raw(given: Any) -> bytes:
     except ValueError:
         # A number that is too long to be written.
         return type(given).__name__.encode()
+
+
+@contextlib.contextmanager
+def _noted(without: list[NoRows]) -> Iterator[None]:
+    """Keep the error of a file without rows: whether it is one, the other files decide."""
+    try:
+        yield
+    except NoRows as error:
+        without.append(error)
 
 
 @contextlib.contextmanager

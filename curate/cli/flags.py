@@ -339,9 +339,9 @@ def _limits(pipeline: Pipeline, most: int) -> dict[str, int]:
     found = {}
     for step in pipeline.resolved().steps:
         usual = {item.name: item.default for item in dataclasses.fields(step)}
-        own = getattr(step, "max_tokens", None)
-        chosen = own is not None and own != usual.get("max_tokens")
         if "max_tokens" in usual and step.reads_models():
+            own = vars(step)["max_tokens"]
+            chosen = own is not None and own != usual["max_tokens"]
             found[f"steps.{step.title}.max_tokens"] = min(own, most) if chosen else most
     return found
 

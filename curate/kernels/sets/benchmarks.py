@@ -165,9 +165,9 @@ def _texts(spec: str, field: str | None) -> Iterator[ItemText]:
     start = 0
     try:
         for file, reads in open_records(path):
-            found = list(reads)
-            form = None if field else _shape_of(found, file)
-            texts = [_question(read, field, file, n, form) for n, read in enumerate(found, 1)]
+            items = list(reads)
+            form = None if field else _shape_of(items, file)
+            texts = [_question(read, field, file, n, form) for n, read in enumerate(items, 1)]
             if not any(map(compared_words, texts)):
                 first = f" (the first holds {texts[0]!r:.40})" if texts else ""
                 found = f"no item has a text with a word{first}" if texts else "it holds no item"

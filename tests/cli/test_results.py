@@ -301,6 +301,8 @@ def test_export_writes_either_side_of_a_split(
     assert [len(kept.split(side).to_pandas()) for side in ("train", "test")] == [3, 1]
     done = curate("export", "runs/o", "--split", "dev", "-o", "c.jsonl")
     assert (done.exit_code, "no row of runs/o/kept is marked 'dev'" in done.stderr) == (2, True)
+    # The step is there: adding it would not help.
+    assert "some as 'train'" in done.stderr and "add it to the recipe" not in done.stderr
     done = curate("export", "rows.jsonl", "--split", "test", "-o", "c.jsonl")
     assert (done.exit_code, "--split takes a run" in done.stderr) == (2, True)
 

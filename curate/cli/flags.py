@@ -325,25 +325,16 @@ class Flags:
                 flag = f"--{key.replace('_', '-')}"
                 what = "no model" if key == "max_tokens" else "no model of a server (openai:NAME)"
                 raise UsageError(f"{flag} has nothing to set: the recipe has {what}")
-        if self.max_tokens is not None:
-            changed |= _limits(pipeline, self.max_tokens)
+        # A step's `max_tokens` goes before its model's, and many steps have one by default. What a
+        # recipe writes stays where it is lower: a judge of one number needs no more.
+        most = self.max_tokens or 0
+        for step in pipeline.resolved().steps if most else ():
+            usual = {item.name: item.default for item in dataclasses.fields(step)}
+            if "max_tokens" in usual and step.reads_models():
+                own = vars(step)["max_tokens"]
+                lower = own is not None and own != usual["max_tokens"] and own < most
+                changed[f"steps.{step.title}.max_tokens"] = own if lower else most
         return pipeline.with_settings(changed), told
-
-
-def _limits(pipeline: Pipeline, most: int) -> dict[str, int]:
-    """Return the settings by which no step asks for more than `most` tokens a reply.
-
-    A step's `max_tokens` goes before its model's, and many steps have one by default. What a recipe
-    writes stays where it is lower: a judge of one number needs no more.
-    """
-    found = {}
-    for step in pipeline.resolved().steps:
-        usual = {item.name: item.default for item in dataclasses.fields(step)}
-        if "max_tokens" in usual and step.reads_models():
-            own = vars(step)["max_tokens"]
-            chosen = own is not None and own != usual["max_tokens"]
-            found[f"steps.{step.title}.max_tokens"] = min(own, most) if chosen else most
-    return found
 
 
 def in_brief_form(pipeline: Pipeline) -> tuple[Pipeline, list[str]]:

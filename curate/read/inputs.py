@@ -142,21 +142,24 @@ def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]
         without: list[NoRows] = []
         for number, (name, path) in enumerate(files):
             form, called = ".jsonl", ""
-            with _noted(without), _called(name, path):
-                form = form_of(path)
-                if form == ROWS:
-                    # The rows of a run leave in the `wanted` shape, or that of their kind.
-                    own = shape_of(path)
-                    if wanted is not None and shape(wanted).kind != shape(own).kind:
-                        raise UsageError(
-                            f"{path}: holds {shape(own).kind} rows of a run, and the shape "
-                            f"'{wanted}' is one of {shape(wanted).kind} rows; leave the shape out, "
-                            f"or name one of {shape(own).kind} rows"
-                        )
-                    called = wanted or own
-                else:
-                    called = wanted or guess(first_records(path, form, name), name)
-                shape(called)
+            try:
+                with _called(name, path):
+                    form = form_of(path)
+                    if form == ROWS:
+                        # The rows of a run leave in the `wanted` shape, or that of their kind.
+                        own = shape_of(path)
+                        if wanted is not None and shape(wanted).kind != shape(own).kind:
+                            raise UsageError(
+                                f"{path}: holds {shape(own).kind} rows of a run, and the shape "
+                                f"'{wanted}' is one of {shape(wanted).kind} rows; leave the shape "
+                                f"out, or name one of {shape(own).kind} rows"
+                            )
+                        called = wanted or own
+                    else:
+                        called = wanted or guess(first_records(path, form, name), name)
+                    shape(called)
+            except NoRows as error:
+                without.append(error)  # whether it is one, the other files decide
             size = path.stat().st_size
             found.append(File(index, number, name, source, called, form, size, path))
         like = next((file.shape for file in found if file.shape), None)
@@ -219,15 +222,6 @@ def _raw(given: Any) -> bytes:
     except ValueError:
         # A number that is too long to be written.
         return type(given).__name__.encode()
-
-
-@contextlib.contextmanager
-def _noted(without: list[NoRows]) -> Iterator[None]:
-    """Keep the error of a file without rows: whether it is one, the other files decide."""
-    try:
-        yield
-    except NoRows as error:
-        without.append(error)
 
 
 @contextlib.contextmanager

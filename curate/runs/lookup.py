@@ -51,7 +51,16 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
             files = ", ".join(entry["file"] for entry in inputs) or "no file"
             raise UsageError(f"'{file}' is not an input of this run; it read {files}")
         found = list(_ids_at(folder, places))
-        unread = list(_unread_at(folder, file, record))
+        unread, wanted_file = list[str](), PurePath(file).parts
+        for path in _files(folder, ["failed"]):
+            if {"file", "line"} <= set(pq.read_schema(path).names):
+                table = pq.read_table(path, columns=["id", "file", "line"])
+                unread += [
+                    one["id"].hex()
+                    for one in table.to_pylist()
+                    if one["line"] == record
+                    and PurePath(one["file"]).parts[-len(wanted_file) :] == wanted_file
+                ]
         if unread and found and unread != found:
             raise UsageError(
                 f"'{text}' is two rows: record {record:,} is {found[0]}, and line {record:,}, "
@@ -100,20 +109,6 @@ def _ids_at(folder: Path, places: Sequence[Sequence[int]]) -> Iterator[str]:
                 mask = pc.and_(mask, pc.equal(pc.list_element(seqs, index), number))
             for value in table.filter(mask).column("id"):
                 yield value.as_py().hex()
-
-
-def _unread_at(folder: Path, file: str, line: int) -> Iterator[str]:
-    """Yield the ids of what could not be read at a line of a file."""
-    import pyarrow.parquet as pq
-
-    wanted = PurePath(file).parts
-    for path in _files(folder, ["failed"]):
-        if not {"file", "line"} <= set(pq.read_schema(path).names):
-            continue
-        for failed in pq.read_table(path, columns=["id", "file", "line"]).to_pylist():
-            there = PurePath(failed["file"] or "").parts[-len(wanted) :]
-            if failed["line"] == line and there == wanted:
-                yield failed["id"].hex()
 
 
 def _count(folder: Path, place: Sequence[int]) -> int:

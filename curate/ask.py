@@ -69,7 +69,7 @@ class Request:
 
 _ALWAYS = object()
 # Fields that decide no reply.
-_ASIDE = ("model", "share", "example")
+_ASIDE = ("model", "share", "example", "longest_reply")
 
 
 def _later(default: Any) -> Any:
@@ -104,7 +104,9 @@ class Ask(Request):
     in the text, and before a special token named in `stop_tokens`; the model's own end tokens
     always end it. It is held to `schema` where the model can do that; whoever asks checks it in any
     case. `example` is a reply that whoever asks could read: estimates go on from it to what is
-    asked next, and nobody else sees it.
+    asked next, and nobody else sees it. `longest_reply` is how many tokens a reply may have that
+    whoever asks could read: where money has a ceiling and nothing sets `max_tokens`, it is what is
+    sent, and the reply's key is the same as without a ceiling.
     """
 
     messages: tuple[Message, ...] = ()
@@ -124,6 +126,7 @@ class Ask(Request):
     presence_penalty: float | None = _later(None)
     frequency_penalty: float | None = _later(None)
     example: str | None = field(default=None, compare=False)
+    longest_reply: int | None = field(default=None, compare=False)
 
     form: ClassVar[str] = "ask"
 

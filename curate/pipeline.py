@@ -141,8 +141,7 @@ class Pipeline(Recipe):
             # A path belongs to the recipe: `run.yaml` says what was read, and can be run again.
             named = dataclasses.replace(self, inputs=os.fspath(inputs))
             return named._run(None, options, outputs=outputs)
-        recipe = self if options.max_cost is None else self._bounded()
-        finished = execute(recipe, inputs, options)
+        finished = execute(self, inputs, options)
         if self.outputs and outputs and not options.dry_run:
             write_outputs(finished.folder, self.outputs, options.output_shape)
         result = Result(*finished, pipeline=self, inputs=inputs)
@@ -156,33 +155,6 @@ class Pipeline(Recipe):
                     f"({step['in']:,}), first with: {first.error}; {result.folder} holds the rows"
                 )
         return result
-
-    def _bounded(self) -> Self:
-        """Return the recipe with `max_tokens` for models that only rubrics ask, where none is set.
-
-        A ceiling on money needs a bound on every reply, and the schema of a rubric's prompt is one.
-        """
-        from curate.errors import CurateError
-        from curate.prompts import load
-        from curate.prompts.replies.rubric import most_tokens
-
-        bounds: dict[str, list[int | None]] = {}
-        for step in self.steps:
-            prompt, bound = getattr(step, "prompt", None), None
-            if getattr(step, "max_tokens", None) is not None:
-                continue
-            with contextlib.suppress(CurateError):
-                if isinstance(prompt, str):
-                    bound = most_tokens(load(prompt).schema or {})
-            for name in step.reads_models():
-                bounds.setdefault(name, []).append(bound)
-        settings = {
-            f"models.{name}.max_tokens": max(filter(None, bounds[name]))
-            for name, spec in (self.models or {}).items()
-            if bounds.get(name) and None not in bounds[name]
-            if "max_tokens" not in ({} if isinstance(spec, str) else spec)
-        }
-        return self.with_settings(settings) if settings else self
 
 
 class Result:
@@ -315,6 +287,7 @@ class Result:
         split: str | None = None,
         shape: str | None = None,
         title: str | None = None,
+        dry_run: bool = False,
     ) -> Pushed:
         """Push the kept rows to the Hugging Face Hub as the dataset `name` (`ORG/NAME`).
 
@@ -324,9 +297,10 @@ class Result:
             split: Only the rows that the step `split` put on this side.
             shape: The shape of the records, e.g. `trl_dpo`; by default each kind's own.
             title: The title of its card; by default the recipe's name.
+            dry_run: Check everything, make the card, and send nothing.
 
         Returns:
-            Where it is, how many rows it has, and which paths were sent and deleted.
+            Where it is, how many rows it has, its card, and which paths were sent and deleted.
 
         Raises:
             UsageError: it cannot be written there; nothing was sent.
@@ -334,7 +308,15 @@ class Result:
         """
         from curate.publish import push
 
-        return push(self.folder, name, public=public, split=split, shape=shape, title=title)
+        return push(
+            self.folder,
+            name,
+            public=public,
+            split=split,
+            shape=shape,
+            title=title,
+            dry_run=dry_run,
+        )
 
     def rethreshold(self, **rules: Any) -> Result:
         """Run again with other rules, in a sibling folder, under the same ceilings.

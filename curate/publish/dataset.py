@@ -26,13 +26,17 @@ _NAME = re.compile(r"[\w.-]+/[\w.-]{1,96}", re.ASCII)
 
 
 class Pushed(NamedTuple):
-    """Where a dataset is, its rows, the paths sent and deleted, and warnings about licences."""
+    """Where a dataset is, its rows, the paths sent and deleted, licence warnings and its card.
+
+    After a dry run `sent` and `deleted` are the paths that would be.
+    """
 
     url: str
     rows: int
     sent: list[str]
     deleted: list[str]
     warnings: list[str]
+    card: str
 
 
 def _card_licences(dataset: str) -> tuple[str, ...]:
@@ -51,6 +55,7 @@ def push(
     split: str | None = None,
     shape: str | None = None,
     title: str | None = None,
+    dry_run: bool = False,
 ) -> Pushed:
     """Push the kept rows of a finished run as a dataset.
 
@@ -61,6 +66,7 @@ def push(
         split: only the rows that the step `split` put on this side.
         shape: the shape of the records; by default each kind's own.
         title: the title of the card; by default the recipe's name.
+        dry_run: check everything and make the card, and send nothing.
 
     Raises:
         UsageError: the dataset cannot be written there, or not in this shape; nothing was sent.
@@ -87,7 +93,9 @@ def push(
         (folder / "croissant.json").write_text(
             croissant(facts, folder, name, repository.url), "utf-8"
         )
-        (folder / CARD).write_text(card(facts), "utf-8")
+        text = card(facts)
+        (folder / CARD).write_text(text, "utf-8")
         paths = [MARK, *(file for part in parts for file in part.files), *LAST]
-        sent, deleted = repository.send({path: folder / path for path in paths}, LAST)
-    return Pushed(repository.url, facts.rows, sent, deleted, warnings_of(sources))
+        files = {path: folder / path for path in paths}
+        sent, deleted = repository.difference(files) if dry_run else repository.send(files, LAST)
+    return Pushed(repository.url, facts.rows, sent, deleted, warnings_of(sources), text)

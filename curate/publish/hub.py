@@ -114,6 +114,30 @@ class Repository:
         )
         return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
+    def difference(self, files: Mapping[str, Path]) -> tuple[list[str], list[str]]:
+        """Return the paths of `files` that are missing there or differ, and those to be deleted.
+
+        Raises:
+            StoppedShort: the Hub could not be reached.
+        """
+        remote = self._remote() if self.exists else {}
+        wanted = []
+        for path, file in files.items():
+            there = remote.get(path)
+            # A file is known by the digest that the Hub stores it under: Git's, or of a large one
+            # its own.
+            if there is None:
+                same = False
+            elif there.lfs is not None:
+                with file.open("rb") as large:
+                    same = hashlib.file_digest(large, "sha256").hexdigest() == there.lfs.sha256
+            else:
+                data = file.read_bytes()
+                blob = b"blob %d\0" % len(data) + data
+                same = hashlib.sha1(blob, usedforsecurity=False).hexdigest() == there.blob_id
+            wanted += [] if same else [path]
+        return wanted, [path for path in remote if path.startswith("data/") and path not in files]
+
     def send(self, files: Mapping[str, Path], last: tuple[str, ...]) -> tuple[list[str], list[str]]:
         """Send the files that are missing or differ, `last` ones after all others.
 
@@ -132,23 +156,8 @@ class Repository:
                 ),
                 "the repository was made",
             )
-        remote = self._remote()
-        wanted = []
-        for path, file in files.items():
-            there = remote.get(path)
-            # A file is known by the digest that the Hub stores it under: Git's, or of a large one
-            # its own.
-            if there is None:
-                same = False
-            elif there.lfs is not None:
-                with file.open("rb") as large:
-                    same = hashlib.file_digest(large, "sha256").hexdigest() == there.lfs.sha256
-            else:
-                data = file.read_bytes()
-                blob = b"blob %d\0" % len(data) + data
-                same = hashlib.sha1(blob, usedforsecurity=False).hexdigest() == there.blob_id
-            wanted += [] if same else [path]
-        stale = [path for path in remote if path.startswith("data/") and path not in files]
+            self.exists = True
+        wanted, stale = self.difference(files)
         first = [path for path in wanted if path not in last]
         sent: list[str] = []
         for start in range(0, len(first), FILES_A_COMMIT):

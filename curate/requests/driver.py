@@ -69,7 +69,7 @@ class Driver:
         self.store, self.models, self.spending = store, models, spending
         self.counts = RequestCounts()
         self._retry_failed, self._progress = RetryFailed(retry_failed), progress
-        self._resolver = Resolver(infos)
+        self._resolver = Resolver(infos, bounded=spending.max_cost is not None)
         most = [info.max_concurrency for info in infos.values()]
         places = sum(min(one, concurrency or one) for one in most)
         self._limits = Limits(

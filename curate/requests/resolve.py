@@ -6,6 +6,7 @@ requests that a run sends.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -52,8 +53,9 @@ class ResolvedTexts(NamedTuple):
 class Resolver:
     """Resolve requests to the models and encoders of one recipe."""
 
-    def __init__(self, infos: Mapping[str, ModelInfo]) -> None:
-        self.infos = infos
+    def __init__(self, infos: Mapping[str, ModelInfo], *, bounded: bool = False) -> None:
+        """Resolve for `infos`; where money has a ceiling, replies are `bounded`."""
+        self.infos, self._bounded = infos, bounded
 
     def resolve(self, request: Request, task: RowTask) -> Resolved:
         """Return what is sent for a request of `task`, with the model's defaults filled in.
@@ -83,9 +85,10 @@ class Resolver:
             task.shares if request.share is None else request.share
         )
         sent = with_defaults(request, info.defaults)
-        return Resolved(
-            request_key(sent, info.identity, "" if shares else task.salt), sent, name, info
-        )
+        key = request_key(sent, info.identity, "" if shares else task.salt)
+        if self._bounded and isinstance(sent, Ask) and sent.max_tokens is None:
+            sent = dataclasses.replace(sent, max_tokens=sent.longest_reply)
+        return Resolved(key, sent, name, info)
 
     def resolve_texts(self, name: str | None, texts: Sequence[str]) -> ResolvedTexts:
         """Return texts as the encoder called `name` is sent them."""

@@ -182,9 +182,6 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
                 if own.get(key) != spec.get(key)
             ]
             text = "; ".join(changed[:_MOST_NAMED])
-            if any(".max_tokens unset then" in one for one in changed):
-                # A ceiling on money bounds every reply, so requests differ from those without one.
-                text += "; --max-cost sets it where the recipe leaves it open"
         elif name == "steps":
             titles = [[title for title, *_ in steps] for steps in (before or [], after)]
             changed = [

@@ -15,7 +15,7 @@ from curate import Pipeline
 from curate.cli.flags import Flags
 from curate.errors import RecipeError, UsageError
 from curate.row import Row
-from curate.steps import Respond, Rubric
+from curate.steps import Respond
 from tests.house.places import ROOT
 from tests.models.chaos import Server, chat
 
@@ -136,17 +136,40 @@ def test_a_refused_start_leaves_no_run_folder(curate: Callable[..., Any], home: 
     assert (home / "runs" / "o").is_dir()
 
 
-def test_a_rubric_brings_its_own_bound(home: Path) -> None:
-    models = {"judge": {"model": "openai:x", "price": {"input": 1, "output": 1}}}
-    bounded = Pipeline([Rubric(model="judge")], models=models)._bounded()
-    assert bounded.models is not None and 500 < bounded.models["judge"]["max_tokens"] < 2000
-    for steps, spec in (
-        ([Rubric(model="judge", max_tokens=9)], models["judge"]),
-        ([Rubric(model="judge")], {**models["judge"], "max_tokens": 9}),
-        ([Rubric(model="judge"), Respond(models=("judge",))], models["judge"]),
-    ):
-        pipeline = Pipeline(steps, models={"judge": spec})
-        assert pipeline._bounded() is pipeline
+@pytest.mark.parametrize("first", [(), ("--max-cost", "1")])
+def test_a_ceiling_bounds_a_rubric_and_leaves_its_keys_alone(
+    ok: Callable[..., str], home: Path, first: tuple[str, ...]
+) -> None:
+    server = Server(lambda received: chat("Score: 8", tokens=(100, 10)))
+    with server:
+        asked = (
+            "filter", "rows.jsonl", "rubric:at_least=5", "--model", "openai:judge",
+            "--base-url", server.url, "--price", "1,2", "--store", "one.store", "-o", "o.jsonl",
+        )  # fmt: skip
+        assert "4 sent" in ok(*asked, "--run", "first", *first)
+        second = () if first else ("--max-cost", "1")
+        # In its own folder and in the first one's, which continues.
+        for run in ("second", "first"):
+            assert "0 sent" in ok(*asked, "--run", run, *second)
+    assert len(server.received) == 4
+    (most,) = {one.body.get("max_tokens") for one in server.received}
+    assert (500 < most < 2000) if first else most is None
+
+
+def test_what_no_schema_bounds_needs_max_tokens(curate: Callable[..., Any], home: Path) -> None:
+    server = Server(lambda received: chat("It is so. Answer: 4", tokens=(100, 10)))
+    recipe = {
+        "inputs": "rows.jsonl",
+        "models": {
+            "w": {"model": "openai:w", "base_url": server.url, "price": {"input": 1, "output": 2}}
+        },
+        "steps": [{"reason": {"model": "w"}}],
+    }
+    (home / "recipe.yaml").write_text(json.dumps(recipe))
+    with server:
+        done = curate("run", "recipe.yaml", "--max-cost", "1")
+    assert (done.exit_code, server.received) == (2, [])
+    assert "no 'max_tokens', so --max-cost cannot be kept" in done.stderr
 
 
 def test_respond_takes_one_model_by_the_name_that_other_steps_use() -> None:

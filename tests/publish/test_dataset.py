@@ -417,10 +417,17 @@ def test_the_commands(hub: Hub, run: Path, tmp_path: Path) -> None:
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
 
+    tried = curate("push", "run", NAME, "--dry-run")
+    assert tried.returncode == 0, tried.stderr
+    assert NAME not in hub.repositories
+    told = f"40 rows would go to {hub.url}/datasets/{NAME}; sent: recipe.yaml, data/"
+    assert told in tried.stderr
     done = curate("push", "run", NAME)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"40 rows, 5 files sent: {hub.url}/datasets/{NAME}\n"
     assert "licences: Terms not known: rows.jsonl" in done.stderr
+    assert tried.stdout == hub.repositories[NAME].files["README.md"].decode() + "\n"
+    assert "sent: nothing, it is up to date" in curate("push", "run", NAME, "--dry-run").stderr
     again = curate("push", "run", NAME)
     assert again.stdout == f"{hub.url}/datasets/{NAME} is up to date: nothing was sent\n"
     file = curate("push", "secret folder/rows.jsonl", "ann/file", "--public")

@@ -96,8 +96,7 @@ _PURPOSE = {"inputs": [{"file": "a.jsonl", "digest": "1"}], "limit": None, "step
         ({"models": {"judge": "openai:b"}}, 'models (judge.model "openai:a" then, "openai:b" now)'),
         (
             {"models": {"judge": {"model": "openai:a", "max_tokens": 9}}},
-            "models (judge.max_tokens unset then, 9 now; "
-            "--max-cost sets it where the recipe leaves it open)",
+            "models (judge.max_tokens unset then, 9 now)",
         ),
         ({"seed": 1, "limit": 2}, "limit (unset then, 2 now) and seed (0 then, 1 now)"),
     ],

@@ -34,9 +34,13 @@ def command(
             autocompletion=formats_that_begin,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check everything and print the card; send nothing."),
+    ] = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print JSON: url, rows, sent, deleted, warnings."),
+        typer.Option("--json", help="Print JSON: url, rows, sent, deleted, warnings, card."),
     ] = False,
     debug: Debug = False,
 ) -> None:
@@ -58,11 +62,19 @@ def command(
         else:
             result = Pipeline([], inputs=source).run(run=Path(folder) / "run")
             title = Path(source).name.partition(".")[0]
-        pushed = result.push_to_hub(name, public=public, split=split, shape=kind, title=title)
+        pushed = result.push_to_hub(
+            name, public=public, split=split, shape=kind, title=title, dry_run=dry_run
+        )
     for warning in pushed.warnings:
         say(f"licences: {warning.replace('**', '')}")
     if as_json:
         typer.echo(json_text(pushed._asdict()))
+        return
+    if dry_run:
+        typer.echo(pushed.card)
+        say(f"{pushed.rows:,} rows would go to {pushed.url}; sent: {_listed(pushed.sent)}")
+        if pushed.deleted:
+            say(f"no longer part of it, and deleted there: {_listed(pushed.deleted)}")
         return
     if not pushed.sent + pushed.deleted:
         typer.echo(f"{pushed.url} is up to date: nothing was sent")
@@ -70,4 +82,8 @@ def command(
     typer.echo(f"{pushed.rows:,} rows, {len(pushed.sent)} files sent: {pushed.url}")
     if pushed.deleted:
         # Such as the other side of a split that was pushed before.
-        typer.echo(f"no longer part of it, and deleted there: {', '.join(pushed.deleted)}")
+        typer.echo(f"no longer part of it, and deleted there: {_listed(pushed.deleted)}")
+
+
+def _listed(paths: list[str]) -> str:
+    return ", ".join(paths) or "nothing, it is up to date"

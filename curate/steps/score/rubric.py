@@ -12,7 +12,7 @@ from curate.errors import CurateError
 from curate.prompts import prompt as prompts
 from curate.prompts.replies import SCORE_NAMES
 from curate.prompts.replies.expected import TOP, expected_score
-from curate.prompts.replies.rubric import marks_in, scales_of
+from curate.prompts.replies.rubric import marks_in, most_tokens, scales_of
 from curate.row import RESPONSE_FIELD, Row
 from curate.step import Asking
 from curate.steps.score._judge import Found, Judge, conversation, mean_of_samples, shown_turn
@@ -126,6 +126,7 @@ class Rubric(Judge):
             self.request(filled),
             schema=prompt.schema if self.structured else None,
             logprobs=TOP if self.expectation else None,
+            longest_reply=most_tokens(prompt.schema or {}),
         )
         values, details = [], []
         found: list[Found] = yield from self.asked(ask, lambda text: marks_in(text, prompt, scales))

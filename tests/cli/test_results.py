@@ -292,7 +292,8 @@ def test_export_writes_either_side_of_a_split(
     assert ok("export", "runs/o", "--split", "train", "-o", "a.jsonl").startswith("3 rows")
     assert ok("export", "runs/o", "--split", "test", "-o", "b.jsonl").startswith("1 rows")
     sides = [*lines_of(home / "a.jsonl"), *lines_of(home / "b.jsonl")]
-    ok("export", "runs/o", "-o", "all.jsonl")
+    done = curate("export", "runs/o", "-o", "all.jsonl")
+    assert "both sides of the split are in all.jsonl; --split train or" in done.stderr
     assert sorted(map(str, sides)) == sorted(map(str, lines_of(home / "all.jsonl")))
     kept = Result.open("runs/o").kept
     held_out = next(iter(kept.split("test"))).id

@@ -84,6 +84,12 @@ def test_flags_that_say_nothing_are_refused(
         (["filter", "rows.jsonl", "./own.py:max=0.5", "-o", "o.jsonl"],
          "names no class: a step of a file is ./own.py:CLASS, and its fields follow behind, as in "
          "./own.py:CLASS:max=0.5"),
+        # A shell puts all files in the place of a pattern without quotes.
+        (["filter", "rows.jsonl", "folder/b.jsonl", "length", "-o", "o.jsonl"],
+         "as a folder, or as a pattern in quotes, which the shell leaves alone: 'folder/*.jsonl'"),
+        (["preview", "rows.jsonl", "b.jsonl", "length"], "leaves alone: '*.jsonl'"),
+        (["filter", "length", "rows.jsonl", "-o", "o.jsonl"],
+         "rows.jsonl is data, and the input comes before the steps: rows.jsonl length ..."),
         (["export", "runs/none", "--split", "test", "-o", "o.jsonl"], "runs/none: no such file"),
         (["export", "runs/none", "--marks", "-o", "o.jsonl"], "runs/none: no such file"),
         (["export", "rows.jsonl", "--split", "test", "-o", "o.jsonl"],

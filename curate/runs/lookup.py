@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
 from curate.read.finished_runs import published_files
-from curate.runs.report import ENDINGS
+from curate.runs.report import ENDINGS, cause_of
 from curate.runs.rows import working_columns
 
 if TYPE_CHECKING:
@@ -215,7 +215,8 @@ def _of_step(folder: Path, label: str, most: int, *, closest: bool) -> Iterator[
                 pc.equal(ended.column("outcome"), outcome),
                 pc.equal(pc.fill_null(ended.column("reason"), ""), reason),
             )
-            reasons.setdefault((outcome, reason), _Reason()).add(ended.filter(same), most)
+            cause = cause_of(reason) if outcome == "failed" else reason
+            reasons.setdefault((outcome, cause), _Reason()).add(ended.filter(same), most)
     for (outcome, reason), each in reasons.items():
         lines = each.closest(passed, most) if closest else each.first[:most]
         ids = [line["row"].hex() for line in lines]

@@ -119,3 +119,20 @@ def test_a_life_prints_as_a_few_lines(result: Result) -> None:
         "length: passed (score 4)",
         f"exact: dropped: exact duplicate (score 1), because of {kept}",
     ]
+
+
+def test_errors_that_differ_by_the_reply_they_show_are_one_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def read(row: Row) -> bool:
+        if "number" in row.response:
+            raise ValueError(f"it states none: {row.response!r}")
+        return True
+
+    rows = [{"instruction": "Say it.", "output": text} for text in ("number 1", "number 2", "yes")]
+    result = Pipeline([read]).run(rows, run="r", allow_failed=1.0)
+    [one] = result.examples(3)
+    assert (one.reason, one.count, len(one.ids)) == ("ValueError: it states none", 2, 2)
+    assert "'number 1' and 1 other replies" in str(result.report())

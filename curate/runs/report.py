@@ -93,8 +93,7 @@ def render(
     lines = [" + ".join(counts[:2]) + " = " + " + ".join(counts[2:])]
     if rewritten := sum(step.get("rewritten", 0) for step in steps):
         lines.append(f"{rewritten:,} rewritten: each counts as used, and as made in its new form")
-    whole = funnel(summary)[1]
-    lines += ["", *_funnel(summary)]
+    whole, lines = funnel(summary)[1], [*lines, "", *_funnel(summary)]
     dropped = [(step["label"], *reason) for step in steps for reason in step["reasons"].items()]
     if dropped:
         lines += ["", "dropped because", *_counted(dropped, whole)]
@@ -113,8 +112,8 @@ def render(
         else own[0]
         for (label, _), own in alike.items()
     ]
-    errors.sort(key=lambda error: -error[2])
     if errors:
+        errors.sort(key=lambda error: -error[2])
         lines += ["", "failed because", *_counted(errors[:_MOST_SHOWN], whole)]
     if len(errors) > _MOST_SHOWN:
         lines.append(f"  ... and {len(errors) - _MOST_SHOWN:,} other errors (in failed/)")

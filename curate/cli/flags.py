@@ -292,7 +292,7 @@ class Flags:
 
         pipeline = pipeline.with_settings(settings_of(self.settings))
         if self.model is not None:
-            given = [getattr(step, name, None) for step in pipeline.steps for name in _ANSWERING]
+            given = [vars(step).get(name) for step in pipeline.steps for name in _ANSWERING]
             names = {n for one in given for n in ((one,) if isinstance(one, str) else one or ())}
             pipeline = pipeline.with_settings({f"models.{name}": self.model for name in names})
         told = list[str]()

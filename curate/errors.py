@@ -5,6 +5,7 @@
     │   ├── RecipeError         ... in a recipe: file, line and step
     │   │   └── MissingExtra    ... a step needs a package that is not installed
     │   ├── InputError          ... in a data file
+    │   │   └── NoRows          ... which is empty
     │   ├── ShapeMisfit         ... a row that the shape of a file has no place for
     │   └── FolderTaken         ... the run folder holds another run
     ├── CeilingReached          --max-cost or --max-requests            exit 3
@@ -61,6 +62,10 @@ class MissingExtra(RecipeError):
 
 class InputError(UsageError):
     """Reject an input that holds nothing readable, or whose shape is unknown."""
+
+
+class NoRows(InputError):
+    """Reject a file without a row; among other files of an input it is one with none to read."""
 
 
 class ShapeMisfit(UsageError):

@@ -143,7 +143,7 @@ class Pipeline(Recipe):
             return named._run(None, options, outputs=outputs)
         finished = execute(self, inputs, options)
         if self.outputs and outputs and not options.dry_run:
-            write_outputs(finished.folder, self.outputs, options.output_shape)
+            write_outputs(finished.folder, self, options.output_shape)
         result = Result(*finished, pipeline=self, inputs=inputs)
         if options.dry_run:
             return result

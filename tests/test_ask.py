@@ -112,12 +112,15 @@ OTHER: dict[str, Any] = {
 
 
 def test_each_field_that_decides_a_reply_changes_the_key() -> None:
-    fields = {field.name for field in dataclasses.fields(Ask)} - {"model", "share", "example"}
+    aside = {"model", "share", "example", "longest_reply"}
+    fields = {field.name for field in dataclasses.fields(Ask)} - aside
     assert set(OTHER) == fields, "add the new field to OTHER"
     keys = [request_key(PLAIN, "id", "")]
     keys += [request_key(dataclasses.replace(PLAIN, **{n: v}), "id", "") for n, v in OTHER.items()]
     keys += [request_key(PLAIN, "other id", ""), request_key(PLAIN, "id", "salt")]
     assert len(set(keys)) == len(keys)
+    others = dataclasses.replace(PLAIN, model="m", example="e", longest_reply=9)
+    assert request_key(others, "id", "") == keys[0]
 
 
 def test_what_a_template_is_given_changes_the_key_and_its_absence_does_not() -> None:

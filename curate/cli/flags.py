@@ -153,8 +153,8 @@ def share(given: str | float) -> float:
     return number
 
 
-# The fields of steps that name the models which they ask.
-_ANSWERING = ("model", "models")
+# The fields of steps that name models which write or judge; what scores by itself is no such model.
+_ANSWERING = ("model", "models", "judge", "responder", "user_model")
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,13 @@ class Flags:
     ] = None
     max_tokens: Annotated[
         int | None,
-        Option("--max-tokens", min=1, metavar="N", help="The maximum number of tokens of a reply."),
+        Option(
+            "--max-tokens",
+            min=1,
+            metavar="N",
+            help="The maximum number of tokens of a reply, in every step (or less, where a "
+            "recipe's step says so).",
+        ),
     ] = None
     price: Annotated[
         str | None,
@@ -289,15 +295,18 @@ class Flags:
             return pipeline
         return dataclasses.replace(pipeline, inputs=with_shape(pipeline.inputs, shape))
 
-    def applied(self, pipeline: Pipeline) -> Pipeline:
-        """Return `pipeline` with `--set` and `--model` done to it."""
+    def applied(self, pipeline: Pipeline) -> tuple[Pipeline, list[str]]:
+        """Return `pipeline` with `--set` and what is said of models done to it, and remarks."""
         from curate.cli.step_arguments import settings_of
 
         pipeline = pipeline.with_settings(settings_of(self.settings))
         if self.model is not None:
-            given = [getattr(step, name, None) for step in pipeline.steps for name in _ANSWERING]
+            given = [vars(step).get(name) for step in pipeline.steps for name in _ANSWERING]
             names = {n for one in given for n in ((one,) if isinstance(one, str) else one or ())}
             pipeline = pipeline.with_settings({f"models.{name}": self.model for name in names})
+        told = list[str]()
+        if self.model == "local":
+            pipeline, told = in_brief_form(pipeline)
         try:
             prices = [float(part) for part in (self.price or "0,0").split(",")]
         except ValueError:
@@ -325,7 +334,16 @@ class Flags:
                 flag = f"--{key.replace('_', '-')}"
                 what = "no model" if key == "max_tokens" else "no model of a server (openai:NAME)"
                 raise UsageError(f"{flag} has nothing to set: the recipe has {what}")
-        return pipeline.with_settings(changed)
+        # A step's `max_tokens` goes before its model's, and many steps have one by default. What a
+        # recipe writes stays where it is lower: a judge of one number needs no more.
+        most = self.max_tokens or 0
+        for step in pipeline.resolved().steps if most else ():
+            usual = {item.name: item.default for item in dataclasses.fields(step)}
+            if "max_tokens" in usual and step.reads_models():
+                own = vars(step)["max_tokens"]
+                lower = own is not None and own != usual["max_tokens"] and own < most
+                changed[f"steps.{step.title}.max_tokens"] = own if lower else most
+        return pipeline.with_settings(changed), told
 
 
 def in_brief_form(pipeline: Pipeline) -> tuple[Pipeline, list[str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from curate.cli.failures import say
-from curate.cli.flags import Flags, in_brief_form
+from curate.cli.flags import Flags
 from curate.cli.text_layout import headed, json_text, table
 from curate.errors import FolderTaken, UsageError
 from curate.system.credentials import is_address
@@ -26,9 +26,7 @@ def start(pipeline: Pipeline, flags: Flags, **options: Any) -> Result:
     from curate.cli.progress import listening
     from curate.models.model import check_specs
 
-    pipeline, told = flags.applied(pipeline), list[str]()
-    if flags.model == "local":
-        pipeline, told = in_brief_form(pipeline)
+    pipeline, told = flags.applied(pipeline)
     pipeline.check()
     check_specs(pipeline)
     if flags.save_as is not None:

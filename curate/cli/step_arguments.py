@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import PurePath
 from typing import Any
 
 from curate.errors import RecipeError, UsageError
@@ -43,6 +44,12 @@ def step_of(text: str, *, answered: bool = False) -> Step:
     in_file = ADDRESS.match(text)
     if in_file is not None:
         name, rest = in_file[0], text[in_file.end() :].removeprefix(":")
+        if rest.startswith("="):
+            file = in_file["file"]
+            raise UsageError(
+                f"'{text}' names no class: a step of a file is {file}:CLASS, and its fields follow "
+                f"behind, as in {file}:CLASS:{in_file['name']}{rest}"
+            )
     elif "=" in name:
         raise UsageError(
             f"'{text}' is a field without a step: fields follow their step behind a colon, for "
@@ -62,6 +69,34 @@ def step_of(text: str, *, answered: bool = False) -> Step:
             raise UsageError(f"{name}: '{key.strip()}' is given twice")
         values[key.strip()] = value_of(value, f"{name}:{key.strip()}")
     return build(Document(None), (), name.strip(), values, answered=answered)
+
+
+def steps_of(source: str, texts: Iterable[str], *, answered: bool = False) -> list[Step]:
+    """Return the steps of a command whose input is `source`.
+
+    Raises:
+        UsageError: as `step_of`; or data stands among the steps, as where a shell has replaced a
+            pattern without quotes by the files that match it.
+    """
+    from curate.system.package_data import names_rows
+
+    found = []
+    for text in texts:
+        try:
+            found.append(step_of(text, answered=answered))
+        except RecipeError:
+            if not names_rows(text):
+                raise
+            if names_rows(source):
+                both = PurePath(text).parent / f"*{PurePath(text).suffix}"
+                raise UsageError(
+                    f"{text} stands among the steps and is data; several files are one input as a "
+                    f"folder, or as a pattern in quotes, which the shell leaves alone: '{both}'"
+                ) from None
+            raise UsageError(
+                f"{text} is data, and the input comes before the steps: {text} {source} ..."
+            ) from None
+    return found
 
 
 def value_of(text: str, what: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.errors import InputError, UsageError
+from curate.errors import InputError, NoRows, UsageError
 from curate.read.arrow.arrow_tables import table_reads
 from curate.read.class_names import with_class_names
 from curate.read.documents import DOCUMENT, check_documents, documents_in, is_document
@@ -157,26 +157,36 @@ def _open(index: int, source: str, where: Any, wanted: str | None) -> list[File]
             size = sum(document.path.stat().st_size for document in documents)
             form = "documents"
             return [File(index, 0, address, source, DOCUMENT, form, size, records=documents)]
-        found = []
+        found: list[File] = []
+        without: list[NoRows] = []
         for number, (name, path) in enumerate(files):
-            with _called(name, path):
-                form = form_of(path)
-                if form == ROWS:
-                    # The rows of a run leave in the `wanted` shape, or that of their kind.
-                    own = shape_of(path)
-                    if wanted is not None and shape(wanted).kind != shape(own).kind:
-                        raise UsageError(
-                            f"{path}: holds {shape(own).kind} rows of a run, and the shape "
-                            f"'{wanted}' is one of {shape(wanted).kind} rows; leave the shape out, "
-                            f"or name one of {shape(own).kind} rows"
-                        )
-                    called = wanted or own
-                else:
-                    called = wanted or guess(first_records(path, form, name), name)
-            shape(called)
+            form, called = ".jsonl", ""
+            try:
+                with _called(name, path):
+                    form = form_of(path)
+                    if form == ROWS:
+                        # The rows of a run leave in the `wanted` shape, or that of their kind.
+                        own = shape_of(path)
+                        if wanted is not None and shape(wanted).kind != shape(own).kind:
+                            raise UsageError(
+                                f"{path}: holds {shape(own).kind} rows of a run, and the shape "
+                                f"'{wanted}' is one of {shape(wanted).kind} rows; leave the shape "
+                                f"out, or name one of {shape(own).kind} rows"
+                            )
+                        called = wanted or own
+                    else:
+                        called = wanted or guess(first_records(path, form, name), name)
+                    shape(called)
+            except NoRows as error:
+                without.append(error)  # whether it is one, the other files decide
             size = path.stat().st_size
             found.append(File(index, number, name, source, called, form, size, path))
-        return found
+        like = next((file.shape for file in found if file.shape), None)
+        if like is None:
+            raise without[0]
+        # Frameworks write a file for each worker, and leave empty those of workers without rows. It
+        # is named among the inputs, so that the run notices when rows come into it.
+        return [file if file.shape else file._replace(shape=like) for file in found]
 
 
 def _open_memory(

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from curate.errors import InputError, UsageError
+from curate.errors import InputError, NoRows, UsageError
 from curate.read.documents import documents_in, is_document
 from curate.read.finished_runs import ROWS, is_published, is_run, kept_files
 from curate.read.lines import BOM
@@ -153,7 +153,9 @@ def form_of(path: Path) -> str:
     with open(path, "rb") as file:
         head = file.read(4096)
     if not head.removeprefix(BOM).strip():
-        raise InputError(f"{path}: the file is empty")
+        # What is packed or a table has a header even without rows: of that something is lost.
+        error = NoRows if ending.form in TEXTS.values() and not ending.packing else InputError
+        raise error(f"{path}: the file is empty")
     if head.startswith(_POINTER):
         raise InputError(
             f"{path}: this is a Git LFS pointer, not the data itself; fetch it in its clone with "

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from curate.errors import InputError
+from curate.errors import InputError, NoRows
 from curate.read.records import reads_of
 from curate.read.shapes import names, shape, shapes
 from curate.read.shapes.shape import ARRAY, Shape
@@ -68,7 +68,7 @@ def first_records(path: Path, form: str, name: str) -> list[Mapping[str, Any]]:
     if any(shape("turn_list").detect(record) for record in lists):
         return lists
     if first_error is None:
-        raise InputError(f"{name}: it holds no rows")
+        raise NoRows(f"{name}: it holds no rows")
     raise InputError(f"{name}: not one readable row; {first_error}{remedy(first_error)}")
 
 

@@ -132,8 +132,13 @@ class _Checked:
             known = getattr(self.recipe, part) or {}
             for name in (given,) if isinstance(given, str) else given or ():
                 if name in read and name not in known:
-                    said = unknown(part.removesuffix("s"), name, known)
-                    self._fail(f"{said}; add it to the recipe's `{part}`", field)
+                    said = f"{unknown(part.removesuffix('s'), name, known)}; add it to the recipe's"
+                    said += f" `{part}`"
+                    if field == "model" and (":" in name or name == "local"):
+                        # A model's address, where its name in the recipe belongs.
+                        said += f" (models: {{judge: '{name}'}}, and at the step model: judge)"
+                        said += f", or on the command line give --model {name} instead"
+                    self._fail(said, field)
         try:
             self.step.prepare()
         except (ValueError, OSError) as error:

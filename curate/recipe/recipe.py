@@ -156,8 +156,9 @@ class Recipe:
         for step in self.steps:
             if isinstance(step, Function) and not partial:
                 raise RecipeError(
-                    "is a Python function, which YAML cannot hold; make it an operator (a file in "
-                    "curate/steps/, or an entry point of the group curate.steps)",
+                    "is a Python function, which YAML cannot hold; make it a class in a file of "
+                    "yours, a step that a recipe names as ./FILE.py:Class (`curate steps` lists "
+                    "others; docs/how-to/add-a-step.md shows one)",
                     step=step.title,
                 )
             # A step is written as its name, and what differs from defaults.

@@ -108,4 +108,7 @@ class Resolver:
             return name
         known = ", ".join(sorted(self.infos)) or "none"
         asked = f"the model '{name}'" if name else "a model without naming one"
-        raise RecipeError(f"a step asks {asked}; the recipe's models and encoders are: {known}")
+        more = "" if name else "; name one at the step (model: NAME), or give --model MODEL"
+        raise RecipeError(
+            f"a step asks {asked}; the recipe's models and encoders are: {known}{more}"
+        )

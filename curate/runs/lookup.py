@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
 from curate.read.finished_runs import published_files
-from curate.runs.report import ENDINGS
+from curate.runs.report import ENDINGS, cause_of
 from curate.runs.rows import working_columns
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
     """Return the id of the row that `text` means: the id's first digits, or FILE:NUMBER.
 
     `inputs` are the files of the run in order, as `run.yaml` lists them; NUMBER counts the records
-    of a file from 1, as `came from` does.
+    of a file from 1, as `came from` does, or is the line of one that could not be read, as a report
+    has it. Blank lines and a table's header are lines and no records.
 
     Raises:
         UsageError: no row, or more than one, is meant.
@@ -50,6 +51,22 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
             files = ", ".join(entry["file"] for entry in inputs) or "no file"
             raise UsageError(f"'{file}' is not an input of this run; it read {files}")
         found = list(_ids_at(folder, places))
+        unread, wanted_file = list[str](), PurePath(file).parts
+        for path in _files(folder, ["failed"]):
+            if {"file", "line"} <= set(pq.read_schema(path).names):
+                table = pq.read_table(path, columns=["id", "file", "line"])
+                unread += [
+                    one["id"].hex()
+                    for one in table.to_pylist()
+                    if one["line"] == record
+                    and PurePath(one["file"]).parts[-len(wanted_file) :] == wanted_file
+                ]
+        if unread and found and unread != found:
+            raise UsageError(
+                f"'{text}' is two rows: record {record:,} is {found[0]}, and line {record:,}, "
+                f"which could not be read, is {unread[0]}; give one of these ids"
+            )
+        found = found or unread
         if not found:
             read = max(_count(folder, place) for place in places)
             said = f"{file} has no record {int(number):,}: {folder} read {read:,} of it"
@@ -198,7 +215,8 @@ def _of_step(folder: Path, label: str, most: int, *, closest: bool) -> Iterator[
                 pc.equal(ended.column("outcome"), outcome),
                 pc.equal(pc.fill_null(ended.column("reason"), ""), reason),
             )
-            reasons.setdefault((outcome, reason), _Reason()).add(ended.filter(same), most)
+            cause = cause_of(reason) if outcome == "failed" else reason
+            reasons.setdefault((outcome, cause), _Reason()).add(ended.filter(same), most)
     for (outcome, reason), each in reasons.items():
         lines = each.closest(passed, most) if closest else each.first[:most]
         ids = [line["row"].hex() for line in lines]

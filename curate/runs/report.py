@@ -8,6 +8,7 @@ see of names and recipes is said here, too.
 from __future__ import annotations
 
 import copy
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -30,6 +31,8 @@ MOST_COUNTED = 10
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 # Of a model: where it was reached, and what is only about spending time and money there.
 _PRIVATE = ("base_url", "api_key_env", "max_concurrency")
+# How an error ends that shows a reply: a colon and a quoted text.
+_REPLY = re.compile(r""": ('.*'|".*")$""", re.DOTALL)
 # Addresses that mean the same to everybody, and the package's own example data.
 _PUBLIC = ("hub://", "https://", "http://", "s3://", "gs://", "pipelines/data/")
 
@@ -40,6 +43,11 @@ class Failure(NamedTuple):
     step: str
     error: str
     rows: int
+
+
+def cause_of(error: str) -> str:
+    """Return an error without the reply that it shows: replies differ, what is wrong does not."""
+    return _REPLY.sub("", error)
 
 
 class ScoreDistribution(NamedTuple):
@@ -85,8 +93,7 @@ def render(
     lines = [" + ".join(counts[:2]) + " = " + " + ".join(counts[2:])]
     if rewritten := sum(step.get("rewritten", 0) for step in steps):
         lines.append(f"{rewritten:,} rewritten: each counts as used, and as made in its new form")
-    whole = funnel(summary)[1]
-    lines += ["", *_funnel(summary)]
+    whole, lines = funnel(summary)[1], [*lines, "", *_funnel(summary)]
     dropped = [(step["label"], *reason) for step in steps for reason in step["reasons"].items()]
     if dropped:
         lines += ["", "dropped because", *_counted(dropped, whole)]
@@ -96,10 +103,20 @@ def render(
         lines += ["", "remarks"]
         lines += [f"  {printable(label)}: {printable(remark)}" for label, remark in remarks]
     lines += _figures(summary.get("figures", {}))
-    if failures:
-        lines += ["", "failed because", *_counted(failures[:_MOST_SHOWN], whole)]
-    if len(failures) > _MOST_SHOWN:
-        lines.append(f"  ... and {len(failures) - _MOST_SHOWN:,} other errors (in failed/)")
+    alike: dict[tuple[str, str], list[Failure]] = {}
+    for one in failures:
+        alike.setdefault((one.step, cause_of(one.error)), []).append(one)
+    errors = [
+        (label, f"{own[0].error} and {len(own) - 1:,} other replies", sum(one.rows for one in own))
+        if own[1:]
+        else own[0]
+        for (label, _), own in alike.items()
+    ]
+    if errors:
+        errors.sort(key=lambda error: -error[2])
+        lines += ["", "failed because", *_counted(errors[:_MOST_SHOWN], whole)]
+    if len(errors) > _MOST_SHOWN:
+        lines.append(f"  ... and {len(errors) - _MOST_SHOWN:,} other errors (in failed/)")
     if unreadable:
         shown = (f"  {e['file']}:{e['line']}: {e['error']}" for e in unreadable[:_MOST_SHOWN])
         lines += ["", f"unreadable lines: {len(unreadable):,}", *map(printable, shown)]

@@ -48,6 +48,13 @@ class Rows:
         """
         found = Rows(self.folder, side)
         if not len(found):
+            there = [name for name in ("train", "test") if len(Rows(self.folder, name))]
+            if there:
+                raise UsageError(
+                    f"no row of {self.folder} is marked '{side}', and some as '{there[0]}': the "
+                    "step `split` marks rows as 'train' or 'test', and groups of similar rows that "
+                    "are larger than its `share` or `count` stay in 'train'"
+                )
             raise UsageError(
                 f"no row of {self.folder} is marked '{side}': the step `split` marks rows as "
                 "'train' or 'test'; add it to the recipe"

@@ -35,6 +35,26 @@ def test_flags_say_the_whole_model(ok: Callable[..., str], home: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("step", "asked"),
+    [
+        ("evolve:on=response", 30),  # its own default is 2,048
+        ("evolve:on=response,max_tokens=9", 9),
+        ("evolve:on=response,max_tokens=50", 30),
+        ("self_instruct", 30),  # a preset's limit, where the field is null
+    ],
+)
+def test_a_limit_of_replies_holds_for_steps_with_one_of_their_own(
+    curate: Callable[..., Any], home: Path, step: str, asked: int
+) -> None:
+    with Server(lambda received: chat("Name a colour.", tokens=(10, 10))) as server:
+        curate(
+            "generate", step, "rows.jsonl", "--model", "openai:m", "--base-url", server.url,
+            "--max-tokens", "30", "--max-requests", "2", "-o", "o.jsonl",
+        )  # fmt: skip
+    assert {one.body["max_tokens"] for one in server.received} == {asked}
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--price", "1"], "--price takes IN,OUT"),
@@ -52,6 +72,57 @@ def test_flags_that_say_nothing_are_refused(
     done = curate("filter", "rows.jsonl", "length", "-o", "o.jsonl", *flags)
     assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
     assert sorted(p.name for p in home.iterdir()) == ["recipe.yaml", "rows.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        # An address stands where a name of the recipe belongs.
+        (["filter", "rows.jsonl", "rubric:model=openai:m", "-o", "o.jsonl"],
+         "give --model openai:m instead"),
+        (["filter", "rows.jsonl", "./own.py:Own", "-o", "o.jsonl"], "or give --model MODEL"),
+        (["filter", "rows.jsonl", "./own.py:max=0.5", "-o", "o.jsonl"],
+         "names no class: a step of a file is ./own.py:CLASS, and its fields follow behind, as in "
+         "./own.py:CLASS:max=0.5"),
+        # A shell puts all files in the place of a pattern without quotes.
+        (["filter", "rows.jsonl", "folder/b.jsonl", "length", "-o", "o.jsonl"],
+         "as a folder, or as a pattern in quotes, which the shell leaves alone: 'folder/*.jsonl'"),
+        (["preview", "rows.jsonl", "b.jsonl", "length"], "leaves alone: '*.jsonl'"),
+        (["filter", "length", "rows.jsonl", "-o", "o.jsonl"],
+         "rows.jsonl is data, and the input comes before the steps: rows.jsonl length ..."),
+        (["export", "runs/none", "--split", "test", "-o", "o.jsonl"], "runs/none: no such file"),
+        (["export", "runs/none", "--marks", "-o", "o.jsonl"], "runs/none: no such file"),
+        (["export", "rows.jsonl", "--split", "test", "-o", "o.jsonl"],
+         "rows.jsonl is not one"),
+    ],
+)  # fmt: skip
+def test_what_to_write_instead_is_said(
+    curate: Callable[..., Any], home: Path, arguments: list[str], message: str
+) -> None:
+    (home / "own.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from curate.ask import Ask\n"
+        "from curate.step import Filter\n\n\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Own(Filter):\n"
+        '    """Ask."""\n\n'
+        "    model: str | None = None\n\n"
+        "    def score(self, row):\n"
+        "        reply = yield Ask.text(row.response, model=self.model)\n"
+        "        return float(len(reply.text))\n"
+    )
+    done = curate(*arguments)
+    assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+
+
+def test_one_model_is_that_of_judges_too(home: Path) -> None:
+    # `--model` is said to be that of every step, and a judge is asked as a writer is.
+    steps = "steps: [sdf: {model: writer, judge: judge}]\n"
+    (home / "two.yaml").write_text(
+        "inputs: rows.jsonl\nmodels: {writer: local, judge: local}\n" + steps
+    )
+    pipeline, _ = Flags(model="openai:m").applied(Pipeline.from_yaml(home / "two.yaml"))
+    assert pipeline.models == {"writer": "openai:m", "judge": "openai:m"}
 
 
 def test_a_share_may_be_a_percentage(ok: Callable[..., str], curate: Callable[..., Any]) -> None:

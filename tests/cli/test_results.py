@@ -292,7 +292,8 @@ def test_export_writes_either_side_of_a_split(
     assert ok("export", "runs/o", "--split", "train", "-o", "a.jsonl").startswith("3 rows")
     assert ok("export", "runs/o", "--split", "test", "-o", "b.jsonl").startswith("1 rows")
     sides = [*lines_of(home / "a.jsonl"), *lines_of(home / "b.jsonl")]
-    ok("export", "runs/o", "-o", "all.jsonl")
+    done = curate("export", "runs/o", "-o", "all.jsonl")
+    assert "both sides of the split are in all.jsonl; --split train or" in done.stderr
     assert sorted(map(str, sides)) == sorted(map(str, lines_of(home / "all.jsonl")))
     kept = Result.open("runs/o").kept
     held_out = next(iter(kept.split("test"))).id
@@ -301,6 +302,8 @@ def test_export_writes_either_side_of_a_split(
     assert [len(kept.split(side).to_pandas()) for side in ("train", "test")] == [3, 1]
     done = curate("export", "runs/o", "--split", "dev", "-o", "c.jsonl")
     assert (done.exit_code, "no row of runs/o/kept is marked 'dev'" in done.stderr) == (2, True)
+    # The step is there: adding it would not help.
+    assert "some as 'train'" in done.stderr and "add it to the recipe" not in done.stderr
     done = curate("export", "rows.jsonl", "--split", "test", "-o", "c.jsonl")
     assert (done.exit_code, "--split takes a run" in done.stderr) == (2, True)
 

@@ -127,6 +127,42 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
         open_inputs(f"{tmp_path}/*.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("b.jsonl", b""),
+        ("b.jsonl", b"\xef\xbb\xbf\n \n"),
+        ("b.json", b"[]"),
+        ("b.json", b""),
+        ("b.csv", b""),
+        ("b.csv", b"instruction,output\n"),
+        ("b.jsonl.gz", gzip.compress(b"")),
+    ],
+)
+def test_a_file_without_rows_is_none_among_others(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    for alone in (tmp_path / name, tmp_path):
+        with pytest.raises(InputError, match=r"the file is empty|it holds no rows"):
+            open_inputs(str(alone))
+    write(tmp_path / "a.jsonl", alpaca(output="1"))
+    write(tmp_path / "c.jsonl", alpaca(output="2"))
+    inputs = open_inputs(str(tmp_path))
+    # It stays an input: with rows in it the run is another.
+    assert [Path(entry["file"]).name for entry in inputs.fingerprint()] == [
+        "a.jsonl", name, "c.jsonl",
+    ]  # fmt: skip
+    rows = read_all(str(tmp_path)).rows
+    assert [row.response for row in rows] == ["1", "2"]
+
+
+@pytest.mark.parametrize("name", ["b.jsonl.gz", "b.jsonl.zst", "b.parquet"])
+def test_a_file_that_lost_what_even_an_empty_one_has_is_refused(tmp_path, name):
+    write(tmp_path / "a.jsonl", alpaca(output="1"))
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=f"{name}: the file is empty"):
+        open_inputs(str(tmp_path))
+
+
 def test_an_unknown_shape_is_refused(tmp_path):
     path = write(tmp_path / "rows.jsonl", alpaca())
     with pytest.raises(UsageError, match=r"unknown shape 'alpacca'; did you mean 'alpaca'\?"):

@@ -57,6 +57,27 @@ def test_a_line_that_could_not_be_read_is_found(result: Result) -> None:
     assert (life.outcome, life.origin) == ("failed", "more/b.jsonl, line 2")
 
 
+def test_an_unreadable_line_is_found_by_the_number_that_the_report_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good = '{"instruction": "Say it.", "output": "%s"}'
+    Path("a.jsonl").write_text("\n\n" + "\n".join([good % "one", "{", good % "two", "[", "{"]))
+    Path("a.csv").write_text("instruction,output\nSay it.,one\nSay it\n")
+    inputs = {"lines": "a.jsonl", "table": "a.csv"}
+    result = Pipeline([Length(min=1)], inputs=inputs).run(run="r", allow_failed=1.0)
+    told = [f"{one['file']}:{one['line']}" for one in result.summary["unreadable"]]
+    assert told == ["a.jsonl:4", "a.jsonl:6", "a.jsonl:7", "a.csv:3"]
+    # The fourth line is the second record, and the fourth record is the sixth line: both are meant.
+    with pytest.raises(
+        UsageError, match=r"'a.jsonl:4' is two rows: record 4 is \w{32}, and line 4"
+    ):
+        result.explain("a.jsonl:4")
+    for place in told[1:]:
+        assert result.explain(place).origin == place.replace(":", ", line ")
+    assert result.explain("a.jsonl:3").origin == "a.jsonl, record 3"
+
+
 def test_what_is_not_there_or_not_clear_is_said(result: Result) -> None:
     wrong = {
         "a.jsonl:1": "2 rows are 'a.jsonl:1'",
@@ -98,3 +119,20 @@ def test_a_life_prints_as_a_few_lines(result: Result) -> None:
         "length: passed (score 4)",
         f"exact: dropped: exact duplicate (score 1), because of {kept}",
     ]
+
+
+def test_errors_that_differ_by_the_reply_they_show_are_one_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def read(row: Row) -> bool:
+        if "number" in row.response:
+            raise ValueError(f"it states none: {row.response!r}")
+        return True
+
+    rows = [{"instruction": "Say it.", "output": text} for text in ("number 1", "number 2", "yes")]
+    result = Pipeline([read]).run(rows, run="r", allow_failed=1.0)
+    [one] = result.examples(3)
+    assert (one.reason, one.count, len(one.ids)) == ("ValueError: it states none", 2, 2)
+    assert "'number 1' and 1 other replies" in str(result.report())

@@ -144,6 +144,19 @@ def test_reasons_and_errors_line_up_and_are_escaped() -> None:
     assert errors[6:] == ["  ... and 2 other errors (in failed/)"]
 
 
+def test_errors_that_differ_by_the_reply_they_show_are_one() -> None:
+    said = "it does not state a number, alone on its line or as 'score: NUMBER': "
+    replies = [repr(text) for text in ("It's 'good'", 'Say "no"', "fine: 'yes'")]
+    failures = [Failure("judge", said + reply, 2) for reply in replies]
+    failures += [Failure("judge", "the model 'x' is not there", 5), Failure("other", said, 1)]
+    errors = render(summary(step("judge", 12, failed=12)), failures).split("failed because\n")[1]
+    assert [line.strip().split("  ", 3) for line in errors.splitlines()[:3]] == [
+        ["6", "0.6%", "judge", f"{said}{replies[0]} and 2 other replies"],
+        ["5", "0.5%", "judge", "the model 'x' is not there"],
+        ["1", "0.1%", "other", said.rstrip()],
+    ]
+
+
 def test_reasons_are_shares_of_what_the_funnel_counts_as_the_whole() -> None:
     made = step("unpack", 1000, made=2000, used=1000)
     dropped = {**step("length", 2000, dropped=1500), "reasons": {"too short": 1500}}

@@ -227,7 +227,10 @@ def _write_to_address(asked: _Asked, output: str, shard_rows: int | None) -> _Ex
 
 def _write(asked: _Asked, target: _Target, *, noted: bool = True) -> _Exported:
     """Write files of this machine; those of a run are `noted` as its own."""
+    from curate.cli.failures import say
     from curate.pipeline import Pipeline, Result
+    from curate.read.paths import expand
+    from curate.read.remote import is_remote
     from curate.runs.written import check_replaceable
     from curate.write import cut, path_of_part
 
@@ -238,9 +241,16 @@ def _write(asked: _Asked, target: _Target, *, noted: bool = True) -> _Exported:
         check_replaceable(path, source, replace=asked.replace)
     # A run that has not finished is a run, too: it says so.
     if own:
-        kept = Result.open(source).kept
+        opened = Result.open(source)
+        kept, steps = opened.kept, opened.recipe["recipe"]["steps"]
+        if split is None and any(
+            "split" in ([one] if isinstance(one, str) else one) for one in steps
+        ):
+            say(f"both sides of the split are in {path}; --split train or --split test writes one")
         rows = kept if split is None else kept.split(split)
         return _export_run(rows, target, asked, noted=noted)
+    if (split is not None or asked.marks) and not is_remote(asked.source):
+        expand(asked.source)  # what is not there says so, rather than that it is no run
     if split is not None:
         raise UsageError(f"--split takes a run in which rows were split; {source} is not one")
     if asked.marks:

@@ -36,12 +36,10 @@ def command(
     flags: Flags,
 ) -> None:
     """Apply one or more steps to the rows of an input, and write those that are kept."""
-    from curate.cli.step_arguments import step_of
+    from curate.cli.step_arguments import steps_of
     from curate.pipeline import Pipeline
 
-    pipeline = Pipeline(
-        [step_of(text, answered=bool(flags.model)) for text in steps], inputs=source
-    )
+    pipeline = Pipeline(steps_of(source, steps, answered=bool(flags.model)), inputs=source)
     write_kept(pipeline, flags, output, as_json=as_json)
 
 

@@ -117,7 +117,7 @@ def command(
 
 def _pipeline_of(what: list[str], *, answered: bool) -> Pipeline:
     """Return the recipe, or the steps with their input (the example data, if none is given)."""
-    from curate.cli.step_arguments import step_of
+    from curate.cli.step_arguments import steps_of
     from curate.pipeline import Pipeline
     from curate.recipe import catalog
     from curate.recipe.step_file import ADDRESS
@@ -133,7 +133,7 @@ def _pipeline_of(what: list[str], *, answered: bool) -> Pipeline:
     source, texts = first, what[1:]
     if is_step:
         source, texts = "pipelines/data/tasks.jsonl.gz", what
-    return Pipeline([step_of(text, answered=answered) for text in texts], inputs=source)
+    return Pipeline(steps_of(source, texts, answered=answered), inputs=source)
 
 
 class Histories(NamedTuple):

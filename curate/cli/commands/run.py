@@ -33,6 +33,7 @@ def command(
 ) -> None:
     """Run a recipe: read the inputs, apply every step, write a run folder."""
     from curate.cli.running import finish, start
+    from curate.engine.output.recipe_outputs import targets_of
     from curate.errors import UsageError
     from curate.pipeline import Pipeline
     from curate.read.paths import ending_of
@@ -62,9 +63,9 @@ def command(
     send = not flags.dry_run
     with published_at(address, where, send) if address and where else nullcontext():
         result = start(pipeline, flags, run=where)
-        places = (pipeline.outputs or {}).values()
-        paths = [place if isinstance(place, str) else place["path"] for place in places]
-        written = [path for path in paths if wrote(result.folder, Path(path))]
+        # Those of the recipe with `--set`.
+        paths = [path for _, _, path, _ in targets_of(result.pipeline or pipeline)]
+        written = [str(path) for path in paths if wrote(result.folder, path)]
         # What the run did is said before its publication, which may fail.
         finish(result, flags, written, as_json=as_json)
 

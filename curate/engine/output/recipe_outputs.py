@@ -7,9 +7,9 @@ said before the run, not after it has been paid for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate.engine.options import RunOptions
 from curate.errors import UsageError
@@ -24,20 +24,34 @@ if TYPE_CHECKING:
     from curate.recipe.recipe import Recipe
 
 
-def write_outputs(folder: Path, outputs: Mapping[str, Any], shape: str | None) -> None:
-    """Write the kept rows of each kind that `outputs` names to its path.
+def write_outputs(folder: Path, recipe: Recipe, shape: str | None) -> None:
+    """Write the kept rows of each kind that the recipe's `outputs` name to its path.
 
     `shape` holds for outputs that name none; without one, rows leave in their kind's natural shape.
     """
-    for kind, path, own in _targets(outputs):
-        rows = Rows(folder / "kept" / kind)
+    for kind, side, path, own in targets_of(recipe):
+        rows = Rows(folder / "kept" / kind, side)
         write_rows(rows.tables(), path, own or shape, run=folder)
 
 
-def _targets(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Path, str | None]]:
-    for kind, output in outputs.items():
+def targets_of(recipe: Recipe) -> Iterator[tuple[str, str | None, Path, str | None]]:
+    """Yield kind, side, path and shape of each file of the recipe's `outputs`.
+
+    After the step `split` there is one for each side, as of `-o`: a file of both would be trained
+    on with the rows that are held out.
+    """
+    for kind, output in (recipe.outputs or {}).items():
         place = {"path": output} if isinstance(output, str) else output
-        yield kind, Path(place["path"]), place.get("shape")
+        only = next((step.only for step in recipe.steps if step.name == "split"), ())
+        # Kinds that the step does not see have no sides.
+        unseen = set(only) <= set(KINDS) and only and kind not in only
+        seen = kind in only and set(only) <= set(KINDS)
+        for side in (None,) if unseen else SIDES if seen else sides_of(recipe):
+            try:
+                path = path_of_part(Path(place["path"]), side)
+            except UsageError as error:
+                raise recipe.error(("outputs", kind), f"outputs.{kind}: {error}") from None
+            yield kind, side, path, place.get("shape")
 
 
 def check_outputs(recipe: Recipe, opened: Inputs, options: RunOptions) -> None:
@@ -56,7 +70,7 @@ def check_outputs(recipe: Recipe, opened: Inputs, options: RunOptions) -> None:
             f"no output is written in the shape '{wanted}': name one in the recipe's `outputs`, or "
             "export the run afterwards (curate export RUN --as SHAPE -o PATH)"
         )
-    for kind, path, shape in _targets(recipe.outputs or {}):
+    for kind, _, path, shape in targets_of(recipe):
         try:
             _check(path, shape or wanted, {kind}, opened)
         except UsageError as error:
@@ -73,7 +87,7 @@ def check_free(recipe: Recipe, opened: Inputs, options: RunOptions, folder: Path
     if options.output is not None:
         for path in output_paths(recipe, opened, options.output):
             check_replaceable(path, folder, replace=options.replace)
-    for kind, path, _ in _targets(recipe.outputs or {}):
+    for kind, _, path, _ in targets_of(recipe):
         try:
             check_replaceable(path, folder, replace=options.replace)
         except UsageError as error:
@@ -102,7 +116,7 @@ def sides_of(recipe: Recipe) -> tuple[str | None, ...]:
         raise recipe.error(
             ("steps", at, "split"),
             "an output has a file for each side, and with `only` other rows are on no side; leave "
-            "it out, or write the run without -o and export from it",
+            "it out, or write the run without -o and `outputs`, and export from it",
         )
     for index, step in enumerate(recipe.steps[at + 1 :], at + 1):
         if not isinstance(step, Filter | Whole):

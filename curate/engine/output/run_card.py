@@ -93,10 +93,17 @@ def card(recipe: Recipe, opened: Inputs, summary: Mapping[str, Any]) -> str:
     names = [printable(PurePath(entry["file"]).name) for entry in files]
     origin = " and ".join(names) if len(names) < 3 else f"{len(names)} files"
     title = recipe.name or (f"Made from {origin}" if names else "A dataset")
+    sides = ""
+    if any(step.name == "split" for step in recipe.steps):
+        sides = (
+            "\n`kept/` has the rows of both sides of the split, and whoever loads this folder as a "
+            "dataset trains on the test rows, too: `curate export RUN --split train` writes one "
+            "side, and `curate push` sends them as the splits `train` and `test`.\n"
+        )
     return (
         f"---\n{head}---\n\n# {title}\n\n"
         "Made by `curate`: every row of `kept/`, `used/`, "
-        "`dropped/` and `failed/` is explained in `ledger/`.\n\n"
+        f"`dropped/` and `failed/` is explained in `ledger/`.\n{sides}\n"
         f"## Sources\n\n{sources or 'Rows in memory.'}\n\n## Steps\n\n{steps}\n\n"
         f"## Funnel\n\n```text\n{render(summary)}\n```\n\n"
         f"## Recipe\n\n```yaml\n{text}\n```\n\n"

@@ -11,7 +11,7 @@ import functools
 import glob
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,7 @@ from curate.row import digest
 
 if TYPE_CHECKING:
     from curate.read import Read
+    from curate.read.shapes.shape import Shape
 
 # Where the common benchmarks keep their questions, the most telling name first.
 QUESTION_FIELDS = (
@@ -164,7 +165,9 @@ def _texts(spec: str, field: str | None) -> Iterator[ItemText]:
     start = 0
     try:
         for file, reads in open_records(path):
-            texts = [_question(read, field, file, n) for n, read in enumerate(reads, 1)]
+            items = list(reads)
+            form = None if field else _shape_of(items, file)
+            texts = [_question(read, field, file, n, form) for n, read in enumerate(items, 1)]
             if not any(map(compared_words, texts)):
                 first = f" (the first holds {texts[0]!r:.40})" if texts else ""
                 found = f"no item has a text with a word{first}" if texts else "it holds no item"
@@ -181,8 +184,26 @@ def _texts(spec: str, field: str | None) -> Iterator[ItemText]:
         raise ValueError(f"test set {error}") from error
 
 
-def _question(read: Read, field: str | None, file: str, number: int) -> str:
-    """Return the question of an item, all its turns in one; empty where it holds nothing."""
+def _shape_of(reads: Sequence[Read], file: str) -> Shape | None:
+    """Return the shape of conversations or pairs, which have no column of questions alone."""
+    from curate.read.shapes import shape
+    from curate.read.sniff import SNIFFED, guess
+
+    records = [read.record for read in reads if isinstance(read.record, dict)][:SNIFFED]
+    if any(name in record for record in records for name in QUESTION_FIELDS):
+        return None
+    with contextlib.suppress(UsageError):  # whoever looks for the column says what is wrong
+        return shape(guess(records, file)) if records else None
+    return None
+
+
+def _question(
+    read: Read, field: str | None, file: str, number: int, form: Shape | None = None
+) -> str:
+    """Return the question of an item, all its turns in one; empty where it holds nothing.
+
+    With `form`, these are the turns of the user in a record of that shape.
+    """
     record = read.record
     if isinstance(record, str):
         return record
@@ -192,6 +213,13 @@ def _question(read: Read, field: str | None, file: str, number: int) -> str:
     where = f"test set {file}, item {number}"
     if not isinstance(record, dict):
         raise ValueError(f"{where}: an item must be an object or a text, found {record!r:.40}")
+    if form is not None:
+        try:
+            fields = form.read(record).fields
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{where}: as {form.name}, {error}") from error
+        turns = fields.get("prompt") or fields.get("messages") or ()
+        return "\n".join(turn.text for turn in turns if turn.role == "user")
     names = [field] if field else QUESTION_FIELDS
     held = next((name for name in names if name in record), None)
     if held is None:
@@ -200,13 +228,13 @@ def _question(read: Read, field: str | None, file: str, number: int) -> str:
             "the question's column with field="
         )
     question = "" if record[held] is None else record[held]
-    turns: list[Any] = [
-        turn.get("content") if isinstance(turn, dict) else turn
-        for turn in (question if isinstance(question, list) else [question])
+    parts: list[Any] = [
+        part.get("content") if isinstance(part, dict) else part
+        for part in (question if isinstance(question, list) else [question])
     ]
-    if not all(isinstance(turn, str) for turn in turns):
+    if not all(isinstance(part, str) for part in parts):
         raise ValueError(
             f"{where}: {held} must be a string or a list of strings or messages, found "
             f"{question!r:.40}; name another column with field="
         )
-    return "\n".join(turns)
+    return "\n".join(parts)

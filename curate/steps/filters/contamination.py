@@ -43,8 +43,9 @@ class Contamination(Filter):
     """Drop rows that share word n-grams, or their meaning, with the items of test sets.
 
     `against` lists test sets: any path that an input may be, as `path` or `name=path`, of any
-    shape; a finished run counts with the prompts of its kept rows. `field` names the column with
-    the questions, if it is not one of the usual ones. `mode` selects how items are found: `ngrams`,
+    shape; a finished run counts with the prompts of its kept rows, a file of conversations or
+    pairs with the user's turns. `field` names the column with the questions, if it is not one of
+    the usual ones. `mode` selects how items are found: `ngrams`,
     `semantic`, or both, as `[ngrams, semantic]`.
 
     By n-grams, the score is the share of an item's words that the row's turns cover with n-grams of

@@ -25,7 +25,8 @@ class Split(Whole):
     Jaccard similarity from which texts are (`null`: only equal instructions are linked). `shingle`
     is the number of words of the n-grams compared, with words as in `near`. Whole groups, drawn
     from their first row's own seed, form the test side. `share` is the maximum share of test rows
-    (0.02). `count` is their maximum number instead. The score is 1 for a test row.
+    (0.02; at least one of several rows). `count` is their maximum number instead. The score is 1
+    for a test row.
     """
 
     on: On = "whole"
@@ -96,6 +97,8 @@ class Split(Whole):
         count = self.count
         if count is None:
             count = allowed_of(len(positions), None, self.share or 0.0)
+            # At least one, but of a single row nothing would be left to train on.
+            count = count if self.share == 1 else min(count, len(positions) - 1)
         # Whole groups that fit in, in the order of their roots' draws.
         groups, sizes = np.unique(roots, return_counts=True)
         test = np.zeros(len(roots), np.bool_)

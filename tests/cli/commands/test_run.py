@@ -218,3 +218,30 @@ def test_a_wrong_place_in_a_recipe_names_its_line(
     assert f"odd.yaml:2: {said}" in refused.stderr
     assert (home / "rows.jsonl").read_bytes() == before
     assert not (home / "runs").exists()
+
+
+def test_outputs_have_a_file_for_each_side_of_a_split(
+    curate: Callable[..., Any], home: Path
+) -> None:
+    lines = [{"instruction": f"Name {n}.", "output": f"It is {n}."} for n in range(4)]
+    (home / "four.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pair = {"prompt": "Why?", "chosen": "So.", "rejected": "No."}
+    (home / "pair.jsonl").write_text(json.dumps(pair) + "\n")
+    (home / "sides.yaml").write_text(
+        "inputs: {four: four.jsonl, pair: pair.jsonl}\n"
+        "steps: [split: {share: 0.5, similarity: null}]\n"
+        "outputs: {sft: rows.out.jsonl, preference: {path: pairs.jsonl, shape: trl_dpo}}\n"
+    )
+    done = curate("run", "sides.yaml", "-o", "runs/a", "--set", "outputs.sft=set.jsonl")
+    assert done.exit_code == 0, done.stderr
+    files = ["set.train.jsonl", "set.test.jsonl", "pairs.train.jsonl", "pairs.test.jsonl"]
+    assert done.stdout.split("kept rows")[1].split("reasons")[0].split() == files
+    assert not (home / "set.jsonl").exists()
+    sides = [(home / name).read_text().splitlines() for name in files]
+    assert (sum(map(len, sides)), len(sides[1]) + len(sides[3])) == (5, 2)
+    assert sides[1] and not set(sides[0]) & set(sides[1])
+    # A kind that the step does not see has no sides; rows of a source may be of any kind.
+    done = curate("run", "sides.yaml", "-o", "runs/b", "--set", "steps.split.only=[preference]")
+    assert (home / "rows.out.jsonl").read_text().count("\n") == 4, done.stderr
+    done = curate("run", "sides.yaml", "-o", "runs/c", "--set", "steps.split.only=[pair]")
+    assert (done.exit_code, "without -o and `outputs`" in done.stderr) == (2, True)

@@ -8,7 +8,7 @@ import yaml
 
 from curate import Pipeline
 from curate.row import Row
-from curate.steps import Length, Near
+from curate.steps import Length, Near, Split
 
 
 def polite(row: Row) -> bool:
@@ -62,3 +62,9 @@ def test_a_name_goes_first_and_rows_in_memory_have_no_file(folder: Path) -> None
     rows = [{"prompt": "a", "completion": "b"}]
     named = Pipeline([Length()], name="mine").run(rows, run="m")
     assert "\n# mine\n" in (named.folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_card_of_a_split_run_says_that_the_folder_has_both_sides(folder: Path) -> None:
+    said = "`curate export RUN --split train` writes one side"
+    assert said in card_of(Pipeline([Split()], inputs="a.jsonl"))
+    assert said not in card_of(Pipeline([Near()], inputs="a.jsonl"), replace=True)

@@ -530,3 +530,41 @@ def test_rephrased_gsm8k_items_are_found_and_training_questions_pass(tmp_path):
     found = [row.seq[-1] for row in result.dropped]
     assert sum(place < 150 for place in found) >= 0.95 * 150
     assert sum(place >= 150 for place in found) < 0.05 * 150
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {
+            "messages": [
+                {"role": "user", "content": SENTENCE},
+                {"role": "assistant", "content": "x"},
+            ]
+        },
+        {
+            "conversations": [
+                {"from": "system", "value": "Be brief."},
+                {"from": "human", "value": "Hi"},
+                {"from": "gpt", "value": "Hello"},
+                {"from": "human", "value": SENTENCE},
+                {"from": "gpt", "value": "x"},
+            ]
+        },
+        {
+            "chosen": f"\n\nHuman: {SENTENCE}\n\nAssistant: yes",
+            "rejected": f"\n\nHuman: {SENTENCE}\n\nAssistant: no",
+        },
+    ],
+)
+def test_a_held_out_set_of_conversations_or_pairs_is_a_test_set(
+    tmp_path, conversation, scores_of, record
+):
+    held = tmp_path / "held.jsonl"
+    held.write_text(json.dumps(record) + "\n", "utf-8")
+    step = Contamination(against=(str(held),))
+    rows = [conversation(f"Say: {SENTENCE}", "a"), conversation("Name a colour.", "Be brief. yes")]
+    leaked, clean = scores_of(step, rows)
+    assert leaked > 0 and clean == 0
+    held.write_text(json.dumps(record) + '\n{"other": 1}\n', "utf-8")
+    with pytest.raises(ValueError, match=r"item 2: as \w+, "):
+        Contamination(against=(str(held),)).prepare()

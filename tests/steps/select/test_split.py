@@ -59,6 +59,15 @@ def test_rows_without_links_fill_the_test_side_exactly(conversation, decide):
     assert sides(decide(Split(share=1.0), rows)).count("test") == 50
 
 
+def test_a_single_row_stays_to_train_on(conversation, decide):
+    one, two = conversation("a question", "an answer"), conversation("another", "with its own")
+    assert sides(decide(Split(share=0.5), [one])) == ["train"]
+    assert sorted(sides(decide(Split(), [one, two]))) == ["test", "train"]
+    assert sides(decide(Split(share=1.0), [one])) == ["test"]
+    assert sides(decide(Split(count=1), [one])) == ["test"]
+    assert sides(decide(Split(), [])) == []
+
+
 def test_similarity_can_be_left_out(conversation, decide):
     text = " ".join(WORDS[:40])
     rows = [conversation(f"prompt {n}", text) for n in range(20)]

@@ -24,6 +24,7 @@ from tests.engine.asking import Answering, driver
 from tests.engine.asking import one as task
 from tests.models.batch_server import BatchServer, Line, chat, text_of
 
+pytestmark = pytest.mark.slow
 CHILD = Path(__file__).with_name("sharing_child.py")
 
 

@@ -101,6 +101,7 @@ def chaotic(folder: Path, count: int, gates: int = 1, idle: float = 0.5) -> None
         assert failed == len(prompts) - len(cleared) > 0
 
 
+@pytest.mark.slow
 def test_each_row_is_right_or_failed_with_its_cause(tmp_path: Path) -> None:
     chaotic(tmp_path, 150, gates=8)
 

@@ -65,6 +65,7 @@ def test_no_reply_reaches_another_row(surplus: str, concurrency: int, tmp_path: 
         assert outcome.error is None and outcome.value == f"re: question {number}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_an_answer_before_the_request_is_no_answer(
     concurrency: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -135,6 +136,7 @@ VECTORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_vectors_that_attack_fail_their_rows_in_words(tmp_path: Path) -> None:
     made = {name: make() for name, (make, _) in VECTORS.items()}

@@ -140,6 +140,7 @@ print(json.dumps([said, peak_memory_mb()]))
 """
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_in_seconds_and_bounded_memory() -> None:
     done = subprocess.run(
         [sys.executable, "-c", CHILD],

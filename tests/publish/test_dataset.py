@@ -407,6 +407,7 @@ def test_the_recipe_makes_the_rows_again(hub: Hub, run: Path, tmp_path: Path) ->
     assert again.kept.to_list(form="kind") == Result.open(run).kept.to_list(form="kind")
 
 
+@pytest.mark.slow
 def test_the_commands(hub: Hub, run: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
     environment |= {"HF_HUB_DISABLE_XET": "1"}
@@ -439,6 +440,7 @@ def test_the_commands(hub: Hub, run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "hf:").exists()
 
 
+@pytest.mark.slow
 def test_rows_of_the_hub_have_the_licence_of_their_card(hub: Hub, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

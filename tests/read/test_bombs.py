@@ -30,6 +30,7 @@ from curate.read.arrow.parquet_pages import columns_of
 from tests.fuzz.seeds import pdf_of
 from tests.read.reading import alpaca, lines_of
 
+pytestmark = pytest.mark.slow
 MB = 1 << 20
 MOST_MB, MOST_SECONDS = 500, 30
 GOOD = lines_of(alpaca())

@@ -132,6 +132,7 @@ FAULTY = (
 )
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_nothing_committed_is_sent_twice(tmp_path: Path) -> None:
     calm = tmp_path / "calm"
     calm.mkdir()

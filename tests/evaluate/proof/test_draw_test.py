@@ -59,6 +59,7 @@ def test_versions_by_hand() -> None:
     assert longest.error == pytest.approx(math.sqrt(0.22 + 0.01 / 3))
 
 
+@pytest.mark.slow
 def test_versions_that_choose_by_chance_are_seldom_claimed() -> None:
     # Each version is one more draw, or all share half of their luck: 2,000 times.
     dice, claimed = np.random.default_rng(3), {0.0: 0, 0.5: 0}

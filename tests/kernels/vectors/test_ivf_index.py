@@ -118,6 +118,7 @@ def assert_memory_changes_nothing(seed, count, room, probes, prefilter):
         assert same(one, other)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @any_memory
 def test_the_memory_for_prepared_vectors_changes_nothing(**drawn):

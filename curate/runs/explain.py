@@ -141,29 +141,23 @@ def _origin(
     row: Row, place: Mapping[str, Any], recipe: Mapping[str, Any]
 ) -> tuple[str, Mapping[str, str] | None]:
     """Return where a row came from, in words, and which row of another run it was before."""
+    import pyarrow.parquet as pq
+
     if place.get("file"):
         return f"{place['file']}, line {place['line']}", None
     if row.parents or len(row.seq) != 3:
         return f"made from {len(row.parents)} row{'s' if len(row.parents) != 1 else ''}", None
     files = [entry for entry in recipe["inputs"] if entry.get("input") == row.source]
     entry = files[row.seq[1]] if row.seq[1] < len(files) else None
-    name = row.source if entry is None else entry["file"]
-    return f"{name}, record {row.seq[2] + 1:,}", _before(entry, row.seq[2])
-
-
-def _before(entry: Mapping[str, Any] | None, number: int) -> Mapping[str, str] | None:
-    """Return the run whose kept rows a file holds, as long as it is there, and the row's id."""
-    import pyarrow.parquet as pq
-
-    run = None if entry is None else run_of(entry["file"])
-    if run is None or entry is None:
-        return None
-    file = Path(entry["file"])
+    number = row.seq[2]
+    if entry is None:
+        return f"{row.source}, record {number + 1:,}", None
+    file, run, before = Path(entry["file"]), run_of(entry["file"]), None
     # The run may have been replaced since, and its rows with it.
-    if not file.is_file() or file.stat().st_size != entry.get("size"):
-        return None
-    ids = pq.read_table(file, columns=["id"]).column("id")
-    return {"run": str(run), "row": ids[number].as_py().hex()} if number < len(ids) else None
+    if run is not None and file.is_file() and file.stat().st_size == entry.get("size"):
+        ids = pq.read_table(file, columns=["id"]).column("id")
+        before = {"run": str(run), "row": ids[number].as_py().hex()} if number < len(ids) else None
+    return f"{entry['file']}, record {number + 1:,}", before
 
 
 def _events(

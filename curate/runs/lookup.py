@@ -68,7 +68,10 @@ def id_of(folder: Path, text: str, inputs: Sequence[Mapping[str, Any]]) -> str:
             )
         found = found or unread
         if not found:
-            read = max(_count(folder, place) for place in places)
+            known, read = [place[:2] for place in places], 0
+            for path in _files(folder):
+                seqs = pq.read_table(path, columns=["seq"]).column("seq").to_pylist()
+                read = max([read, *(q[2] + 1 for q in seqs if len(q) == 3 and q[:2] in known)])
             said = f"{file} has no record {int(number):,}: {folder} read {read:,} of it"
             raise UsageError(f"{said}, counted from 1")
     else:
@@ -109,20 +112,6 @@ def _ids_at(folder: Path, places: Sequence[Sequence[int]]) -> Iterator[str]:
                 mask = pc.and_(mask, pc.equal(pc.list_element(seqs, index), number))
             for value in table.filter(mask).column("id"):
                 yield value.as_py().hex()
-
-
-def _count(folder: Path, place: Sequence[int]) -> int:
-    """Return how many records were read of the file in which `place` is."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    last = -1
-    for path in _files(folder):
-        seqs = pq.read_table(path, columns=["seq"]).column("seq")
-        seqs = seqs.filter(pc.equal(pc.list_value_length(seqs), len(place)))
-        for *file, ordinal in seqs.to_pylist():
-            last = max(last, ordinal) if file == list(place[:-1]) else last
-    return last + 1
 
 
 def _files(folder: Path, sections: Iterable[str] = ENDINGS) -> Iterator[Path]:

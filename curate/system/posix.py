@@ -209,6 +209,10 @@ class FileLock:
             self._handle = None
 
 
+# What a file system says that has no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
 class UnfinishedFile:
     """The file beside `path` that becomes it; one process at a time writes it.
 
@@ -230,6 +234,12 @@ class UnfinishedFile:
                 raise UsageError(
                     f"another process is writing {path}; wait for it, or name another file"
                 ) from error
+            except OSError as error:
+                # Mounted buckets and some network disks know no locks; files are written there all
+                # the same.
+                if error.errno not in _NO_LOCKS:
+                    os.close(self._handle)
+                    raise
             if self._is_there():
                 break
             # Whoever wrote it has moved it to its place meanwhile: what is locked is that.

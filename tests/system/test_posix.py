@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import json
@@ -117,6 +118,23 @@ def test_a_draft_has_one_writer_and_what_a_killed_one_left_is_written_over(tmp_p
     other.close()
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
     assert out.read_text() == "new"
+
+
+@pytest.mark.parametrize("said", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_a_disk_without_locks_is_written_to_all_the_same(tmp_path, monkeypatch, said):
+    def none(handle, how):
+        raise OSError(said, os.strerror(said))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    if said == errno.EIO:
+        with pytest.raises(OSError, match="Input/output error"):
+            UnfinishedFile(tmp_path / "rows.jsonl")
+        return
+    draft = UnfinishedFile(tmp_path / "rows.jsonl")
+    draft.path.write_text("whole")
+    os.replace(draft.path, tmp_path / "rows.jsonl")
+    draft.close()
+    assert (tmp_path / "rows.jsonl").read_text() == "whole"
 
 
 def test_a_file_that_is_moved_while_another_process_opens_it_is_not_its_unfinished_one(

@@ -288,6 +288,7 @@ class Result:
         shape: str | None = None,
         title: str | None = None,
         dry_run: bool = False,
+        folder: str | Path | None = None,
     ) -> Pushed:
         """Push the kept rows to the Hugging Face Hub as the dataset `name` (`ORG/NAME`).
 
@@ -298,6 +299,7 @@ class Result:
             shape: The shape of the records, e.g. `trl_dpo`; by default each kind's own.
             title: The title of its card; by default the recipe's name.
             dry_run: Check everything, make the card, and send nothing.
+            folder: Write the dataset to this new folder instead, without asking the Hub.
 
         Returns:
             Where it is, how many rows it has, its card, and which paths were sent and deleted.
@@ -306,8 +308,12 @@ class Result:
             UsageError: it cannot be written there; nothing was sent.
             StoppedShort: the Hub failed; the same call continues.
         """
-        from curate.publish import push
+        from curate.publish import push, write_dataset
 
+        if folder is not None:
+            return write_dataset(
+                self.folder, name, Path(folder), split=split, shape=shape, title=title
+            )
         return push(
             self.folder,
             name,

@@ -12,12 +12,13 @@ import yaml
 from curate.errors import InputError, UsageError
 from curate.publish.card import Facts, card
 from curate.publish.croissant import croissant
-from curate.publish.hub import MARK, MARKED, Repository
+from curate.publish.hub import MARK, MARKED, Repository, url_of
 from curate.publish.layout import write_parts
 from curate.publish.licences import sources_of, warnings_of
 from curate.read.finished_runs import description_of, note_of
 from curate.read.known_licences import card_licences, told_licences
 from curate.runs.rows import Rows
+from curate.system.posix import sync_all
 
 CARD = "README.md"
 # What describes the data goes after it, and with it the deletion of what is no longer part of it.
@@ -28,7 +29,8 @@ _NAME = re.compile(r"[\w.-]+/[\w.-]{1,96}", re.ASCII)
 class Pushed(NamedTuple):
     """Where a dataset is, its rows, the paths sent and deleted, licence warnings and its card.
 
-    After a dry run `sent` and `deleted` are the paths that would be.
+    After a dry run `sent` and `deleted` are the paths that would be; where a folder was written,
+    all paths of the dataset are `sent`.
     """
 
     url: str
@@ -72,30 +74,69 @@ def push(
         UsageError: the dataset cannot be written there, or not in this shape; nothing was sent.
         StoppedShort: the Hub failed; what has arrived stays, and the same call continues.
     """
+    _check_name(name)
+    repository = Repository(name, public=public)
+    with tempfile.TemporaryDirectory(prefix="curate-push-") as aside:
+        made = _make(run, Path(aside), name, split, shape, title)
+        files = {path: Path(aside) / path for path in made.sent}
+        sent, deleted = repository.difference(files) if dry_run else repository.send(files, LAST)
+    return made._replace(sent=sent, deleted=deleted)
+
+
+def write_dataset(
+    run: Path,
+    name: str,
+    folder: Path,
+    *,
+    split: str | None = None,
+    shape: str | None = None,
+    title: str | None = None,
+) -> Pushed:
+    """Write to a new folder what `push` would send to an empty repository; the Hub is not asked.
+
+    `datasets.load_dataset` reads the folder, and any client of the Hub can upload it.
+
+    Raises:
+        UsageError: the folder is there, or the dataset cannot be written in this shape.
+    """
+    _check_name(name)
+    if folder.exists():
+        raise UsageError(f"{folder} is there; name a folder that is not, or delete it first")
+    beside = folder.absolute().parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=beside) as aside:
+        fresh = Path(aside, "dataset")
+        fresh.mkdir()
+        made = _make(run, fresh, name, split, shape, title)
+        sync_all(fresh)
+        fresh.rename(folder)
+    return made
+
+
+def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"'{name}' is not a dataset on the Hub; it is ORG/NAME, or YOUR-NAME/NAME, of letters, "
             "digits, '-', '_' and '.'"
         )
-    repository = Repository(name, public=public)
+
+
+def _make(
+    run: Path, folder: Path, name: str, split: str | None, shape: str | None, title: str | None
+) -> Pushed:
+    """Write the files of a dataset to a folder, as if all of them were to be sent."""
     summary, described = note_of(run / "report.json"), description_of(run)
     told = told_licences(described.get("recipe") or {})
     sources = sources_of(described.get("inputs") or (), _card_licences, told)
     called = (described.get("recipe") or {}).get("name")
-    with tempfile.TemporaryDirectory(prefix="curate-push-") as aside:
-        folder = Path(aside)
-        parts = write_parts(Rows(run / "kept"), folder, split, shape)
-        facts = Facts(
-            title or called or name.partition("/")[2], run, summary, described, parts, sources
-        )
-        recipe = yaml.safe_dump(facts.recipe, sort_keys=False, allow_unicode=True)
-        (folder / MARK).write_text(f"{MARKED.decode()}; see {CARD}.\n{recipe}", "utf-8")
-        (folder / "croissant.json").write_text(
-            croissant(facts, folder, name, repository.url), "utf-8"
-        )
-        text = card(facts)
-        (folder / CARD).write_text(text, "utf-8")
-        paths = [MARK, *(file for part in parts for file in part.files), *LAST]
-        files = {path: folder / path for path in paths}
-        sent, deleted = repository.difference(files) if dry_run else repository.send(files, LAST)
-    return Pushed(repository.url, facts.rows, sent, deleted, warnings_of(sources), text)
+    parts = write_parts(Rows(run / "kept"), folder, split, shape)
+    facts = Facts(
+        title or called or name.partition("/")[2], run, summary, described, parts, sources
+    )
+    recipe = yaml.safe_dump(facts.recipe, sort_keys=False, allow_unicode=True)
+    (folder / MARK).write_text(f"{MARKED.decode()}; see {CARD}.\n{recipe}", "utf-8")
+    url, text = url_of(name), card(facts)
+    (folder / "croissant.json").write_text(croissant(facts, folder, name, url), "utf-8")
+    (folder / CARD).write_text(text, "utf-8")
+    paths = [MARK, *(file for part in parts for file in part.files), *LAST]
+    return Pushed(url, facts.rows, paths, [], warnings_of(sources), text)

@@ -24,6 +24,13 @@ FILES_A_COMMIT = 16
 MARK, MARKED = "recipe.yaml", b"# Made by curate"
 
 
+def url_of(name: str) -> str:
+    """Return the page of the dataset `name`, whether it is there or not."""
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/datasets/{name}"
+
+
 class Repository:
     """A dataset's repository, checked for being writable."""
 
@@ -69,7 +76,7 @@ class Repository:
     @property
     def url(self) -> str:
         """The page of the dataset."""
-        return f"{self._endpoint}/datasets/{self.name}"
+        return url_of(self.name)
 
     def _check_existing(self) -> bool:
         """Tell whether the repository is there; raise `UsageError` where it is not ours."""

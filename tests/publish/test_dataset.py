@@ -429,6 +429,10 @@ def test_the_commands(hub: Hub, run: Path, tmp_path: Path) -> None:
     assert "licences: Terms not known: rows.jsonl" in done.stderr
     assert tried.stdout == hub.repositories[NAME].files["README.md"].decode() + "\n"
     assert "sent: nothing, it is up to date" in curate("push", "run", NAME, "--dry-run").stderr
+    kept = curate("push", "run", NAME, "--folder", "its own")
+    assert kept.stdout == "40 rows, 5 files written: its own\n"
+    assert f"hf upload {NAME} 'its own' --repo-type dataset --private" in kept.stderr
+    assert curate("push", "run", NAME, "--folder", "other", "--public").returncode == 2
     again = curate("push", "run", NAME)
     assert again.stdout == f"{hub.url}/datasets/{NAME} is up to date: nothing was sent\n"
     file = curate("push", "secret folder/rows.jsonl", "ann/file", "--public")
@@ -441,6 +445,26 @@ def test_the_commands(hub: Hub, run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_folder_holds_what_would_be_sent_and_asks_nobody(
+    hub: Hub, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = push(run, NAME)
+    monkeypatch.delenv("HF_TOKEN")
+    before = list(hub.requests)
+    folder = tmp_path / "new" / "data set"
+    made = Result.open(run).push_to_hub(NAME, folder=folder)
+    assert hub.requests == before
+    assert made._replace(deleted=[]) == sent
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    there = dict(hub.repositories[NAME].files)
+    assert files == {path: there[path] for path in made.sent}
+    assert [path.name for path in folder.parent.iterdir()] == ["data set"]
+    with pytest.raises(UsageError, match="is there; name a folder that is not"):
+        Result.open(run).push_to_hub(NAME, folder=folder)
+    loads = f"found = datasets.load_dataset({str(folder)!r}).num_rows"
+    assert sum(loaded(hub, tmp_path, loads).values()) == 40
+
+
 def test_rows_of_the_hub_have_the_licence_of_their_card(hub: Hub, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -38,6 +38,14 @@ def command(
         bool,
         typer.Option("--dry-run", help="Check everything and print the card; send nothing."),
     ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder",
+            metavar="DIR",
+            help="Write the dataset with its card to a new folder; send nothing, ask nobody.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print JSON: url, rows, sent, deleted, warnings, card."),
@@ -45,30 +53,45 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Push the kept rows of a run, or the rows of a file, to the Hugging Face Hub."""
+    import shlex
     import sys
 
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     from curate.cli.failures import say
     from curate.cli.text_layout import json_text
+    from curate.errors import UsageError
     from curate.pipeline import Pipeline, Result
 
+    if folder is not None and (dry_run or public):
+        raise UsageError("--folder sends nothing, so that --dry-run and --public say nothing there")
     if not sys.stderr.isatty():
         disable_progress_bars()
-    with tempfile.TemporaryDirectory(prefix="curate-push-") as folder:
+    with tempfile.TemporaryDirectory(prefix="curate-push-") as aside:
         # A run that has not finished is a run, too: it says so.
         if is_run(Path(source)):
             result, title = Result.open(source), None
         else:
-            result = Pipeline([], inputs=source).run(run=Path(folder) / "run")
+            result = Pipeline([], inputs=source).run(run=Path(aside) / "run")
             title = Path(source).name.partition(".")[0]
         pushed = result.push_to_hub(
-            name, public=public, split=split, shape=kind, title=title, dry_run=dry_run
+            name,
+            public=public,
+            split=split,
+            shape=kind,
+            title=title,
+            dry_run=dry_run,
+            folder=folder,
         )
     for warning in pushed.warnings:
         say(f"licences: {warning.replace('**', '')}")
     if as_json:
         typer.echo(json_text(pushed._asdict()))
+        return
+    if folder is not None:
+        typer.echo(f"{pushed.rows:,} rows, {len(pushed.sent)} files written: {folder}")
+        upload = shlex.join(["hf", "upload", name, str(folder), "--repo-type", "dataset"])
+        say(f"to upload it: {upload} --private")
         return
     if dry_run:
         typer.echo(pushed.card)

@@ -162,7 +162,8 @@ class Mix(Whole):
             if name not in there:
                 raise ValueError(
                     f"caps or weights name '{name}', but no row is of it{closest(name, there)} "
-                    f"(known: {', '.join(there)})"
+                    f"(known: {', '.join(there)}; a run with --limit reads the first inputs first, "
+                    "and may read none of the others)"
                 )
         return codes, tasks
 

@@ -157,8 +157,9 @@ class Reading:
         self._occurrences = Occurrences()
         self._ordinal = self._line = 0
         self._file: tuple[int, int] | None = None
-        self._readable: dict[str, int] = {}
-        self._first_errors: dict[str, str] = {}
+        # Of each file, by the number of its input and its name: the rows, and the first error.
+        self._readable: dict[tuple[int, str], int] = {}
+        self._first_errors: dict[tuple[int, str], str] = {}
 
     def states(self, pool: Executor, window: int) -> Iterator[PartitionState]:
         """Yield one state per part: its rows with ids, and its unreadable lines as failed rows."""
@@ -169,10 +170,12 @@ class Reading:
             if self.count >= limit:
                 break
             yield self._identified(parsed)
-        for file, count in self._readable.items():
-            if not count:
-                # It is not what the user thinks it is.
-                first = self._first_errors.get(file)
+        full = {index for (index, _), count in self._readable.items() if count}
+        for (index, file), count in self._readable.items():
+            first = self._first_errors.get((index, file))
+            # Blank lines among files with rows are those of an empty file. Anything else is not
+            # what the user thinks it is.
+            if not count and (first is not None or index not in full):
                 found = f"; its first error, {first}{remedy(first)}" if first else ""
                 raise InputError(f"{file}: not one readable row{found}")
 
@@ -226,7 +229,8 @@ class Reading:
         self.parts.append(part._replace(data=None))
         self._bases.append(self._ordinal)
         self.count += room
-        self._readable[part.file] = self._readable.get(part.file, 0) + len(table)
+        place = (part.input_index, part.file)
+        self._readable[place] = self._readable.get(place, 0) + len(table)
         self._ordinal += rows.records
         self._line += rows.lines
         return state
@@ -273,7 +277,7 @@ class Reading:
         for file, number, error in zip(files, numbers, errors, strict=True):
             self.unreadable.append({"file": file, "line": number, "error": error})
             where = f"line {number}" if file == part.file else file
-            self._first_errors.setdefault(part.file, f"{where}: {error}")
+            self._first_errors.setdefault((part.input_index, part.file), f"{where}: {error}")
 
 
 class RowSample:

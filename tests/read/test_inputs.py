@@ -132,6 +132,8 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
     [
         ("b.jsonl", b""),
         ("b.jsonl", b"\xef\xbb\xbf\n \n"),
+        ("b.jsonl", b"\n\n"),
+        ("b.jsonl", b"\n" * 5000),
         ("b.json", b"[]"),
         ("b.json", b""),
         ("b.csv", b""),

@@ -151,6 +151,44 @@ def test_one_model_answers_every_step_also_those_that_name_none(
         assert Pipeline.from_yaml(home / "again.yaml") == saved
 
 
+OWN = '''
+from dataclasses import dataclass
+from typing import Any
+
+from curate.row import Row
+from curate.step import Filter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Filter):
+    """Keep every row; the fields that are called like ours name no models."""
+
+    judge: Any = True
+    models: tuple[str, ...] = ("short", "long")
+
+    def score(self, row: Row) -> float:
+        return 1.0
+
+    def keep(self, score: float) -> bool:
+        return True
+'''
+
+
+@pytest.mark.parametrize(
+    "fields", ["", "judge=strict", "judge=[strict,lenient]", "judge={strict: 1}"]
+)
+def test_fields_of_a_users_step_that_name_no_models_are_left_alone(
+    curate: Callable[..., Any], home: Path, fields: str
+) -> None:
+    (home / "own.py").write_text(OWN)
+    (home / "r.jsonl").write_text("")
+    asked = ("--model", "scripted:r.jsonl", "--dry-run", "--save-as", "as.yaml", "-o", "o.jsonl")
+    steps = ("rubric:model=judge", f"own.py:Own:{fields}" if fields else "own.py:Own")
+    done = curate("filter", "rows.jsonl", *steps, *asked)
+    assert done.exit_code == 0, done.output
+    assert Pipeline.from_yaml(home / "as.yaml").models == {"judge": "scripted:r.jsonl"}
+
+
 def test_without_a_model_a_step_says_how_to_give_one(curate: Callable[..., Any]) -> None:
     refused = curate("filter", "rows.jsonl", "rubric", "-o", "o.jsonl")
     assert refused.exit_code == 2 and "(or give --model MODEL)" in refused.stderr

@@ -234,6 +234,8 @@ class Result:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        from curate.runs.lookup import errors_with_replies
+
         if not self.summary["failed"]:
             return []
         names = ["step", "error"]
@@ -242,7 +244,13 @@ class Result:
             return []
         grouped = pa.concat_tables(tables).group_by(names).aggregate([([], "count_all")])
         found = [Failure(g["step"], g["error"], g["count_all"]) for g in grouped.to_pylist()]
-        failures = [failure for failure in found if failure.step != "read"]
+        steps = {failure.step for failure in found} - {"read"}
+        replied = {step: errors_with_replies(self.folder, step) for step in steps}
+        failures = [
+            failure._replace(replied=failure.error in replied[failure.step])
+            for failure in found
+            if failure.step in steps
+        ]
         return sorted(failures, key=lambda f: (-f.rows, f.step, f.error))
 
     def explain(self, row: str) -> RowHistory:

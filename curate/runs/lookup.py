@@ -197,29 +197,58 @@ def _of_step(folder: Path, label: str, most: int, *, closest: bool) -> Iterator[
         refused = pc.is_in(table.column("outcome"), pa.array(_ENDS))
         passed.add(table.filter(pc.invert(refused)).column("score"))
         ended = table.filter(refused)
-        found = ended.group_by(["outcome", "reason"], use_threads=False).aggregate([])
+        ended = ended.append_column("replied", _replied(ended))
+        keys = ["outcome", "reason", "replied"]
+        found = ended.group_by(keys, use_threads=False).aggregate([])
         for line in found.to_pylist():
-            outcome, reason = line["outcome"], line["reason"] or ""
+            outcome, reason, replied = line["outcome"], line["reason"] or "", line["replied"]
             same = pc.and_(
                 pc.equal(ended.column("outcome"), outcome),
-                pc.equal(pc.fill_null(ended.column("reason"), ""), reason),
+                pc.and_(
+                    pc.equal(pc.fill_null(ended.column("reason"), ""), reason),
+                    pc.equal(ended.column("replied"), replied),
+                ),
             )
-            cause = cause_of(reason) if outcome == "failed" else reason
-            reasons.setdefault((outcome, cause), _Reason()).add(ended.filter(same), most)
-    for (outcome, reason), each in reasons.items():
+            cause = cause_of(reason) if replied else reason
+            each = reasons.setdefault((outcome, cause), _Reason(reason))
+            # What its errors have in common, where there are several.
+            each.text = reason if each.text == reason else cause
+            each.add(ended.filter(same), most)
+    for (outcome, _), each in reasons.items():
         lines = each.closest(passed, most) if closest else each.first[:most]
         ids = [line["row"].hex() for line in lines]
         pairs = list(zip(ids, lines, strict=True))
         yield Examples(
             label,
             outcome,
-            reason,
+            each.text,
             each.count,
             ids,
             scores={one: line["score"] for one, line in pairs},
             partners={one: line["partner"].hex() for one, line in pairs if line["partner"]},
             details={one: json.loads(line["detail"]) for one, line in pairs if line["detail"]},
         )
+
+
+def _replied(lines: pa.Table) -> pa.ChunkedArray:
+    """Return for each line of a ledger whether its row failed after a model had replied."""
+    import pyarrow.compute as pc
+
+    # What such a line notes are the requests that it rests on, and nothing else.
+    asked = pc.fill_null(pc.starts_with(lines.column("detail"), '{"asked":'), False)
+    return pc.and_(pc.equal(lines.column("outcome"), "failed"), asked)
+
+
+def errors_with_replies(folder: Path, label: str) -> set[str]:
+    """Return the errors with which rows of one step failed after a model had replied."""
+    import pyarrow.parquet as pq
+
+    found = set[str]()
+    for path in published_files(folder / "ledger" / label):
+        names = ["outcome", "reason", "detail"]
+        lines = pq.read_table(path, columns=names, filters=[("outcome", "=", "failed")])
+        found.update(lines.filter(_replied(lines)).column("reason").unique().to_pylist())
+    return found
 
 
 @dataclass
@@ -244,6 +273,7 @@ class _Mean:
 class _Reason:
     """The ledger lines of one reason: the first ones, and those of the lowest and highest score."""
 
+    text: str
     count: int = 0
     first: list[dict[str, Any]] = field(default_factory=list)
     lowest: list[dict[str, Any]] = field(default_factory=list)

@@ -38,16 +38,22 @@ _PUBLIC = ("hub://", "https://", "http://", "s3://", "gs://", "pipelines/data/")
 
 
 class Failure(NamedTuple):
-    """Rows that failed at one step with one error."""
+    """Rows that failed at one step with one error; `replied`: after a model had replied."""
 
     step: str
     error: str
     rows: int
+    replied: bool = False
 
 
 def cause_of(error: str) -> str:
-    """Return an error without the reply that it shows: replies differ, what is wrong does not."""
-    return _REPLY.sub("", error)
+    """Return an error without the reply that it shows: replies differ, what is wrong does not.
+
+    It is for errors of rows for which a model was asked: what others quote tells them apart. So
+    does what an exception without a text of its own quotes, as in `KeyError: 'a'`.
+    """
+    cause = _REPLY.sub("", error)
+    return cause if " " in cause else error
 
 
 class ScoreDistribution(NamedTuple):
@@ -105,13 +111,13 @@ def render(
     lines += _figures(summary.get("figures", {}))
     alike: dict[tuple[str, str], list[Failure]] = {}
     for one in failures:
-        alike.setdefault((one.step, cause_of(one.error)), []).append(one)
-    errors = [
-        (label, f"{own[0].error} and {len(own) - 1:,} other replies", sum(one.rows for one in own))
-        if own[1:]
-        else own[0]
-        for (label, _), own in alike.items()
-    ]
+        cause = cause_of(one.error) if one.replied else one.error
+        alike.setdefault((one.step, cause), []).append(one)
+    errors = []
+    for (label, _), own in alike.items():
+        others = f" and {len(own) - 1:,} other {'replies' if own[2:] else 'reply'}"
+        text = own[0].error + (others if own[1:] else "")
+        errors.append((label, text, sum(one.rows for one in own)))
     if errors:
         errors.sort(key=lambda error: -error[2])
         lines += ["", "failed because", *_counted(errors[:_MOST_SHOWN], whole)]

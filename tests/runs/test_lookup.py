@@ -10,7 +10,7 @@ from curate.errors import UsageError
 from curate.pipeline import Result
 from curate.row import Row
 from curate.runs.lookup import id_of
-from curate.steps import Exact, Length, Pii
+from curate.steps import Exact, Length, Pii, Rubric
 
 INPUTS = {"one": "folder/a.jsonl", "many": "more/*.jsonl"}
 
@@ -125,14 +125,40 @@ def test_errors_that_differ_by_the_reply_they_show_are_one_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-
-    def read(row: Row) -> bool:
-        if "number" in row.response:
-            raise ValueError(f"it states none: {row.response!r}")
-        return True
-
-    rows = [{"instruction": "Say it.", "output": text} for text in ("number 1", "number 2", "yes")]
-    result = Pipeline([read]).run(rows, run="r", allow_failed=1.0)
+    replies = [{"when": {"contains": f"number {n}"}, "reply": f"it is {n} good"} for n in range(2)]
+    Path("r.jsonl").write_text("".join(json.dumps(one) + "\n" for one in replies))
+    texts = ("number 0", "number 1", "number 1, again")
+    rows = [{"instruction": "Say it.", "output": text} for text in texts]
+    steps = [Rubric(model="m", at_least=3)]
+    recipe = Pipeline(steps, models={"m": "scripted:r.jsonl"})
+    result = recipe.run(rows, run="r", allow_failed=1.0)
     [one] = result.examples(3)
-    assert (one.reason, one.count, len(one.ids)) == ("ValueError: it states none", 2, 2)
-    assert "'number 1' and 1 other replies" in str(result.report())
+    assert (one.count, len(one.ids)) == (3, 3)
+    assert "number" in one.reason and "good" not in one.reason
+    assert "'it is 1 good' and 1 other reply\n" in str(result.report())
+    # A single error is shown with its reply.
+    alone = recipe.run(rows[1:], run="alone", allow_failed=1.0)
+    [one] = alone.examples(3)
+    assert one.count == 2 and one.reason.endswith(": 'it is 1 good'")
+    assert "other repl" not in str(alone.report())
+
+
+def test_errors_of_a_step_that_asks_nobody_stay_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def check(row: Row) -> bool:
+        if "plain" in row.response:
+            raise ValueError(f"it is not allowed: {row.response!r}")
+        return {"fine": True}[row.response]
+
+    texts = ("a", "b", "plain a", "plain b", "fine")
+    rows = [{"instruction": "Say it.", "output": text} for text in texts]
+    result = Pipeline([check]).run(rows, run="r", allow_failed=1.0)
+    errors = ["KeyError: 'a'", "KeyError: 'b'"]
+    errors += [f"ValueError: it is not allowed: 'plain {key}'" for key in "ab"]
+    assert [(one.reason, one.count) for one in result.examples(3)] == [(e, 1) for e in errors]
+    assert [one.reason for one in result.examples(3, step="check")] == errors
+    said = str(result.report())
+    assert all(f"  {error}\n" in said for error in errors) and "repl" not in said

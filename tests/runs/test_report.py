@@ -147,7 +147,7 @@ def test_reasons_and_errors_line_up_and_are_escaped() -> None:
 def test_errors_that_differ_by_the_reply_they_show_are_one() -> None:
     said = "it does not state a number, alone on its line or as 'score: NUMBER': "
     replies = [repr(text) for text in ("It's 'good'", 'Say "no"', "fine: 'yes'")]
-    failures = [Failure("judge", said + reply, 2) for reply in replies]
+    failures = [Failure("judge", said + reply, 2, True) for reply in replies]
     failures += [Failure("judge", "the model 'x' is not there", 5), Failure("other", said, 1)]
     errors = render(summary(step("judge", 12, failed=12)), failures).split("failed because\n")[1]
     assert [line.strip().split("  ", 3) for line in errors.splitlines()[:3]] == [
@@ -155,6 +155,20 @@ def test_errors_that_differ_by_the_reply_they_show_are_one() -> None:
         ["5", "0.5%", "judge", "the model 'x' is not there"],
         ["1", "0.1%", "other", said.rstrip()],
     ]
+
+
+def test_errors_that_tell_something_in_quotes_stay_apart() -> None:
+    own = [Failure("own", f"KeyError: {key!r}", 2) for key in "ab"]
+    own += [Failure("own", f"ValueError: no column: {key!r}", 1) for key in "ab"]
+    # An exception of an asking step, not of a reply; and one reply alone, which is shown.
+    own += [Failure("judge", f"KeyError: {key!r}", 1, True) for key in "ab"]
+    own += [Failure("rank", "not a rank: 'x'", 1, True), Failure("rank", "not a rank: 'y'", 1)]
+    for some in (own[:4], own[4:]):
+        said = render(summary(step("own", 12, failed=12)), some)
+        assert all(f"  {one.error}\n" in said for one in some), said
+        assert "repl" not in said
+    two = [Failure("rank", f"not a rank: {key!r}", 1, True) for key in "ab"]
+    assert "not a rank: 'a' and 1 other reply\n" in render(summary(step("rank", 2, failed=2)), two)
 
 
 def test_reasons_are_shares_of_what_the_funnel_counts_as_the_whole() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,12 +42,17 @@ class Pushed(NamedTuple):
     card: str
 
 
-def _card_licences(dataset: str) -> tuple[str, ...]:
+def _asked_licences(dataset: str) -> tuple[str, ...]:
     """Return the licences of a card, none where it cannot be read: the new card says so."""
     try:
         return card_licences(dataset)
     except InputError:
         return ()
+
+
+def _no_licences(dataset: str) -> tuple[str, ...]:
+    """Return none, without asking for the card of the dataset: the new card says "unknown"."""
+    return ()
 
 
 def push(
@@ -77,7 +83,7 @@ def push(
     _check_name(name)
     repository = Repository(name, public=public)
     with tempfile.TemporaryDirectory(prefix="curate-push-") as aside:
-        made = _make(run, Path(aside), name, split, shape, title)
+        made = _make(run, Path(aside), name, split, shape, title, _asked_licences)
         files = {path: Path(aside) / path for path in made.sent}
         sent, deleted = repository.difference(files) if dry_run else repository.send(files, LAST)
     return made._replace(sent=sent, deleted=deleted)
@@ -94,6 +100,7 @@ def write_dataset(
 ) -> Pushed:
     """Write to a new folder what `push` would send to an empty repository; the Hub is not asked.
 
+    So the licences of inputs on the Hub are unknown to its card, unless the run was told them.
     `datasets.load_dataset` reads the folder, and any client of the Hub can upload it.
 
     Raises:
@@ -107,7 +114,7 @@ def write_dataset(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=beside) as aside:
         fresh = Path(aside, "dataset")
         fresh.mkdir()
-        made = _make(run, fresh, name, split, shape, title)
+        made = _make(run, fresh, name, split, shape, title, _no_licences)
         sync_all(fresh)
         fresh.rename(folder)
     return made
@@ -122,12 +129,21 @@ def _check_name(name: str) -> None:
 
 
 def _make(
-    run: Path, folder: Path, name: str, split: str | None, shape: str | None, title: str | None
+    run: Path,
+    folder: Path,
+    name: str,
+    split: str | None,
+    shape: str | None,
+    title: str | None,
+    card_of: Callable[[str], tuple[str, ...]],
 ) -> Pushed:
-    """Write the files of a dataset to a folder, as if all of them were to be sent."""
+    """Write the files of a dataset to a folder, as if all of them were to be sent.
+
+    `card_of` returns the licences that the card of a dataset on the Hub names.
+    """
     summary, described = note_of(run / "report.json"), description_of(run)
     told = told_licences(described.get("recipe") or {})
-    sources = sources_of(described.get("inputs") or (), _card_licences, told)
+    sources = sources_of(described.get("inputs") or (), card_of, told)
     called = (described.get("recipe") or {}).get("name")
     parts = write_parts(Rows(run / "kept"), folder, split, shape)
     facts = Facts(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from curate.errors import StoppedShort, UsageError
 from curate.pipeline import Pipeline, Result
@@ -463,6 +464,28 @@ def test_a_folder_holds_what_would_be_sent_and_asks_nobody(
         Result.open(run).push_to_hub(NAME, folder=folder)
     loads = f"found = datasets.load_dataset({str(folder)!r}).num_rows"
     assert sum(loaded(hub, tmp_path, loads).values()) == 40
+
+
+def test_a_folder_of_rows_of_the_hub_asks_nobody_for_their_licence(
+    hub: Hub, tmp_path: Path
+) -> None:
+    from tests.publish.hub_server import Repository
+
+    hub.repositories["org/set"] = Repository(
+        private=False, files={"README.md": b"---\nlicense: cc-by-nc-4.0\n---\n"}
+    )
+    rows = [{"instruction": f"Say {n}.", "output": f"{n}"} for n in range(3)]
+    Pipeline([]).run(rows, run=tmp_path / "run")
+    described = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text("utf-8"))
+    described["inputs"][0]["file"] = "hub://org/set@train"
+    (tmp_path / "run" / "run.yaml").write_text(yaml.safe_dump(described), "utf-8")
+    made = Result.open(tmp_path / "run").push_to_hub(NAME, folder=tmp_path / "data")
+    assert hub.requests == []
+    assert "license: unknown" in made.card and "datasets/org/set" in made.card
+    assert any("org/set" in warning and "unknown" in warning for warning in made.warnings)
+    # What is sent has the licence of the card, which the Hub is asked for.
+    assert "license: cc-by-nc-4.0" in push(tmp_path / "run", NAME, dry_run=True).card
+    assert hub.count("org/set") == 1
 
 
 def test_rows_of_the_hub_have_the_licence_of_their_card(hub: Hub, tmp_path: Path) -> None:

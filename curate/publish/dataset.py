@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from curate.publish.licences import sources_of, warnings_of
 from curate.read.finished_runs import description_of, note_of
 from curate.read.known_licences import card_licences, told_licences
 from curate.runs.rows import Rows
-from curate.system.posix import sync_all
+from curate.system.credentials import refuse_address
+from curate.system.posix import no_room, sync_all
 
 CARD = "README.md"
 # What describes the data goes after it, and with it the deletion of what is no longer part of it.
@@ -104,20 +106,36 @@ def write_dataset(
     `datasets.load_dataset` reads the folder, and any client of the Hub can upload it.
 
     Raises:
-        UsageError: the folder is there, or the dataset cannot be written in this shape.
+        UsageError: the folder is there or cannot be made, or the dataset cannot be written in this
+            shape.
     """
     _check_name(name)
-    if folder.exists():
-        raise UsageError(f"{folder} is there; name a folder that is not, or delete it first")
-    beside = folder.absolute().parent
-    beside.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=beside) as aside:
+    refuse_address(folder, "the folder (--folder)", "choose one of this machine, and upload that")
+    with _beside(folder) as aside:
         fresh = Path(aside, "dataset")
         fresh.mkdir()
         made = _make(run, fresh, name, split, shape, title, _no_licences)
         sync_all(fresh)
         fresh.rename(folder)
     return made
+
+
+def _beside(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder that is deleted later, in which `folder` can be written before it is moved."""
+    try:
+        # A link that leads nowhere is in the way, too.
+        if os.path.lexists(folder):
+            raise UsageError(f"{folder} is there; name a folder that is not, or delete it first")
+        parent = folder.absolute().parent
+        parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=parent)
+    except OSError as error:
+        if no_room(error):
+            raise
+        raise UsageError(
+            f"{folder}: the folder cannot be made ({error.filename}: {error.strerror}); name one "
+            "in a folder that you may write"
+        ) from error
 
 
 def _check_name(name: str) -> None:

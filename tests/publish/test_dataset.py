@@ -488,6 +488,34 @@ def test_a_folder_of_rows_of_the_hub_asks_nobody_for_their_licence(
     assert hub.count("org/set") == 1
 
 
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("file/data", r"file/data: the folder cannot be made \(\S+file: (File exists|Not a dir)"),
+        ("file/new/data", r"data: the folder cannot be made \(\S+: Not a directory\); name one in"),
+        ("loop/data", r"loop/data: the folder cannot be made \("),
+        ("nowhere", r"nowhere is there; name a folder that is not, or delete it first"),
+        ("nowhere/data", r"nowhere/data: the folder cannot be made \(\S+nowhere: File exists"),
+        ("closed/data", r"closed/data: the folder cannot be made \(\S+: Permission denied\); name"),
+        ("s3:/b/data", r"the folder \(--folder\) cannot be s3://b/data: choose one of this machine"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_said(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, said: str
+) -> None:
+    if folder.startswith("closed") and os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    Path("nowhere").symlink_to("not there")
+    Path("loop").symlink_to("loop")
+    Path("closed").mkdir(mode=0o555)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UsageError, match=said):
+        Result.open(run).push_to_hub(NAME, folder=folder)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_rows_of_the_hub_have_the_licence_of_their_card(hub: Hub, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -15,7 +15,7 @@ from curate.cli.failures import say
 from curate.cli.flags import Flags
 from curate.cli.text_layout import headed, json_text, table
 from curate.errors import FolderTaken, UsageError
-from curate.system.credentials import is_address
+from curate.system.credentials import is_address, refuse_address
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline, Result
@@ -81,10 +81,11 @@ def save(pipeline: Pipeline, path: Path) -> None:
     """Write the recipe to `path`, unless another one is there.
 
     Raises:
-        UsageError: something else is there, or nothing can be written there.
+        UsageError: something else is there, nothing can be written there, or it is an address.
     """
     from curate.system.posix import no_room, write_atomically
 
+    refuse_address(path, "--save-as", "choose a file of this machine, and copy it afterwards")
     text = pipeline.to_yaml()
     try:
         if path.exists() and path.read_bytes() != text.encode():

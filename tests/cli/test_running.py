@@ -269,7 +269,8 @@ def test_what_cannot_be_saved_is_said(curate: Callable[..., Any], home: Path) ->
         ("folder", "--save-as folder: cannot be written (Is a directory); name another file"),
         ("odd.yaml", "--save-as odd.yaml: the file is there and differs; delete or rename it"),
         ("rows.jsonl/a.yaml", "--save-as rows.jsonl/a.yaml: cannot be written ("),
+        ("s3://b/x.yaml", "--save-as cannot be s3://b/x.yaml: choose a file of this machine"),
     ):
         refused = curate(*command, where)
         assert refused.exit_code == 2 and told in refused.stderr, refused.stderr
-    assert not (home / "runs").exists()
+    assert not (home / "runs").exists() and not (home / "s3:").exists()

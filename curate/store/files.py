@@ -48,16 +48,21 @@ def connected_to_read(folder: Path, version: int) -> sqlite3.Connection | None:
     path = (folder / "store.db").absolute()
     if os.access(folder, os.W_OK) and (os.access(path, os.W_OK) or not path.exists()):
         return None
-    # Where somebody else writes, the log counts, too. Without one no file beside it is needed.
+    # Where somebody else writes, what the log has or gets counts, too, also while it is empty.
+    # Without a log no file beside the store is needed.
     log = path.with_name(f"{path.name}-wal")
-    mode = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
     try:
-        reader = sqlite3.connect(
-            f"{path.as_uri()}?{mode}", uri=True, isolation_level=None, check_same_thread=False
-        )
-        found = reader.execute("PRAGMA user_version").fetchone()[0]
+        reader, found = _opened(path, "mode=ro" if log.exists() else "immutable=1")
     except sqlite3.Error as error:
-        raise store_error(error, folder) from error
+        if not log.exists() or getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_CANTOPEN:
+            raise store_error(error, folder) from error
+        # To read the log, SQLite needs the index beside it (`-shm`), and may not make it here.
+        if log.stat().st_size:
+            raise StoreError(
+                f"the store in {folder} has a log that cannot be read here, as where its run was "
+                "killed: copy the folder, and name the copy with --store"
+            ) from error
+        reader, found = _opened(path, "immutable=1")
     if found != version:
         reader.close()
         raise StoreError(
@@ -65,6 +70,18 @@ def connected_to_read(folder: Path, version: int) -> sqlite3.Connection | None:
             "and may not bring it to that here: copy the folder, and name the copy with --store"
         )
     return reader
+
+
+def _opened(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
+    """Return a connection to a store's file that writes nothing, and the version of its format."""
+    reader = sqlite3.connect(
+        f"{path.as_uri()}?{mode}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    try:
+        return reader, reader.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error:
+        reader.close()
+        raise
 
 
 def sizes(folder: Path) -> dict[str, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,14 @@ from typer.testing import CliRunner
 
 from curate import Pipeline
 from curate.cli.main import app
-from curate.errors import UsageError
+from curate.errors import StoreError, UsageError
 from curate.pipeline import Result
 from curate.row import Message, Record, Row
 from curate.runs import explain as explaining
 from curate.runs.explain import RowHistory
 from curate.step import Gather, Made, Product, dataclass
 from curate.steps import FewShot, Length, Prefer, RewardScore, Rubric
+from curate.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +192,8 @@ def reader() -> Iterator[Callable[[Path], None]]:
     yield read_only
     if bound:
         os.setresuid(0, 0, 0)
-    for path in changed:
+    # Another process may have deleted some meanwhile.
+    for path in filter(Path.exists, changed):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
@@ -209,6 +213,68 @@ def test_who_may_only_read_a_run_and_its_store_reads_its_rows(
     with pytest.raises(UsageError, match="copy runs/one to a folder that you may write in"):
         result.rethreshold(reward_score=2.0)
     assert sorted(Path.cwd().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("left", "noted"),
+    [
+        # What a killed run leaves; a copy of it without the index of its log, which cannot be made
+        # here; and without the log.
+        (("store.db-wal", "store.db-shm"), "noted"),
+        (("store.db-wal",), "copy the folder, and name the copy with --store"),
+        ((), None),
+    ],
+)
+def test_the_log_of_a_killed_run_is_read_or_said_to_be_unreadable(
+    reader: Callable[[Path], None], tmp_path: Path, left: tuple[str, ...], noted: str | None
+) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    Store.open(tmp_path / "store").close()
+    with Store.open(tmp_path / "store") as store:
+        store.put_value("kind", "key", "noted")
+        for name in ("store.db", *left):
+            shutil.copy(tmp_path / "store" / name, killed)
+    reader(tmp_path)
+    try:
+        with Store.open_to_read(killed) as store:
+            assert store.value("kind", "key") == noted
+    except StoreError as error:
+        assert noted is not None and noted in str(error)
+
+
+# It opens a store, whose log is empty then, and writes when it is told to.
+WRITER = """
+import sys
+from pathlib import Path
+from curate.store.store import Store
+
+with Store.open(Path(sys.argv[1])) as store:
+    store.read("PRAGMA wal_checkpoint(TRUNCATE)")
+    print("opened", flush=True)
+    sys.stdin.readline()
+    store.put_value("kind", "key", "noted")
+    print("written", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_who_may_only_read_a_store_in_use_sees_what_comes_into_it(
+    reader: Callable[[Path], None], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "store")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as writer:
+        assert writer.stdin is not None and writer.stdout is not None
+        assert writer.stdout.readline() == "opened\n"
+        assert (tmp_path / "store" / "store.db-wal").stat().st_size == 0
+        reader(tmp_path)
+        with Store.open_to_read(tmp_path / "store") as store:
+            assert store.value("kind", "key") is None
+            writer.stdin.write("go on\n")
+            writer.stdin.flush()
+            assert writer.stdout.readline() == "written\n"
+            assert store.value("kind", "key") == "noted"
 
 
 def test_a_store_that_cannot_be_read_hides_its_replies_alone(

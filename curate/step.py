@@ -271,6 +271,10 @@ class Step:
         names = (getattr(self, "model", None), getattr(self, "encoder", None))
         return tuple(name for name in names if isinstance(name, str))
 
+    def reply_limit(self) -> int | None:
+        """Return the `max_tokens` of this step's requests, `None` where the model's are taken."""
+        return getattr(self, "max_tokens", None)
+
     def embeds(self) -> bool:
         """Return whether the step asks its `encoder`; then one left at `None` is filled in."""
         return False

@@ -224,9 +224,8 @@ class Step:
         A step that reads texts from files (prompts) adds these, or their hash.
         """
         rules = self.rules()
-        own = {
-            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in rules
-        }
+        names = [f.name for f in dataclasses.fields(self) if f.name not in rules]
+        own = {name: getattr(self, name) for name in names}
         file = {"file": self.file_digest} if self.file_digest else {}
         return {"step": self.name, "version": self.version, **file, **own}
 
@@ -252,10 +251,7 @@ class Step:
         """Raise `ValueError` when fields contradict each other; types are checked before this."""
 
     def prepare(self) -> None:
-        """Raise `ValueError` when what the step needs besides its fields (a file) cannot be used.
-
-        It is called before a run, where `check` is also called when a recipe is only looked at.
-        """
+        """Raise `ValueError`, before a run, when a file or the like cannot be used."""
 
     def data_digest(self) -> str | None:
         """Return a digest of the files read besides the rows, after `prepare`, for `run.yaml`."""
@@ -270,6 +266,10 @@ class Step:
         """Return the names in the recipe's `models` or `encoders` that this step asks."""
         names = (getattr(self, "model", None), getattr(self, "encoder", None))
         return tuple(name for name in names if isinstance(name, str))
+
+    def reply_limit(self) -> int | None:
+        """Return the `max_tokens` of this step's requests, `None` where the model's are taken."""
+        return getattr(self, "max_tokens", None)
 
     def embeds(self) -> bool:
         """Return whether the step asks its `encoder`; then one left at `None` is filled in."""

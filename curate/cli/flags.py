@@ -249,8 +249,8 @@ class Flags:
             "--max-tokens",
             min=1,
             metavar="N",
-            help="The maximum number of tokens of a reply, in every step (or less, where a "
-            "recipe's step says so).",
+            help="The maximum number of tokens of a reply, in every step (a step's own limit stays "
+            "where it is lower).",
         ),
     ] = None
     price: Annotated[
@@ -334,7 +334,7 @@ class Flags:
             "price": self.price and dict(zip(("input", "output"), prices, strict=True)),
         }
         given_values = {name: value for name, value in values.items() if value is not None}
-        changed = {}
+        changed: dict[str, Any] = {}
         for name, spec in (pipeline.models or {}).items():
             address = spec if isinstance(spec, str) else str(spec.get("model"))
             for key, value in given_values.items():
@@ -346,15 +346,12 @@ class Flags:
                 flag = f"--{key.replace('_', '-')}"
                 what = "no model" if key == "max_tokens" else "no model of a server (openai:NAME)"
                 raise UsageError(f"{flag} has nothing to set: the recipe has {what}")
-        # A step's `max_tokens` goes before its model's, and many steps have one by default. What a
-        # recipe writes stays where it is lower: a judge of one number needs no more.
-        most = self.max_tokens or 0
-        for step in pipeline.resolved().steps if most else ():
-            usual = {item.name: item.default for item in dataclasses.fields(step)}
-            if "max_tokens" in usual and step.reads_models():
-                own = vars(step)["max_tokens"]
-                lower = own is not None and own != usual["max_tokens"] and own < most
-                changed[f"steps.{step.title}.max_tokens"] = own if lower else most
+        # A step's `max_tokens` goes before its model's, and many steps have one by default. A lower
+        # one stays: a judge of one number needs no more.
+        most = math.inf if self.max_tokens is None else self.max_tokens
+        for step in pipeline.resolved().steps:
+            if (step.reply_limit() or 0) > most and step.reads_models():
+                changed[f"steps.{step.title}.max_tokens"] = self.max_tokens
         return pipeline.with_settings(changed), told
 
 

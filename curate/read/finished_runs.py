@@ -6,8 +6,11 @@ ids; what its steps said of them (scores, notes) stays behind, and so do the par
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import os
+import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,12 +90,30 @@ def description_of(run: Path) -> dict[str, Any]:
 def store_now(run: Path, noted: Path) -> Path:
     """Return where the store is that a run noted: there, or where it was moved with the run.
 
-    Both lie below the folder of a project, which is moved as a whole.
+    Both lie below the folder of a project, which is moved as a whole. Other projects' stores have
+    the same name: one with which the run has never spent is none of its own.
     """
-    if (noted / "store.db").is_file():
+    # `Path.is_file` fails in a folder that this user may not enter.
+    if os.path.isfile(noted / "store.db"):
         return noted
-    beside = (folder / noted.name for folder in run.absolute().parents)
-    return next((path for path in beside if (path / "store.db").is_file()), noted)
+    state = run / ".state"
+    try:
+        shared = state / "spending-in"
+        root = shared.read_text(encoding="utf-8") if shared.is_file() else "."
+        own = set(json.loads((state / root / "spending.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return noted
+    sql = "SELECT text FROM small_values WHERE kind = 'store' AND key = 'id'"
+    for folder in run.absolute().parents:
+        path = folder / noted.name / "store.db"
+        if not os.path.isfile(path):
+            continue
+        with contextlib.suppress(sqlite3.Error):
+            there = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+            with contextlib.closing(there):
+                if not own.isdisjoint(name for (name,) in there.execute(sql)):
+                    return path.parent
+    return noted
 
 
 def note_of(file: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -231,7 +232,7 @@ def _exchanges(
     """Return the requests and replies behind rows' events, as the store still has them."""
     keys = _asked(events)
     store = recipe.get("options", {}).get("store")
-    if not keys or not store or not Path(store).is_dir():
+    if not keys or not store or not os.path.isdir(store):
         return {}
     from curate.store.store import DAMAGED, Store
 
@@ -239,7 +240,7 @@ def _exchanges(
     try:
         with Store.open_to_read(Path(store)) as opened:
             requests, replies = opened.requests(keys), opened.attempts(keys)
-    except CurateError as error:
+    except (CurateError, OSError) as error:
         # What the run's own files say is worth showing without it.
         return {key: {**none, "error": str(error)} for key in keys}
     found = {}

@@ -183,6 +183,10 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
                 if own.get(key) != spec.get(key)
             ]
             text = "; ".join(changed[:_MOST_NAMED])
+            for model, own in specs[0].items():
+                # Earlier versions set it for rubrics under --max-cost.
+                if "max_tokens" in own and "max_tokens" not in specs[1].get(model, own):
+                    text += f"; --set models.{model}.max_tokens={own['max_tokens']} goes on with it"
         elif name == "steps":
             titles = [[title for title, *_ in steps] for steps in (before or [], after)]
             changed = [

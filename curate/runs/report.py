@@ -114,10 +114,10 @@ def render(
         cause = cause_of(one.error) if one.replied else one.error
         alike.setdefault((one.step, cause), []).append(one)
     errors = []
-    for (label, _), own in alike.items():
-        others = f" and {len(own) - 1:,} other {'replies' if own[2:] else 'reply'}"
-        text = own[0].error + (others if own[1:] else "")
-        errors.append((label, text, sum(one.rows for one in own)))
+    for (label, _), same in alike.items():
+        others = f" and {len(same) - 1:,} other {'replies' if same[2:] else 'reply'}"
+        text = same[0].error + (others if same[1:] else "")
+        errors.append((label, text, sum(one.rows for one in same)))
     if errors:
         errors.sort(key=lambda error: -error[2])
         lines += ["", "failed because", *_counted(errors[:_MOST_SHOWN], whole)]

@@ -120,7 +120,7 @@ def test_4_when_a_step_cannot_decide_and_no_advice_to_go_on(process: Curate, hom
     done = process("run", "mixture.yaml")
     assert done.returncode == 4
     assert "could not decide: caps or weights name 'row'" in done.stderr
-    assert "did you mean 'rows'? (known: rows)" in done.stderr
+    assert "did you mean 'rows'? (known: rows; a run with --limit reads" in done.stderr
     # The same command would fail again.
     assert "the same command continues" not in done.stderr
 

@@ -15,7 +15,7 @@ from curate import Pipeline
 from curate.cli.flags import Flags
 from curate.errors import RecipeError, UsageError
 from curate.row import Row
-from curate.steps import Respond
+from curate.steps import Alpagasus, Respond, Rubric
 from tests.house.places import ROOT
 from tests.models.chaos import Server, chat
 
@@ -140,6 +140,15 @@ def test_a_refused_start_leaves_no_run_folder(curate: Callable[..., Any], home: 
     (home / "runs" / "o").mkdir(parents=True)
     assert curate(*asked, "--base-url", "http://127.0.0.1:1/v1", "--max-cost", "1").exit_code == 2
     assert (home / "runs" / "o").is_dir()
+
+
+def test_a_limit_of_replies_raises_no_limit_of_a_step(home: Path) -> None:
+    # What is written may equal the default.
+    steps = [Alpagasus(model="m", max_tokens=256), Rubric(model="m")]
+    pipeline = Pipeline(steps, models={"m": "openai:m"})
+    changed, _ = Flags(max_tokens=1000).applied(pipeline)
+    assert changed.steps == pipeline.steps
+    assert changed.models == {"m": {"model": "openai:m", "max_tokens": 1000}}
 
 
 @pytest.mark.parametrize("first", [(), ("--max-cost", "1")])

@@ -18,9 +18,11 @@ from curate import Pipeline
 from curate.cli.main import app
 from curate.errors import StoreError, UsageError
 from curate.pipeline import Result
+from curate.publish.run_copy import copy_run
 from curate.row import Message, Record, Row
 from curate.runs import explain as explaining
 from curate.runs.explain import RowHistory
+from curate.runs.folder import RunFolder
 from curate.step import Gather, Made, Product, dataclass
 from curate.steps import FewShot, Length, Prefer, RewardScore, Rubric
 from curate.store.store import Store
@@ -173,6 +175,23 @@ def test_a_project_that_was_moved_takes_its_store_with_it(
     assert not (tmp_path / "before").exists()
 
 
+def test_another_project_has_no_store_of_ones_own(
+    judged: Callable[[str], Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    judged("above")
+    (tmp_path / "above" / ".curate").rename(tmp_path / ".curate")
+    asked = (tmp_path / "sent.log").read_text()
+    run = judged("lost").folder.absolute()
+    shutil.rmtree(tmp_path / "lost" / ".curate")
+    lost = Result.open(run)
+    assert lost.explain(next(iter(lost.kept)).id).exchanges == {}
+    copied = copy_run(str(run), str(tmp_path / "copy"), replace=False, with_store=True)
+    assert copied.store_bytes == 0
+    assert RunFolder(run).noted_store == tmp_path / "lost" / ".curate"
+    assert (tmp_path / "sent.log").read_text() != asked
+
+
 @pytest.fixture
 def reader() -> Iterator[Callable[[Path], None]]:
     """Leave a folder to be read only, by a user whom permissions bind."""
@@ -275,6 +294,23 @@ def test_who_may_only_read_a_store_in_use_sees_what_comes_into_it(
             writer.stdin.flush()
             assert writer.stdout.readline() == "written\n"
             assert store.value("kind", "key") == "noted"
+
+
+def test_a_store_that_nobody_else_may_look_at_hides_its_replies_alone(
+    judged: Callable[[str], Result],
+    reader: Callable[[Path], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = judged("private")
+    row, store = next(iter(result.kept)).id, Path(".curate").absolute()
+    store.chmod(0o000)
+    reader(Path("runs").absolute())
+    with pytest.raises(PermissionError):
+        os.stat(store / "store.db")
+    for words in (("report", "runs/one"), ("explain", "runs/one", row)):
+        assert "reward_score" in told(*words)
 
 
 def test_a_store_that_cannot_be_read_hides_its_replies_alone(

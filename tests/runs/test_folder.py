@@ -106,6 +106,14 @@ def test_a_refusal_names_what_differs(changed: dict[str, Any], told: str) -> Non
     assert difference(old, {**old, **changed}) == told
 
 
+def test_a_bound_that_is_gone_says_how_to_go_on() -> None:
+    bounded = {**_PURPOSE, "models": {"judge": {"model": "openai:a", "max_tokens": 1104}}}
+    assert difference(bounded, {**bounded, "models": {"judge": "openai:a"}}) == (
+        "models (judge.max_tokens 1104 then, unset now; "
+        "--set models.judge.max_tokens=1104 goes on with it)"
+    )
+
+
 @pytest.mark.parametrize("place", ["kept", "ledger/deep", "used", ""])
 def test_replace_deletes_only_what_a_run_wrote(place: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"

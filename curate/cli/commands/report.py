@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,7 +80,7 @@ def _write_page(run: Path, recipe: Mapping[str, Any], path: Path, rows: int) -> 
     from curate.page import write_page
 
     store = recipe.get("options", {}).get("store")
-    known = bool(store) and Path(store).is_dir()
+    known = bool(store) and os.path.isdir(store)
     # Nothing is asked for a picture: a text without a stored vector is an error.
     nothing = Ceilings(f"page {run.resolve()}", max_requests=0)
 

@@ -42,11 +42,7 @@ def targets_of(recipe: Recipe) -> Iterator[tuple[str, str | None, Path, str | No
     """
     for kind, output in (recipe.outputs or {}).items():
         place = {"path": output} if isinstance(output, str) else output
-        only = next((step.only for step in recipe.steps if step.name == "split"), ())
-        # Kinds that the step does not see have no sides.
-        unseen = set(only) <= set(KINDS) and only and kind not in only
-        seen = kind in only and set(only) <= set(KINDS)
-        for side in (None,) if unseen else SIDES if seen else sides_of(recipe):
+        for side in sides_of(recipe, kind):
             try:
                 path = path_of_part(Path(place["path"]), side)
             except UsageError as error:
@@ -103,8 +99,10 @@ def output_paths(recipe: Recipe, opened: Inputs, path: Path) -> list[Path]:
     return [path_of_part(path, side, kind) for side in sides_of(recipe) for kind in several]
 
 
-def sides_of(recipe: Recipe) -> tuple[str | None, ...]:
+def sides_of(recipe: Recipe, kind: str | None = None) -> tuple[str | None, ...]:
     """Return the sides that the step `split` parts the kept rows into, else one without a name.
+
+    Of one `kind`, where `only` names kinds, they are those of its rows.
 
     Raises:
         RecipeError: rows would be on no side, and so in no file.
@@ -112,7 +110,9 @@ def sides_of(recipe: Recipe) -> tuple[str | None, ...]:
     at = next((n for n, step in enumerate(recipe.steps) if step.name == "split"), None)
     if at is None:
         return (None,)
-    if recipe.steps[at].only:
+    only = recipe.steps[at].only
+    by_kind = kind is not None and set(only) <= set(KINDS)
+    if only and not by_kind:
         raise recipe.error(
             ("steps", at, "split"),
             "an output has a file for each side, and with `only` other rows are on no side; leave "
@@ -125,7 +125,8 @@ def sides_of(recipe: Recipe) -> tuple[str | None, ...]:
                 f"the rows that '{step.title}' makes after 'split' would be on no side; put split "
                 "behind it",
             )
-    return SIDES
+    # Rows of a kind that the step does not see have no sides.
+    return (None,) if only and kind not in only else SIDES
 
 
 def _check(path: Path, shape: str | None, kinds: set[str] | None, opened: Inputs) -> None:

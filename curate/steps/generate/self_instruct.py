@@ -165,6 +165,11 @@ class SelfInstruct(Grow):
         if not seed_file().is_file():
             raise ValueError(f"the shipped seeds are missing: {seed_file()}; install curate anew")
 
+    def reply_limit(self) -> int | None:
+        """Return the preset's where the field is left out."""
+        limit: int | None = self._set("max_tokens")
+        return limit
+
     def fingerprint(self) -> dict[str, Any]:
         """Add the prompt's text, wherever its file lies, and the shipped seeds."""
         own = {name: value for name, value in super().fingerprint().items() if name != "prompt"}

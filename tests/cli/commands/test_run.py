@@ -243,5 +243,14 @@ def test_outputs_have_a_file_for_each_side_of_a_split(
     # A kind that the step does not see has no sides; rows of a source may be of any kind.
     done = curate("run", "sides.yaml", "-o", "runs/b", "--set", "steps.split.only=[preference]")
     assert (home / "rows.out.jsonl").read_text().count("\n") == 4, done.stderr
+    # Nor have rows that are made afterwards, of either kind.
+    for only in ("sft", "preference"):
+        (home / "later.yaml").write_text(
+            "inputs: {four: four.jsonl, pair: pair.jsonl}\n"
+            f"steps:\n  - split: {{share: 0.5, similarity: null, only: [{only}]}}\n"
+            f"  - unpack: {{side: chosen, only: [preference]}}\noutputs: {{sft: later.jsonl}}\n"
+        )
+        done = curate("run", "later.yaml", "-o", "runs/later")
+        assert (done.exit_code, "after 'split' would be on no side" in done.stderr) == (2, True)
     done = curate("run", "sides.yaml", "-o", "runs/c", "--set", "steps.split.only=[pair]")
     assert (done.exit_code, "without -o and `outputs`" in done.stderr) == (2, True)

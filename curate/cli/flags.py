@@ -20,7 +20,6 @@ from curate.errors import UsageError
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
-    from curate.step import Step
 
 
 def _finite(value: float | None) -> float | None:
@@ -156,18 +155,6 @@ def share(given: str | float) -> float:
 
 # The fields of steps that name models which write or judge; what scores by itself is no such model.
 _ANSWERING = ("model", "models", "judge", "responder", "user_model")
-
-
-def _answering(step: Step) -> list[str]:
-    """Return the names of the models that write or judge for `step`.
-
-    In steps of users a field may be called as one of ours and hold something else: only what the
-    step asks is a model.
-    """
-    fields = [vars(step).get(name) for name in _ANSWERING]
-    named = [n for one in fields for n in (one if isinstance(one, tuple | list) else (one,))]
-    asked = step.reads_models()
-    return [name for name in named if isinstance(name, str) and name in asked]
 
 
 @dataclass(frozen=True)
@@ -314,7 +301,14 @@ class Flags:
 
         pipeline = pipeline.with_settings(settings_of(self.settings))
         if self.model is not None:
-            names = [name for step in pipeline.steps for name in _answering(step)]
+            given = [(step, vars(step).get(name)) for step in pipeline.steps for name in _ANSWERING]
+            # In steps of users such a field may hold something else: what is asked is a model.
+            names = [
+                name
+                for step, one in given
+                for name in step.reads_models()
+                if name == one or (isinstance(one, tuple) and name in one)
+            ]
             pipeline = pipeline.with_settings({f"models.{name}": self.model for name in names})
         told = list[str]()
         if self.model == "local":

@@ -251,7 +251,7 @@ class Step:
         """Raise `ValueError` when fields contradict each other; types are checked before this."""
 
     def prepare(self) -> None:
-        """Raise `ValueError`, before a run, when a file or the like cannot be used."""
+        """Raise `ValueError`, before a run only, where a file that it needs cannot be used."""
 
     def data_digest(self) -> str | None:
         """Return a digest of the files read besides the rows, after `prepare`, for `run.yaml`."""

@@ -342,10 +342,10 @@ class Flags:
                 raise UsageError(f"{flag} has nothing to set: the recipe has {what}")
         # A step's `max_tokens` goes before its model's, and many steps have one by default. A lower
         # one stays: a judge of one number needs no more.
-        most = math.inf if self.max_tokens is None else self.max_tokens
-        for step in pipeline.resolved().steps:
-            if (step.reply_limit() or 0) > most and step.reads_models():
-                changed[f"steps.{step.title}.max_tokens"] = self.max_tokens
+        if self.max_tokens is not None:
+            for step in pipeline.resolved().steps:
+                if (step.reply_limit() or 0) > self.max_tokens and step.reads_models():
+                    changed[f"steps.{step.title}.max_tokens"] = self.max_tokens
         return pipeline.with_settings(changed), told
 
 

@@ -96,6 +96,7 @@ def store_now(run: Path, noted: Path) -> Path:
     # `Path.is_file` fails in a folder that this user may not enter.
     if os.path.isfile(noted / "store.db"):
         return noted
+    # The file is that of `RunFolder.spending`, and the ids are those of `FolderSpending`.
     state = run / ".state"
     try:
         shared = state / "spending-in"
